@@ -1,0 +1,77 @@
+# Everything here does its own set-up on a fresh Debian 12: `make demo` is the first command to type.
+
+PYTHON ?= python3
+BIN    := .venv/bin
+SUDO   := $(if $(filter 0,$(shell id -u)),,sudo)
+
+# mininet is here for mnexec; the library itself comes with the `lab` extra.
+PACKAGES := python3-venv openvswitch-switch openvswitch-common mininet iproute2 iputils-ping iputils-arping \
+            tcpdump ethtool util-linux
+
+# A network namespace of its own, with nothing but loopback: no frame of a test can leave the machine.
+ISOLATED := $(SUDO) unshare --net -- sh -c 'ip link set lo up && exec "$$@"' isolated
+
+.PHONY: help setup packages demo test check scenario bench soak serve golden docs clean
+
+help: ## list these targets
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
+
+demo: setup ## show Weft at work: two hypervisors, two tenants with the same addresses
+	@$(ISOLATED) $(BIN)/python -m mininet_scenarios.demo
+
+test: setup ## run every test, scenarios on real Open vSwitch included
+	$(ISOLATED) $(BIN)/python -m pytest
+
+check: setup ## format, lint, types, spelling
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/codespell
+
+scenario: setup ## run only the scenarios on real Open vSwitch
+	$(ISOLATED) $(BIN)/python -m pytest tests/scenarios
+
+bench: setup ## measure
+	$(ISOLATED) $(BIN)/python -m tests.benchmarks
+
+soak: setup ## run the property tests with thousands of examples
+	$(ISOLATED) env WEFT_HYPOTHESIS_PROFILE=soak $(BIN)/python -m pytest -m hypothesis --timeout 0
+
+serve: setup ## run a controller with its defaults
+	@$(BIN)/weft serve
+
+golden: setup ## rewrite tests/golden; review the difference like code
+	WEFT_GOLDEN=write $(BIN)/python -m pytest -k golden
+
+docs: setup ## regenerate docs/pipeline.md from the code
+	mkdir -p docs
+	$(BIN)/python -m controller.flows.pipeline > docs/pipeline.md.new
+	mv docs/pipeline.md.new docs/pipeline.md
+
+setup: $(BIN)/.installed ## install what is missing: Debian packages, .venv
+
+$(BIN)/.installed: setup.cfg pyproject.toml | packages
+	test -x $(BIN)/pip || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	touch $@
+
+# Asks the network only when something is missing. A service that this starts is stopped again: scenarios run
+# their own daemons, and a machine that had Open vSwitch before is left as it was.
+packages:
+	@command -v dpkg-query >/dev/null || { echo 'Not a Debian: install these yourself: $(PACKAGES)'; exit 0; }; \
+	missing=; \
+	for package in $(PACKAGES); do \
+	    dpkg-query --show --showformat '$${db:Status-Status}' $$package 2>/dev/null | grep -qx installed \
+	        || missing="$$missing $$package"; \
+	done; \
+	test -n "$$missing" || exit 0; \
+	set -ex; \
+	$(SUDO) apt-get update; \
+	$(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $$missing; \
+	case "$$missing" in *openvswitch-switch*) \
+	    test ! -d /run/systemd/system || $(SUDO) systemctl disable --now openvswitch-switch;; \
+	esac
+
+clean: ## remove what the tools left behind (not .venv)
+	$(SUDO) rm -rf .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist *.egg-info docs/pipeline.md.new
+	$(SUDO) find . -path ./.venv -prune -o -name __pycache__ -type d -exec rm -rf {} +
