@@ -1,0 +1,1 @@
+"""Knows switches and values; knows no feature."""

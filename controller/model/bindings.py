@@ -1,0 +1,140 @@
+"""Which interface of which hypervisor is a port: claims are recorded here, and decided here.
+
+A hypervisor claims a port by `external_ids:iface-id` on an interface of its integration bridge. Claims are records, so
+they outlive the controller; re-asserting an unchanged row after a reconnect is no new claim. Of two claims on one
+port the newer change wins, and the older stays without the port until its own row changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from controller.model.records import Address, Binding, Chassis, Link, Network, Port
+from controller.model.store import Rows, Transaction
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """An interface row that carries an iface-id."""
+
+    interface: str
+    port_id: str
+    attached_mac: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Hypervisor:
+    """What one hypervisor's database says of it, parsed; a whole picture, never a difference.
+
+    `problem` is one sentence for the operator when a key is missing or senseless, or "". `datapath_id` is that of the
+    integration bridge, None while there is none yet.
+    """
+
+    system_id: str
+    hostname: str
+    encap_ip: Address | None
+    encap_types: tuple[str, ...]
+    bridge: str
+    datapath_type: str
+    bridge_mappings: tuple[tuple[str, str], ...]
+    gateway_priority: int | None
+    datapath_id: int | None
+    claims: tuple[Claim, ...]
+    problem: str = ""
+
+
+def observe(tx: Transaction, seen: Hypervisor) -> None:
+    """Record what a hypervisor's database says of it: its chassis, and its claims where their rows changed."""
+    tx.put(
+        Chassis(
+            id=seen.system_id,
+            hostname=seen.hostname,
+            encap_ip=seen.encap_ip,
+            encap_types=seen.encap_types,
+            bridge=seen.bridge,
+            datapath_type=seen.datapath_type,
+            bridge_mappings=seen.bridge_mappings,
+            gateway_priority=seen.gateway_priority,
+            problem=seen.problem,
+        )
+    )
+    before = {binding.interface: binding for binding in tx.where(Binding, chassis=seen.system_id)}
+    for claim in seen.claims:
+        old = before.pop(claim.interface, None)
+        if old is None or (old.port_id, old.attached_mac) != (claim.port_id, claim.attached_mac):
+            _claim(tx, seen.system_id, claim)
+    for gone in before.values():
+        tx.delete(Binding, gone.id)
+
+
+def _claim(tx: Transaction, chassis: str, claim: Claim) -> None:
+    binding = Binding(
+        id=f"{chassis}/{claim.interface}",
+        chassis=chassis,
+        interface=claim.interface,
+        port_id=claim.port_id,
+        attached_mac=claim.attached_mac,
+        sequence=tx.next("claim"),
+    )
+    for other in tx.where(Binding, port_id=claim.port_id):
+        if other.id != binding.id and not other.superseded:
+            tx.put(replace(other, superseded=True))
+    tx.put(binding)
+
+
+def observe_links(tx: Transaction, chassis: str, ofports: Iterable[tuple[str, int]]) -> None:
+    """Record the OpenFlow ports of a chassis: the whole list of (interface name, number) its switch reports."""
+    wanted = {
+        link.id: link
+        for link in (
+            Link(id=f"{chassis}/{name}", chassis=chassis, interface=name, ofport=number) for name, number in ofports
+        )
+    }
+    for old in tx.where(Link, chassis=chassis):
+        if old.id not in wanted:
+            tx.delete(Link, old.id)
+    for link in wanted.values():
+        if tx.get(Link, link.id) != link:
+            tx.put(link)
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """Where a port is: its chassis and interface there."""
+
+    chassis: str
+    interface: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unplaced:
+    """Why a port that is claimed is nowhere, in one sentence; `failed` when Neutron calls that `binding_failed`."""
+
+    reason: str
+    failed: bool = False
+
+
+def place(rows: Rows, port: Port) -> Placed | Unplaced:
+    """Where `port` is plugged, by the claims on it, the host it is restricted to and the encapsulations there."""
+    claims = [binding for binding in rows.where(Binding, port_id=port.id) if not binding.superseded]
+    if not claims:
+        return Unplaced("no hypervisor has an interface with this port's id as iface-id")
+    claim = max(claims, key=lambda binding: binding.sequence)
+    chassis = rows.get(Chassis, claim.chassis)
+    if chassis is None:
+        return Unplaced(f"hypervisor {claim.chassis} is not registered")
+    if port.host == "":
+        return Unplaced("binding:host_id is empty: an API client unbound the port")
+    if port.host is not None and port.host not in (chassis.id, chassis.hostname):
+        return Unplaced(f"plugged on {chassis.id}, but binding:host_id restricts it to {port.host}")
+    network = rows.get(Network, port.network_id)
+    if network is None:
+        return Unplaced(f"network {port.network_id} does not exist")
+    if chassis.encap_ip is None or network.network_type not in chassis.encap_types:
+        return Unplaced(
+            f"hypervisor {chassis.id} offers encapsulations ({', '.join(chassis.encap_types) or 'none'}), "
+            f"not {network.network_type}",
+            failed=True,
+        )
+    return Placed(chassis.id, claim.interface)

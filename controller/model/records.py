@@ -1,0 +1,220 @@
+"""The records: everything Weft knows, as frozen values.
+
+A record is one row of the model. What people ask for (networks, subnets, ports) and what hypervisors report
+(chassis, bindings, links) are records alike; flows are a pure function of them. A record names the
+attributes it is found by in `INDEXES`; unique ones in `UNIQUE`. A kind with `DURABLE = False` lives in memory
+only: it is reported anew by its source after every start.
+
+Addresses are canonical text: `Mac` is lower case with colons, `Address` is what `netaddr` prints. They are parsed
+at the edge and trusted inside.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, NewType, TypeVar
+
+Mac = NewType("Mac", str)
+Address = NewType("Address", str)
+Cidr = NewType("Cidr", str)
+
+Index = tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """One row of the model; `id` is unique within its kind."""
+
+    INDEXES: ClassVar[tuple[Index, ...]] = ()
+    UNIQUE: ClassVar[tuple[Index, ...]] = ()
+    DURABLE: ClassVar[bool] = True
+
+    id: str
+
+
+R = TypeVar("R", bound=Record)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resource(Record):
+    """What a person made through the API: owned, named, counted in revisions and dated.
+
+    `revision_number` counts the changes of this record (api-ref, standard-attr-revisions); times are
+    seconds since the epoch.
+    """
+
+    project_id: str = ""
+    name: str = ""
+    description: str = ""
+    revision_number: int = 0
+    created_at: int = 0
+    updated_at: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Network(Resource):
+    """An L2 broadcast domain of one tenant, carried by one segment."""
+
+    INDEXES = (("project_id",), ("name",))
+    UNIQUE = (("network_type", "physical_network", "segmentation_id"),)
+
+    network_type: str
+    segmentation_id: int | None
+    physical_network: str | None = None
+    admin_state_up: bool = True
+    shared: bool = False
+    mtu: int = 1450
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """A range of addresses to allocate from, both ends included."""
+
+    start: Address
+    end: Address
+
+
+@dataclass(frozen=True, slots=True)
+class HostRoute:
+    """A route that DHCP hands to guests."""
+
+    destination: Cidr
+    nexthop: Address
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subnet(Resource):
+    """A block of addresses on a network."""
+
+    INDEXES = (("network_id",), ("project_id",), ("name",))
+
+    network_id: str
+    ip_version: int
+    cidr: Cidr
+    gateway_ip: Address | None
+    allocation_pools: tuple[Pool, ...]
+    enable_dhcp: bool = True
+    dns_nameservers: tuple[Address, ...] = ()
+    host_routes: tuple[HostRoute, ...] = ()
+    ipv6_ra_mode: str | None = None
+    ipv6_address_mode: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FixedIp:
+    """An address that a port holds on a subnet."""
+
+    subnet_id: str
+    ip_address: Address
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Port(Resource):
+    """A guest's attachment to a network.
+
+    `host` is the API's `binding:host_id`: None when no client ever set it, "" when a client unbound the port,
+    else the system-id or hostname the port is restricted to. `profile` is the API's `binding:profile`, as JSON text.
+    """
+
+    INDEXES = (("network_id",), ("project_id",), ("name",), ("device_id",), ("subnets",), ("mac_address",))
+    UNIQUE = (("network_id", "mac_address"), ("reservations",))
+
+    network_id: str
+    mac_address: Mac
+    fixed_ips: tuple[FixedIp, ...] = ()
+    admin_state_up: bool = True
+    device_id: str = ""
+    device_owner: str = ""
+    host: str | None = None
+    vnic_type: str = "normal"
+    profile: str = "{}"
+
+    @property
+    def subnets(self) -> frozenset[str]:
+        """The subnets this port holds addresses of."""
+        return frozenset(ip.subnet_id for ip in self.fixed_ips)
+
+    @property
+    def reservations(self) -> frozenset[tuple[str, Address]]:
+        """What no other port of the network may hold: its addresses."""
+        return frozenset((self.network_id, ip.ip_address) for ip in self.fixed_ips)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chassis(Record):
+    """A hypervisor, by its OVS `system-id`, as its own database describes it.
+
+    `problem` is one sentence on why it cannot carry traffic, or "".
+    """
+
+    INDEXES = (("hostname",),)
+
+    hostname: str = ""
+    encap_ip: Address | None = None
+    encap_types: tuple[str, ...] = ()
+    bridge: str = "br-int"
+    datapath_type: str = ""
+    bridge_mappings: tuple[tuple[str, str], ...] = ()
+    gateway_priority: int | None = None
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Binding(Record):
+    """A claim: the interface of a chassis that says it is a port's (`external_ids:iface-id`).
+
+    The id is `chassis/interface`. `sequence` grows with every new claim anywhere, so of several claims on one
+    port the newest is the greatest; a `superseded` one lost its port to a newer claim and stays without it
+    until its own row changes. The port need not exist yet.
+    """
+
+    INDEXES = (("port_id",), ("chassis",))
+
+    chassis: str
+    interface: str
+    port_id: str
+    attached_mac: str = ""
+    sequence: int = 0
+    superseded: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Link(Record):
+    """An OpenFlow port of a chassis's integration bridge, as its switch reports it; id is `chassis/interface`."""
+
+    INDEXES = (("chassis",),)
+    DURABLE = False
+
+    chassis: str
+    interface: str
+    ofport: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tag(Record):
+    """A small stable integer that stands for a long id in flows; the id is `space/long id`."""
+
+    UNIQUE = (("space", "number"),)
+
+    space: str
+    number: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counter(Record):
+    """The last number given out of a sequence."""
+
+    value: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Released(Record):
+    """An address that waits to be allocated again (`controller.model.ipam`); the id is `subnet/place in line`."""
+
+    UNIQUE = (("subnet_id", "address"),)
+
+    subnet_id: str
+    address: Address
+
+
+KINDS: tuple[type[Record], ...] = (Network, Subnet, Port, Chassis, Binding, Link, Tag, Counter, Released)

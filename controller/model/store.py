@@ -1,0 +1,401 @@
+"""The store: transactions over records, an in-memory replica of all of them, and a journal that makes them last.
+
+Everybody reads the replica (`Model`), which holds only what is durable. Writers hand `Store.commit` a function over
+a `Transaction`; it runs at once against the newest state, sees its own writes, and may refuse by raising. What is
+queued while the journal writes goes into the next write together (group commit). A failed write leaves nothing behind.
+
+    commit(work) ──> Transaction over replica + batch ──> Journal.append (its own thread) ──> replica ──> followers
+
+Limits: one process writes a journal. `work` may run again after a conflict in engines to come: it must be pure but
+for its transaction.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any, Protocol, Self, TypeVar, cast
+
+from controller.errors import Exhausted, Exists, NotFound, StaleRevision, Unavailable
+from controller.model.records import Counter, Index, R, Record, Resource, Tag
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+Values = tuple[Hashable, ...]
+Read = tuple[Any, ...]
+"""What a reader depended on: `(kind, id)` a record, `(kind, index, values)` an index entry, `(kind,)` all of a kind."""
+
+TAG_BITS = 24
+"""Networks, ports and routers each have 2^24 - 1 tags: the width of their register fields."""
+
+
+def index_values(record: Record, index: Index) -> Iterable[Values]:
+    """The entries of `index` under which `record` is found; an attribute that is a frozenset gives one an element."""
+    if len(index) == 1:
+        value = getattr(record, index[0])
+        if isinstance(value, frozenset):
+            return [(each,) for each in value]
+        return [(value,)]
+    return [tuple(getattr(record, name) for name in index)]
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """One record before and after; None where it did not or does not exist."""
+
+    kind: type[Record]
+    id: str
+    old: Record | None
+    new: Record | None
+
+    def touches(self) -> Iterator[Read]:
+        """Every read that this write may change the answer of."""
+        yield (self.kind, self.id)
+        yield (self.kind,)
+        for index in (*self.kind.INDEXES, *self.kind.UNIQUE):
+            seen: set[Values] = set()
+            for record in (self.old, self.new):
+                if record is not None:
+                    seen.update(index_values(record, index))
+            for values in seen:
+                yield (self.kind, index, values)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What one transaction wrote: at most one `Write` a record, in one revision, on behalf of one request id."""
+
+    revision: int
+    request: str
+    writes: tuple[Write, ...]
+
+
+class Rows(Protocol):
+    """Anything records are read from: the replica, or a transaction over it."""
+
+    def get(self, kind: type[R], id: str) -> R | None: ...
+    def where(self, kind: type[R], **values: Hashable) -> tuple[R, ...]: ...
+    def all(self, kind: type[R]) -> tuple[R, ...]: ...
+
+
+class Model:
+    """The replica: all records of one revision, with their indexes."""
+
+    def __init__(self, revision: int = 0, records: Iterable[Record] = ()) -> None:
+        self.revision = revision
+        self._rows: dict[type[Record], dict[str, Record]] = {}
+        self._entries: dict[tuple[type[Record], Index], dict[Values, dict[str, Record]]] = {}
+        for record in records:
+            self.put(record)
+
+    def get(self, kind: type[R], id: str) -> R | None:
+        """The record, or None."""
+        return cast("R | None", self._rows.get(kind, {}).get(id))
+
+    def where(self, kind: type[R], **values: Hashable) -> tuple[R, ...]:
+        """The records whose indexed attributes equal `values`, by id. The names must be one of the kind's indexes."""
+        index = tuple(values)
+        if index not in kind.INDEXES and index not in kind.UNIQUE:
+            raise LookupError(f"{kind.__name__} has no index {index}")
+        found = self._entries.get((kind, index), {}).get(tuple(values.values()), {})
+        return cast("tuple[R, ...]", tuple(found[id] for id in sorted(found)))
+
+    def all(self, kind: type[R]) -> tuple[R, ...]:
+        """All records of a kind, by id."""
+        rows = self._rows.get(kind, {})
+        return cast("tuple[R, ...]", tuple(rows[id] for id in sorted(rows)))
+
+    def apply(self, change: Change) -> None:
+        """Move to the revision of `change`."""
+        for write in change.writes:
+            if write.new is None:
+                self.drop(write.kind, write.id)
+            else:
+                self.put(write.new)
+        self.revision = change.revision
+
+    def put(self, record: Record) -> None:
+        """Hold `record` in place of what had its id."""
+        kind = type(record)
+        self.drop(kind, record.id)
+        self._rows.setdefault(kind, {})[record.id] = record
+        for index in (*kind.INDEXES, *kind.UNIQUE):
+            entries = self._entries.setdefault((kind, index), {})
+            for values in index_values(record, index):
+                entries.setdefault(values, {})[record.id] = record
+
+    def drop(self, kind: type[Record], id: str) -> None:
+        """Hold no record of that id."""
+        old = self._rows.get(kind, {}).pop(id, None)
+        if old is None:
+            return
+        for index in (*kind.INDEXES, *kind.UNIQUE):
+            entries = self._entries[kind, index]
+            for values in index_values(old, index):
+                found = entries[values]
+                found.pop(id, None)
+                if not found:
+                    del entries[values]
+
+
+class Transaction:
+    """Reads and writes over `base` that `base` does not see; its own reads do."""
+
+    def __init__(self, base: Rows) -> None:
+        self._base = base
+        self._over = Model()
+        self._writes: dict[tuple[type[Record], str], Record | None] = {}
+
+    def get(self, kind: type[R], id: str) -> R | None:
+        """The record, or None."""
+        if (kind, id) in self._writes:
+            return cast("R | None", self._writes[kind, id])
+        return self._base.get(kind, id)
+
+    def need(self, kind: type[R], id: str) -> R:
+        """The record. Raises NotFound."""
+        found = self.get(kind, id)
+        if found is None:
+            raise NotFound(kind.__name__, id)
+        return found
+
+    def where(self, kind: type[R], **values: Hashable) -> tuple[R, ...]:
+        """As `Model.where`."""
+        return self._merge(kind, self._base.where(kind, **values), self._over.where(kind, **values))
+
+    def all(self, kind: type[R]) -> tuple[R, ...]:
+        """As `Model.all`."""
+        return self._merge(kind, self._base.all(kind), self._over.all(kind))
+
+    def _merge(self, kind: type[R], base: tuple[R, ...], over: tuple[R, ...]) -> tuple[R, ...]:
+        if not self._writes:
+            return base
+        kept = [record for record in base if (kind, record.id) not in self._writes]
+        return tuple(sorted([*kept, *over], key=lambda record: record.id)) if over else tuple(kept)
+
+    def insert(self, record: R) -> R:
+        """Write a record that must be new. Raises Exists."""
+        if self.get(type(record), record.id) is not None:
+            raise Exists(type(record).__name__, f"id {record.id}", record.id)
+        return self.put(record)
+
+    def put(self, record: R) -> R:
+        """Write a record. Raises Exists when another one holds a value that must be unique."""
+        kind = type(record)
+        for index in kind.UNIQUE:
+            for values in index_values(record, index):
+                for other in self.where(kind, **dict(zip(index, values, strict=True))):
+                    if other.id != record.id:
+                        what = ", ".join(f"{name} {value}" for name, value in zip(index, values, strict=True))
+                        raise Exists(kind.__name__, what, other.id)
+        self._over.put(record)
+        self._writes[kind, record.id] = record
+        return record
+
+    def delete(self, kind: type[Record], id: str) -> None:
+        """Remove a record. Raises NotFound."""
+        if self.get(kind, id) is None:
+            raise NotFound(kind.__name__, id)
+        self._over.drop(kind, id)
+        self._writes[kind, id] = None
+
+    def expect(self, kind: type[Resource], id: str, revision_number: int) -> None:
+        """Go on only if the record is at that revision. Raises NotFound, StaleRevision."""
+        found = self.need(kind, id).revision_number
+        if found != revision_number:
+            raise StaleRevision(kind.__name__, id, revision_number, found)
+
+    def next(self, counter: str) -> int:
+        """The next number of a sequence that never repeats, from 1."""
+        old = self.get(Counter, counter)
+        return self.put(Counter(id=counter, value=old.value + 1 if old else 1)).value
+
+    def tag(self, space: str, id: str) -> int:
+        """The small integer that stands for `id`, allocated on first use, 1 to 2^24 - 1, handed out round-robin.
+
+        A number that is given back is not used again before all others were. Raises Exhausted.
+        """
+        found = self.get(Tag, f"{space}/{id}")
+        if found is not None:
+            return found.number
+        limit = (1 << TAG_BITS) - 1
+        for _ in range(limit):
+            number = (self.next(f"tag/{space}") - 1) % limit + 1
+            if not self.where(Tag, space=space, number=number):
+                return self.put(Tag(id=f"{space}/{id}", space=space, number=number)).number
+        raise Exhausted("tags", space)
+
+    def untag(self, space: str, id: str) -> None:
+        """Give a tag back; nothing happens if there is none."""
+        if self.get(Tag, f"{space}/{id}") is not None:
+            self.delete(Tag, f"{space}/{id}")
+
+    def writes(self) -> tuple[Write, ...]:
+        """What differs from `base`, a record at a time."""
+        found = (Write(kind, id, self._base.get(kind, id), new) for (kind, id), new in self._writes.items())
+        return tuple(write for write in found if write.old != write.new)
+
+    def absorb(self, writes: Iterable[Write]) -> None:
+        """Take over the writes of a transaction that stood on this one."""
+        for write in writes:
+            self._writes[write.kind, write.id] = write.new
+            if write.new is None:
+                self._over.drop(write.kind, write.id)
+            else:
+                self._over.put(write.new)
+
+
+class Journal(Protocol):
+    """Where records last. `append` runs in a thread of its own, one call at a time."""
+
+    def load(self) -> tuple[int, list[Record]]:
+        """The last revision and all records. Raises Unavailable."""
+
+    def append(self, changes: Sequence[Change]) -> None:
+        """Make all the changes durable, or none. Raises Unavailable."""
+
+    def close(self) -> None:
+        """Let go of the files."""
+
+
+class MemoryJournal:
+    """A journal that forgets at exit: for `--store memory://` and for tests."""
+
+    def load(self) -> tuple[int, list[Record]]:
+        """Nothing, at revision 0."""
+        return 0, []
+
+    def append(self, changes: Sequence[Change]) -> None:
+        """Keep nothing."""
+
+    def close(self) -> None:
+        """Nothing to let go of."""
+
+
+Follower = Callable[[Sequence[Change]], None]
+
+
+@dataclass(slots=True)
+class _Waiting:
+    work: Callable[[Transaction], Any]
+    request: str
+    done: asyncio.Future[Any]
+
+
+@dataclass(slots=True)
+class Store:
+    """The one door to the records: `model` to read, `commit` to write, `follow` to hear of writes."""
+
+    journal: Journal
+    model: Model = field(default_factory=Model)
+    _queue: deque[_Waiting] = field(default_factory=deque)
+    _wake: asyncio.Event = field(default_factory=asyncio.Event)
+    _followers: list[Follower] = field(default_factory=list)
+    _writer: ThreadPoolExecutor = field(
+        default_factory=lambda: ThreadPoolExecutor(max_workers=1, thread_name_prefix="journal")
+    )
+    problem: str = ""
+    """Why the last write failed, or ""."""
+
+    @classmethod
+    async def open(cls, journal: Journal) -> Self:
+        """Load everything the journal holds. Raises Unavailable."""
+        store = cls(journal)
+        revision, records = await asyncio.get_running_loop().run_in_executor(store._writer, journal.load)
+        store.model = Model(revision, records)
+        return store
+
+    async def close(self) -> None:
+        """Let go of the journal; what was not committed by now never happened."""
+        await asyncio.get_running_loop().run_in_executor(self._writer, self.journal.close)
+        self._writer.shutdown()
+
+    def follow(self, follower: Follower) -> None:
+        """Call `follower` with every batch of changes, in order, right after `model` moved to it."""
+        self._followers.append(follower)
+
+    async def commit(self, work: Callable[[Transaction], T], request: str = "") -> T:
+        """Run `work` in a transaction and answer its result once its writes are durable and in `model`.
+
+        Raises whatever `work` raises, and Unavailable; nothing is written then.
+        """
+        waiting = _Waiting(work, request, asyncio.get_running_loop().create_future())
+        self._queue.append(waiting)
+        self._wake.set()
+        return cast("T", await waiting.done)
+
+    async def run(self) -> None:
+        """Serve commits until cancelled."""
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            while self._queue:
+                await self._commit_batch()
+
+    async def _commit_batch(self) -> None:
+        batch, self._queue = self._queue, deque()
+        base = Transaction(self.model)
+        revision = self.model.revision
+        changes: list[Change] = []
+        served: list[tuple[_Waiting, object]] = []
+        for waiting in batch:
+            transaction = Transaction(base)
+            try:
+                result = waiting.work(transaction)
+            except Exception as error:
+                _fail(waiting, error)
+                continue
+            if writes := transaction.writes():
+                revision += 1
+                changes.append(Change(revision, waiting.request, writes))
+                base.absorb(writes)
+            served.append((waiting, result))
+        try:
+            await self._make_durable(changes)
+        except Unavailable as error:
+            for waiting, _ in served:
+                _fail(waiting, error)
+            return
+        for change in changes:
+            self.model.apply(change)
+        if changes:
+            for follower in self._followers:
+                follower(changes)
+        for waiting, result in served:
+            _answer(waiting, result)
+
+    async def _make_durable(self, changes: Sequence[Change]) -> None:
+        durable = [
+            Change(change.revision, change.request, writes)
+            for change in changes
+            if (writes := tuple(write for write in change.writes if write.kind.DURABLE))
+        ]
+        if not durable:
+            return
+        loop = asyncio.get_running_loop()
+        try:
+            await loop.run_in_executor(self._writer, self.journal.append, durable)
+        except Unavailable as error:
+            if not self.problem:
+                log.error("store cannot write reason=%s", error.reason)
+            self.problem = error.reason
+            raise
+        if self.problem:
+            log.warning("store writes again after=%s", self.problem)
+            self.problem = ""
+
+
+def _answer(waiting: _Waiting, result: object) -> None:
+    if not waiting.done.done():
+        waiting.done.set_result(result)
+
+
+def _fail(waiting: _Waiting, error: Exception) -> None:
+    if not waiting.done.done():
+        waiting.done.set_exception(error)
