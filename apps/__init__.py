@@ -1,0 +1,15 @@
+"""The one list of apps. A feature is one module here, its test, and one line below."""
+
+from __future__ import annotations
+
+from apps import arp, classify, delivery, drops, l2_population, tunnels
+from controller.flows.app import App
+
+APPS: tuple[App, ...] = (
+    drops.APP,
+    classify.APP,
+    tunnels.APP,
+    arp.APP,
+    l2_population.APP,
+    delivery.APP,
+)

@@ -1,0 +1,88 @@
+"""ARP: the switch answers every request for an address of an attached port; none leaves the hypervisor.
+
+An unknown address is dropped with that reason, never flooded. A request for the sender's own address (a probe for
+duplicates, RFC 5227 section 2.1.1, or an announcement) is never answered; a probe for another port's address is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from controller.flows.app import app, everywhere, host, neighbours
+from controller.flows.fields import (
+    ARP,
+    ARP_OP,
+    ARP_REQUEST,
+    ARP_SHA,
+    ARP_SPA,
+    ARP_THA,
+    ARP_TPA,
+    ETH_DST,
+    ETH_SRC,
+)
+from controller.flows.flow import ANY, Bounce, Flow, Move, goto, resubmit
+from controller.flows.pipeline import (
+    DROP,
+    L2_DISPATCH,
+    NEIGH,
+    NEIGH_HIT,
+    NEIGH_REPLY,
+    NET,
+    NH4,
+    SERVICE,
+    SRC,
+    WHY,
+    Why,
+)
+from controller.flows.presence import attached
+from controller.model.records import Address, Port
+from controller.model.view import View
+
+REPLY = 2
+
+
+def answer(view: View) -> Iterator[Flow]:
+    """Look the address up, then turn the request around; one flow for all networks and addresses."""
+    yield Flow(SERVICE, "arp_request", ARP_REQUEST, (Move(ARP_TPA, NH4), resubmit(NEIGH), resubmit(NEIGH_REPLY)))
+    yield Flow(SERVICE, "arp_other", ARP, (WHY.set(Why.ARP_UNASKED), goto(DROP)))
+    yield Flow(SERVICE, "other", ANY, (goto(L2_DISPATCH),))
+    yield Flow(
+        NEIGH_REPLY,
+        "arp_reply",
+        NEIGH_HIT(1) & ARP_REQUEST,
+        (
+            ARP_OP.set(REPLY),
+            Move(ARP_SHA, ARP_THA),
+            Move(ETH_DST, ARP_SHA),
+            Move(ARP_SPA, ARP_TPA),
+            Move(NH4, ARP_SPA),
+            Move(ETH_SRC, ETH_DST),
+            Move(ARP_SHA, ETH_SRC),
+            Bounce(),
+        ),
+    )
+
+
+def neighbour(view: View, port: Port) -> Iterator[Flow]:
+    """The MAC of each of the port's IPv4 addresses."""
+    net = NET(view.tag("network", port.network_id))
+    for address in ipv4(port):
+        yield Flow(NEIGH, "neighbour", net & NH4(address), (ETH_DST.set(port.mac_address), NEIGH_HIT.set(1)))
+
+
+def own_address(view: View, port: Port) -> Iterator[Flow]:
+    """Silence to a port that asks for its own address."""
+    if attached(view, port.id) is None:
+        return
+    source = SRC(view.tag("port", port.id))
+    for address in ipv4(port):
+        match = source & ARP_REQUEST & ARP_TPA(address)
+        yield Flow(SERVICE, "own_address", match, (WHY.set(Why.OWN_ADDRESS), goto(DROP)))
+
+
+def ipv4(port: Port) -> Iterator[Address]:
+    """The port's IPv4 addresses."""
+    return (ip.ip_address for ip in port.fixed_ips if ":" not in ip.ip_address)
+
+
+APP = app("arp", everywhere(answer), neighbours(Port, neighbour), host(Port, own_address))

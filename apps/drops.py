@@ -1,0 +1,25 @@
+"""Drops: no frame vanishes. What matches nothing goes to table DROP, where every reason has a flow and its counter."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from controller.flows.app import app, everywhere
+from controller.flows.flow import ANY, Flow, goto
+from controller.flows.pipeline import DROP, MISSES, WHY, Why
+from controller.model.view import View
+
+
+def misses(view: View) -> Iterator[Flow]:
+    """What matches nothing in a table goes to DROP with the reason that this is."""
+    for table, why in MISSES.items():
+        yield Flow(table, "miss", ANY, (WHY.set(why), goto(DROP)))
+
+
+def reasons(view: View) -> Iterator[Flow]:
+    """One counter a reason."""
+    for why in Why:
+        yield Flow(DROP, "reason", WHY(why))
+
+
+APP = app("drops", everywhere(misses), everywhere(reasons))

@@ -1,0 +1,86 @@
+"""L2 population: every switch knows where every MAC of its networks is; nothing is learnt and nothing unknown is flooded.
+
+A known unicast frame goes to one place. Broadcast and multicast go to every member exactly once: head-end copies, one
+a hypervisor that has members, and there one a member; what came through a tunnel never goes into one again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from controller.flows.app import app, each, everywhere, host, peers, present
+from controller.flows.fields import CONTROL_GROUP, ETH_DST, GROUP_BIT, TUN_DST
+from controller.flows.flow import ANY, Bucket, Flow, Group, ToGroup, goto, resubmit
+from controller.flows.pipeline import (
+    ARRIVED,
+    DELIVER,
+    DROP,
+    DST,
+    FLOOD,
+    FROM_TUN,
+    L2_BUM,
+    L2_DISPATCH,
+    L2_LOOKUP,
+    NET,
+    SRC,
+    TUN_OUT,
+    WHY,
+    Why,
+)
+from controller.flows.presence import attached, chassis_of_network, members
+from controller.model.records import Chassis, Network, Port
+from controller.model.view import View
+
+
+def dispatch(view: View) -> Iterator[Flow]:
+    """One receiver or many."""
+    yield Flow(L2_DISPATCH, "control", CONTROL_GROUP, (WHY.set(Why.CONTROL_MULTICAST), goto(DROP)))
+    yield Flow(L2_DISPATCH, "many", GROUP_BIT, (goto(L2_BUM),))
+    yield Flow(L2_DISPATCH, "one", ANY, (goto(L2_LOOKUP),))
+
+
+def local(view: View, port: Port) -> Iterator[Flow]:
+    """A frame for the port, on its own hypervisor."""
+    if attached(view, port.id) is None:
+        return
+    key = view.tag("port", port.id)
+    here = NET(view.tag("network", port.network_id)) & ETH_DST(port.mac_address)
+    yield Flow(L2_LOOKUP, "local", here, (DST.set(key), goto(DELIVER)))
+    yield Flow(L2_LOOKUP, "own_mac", here & SRC(key), (WHY.set(Why.OWN_MAC), goto(DROP)))
+
+
+def remote(view: View, port: Port) -> Iterator[Flow]:
+    """A frame for the port, anywhere else: to its hypervisor."""
+    placed = attached(view, port.id)
+    vtep = placed and view.need(Chassis, placed.chassis).encap_ip
+    if vtep:
+        there = NET(view.tag("network", port.network_id)) & ETH_DST(port.mac_address)
+        yield Flow(L2_LOOKUP, "remote", there, (TUN_DST.set(vtep), goto(TUN_OUT)))
+
+
+def flood(view: View, network: Network) -> Iterator[Flow]:
+    """Broadcast and multicast on the network."""
+    tag = view.tag("network", network.id)
+    yield Flow(L2_BUM, "flood", NET(tag), (ToGroup(FLOOD.id(tag), FLOOD),))
+    yield Flow(L2_BUM, "arrived", NET(tag) & FROM_TUN(1), (ToGroup(ARRIVED.id(tag), ARRIVED),))
+
+
+def copies(view: View, network: Network, chassis: str) -> Iterator[Group]:
+    """Who gets a copy, seen from one hypervisor; a switch never gives one to the port a frame came from."""
+    tag = view.tag("network", network.id)
+    here = tuple(Bucket((DST.set(key), resubmit(DELIVER))) for key in sorted(members(view, network.id, chassis)))
+    elsewhere = sorted(chassis_of_network(view, network.id) - {chassis})
+    vteps = (vtep for name in elsewhere if (vtep := view.need(Chassis, name).encap_ip))
+    there = tuple(Bucket((TUN_DST.set(vtep), resubmit(TUN_OUT))) for vtep in vteps)
+    yield Group(FLOOD, tag, here + there)
+    yield Group(ARRIVED, tag, here)
+
+
+APP = app(
+    "l2_population",
+    everywhere(dispatch),
+    host(Port, local),
+    peers(Port, remote),
+    present(Network, flood),
+    each(Network, copies),
+)

@@ -1,0 +1,530 @@
+"""The engine keeps what every switch should hold equal to what the apps say of the model, by recomputing what changed.
+
+Nodes remember what they read; a change wakes the readers of what it touches, and nobody else:
+
+    Write ─> touched reads ─> Facts (relation x record) ─> Gathered (relation, key) ─┐
+                           ─> Derived (function, key)  <────────────────────────────┤  a value that comes out
+                           ─> Scope (a derived set of chassis)  <───────────────────┤  equal wakes nobody
+                           ─> Cell (rule x record [x chassis]): items, placement  <─┘
+
+Values settle first, those that read others after them (by `height`); then cells run; then the winner under every
+affected key is taken before and after, on the affected chassis alone. What a switch should hold is not stored: it
+is the union of the cells that stand there.
+
+Two cells may want one entry. Two that want different entries under one key are a conflict: the cell of the lower app
+number, then of the smaller name, wins, and the conflict is kept until it is gone. A cell that raises yields nothing,
+and its failure is kept likewise. No order of history shows in the outcome.
+"""
+
+from __future__ import annotations
+
+import heapq
+import logging
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Any, TypeVar, cast
+
+from controller.flows.app import App, Placement, Rule, Scope
+from controller.flows.flow import Clause, Entry, Flow, Group, Item, Key
+from controller.flows.presence import RELATIONS, only
+from controller.model.records import Record
+from controller.model.store import Change, Model, Read
+from controller.model.view import Relation, View
+
+log = logging.getLogger(__name__)
+
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V", bound=Hashable)
+T = TypeVar("T")
+
+Delta = Mapping[Key, Entry | None]
+"""What one switch should hold differently: an entry, or None where it should hold none."""
+
+NOBODY: frozenset[Any] = frozenset()
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
+class _Node:
+    """Something that reads, and runs again when what it read changes."""
+
+    name: str
+    reads: set[Read] = field(default_factory=set)
+    height: int = 0
+    running: bool = False
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
+class _Derived(_Node):
+    fn: Callable[[View, Any], Hashable]
+    key: Hashable
+    value: Any = None
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
+class _Facts(_Node):
+    relation: Relation[Any, Any]
+    id: str
+    facts: frozenset[tuple[Hashable, Hashable]] = NOBODY
+
+
+@dataclass(slots=True, eq=False)
+class _Gathered:
+    """The values of a relation under one key, counted by how many records say so."""
+
+    counts: dict[Hashable, int] = field(default_factory=dict)
+    value: frozenset[Any] = NOBODY
+    height: int = 0
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
+class _Scope(_Node):
+    scope: Scope
+    chassis: frozenset[str] = NOBODY
+    cells: set[Cell] = field(default_factory=set)
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
+class Cell(_Node):
+    """One rule over one record (on one chassis, if the rule computes apart): what it wants, and where.
+
+    `changed` is the revision at which items or placement last changed. `parts` are the cells, by chassis, of a rule
+    that computes apart; such a cell wants nothing itself.
+    """
+
+    app: App
+    rule: Rule
+    id: str
+    chassis: str | None = None
+    placement: Placement | None = None
+    items: tuple[Item, ...] = ()
+    changed: int = 0
+    parts: dict[str, Cell] = field(default_factory=dict)
+
+    @property
+    def rank(self) -> tuple[int, str]:
+        """The order of precedence in a conflict: the smallest wins."""
+        return (self.app.number, self.name)
+
+
+def _cell(app: App, rule: Rule, id: str, chassis: str | None = None) -> Cell:
+    at = f"@{chassis}" if chassis else ""
+    return Cell(name=f"{app.name}.{rule.name}[{id}]{at}", app=app, rule=rule, id=id, chassis=chassis)
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    """What a cell comes to: where it stands and what it wants there."""
+
+    placement: Placement | None = None
+    items: tuple[Item, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """Cells that want different entries under one key on one chassis; the first named one wins."""
+
+    chassis: str
+    key: Key
+    cells: tuple[str, ...]
+
+
+class Engine:
+    """What every switch should hold, for one model and one list of apps.
+
+    `log` names the cells that the last update (or the start) ran; `conflicts` and `failures` are what is wrong now.
+    """
+
+    def __init__(self, model: Model, apps: Sequence[App], relations: Sequence[Relation[Any, Any]] = RELATIONS) -> None:
+        self.model = model
+        self.revision = model.revision
+        self.log: list[str] = []
+        self.conflicts: dict[tuple[str, Key], Conflict] = {}
+        self.failures: dict[str, str] = {}
+        self._rules = _by_kind((rule.kind, (app, rule)) for app in apps for rule in app.rules)
+        self._relations = _by_kind((relation.kind, relation) for relation in relations)
+
+        self._readers: dict[Read, set[_Node]] = {}
+        self._derived: dict[Read, _Derived] = {}
+        self._gathered: dict[Read, _Gathered] = {}
+        self._facts: dict[tuple[Relation[Any, Any], str], _Facts] = {}
+        self._unread: set[Read] = set()
+
+        self._cells: dict[tuple[type[Record] | None, str], list[Cell]] = {}
+        self._wants: dict[Key, tuple[tuple[Cell, Item], ...]] = {}
+        self._scopes: dict[Scope, _Scope] = {}
+        self._at: dict[str, set[_Scope]] = {}
+
+        self._heap: list[tuple[int, int, _Node]] = []
+        self._turn = count()
+        self._stale: set[_Node] = set()
+        self._awake: set[Cell] = set()
+        self._moved: dict[_Scope, frozenset[str]] = {}
+        self._gone: list[Cell] = []
+
+        self._add_record(None, "")
+        for kind in {*self._rules, *self._relations} - {None}:
+            for record in model.all(cast("type[Record]", kind)):
+                self._add_record(kind, record.id)
+        self._settle()
+
+    # What others ask
+
+    def chassis(self) -> frozenset[str]:
+        """Every chassis on which anything should stand."""
+        return frozenset(self._at)
+
+    def desired(self, chassis: str) -> dict[Key, Entry]:
+        """All that one switch should hold."""
+        cells = (cell for scope in self._at.get(chassis, ()) for cell in scope.cells if self._on(cell, chassis))
+        keys = {item.key for cell in cells for item in cell.items}
+        found = ((key, self._winner(key, chassis)) for key in keys)
+        return {key: entry for key, entry in found if entry is not None}
+
+    def wanting(self, key: Key, chassis: str) -> tuple[Cell, ...]:
+        """The cells that want the entry under `key` on a chassis; the first is the winner."""
+        cells = {cell for cell, _ in self._wants.get(key, ()) if self._on(cell, chassis)}
+        return tuple(sorted(cells, key=lambda cell: cell.rank))
+
+    def wired(self, kind: type[Record], id: str, chassis: str) -> int | None:
+        """The newest revision that changed what a record wants on a chassis; None when it wants nothing there."""
+        cells = self._cells.get((kind, id), ())
+        return max((cell.changed for cell in cells if cell.items and self._on(cell, chassis)), default=None)
+
+    # A change
+
+    def update(self, changes: Iterable[Change]) -> dict[str, Delta]:
+        """Recompute after `changes`, which the model has already made; the difference of each switch concerned."""
+        for change in changes:
+            for write in change.writes:
+                for read in write.touches():
+                    self._wake(read)
+                if self.model.get(write.kind, write.id) is None:
+                    self._drop_record(write.kind, write.id)
+                else:
+                    self._add_record(write.kind, write.id)
+        return self._settle()
+
+    def _settle(self) -> dict[str, Delta]:
+        self.revision = self.model.revision
+        self._settle_values()
+        outcomes = {cell: _Outcome() for cell in self._gone}
+        for cell in sorted(self._awake, key=lambda cell: cell.rank):
+            outcomes[cell] = self._compute(cell)
+        self._settle_parts(outcomes)
+        self.log = sorted(cell.name for cell in outcomes if cell not in self._gone)
+
+        before = {
+            (key, chassis): self._winner(key, chassis)
+            for key, found in self._affected(outcomes).items()
+            for chassis in found
+        }
+        self._apply(outcomes)
+        deltas: dict[str, dict[Key, Entry | None]] = {}
+        for (key, chassis), old in before.items():
+            new = self._winner(key, chassis)
+            self._judge(key, chassis)
+            if new != old:
+                deltas.setdefault(chassis, {})[key] = new
+        self._collect()
+        return dict(deltas)
+
+    # Records come and go
+
+    def _add_record(self, kind: type[Record] | None, id: str) -> None:
+        for relation in self._relations.get(kind, ()):
+            if (relation, id) not in self._facts:
+                node = _Facts(name=f"{relation.name}[{id}]", relation=relation, id=id)
+                self._facts[relation, id] = node
+                self._push(node)
+        if (kind, id) not in self._cells and kind in self._rules:
+            cells = [_cell(app, rule, id) for app, rule in self._rules[kind]]
+            self._cells[kind, id] = cells
+            self._awake.update(cells)
+
+    def _drop_record(self, kind: type[Record], id: str) -> None:
+        for relation in self._relations.get(kind, ()):
+            if node := self._facts.pop((relation, id), None):
+                self._set_facts(node, NOBODY)
+                self._forget(node)
+        for cell in self._cells.pop((kind, id), ()):
+            self._retire(cell)
+
+    def _retire(self, cell: Cell) -> None:
+        for part in (*cell.parts.values(), cell):
+            self._forget(part)
+            self._awake.discard(part)
+            self._gone.append(part)
+        cell.parts.clear()
+
+    def _forget(self, node: _Node) -> None:
+        self._set_reads(node, set())
+        self._stale.discard(node)
+        self.failures.pop(node.name, None)
+
+    # Values settle
+
+    def derive(self, fn: Callable[[View, K], V], key: K) -> V:
+        """`fn(view, key)`, computed if unknown or out of date."""
+        read: Read = (fn, key)
+        node = self._derived.get(read)
+        if node is None:
+            name = f"{getattr(fn, '__name__', fn)}[{key}]"
+            node = self._derived[read] = _Derived(name=name, fn=fn, key=key)
+            self._unread.add(read)
+            node.value = self._run(node, lambda view: fn(view, key), None)
+        elif node in self._stale:
+            self._run_value(node)
+        return cast("V", node.value)
+
+    def gather(self, relation: Relation[K, V], key: K) -> frozenset[V]:
+        """The values of `relation` under `key`."""
+        found = self._gathered.get((relation, key))
+        return cast("frozenset[V]", found.value) if found else NOBODY
+
+    def _wake(self, read: Read) -> None:
+        for node in self._readers.get(read, ()):
+            if isinstance(node, Cell):
+                self._awake.add(node)
+            else:
+                self._push(node)
+
+    def _push(self, node: _Node) -> None:
+        if node not in self._stale:
+            self._stale.add(node)
+            heapq.heappush(self._heap, (node.height, next(self._turn), node))
+
+    def _settle_values(self) -> None:
+        while self._heap:
+            *_, node = heapq.heappop(self._heap)
+            if node in self._stale:
+                self._run_value(node)
+
+    def _run_value(self, node: _Node) -> None:
+        self._stale.discard(node)
+        match node:
+            case _Derived(fn=fn, key=key):
+                value = self._run(node, lambda view: fn(view, key), None)
+                if value != node.value:
+                    node.value = value
+                    self._wake((fn, key))
+            case _Facts(relation=relation, id=id):
+                record = self.model.get(relation.kind, id)
+                self._set_facts(node, self._run(node, lambda view: frozenset(relation.facts(view, record)), NOBODY))
+            case _Scope(scope=scope):
+                chassis = self._run(node, lambda view: view.derive(scope.of, scope.key), NOBODY)
+                self._moved[node] = chassis
+
+    def _set_facts(self, node: _Facts, facts: frozenset[tuple[Hashable, Hashable]]) -> None:
+        touched = set()
+        for step, pairs in ((1, facts - node.facts), (-1, node.facts - facts)):
+            for key, value in pairs:
+                found = self._gathered.setdefault((node.relation, key), _Gathered())
+                found.height = max(found.height, node.height)
+                found.counts[value] = found.counts.get(value, 0) + step
+                if not found.counts[value]:
+                    del found.counts[value]
+                touched.add((node.relation, key))
+        node.facts = facts
+        for read in touched:
+            found = self._gathered[read]
+            if found.counts.keys() != found.value:
+                found.value = frozenset(found.counts)
+                self._wake(read)
+            if not found.counts:
+                del self._gathered[read]
+
+    def _run(self, node: _Node, fn: Callable[[View], T], fallback: T) -> T:
+        """`fn` on a view that remembers for `node`; `fallback`, and a failure kept, if it raises."""
+        if node.running:
+            raise RecursionError(f"derived values form a circle at {node.name}")
+        node.running = True
+        view = View(self.model, self)
+        try:
+            value = fn(view)
+        except Exception as error:
+            log.exception("cell failed name=%s", node.name)
+            self.failures[node.name] = f"{type(error).__name__}: {error}"
+            value = fallback
+        else:
+            self.failures.pop(node.name, None)
+        finally:
+            node.running = False
+        self._set_reads(node, view.reads)
+        return value
+
+    def _set_reads(self, node: _Node, reads: set[Read]) -> None:
+        for read in node.reads - reads:
+            readers = self._readers[read]
+            readers.discard(node)
+            if not readers:
+                del self._readers[read]
+                self._unread.add(read)
+        for read in reads - node.reads:
+            self._readers.setdefault(read, set()).add(node)
+        node.reads = reads
+        node.height = 1 + max(map(self._height, reads), default=0)
+
+    def _height(self, read: Read) -> int:
+        found = self._derived.get(read) or self._gathered.get(read)
+        return found.height if found else 0
+
+    def _collect(self) -> None:
+        """Forget derived values that nobody reads any more."""
+        while self._unread:
+            read = self._unread.pop()
+            if read in self._derived and read not in self._readers:
+                self._forget(self._derived.pop(read))
+
+    # Cells run
+
+    def _compute(self, cell: Cell) -> _Outcome:
+        return self._run(cell, lambda view: _outcome(cell, view), _Outcome())
+
+    def _settle_parts(self, outcomes: dict[Cell, _Outcome]) -> None:
+        """Give a cell that computes apart a part on each chassis it is placed on now, and no other."""
+        moved = (cell for node in self._moved for cell in node.cells if cell.rule.apart and cell.chassis is None)
+        apart = {*moved, *(cell for cell in outcomes if cell.rule.apart and cell.chassis is None)}
+        for cell in sorted(apart.difference(self._gone), key=lambda cell: cell.rank):
+            placement = outcomes[cell].placement if cell in outcomes else cell.placement
+            wanted = self._chassis_of(placement, now=True)
+            for chassis in cell.parts.keys() - wanted:
+                part = cell.parts.pop(chassis)
+                self._retire(part)
+                outcomes[part] = _Outcome()
+            for chassis in sorted(wanted - cell.parts.keys()):
+                part = cell.parts[chassis] = _cell(cell.app, cell.rule, cell.id, chassis)
+                outcomes[part] = self._compute(part)
+
+    # Winners, before and after
+
+    def _affected(self, outcomes: Mapping[Cell, _Outcome]) -> dict[Key, set[str]]:
+        """The keys whose winner may change, and the chassis where it may."""
+        affected: dict[Key, set[str]] = {}
+        for cell, outcome in outcomes.items():
+            old = self._chassis_of(cell.placement, now=False)
+            new = self._chassis_of(outcome.placement, now=True)
+            for item in set(cell.items) ^ set(outcome.items):
+                affected.setdefault(item.key, set()).update(old | new)
+            if old != new:
+                for item in (*cell.items, *outcome.items):
+                    affected.setdefault(item.key, set()).update(old ^ new)
+        for node, chassis in self._moved.items():
+            turned = node.chassis ^ chassis
+            for cell in node.cells if turned else ():
+                if cell not in outcomes:
+                    without = cell.placement and cell.placement.without
+                    for item in cell.items:
+                        affected.setdefault(item.key, set()).update(turned - {without})
+        return affected
+
+    def _apply(self, outcomes: Mapping[Cell, _Outcome]) -> None:
+        for node, chassis in self._moved.items():
+            self._set_chassis(node, chassis)
+        for cell, outcome in outcomes.items():
+            if (cell.placement, cell.items) == (outcome.placement, outcome.items):
+                continue
+            cell.changed = self.revision
+            if cell.items != outcome.items:
+                self._set_items(cell, outcome.items)
+            if cell.placement != outcome.placement:
+                self._set_placement(cell, outcome.placement)
+        self._moved.clear()
+        self._awake.clear()
+        self._gone.clear()
+
+    def _set_items(self, cell: Cell, items: tuple[Item, ...]) -> None:
+        for item in cell.items:
+            rest = tuple(want for want in self._wants[item.key] if want[0] is not cell)
+            if rest:
+                self._wants[item.key] = rest
+            else:
+                del self._wants[item.key]
+        cell.items = items
+        for key in dict.fromkeys(item.key for item in items):
+            mine = tuple((cell, item) for item in items if item.key == key)
+            self._wants[key] = (*self._wants.get(key, ()), *mine)
+
+    def _set_placement(self, cell: Cell, placement: Placement | None) -> None:
+        if cell.placement is not None:
+            node = self._scopes[cell.placement.scope]
+            node.cells.discard(cell)
+            if not node.cells:
+                del self._scopes[node.scope]
+                self._set_chassis(node, NOBODY)
+                self._forget(node)
+        cell.placement = placement
+        if placement is not None:
+            self._scope(placement.scope).cells.add(cell)
+
+    def _set_chassis(self, node: _Scope, chassis: frozenset[str]) -> None:
+        for name in node.chassis - chassis:
+            self._at[name].discard(node)
+            if not self._at[name]:
+                del self._at[name]
+        for name in chassis - node.chassis:
+            self._at.setdefault(name, set()).add(node)
+        node.chassis = chassis
+
+    def _scope(self, scope: Scope) -> _Scope:
+        node = self._scopes.get(scope)
+        if node is None:
+            node = self._scopes[scope] = _Scope(name=f"scope {scope.key}", scope=scope)
+            self._set_chassis(node, self._run(node, lambda view: view.derive(scope.of, scope.key), NOBODY))
+        return node
+
+    def _chassis_of(self, placement: Placement | None, *, now: bool) -> frozenset[str]:
+        """Where a placement is; `now` False: where it was before the change being settled."""
+        if placement is None:
+            return NOBODY
+        node = self._scope(placement.scope)
+        chassis = self._moved.get(node, node.chassis) if now else node.chassis
+        return chassis - {placement.without}
+
+    def _on(self, cell: Cell, chassis: str) -> bool:
+        placement = cell.placement
+        if placement is None or chassis == placement.without:
+            return False
+        return chassis in self._scopes[placement.scope].chassis
+
+    def _winner(self, key: Key, chassis: str) -> Entry | None:
+        wants = [want for want in self._wants.get(key, ()) if self._on(want[0], chassis)]
+        if not wants:
+            return None
+        cell, item = wants[0] if len(wants) == 1 else min(wants, key=lambda want: (want[0].rank, str(want[1])))
+        if isinstance(item, Clause):
+            item = item.merged([other for _, other in wants if isinstance(other, Clause)])
+        return Entry(cell.app.number, item)
+
+    def _judge(self, key: Key, chassis: str) -> None:
+        """Keep, or let go of, the conflict under a key."""
+        wants = [want for want in self._wants.get(key, ()) if self._on(want[0], chassis)]
+        kinds: set[Flow | Group | None] = {None if isinstance(item, Clause) else item for _, item in wants}
+        if len(kinds) < 2:
+            self.conflicts.pop((chassis, key), None)
+            return
+        names = tuple(cell.name for cell in self.wanting(key, chassis))
+        conflict = Conflict(chassis, key, names)
+        if self.conflicts.get((chassis, key)) != conflict:
+            log.warning("conflict chassis=%s key=%s cells=%s", chassis, key, ",".join(names))
+            self.conflicts[chassis, key] = conflict
+
+
+def _outcome(cell: Cell, view: View) -> _Outcome:
+    rule = cell.rule
+    if rule.kind is None:
+        return _Outcome(rule.place(view, None), tuple(rule.compute(view)))
+    record = view.need(rule.kind, cell.id)
+    if cell.chassis is not None:
+        return _Outcome(Placement(Scope(only, cell.chassis)), tuple(rule.compute(view, record, cell.chassis)))
+    placement = rule.place(view, record)
+    if rule.apart or placement is None:
+        return _Outcome(placement)
+    return _Outcome(placement, tuple(rule.compute(view, record)))
+
+
+def _by_kind(pairs: Iterable[tuple[type[Record] | None, T]]) -> dict[type[Record] | None, list[T]]:
+    found: dict[type[Record] | None, list[T]] = {}
+    for kind, value in pairs:
+        found.setdefault(kind, []).append(value)
+    return found

@@ -1,0 +1,452 @@
+"""Flows as values: what a packet must be (`Match`), what becomes of it (`Action`), and where (`Table`).
+
+A field called is a test, a field's `set` is an action:
+
+    Flow(L2_LOOKUP, "unicast", NET(7) & ETH_DST(mac), (DST.set(11), goto(DELIVER)))
+
+Prerequisites travel with a field (`ARP_TPA` brings `eth_type=0x0806`). A table declares what may be matched, set
+and jumped to; a flow that breaks the declaration cannot be built. `str()` of a flow is what `ovs-ofctl add-flows`
+reads. Values only: no wire format (`southbound.openflow`), no owner (the engine stamps it).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Any, Generic, NamedTuple, TypeVar
+
+from controller.errors import ConflictingMatch, Undeclared
+
+T = TypeVar("T")
+
+
+def _same(value: int) -> int:
+    return value
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Field(Generic[T]):
+    """A header field, or some bits of a register, that holds a `T`.
+
+    `wire` names the whole field as ovs-fields(7) does; the value stands in `bits` bits from `shift` up, of `width`.
+    `order` is the order of declaration, in which tests are written.
+    """
+
+    name: str
+    wire: str
+    width: int
+    parse: Callable[[T], int]
+    show: Callable[[int], str]
+    shift: int = 0
+    bits: int = 0
+    requires: tuple[Test, ...] = ()
+    order: int = field(default_factory=count().__next__)
+
+    @property
+    def full(self) -> int:
+        """The mask of all this field's bits, counted from 0."""
+        return (1 << (self.bits or self.width)) - 1
+
+    @property
+    def partial(self) -> bool:
+        """Is this field a part of its wire field?"""
+        return bool(self.bits) and self.bits != self.width
+
+    def __call__(self, value: T, mask: int | None = None) -> Match:
+        """The packets whose field equals `value`, in the bits of `mask` if given."""
+        wanted = self.full if mask is None else mask
+        test = Test(self, self._checked(value) & wanted, wanted)
+        return Match(tuple(sorted((*self.requires, test), key=_test_order)))
+
+    def set(self, value: T) -> Set:
+        """The action that writes `value`."""
+        return Set(self, self._checked(value))
+
+    def _checked(self, value: T) -> int:
+        number = self.parse(value)
+        if not 0 <= number <= self.full:
+            raise Undeclared(f"Field {self.name}", "value", str(value))
+        return number
+
+    def __repr__(self) -> str:
+        return self.name.upper()
+
+
+def register(name: str, wire: str, shift: int = 0, bits: int = 32) -> Field[int]:
+    """`bits` bits of a 32-bit register (ovs-fields(7), Registers)."""
+    return Field(name, wire, 32, _same, hex, shift, bits)
+
+
+class Test(NamedTuple):
+    """One field and what it must be, in the bits of `mask`."""
+
+    field: Field[Any]
+    value: int
+    mask: int
+
+
+def _test_order(test: Test) -> int:
+    return test.field.order
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """The packets that pass every test; `&` narrows."""
+
+    tests: tuple[Test, ...] = ()
+    _hash: int = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_hash", hash(self.tests))
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __and__(self, other: Match) -> Match:
+        """The packets that pass both. Raises ConflictingMatch when one field is tested for two values."""
+        merged = {test.field: test for test in self.tests}
+        for test in other.tests:
+            mine = merged.setdefault(test.field, test)
+            if mine != test:
+                raise ConflictingMatch(test.field.name, mine.field.show(mine.value), test.field.show(test.value))
+        return Match(tuple(sorted(merged.values(), key=_test_order)))
+
+    def whole(self) -> Iterator[tuple[str, int, int, int]]:
+        """(wire field, value, mask, width) with the parts of one register put together."""
+        parts: dict[str, tuple[int, int, int]] = {}
+        for test in self.tests:
+            at = test.field.wire
+            value, mask, _ = parts.get(at, (0, 0, 0))
+            shift = test.field.shift
+            parts[at] = (value | test.value << shift, mask | test.mask << shift, test.field.width)
+        for at, (value, mask, width) in parts.items():
+            yield at, value, mask, width
+
+
+ANY = Match()
+
+
+@dataclass(frozen=True, slots=True)
+class Set:
+    """Write a value into a field."""
+
+    field: Field[Any]
+    value: int
+
+    def __str__(self) -> str:
+        if self.field.partial:
+            return f"load:{self.value:#x}->{_span(self.field)}"
+        return f"set_field:{self.field.show(self.value)}->{self.field.wire}"
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """Copy one field into another of the same width."""
+
+    source: Field[Any]
+    target: Field[Any]
+
+    def __str__(self) -> str:
+        return f"move:{_span(self.source)}->{_span(self.target)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """Send the packet out of an OpenFlow port."""
+
+    port: int
+
+    def __str__(self) -> str:
+        return f"output:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Bounce:
+    """Send the packet back out of the port it came in by (OFPP_IN_PORT)."""
+
+    def __str__(self) -> str:
+        return "in_port"
+
+
+@dataclass(frozen=True, slots=True)
+class ToGroup:
+    """Hand the packet to a group."""
+
+    id: int
+    kind: GroupKind
+
+    def __str__(self) -> str:
+        return f"group:{self.id}"
+
+
+@dataclass(frozen=True, slots=True)
+class Resubmit:
+    """Look the packet up in another table, then go on here."""
+
+    table: Table
+
+    def __str__(self) -> str:
+        return f"resubmit(,{self.table.number})"
+
+
+@dataclass(frozen=True, slots=True)
+class Conjunction:
+    """This flow is dimension `k` of `n` of a conjunctive match (ovs-fields(7), Conjunctive Match Fields)."""
+
+    id: int
+    k: int
+    n: int
+
+    def __str__(self) -> str:
+        return f"conjunction({self.id},{self.k}/{self.n})"
+
+
+@dataclass(frozen=True, slots=True)
+class Goto:
+    """End here and go on in a later table."""
+
+    table: Table
+
+    def __str__(self) -> str:
+        return f"goto_table:{self.table.number}"
+
+
+Action = Set | Move | Output | Bounce | ToGroup | Resubmit | Conjunction | Goto
+
+
+def goto(table: Table) -> Goto:
+    """Go on in a later table; always the last action."""
+    return Goto(table)
+
+
+def resubmit(table: Table) -> Resubmit:
+    """Look up in `table` and come back."""
+    return Resubmit(table)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class GroupKind:
+    """A family of groups: ids from `base`, and what their buckets may set and resubmit to."""
+
+    name: str
+    base: int
+    purpose: str
+    sets: frozenset[Field[Any]] = frozenset()
+    nexts: frozenset[str] = frozenset()
+
+    def id(self, number: int) -> int:
+        """The group id for a tag."""
+        return self.base | number
+
+    def __repr__(self) -> str:
+        return self.name.upper()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Table:
+    """A table: its place in the pipeline and everything its flows may do.
+
+    `priorities` names each reason to have a flow here, with its OpenFlow priority.
+    """
+
+    number: int
+    name: str
+    purpose: str
+    priorities: Mapping[str, int]
+    matches: frozenset[Field[Any]] = frozenset()
+    sets: frozenset[Field[Any]] = frozenset()
+    nexts: frozenset[str] = frozenset()
+    groups: frozenset[GroupKind] = frozenset()
+    outputs: bool = False
+
+    def __repr__(self) -> str:
+        return self.name.upper()
+
+
+FlowKey = tuple[int, int, Match]
+GroupKey = tuple[str, int]
+Key = FlowKey | GroupKey
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """One entry of a table. `reason` is one of the table's `priorities`.
+
+    Raises Undeclared when the table does not declare what the flow asks for.
+    """
+
+    table: Table
+    reason: str
+    match: Match
+    actions: tuple[Action, ...] = ()
+    _hash: int = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        place = f"Table {self.table.name}"
+        if self.reason not in self.table.priorities:
+            raise Undeclared(place, "priority", self.reason)
+        for test in self.match.tests:
+            if test.field not in self.table.matches:
+                raise Undeclared(place, "match", test.field.name)
+        for position, action in enumerate(self.actions):
+            _verify(place, action, self.table, last=position == len(self.actions) - 1)
+        object.__setattr__(self, "_hash", hash((self.table.number, self.reason, self.match, self.actions)))
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    @property
+    def priority(self) -> int:
+        """The OpenFlow priority."""
+        return self.table.priorities[self.reason]
+
+    @property
+    def key(self) -> FlowKey:
+        """What no two flows of one switch share."""
+        return (self.table.number, self.priority, self.match)
+
+    def __str__(self) -> str:
+        head = f"table={self.table.number},priority={self.priority}"
+        tests = match_text(self.match)
+        return f"{head}{',' if tests else ''}{tests} actions={actions_text(self.actions)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Clause:
+    """A cell's share of a conjunctive flow; clauses with one key are merged into one flow by the engine."""
+
+    table: Table
+    reason: str
+    match: Match
+    conjunction: int
+    k: int
+    n: int
+
+    @property
+    def key(self) -> FlowKey:
+        """The key of the flow it is merged into."""
+        return (self.table.number, self.table.priorities[self.reason], self.match)
+
+    def merged(self, others: Sequence[Clause]) -> Flow:
+        """The flow that carries this clause and `others` of the same key."""
+        shares = {(clause.conjunction, clause.k, clause.n) for clause in (self, *others)}
+        return Flow(self.table, self.reason, self.match, tuple(Conjunction(*share) for share in sorted(shares)))
+
+
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    """What one copy of a packet goes through."""
+
+    actions: tuple[Action, ...]
+
+    def __str__(self) -> str:
+        return f"bucket=actions={actions_text(self.actions)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """A group that gives every bucket a copy (OFPGT_ALL). Raises Undeclared as `Flow` does."""
+
+    kind: GroupKind
+    number: int
+    buckets: tuple[Bucket, ...]
+
+    def __post_init__(self) -> None:
+        for bucket in self.buckets:
+            for action in bucket.actions:
+                _verify(f"Group {self.kind.name}", action, self.kind, last=False)
+
+    @property
+    def id(self) -> int:
+        """The OpenFlow group id."""
+        return self.kind.id(self.number)
+
+    @property
+    def key(self) -> GroupKey:
+        """What no two groups of one switch share."""
+        return ("group", self.id)
+
+    def __str__(self) -> str:
+        return ",".join((f"group_id={self.id},type=all", *map(str, self.buckets)))
+
+
+Item = Flow | Clause | Group
+"""What an app yields."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What a switch should hold, stamped by the engine with the number of the app that wants it."""
+
+    app: int
+    item: Flow | Group
+
+    @property
+    def key(self) -> Key:
+        """What no two entries of one switch share."""
+        return self.item.key
+
+
+def _verify(place: str, action: Action, declared: Table | GroupKind, *, last: bool) -> None:
+    match action:
+        case Set(target, _) | Move(_, target):
+            if target not in declared.sets:
+                raise Undeclared(place, "set", target.name)
+        case Goto(table) | Resubmit(table):
+            if table.name not in declared.nexts:
+                raise Undeclared(place, "next", table.name)
+            if isinstance(action, Goto) and not last:
+                raise Undeclared(place, "action after", str(action))
+        case ToGroup(_, kind):
+            if not isinstance(declared, Table) or kind not in declared.groups:
+                raise Undeclared(place, "group", kind.name)
+        case Output() | Bounce():
+            if not isinstance(declared, Table) or not declared.outputs:
+                raise Undeclared(place, "output", str(action))
+        case Conjunction():
+            pass
+
+
+_ETH_TYPES = {0x0800: "ip", 0x0806: "arp", 0x86DD: "ipv6"}
+
+
+def match_text(match: Match) -> str:
+    """A match as ovs-ofctl(8) reads it."""
+    shows = {test.field.wire: test.field.show for test in match.tests}
+    words = []
+    for wire, value, mask, width in match.whole():
+        exact = mask == (1 << width) - 1
+        if wire == "eth_type" and exact and value in _ETH_TYPES:
+            words.append(_ETH_TYPES[value])
+        elif exact:
+            words.append(f"{wire}={shows[wire](value)}")
+        else:
+            words.append(f"{wire}={shows[wire](value)}/{shows[wire](mask)}")
+    return ",".join(words)
+
+
+def actions_text(actions: Sequence[Action]) -> str:
+    """Actions as ovs-ofctl(8) reads them."""
+    return ",".join(map(str, actions)) or "drop"
+
+
+_NXM = {
+    "eth_src": "NXM_OF_ETH_SRC",
+    "eth_dst": "NXM_OF_ETH_DST",
+    "arp_op": "NXM_OF_ARP_OP",
+    "arp_spa": "NXM_OF_ARP_SPA",
+    "arp_tpa": "NXM_OF_ARP_TPA",
+    "arp_sha": "NXM_NX_ARP_SHA",
+    "arp_tha": "NXM_NX_ARP_THA",
+    "tun_id": "NXM_NX_TUN_ID",
+    "tun_dst": "NXM_NX_TUN_IPV4_DST",
+}
+
+
+def _span(field: Field[Any]) -> str:
+    name = _NXM.get(field.wire) or f"NXM_NX_{field.wire.upper()}"
+    if not field.partial:
+        return f"{name}[]"
+    end = field.shift + field.bits - 1
+    return f"{name}[{field.shift}]" if field.bits == 1 else f"{name}[{field.shift}..{end}]"

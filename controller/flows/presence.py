@@ -1,0 +1,85 @@
+"""Where things are: ports on chassis, networks where they have attached ports. All derived, nothing stored."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from controller.model.bindings import Placed, place
+from controller.model.records import Chassis, Link, Network, Port
+from controller.model.view import Relation, View
+
+
+def plugged(view: View, port_id: str) -> Placed | None:
+    """The chassis and interface a port is plugged into, up or down."""
+    return view.derive(_plugged, port_id)
+
+
+def attached(view: View, port_id: str) -> Placed | None:
+    """The same, while the port and its network are administratively up: only then does it send and receive."""
+    return view.derive(_attached, port_id)
+
+
+def _plugged(view: View, port_id: str) -> Placed | None:
+    port = view.get(Port, port_id)
+    if port is None:
+        return None
+    placed = place(view, port)
+    return placed if isinstance(placed, Placed) else None
+
+
+def _attached(view: View, port_id: str) -> Placed | None:
+    port = view.get(Port, port_id)
+    if port is None or not port.admin_state_up or not view.need(Network, port.network_id).admin_state_up:
+        return None
+    return plugged(view, port_id)
+
+
+def _homes(view: View, port: Port) -> Iterator[tuple[str, str]]:
+    if placed := attached(view, port.id):
+        yield port.network_id, placed.chassis
+
+
+def _members(view: View, port: Port) -> Iterator[tuple[tuple[str, str], int]]:
+    if placed := attached(view, port.id):
+        yield (port.network_id, placed.chassis), view.tag("port", port.id)
+
+
+def _registered(view: View, chassis: Chassis) -> Iterator[tuple[str, str]]:
+    yield "", chassis.id
+
+
+HOMES: Relation[str, str] = Relation("homes", Port, _homes)
+MEMBERS: Relation[tuple[str, str], int] = Relation("members", Port, _members)
+REGISTERED: Relation[str, str] = Relation("registered", Chassis, _registered)
+
+
+def only(view: View, chassis: str) -> frozenset[str]:
+    """One chassis."""
+    return frozenset({chassis})
+
+
+def everyone(view: View, _: str) -> frozenset[str]:
+    """Every registered chassis."""
+    return view.gather(REGISTERED, "")
+
+
+def chassis_of_network(view: View, network_id: str) -> frozenset[str]:
+    """The chassis that have an attached port of the network."""
+    return view.gather(HOMES, network_id)
+
+
+def members(view: View, network_id: str, chassis: str) -> frozenset[int]:
+    """The keys of the network's attached ports on one chassis."""
+    return view.gather(MEMBERS, (network_id, chassis))
+
+
+def ofport(view: View, port_id: str) -> int | None:
+    """The OpenFlow port number of the interface a port is plugged into, as its switch reports it."""
+    placed = plugged(view, port_id)
+    link = placed and view.get(Link, f"{placed.chassis}/{placed.interface}")
+    return link.ofport if link else None
+
+
+RELATIONS: tuple[Relation[Any, Any], ...] = (HOMES, MEMBERS, REGISTERED)
+"""Every relation there is; the engine keeps each up to date."""
