@@ -45,7 +45,7 @@ golden: setup ## rewrite tests/golden; review the difference like code
 
 docs: setup ## regenerate docs/pipeline.md from the code
 	mkdir -p docs
-	$(BIN)/python -m controller.flows.pipeline > docs/pipeline.md.new
+	$(BIN)/python -m controller.flows.pipeline_doc > docs/pipeline.md.new
 	mv docs/pipeline.md.new docs/pipeline.md
 
 setup: $(BIN)/.installed ## install what is missing: Debian packages, .venv

@@ -24,6 +24,9 @@
     │   ├── MtuTooSmall         a subnet needs a larger MTU than its network has
     │   ├── SharedByOthers      a network cannot be taken from the projects that use it
     │   └── Exhausted           a pool has nothing left to give
+    │       ├── NoAddress       the subnets of a network are full
+    │       ├── NoSegment       every segment of a network type is taken
+    │       └── NoMac           no free MAC address was found for a port
     ├── Unavailable             the store cannot write just now
     ├── FlowError               a programmer's error, raised when a flow is built
     │   ├── ConflictingMatch    one field tested for two values
@@ -226,9 +229,31 @@ class SharedByOthers(Conflict):
 class Exhausted(Conflict):
     """Raised when a pool (addresses of a subnet, segments, tags) has nothing left to give."""
 
-    def __init__(self, pool: str, id: str) -> None:
-        super().__init__(f"No more {pool} available in {id}.")
+    def __init__(self, pool: str, id: str, said: str = "") -> None:
+        super().__init__(said or f"No more {pool} available in {id}.")
         self.pool, self.id = pool, id
+
+
+class NoAddress(Exhausted):
+    """Raised when no subnet that a port may use has a free address in its pools."""
+
+    def __init__(self, network: str) -> None:
+        super().__init__("addresses", network, f"No more IP addresses available on network {network}.")
+
+
+class NoSegment(Exhausted):
+    """Raised when every segment of a network type is taken."""
+
+    def __init__(self, network_type: str) -> None:
+        said = "Unable to create the network. No project network is available for allocation."
+        super().__init__("segments", network_type, said)
+
+
+class NoMac(Exhausted):
+    """Raised when no free MAC address was found for a port."""
+
+    def __init__(self, network: str) -> None:
+        super().__init__("MAC addresses", network, f"Unable to generate unique mac on network {network}.")
 
 
 class Unavailable(WeftError):

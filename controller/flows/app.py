@@ -2,7 +2,7 @@
 
     APP = app("l2_population", host(Port, local), peers(Port, remote), each(Network, members))
 
-A rule's function is pure: `compute(view, record)` yields flows, clauses and groups (`compute(view, record, chassis)` for
+A rule is pure: `compute(view, record)` yields flows, clauses and groups (`compute(view, record, chassis)` for
 `each`). It never adds, removes or updates: the engine subtracts.
 
 Placements:

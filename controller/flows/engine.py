@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import heapq
 import logging
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any, TypeVar, cast
@@ -137,6 +137,7 @@ class Engine:
 
     def __init__(self, model: Model, apps: Sequence[App], relations: Sequence[Relation[Any, Any]] = RELATIONS) -> None:
         self.model = model
+        self.apps = tuple(apps)
         self.revision = model.revision
         self.log: list[str] = []
         self.conflicts: dict[tuple[str, Key], Conflict] = {}
@@ -180,6 +181,25 @@ class Engine:
         keys = {item.key for cell in cells for item in cell.items}
         found = ((key, self._winner(key, chassis)) for key in keys)
         return {key: entry for key, entry in found if entry is not None}
+
+    def count(self, chassis: str) -> int:
+        """How many items stand on one switch; merged clauses and items that several cells want count each time."""
+        cells = (cell for scope in self._at.get(chassis, ()) for cell in scope.cells if self._on(cell, chassis))
+        return sum(len(cell.items) for cell in cells)
+
+    def entries(self) -> Iterator[tuple[Entry, tuple[Cell, ...]]]:
+        """Every entry that stands anywhere, each once, with the cells that want it."""
+        for key, wants in self._wants.items():
+            merged = any(isinstance(item, Clause) for _, item in wants)
+            seen: dict[Entry, set[Cell]] = {}
+            for cell, _ in wants:
+                found = self._chassis_of(cell.placement, now=False)
+                for chassis in found if merged else list(found)[:1]:
+                    entry = self._winner(key, chassis)
+                    if entry is not None:
+                        seen.setdefault(entry, set()).update(self.wanting(key, chassis))
+            for entry, cells in seen.items():
+                yield entry, tuple(sorted(cells, key=lambda cell: cell.rank))
 
     def wanting(self, key: Key, chassis: str) -> tuple[Cell, ...]:
         """The cells that want the entry under `key` on a chassis; the first is the winner."""
@@ -434,16 +454,15 @@ class Engine:
         self._gone.clear()
 
     def _set_items(self, cell: Cell, items: tuple[Item, ...]) -> None:
-        for item in cell.items:
-            rest = tuple(want for want in self._wants[item.key] if want[0] is not cell)
+        for key in {item.key for item in cell.items}:
+            rest = tuple(want for want in self._wants[key] if want[0] is not cell)
             if rest:
-                self._wants[item.key] = rest
+                self._wants[key] = rest
             else:
-                del self._wants[item.key]
+                del self._wants[key]
         cell.items = items
-        for key in dict.fromkeys(item.key for item in items):
-            mine = tuple((cell, item) for item in items if item.key == key)
-            self._wants[key] = (*self._wants.get(key, ()), *mine)
+        for item in items:
+            self._wants[item.key] = (*self._wants.get(item.key, ()), (cell, item))
 
     def _set_placement(self, cell: Cell, placement: Placement | None) -> None:
         if cell.placement is not None:

@@ -30,9 +30,10 @@ def _plugged(view: View, port_id: str) -> Placed | None:
 
 def _attached(view: View, port_id: str) -> Placed | None:
     port = view.get(Port, port_id)
-    if port is None or not port.admin_state_up or not view.need(Network, port.network_id).admin_state_up:
+    if port is None or not port.admin_state_up:
         return None
-    return plugged(view, port_id)
+    network = view.get(Network, port.network_id)
+    return plugged(view, port_id) if network and network.admin_state_up else None
 
 
 def _homes(view: View, port: Port) -> Iterator[tuple[str, str]]:

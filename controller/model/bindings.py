@@ -83,6 +83,14 @@ def _claim(tx: Transaction, chassis: str, claim: Claim) -> None:
     tx.put(binding)
 
 
+def forget(tx: Transaction, chassis: str) -> None:
+    """Remove a chassis, its claims and its links. Raises NotFound."""
+    tx.delete(Chassis, chassis)
+    for kind in (Binding, Link):
+        for record in tx.where(kind, chassis=chassis):
+            tx.delete(kind, record.id)
+
+
 def observe_links(tx: Transaction, chassis: str, ofports: Iterable[tuple[str, int]]) -> None:
     """Record the OpenFlow ports of a chassis: the whole list of (interface name, number) its switch reports."""
     wanted = {
@@ -117,7 +125,14 @@ class Unplaced:
 
 def place(rows: Rows, port: Port) -> Placed | Unplaced:
     """Where `port` is plugged, by the claims on it, the host it is restricted to and the encapsulations there."""
-    claims = [binding for binding in rows.where(Binding, port_id=port.id) if not binding.superseded]
+    found = rows.where(Binding, port_id=port.id)
+    claims = [binding for binding in found if not binding.superseded]
+    if found and not claims:
+        lost = max(found, key=lambda binding: binding.sequence)
+        return Unplaced(
+            f"{lost.interface} of hypervisor {lost.chassis} lost this port to a newer claim, which is gone; "
+            "plug it anew to have it back"
+        )
     if not claims:
         return Unplaced("no hypervisor has an interface with this port's id as iface-id")
     claim = max(claims, key=lambda binding: binding.sequence)

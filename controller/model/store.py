@@ -300,6 +300,7 @@ class Store:
     _writer: ThreadPoolExecutor = field(
         default_factory=lambda: ThreadPoolExecutor(max_workers=1, thread_name_prefix="journal")
     )
+    _stopped: bool = False
     problem: str = ""
     """Why the last write failed, or ""."""
 
@@ -325,31 +326,43 @@ class Store:
 
         Raises whatever `work` raises, and Unavailable; nothing is written then.
         """
+        if self._stopped:
+            raise _stopping()
         waiting = _Waiting(work, request, asyncio.get_running_loop().create_future())
         self._queue.append(waiting)
         self._wake.set()
         return cast("T", await waiting.done)
 
     async def run(self) -> None:
-        """Serve commits until cancelled."""
-        while True:
-            await self._wake.wait()
-            self._wake.clear()
-            while self._queue:
-                await self._commit_batch()
+        """Serve commits until cancelled; then what waits is refused, and what is being written is cancelled."""
+        try:
+            while True:
+                await self._wake.wait()
+                self._wake.clear()
+                while self._queue:
+                    batch, self._queue = self._queue, deque()
+                    try:
+                        await self._commit_batch(batch)
+                    finally:
+                        for waiting in batch:
+                            waiting.done.cancel()  # only those without an answer: nobody knows theirs now
+        finally:
+            self._stopped = True
+            for waiting in self._queue:
+                _fail(waiting, _stopping())
 
-    async def _commit_batch(self) -> None:
-        batch, self._queue = self._queue, deque()
+    async def _commit_batch(self, batch: Iterable[_Waiting]) -> None:
         base = Transaction(self.model)
         revision = self.model.revision
         changes: list[Change] = []
         served: list[tuple[_Waiting, object]] = []
+        refused: list[tuple[_Waiting, Exception]] = []
         for waiting in batch:
             transaction = Transaction(base)
             try:
                 result = waiting.work(transaction)
             except Exception as error:
-                _fail(waiting, error)
+                refused.append((waiting, error))  # perhaps for what a neighbour wrote: told when that is durable
                 continue
             if writes := transaction.writes():
                 revision += 1
@@ -359,7 +372,7 @@ class Store:
         try:
             await self._make_durable(changes)
         except Unavailable as error:
-            for waiting, _ in served:
+            for waiting in batch:
                 _fail(waiting, error)
             return
         for change in changes:
@@ -369,6 +382,8 @@ class Store:
                 follower(changes)
         for waiting, result in served:
             _answer(waiting, result)
+        for waiting, refusal in refused:
+            _fail(waiting, refusal)
 
     async def _make_durable(self, changes: Sequence[Change]) -> None:
         durable = [
@@ -397,5 +412,12 @@ def _answer(waiting: _Waiting, result: object) -> None:
 
 
 def _fail(waiting: _Waiting, error: Exception) -> None:
+    if isinstance(error, StopIteration):  # no Future takes one, for the reason of PEP 479
+        cause, error = error, RuntimeError("work raised StopIteration")
+        error.__cause__ = cause
     if not waiting.done.done():
         waiting.done.set_exception(error)
+
+
+def _stopping() -> Unavailable:
+    return Unavailable("the controller is stopping")

@@ -1,0 +1,100 @@
+"""Writes `docs/pipeline.md` from the declarations in `pipeline`: `python -m controller.flows.pipeline_doc`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from controller.flows import pipeline
+from controller.flows.pipeline import APPS, ENCAPS, GROUP_KINDS, MISSES, REGISTERS, TABLES, TUNNEL_PORTS, Why
+
+
+def markdown() -> str:
+    """The page."""
+    return "\n".join([*_head(), *_tables(), *_registers(), *_groups(), *_drops(), *_cookies(), ""])
+
+
+def _head() -> Iterator[str]:
+    yield "# The pipeline"
+    yield ""
+    yield "Generated from `controller/flows/pipeline.py` by `make docs`; a test keeps the two equal."
+    yield ""
+    drawing = (pipeline.__doc__ or "").split("\n\n")[2]
+    yield "```"
+    yield from (line.removeprefix("    ") for line in drawing.splitlines())
+    yield "```"
+
+
+def _tables() -> Iterator[str]:
+    yield from _section("Tables")
+    for table in TABLES:
+        yield f"### {table.number} {table.name}"
+        yield ""
+        yield table.purpose
+        yield ""
+        yield from _rows(("priority", "reason"), ((str(number), name) for name, number in table.priorities.items()))
+        yield ""
+        for what, names in (
+            ("matches", [field.name for field in table.matches]),
+            ("sets", [field.name for field in table.sets]),
+            ("next", list(table.nexts)),
+            ("groups", [kind.name for kind in table.groups]),
+        ):
+            if names:
+                yield f"* {what}: {', '.join(sorted(names))}"
+        if table.outputs:
+            yield "* outputs frames"
+        if table in MISSES:
+            yield f"* matches nothing: dropped as {MISSES[table].name}"
+        yield ""
+
+
+def _registers() -> Iterator[str]:
+    yield from _section("Registers")
+    yield from _rows(
+        ("field", "where", "meaning"),
+        ((field.name, f"{field.wire}[{field.shift}..{field.shift + field.bits - 1 if field.bits else 31}]", meaning)
+         for field, meaning in REGISTERS),
+    )  # fmt: skip
+    yield ""
+    yield from _rows(
+        ("encapsulation", "ENCAP", "tunnel port"),
+        ((name, str(code), TUNNEL_PORTS[name]) for name, code in ENCAPS.items()),
+    )
+
+
+def _groups() -> Iterator[str]:
+    yield from _section("Groups")
+    yield from _rows(
+        ("kind", "ids", "what it does"),
+        ((kind.name, f"{kind.base:#x} + network key", kind.purpose) for kind in GROUP_KINDS),
+    )
+
+
+def _drops() -> Iterator[str]:
+    yield from _section("Reasons to drop")
+    yield "Each has one flow, and so one counter, in table drop: `ovs-ofctl dump-flows br-int table=62`. A frame ..."
+    yield ""
+    yield from _rows(("WHY", "name", "what happened"), ((str(int(why)), why.name, why.sentence) for why in Why))
+
+
+def _cookies() -> Iterator[str]:
+    yield from _section("Cookies")
+    yield f"`{pipeline.OWNER:#x}` (8 bits), app (8 bits), hash of table, priority, match and instructions (48 bits)."
+    yield "A cookie depends on nothing else, so an unchanged model has unchanged flows whatever happened in between."
+    yield ""
+    yield from _rows(("app", "number"), ((name, str(number)) for name, number in APPS.items()))
+
+
+def _section(title: str) -> tuple[str, ...]:
+    return ("", f"## {title}", "")
+
+
+def _rows(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
+    yield f"| {' | '.join(head)} |"
+    yield f"|{'|'.join('---' for _ in head)}|"
+    for row in rows:
+        yield f"| {' | '.join(row)} |"
+
+
+if __name__ == "__main__":
+    print(markdown(), end="")

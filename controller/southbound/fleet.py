@@ -1,0 +1,405 @@
+"""The fleet: every hypervisor, what its switch should hold, and how far it has got.
+
+One member a chassis. Its OVSDB says who it is and which interfaces are ports; its switch says which OpenFlow ports
+there are and holds the flows; the engine says which. A member's switch is reconciled, deletions included, only once
+the model, the chassis's database and its port description are all loaded: before that nobody knows what should be.
+
+    engine.update ──delta──> member.pending ──> one bundle ──> barrier ──> member.applied_revision
+
+Everything here that is not a task is read-only to others: `/v1` reads the fleet through it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import cast
+
+from controller.errors import Disconnected, InUse, NotFound
+from controller.flows.engine import Cell, Delta, Engine
+from controller.flows.flow import Entry, Flow, Key
+from controller.flows.pipeline import APPS
+from controller.model import bindings
+from controller.model.bindings import Hypervisor, Placed
+from controller.model.records import Chassis, Link, Network, Port, Resource
+from controller.model.store import Change, Store
+from controller.southbound.openflow import EncodedFlow, encode_flow
+from controller.southbound.ovsdb import OvsdbListener
+from controller.southbound.reconcile import AddFlow, Installed, Plan, PutGroup, Refusal, WireKey, full, partial
+from controller.southbound.switch import Switch
+
+log = logging.getLogger(__name__)
+
+PATIENCE_S = 5.0
+"""How long a switch may wait for its hypervisor's database before the log says so."""
+
+
+@dataclass(slots=True, eq=False)
+class Member:
+    """One chassis and its switch.
+
+    `revision` is the newest model revision that changed what this switch should hold, `applied_revision` the newest
+    it acknowledged by barrier. Counters count since the controller started.
+    """
+
+    name: str
+    datapath_id: int | None = None
+    database: bool = False
+    switch: Switch | None = None
+    since: float | None = None
+    revision: int = 0
+    applied_revision: int | None = None
+    pending: dict[Key, Entry | None] = field(default_factory=dict)
+    wake: asyncio.Event = field(default_factory=asyncio.Event)
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    foreign: tuple[EncodedFlow, ...] = ()
+    refusals: dict[Key | WireKey, Refusal] = field(default_factory=dict)
+    flow_mods: int = 0
+    mods_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """What one switch holds otherwise than desired, in words a flow dump uses."""
+
+    chassis: str
+    missing: tuple[str, ...] = ()
+    unwanted: tuple[str, ...] = ()
+    altered: tuple[str, ...] = ()
+    foreign: tuple[str, ...] = ()
+    refused: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """One chassis as its operator should see it; `flows` is how many it should hold, `problem` "" when all is well."""
+
+    chassis: Chassis
+    member: Member
+    flows: int
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stranger:
+    """Who connected and is no member, and why."""
+
+    address: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """An API object that wants a flow."""
+
+    kind: str
+    id: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Why an entry stands: the app and reason, the table by name, the text, and every object that wants it.
+
+    A group has no cookie: 0.
+    """
+
+    cookie: int
+    app: str
+    table: str
+    reason: str
+    text: str
+    objects: tuple[Named, ...]
+    place: tuple[int, int] = (0, 0)
+
+
+class Fleet:
+    """All chassis; the one place that knows both the model's desire and the switches' state."""
+
+    def __init__(self, store: Store, engine: Engine) -> None:
+        self._store = store
+        self._engine = engine
+        self._members: dict[str, Member] = {}
+        self._known = asyncio.Condition()
+        self._dictionary: tuple[int, dict[int, Explanation]] = (-1, {})
+        self.databases: OvsdbListener | None = None
+        for chassis in store.model.all(Chassis):
+            self._member(chassis.id)
+
+    def _member(self, name: str) -> Member:
+        member = self._members.get(name)
+        if member is None:
+            member = self._members[name] = Member(name, revision=self._engine.revision)
+        return member
+
+    # The model changes
+
+    def follow(self, changes: Sequence[Change]) -> None:
+        """Recompute, and put each switch's difference in its queue."""
+        deltas = self._engine.update(changes)
+        for name, delta in deltas.items():
+            self._queue(self._member(name), delta)
+        requests = ",".join(dict.fromkeys(change.request for change in changes if change.request))
+        log.debug(
+            "recomputed revision=%d cells=%d switches=%d requests=%s",
+            self._engine.revision, len(self._engine.log), len(deltas), requests,
+        )  # fmt: skip
+
+    def _queue(self, member: Member, delta: Delta) -> None:
+        member.pending.update(delta)
+        member.revision = self._engine.revision
+        member.wake.set()
+
+    # A hypervisor's database
+
+    async def observed(self, seen: Hypervisor) -> None:
+        """Record what a hypervisor's database says. Raises Unavailable."""
+        await self._store.commit(lambda tx: bindings.observe(tx, seen))
+        member = self._member(seen.system_id)
+        async with self._known:
+            member.datapath_id = seen.datapath_id
+            member.database = True
+            self._known.notify_all()
+
+    async def lost(self, system_id: str) -> None:
+        """A hypervisor's database is gone; its flows stay."""
+        self._member(system_id).database = False
+
+    # A switch
+
+    async def attend(self, switch: Switch) -> None:
+        """Keep one switch at what it should hold, until its connection ends."""
+        member = await self._identify(switch)
+        if member.switch is not None:
+            log.warning("switch connected again chassis=%s: the newer connection is used", member.name)
+        member.switch, member.since = switch, time.time()
+        log.info("switch connected chassis=%s datapath=%016x", member.name, switch.datapath_id)
+        try:
+            switch.on_ports(lambda ports: self._ports_changed(member, switch, ports))
+            await self._record_links(member, await switch.ports())
+            await self._reconcile(member, switch)
+            while member.switch is switch:
+                await member.wake.wait()
+                async with member.lock:
+                    await self._apply_pending(member, switch)
+        finally:
+            if member.switch is switch:
+                member.switch = None
+                log.info("switch disconnected chassis=%s", member.name)
+
+    async def _identify(self, switch: Switch) -> Member:
+        """The member whose integration bridge this is, once its database is loaded."""
+        patience: float | None = PATIENCE_S
+        while True:
+            for member in self._members.values():
+                if member.database and member.datapath_id == switch.datapath_id:
+                    return member
+            try:
+                async with self._known, asyncio.timeout(patience):
+                    await self._known.wait()
+            except TimeoutError:
+                patience = None
+                log.warning(
+                    "switch waits datapath=%016x peer=%s: no connected hypervisor's database has this bridge as its "
+                    "integration bridge; let the hypervisor join with `weft attach`",
+                    switch.datapath_id, switch.peer,
+                )  # fmt: skip
+
+    async def _ports_changed(self, member: Member, switch: Switch, ports: Mapping[str, int]) -> None:
+        if member.switch is switch:
+            await self._record_links(member, ports)
+
+    async def _record_links(self, member: Member, ports: Mapping[str, int]) -> None:
+        await self._store.commit(lambda tx: bindings.observe_links(tx, member.name, ports.items()))
+
+    async def _reconcile(self, member: Member, switch: Switch) -> None:
+        async with member.lock:
+            installed = await switch.dump()
+            member.pending.clear()
+            member.refusals.clear()
+            plan = full(self._engine.desired(member.name).values(), installed)
+            member.foreign = installed.foreign
+            revision = member.revision
+            log.info("reconcile chassis=%s revision=%d changes=%d", member.name, revision, len(plan.steps))
+            await self._apply(member, switch, plan, revision)
+
+    async def _apply_pending(self, member: Member, switch: Switch) -> None:
+        member.wake.clear()
+        pending, member.pending = member.pending, {}
+        await self._apply(member, switch, partial(pending), member.revision)
+
+    async def _apply(self, member: Member, switch: Switch, plan: Plan, revision: int) -> None:
+        applied = await switch.apply(plan)
+        member.flow_mods += applied.flow_mods
+        member.mods_bytes += applied.mods_bytes
+        for step in plan.steps:
+            member.refusals.pop(step.key, None)
+        for refusal in applied.refusals:
+            member.refusals[refusal.key] = refusal
+            log.error(
+                "flow refused chassis=%s flow=%s error=%s cells=%s",
+                member.name, refusal.what, refusal.error, ",".join(self._cells_of(refusal, member.name)),
+            )  # fmt: skip
+        member.applied_revision = revision
+
+    def _cells_of(self, refusal: Refusal, chassis: str) -> Iterator[str]:
+        return (cell.name for cell in self._engine.wanting(cast("Key", refusal.key), chassis))
+
+    # What `/v1` and the Networking API read
+
+    def port_status(self, port: Port) -> str:
+        """ACTIVE when the port's host has acknowledged the revision that wired it, else DOWN (api-ref, Show port)."""
+        model = self._store.model
+        placed = bindings.place(model, port)
+        network = model.get(Network, port.network_id)
+        if not isinstance(placed, Placed) or not port.admin_state_up or not network or not network.admin_state_up:
+            return "DOWN"
+        member = self._members.get(placed.chassis)
+        wired = self._engine.wired(Port, port.id, placed.chassis)
+        if member is None or member.applied_revision is None or wired is None:
+            return "DOWN"
+        linked = model.get(Link, f"{placed.chassis}/{placed.interface}") is not None
+        return "ACTIVE" if linked and wired <= member.applied_revision else "DOWN"
+
+    def statuses(self) -> list[Status]:
+        """Every chassis, by name."""
+        return [self.status(chassis.id) for chassis in self._store.model.all(Chassis)]
+
+    def status(self, name: str) -> Status:
+        """One chassis. Raises NotFound."""
+        chassis = self._store.model.get(Chassis, name)
+        if chassis is None:
+            raise NotFound("Chassis", name)
+        session = self.databases.sessions.get(name) if self.databases else None
+        problems = (chassis.problem, session.trouble if session else "", self._silence(self._member(name)))
+        return Status(chassis, self._member(name), self._engine.count(name), " ".join(filter(None, problems)))
+
+    def _silence(self, member: Member) -> str:
+        if member.switch is not None:
+            return ""
+        if not member.database:
+            return "Its database is not connected: is ovsdb-server running, and does `ovs-vsctl get-manager` name us?"
+        return ""
+
+    def strangers(self) -> list[Stranger]:
+        """Who connected and is no member."""
+        if self.databases is None:
+            return []
+        return [
+            *(Stranger(each.address, each.reason) for each in self.databases.unidentified),
+            *(
+                Stranger(each.address, f"another hypervisor has the system-id {each.system_id}")
+                for each in self.databases.refused
+            ),
+        ]
+
+    async def forget(self, name: str) -> None:
+        """Remove a chassis that is gone for good, with its claims. Raises NotFound, InUse while it is connected."""
+        status = self.status(name)
+        if status.member.database or status.member.switch is not None:
+            raise InUse("Chassis", name, "it is connected; detach it first (ovs-vsctl del-manager)")
+        await self._store.commit(lambda tx: bindings.forget(tx, name))
+        del self._members[name]
+
+    def flows(self, name: str) -> list[Explanation]:
+        """What one switch should hold, in pipeline order. Raises NotFound."""
+        self.status(name)
+        entries = self._engine.desired(name).values()
+        found = [self._explanation(entry, self._engine.wanting(entry.key, name)) for entry in entries]
+        return sorted(found, key=lambda each: (each.place, each.text))
+
+    def dictionary(self) -> Mapping[int, Explanation]:
+        """Every flow anywhere, by cookie: a pure function of the model."""
+        revision, known = self._dictionary
+        if revision != self._engine.revision:
+            known = {}
+            for entry, cells in self._engine.entries():
+                if isinstance(entry.item, Flow):
+                    self._enter(known, self._explanation(entry, cells))
+            self._dictionary = (self._engine.revision, known)
+        return known
+
+    def _enter(self, known: dict[int, Explanation], new: Explanation) -> None:
+        old = known.setdefault(new.cookie, new)
+        if old.text != new.text:
+            log.error("cookies collide cookie=%#x one=%s other=%s", new.cookie, old.text, new.text)
+
+    def _explanation(self, entry: Entry, cells: Iterable[Cell]) -> Explanation:
+        item = entry.item
+        objects = tuple(dict.fromkeys(self._named(cell) for cell in cells if cell.rule.kind is not None))
+        app = next(name for name, number in APPS.items() if number == entry.app)
+        if isinstance(item, Flow):
+            cookie = encode_flow(item, entry.app).cookie
+            place = (item.table.number, -item.priority)
+            return Explanation(cookie, app, item.table.name, item.reason, str(item), objects, place)
+        return Explanation(0, app, "group", item.kind.name, str(item), objects, (-1, item.id))
+
+    def _named(self, cell: Cell) -> Named:
+        kind = cell.rule.kind or Chassis
+        record = self._store.model.get(kind, cell.id)
+        name = record.name if isinstance(record, Resource) else getattr(record, "hostname", "")
+        return Named(kind.__name__.lower(), cell.id, name)
+
+    async def diff(self) -> tuple[list[Difference], list[str]]:
+        """Dump every connected switch and compare; and the chassis that are not connected."""
+        differences, unreachable = [], []
+        for chassis in self._store.model.all(Chassis):
+            member = self._member(chassis.id)
+            try:
+                differences.append(await self._difference(member))
+            except Disconnected:
+                unreachable.append(chassis.id)
+        return differences, unreachable
+
+    async def _difference(self, member: Member) -> Difference:
+        switch = member.switch
+        if switch is None:
+            raise Disconnected(member.name, "its switch is not connected")
+        async with member.lock:
+            while member.pending:
+                await self._apply_pending(member, switch)
+            desired = self._engine.desired(member.name)
+            installed = await switch.dump()
+        member.foreign = installed.foreign
+        return compare(member.name, full(desired.values(), installed), installed, member.refusals)
+
+    def recompute(self) -> int:
+        """Compute everything from scratch beside what is; how many entries come out otherwise."""
+        fresh = Engine(self._store.model, self._engine.apps)
+        names = fresh.chassis() | self._engine.chassis()
+        return sum(_distance(fresh.desired(name), self._engine.desired(name)) for name in names)
+
+    def problem(self) -> str:
+        """What keeps the controller from its work, or ""."""
+        return self._store.problem and f"the store cannot write: {self._store.problem}"
+
+
+def compare(chassis: str, plan: Plan, installed: Installed, refusals: Mapping[Key | WireKey, Refusal]) -> Difference:
+    """A plan in the words of an operator: what is missing, unwanted, altered; entries that were refused apart."""
+    missing: list[str] = []
+    unwanted: list[str] = []
+    altered: list[str] = []
+    for step in plan.steps:
+        match step:
+            case AddFlow(_, flow):
+                kind = altered if flow.key in installed.flows else missing
+            case PutGroup(_, group):
+                kind = altered if group.id in installed.groups else missing
+            case _:
+                kind = unwanted
+        if step.key not in refusals:
+            kind.append(step.text)
+    refused = [f"{each.what}: {each.error}" for each in (*plan.refusals, *refusals.values())]
+    foreign = [_foreign(flow) for flow in installed.foreign]
+    return Difference(chassis, *map(tuple, (missing, unwanted, altered, foreign, refused)))
+
+
+def _foreign(flow: EncodedFlow) -> str:
+    return f"cookie={flow.cookie:#x},table={flow.table},priority={flow.priority}"
+
+
+def _distance(one: Mapping[Key, Entry], other: Mapping[Key, Entry]) -> int:
+    return sum(one.get(key) != other.get(key) for key in one.keys() | other.keys())

@@ -1,0 +1,401 @@
+"""The messages of an OpenFlow 1.4 session: greeting, liveness, features, ports, bundles, errors.
+
+What stands in tables and groups is in `openflow`. Functions named after a message build it whole, header included;
+`decode_*` take a body, that is a message without its first 8 bytes, and raise `Malformed` when it is cut or lies
+about its lengths, and nothing else. Bytes only: sockets, answers and time-outs are `switch`'s.
+
+Sections are those of the OpenFlow Switch Specification 1.4.1; NX errors are Open vSwitch's own (ofp-errors.h).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from struct import Struct, error
+from typing import Final, NamedTuple
+
+from controller.errors import Malformed
+
+VERSION: Final = 5
+"""OpenFlow 1.4, the only version that is spoken (section 7.1)."""
+
+MAX_MESSAGE: Final = 0xFFFF
+"""The longest message, in bytes: its length is a 16-bit number."""
+
+# Section 7.1: ofp_type.
+OFPT_HELLO: Final = 0
+OFPT_ERROR: Final = 1
+OFPT_ECHO_REQUEST: Final = 2
+OFPT_ECHO_REPLY: Final = 3
+OFPT_EXPERIMENTER: Final = 4
+OFPT_FEATURES_REQUEST: Final = 5
+OFPT_FEATURES_REPLY: Final = 6
+OFPT_PACKET_IN: Final = 10
+OFPT_FLOW_REMOVED: Final = 11
+OFPT_PORT_STATUS: Final = 12
+OFPT_FLOW_MOD: Final = 14
+OFPT_GROUP_MOD: Final = 15
+OFPT_MULTIPART_REQUEST: Final = 18
+OFPT_MULTIPART_REPLY: Final = 19
+OFPT_BARRIER_REQUEST: Final = 20
+OFPT_BARRIER_REPLY: Final = 21
+OFPT_BUNDLE_CONTROL: Final = 33
+OFPT_BUNDLE_ADD_MESSAGE: Final = 34
+
+# Section 7.3.5: ofp_multipart_type.
+OFPMP_FLOW: Final = 1
+OFPMP_GROUP_DESC: Final = 7
+OFPMP_PORT_DESC: Final = 13
+OFPMPF_REPLY_MORE: Final = 1
+
+# Section 7.3.9.2: ofp_bundle_ctrl_type and ofp_bundle_flags.
+OFPBCT_OPEN_REQUEST: Final = 0
+OFPBCT_OPEN_REPLY: Final = 1
+OFPBCT_COMMIT_REQUEST: Final = 4
+OFPBCT_COMMIT_REPLY: Final = 5
+OFPBCT_DISCARD_REQUEST: Final = 6
+OFPBCT_DISCARD_REPLY: Final = 7
+OFPBF_ATOMIC: Final = 1
+OFPBF_ORDERED: Final = 2
+_BUNDLE_FLAGS: Final = OFPBF_ATOMIC | OFPBF_ORDERED
+
+# Section 7.4.3: ofp_port_reason. Section 7.2.1.1: ofp_port_config, ofp_port_state, ofp_port_no.
+OFPPR_ADD: Final = 0
+OFPPR_DELETE: Final = 1
+OFPPR_MODIFY: Final = 2
+OFPPC_PORT_DOWN: Final = 1
+OFPPS_LINK_DOWN: Final = 1
+OFPP_IN_PORT: Final = 0xFFFFFFF8
+OFPP_LOCAL: Final = 0xFFFFFFFE
+OFPP_ANY: Final = 0xFFFFFFFF
+
+_HEADER: Final = Struct("!BBHI")
+_HELLO_ELEMENT: Final = Struct("!HH")
+_OFPHET_VERSIONBITMAP: Final = 1
+_MULTIPART: Final = Struct("!HH4x")
+_FEATURES: Final = Struct("!QIBB2xI4x")
+_PORT: Final = Struct("!IH2x6s2x16sII")
+_PORT_REASON: Final = Struct("!B7x")
+_BUNDLE_CONTROL: Final = Struct("!IHH")
+_BUNDLE_ADD: Final = Struct("!I2xH")
+_ERROR: Final = Struct("!HH")
+
+BUNDLED: Final = _HEADER.size + _BUNDLE_ADD.size
+"""How many bytes a bundle wraps around a message."""
+
+
+def malformed(reason: str) -> Malformed:
+    """The error of a decoder: it does not know which switch it reads."""
+    return Malformed("The switch", reason)
+
+
+def _read(layout: Struct, data: bytes | bytearray, at: int, what: str) -> tuple[int, ...]:
+    """The numbers of a layout. Raises Malformed when the data ends within it."""
+    try:
+        return layout.unpack_from(data, at)
+    except error:
+        raise malformed(f"{what} ends after {len(data) - at} of {layout.size} bytes") from None
+
+
+def message(kind: int, xid: int, body: bytes = b"") -> bytes:
+    """A whole message of type `kind`."""
+    return _HEADER.pack(VERSION, kind, _HEADER.size + len(body), xid) + body
+
+
+class Header(NamedTuple):
+    """The first 8 bytes of every message (section 7.1.1); `length` counts them too."""
+
+    version: int
+    type: int
+    length: int
+    xid: int
+
+
+def header(data: bytes | bytearray) -> Header:
+    """The header that `data` starts with."""
+    found = Header(*_read(_HEADER, data, 0, "a header"))
+    if found.length < _HEADER.size:
+        raise malformed(f"a message of {found.length} bytes is shorter than its own header")
+    return found
+
+
+def hello(xid: int) -> bytes:
+    """A greeting whose version bitmap holds 1.4 alone (section 7.5.1): without it a switch may choose another."""
+    element = _HELLO_ELEMENT.pack(_OFPHET_VERSIONBITMAP, _HELLO_ELEMENT.size + 4)
+    return message(OFPT_HELLO, xid, element + (1 << VERSION).to_bytes(4))
+
+
+def hello_versions(body: bytes) -> frozenset[int]:
+    """The versions in a greeting's bitmap; none when it has no bitmap, and its header's version is the highest."""
+    versions: set[int] = set()
+    at = 0
+    while at < len(body):
+        kind, length = _read(_HELLO_ELEMENT, body, at, "a hello element")
+        element = body[at + _HELLO_ELEMENT.size : at + length]
+        if length < _HELLO_ELEMENT.size or at + length > len(body):
+            raise malformed(f"a hello element claims {length} bytes of {len(body) - at}")
+        if kind == _OFPHET_VERSIONBITMAP:
+            words = [int.from_bytes(element[word : word + 4]) for word in range(0, len(element) - 3, 4)]
+            versions |= {32 * n + bit for n, word in enumerate(words) for bit in range(32) if word >> bit & 1}
+        at += _padded(length)
+    return frozenset(versions)
+
+
+def _padded(length: int) -> int:
+    return length + 7 & ~7
+
+
+def echo_request(xid: int, payload: bytes = b"") -> bytes:
+    """Are you there? (Section 7.5.2.)"""
+    return message(OFPT_ECHO_REQUEST, xid, payload)
+
+
+def echo_reply(xid: int, payload: bytes = b"") -> bytes:
+    """The answer to the echo request with this xid and payload (section 7.5.3)."""
+    return message(OFPT_ECHO_REPLY, xid, payload)
+
+
+def features_request(xid: int) -> bytes:
+    """Who are you? (Section 7.3.1.)"""
+    return message(OFPT_FEATURES_REQUEST, xid)
+
+
+@dataclass(frozen=True, slots=True)
+class Features:
+    """What a switch says of itself (section 7.3.1)."""
+
+    datapath_id: int
+    n_buffers: int
+    n_tables: int
+    auxiliary_id: int
+    capabilities: int
+
+
+def decode_features(body: bytes) -> Features:
+    """The body of a features reply."""
+    return Features(*_read(_FEATURES, body, 0, "a features reply"))
+
+
+def barrier_request(xid: int) -> bytes:
+    """Answer when everything before this is done (section 7.3.7)."""
+    return message(OFPT_BARRIER_REQUEST, xid)
+
+
+def multipart_request(kind: int, xid: int, body: bytes = b"") -> bytes:
+    """A request of multipart type `kind` (section 7.3.5)."""
+    return message(OFPT_MULTIPART_REQUEST, xid, _MULTIPART.pack(kind, 0) + body)
+
+
+class Multipart(NamedTuple):
+    """One message of a multipart reply: `more` follow when it is true; `payload` is what `skim_*` and such read."""
+
+    type: int
+    more: bool
+    payload: bytes
+
+
+def decode_multipart(body: bytes) -> Multipart:
+    """The body of a multipart reply."""
+    kind, flags = _read(_MULTIPART, body, 0, "a multipart reply")
+    return Multipart(kind, bool(flags & OFPMPF_REPLY_MORE), body[_MULTIPART.size :])
+
+
+def port_desc_request(xid: int) -> bytes:
+    """Which ports have you? (Section 7.3.5.7.)"""
+    return multipart_request(OFPMP_PORT_DESC, xid)
+
+
+@dataclass(frozen=True, slots=True)
+class PortDesc:
+    """A port of a switch (section 7.2.1); `mac` is written with colons."""
+
+    number: int
+    name: str
+    mac: str
+    config: int
+    state: int
+
+
+def decode_ports(payload: bytes) -> tuple[PortDesc, ...]:
+    """The payload of one port description reply."""
+    ports = []
+    at = 0
+    while at < len(payload):
+        port, length = _port(payload, at)
+        ports.append(port)
+        at += length
+    return tuple(ports)
+
+
+def decode_port_status(body: bytes) -> tuple[int, PortDesc]:
+    """The body of a port status message (section 7.4.3): what happened (OFPPR_*), and the port now."""
+    (reason,) = _read(_PORT_REASON, body, 0, "a port status")
+    port, _ = _port(body, _PORT_REASON.size)
+    return reason, port
+
+
+def _port(data: bytes, at: int) -> tuple[PortDesc, int]:
+    try:
+        number, length, mac, name, config, state = _PORT.unpack_from(data, at)
+    except error:
+        raise malformed(f"a port ends after {len(data) - at} of {_PORT.size} bytes") from None
+    if not _PORT.size <= length <= len(data) - at:
+        raise malformed(f"port {number} claims {length} bytes of {len(data) - at}")
+    text = name.partition(b"\0")[0].decode(errors="backslashreplace")
+    return PortDesc(number, text, mac.hex(":"), config, state), length
+
+
+def bundle_open(xid: int, bundle_id: int) -> bytes:
+    """Open a bundle that is applied whole, in order, or not at all (section 7.3.9.3)."""
+    return _bundle_control(xid, bundle_id, OFPBCT_OPEN_REQUEST)
+
+
+def bundle_commit(xid: int, bundle_id: int) -> bytes:
+    """Apply a bundle (section 7.3.9.5)."""
+    return _bundle_control(xid, bundle_id, OFPBCT_COMMIT_REQUEST)
+
+
+def bundle_discard(xid: int, bundle_id: int) -> bytes:
+    """Forget a bundle (section 7.3.9.6)."""
+    return _bundle_control(xid, bundle_id, OFPBCT_DISCARD_REQUEST)
+
+
+def _bundle_control(xid: int, bundle_id: int, kind: int) -> bytes:
+    return message(OFPT_BUNDLE_CONTROL, xid, _BUNDLE_CONTROL.pack(bundle_id, kind, _BUNDLE_FLAGS))
+
+
+def bundle_add(xid: int, bundle_id: int, inner: bytes) -> bytes:
+    """Put a message into a bundle; it gets the bundle message's xid, as section 7.3.9.4 asks."""
+    stamped = inner[:4] + xid.to_bytes(4) + inner[8:]
+    return message(OFPT_BUNDLE_ADD_MESSAGE, xid, _BUNDLE_ADD.pack(bundle_id, _BUNDLE_FLAGS) + stamped)
+
+
+def decode_bundle_control(body: bytes) -> tuple[int, int]:
+    """The body of an answer about a bundle: its id, and which answer (OFPBCT_*)."""
+    bundle_id, kind, _ = _read(_BUNDLE_CONTROL, body, 0, "a bundle control")
+    return bundle_id, kind
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorMessage:
+    """A refusal (section 7.5.4); its xid is the refused message's, of which `data` holds at least 64 bytes.
+
+    When `type` is OFPET_EXPERIMENTER, `code` is the experimenter's type, and `data` begins with its 4-byte id.
+    """
+
+    type: int
+    code: int
+    data: bytes
+
+
+def decode_error(body: bytes) -> ErrorMessage:
+    """The body of an error message."""
+    kind, code = _read(_ERROR, body, 0, "an error message")
+    return ErrorMessage(kind, code, body[_ERROR.size :])
+
+
+def error_name(type: int, code: int) -> str:
+    """An error as the specification names it, `OFPET_BAD_MATCH/OFPBMC_BAD_PREREQ`; unknown parts are numbers."""
+    if type == OFPET_EXPERIMENTER:
+        return f"OFPET_EXPERIMENTER/{_NX_ERRORS.get(code, code)}"
+    name, prefix, codes = _ERRORS.get(type, (str(type), "", ""))
+    known = dict(enumerate(codes.split())).get(code, _FREE)
+    return f"{name}/{code}" if known == _FREE else f"{name}/{prefix}{known}"
+
+
+OFPET_EXPERIMENTER: Final = 0xFFFF
+
+_FREE: Final = "-"  # a code that the specification gives to nothing
+
+# Section 7.5.4: ofp_error_type, the prefix of its codes, and the codes from 0 up.
+_ERRORS: Final[dict[int, tuple[str, str, str]]] = {
+    0: ("OFPET_HELLO_FAILED", "OFPHFC_", "INCOMPATIBLE EPERM"),
+    1: (
+        "OFPET_BAD_REQUEST", "OFPBRC_",
+        "BAD_VERSION BAD_TYPE BAD_MULTIPART BAD_EXPERIMENTER BAD_EXP_TYPE EPERM BAD_LEN BUFFER_EMPTY"
+        " BUFFER_UNKNOWN BAD_TABLE_ID IS_SLAVE BAD_PORT BAD_PACKET MULTIPART_BUFFER_OVERFLOW"
+        " MULTIPART_REQUEST_TIMEOUT MULTIPART_REPLY_TIMEOUT",
+    ),
+    2: (
+        "OFPET_BAD_ACTION", "OFPBAC_",
+        "BAD_TYPE BAD_LEN BAD_EXPERIMENTER BAD_EXP_TYPE BAD_OUT_PORT BAD_ARGUMENT EPERM TOO_MANY BAD_QUEUE"
+        " BAD_OUT_GROUP MATCH_INCONSISTENT UNSUPPORTED_ORDER BAD_TAG BAD_SET_TYPE BAD_SET_LEN BAD_SET_ARGUMENT",
+    ),
+    3: (
+        "OFPET_BAD_INSTRUCTION", "OFPBIC_",
+        "UNKNOWN_INST UNSUP_INST BAD_TABLE_ID UNSUP_METADATA UNSUP_METADATA_MASK BAD_EXPERIMENTER BAD_EXP_TYPE"
+        " BAD_LEN EPERM DUP_INST",
+    ),
+    4: (
+        "OFPET_BAD_MATCH", "OFPBMC_",
+        "BAD_TYPE BAD_LEN BAD_TAG BAD_DL_ADDR_MASK BAD_NW_ADDR_MASK BAD_WILDCARDS BAD_FIELD BAD_VALUE BAD_MASK"
+        " BAD_PREREQ DUP_FIELD EPERM",
+    ),
+    5: (
+        "OFPET_FLOW_MOD_FAILED", "OFPFMFC_",
+        "UNKNOWN TABLE_FULL BAD_TABLE_ID OVERLAP EPERM BAD_TIMEOUT BAD_COMMAND BAD_FLAGS CANT_SYNC BAD_PRIORITY"
+        " IS_SYNC",
+    ),
+    6: (
+        "OFPET_GROUP_MOD_FAILED", "OFPGMFC_",
+        "GROUP_EXISTS INVALID_GROUP WEIGHT_UNSUPPORTED OUT_OF_GROUPS OUT_OF_BUCKETS CHAINING_UNSUPPORTED"
+        " WATCH_UNSUPPORTED LOOP UNKNOWN_GROUP CHAINED_GROUP BAD_TYPE BAD_COMMAND BAD_BUCKET BAD_WATCH EPERM",
+    ),
+    7: ("OFPET_PORT_MOD_FAILED", "OFPPMFC_", "BAD_PORT BAD_HW_ADDR BAD_CONFIG BAD_ADVERTISE EPERM"),
+    8: ("OFPET_TABLE_MOD_FAILED", "OFPTMFC_", "BAD_TABLE BAD_CONFIG EPERM"),
+    9: ("OFPET_QUEUE_OP_FAILED", "OFPQOFC_", "BAD_PORT BAD_QUEUE EPERM"),
+    10: ("OFPET_SWITCH_CONFIG_FAILED", "OFPSCFC_", "BAD_FLAGS BAD_LEN EPERM"),
+    11: ("OFPET_ROLE_REQUEST_FAILED", "OFPRRFC_", "STALE UNSUP BAD_ROLE"),
+    12: (
+        "OFPET_METER_MOD_FAILED", "OFPMMFC_",
+        "UNKNOWN METER_EXISTS INVALID_METER UNKNOWN_METER BAD_COMMAND BAD_FLAGS BAD_RATE BAD_BURST BAD_BAND"
+        " BAD_BAND_VALUE OUT_OF_METERS OUT_OF_BANDS",
+    ),
+    13: ("OFPET_TABLE_FEATURES_FAILED", "OFPTFFC_", "BAD_TABLE BAD_METADATA - - - EPERM"),
+    14: (
+        "OFPET_BAD_PROPERTY", "OFPBPC_",
+        "BAD_TYPE BAD_LEN BAD_VALUE TOO_MANY DUP_TYPE BAD_EXPERIMENTER BAD_EXP_TYPE BAD_EXP_VALUE EPERM",
+    ),
+    15: ("OFPET_ASYNC_CONFIG_FAILED", "OFPACFC_", "INVALID UNSUPPORTED EPERM"),
+    16: (
+        "OFPET_FLOW_MONITOR_FAILED", "OFPMOFC_",
+        "UNKNOWN MONITOR_EXISTS INVALID_MONITOR UNKNOWN_MONITOR BAD_COMMAND BAD_FLAGS BAD_TABLE_ID BAD_OUT",
+    ),
+    17: (
+        "OFPET_BUNDLE_FAILED", "OFPBFC_",
+        "UNKNOWN EPERM BAD_ID BUNDLE_EXIST BUNDLE_CLOSED OUT_OF_BUNDLES BAD_TYPE BAD_FLAGS MSG_BAD_LEN MSG_BAD_XID"
+        " MSG_UNSUP MSG_CONFLICT MSG_TOO_MANY MSG_FAILED TIMEOUT BUNDLE_IN_PROGRESS",
+    ),
+}  # fmt: skip
+
+# Open vSwitch's own errors in OpenFlow 1.4, by the type of an experimenter error (ofp-errors.h).
+_NX_ERRORS: Final[dict[int, str]] = {
+    2: "NXBRC_NXM_INVALID",
+    3: "NXBRC_NXM_BAD_TYPE",
+    4: "NXBRC_MUST_BE_ZERO",
+    5: "NXBRC_BAD_REASON",
+    9: "NXBRC_FM_BAD_EVENT",
+    10: "NXBRC_UNENCODABLE_ERROR",
+    11: "NXBAC_MUST_BE_ZERO",
+    12: "NXFMFC_HARDWARE",
+    13: "NXFMFC_BAD_TABLE_ID",
+    15: "NXBAC_BAD_CONJUNCTION",
+    16: "NXTTMFC_BAD_COMMAND",
+    17: "NXTTMFC_BAD_OPT_LEN",
+    18: "NXTTMFC_BAD_FIELD_IDX",
+    19: "NXTTMFC_TABLE_FULL",
+    20: "NXTTMFC_ALREADY_MAPPED",
+    21: "NXTTMFC_DUP_ENTRY",
+    22: "OFPBFC_BAD_VERSION",
+    23: "NXQOFC_QUEUE_ERROR",
+    34: "NXR_NOT_SUPPORTED",
+    35: "NXR_STALE",
+    36: "NXST_NOT_CONFIGURED",
+    37: "NXFMFC_INVALID_TLV_FIELD",
+    38: "NXTTMFC_INVALID_TLV_DEL",
+    39: "NXBAC_BAD_HEADER_TYPE",
+    40: "NXBAC_UNKNOWN_ED_PROP",
+    41: "NXBAC_BAD_ED_PROP",
+    42: "NXBAC_CT_DATAPATH_SUPPORT",
+    43: "NXBMC_CT_DATAPATH_SUPPORT",
+    44: "NXTFFC_DUP_TABLE",
+}

@@ -1,0 +1,450 @@
+"""Flows and groups as OpenFlow 1.4 bytes, in the very form in which Open vSwitch reads them back.
+
+A dump can therefore be compared with what should be there byte by byte, undecoded: a restart sends nothing, and a
+flow that was altered by hand is seen. The form is that of OVS 3.1: fields in the order of its `nx_put_raw`, whole
+fields set by OFPAT_SET_FIELD, some bits by NXAST_REG_LOAD (ovs-actions(7)). `messages` has the rest of the protocol;
+what is used with flows is importable from here too. os-ken is not needed: it is the second opinion of the tests.
+
+    match          ofp_match header (4) | OXM (4 + 1..32)... | zeros up to a multiple of 8
+    instructions   apply-actions (8) | action (a multiple of 8)... | goto-table (8); either may be absent
+    cookie         0xA7 (8 bits) | app (8) | BLAKE2b of table, priority, match and instructions (48)
+
+Limits: only what `controller.flows` declares; a field or action that is not in the tables below raises Undeclared.
+Sections are those of the OpenFlow Switch Specification 1.4.1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from hashlib import blake2b
+from itertools import accumulate
+from struct import Struct, error
+from typing import Any, Final
+
+from controller.errors import SouthboundError, Undeclared
+from controller.flows.flow import (
+    Action,
+    Bounce,
+    Bucket,
+    Conjunction,
+    Flow,
+    Goto,
+    Group,
+    Match,
+    Move,
+    Output,
+    Resubmit,
+    Set,
+    ToGroup,
+    match_text,
+)
+from controller.flows.pipeline import OWNER
+from controller.southbound.messages import (
+    BUNDLED,
+    MAX_MESSAGE,
+    OFPMP_FLOW,
+    OFPMP_GROUP_DESC,
+    OFPP_ANY,
+    OFPP_IN_PORT,
+    OFPT_FLOW_MOD,
+    OFPT_GROUP_MOD,
+    malformed,
+    message,
+    multipart_request,
+)
+
+
+class Oversized(SouthboundError):
+    """Raised when a group has more buckets, or a flow more actions, than fit into one OpenFlow message."""
+
+    def __init__(self, what: str, parts: str, count: int, fit: int) -> None:
+        super().__init__(f"{what} has {count} {parts}, and one OpenFlow message holds {fit}.")
+        self.what, self.parts, self.count, self.fit = what, parts, count, fit
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedFlow:
+    """A flow as it stands in a flow-mod and in a dump: a whole padded ofp_match, whole instructions."""
+
+    table: int
+    priority: int
+    match: bytes
+    instructions: bytes
+    cookie: int
+
+    @property
+    def key(self) -> tuple[int, int, bytes]:
+        """What no two flows of one switch share."""
+        return (self.table, self.priority, self.match)
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedGroup:
+    """A group as it stands in a group-mod and in a group description."""
+
+    id: int
+    type: int
+    buckets: bytes
+
+
+# ---- fields ---------------------------------------------------------------------------------------------------
+
+_OXM: Final = 0x8000  # OFPXMC_OPENFLOW_BASIC, section 7.2.3.2
+_NXM0: Final = 0x0000  # the classes of nicira-ext.h
+_NXM1: Final = 0x0001
+_HAS_MASK: Final = 1 << 8
+
+
+@dataclass(frozen=True, slots=True)
+class _Wire:
+    """How a field is written: `test` in a match and a set-field, `move` in register moves and loads.
+
+    Each is an OXM header without mask (section 7.2.3.2). A field without `move` can only be tested. `full` is the
+    mask that OVS writes as no mask, `size` the value's length in bytes.
+    """
+
+    test: int
+    move: int | None
+    size: int
+    full: int
+    maskable: bool
+
+
+def _wire(
+    size: int, test: tuple[int, int], move: tuple[int, int] | None, *, maskable: bool = True, full: int | None = None
+) -> _Wire:
+    def header(kind: tuple[int, int]) -> int:
+        return kind[0] << 16 | kind[1] << 9 | size
+
+    whole = (1 << 8 * size) - 1
+    return _Wire(header(test), None if move is None else header(move), size, full or whole, maskable)
+
+
+_WIRES: Final[Mapping[str, _Wire]] = {
+    "in_port": _wire(4, (_OXM, 0), None, maskable=False),
+    "eth_src": _wire(6, (_OXM, 4), (_NXM0, 2)),
+    "eth_dst": _wire(6, (_OXM, 3), (_NXM0, 1)),
+    "eth_type": _wire(2, (_OXM, 5), None, maskable=False),
+    # OXM has no TCI: its low 13 bits are the VLAN_VID field (section 7.2.3.8), 0 for a frame without a tag.
+    "vlan_tci": _wire(2, (_OXM, 6), None, full=0x1FFF),
+    "arp_op": _wire(2, (_OXM, 21), (_NXM0, 15), maskable=False),
+    "arp_spa": _wire(4, (_OXM, 22), (_NXM0, 16)),
+    "arp_tpa": _wire(4, (_OXM, 23), (_NXM0, 17)),
+    "arp_sha": _wire(6, (_OXM, 24), (_NXM1, 17)),
+    "arp_tha": _wire(6, (_OXM, 25), (_NXM1, 18)),
+    "tun_id": _wire(8, (_OXM, 38), (_NXM1, 16)),
+    "tun_src": _wire(4, (_NXM1, 31), (_NXM1, 31)),
+    "tun_dst": _wire(4, (_NXM1, 32), (_NXM1, 32)),
+    **{f"reg{n}": _wire(4, (_NXM1, n), (_NXM1, n)) for n in range(16)},
+}
+"""Every field by its name in ovs-fields(7), in the order in which OVS writes a match."""
+
+_PLACES: Final = {name: (place, 8 * wire.size) for place, (name, wire) in enumerate(_WIRES.items())}
+_BY_PLACE: Final = tuple(_WIRES.items())
+_OFPMT_OXM: Final = 1
+_ZEROS: Final = bytes(8)
+
+
+def encode_match(match: Match) -> bytes:
+    """A whole ofp_match (section 7.2.3), padded; parts of one register become one field. Raises Undeclared."""
+    # For each field one number: its value, and in as many lower bits its mask: so parts can be ORed together.
+    found: dict[int, int] = {}
+    for field, value, mask in match.tests:
+        try:
+            place, bits = _PLACES[field.wire]
+        except KeyError:
+            raise Undeclared("The encoder", "field", field.wire) from None
+        found[place] = found.get(place, 0) | (value << bits | mask) << field.shift
+    oxms = b"".join([_oxm(place, found[place]) for place in sorted(found)])
+    length = 4 + len(oxms)
+    return (_OFPMT_OXM << 16 | length).to_bytes(4) + oxms + _ZEROS[: -length % 8]
+
+
+def _oxm(place: int, masked: int) -> bytes:
+    name, wire = _BY_PLACE[place]
+    bits = 8 * wire.size
+    mask = masked & (1 << bits) - 1
+    if mask == wire.full:
+        return (wire.test << bits | masked >> bits).to_bytes(4 + wire.size)
+    if not mask:
+        return b""
+    if not wire.maskable or mask & ~wire.full:
+        raise Undeclared("The encoder", f"the mask {mask:#x} of", name)
+    return ((wire.test | _HAS_MASK) + wire.size << 2 * bits | masked).to_bytes(4 + 2 * wire.size)
+
+
+# ---- actions --------------------------------------------------------------------------------------------------
+
+_OFPAT_OUTPUT: Final = 0  # section 7.2.5, ofp_action_type
+_OFPAT_GROUP: Final = 22
+_OFPAT_SET_FIELD: Final = 25
+_OFPAT_EXPERIMENTER: Final = 0xFFFF
+_NX: Final = 0x00002320  # NX_VENDOR_ID
+_NXAST_REG_MOVE: Final = 6  # nx_action_subtype
+_NXAST_REG_LOAD: Final = 7
+_NXAST_RESUBMIT_TABLE: Final = 14
+_NXAST_CONJUNCTION: Final = 34
+_OFPP_IN_PORT_16: Final = 0xFFF8  # the in_port of NXAST_RESUBMIT_TABLE has 16 bits; this one means: unchanged
+
+_OUTPUT: Final = Struct("!HHIH6x")
+_GROUP: Final = Struct("!HHI")
+_SET_FIELD: Final = Struct("!HHI")
+_REG_MOVE: Final = Struct("!HHIHHHHII")
+_REG_LOAD: Final = Struct("!HHIHHIQ")
+_RESUBMIT: Final = Struct("!HHIHHB3x")
+_CONJUNCTION: Final = Struct("!HHIHBBI")
+
+
+def _movable(name: str) -> tuple[_Wire, int]:
+    wire = _WIRES.get(name)
+    if wire is None or wire.move is None:
+        raise Undeclared("The encoder", "setting or moving", name)
+    return wire, wire.move
+
+
+def _set(action: Set) -> bytes:
+    """The whole field: OFPAT_SET_FIELD; some bits: NXAST_REG_LOAD, which alone can do that in OpenFlow 1.4."""
+    field = action.field
+    wire, move = _movable(field.wire)
+    if field.partial:
+        span = field.shift << 6 | field.bits - 1
+        return _REG_LOAD.pack(_OFPAT_EXPERIMENTER, 24, _NX, _NXAST_REG_LOAD, span, move, action.value)
+    length = 8 + wire.size + 7 & ~7
+    head = _SET_FIELD.pack(_OFPAT_SET_FIELD, length, wire.test)
+    return head + action.value.to_bytes(wire.size) + _ZEROS[: length - 8 - wire.size]
+
+
+def _move(action: Move) -> bytes:
+    source, target = action.source, action.target
+    bits = target.bits or target.width
+    if bits != (source.bits or source.width):
+        raise Undeclared("The encoder", f"a move of another width than {source.name} to", target.name)
+    spans = source.shift, target.shift, _movable(source.wire)[1], _movable(target.wire)[1]
+    return _REG_MOVE.pack(_OFPAT_EXPERIMENTER, 24, _NX, _NXAST_REG_MOVE, bits, *spans)
+
+
+def _output(action: Output) -> bytes:
+    return _OUTPUT.pack(_OFPAT_OUTPUT, 16, action.port, 0)
+
+
+def _bounce(_action: Bounce) -> bytes:
+    return _OUTPUT.pack(_OFPAT_OUTPUT, 16, OFPP_IN_PORT, 0)
+
+
+def _to_group(action: ToGroup) -> bytes:
+    return _GROUP.pack(_OFPAT_GROUP, 8, action.id)
+
+
+def _resubmit(action: Resubmit) -> bytes:
+    number = action.table.number
+    return _RESUBMIT.pack(_OFPAT_EXPERIMENTER, 16, _NX, _NXAST_RESUBMIT_TABLE, _OFPP_IN_PORT_16, number)
+
+
+def _conjunction(action: Conjunction) -> bytes:
+    """Dimensions count from 0 here, and from 1 in text."""
+    k, n = action.k - 1, action.n
+    return _CONJUNCTION.pack(_OFPAT_EXPERIMENTER, 16, _NX, _NXAST_CONJUNCTION, k, n, action.id)
+
+
+_ACTIONS: Final[Mapping[type[Any], Callable[[Any], bytes]]] = {
+    Set: _set,
+    Move: _move,
+    Output: _output,
+    Bounce: _bounce,
+    ToGroup: _to_group,
+    Resubmit: _resubmit,
+    Conjunction: _conjunction,
+}
+
+
+def _encode_action(action: Action) -> bytes:
+    encode = _ACTIONS.get(type(action))
+    if encode is None:
+        raise Undeclared("The encoder", "action", str(action))
+    try:
+        return encode(action)
+    except (error, OverflowError):
+        raise Undeclared("The encoder", "a number in", str(action)) from None
+
+
+# ---- flows ----------------------------------------------------------------------------------------------------
+
+_OFPIT_GOTO_TABLE: Final = 1  # section 7.2.4, ofp_instruction_type
+_OFPIT_APPLY_ACTIONS: Final = 4
+_GOTO_TABLE: Final = Struct("!HHB3x")
+_APPLY_ACTIONS: Final = Struct("!HH4x")
+
+_OFPFC_ADD: Final = 0  # section 7.3.4.1, ofp_flow_mod
+_OFPFC_DELETE_STRICT: Final = 4
+_NO_BUFFER: Final = 0xFFFFFFFF
+_OFPG_ANY: Final = 0xFFFFFFFF
+_FLOW_MOD: Final = Struct("!QQBBHHHIIIHH")
+
+_HASHED: Final = Struct("!BH")
+_HASH_BYTES: Final = 6
+
+
+def encode_flow(flow: Flow, app: int) -> EncodedFlow:
+    """The bytes of a flow of one app (a number of `pipeline.APPS`); remembered.
+
+    Raises Undeclared for what the encoder does not know, Oversized when the flow's actions fit into no message.
+    """
+    return _encode_flow(flow, app)
+
+
+@lru_cache(1 << 18)
+def _encode_flow(flow: Flow, app: int) -> EncodedFlow:
+    match = encode_match(flow.match)
+    instructions = _instructions(flow, len(match))
+    table, priority = flow.table.number, flow.priority
+    content = _HASHED.pack(table, priority) + match + instructions
+    digest = int.from_bytes(blake2b(content, digest_size=_HASH_BYTES).digest())
+    return EncodedFlow(table, priority, match, instructions, OWNER << 56 | app << 48 | digest)
+
+
+def _instructions(flow: Flow, match_length: int) -> bytes:
+    """Apply-actions, then goto-table; none for a flow that does nothing, which is a drop."""
+    actions = flow.actions
+    goto = b""
+    if actions and isinstance(actions[-1], Goto):
+        goto = _GOTO_TABLE.pack(_OFPIT_GOTO_TABLE, 8, actions[-1].table.number)
+        actions = actions[:-1]
+    if not actions:
+        return goto
+    parts = [_encode_action(action) for action in actions]
+    taken = _FLOW_MOD_BYTES + match_length + _APPLY_ACTIONS.size + len(goto)
+    applied = _joined(parts, taken, flow)
+    return _APPLY_ACTIONS.pack(_OFPIT_APPLY_ACTIONS, _APPLY_ACTIONS.size + len(applied)) + applied + goto
+
+
+_FLOW_MOD_BYTES: Final = 8 + _FLOW_MOD.size
+
+
+def _joined(parts: list[bytes], taken: int, owner: Flow | Group) -> bytes:
+    """All parts, if they fit into a message beside `taken` bytes, and that message into a bundle."""
+    joined = b"".join(parts)
+    room = MAX_MESSAGE - BUNDLED - taken
+    if len(joined) <= room:
+        return joined
+    fit = sum(end <= room for end in accumulate(map(len, parts)))
+    if isinstance(owner, Group):
+        raise Oversized(f"The group {owner.kind.name} {owner.id:#x}", "buckets", len(parts), fit)
+    place = f"table={owner.table.number},priority={owner.priority}"
+    raise Oversized(f"The flow {place},{match_text(owner.match)}", "actions", len(parts), fit)
+
+def flow_add(xid: int, flow: EncodedFlow) -> bytes:
+    """The message that adds a flow, or gives the one with its key these instructions and this cookie.
+
+    A modification would keep the old cookie (section 6.4).
+    """
+    mod = _flow_mod(_OFPFC_ADD, flow.cookie, flow.table, flow.priority)
+    return message(OFPT_FLOW_MOD, xid, mod + flow.match + flow.instructions)
+
+
+def flow_delete(xid: int, table: int, priority: int, match: bytes) -> bytes:
+    """The message that removes the one flow with this key, if it is there."""
+    return message(OFPT_FLOW_MOD, xid, _flow_mod(_OFPFC_DELETE_STRICT, 0, table, priority) + match)
+
+
+def _flow_mod(command: int, cookie: int, table: int, priority: int) -> bytes:
+    """No mask of cookies, no time-outs, no packet, any port and group, no flags, no importance (section 7.3.4.1)."""
+    return _FLOW_MOD.pack(cookie, 0, table, command, 0, 0, priority, _NO_BUFFER, OFPP_ANY, _OFPG_ANY, 0, 0)
+
+
+_OFPTT_ALL: Final = 0xFF
+_FLOW_STATS_REQUEST: Final = Struct("!B3xII4xQQ")
+_FLOW_STATS: Final = Struct("!HBx8xH10xQ16xHH")  # up to the length of the match
+_FLOW_STATS_BYTES: Final = 48  # up to the match
+_MATCH_BYTES: Final = 8  # of the shortest one
+
+
+def flow_dump_request(xid: int) -> bytes:
+    """Which flows have you? (Section 7.3.5.2.)"""
+    wanted = _FLOW_STATS_REQUEST.pack(_OFPTT_ALL, OFPP_ANY, _OFPG_ANY, 0, 0)
+    return multipart_request(OFPMP_FLOW, xid, wanted + encode_match(Match()))
+
+
+def skim_flows(payload: bytes) -> Iterator[EncodedFlow]:
+    """The flows in the payload of one flow dump reply, undecoded. Raises Malformed."""
+    unpack, at, end = _FLOW_STATS.unpack_from, 0, len(payload)
+    while at + _FLOW_STATS_BYTES + _MATCH_BYTES <= end:
+        length, table, priority, cookie, _, match_length = unpack(payload, at)
+        match = at + _FLOW_STATS_BYTES
+        instructions = match + (match_length + 7 & ~7)
+        after = at + length
+        if not match < instructions <= after <= end:
+            raise malformed(f"a flow of {length} bytes with a match of {match_length} has {end - at} bytes")
+        yield EncodedFlow(table, priority, payload[match:instructions], payload[instructions:after], cookie)
+        at = after
+    if at != end:
+        raise malformed(f"a flow ends after {end - at} bytes")
+
+
+# ---- groups ---------------------------------------------------------------------------------------------------
+
+_OFPGC_ADD: Final = 0  # section 7.3.4.2, ofp_group_mod
+_OFPGC_MODIFY: Final = 1
+_OFPGC_DELETE: Final = 2
+_OFPGC_ADD_OR_MOD: Final = 0x8000  # Open vSwitch's own since 2.6 (openflow-1.1.h)
+_OFPGT_ALL: Final = 0
+_GROUP_MOD: Final = Struct("!HBxI")
+_BUCKET: Final = Struct("!HHII4x")
+_GROUP_MOD_BYTES: Final = 8 + _GROUP_MOD.size
+_GROUP_DESC: Final = Struct("!HBxI")
+
+
+def encode_group(group: Group) -> EncodedGroup:
+    """The bytes of a group. Raises Oversized when its buckets fit into no message."""
+    buckets = [_bucket(bucket) for bucket in group.buckets]
+    return EncodedGroup(group.id, _OFPGT_ALL, _joined(buckets, _GROUP_MOD_BYTES, group))
+
+
+def _bucket(bucket: Bucket) -> bytes:
+    """Weight 0 and nothing watched, as suits a group that gives every bucket a copy (section 7.3.4.2)."""
+    actions = b"".join(map(_encode_action, bucket.actions))
+    return _BUCKET.pack(_BUCKET.size + len(actions), 0, OFPP_ANY, _OFPG_ANY) + actions
+
+
+def group_add(xid: int, group: EncodedGroup) -> bytes:
+    """The message that adds a group whose id is free."""
+    return _group_mod(xid, _OFPGC_ADD, group)
+
+
+def group_modify(xid: int, group: EncodedGroup) -> bytes:
+    """The message that gives a group other buckets."""
+    return _group_mod(xid, _OFPGC_MODIFY, group)
+
+
+def group_put(xid: int, group: EncodedGroup) -> bytes:
+    """The message that makes a group what `group` says, whether it is there or not; Open vSwitch only."""
+    return _group_mod(xid, _OFPGC_ADD_OR_MOD, group)
+
+
+def group_delete(xid: int, id: int) -> bytes:
+    """The message that removes a group, if it is there, and every flow that points to it (section 6.7)."""
+    return _group_mod(xid, _OFPGC_DELETE, EncodedGroup(id, _OFPGT_ALL, b""))
+
+
+def _group_mod(xid: int, command: int, group: EncodedGroup) -> bytes:
+    return message(OFPT_GROUP_MOD, xid, _GROUP_MOD.pack(command, group.type, group.id) + group.buckets)
+
+
+def group_desc_request(xid: int) -> bytes:
+    """Which groups have you? (Section 7.3.5.5.)"""
+    return multipart_request(OFPMP_GROUP_DESC, xid)
+
+
+def skim_groups(payload: bytes) -> Iterator[EncodedGroup]:
+    """The groups in the payload of one group description reply, undecoded. Raises Malformed."""
+    at, end = 0, len(payload)
+    while at + _GROUP_DESC.size <= end:
+        length, kind, id = _GROUP_DESC.unpack_from(payload, at)
+        after = at + length
+        if length < _GROUP_DESC.size or after > end:
+            raise malformed(f"a group of {length} bytes has {end - at} bytes")
+        yield EncodedGroup(id, kind, payload[at + _GROUP_DESC.size : after])
+        at = after
+    if at != end:
+        raise malformed(f"a group ends after {end - at} bytes")

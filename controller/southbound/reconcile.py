@@ -1,0 +1,288 @@
+"""What to send to a switch so that it holds what it should: only the differences, in an order that is always safe.
+
+Compared are bytes: the encoder writes what Open vSwitch reads back, so a flow altered by hand is seen although its
+cookie stayed. A changed flow is added again, not modified: OFPFC_MODIFY would keep the old cookie (OpenFlow 1.4.1
+section 6.4). Entries of others (another owner byte, another class of group ids) are kept; one whose very key we need
+is replaced, and the plan says so. An entry that cannot be encoded is refused here; the others go on.
+
+Pure: values in, values out. Sending them is `switch`'s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+from controller.errors import FlowError
+from controller.flows.flow import Entry, Flow, FlowKey, Group, GroupKey, Key, match_text
+from controller.flows.pipeline import CLASSIFY, GROUP_KINDS, OWNER
+from controller.southbound import openflow
+from controller.southbound.openflow import EncodedFlow, EncodedGroup, Oversized, encode_flow, encode_group, encode_match
+
+WireKey: TypeAlias = tuple[int, int, bytes]
+"""Table, priority and match of a flow that is known from a dump alone."""
+
+PART: Final = 10_000
+"""How many messages one bundle of a first programming may hold: about 0.2 s in which a switch does nothing else."""
+
+_OWN_CLASSES: Final = frozenset(kind.base >> 28 for kind in GROUP_KINDS)
+
+
+def own_flow(flow: EncodedFlow) -> bool:
+    """Does its cookie say that we put it there?"""
+    return flow.cookie >> 56 == OWNER
+
+
+def own_group(group: EncodedGroup) -> bool:
+    """Is its id of a class that only we give out? Groups have no cookie."""
+    return group.id >> 28 in _OWN_CLASSES
+
+
+@dataclass(frozen=True, slots=True)
+class Installed:
+    """What a dump showed: flows by key, groups by id, ours and others'."""
+
+    flows: Mapping[WireKey, EncodedFlow]
+    groups: Mapping[int, EncodedGroup]
+
+    @property
+    def foreign(self) -> tuple[EncodedFlow, ...]:
+        """The flows that are not ours."""
+        return tuple(flow for flow in self.flows.values() if not own_flow(flow))
+
+    @property
+    def foreign_groups(self) -> tuple[EncodedGroup, ...]:
+        """The groups that are not ours."""
+        return tuple(group for group in self.groups.values() if not own_group(group))
+
+
+# ---- one message each -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class PutGroup:
+    """Make a group what `entry` says, whether it is there or not."""
+
+    entry: Entry
+    group: EncodedGroup
+
+    @property
+    def key(self) -> Key:
+        return self.entry.key
+
+    @property
+    def text(self) -> str:
+        return str(self.entry.item)
+
+    def message(self, xid: int) -> bytes:
+        """A modification that also adds: OFPGC_ADD_OR_MOD, Open vSwitch's own command (openflow-1.1.h, since 2.6)."""
+        modify = openflow.group_modify(xid, self.group)
+        return modify[:8] + b"\x80\x00" + modify[10:]
+
+
+@dataclass(frozen=True, slots=True)
+class AddFlow:
+    """Add the flow of `entry`, in the place of one with its key."""
+
+    entry: Entry
+    flow: EncodedFlow
+
+    @property
+    def key(self) -> Key:
+        return self.entry.key
+
+    @property
+    def text(self) -> str:
+        return str(self.entry.item)
+
+    def message(self, xid: int) -> bytes:
+        return openflow.flow_add(xid, self.flow)
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveFlow:
+    """Remove the one flow with this key: an entry's, or only a dump's."""
+
+    key: FlowKey | WireKey
+    match: bytes
+
+    @property
+    def text(self) -> str:
+        table, priority, match = self.key
+        tests = f"match={match.hex()}" if isinstance(match, bytes) else match_text(match)
+        return f"removal of table={table},priority={priority}{',' if tests else ''}{tests}"
+
+    def message(self, xid: int) -> bytes:
+        return openflow.flow_delete(xid, self.key[0], self.key[1], self.match)
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveGroup:
+    """Remove a group."""
+
+    key: GroupKey
+
+    @property
+    def text(self) -> str:
+        return f"removal of group_id={self.key[1]}"
+
+    def message(self, xid: int) -> bytes:
+        return openflow.group_delete(xid, self.key[1])
+
+
+Step: TypeAlias = PutGroup | AddFlow | RemoveFlow | RemoveGroup
+"""One message: `key` and `text` name what it is about, `message(xid)` is its bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """An entry that a switch does not hold as it should, and why.
+
+    `type` and `code` are the switch's (OpenFlow 1.4.1 section 7.5.4), or None when nothing could be sent.
+    """
+
+    key: Key | WireKey
+    what: str
+    error: str
+    type: int | None = None
+    code: int | None = None
+
+
+# ---- plans ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to send, in order.
+
+    `refusals` are entries that cannot be encoded, `replaced` foreign flows whose key is ours. `dark`: no flow of ours
+    lets a frame into the pipeline yet, so that only this plan may be applied piece by piece.
+    """
+
+    steps: tuple[Step, ...] = ()
+    refusals: tuple[Refusal, ...] = ()
+    replaced: tuple[EncodedFlow, ...] = ()
+    dark: bool = False
+
+    def parts(self, limit: int = PART) -> Iterator[tuple[Step, ...]]:
+        """The bundles of this plan: one; or, of a long first programming, several, with CLASSIFY in the last."""
+        ready = 0
+        if self.dark and len(self.steps) > limit:
+            ready = next((at for at, step in enumerate(self.steps) if _opens(step)), len(self.steps))
+            for start in range(0, ready, limit):
+                yield self.steps[start : min(start + limit, ready)]
+        if ready < len(self.steps):
+            yield self.steps[ready:]
+
+
+def _opens(step: Step) -> bool:
+    """Is this the first of the steps that belong together: CLASSIFY, and what is removed afterwards?"""
+    if isinstance(step, AddFlow):
+        return step.flow.table == CLASSIFY.number
+    return not isinstance(step, PutGroup)
+
+
+def order(
+    groups: Iterable[PutGroup],
+    flows: Iterable[AddFlow],
+    stale_flows: Iterable[RemoveFlow],
+    stale_groups: Iterable[RemoveGroup],
+) -> tuple[Step, ...]:
+    """Whoever is pointed to exists before whoever points: no prefix of this sends a frame where nothing awaits it."""
+    return (
+        # A flow may only point to a group that is there. Modifying one in use is fine.
+        *groups,
+        # From the last table to the first: who receives is ready before who sends. CLASSIFY lets frames in, so last.
+        *sorted(flows, key=_table_added, reverse=True),
+        # In reverse: nobody is let in, then nobody is sent on, then the receivers go.
+        *sorted(stale_flows, key=_table_removed),
+        # A group takes the flows that point to it along (section 6.7): by now none of ours does.
+        *stale_groups,
+    )
+
+
+def _table_added(step: AddFlow) -> int:
+    return step.flow.table
+
+
+def _table_removed(step: RemoveFlow) -> int:
+    return step.key[0]
+
+
+def full(desired: Iterable[Entry], installed: Installed) -> Plan:
+    """What makes `desired` of `installed`, others' entries kept."""
+    puts: list[PutGroup] = []
+    adds: list[AddFlow] = []
+    refusals: list[Refusal] = []
+    replaced: list[EncodedFlow] = []
+    wanted: set[WireKey] = set()
+    wanted_groups: set[int] = set()
+    for entry in desired:
+        match _encoded(entry):
+            case AddFlow(_, flow) as step:
+                wanted.add(flow.key)
+                found = installed.flows.get(flow.key)
+                if found != flow:
+                    adds.append(step)
+                if found is not None and not own_flow(found):
+                    replaced.append(found)
+            case PutGroup(_, group) as put:
+                wanted_groups.add(group.id)
+                if installed.groups.get(group.id) != group:
+                    puts.append(put)
+            case Refusal() as refusal:
+                refusals.append(refusal)
+    stale = (
+        RemoveFlow(key, flow.match) for key, flow in installed.flows.items() if key not in wanted and own_flow(flow)
+    )
+    stale_groups = (
+        RemoveGroup(("group", id))
+        for id, group in installed.groups.items()
+        if id not in wanted_groups and own_group(group)
+    )
+    dark = not any(table == CLASSIFY.number and own_flow(flow) for (table, _, _), flow in installed.flows.items())
+    return Plan(order(puts, adds, stale, stale_groups), tuple(refusals), tuple(replaced), dark)
+
+
+def partial(changes: Mapping[Key, Entry | None]) -> Plan:
+    """What brings about `changes` on a switch that held what it should: None removes."""
+    puts: list[PutGroup] = []
+    adds: list[AddFlow] = []
+    stale: list[RemoveFlow] = []
+    stale_groups: list[RemoveGroup] = []
+    refusals: list[Refusal] = []
+    for key, entry in changes.items():
+        match _encoded(entry) if entry else None:
+            case AddFlow() as add:
+                adds.append(add)
+            case PutGroup() as put:
+                puts.append(put)
+            case unsent:
+                if unsent is not None:
+                    refusals.append(unsent)
+                if len(key) == 2:
+                    stale_groups.append(RemoveGroup(key))
+                elif (removal := _removal(key)) is not None:
+                    stale.append(removal)
+    return Plan(order(puts, adds, stale, stale_groups), tuple(refusals))
+
+
+def _encoded(entry: Entry) -> AddFlow | PutGroup | Refusal:
+    """The step that installs an entry. One that cannot be encoded is not wanted either: better nothing than half."""
+    try:
+        match entry.item:
+            case Flow() as flow:
+                return AddFlow(entry, encode_flow(flow, entry.app))
+            case Group() as group:
+                return PutGroup(entry, encode_group(group))
+    except (FlowError, Oversized) as error:
+        return Refusal(entry.key, str(entry.item), str(error))
+
+
+def _removal(key: FlowKey) -> RemoveFlow | None:
+    """The step that removes a flow, unless its match cannot be encoded: then no switch holds it."""
+    try:
+        return RemoveFlow(key, encode_match(key[2]))
+    except FlowError:
+        return None

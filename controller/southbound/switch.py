@@ -1,0 +1,586 @@
+"""One switch on one OpenFlow 1.4 connection: greeting, liveness, ports, dumps, and changes that happen whole or not.
+
+A connection ends for one reason, and everybody who waits on it is told that reason: `Disconnected` when the peer is
+silent or does not read, `Malformed` when it breaks the protocol. Others are not affected. A plan is applied by atomic
+ordered bundles; a message that the switch refuses is left out and reported, the others still happen:
+
+    OPEN, ADD..., BARRIER ──no error──> COMMIT, BARRIER ──> applied
+              ^               │                  │
+              │             errors (each names its message by xid)
+              └── the rest ───┴──── DISCARD <────┘     no name, or too many in a row: the two halves apart
+
+Limits: no TLS, no auxiliary connections, no roles; packets that are sent to the controller are ignored. What should be
+on a switch, and which hypervisor it belongs to, is `fleet`'s. Sections are those of the OpenFlow 1.4.1 specification.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import socket
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import count, islice
+from typing import Final, NoReturn, TypeAlias
+
+from controller.errors import Disconnected, Malformed, Rejected
+from controller.southbound import messages as of
+from controller.southbound.openflow import (
+    EncodedFlow,
+    EncodedGroup,
+    flow_dump_request,
+    group_desc_request,
+    skim_flows,
+    skim_groups,
+)
+from controller.southbound.reconcile import AddFlow, Installed, Plan, Refusal, RemoveFlow, Step, WireKey
+
+log = logging.getLogger(__name__)
+
+READ_BYTES: Final = 64 << 10
+"""After this much input every other task gets its turn."""
+HIGH_WATER_BYTES: Final = 1 << 20
+"""Modifications wait while this much is unsent."""
+CHOKED_BYTES: Final = 4 << 20
+"""Nobody waits to answer an echo; but a switch that leaves this much unread is given up."""
+ANSWER_BYTES: Final = 256 << 20
+"""No multipart reply may be longer: a dump of about a million flows."""
+ATTEMPTS: Final = 8
+"""How often a bundle is tried again without what was refused, before its halves are tried apart."""
+BATCH: Final = 500
+"""How many modifications are encoded at a stretch: some milliseconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """How long to wait, in seconds.
+
+    `handshake_s`: from the connection to the features. `echo_s`: silence before an echo request. `dead_s`: silence, or
+    no byte taken, before the end. `answer_s`: for one answer, or one part of a long one, of a switch that is alive.
+    """
+
+    handshake_s: float = 10.0
+    echo_s: float = 5.0
+    dead_s: float = 15.0
+    answer_s: float = 60.0
+
+
+@dataclass(slots=True)
+class Counters:
+    """What one connection did. `flow_mods` and `group_mods` are committed ones; `mods_bytes` were sent for any."""
+
+    flow_mods: int = 0
+    group_mods: int = 0
+    bundles: int = 0
+    mods_bytes: int = 0
+    bytes_sent: int = 0
+    bytes_received: int = 0
+    errors: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What became of a plan that the switch has acknowledged by barrier."""
+
+    refusals: tuple[Refusal, ...] = ()
+    flow_mods: int = 0
+    group_mods: int = 0
+    bundles: int = 0
+    mods_bytes: int = 0
+
+
+Ended: TypeAlias = Disconnected | Malformed
+"""Why a connection is over."""
+Part: TypeAlias = Callable[[bytes, bool], None]
+"""Takes the payload of one part of a multipart reply, and whether more follow."""
+PortsReport: TypeAlias = Callable[[Mapping[str, int]], Awaitable[None]]
+Attend: TypeAlias = "Callable[[Switch], Awaitable[None]]"
+
+
+@dataclass(slots=True, eq=False)
+class _Question:
+    """What an xid waits for: a message of type `kind`, or all parts of a multipart reply."""
+
+    what: str
+    kind: int
+    part: Part | None
+    answer: asyncio.Future[bytes]
+    deadline: asyncio.Timeout | None = None
+    taken_bytes: int = 0
+
+    def fail(self, error: Exception) -> None:
+        if not self.answer.done():
+            self.answer.set_exception(error)
+            self.answer.exception()  # or asyncio complains when nobody is left to ask
+
+
+@dataclass(slots=True, eq=False)
+class _Offer:
+    """One bundle: the messages in it by xid, and what the switch said against it."""
+
+    id: int
+    steps: dict[int, Step] = field(default_factory=dict)
+    errors: dict[int, of.ErrorMessage] = field(default_factory=dict)
+    committed: bool = False
+    failure: Rejected | None = None
+
+
+class Switch:
+    """One connected switch. Its methods raise Disconnected or Malformed once the connection is over."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, timing: Timing) -> None:
+        self.peer = _address(writer.get_extra_info("peername"))
+        self.timing = timing
+        self.counters = Counters()
+        self.datapath_id = 0
+        self._reader, self._writer = reader, writer
+        self._input = bytearray()
+        self._heard = asyncio.get_running_loop().time()
+        self._version: int | None = None
+        self._xids, self._bundle_ids = count(1), count(1)
+        self._questions: dict[int, _Question] = {}
+        self._offer: _Offer | None = None
+        self._applying = asyncio.Lock()
+        self._ports: dict[int, str] | None = None
+        self._ports_changed = asyncio.Event()
+        self._report: PortsReport | None = None
+        self._ended: Ended | None = None
+        writer.transport.set_write_buffer_limits(high=HIGH_WATER_BYTES)
+
+    @property
+    def name(self) -> str:
+        """The switch in a sentence."""
+        return f"Switch {self.datapath_id:016x} at {self.peer}" if self.datapath_id else f"Switch at {self.peer}"
+
+    async def run(self, attend: Attend) -> None:
+        """Greet the switch, then `attend` it; the connection ends with that, or that with the connection.
+
+        Raises Disconnected or Malformed, and whatever else `attend` raises in a group.
+        """
+        try:
+            async with asyncio.timeout(self.timing.handshake_s) as deadline:
+                await self._greet()
+                await self._converse(attend, deadline)
+        except TimeoutError:
+            reason = f"no handshake within {self.timing.handshake_s:g} s"
+            raise self._end(Disconnected(self.name, reason)) from None
+        except (Disconnected, Malformed) as error:
+            raise self._end(error) from None
+        finally:
+            self._end(Disconnected(self.name, "closed by the controller"))
+
+    async def _converse(self, attend: Attend, deadline: asyncio.Timeout) -> None:
+        try:
+            await self._attended(attend, deadline)
+        except* (Disconnected, Malformed) as group:
+            self._end(_first(group))
+        if self._ended is not None:
+            raise self._ended
+
+    async def _attended(self, attend: Attend, deadline: asyncio.Timeout) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            chores = [tasks.create_task(chore()) for chore in (self._listen, self._keep_alive, self._tell_ports)]
+            body = await self._ask("the features", of.OFPT_FEATURES_REPLY, of.features_request)
+            features = of.decode_features(body)
+            if features.auxiliary_id:
+                raise Disconnected(self.name, "auxiliary connections are not taken")
+            self.datapath_id = features.datapath_id
+            deadline.reschedule(None)
+            await attend(self)
+            for chore in chores:
+                chore.cancel()
+
+    # ---- what others ask ------------------------------------------------------------------------------------------
+
+    def on_ports(self, report: PortsReport) -> None:
+        """Have `report` told all ports whenever one changed, one call at a time, once `ports` has been asked."""
+        self._report = report
+
+    async def ports(self) -> dict[str, int]:
+        """The OpenFlow port of every interface, by its name (section 7.3.5.7)."""
+        found: dict[int, str] = {}
+
+        def take(payload: bytes, more: bool) -> None:
+            found.update((port.number, port.name) for port in of.decode_ports(payload))
+            if not more:  # at once, so that a status that follows changes this and not the older one
+                self._ports = found
+
+        await self._ask("the ports", of.OFPMP_PORT_DESC, of.port_desc_request, take)
+        return {name: number for number, name in found.items()}
+
+    async def dump(self) -> Installed:
+        """All flows and groups (sections 7.3.5.2 and 7.3.5.5)."""
+        flows: dict[WireKey, EncodedFlow] = {}
+        groups: dict[int, EncodedGroup] = {}
+
+        def take_groups(payload: bytes, _more: bool) -> None:
+            groups.update((group.id, group) for group in skim_groups(payload))
+
+        def take_flows(payload: bytes, _more: bool) -> None:
+            flows.update((flow.key, flow) for flow in skim_flows(payload))
+
+        asked = self._post("a dump of groups", of.OFPMP_GROUP_DESC, group_desc_request, take_groups)
+        await self._ask("a dump of flows", of.OFPMP_FLOW, flow_dump_request, take_flows)
+        await self._answer(asked)
+        return Installed(flows, groups)
+
+    async def barrier(self) -> None:
+        """Wait until the switch has done everything it was told (section 7.3.7)."""
+        await self._ask("a barrier", of.OFPT_BARRIER_REPLY, of.barrier_request)
+
+    async def apply(self, plan: Plan) -> Applied:
+        """Make the switch do what `plan` says, but for what it refuses; return when it has acknowledged that.
+
+        An empty plan sends nothing. Raises Rejected when the switch takes no bundles at all.
+        """
+        async with self._applying:
+            before = replace(self.counters)
+            refusals: list[Refusal] = []
+            for refusal in plan.refusals:
+                self._refuse(refusal, refusals)
+            for part in plan.parts():
+                await self._settle(part, refusals)
+            now = self.counters
+            return Applied(
+                tuple(refusals),
+                now.flow_mods - before.flow_mods,
+                now.group_mods - before.group_mods,
+                now.bundles - before.bundles,
+                now.mods_bytes - before.mods_bytes,
+            )
+
+    # ---- bundles --------------------------------------------------------------------------------------------------
+
+    async def _settle(self, steps: Sequence[Step], refusals: list[Refusal]) -> None:
+        """Commit all of `steps` but those that the switch refuses: together if that can be, else in order."""
+        attempts = ATTEMPTS
+        while steps:
+            offer = await self._propose(steps)
+            if offer.committed:
+                self._count(steps)
+                return
+            for xid, error in offer.errors.items():
+                self._refuse(_refusal(offer.steps[xid], error.type, error.code), refusals)
+            steps = [step for xid, step in offer.steps.items() if xid not in offer.errors]
+            attempts -= 1
+            if offer.errors and attempts:
+                continue
+            if not offer.errors and len(steps) == 1 and offer.failure is not None:
+                self._refuse(_refusal(steps[0], offer.failure.type, offer.failure.code), refusals)
+                return
+            half = (len(steps) + 1) // 2
+            log.warning("bundle halved switch=%016x messages=%d", self.datapath_id, len(steps))
+            await self._settle(steps[:half], refusals)
+            await self._settle(steps[half:], refusals)
+            return
+
+    async def _propose(self, steps: Sequence[Step]) -> _Offer:
+        """Put `steps` into one bundle, and commit it if the switch took every one of them (section 6.8).
+
+        An error about a message in a bundle comes by itself and would not fail the commit: so a barrier first.
+        """
+        offer = self._offer = _Offer(next(self._bundle_ids))
+        try:
+            opened = self._control("a bundle", of.bundle_open, offer)
+            await self._fill(offer, steps)
+            await self.barrier()
+            await self._answer(opened)
+            if offer.errors:
+                with contextlib.suppress(Rejected):  # then it is gone already
+                    await self._answer(self._control("to discard a bundle", of.bundle_discard, offer))
+                return offer
+            committed = self._control("to commit a bundle", of.bundle_commit, offer)
+            await self.barrier()
+            try:
+                await self._answer(committed)
+                offer.committed = True
+            except Rejected as failure:  # nothing of the bundle happened, and the bundle is gone
+                offer.failure = failure
+            return offer
+        finally:
+            self._offer = None
+
+    async def _fill(self, offer: _Offer, steps: Sequence[Step]) -> None:
+        waiting = iter(steps)
+        while batch := list(islice(waiting, BATCH)):
+            data = bytearray()
+            for step in batch:
+                xid = self._xid()
+                offer.steps[xid] = step
+                data += of.bundle_add(xid, offer.id, step.message(xid))
+            self._send(data)
+            self.counters.mods_bytes += len(data)
+            await self._drain()
+            await asyncio.sleep(0)
+
+    def _control(self, what: str, build: Callable[[int, int], bytes], offer: _Offer) -> _Question:
+        return self._post(what, of.OFPT_BUNDLE_CONTROL, lambda xid: build(xid, offer.id))
+
+    def _count(self, steps: Sequence[Step]) -> None:
+        flows = sum(isinstance(step, AddFlow | RemoveFlow) for step in steps)
+        self.counters.flow_mods += flows
+        self.counters.group_mods += len(steps) - flows
+        self.counters.bundles += 1
+
+    def _refuse(self, refusal: Refusal, refusals: list[Refusal]) -> None:
+        log.error("flow refused switch=%016x error=%s flow=%s", self.datapath_id, refusal.error, refusal.what)
+        refusals.append(refusal)
+
+    # ---- questions and answers ------------------------------------------------------------------------------------
+
+    async def _ask(self, what: str, kind: int, build: Callable[[int], bytes], part: Part | None = None) -> bytes:
+        return await self._answer(self._post(what, kind, build, part))
+
+    def _post(self, what: str, kind: int, build: Callable[[int], bytes], part: Part | None = None) -> _Question:
+        """Send a request now; its answer is of type `kind` (of multipart type `kind`, when `part` takes it)."""
+        xid = self._xid()
+        self._send(build(xid))
+        question = _Question(what, kind, part, asyncio.get_running_loop().create_future())
+        self._questions[xid] = question
+        return question
+
+    async def _answer(self, question: _Question) -> bytes:
+        """The body of the answer. Raises Rejected when it is an error."""
+        await self._drain()
+        try:
+            async with asyncio.timeout(self.timing.answer_s) as question.deadline:
+                return await question.answer
+        except TimeoutError:
+            reason = f"no answer to {question.what} within {self.timing.answer_s:g} s"
+            raise self._end(Disconnected(self.name, reason)) from None
+
+    def _xid(self) -> int:
+        return next(self._xids) & 0xFFFFFFFF
+
+    def _send(self, data: bytes | bytearray) -> None:
+        if self._ended is not None:
+            raise self._ended
+        if self._writer.transport.get_write_buffer_size() > CHOKED_BYTES:
+            raise self._end(Disconnected(self.name, "it does not read what it is sent"))
+        self._writer.write(data)
+        self.counters.bytes_sent += len(data)
+
+    async def _drain(self) -> None:
+        """Wait while too much is unsent, as long as the switch takes some of it now and then."""
+        unsent = self._writer.transport.get_write_buffer_size()
+        while True:
+            try:
+                async with asyncio.timeout(self.timing.dead_s):
+                    return await self._writer.drain()
+            except TimeoutError:
+                before, unsent = unsent, self._writer.transport.get_write_buffer_size()
+                if unsent >= before:
+                    reason = f"it read nothing of what it was sent for {self.timing.dead_s:g} s"
+                    raise self._end(Disconnected(self.name, reason)) from None
+            except OSError:
+                raise self._end(Disconnected(self.name, "the connection broke")) from None
+
+    def _end(self, error: Ended) -> Ended:
+        """Close the connection for good and tell everybody why; the first reason counts."""
+        if self._ended is None:
+            # A decoder does not know whom it reads.
+            self._ended = Malformed(self.name, error.reason) if isinstance(error, Malformed) else error
+            for question in self._questions.values():
+                question.fail(self._ended)
+            self._questions.clear()
+            self._writer.transport.abort()
+        return self._ended
+
+    # ---- what the switch says -------------------------------------------------------------------------------------
+
+    async def _greet(self) -> None:
+        """Agree on OpenFlow 1.4 (section 6.3.1). A peer without a bitmap offers all versions up to its header's."""
+        self._send(of.hello(self._xid()))
+        head, body = await self._message()
+        if head.type != of.OFPT_HELLO:
+            raise Malformed(self.name, f"a message of type {head.type} instead of a greeting")
+        offered = of.hello_versions(body) or frozenset(range(1, head.version + 1))
+        if of.VERSION not in offered:
+            said = ", ".join(f"1.{version - 1}" for version in sorted(offered) if version)
+            reason = f"it offers OpenFlow {said or 'of no known version'}, and Weft speaks 1.4 alone"
+            self._send(of.message(of.OFPT_ERROR, head.xid, bytes(4) + reason.encode()))  # HELLO_FAILED/INCOMPATIBLE
+            raise Disconnected(self.name, reason)
+        self._version = of.VERSION
+
+    async def _listen(self) -> NoReturn:
+        """Take every message as it comes."""
+        try:
+            while True:
+                self._take(*await self._message())
+        except (Disconnected, Malformed) as error:
+            raise self._end(error) from None
+
+    async def _message(self) -> tuple[of.Header, bytes]:
+        """The next message: its header, and its body."""
+        waiting = self._input
+        while True:
+            if len(waiting) >= 8:
+                head = of.header(bytes(waiting[:8]))
+                if self._version not in (None, head.version):
+                    raise Malformed(self.name, f"a message of version {head.version} after 1.4 was agreed on")
+                if len(waiting) >= head.length:
+                    body = bytes(waiting[8 : head.length])
+                    del waiting[: head.length]
+                    return head, body
+            try:
+                data = await self._reader.read(READ_BYTES)
+            except OSError as error:
+                raise Disconnected(self.name, error.strerror or "the connection broke") from None
+            if not data:
+                raise self._ended or Disconnected(self.name, "it closed the connection")
+            waiting += data
+            self.counters.bytes_received += len(data)
+            self._heard = asyncio.get_running_loop().time()
+            await asyncio.sleep(0)  # `read` does not pause while there is input
+
+    def _take(self, head: of.Header, body: bytes) -> None:
+        match head.type:
+            case of.OFPT_ECHO_REQUEST:
+                self._send(of.echo_reply(head.xid, body))
+            case of.OFPT_ECHO_REPLY:
+                pass
+            case of.OFPT_ERROR:
+                self._take_error(head.xid, of.decode_error(body))
+            case of.OFPT_PORT_STATUS:
+                self._take_port(*of.decode_port_status(body))
+            case of.OFPT_MULTIPART_REPLY:
+                self._take_part(head, of.decode_multipart(body))
+            case _:
+                question = self._questions.get(head.xid)
+                if question is not None and question.part is None and question.kind == head.type:
+                    del self._questions[head.xid]
+                    _resolve(question, body)
+                else:
+                    log.debug("message ignored switch=%016x type=%d xid=%d", self.datapath_id, head.type, head.xid)
+
+    def _take_error(self, xid: int, error: of.ErrorMessage) -> None:
+        """An error carries the xid of what it is about; in a bundle, that of the message in it."""
+        self.counters.errors += 1
+        if self._offer is not None and xid in self._offer.steps:
+            self._offer.errors[xid] = error
+        elif question := self._questions.pop(xid, None):
+            question.fail(Rejected(question.what, error.type, error.code))
+        else:
+            name = of.error_name(error.type, error.code)
+            log.error("error unexpected switch=%016x xid=%d error=%s", self.datapath_id, xid, name)
+
+    def _take_part(self, head: of.Header, found: of.Multipart) -> None:
+        question = self._questions.get(head.xid)
+        if question is None or question.part is None or question.kind != found.type:
+            log.debug("part ignored switch=%016x multipart=%d xid=%d", self.datapath_id, found.type, head.xid)
+            return
+        question.taken_bytes += head.length
+        if question.taken_bytes > ANSWER_BYTES:
+            raise Malformed(self.name, f"an answer of more than {ANSWER_BYTES} bytes")
+        question.part(found.payload, found.more)
+        if not found.more:
+            del self._questions[head.xid]
+            _resolve(question, b"")
+        elif question.deadline is not None and not question.answer.done():
+            question.deadline.reschedule(self._heard + self.timing.answer_s)
+
+    def _take_port(self, reason: int, port: of.PortDesc) -> None:
+        """Section 7.4.3. Before the ports were asked for, it is in what that answer will say."""
+        if self._ports is None:
+            return
+        known = dict(self._ports)
+        if reason == of.OFPPR_DELETE:
+            self._ports.pop(port.number, None)
+        else:
+            self._ports[port.number] = port.name
+        if self._ports != known:
+            self._ports_changed.set()
+
+    async def _tell_ports(self) -> NoReturn:
+        """Its own task: who is told may take its time, and then hears of all that happened meanwhile at once."""
+        while True:
+            await self._ports_changed.wait()
+            self._ports_changed.clear()
+            if self._report is not None and self._ports is not None:
+                await self._report({name: number for number, name in self._ports.items()})
+
+    async def _keep_alive(self) -> NoReturn:
+        """Ask a silent switch whether it is there, and give up one that stays silent (section 7.5.2)."""
+        now = asyncio.get_running_loop().time
+        asked = self._heard
+        while True:
+            if now() >= self._heard + self.timing.dead_s:
+                raise self._end(Disconnected(self.name, f"silent for {self.timing.dead_s:g} s"))
+            if now() >= max(self._heard, asked) + self.timing.echo_s:
+                self._send(of.echo_request(self._xid()))
+                asked = now()
+            next_s = min(self._heard + self.timing.dead_s, max(self._heard, asked) + self.timing.echo_s)
+            await asyncio.sleep(next_s - now())
+
+
+def _resolve(question: _Question, body: bytes) -> None:
+    if not question.answer.done():
+        question.answer.set_result(body)
+
+
+def _refusal(step: Step, type: int, code: int) -> Refusal:
+    return Refusal(step.key, step.text, of.error_name(type, code), type, code)
+
+
+def _first(group: BaseExceptionGroup[Ended]) -> Ended:
+    error = group.exceptions[0]
+    return _first(error) if isinstance(error, BaseExceptionGroup) else error
+
+
+def _address(peername: object) -> str:
+    match peername:
+        case (str(host), int(port), *_):
+            return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return "unknown"
+
+
+class OpenflowListener:
+    """Where switches connect. `port` is known once `ready` is set."""
+
+    def __init__(self, timing: Timing | None = None) -> None:
+        self.timing = timing or Timing()
+        self.ready = asyncio.Event()
+        self.port = 0
+
+    async def serve(self, host: str, port: int, on_switch: Attend) -> None:
+        """Accept switches until cancelled. `on_switch` runs from a switch's handshake until the connection ends.
+
+        Raises OSError when the address cannot be listened on.
+        """
+        async with asyncio.TaskGroup() as connections:
+
+            def accepted(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+                if server.is_serving():
+                    connections.create_task(self._connection(reader, writer, on_switch))
+                else:
+                    writer.transport.abort()
+
+            server = await asyncio.start_server(accepted, host, port, limit=READ_BYTES)
+            try:
+                self.port = server.sockets[0].getsockname()[1]
+                self.ready.set()
+                await server.serve_forever()
+            finally:
+                server.close()
+
+    async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, on_switch: Attend) -> None:
+        """One connection, whose end, however it comes, is nobody else's."""
+        _tune(writer)
+        switch = Switch(reader, writer, self.timing)
+        try:
+            await switch.run(on_switch)
+        except Malformed as error:
+            log.error("switch dropped peer=%s datapath=%016x: %s", switch.peer, switch.datapath_id, error)
+        except Disconnected as error:
+            log.warning("switch lost peer=%s datapath=%016x: %s", switch.peer, switch.datapath_id, error)
+        except Exception:
+            log.exception("switch session failed peer=%s datapath=%016x", switch.peer, switch.datapath_id)
+
+
+def _tune(writer: asyncio.StreamWriter) -> None:
+    """A small message goes at once; a peer that vanished is noticed by the kernel too."""
+    connection = writer.get_extra_info("socket")
+    with contextlib.suppress(OSError):
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)

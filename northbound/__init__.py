@@ -1,0 +1,1 @@
+"""Speaks HTTP; decides nothing about packets."""

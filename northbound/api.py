@@ -1,0 +1,277 @@
+"""The Networking API v2.0 over HTTP: one handler for all resources, which knows none of them.
+
+    request ──> request id ──> read_body ──> store.commit(collection.create ...) ──> durable ──> Renderer ──> answer
+
+Reads are answered from the store's replica, writes when they are durable. Every answer carries
+`X-Openstack-Request-Id`; the same id is on the change in the store and on the log line. Refusals become answers in
+one place (`_guarded`), in Neutron's words (`northbound.faults`).
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from typing import Any, Generic
+from uuid import uuid4
+
+from aiohttp import web
+
+from controller.errors import Unreadable, WeftError
+from controller.model.store import Store, Transaction
+from northbound import faults
+from northbound.auth import Caller, nobody_checked
+from northbound.resources import COLLECTIONS
+from northbound.resources.attributes import Ask, Body, Collection, R, Renderer, Scene, Settings, Wiring, read_body
+from northbound.resources.extensions import EXTENSIONS
+from northbound.resources.query import find, links, read_query
+from northbound.resources.values import Json
+
+__all__ = ["Settings", "Wiring", "application"]
+
+log = logging.getLogger(__name__)
+
+BODY_LIMIT = 8 << 20
+"""The largest body in bytes: some ten thousand ports at once."""
+
+REQUEST_ID = "X-Openstack-Request-Id"
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def application(store: Store, wiring: Wiring, settings: Settings) -> web.Application:
+    """The API as an application, for the daemon to add to and to serve."""
+    app = web.Application(middlewares=[_guarded], client_max_size=BODY_LIMIT)
+    route = app.router
+    route.add_get("/", _versions, allow_head=False)
+    route.add_get("/v2.0", _resources, allow_head=False)
+    route.add_get("/v2.0/", _resources, allow_head=False)
+    route.add_get("/v2.0/extensions", _extensions, allow_head=False)
+    route.add_get("/v2.0/extensions/{alias}", _extension, allow_head=False)
+    for collection in COLLECTIONS:
+        served = _Served(collection, Renderer(collection), store, wiring, settings)
+        path = f"/v2.0/{collection.plural}"
+        for list_path in (path, f"{path}/"):
+            route.add_get(list_path, served.list, allow_head=False)
+            route.add_post(list_path, served.create)
+        route.add_get(f"{path}/{{id}}", served.show, allow_head=False)
+        route.add_put(f"{path}/{{id}}", served.update)
+        route.add_delete(f"{path}/{{id}}", served.delete)
+    return app
+
+
+@web.middleware
+async def _guarded(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Give a request its id, and make an answer of whatever is raised."""
+    request_id = request["id"] = f"req-{uuid4()}"
+    began = time.perf_counter()
+    try:
+        answer = await handler(request)
+    except web.HTTPException as refusal:
+        answer = _json(refusal.status, faults.plain(refusal.status))
+        if "Allow" in refusal.headers:
+            answer.headers["Allow"] = refusal.headers["Allow"]
+    except WeftError as error:
+        status, body = faults.fault(error)
+        answer = _json(status, body)
+        log.info("request refused id=%s reason=%s", request_id, error)
+    except Exception:
+        answer = _json(500, faults.internal())
+        log.exception("request failed id=%s method=%s path=%s", request_id, request.method, request.path)
+    answer.headers[REQUEST_ID] = request_id
+    log.log(
+        logging.DEBUG if request.method == "GET" else logging.INFO,
+        "request served id=%s method=%s path=%s status=%d ms=%.1f",
+        request_id,
+        request.method,
+        request.path,
+        answer.status,
+        (time.perf_counter() - began) * 1e3,
+    )
+    return answer
+
+
+def _json(status: int, body: bytes) -> web.Response:
+    return web.Response(status=status, body=body, content_type="application/json")
+
+
+def _answer(body: Json, status: int = 200) -> web.Response:
+    return _json(status, json.dumps(body, separators=(",", ":")).encode())
+
+
+def _root(request: web.Request) -> str:
+    """Where the client found us, by its own words."""
+    return f"{request.headers.get('X-Forwarded-Proto', request.scheme)}://{request.host}"
+
+
+def _version(request: web.Request) -> Json:
+    self: Json = {"rel": "self", "href": f"{_root(request)}/v2.0/"}
+    return {"id": "v2.0", "status": "CURRENT", "links": [self]}
+
+
+async def _versions(request: web.Request) -> web.Response:
+    return _answer({"versions": [_version(request)]})
+
+
+async def _resources(request: web.Request) -> web.Response:
+    """The resources; the version, too, for clients whose endpoint ends in `/v2.0` (keystoneauth discovery)."""
+    found: list[Json] = [
+        {
+            "name": each.name,
+            "collection": each.plural,
+            "links": [{"rel": "self", "href": f"{_root(request)}/v2.0/{each.plural}"}],
+        }
+        for each in COLLECTIONS
+    ]
+    return _answer({"resources": found, "version": _version(request)})
+
+
+async def _extensions(_: web.Request) -> web.Response:
+    return _answer({"extensions": [*EXTENSIONS.values()]})
+
+
+async def _extension(request: web.Request) -> web.Response:
+    found = EXTENSIONS.get(request.match_info["alias"])
+    if found is None:
+        raise web.HTTPNotFound
+    return _answer({"extension": found})
+
+
+@dataclass(frozen=True, slots=True)
+class _Served(Generic[R]):
+    """The five verbs on one collection."""
+
+    collection: Collection[R]
+    renderer: Renderer[R]
+    store: Store
+    wiring: Wiring
+    settings: Settings
+
+    async def create(self, request: web.Request) -> web.Response:
+        """One resource, or several: then all or none."""
+        caller, collection = nobody_checked(request.headers), self.collection
+        given = await _object(request)
+        if (several := collection.plural in given) and not given[collection.plural]:
+            raise Unreadable("Resources required")
+        items = given[collection.plural] if several else [given.get(collection.name)]
+        if not isinstance(items, list):
+            raise Unreadable("Body contains invalid data")
+        bodies = [self._body(item, caller, several) for item in items]
+        asks = [self._ask(caller) for _ in bodies]
+
+        def work(tx: Transaction) -> list[R]:
+            return [collection.create(tx, body, ask) for body, ask in zip(bodies, asks, strict=True)]
+
+        made = await self.store.commit(work, request=request["id"])
+        scene = self._scene()
+        shown: list[Json] = [self.renderer.all(scene, record) for record in made]
+        return _answer({collection.plural: shown} if several else {collection.name: shown[0]}, 201)
+
+    def _body(self, item: Json, caller: Caller, several: bool) -> Body:
+        if several and isinstance(item, dict) and self.collection.name in item:
+            item = item[self.collection.name]
+        return read_body(self.collection, item, True, caller.project_id)
+
+    def _ask(self, caller: Caller) -> Ask:
+        return Ask(str(uuid4()), caller.project_id, int(time.time()), self.settings)
+
+    async def list(self, request: web.Request) -> web.Response:
+        """Those that pass the query."""
+        pairs = [*request.query.items()]
+        query = read_query(self.collection, pairs)
+        scene = self._scene()
+        records = find(self.collection, scene, query)
+        shown: list[Json] = [self._shown(scene, record, query.fields) for record in records]
+        body: dict[str, Json] = {self.collection.plural: shown}
+        if found := links(_root(request) + request.path, pairs, query, [record.id for record in records]):
+            body[f"{self.collection.plural}_links"] = found
+        return _answer(body)
+
+    async def show(self, request: web.Request) -> web.Response:
+        """One of them."""
+        record = Transaction(self.store.model).need(self.collection.kind, request.match_info["id"])
+        fields = tuple(name for name in request.query.getall("fields", ()) if name)
+        return _answer({self.collection.name: self._shown(self._scene(), record, fields)})
+
+    async def update(self, request: web.Request) -> web.Response:
+        """Change what the body names, and nothing else."""
+        caller, collection, id = nobody_checked(request.headers), self.collection, request.match_info["id"]
+        given = await _object(request)
+        if collection.plural in given:
+            raise Unreadable("Bulk operation not supported")
+        body = read_body(collection, given.get(collection.name), False, caller.project_id)
+        expected, ask = _expected(request), self._ask(caller)
+
+        def work(tx: Transaction) -> R:
+            old = _current(tx, collection.kind, id, expected)
+            return collection.update(tx, old, _with(old, body), body, ask)
+
+        record = await self.store.commit(work, request=request["id"])
+        return _answer({collection.name: self.renderer.all(self._scene(), record)})
+
+    async def delete(self, request: web.Request) -> web.Response:
+        """Remove it."""
+        if await request.read():
+            raise Unreadable("Request body is not supported in DELETE.")
+        collection, id = self.collection, request.match_info["id"]
+        expected, ask = _expected(request), self._ask(nobody_checked(request.headers))
+
+        def work(tx: Transaction) -> None:
+            collection.delete(tx, _current(tx, collection.kind, id, expected), ask)
+
+        await self.store.commit(work, request=request["id"])
+        return web.Response(status=204)
+
+    def _scene(self) -> Scene:
+        return Scene(self.store.model, self.wiring)
+
+    def _shown(self, scene: Scene, record: R, fields: tuple[str, ...]) -> Json:
+        return self.renderer.some(scene, record, fields) if fields else self.renderer.all(scene, record)
+
+
+def _with(record: R, body: Body) -> R:
+    return replace(record, **body.fields)
+
+
+def _current(tx: Transaction, kind: type[R], id: str, expected: int | None) -> R:
+    """The record, if it is what the client thinks it is. Raises NotFound, StaleRevision."""
+    if expected is not None:
+        tx.expect(kind, id, expected)
+    return tx.need(kind, id)
+
+
+async def _object(request: web.Request) -> dict[str, Json]:
+    """The body, which must be a JSON object. Raises Unreadable."""
+    text = await request.read()
+    if text and request.content_type != "application/json":
+        raise web.HTTPUnsupportedMediaType
+    try:
+        found: Any = json.loads(text or b"{}", parse_constant=_no_number)
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        raise Unreadable("Body contains invalid data")
+    return found
+
+
+def _no_number(name: str) -> float:
+    """NaN and the infinities are not JSON (RFC 8259, section 6)."""
+    raise ValueError(name)
+
+
+def _expected(request: web.Request) -> int | None:
+    """The revision that `If-Match: revision_number=N` constrains to. Raises Unreadable."""
+    numbers = [
+        tag.strip().strip('"').removeprefix("revision_number=")
+        for tag in request.headers.get("If-Match", "").split(",")
+        if tag.strip().strip('"').startswith("revision_number=")
+    ]
+    if not numbers:
+        return None
+    if len(numbers) > 1:
+        raise Unreadable("Bad if-match request: Multiple revision_number etags are not supported.")
+    if not (numbers[0].isascii() and numbers[0].isdigit() and len(numbers[0]) < 19):
+        raise Unreadable("Bad if-match request: Revision number etag must be in the format of revision_number=<int>.")
+    return int(numbers[0])

@@ -1,0 +1,76 @@
+"""`weft attach`: the one command by which a hypervisor joins, printed or run.
+
+It is run on the hypervisor. `set-manager` replaces the managers that are there, so if there are any, attach
+offers to add Weft's beside them instead.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import socket
+import subprocess
+import sys
+from collections.abc import Sequence
+
+from controller.errors import Invalid
+
+DEFAULT_PORT = 6640
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """The options of `weft attach`."""
+    parser.add_argument("controller", metavar="CONTROLLER[:PORT]", help=f"where weft serve is (port {DEFAULT_PORT})")
+    parser.add_argument("--encap-ip", required=True, help="this hypervisor's address on the underlay")
+    parser.add_argument("--encap-type", default="geneve,vxlan", help="encapsulations it offers (default geneve,vxlan)")
+    parser.add_argument("--system-id", default=socket.gethostname(), help="its name (default: the host name)")
+    parser.add_argument("--bridge-mappings", help="physnet1:br-ex,...")
+    parser.add_argument("--datapath-type", choices=("system", "netdev"), help="kernel or userspace datapath")
+    parser.add_argument("--gateway-priority", type=int, help="may host SNAT, with this rank")
+    parser.add_argument("--bridge", help="the integration bridge (default br-int)")
+    parser.add_argument("--add", action="store_true", help="keep the managers that are there")
+    parser.add_argument("--run", action="store_true", dest="execute", help="run the command instead of printing it")
+
+
+def command(options: argparse.Namespace, managers: Sequence[str] = ()) -> list[str]:
+    """The ovs-vsctl command; `managers` are kept beside ours. Raises Invalid."""
+    host, colon, port = options.controller.partition(":")
+    if not host or (colon and not port.isdigit()):
+        raise Invalid("CONTROLLER", f"'{options.controller}' is not HOST or HOST:PORT")
+    keys = {
+        "system-id": options.system_id,
+        "weft-encap-ip": options.encap_ip,
+        "weft-encap-type": options.encap_type,
+        "weft-bridge-mappings": options.bridge_mappings,
+        "weft-datapath-type": options.datapath_type,
+        "weft-gateway-priority": options.gateway_priority,
+        "weft-bridge": options.bridge,
+    }
+    words = [f"external_ids:{key}={value}" for key, value in keys.items() if value is not None]
+    targets = [*managers, f"tcp:{host}:{port or DEFAULT_PORT}"]
+    return ["ovs-vsctl", "set", "Open_vSwitch", ".", *words, "--", "set-manager", *targets]
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print or run it."""
+    there = _managers()
+    theirs = [target for target in there if target != command(options)[-1]]
+    if theirs and not options.add:
+        print(
+            f"weft: this replaces the managers {' '.join(theirs)}; with --add they are kept beside Weft",
+            file=sys.stderr,
+        )
+    words = command(options, theirs if options.add else ())
+    print(shlex.join(words))
+    return subprocess.run(words, check=False).returncode if options.execute else 0
+
+
+def _managers() -> list[str]:
+    try:
+        found = subprocess.run(
+            ["ovs-vsctl", "--timeout=5", "get-manager"],
+            capture_output=True, text=True, check=True,
+        )  # fmt: skip
+    except (OSError, subprocess.CalledProcessError):
+        return []  # not on a hypervisor: the command is only printed
+    return found.stdout.split()

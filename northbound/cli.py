@@ -1,0 +1,160 @@
+"""The command `weft`.
+
+    weft serve                 run the controller
+    weft attach CONTROLLER     print (or run) the command by which this hypervisor joins
+    weft chassis list          the hypervisors, and how far each has got
+    weft flows CHASSIS         what a hypervisor's switch should hold, and why
+    weft diff                  where switches hold something else
+    weft explain FILE|-        annotate the text of ovs-ofctl dump-flows
+
+Client commands ask the controller at `--url` or `WEFT_URL`. They end 0 when all is well, 1 when what was asked
+about is not, 2 when they could not run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+
+from controller.errors import WeftError
+from northbound import attach, config, explain
+from northbound.client import Client, Unanswered
+
+DEFAULT_URL = "http://127.0.0.1:9696"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; the exit code."""
+    options = _parser().parse_args(arguments)
+    try:
+        return int(options.run(options))
+    except (WeftError, Unanswered, OSError) as error:
+        print(f"weft: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="weft", description="Virtual networks on Open vSwitch.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    serve = commands.add_parser("serve", help="run the controller")
+    config.add_options(serve)
+    serve.set_defaults(run=_serve)
+
+    join = commands.add_parser("attach", help="print or run the command by which this hypervisor joins")
+    attach.add_options(join)
+    join.set_defaults(run=attach.run)
+
+    chassis = commands.add_parser("chassis", help="the hypervisors").add_subparsers(required=True, metavar="ACTION")
+    _client(chassis.add_parser("list", help="each hypervisor and how far it has got"), _chassis_list)
+    forget = _client(chassis.add_parser("delete", help="forget a hypervisor that is gone for good"), _chassis_delete)
+    forget.add_argument("chassis")
+
+    flows = _client(commands.add_parser("flows", help="what a hypervisor's switch should hold"), _flows)
+    flows.add_argument("chassis")
+    flows.add_argument("--plain", action="store_true", help="only what ovs-ofctl add-flows reads")
+
+    _client(commands.add_parser("diff", help="where switches hold something else than they should"), _diff)
+
+    what = _client(commands.add_parser("explain", help="annotate the text of ovs-ofctl dump-flows"), _explain)
+    what.add_argument("file", metavar="FILE|-")
+    return parser
+
+
+def _client(parser: argparse.ArgumentParser, run: Callable[[argparse.Namespace], int]) -> argparse.ArgumentParser:
+    url = os.environ.get("WEFT_URL", DEFAULT_URL)
+    parser.add_argument("--url", default=url, help=f"the controller's API (WEFT_URL, default {DEFAULT_URL})")
+    parser.add_argument("--json", action="store_true", help="print the answer as JSON")
+    parser.set_defaults(run=run)
+    return parser
+
+
+def _serve(options: argparse.Namespace) -> int:
+    from northbound.daemon import run  # what the client commands need not load
+
+    return run(config.read(options))
+
+
+def _print_json(answer: object) -> None:
+    print(json.dumps(answer, indent=2))
+
+
+def _chassis_list(options: argparse.Namespace) -> int:
+    answer = Client(options.url).get("/v1/chassis")
+    well = all(chassis["connected"] and not chassis["problem"] for chassis in answer["chassis"])
+    if options.json:
+        _print_json(answer)
+        return 0 if well else 1
+    print(f"{'NAME':<16} {'HOSTNAME':<16} {'CONNECTED':<9} {'REVISION':>8} {'APPLIED':>8}  ENCAPSULATION")
+    for chassis in answer["chassis"]:
+        applied = "-" if chassis["applied_revision"] is None else chassis["applied_revision"]
+        encap = f"{','.join(chassis['encap_types'])} {chassis['encap_ip'] or ''}"
+        connected = "yes" if chassis["connected"] else "no"
+        print(
+            f"{chassis['name']:<16} {chassis['hostname']:<16} {connected:<9} "
+            f"{chassis['revision']:>8} {applied:>8}  {encap}"
+        )
+        if chassis["problem"]:
+            print(f"    {chassis['problem']}")
+    for stranger in answer["strangers"]:
+        print(f"    {stranger['address']}: {stranger['reason']}")
+    return 0 if well else 1
+
+
+def _chassis_delete(options: argparse.Namespace) -> int:
+    Client(options.url).delete(f"/v1/chassis/{options.chassis}")
+    return 0
+
+
+def _flows(options: argparse.Namespace) -> int:
+    answer = Client(options.url).get(f"/v1/flows/{options.chassis}")
+    if options.json:
+        _print_json(answer)
+        return 0
+    for entry in (*answer["groups"], *answer["flows"]):
+        if not options.plain:
+            print(f"# {explain.sentence(entry)}")
+        print(entry["text"])
+    return 0
+
+
+def _diff(options: argparse.Namespace) -> int:
+    answer = Client(options.url).get("/v1/diff")
+    different = any(chassis[kind] for chassis in answer["chassis"] for kind in DIFFERENCES)
+    if options.json:
+        _print_json(answer)
+        return 1 if different else 0
+    for chassis in answer["chassis"]:
+        for kind, sign in DIFFERENCES.items():
+            for text in chassis[kind]:
+                print(f"{chassis['name']} {sign} {text}")
+    for name in answer["unreachable"]:
+        print(f"{name} ? not connected, so not compared")
+    print(f"{len(answer['chassis'])} hypervisors compared, {'they differ' if different else 'no difference'}")
+    return 1 if different else 0
+
+
+DIFFERENCES = {"missing": "-", "unwanted": "+", "altered": "~", "foreign": "foreign", "refused": "refused"}
+"""The kinds of difference in `/v1/diff`, and the sign of each in the text."""
+
+
+def _explain(options: argparse.Namespace) -> int:
+    if options.file == "-":
+        lines = sys.stdin.read().splitlines()
+    else:
+        with open(options.file, encoding="utf-8", errors="replace") as file:
+            lines = file.read().splitlines()
+    found = explain.read(lines)
+    answer = Client(options.url).post("/v1/explain", {"cookies": explain.cookies(found)})
+    explained = explain.explain(found, answer["flows"])
+    if options.json:
+        _print_json(explain.as_json(explained))
+    else:
+        for line in explain.text(explained):
+            print(line)
+    return 0

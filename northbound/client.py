@@ -1,0 +1,52 @@
+"""What the client commands need of HTTP."""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.request
+from typing import Any
+
+
+class Unanswered(Exception):
+    """Raised when the controller cannot be reached, or refuses; `str()` says what to do."""
+
+
+class Client:
+    """A controller by the URL of its API."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url.rstrip("/")
+
+    def get(self, path: str) -> Any:
+        """The JSON that GET answers. Raises Unanswered."""
+        return self._ask("GET", path)
+
+    def post(self, path: str, body: object) -> Any:
+        """The JSON that POST answers. Raises Unanswered."""
+        return self._ask("POST", path, json.dumps(body).encode())
+
+    def delete(self, path: str) -> None:
+        """DELETE. Raises Unanswered."""
+        self._ask("DELETE", path)
+
+    def _ask(self, method: str, path: str, body: bytes | None = None) -> Any:
+        if not self._url.startswith(("http://", "https://")):
+            raise Unanswered(f"{self._url} is no URL; say --url http://HOST:PORT")
+        request = urllib.request.Request(self._url + path, body, {"Content-Type": "application/json"}, method=method)
+        try:
+            with urllib.request.urlopen(request, timeout=60) as answer:
+                content = answer.read()
+        except urllib.error.HTTPError as error:
+            raise Unanswered(_refusal(error)) from error
+        except OSError as error:
+            reason = getattr(error, "reason", error)
+            raise Unanswered(f"no controller answers at {self._url}: {reason}; is `weft serve` running?") from error
+        return json.loads(content) if content else None
+
+
+def _refusal(error: urllib.error.HTTPError) -> str:
+    try:
+        return str(json.loads(error.read())["NeutronError"]["message"])
+    except (ValueError, KeyError, TypeError):
+        return f"the controller answered {error.code} {error.reason}"

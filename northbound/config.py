@@ -1,0 +1,143 @@
+"""How `weft serve` is told what to do: options, `WEFT_*` variables and a TOML file, in that order of precedence."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from controller.errors import Invalid
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """An address to listen on."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @property
+    def loopback(self) -> bool:
+        """Can only this machine reach it?"""
+        return self.host in ("::1", "localhost") or self.host.startswith("127.")
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """What `weft serve` runs with; every attribute is an option, a key of the file and a variable."""
+
+    api: Endpoint = Endpoint("127.0.0.1", 9696)
+    openflow: Endpoint = Endpoint("0.0.0.0", 6653)
+    ovsdb: Endpoint = Endpoint("0.0.0.0", 6640)
+    store: str = "sqlite:///weft.db"
+    auth: str = "none"
+    insecure: bool = False
+    foreign_flows: str = "keep"
+    underlay_mtu: int = 1500
+    network_type: str = "vxlan"
+    log_level: str = "info"
+
+
+HELP: Mapping[str, str] = {
+    "api": "where the Networking API listens (HOST:PORT)",
+    "openflow": "where switches connect (HOST:PORT)",
+    "ovsdb": "where hypervisors' databases connect (HOST:PORT)",
+    "store": "sqlite:///relative.db, sqlite:////absolute.db, or memory:// which forgets at exit",
+    "auth": "none: every caller is admin",
+    "insecure": "allow --auth none beyond loopback",
+    "foreign_flows": "flows of others on the integration bridge: keep (and report)",
+    "underlay_mtu": "bytes that the network between hypervisors carries",
+    "network_type": "what a network is when its maker does not say: vxlan or geneve",
+    "log_level": "debug, info, warning or error",
+}
+
+CHOICES: Mapping[str, tuple[str, ...]] = {
+    "auth": ("none",),
+    "foreign_flows": ("keep",),
+    "network_type": ("vxlan", "geneve"),
+    "log_level": ("debug", "info", "warning", "error"),
+}
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """The options of `weft serve`, one an attribute."""
+    parser.add_argument("--config", metavar="FILE", help="a TOML file with any of the other options as keys")
+    for field in fields(Config):
+        option = "--" + field.name.replace("_", "-")
+        text = f"{HELP[field.name]} (default {getattr(Config(), field.name)})"
+        if isinstance(getattr(Config(), field.name), bool):
+            parser.add_argument(option, action="store_true", default=None, help=text)
+        else:
+            parser.add_argument(option, metavar="|".join(CHOICES.get(field.name, ("VALUE",))), help=text)
+
+
+def read(options: argparse.Namespace, environment: Mapping[str, str] = os.environ) -> Config:
+    """The configuration from all its sources. Raises Invalid, naming the source."""
+    path = options.config or environment.get("WEFT_CONFIG")
+    file = _file(Path(path)) if path else {}
+    names = {field.name for field in fields(Config)}
+    if unknown := sorted(file.keys() - names):
+        raise Invalid(unknown[0], f"it is no option of weft serve (in {path})")
+    chosen: dict[str, object] = {}
+    for name in names:
+        for source, value in (
+            ("option --" + name.replace("_", "-"), getattr(options, name)),
+            (f"variable WEFT_{name.upper()}", environment.get(f"WEFT_{name.upper()}")),
+            (f"{name} in {path}", file.get(name)),
+        ):
+            if value is not None:
+                chosen[name] = _parse(name, value, source)
+                break
+    config = Config(**chosen)  # type: ignore[arg-type]
+    if config.auth == "none" and not config.api.loopback and not config.insecure:
+        raise Invalid(
+            "api",
+            f"with --auth none whoever reaches {config.api} is admin; listen on 127.0.0.1, or say --insecure if "
+            "that network is yours alone",
+        )
+    return config
+
+
+def _file(path: Path) -> dict[str, object]:
+    try:
+        read = tomllib.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise Invalid("config", f"{path} cannot be read: {error}") from error
+    return {key.replace("-", "_"): value for key, value in read.items()}
+
+
+def _parse(name: str, value: object, source: str) -> object:
+    default = getattr(Config(), name)
+    try:
+        if isinstance(default, Endpoint):
+            return _endpoint(str(value))
+        if isinstance(default, bool):
+            return _boolean(value)
+        if isinstance(default, int):
+            return int(str(value))
+    except ValueError as error:
+        raise Invalid(source, str(error)) from error
+    if name in CHOICES and value not in CHOICES[name]:
+        raise Invalid(source, f"'{value}' is not one of {', '.join(CHOICES[name])}")
+    return str(value)
+
+
+def _endpoint(text: str) -> Endpoint:
+    host, colon, port = text.rpartition(":")
+    if not colon or not port.isdigit() or not 0 <= int(port) <= 65535:
+        raise ValueError(f"'{text}' is not HOST:PORT")
+    return Endpoint(host.strip("[]"), int(port))
+
+
+def _boolean(value: object) -> bool:
+    words = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
+    found = words.get(str(value).lower())
+    if found is None:
+        raise ValueError(f"'{value}' is neither true nor false")
+    return found

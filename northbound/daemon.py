@@ -1,0 +1,100 @@
+"""The composition root: store, apps, engine, fleet and API in one task group.
+
+    HTTP  ──> resources ──> store.commit ──> engine (apps) ──> fleet ──> switches
+    OVSDB ──> bindings  ──> store.commit
+
+SIGTERM and SIGINT stop it; the flows stay in place, and the next start finds them right.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import sys
+
+import uvloop
+from aiohttp import web
+
+from apps import APPS
+from controller.errors import WeftError
+from controller.flows.engine import Engine
+from controller.model.sqlite import parse_url
+from controller.model.store import Store
+from controller.southbound.fleet import Fleet
+from controller.southbound.ovsdb import OvsdbListener
+from controller.southbound.switch import OpenflowListener
+from northbound import api, v1
+from northbound.config import Config
+
+log = logging.getLogger(__name__)
+
+SHUTDOWN_S = 2.0
+"""How long requests that are under way may take when the controller stops."""
+
+
+def run(config: Config) -> int:
+    """Run the controller until it is told to stop; the exit code."""
+    logging.basicConfig(
+        stream=sys.stderr,
+        level=config.log_level.upper(),
+        format="%(asctime)s %(levelname)s %(name)s %(message)s",
+    )
+    failed = False
+    try:
+        uvloop.run(serve(config))
+    except* (WeftError, OSError) as errors:
+        failed = True
+        for error in _leaves(errors):
+            print(f"weft: {error}", file=sys.stderr)
+    return 2 if failed else 0
+
+
+async def serve(config: Config) -> None:
+    """Run the controller until a signal. Raises Unavailable when the store cannot be opened, OSError for a port."""
+    store = await Store.open(parse_url(config.store))
+    log.info("store loaded url=%s revision=%d", config.store, store.model.revision)
+    try:
+        async with asyncio.TaskGroup() as group:
+            main = group.create_task(_serve(store, config, group))
+            for number in (signal.SIGTERM, signal.SIGINT):
+                asyncio.get_running_loop().add_signal_handler(number, main.cancel)
+    finally:
+        await store.close()
+    log.info("stopped")
+
+
+async def _serve(store: Store, config: Config, group: asyncio.TaskGroup) -> None:
+    engine = Engine(store.model, APPS)
+    fleet = Fleet(store, engine)
+    store.follow(fleet.follow)
+    fleet.databases = OvsdbListener(fleet, config.openflow.port)
+    settings = api.Settings(underlay_mtu=config.underlay_mtu, network_type=config.network_type)
+    app = api.application(store, fleet, settings)
+    v1.add_routes(app, fleet)
+    tasks = [
+        group.create_task(store.run(), name="store"),
+        group.create_task(OpenflowListener().serve(config.openflow.host, config.openflow.port, fleet.attend)),
+        group.create_task(fleet.databases.serve(config.ovsdb.host, config.ovsdb.port)),
+    ]
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_S)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, config.api.host, config.api.port).start()
+        log.info("serving api=%s openflow=%s ovsdb=%s", config.api, config.openflow, config.ovsdb)
+        await asyncio.Event().wait()
+    except asyncio.CancelledError:
+        log.info("stopping: flows stay in place")
+    finally:
+        with contextlib.suppress(asyncio.CancelledError):
+            await runner.cleanup()
+        for task in tasks:
+            task.cancel()
+
+
+def _leaves(errors: BaseExceptionGroup[BaseException]) -> list[BaseException]:
+    found: list[BaseException] = []
+    for error in errors.exceptions:
+        found.extend(_leaves(error) if isinstance(error, BaseExceptionGroup) else [error])
+    return found

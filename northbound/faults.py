@@ -1,0 +1,108 @@
+"""What a refusal looks like over HTTP: the one place that knows statuses.
+
+The body is Neutron's, `{"NeutronError": {"type", "message", "detail"}}`; types are the names of its exceptions
+(neutron-lib, `exceptions` and `api/faults.py`), since clients choose what to do by them. Whatever Neutron leaves to
+its web framework is called by the framework's name, as there: `HTTPBadRequest`.
+"""
+
+from __future__ import annotations
+
+import json
+from http import HTTPStatus
+
+from controller.errors import (
+    AddressInUse,
+    BadPool,
+    BadRequest,
+    Conflict,
+    Exhausted,
+    ForeignAddress,
+    GatewayInPool,
+    Inconsistent,
+    InUse,
+    MacInUse,
+    MtuTooSmall,
+    NoAddress,
+    NoMac,
+    NoSegment,
+    NotFound,
+    PoolOutOfBounds,
+    PoolsOverlap,
+    SegmentInUse,
+    SharedByOthers,
+    StaleRevision,
+    Unavailable,
+    WeftError,
+)
+
+# The first class that fits decides. A type with braces takes the error's fields.
+_FAULTS: tuple[tuple[type[WeftError], HTTPStatus, str], ...] = (
+    (Inconsistent, HTTPStatus.BAD_REQUEST, "InvalidInput"),
+    (BadPool, HTTPStatus.BAD_REQUEST, "InvalidAllocationPool"),
+    (PoolOutOfBounds, HTTPStatus.BAD_REQUEST, "OutOfBoundsAllocationPool"),
+    (BadRequest, HTTPStatus.BAD_REQUEST, "HTTPBadRequest"),
+    (NotFound, HTTPStatus.NOT_FOUND, "{kind}NotFound"),
+    (AddressInUse, HTTPStatus.CONFLICT, "IpAddressInUse"),
+    (MacInUse, HTTPStatus.CONFLICT, "MacAddressInUse"),
+    (SegmentInUse, HTTPStatus.CONFLICT, "TunnelIdInUse"),
+    (GatewayInPool, HTTPStatus.CONFLICT, "GatewayConflictWithAllocationPools"),
+    (InUse, HTTPStatus.CONFLICT, "{kind}InUse"),
+    (StaleRevision, HTTPStatus.PRECONDITION_FAILED, "RevisionNumberConstraintFailed"),
+    (PoolsOverlap, HTTPStatus.CONFLICT, "OverlappingAllocationPools"),
+    (MtuTooSmall, HTTPStatus.CONFLICT, "NetworkMTUSubnetConflict"),
+    (SharedByOthers, HTTPStatus.CONFLICT, "InvalidSharedSetting"),
+    (NoAddress, HTTPStatus.CONFLICT, "IpAddressGenerationFailure"),
+    (NoSegment, HTTPStatus.SERVICE_UNAVAILABLE, "NoNetworkAvailable"),
+    (NoMac, HTTPStatus.SERVICE_UNAVAILABLE, "NetworkMacAddressGenerationFailure"),
+    (Exhausted, HTTPStatus.SERVICE_UNAVAILABLE, "ResourceExhausted"),
+    (Conflict, HTTPStatus.CONFLICT, "Conflict"),
+    (Unavailable, HTTPStatus.SERVICE_UNAVAILABLE, "ServiceUnavailable"),
+)
+
+_FRAMEWORK = {
+    HTTPStatus.BAD_REQUEST: ("HTTPBadRequest", "The request cannot be understood."),
+    HTTPStatus.NOT_FOUND: ("HTTPNotFound", "The resource could not be found."),
+    HTTPStatus.METHOD_NOT_ALLOWED: ("HTTPMethodNotAllowed", "The method is not allowed for this resource."),
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: ("HTTPRequestEntityTooLarge", "The request body is too large."),
+    HTTPStatus.UNSUPPORTED_MEDIA_TYPE: (
+        "HTTPUnsupportedMediaType",
+        "Only JSON is understood: send Content-Type: application/json.",
+    ),
+}
+
+INTERNAL = "Request Failed: internal server error while processing your request."
+
+
+def fault(error: WeftError) -> tuple[HTTPStatus, bytes]:
+    """The status and body that tell `error`."""
+    for kind, status, name in _FAULTS:
+        if isinstance(error, kind):
+            return status, _body(_name(error, name), _message(error))
+    return HTTPStatus.INTERNAL_SERVER_ERROR, _body("HTTPInternalServerError", INTERNAL)
+
+
+def _name(error: WeftError, name: str) -> str:
+    if isinstance(error, ForeignAddress):
+        return "InvalidIpForNetwork" if error.subnet is None else "InvalidIpForSubnet"
+    return name.format_map({"kind": getattr(error, "kind", "")})
+
+
+def _message(error: WeftError) -> str:
+    if isinstance(error, StaleRevision):
+        return f"Constrained to {error.expected}, but current revision is {error.found}"
+    return str(error)
+
+
+def plain(status: int) -> bytes:
+    """The body of a refusal that comes from HTTP itself: an unknown path, a method, a size."""
+    name, message = _FRAMEWORK.get(HTTPStatus(status), ("HTTPError", HTTPStatus(status).phrase))
+    return _body(name, message)
+
+
+def internal() -> bytes:
+    """The body of an error that nobody foresaw: its details stay in the log."""
+    return _body("HTTPInternalServerError", INTERNAL)
+
+
+def _body(name: str, message: str) -> bytes:
+    return json.dumps({"NeutronError": {"type": name, "message": message, "detail": ""}}).encode()

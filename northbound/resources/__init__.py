@@ -1,0 +1,12 @@
+"""The resources of the Networking API v2.0: one table of attributes each. This is the one list of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from northbound.resources.attributes import Collection
+from northbound.resources.networks import NETWORKS
+from northbound.resources.ports import PORTS
+from northbound.resources.subnets import SUBNETS
+
+COLLECTIONS: tuple[Collection[Any], ...] = (NETWORKS, SUBNETS, PORTS)

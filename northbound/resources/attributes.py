@@ -1,0 +1,296 @@
+"""A resource is a table of attributes: who may set each, what it may hold, how it is shown and asked for.
+
+The generic handler (`northbound.api`) and the query language (`northbound.resources.query`) work on these tables
+alone. What a table cannot say is in the three functions of its `Collection`: pure but for their transaction,
+because the store may run them again.
+
+    JSON ──read_body──> Body ──create/update──> record ──Renderer──> JSON
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from operator import attrgetter
+from typing import Any, Final, Generic, Protocol, TypeVar, cast
+
+from controller.errors import (
+    Invalid,
+    MissingAttribute,
+    ReadOnlyAttribute,
+    UnknownAttributes,
+    Unreadable,
+)
+from controller.model.records import Port, Resource
+from controller.model.store import Rows, Transaction
+from northbound.resources import values
+from northbound.resources.values import Json, Parser, Unfit
+
+R = TypeVar("R", bound=Resource)
+V = TypeVar("V")
+V_co = TypeVar("V_co", covariant=True)
+
+
+class Wiring(Protocol):
+    """What the API asks of the southbound."""
+
+    def port_status(self, port: Port) -> str:
+        """`ACTIVE` when the port's host has acknowledged what wires it, else `DOWN`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What an operator chose. Sizes are bytes; `segments` is the range that networks are numbered from."""
+
+    underlay_mtu: int = 1500
+    network_type: str = "vxlan"
+    segments: tuple[int, int] = (1, 0xEFFFFF)
+    base_mac: str = "fa:16:3e"
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """What a record is shown from: everything of one revision, and what the switches say."""
+
+    rows: Rows
+    wiring: Wiring
+    memo: dict[str, object] = field(default_factory=dict)
+    """What was worked out for this answer already."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """One resource of one request: what was not said in its attributes."""
+
+    id: str
+    project_id: str
+    now: int
+    settings: Settings
+
+    def stamp(self) -> dict[str, Any]:
+        """The attributes of a new record that no client chooses."""
+        return {"id": self.id, "revision_number": 1, "created_at": self.now, "updated_at": self.now}
+
+    def save(self, tx: Transaction, old: R, new: R) -> R:
+        """Write a change, if it is one."""
+        if new == old:
+            return old
+        return tx.put(replace(new, revision_number=old.revision_number + 1, updated_at=self.now))
+
+
+class _Required:
+    """Stands for the default of an attribute that has none."""
+
+
+REQUIRED: Final = _Required()
+
+Test = Callable[[Json], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Filter(Generic[R]):
+    """How a list is narrowed by an attribute.
+
+    `test` makes of the query's values a test of what is shown; `narrow` finds by an index all records that may pass.
+    """
+
+    test: Callable[[Sequence[str]], Test]
+    narrow: Callable[[Rows, Sequence[str]], Iterable[R]] | None = None
+
+
+def equal(parse: Callable[[str], object] = lambda value: value) -> Callable[[Sequence[str]], Test]:
+    """The attribute is one of the values that were given, each read by `parse`."""
+
+    def test(given: Sequence[str]) -> Test:
+        wanted = [parse(value) for value in given]
+        return lambda shown: shown in wanted
+
+    return test
+
+
+def indexed(kind: type[R], name: str) -> Callable[[Rows, Sequence[str]], Iterable[R]]:
+    """The records whose attribute `name`, which has an index, is one of the values."""
+    return lambda rows, given: [record for value in set(given) for record in rows.where(kind, **{name: value})]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attribute(Generic[R, V_co]):
+    """One row of a table.
+
+    `post` and `put` say when a client may give it; `field` is the record's attribute that takes the parsed value as it
+    is, `show` makes of a record what clients see when that is not the field. An attribute with neither is not shown.
+    """
+
+    name: str
+    parse: Parser[V_co] | None = None
+    post: bool = False
+    put: bool = False
+    default: V_co | _Required = REQUIRED
+    field: str = ""
+    show: Callable[[Scene, R], Json] | None = None
+    hidden: bool = False
+    filter: Filter[R] | None = None
+    sort: bool = False
+
+    def read(self, value: Json) -> V_co:
+        """The value that a client gave. Raises Invalid, Inconsistent."""
+        if self.parse is None:
+            raise Invalid(self.name, "it cannot be set")
+        try:
+            return self.parse(value)
+        except Unfit as reason:
+            raise Invalid(self.name, str(reason)) from None
+
+    def shown(self, scene: Scene, record: R) -> Json:
+        """What clients see of it."""
+        return self.show(scene, record) if self.show else cast("Json", getattr(record, self.field))
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """What a client gave, parsed: `attribute in body` if it was given, `body[attribute]` the value or its default."""
+
+    given: Mapping[str, object]
+    fields: Mapping[str, Any]
+    """By the name of the record's attribute: what needs no rule."""
+
+    def __contains__(self, attribute: Attribute[Any, object]) -> bool:
+        return attribute.name in self.given
+
+    def __getitem__(self, attribute: Attribute[Any, V]) -> V:
+        return cast("V", self.given.get(attribute.name, attribute.default))
+
+    def get(self, attribute: Attribute[Any, V], otherwise: V) -> V:
+        """The value that was given, or another than the default."""
+        return cast("V", self.given.get(attribute.name, otherwise))
+
+
+@dataclass(frozen=True, slots=True)
+class Collection(Generic[R]):
+    """A resource of the API. `update` takes the record, and the record with `Body.fields` in place."""
+
+    name: str
+    kind: type[R]
+    attributes: tuple[Attribute[R, object], ...]
+    create: Callable[[Transaction, Body, Ask], R]
+    update: Callable[[Transaction, R, R, Body, Ask], R]
+    delete: Callable[[Transaction, R, Ask], None]
+    table: Mapping[str, Attribute[R, object]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "table", {each.name: each for each in self.attributes})
+
+    @property
+    def plural(self) -> str:
+        """The name of a list of them, in paths and in bodies."""
+        return f"{self.name}s"
+
+
+PROJECT = values.text(255)
+
+
+def common(kind: type[R]) -> tuple[Attribute[R, object], ...]:
+    """What every resource has (api-ref, "Standard Attributes")."""
+    project: Filter[R] = Filter(equal(), indexed(kind, "project_id"))
+    return (
+        Attribute(name="id", field="id", sort=True, filter=Filter(equal(), lambda rows, ids: _by_id(rows, kind, ids))),
+        Attribute(
+            name="name",
+            parse=values.name,
+            post=True,
+            put=True,
+            default="",
+            field="name",
+            sort=True,
+            filter=Filter(equal(), indexed(kind, "name")),
+        ),
+        Attribute(
+            name="description",
+            parse=values.text(255),
+            post=True,
+            put=True,
+            default="",
+            field="description",
+            filter=Filter(equal()),
+        ),
+        Attribute(
+            name="project_id", parse=PROJECT, post=True, default="", field="project_id", sort=True, filter=project
+        ),
+        Attribute(
+            name="tenant_id",
+            parse=PROJECT,
+            post=True,
+            default="",
+            show=lambda _, record: record.project_id,
+            sort=True,
+            filter=project,
+        ),
+        Attribute(name="revision_number", field="revision_number", sort=True, filter=Filter(equal(values.integer))),
+        Attribute(name="created_at", show=lambda _, record: _iso(record.created_at), sort=True),
+        Attribute(name="updated_at", show=lambda _, record: _iso(record.updated_at), sort=True),
+        Attribute(name="changed_since", field="updated_at", hidden=True, filter=Filter(values.changed_since)),
+    )
+
+
+def _by_id(rows: Rows, kind: type[R], ids: Sequence[str]) -> Iterable[R]:
+    return [record for record in (rows.get(kind, id) for id in set(ids)) if record is not None]
+
+
+@lru_cache(maxsize=4096)
+def _iso(seconds: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
+
+
+def read_body(collection: Collection[R], given: Json, create: bool, project_id: str) -> Body:
+    """What a client gave of one resource; `project_id` owns it when no attribute says who does.
+
+    Raises Unreadable, UnknownAttributes, MissingAttribute, ReadOnlyAttribute, Invalid, Inconsistent.
+    """
+    if given is None:
+        raise Unreadable(f"Unable to find '{collection.name}' in request body")
+    if not isinstance(given, dict):
+        raise Unreadable(f"Object '{collection.name}' contains invalid data")
+    owner = given.get("project_id", given.get("tenant_id", project_id))
+    if given.get("tenant_id", owner) != owner:
+        raise Unreadable("'project_id' and 'tenant_id' do not match")
+    if unknown := [name for name in given if name not in collection.table]:
+        raise UnknownAttributes(tuple(unknown))
+    parsed: dict[str, object] = {}
+    fields: dict[str, Any] = {}
+    if create:
+        given = {**given, "project_id": owner}
+    for each in collection.attributes:
+        if each.name in given:
+            if not (each.post if create else each.put):
+                raise ReadOnlyAttribute(each.name, create)
+            parsed[each.name] = each.read(given[each.name])
+        elif create and each.post and each.default is REQUIRED:
+            raise MissingAttribute(each.name)
+        if each.field and (each.name in parsed or (create and each.post)):
+            fields[each.field] = parsed.get(each.name, each.default)
+    return Body(parsed, fields)
+
+
+class Renderer(Generic[R]):
+    """Records as JSON. What is a record's field goes the short way, for long lists."""
+
+    def __init__(self, collection: Collection[R]) -> None:
+        shown = [each for each in collection.attributes if not each.hidden]
+        plain = [each for each in shown if each.field and each.show is None]
+        self._names = [each.name for each in plain]
+        self._values = attrgetter(*(each.field for each in plain))
+        self._computed = [(each.name, each.show) for each in shown if each.show is not None]
+        self._shown = {each.name: each for each in shown}
+
+    def all(self, scene: Scene, record: R) -> dict[str, Json]:
+        """Every attribute."""
+        view: dict[str, Json] = dict(zip(self._names, self._values(record), strict=True))
+        for name, show in self._computed:
+            view[name] = show(scene, record)
+        return view
+
+    def some(self, scene: Scene, record: R, names: Iterable[str]) -> dict[str, Json]:
+        """The attributes of these names; others than the resource has are left out."""
+        return {name: self._shown[name].shown(scene, record) for name in names if name in self._shown}

@@ -1,0 +1,32 @@
+"""The extensions of the Networking API that work here, under Neutron's aliases; clients look before they ask."""
+
+from __future__ import annotations
+
+from northbound.resources.values import Json
+
+# Alias, name, what it adds.
+_IMPLEMENTED = (
+    ("binding", "Port Binding", "Where a port is plugged, and how."),
+    ("empty-string-filtering", "Empty String Filtering Extension", "Filters for attributes that are empty."),
+    ("filter-validation", "Filter parameters validation", "Unknown filters are refused."),
+    ("ip-substring-filtering", "IP address substring filtering", "Ports by a part of their address."),
+    ("net-mtu", "Network MTU", "The MTU of a network."),
+    ("net-mtu-writable", "Network MTU (writable)", "The MTU of a network can be lowered."),
+    ("pagination", "Pagination support", "Lists in pages."),
+    ("port-mac-address-regenerate", "Neutron Port MAC address regenerate", "A new MAC address for null."),
+    ("project-id", "project_id field enabled", "project_id beside tenant_id."),
+    ("provider", "Provider Network", "The segment that carries a network."),
+    ("revision-if-match", "If-Match constraints based on revision_number", "Changes of a known revision only."),
+    ("sorting", "Sorting support", "Lists in an order."),
+    ("standard-attr-description", "standard-attr-description", "A description of every resource."),
+    ("standard-attr-revisions", "Resource revision numbers", "How often a resource changed."),
+    ("standard-attr-timestamp", "Resource timestamps", "When a resource was made and changed."),
+)
+
+
+def _extension(alias: str, name: str, description: str) -> Json:
+    updated = "2026-01-01T00:00:00-00:00"
+    return {"alias": alias, "name": name, "description": description, "updated": updated, "links": []}
+
+
+EXTENSIONS: dict[str, Json] = {row[0]: _extension(*row) for row in _IMPLEMENTED}

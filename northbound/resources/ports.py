@@ -1,0 +1,300 @@
+"""`/v2.0/ports` (api-ref, "Ports", "Port binding extended attributes").
+
+Where a port is plugged decides what it is bound to; `binding:host_id` only restricts it. Security groups, address
+pairs and DHCP options are shown empty, and refused when they are given, until they exist.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import cast
+
+from controller.errors import Inconsistent, MacInUse, NoMac, NotFound
+from controller.model import ipam
+from controller.model.bindings import Placed, Unplaced, place
+from controller.model.ipam import Wanted
+from controller.model.records import Chassis, Mac, Network, Port
+from controller.model.store import Rows, Transaction
+from northbound.resources import values
+from northbound.resources.attributes import (
+    Ask,
+    Attribute,
+    Body,
+    Collection,
+    Filter,
+    Scene,
+    Test,
+    common,
+    equal,
+    indexed,
+)
+from northbound.resources.values import Json
+
+DRAWS = 16
+"""How often a MAC address is drawn before giving up; a network would need millions of ports for a second draw."""
+
+
+def _mac_or_text(value: str) -> str:
+    try:
+        return values.mac(value)
+    except values.Unfit:
+        return value
+
+
+def _by_address(given: Sequence[str]) -> Test:
+    """`fixed_ips=ip_address=..`, `subnet_id=` and `ip_address_substr=`, each of them once or more."""
+    wanted = _pairs(given)
+    addresses = {values.address_or_text(value) for value in wanted.get("ip_address", ())}
+    subnets = set(wanted.get("subnet_id", ()))
+    parts = wanted.get("ip_address_substr", [])
+
+    def test(shown: Json) -> bool:
+        ips = cast("list[dict[str, str]]", shown)
+        return (
+            (not addresses or any(ip["ip_address"] in addresses for ip in ips))
+            and (not subnets or any(ip["subnet_id"] in subnets for ip in ips))
+            and (not parts or any(part in ip["ip_address"] for ip in ips for part in parts))
+        )
+
+    return test
+
+
+def _pairs(given: Sequence[str]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for each in given:
+        key, separator, value = each.partition("=")
+        if not separator or not key.strip():
+            raise Inconsistent(f"'{each}' is not of the form <key>=[value]")
+        found.setdefault(key.strip(), []).append(value.strip())
+    return found
+
+
+def _on_subnets(rows: Rows, given: Sequence[str]) -> Sequence[Port]:
+    wanted = _pairs(given)
+    if "subnet_id" in wanted:
+        return [port for id in set(wanted["subnet_id"]) for port in rows.where(Port, subnets=id)]
+    return rows.all(Port)
+
+
+NETWORK: Attribute[Port, str] = Attribute(
+    name="network_id",
+    parse=values.uuid,
+    post=True,
+    field="network_id",
+    filter=Filter(equal(), indexed(Port, "network_id")),
+    sort=True,
+)
+MAC: Attribute[Port, Mac | None] = Attribute(
+    name="mac_address",
+    parse=values.or_none(values.mac),
+    post=True,
+    put=True,
+    default=None,
+    show=lambda _, port: port.mac_address,
+    filter=Filter(
+        equal(_mac_or_text),
+        lambda rows, given: [port for mac in set(given) for port in rows.where(Port, mac_address=_mac_or_text(mac))],
+    ),
+    sort=True,
+)
+FIXED_IPS: Attribute[Port, tuple[Wanted, ...] | None] = Attribute(
+    name="fixed_ips",
+    parse=values.fixed_ips,
+    post=True,
+    put=True,
+    default=None,
+    show=lambda _, port: [{"subnet_id": ip.subnet_id, "ip_address": ip.ip_address} for ip in port.fixed_ips],
+    filter=Filter(_by_address, _on_subnets),
+)
+HOST: Attribute[Port, str | None] = Attribute(
+    name="binding:host_id",
+    parse=values.or_none(values.text(255)),
+    post=True,
+    put=True,
+    default=None,
+    show=lambda scene, port: bound(scene, port).host,
+    filter=Filter(equal()),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """What Nova is told: how to plug the port, and where."""
+
+    vif_type: str
+    details: dict[str, Json]
+    host: str
+
+
+def bound(scene: Scene, port: Port) -> Bound:
+    """The binding of a port, worked out once an answer."""
+    found = scene.memo.get(port.id)
+    if not isinstance(found, Bound):
+        found = scene.memo[port.id] = _bind(scene.rows, port)
+    return found
+
+
+def _bind(rows: Rows, port: Port) -> Bound:
+    """Bound where it is plugged; else, if a client named a host, as it would be there."""
+    placed = place(rows, port)
+    if isinstance(placed, Placed):
+        chassis = rows.get(Chassis, placed.chassis)
+        if chassis is not None:
+            return Bound("ovs", _details(chassis), port.host or chassis.id)
+    if port.host:
+        return _expected(rows, port, port.host)
+    if isinstance(placed, Unplaced) and placed.failed:
+        return Bound("binding_failed", {"reason": placed.reason}, "")
+    return Bound("unbound", {}, "")
+
+
+def _expected(rows: Rows, port: Port, host: str) -> Bound:
+    network = rows.get(Network, port.network_id)
+    found = rows.get(Chassis, host)
+    candidates = [found] if found is not None else rows.where(Chassis, hostname=host)
+    for chassis in candidates:
+        if network is not None and chassis.encap_ip and network.network_type in chassis.encap_types:
+            return Bound("ovs", _details(chassis), host)
+    if not candidates or network is None:
+        return Bound("binding_failed", {"reason": f"no hypervisor is called {host}"}, host)
+    offered = ", ".join(candidates[0].encap_types) or "none"
+    reason = f"hypervisor {host} offers encapsulations ({offered}), not {network.network_type}"
+    return Bound("binding_failed", {"reason": reason}, host)
+
+
+def _details(chassis: Chassis) -> dict[str, Json]:
+    return {
+        "port_filter": False,
+        "connectivity": "l2",
+        "ovs_hybrid_plug": False,
+        "datapath_type": chassis.datapath_type or "system",
+        "bridge_name": chassis.bridge,
+    }
+
+
+def create(tx: Transaction, body: Body, ask: Ask) -> Port:
+    """Raises NotFound, MacInUse, NoMac, and what `ipam.assign` raises."""
+    network_id = body[NETWORK]
+    if tx.get(Network, network_id) is None:
+        raise NotFound("Network", network_id)
+    port = Port(**ask.stamp(), **body.fields, mac_address=_mac(tx, network_id, body[MAC], ask), host=body[HOST])
+    tx.tag("port", port.id)
+    return tx.insert(replace(port, fixed_ips=ipam.assign(tx, port, body[FIXED_IPS])))
+
+
+def _mac(tx: Transaction, network_id: str, asked: Mac | None, ask: Ask) -> Mac:
+    """The MAC address that was asked for, or one that nobody on the network has."""
+    if asked is not None:
+        if tx.where(Port, network_id=network_id, mac_address=asked):
+            raise MacInUse(network_id, asked)
+        return asked
+    for _ in range(DRAWS):
+        drawn = Mac(f"{ask.settings.base_mac[:8]}:{secrets.token_bytes(3).hex(':')}")
+        if not tx.where(Port, network_id=network_id, mac_address=drawn):
+            return drawn
+    raise NoMac(network_id)
+
+
+def update(tx: Transaction, old: Port, new: Port, body: Body, ask: Ask) -> Port:
+    """Raises MacInUse, NoMac, and what `ipam.assign` raises."""
+    if HOST in body:
+        new = replace(new, host=body[HOST] or "")
+    if MAC in body and body[MAC] != old.mac_address:
+        new = replace(new, mac_address=_mac(tx, old.network_id, body[MAC], ask))
+    if FIXED_IPS in body:
+        new = replace(new, fixed_ips=ipam.assign(tx, new, body[FIXED_IPS]))
+    elif new.mac_address != old.mac_address:
+        new = replace(new, fixed_ips=ipam.assign(tx, new, ipam.chosen(tx, old)))
+    saved = ask.save(tx, old, new)
+    ipam.release(tx, old)
+    return saved
+
+
+def delete(tx: Transaction, port: Port, ask: Ask) -> None:
+    """Its addresses, its MAC address and its tag can be given to others."""
+    tx.delete(Port, port.id)
+    tx.untag("port", port.id)
+    ipam.release(tx, port)
+
+
+def _text(name: str, narrow: Callable[[Rows, Sequence[str]], Iterable[Port]] | None = None) -> Attribute[Port, str]:
+    return Attribute(
+        name=name,
+        parse=values.text(255),
+        post=True,
+        put=True,
+        default="",
+        field=name,
+        filter=Filter(equal(), narrow),
+        sort=True,
+    )
+
+
+def _absent(name: str, what: str, shown: Json) -> Attribute[Port, None]:
+    return Attribute(
+        name=name, parse=values.nothing_yet(what), post=True, put=True, default=None, show=lambda *_: shown
+    )
+
+
+PORTS: Collection[Port] = Collection(
+    "port",
+    Port,
+    (
+        *common(Port),
+        NETWORK,
+        MAC,
+        FIXED_IPS,
+        _text("device_id", indexed(Port, "device_id")),
+        _text("device_owner"),
+        Attribute(
+            name="admin_state_up",
+            parse=values.boolean,
+            post=True,
+            put=True,
+            default=True,
+            field="admin_state_up",
+            filter=Filter(equal(values.boolean)),
+            sort=True,
+        ),
+        Attribute(
+            name="status",
+            show=lambda scene, port: scene.wiring.port_status(port),
+            filter=Filter(equal()),
+            sort=True,
+        ),
+        HOST,
+        Attribute(
+            name="binding:vif_type",
+            show=lambda scene, port: bound(scene, port).vif_type,
+            filter=Filter(equal()),
+        ),
+        Attribute(name="binding:vif_details", show=lambda scene, port: bound(scene, port).details),
+        Attribute(
+            name="binding:vnic_type",
+            parse=values.choice(("normal",), values.text(64)),
+            post=True,
+            put=True,
+            default="normal",
+            field="vnic_type",
+        ),
+        Attribute(
+            name="binding:profile",
+            parse=values.profile,
+            post=True,
+            put=True,
+            default="{}",
+            field="profile",
+            show=lambda _, port: cast("Json", json.loads(port.profile)),
+        ),
+        _absent("security_groups", "security groups", []),
+        _absent("allowed_address_pairs", "allowed address pairs", []),
+        _absent("extra_dhcp_opts", "extra DHCP options", []),
+        _absent("port_security_enabled", "port security and its rules", False),
+    ),
+    create,
+    update,
+    delete,
+)

@@ -1,0 +1,296 @@
+"""`/v2.0/subnets` (api-ref, "Subnets").
+
+A subnet is cut from nothing but its own CIDR: subnet pools are to come.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from ipaddress import ip_network
+
+from controller.errors import Inconsistent, InUse, MtuTooSmall, NotFound
+from controller.model import ipam
+from controller.model.addresses import block, check_pools, default_gateway, default_pools, eui64, number
+from controller.model.records import Address, Cidr, FixedIp, HostRoute, Network, Pool, Port, Subnet
+from controller.model.store import Transaction
+from northbound.resources import values
+from northbound.resources.attributes import Ask, Attribute, Body, Collection, Filter, common, equal, indexed
+from northbound.resources.values import nothing_yet
+
+IPV6_MTU = 1280
+"""The least that IPv6 works with, in bytes (RFC 8200, section 5)."""
+
+IPV6_MODES = ("dhcpv6-stateful", "dhcpv6-stateless", "slaac")
+
+AUTO_DELETED = frozenset({"network:dhcp", "network:distributed", "network:floatingip_agent_gateway"})
+"""Owners of ports that hold up neither subnet nor network (neutron, `AUTO_DELETE_PORT_OWNERS`)."""
+
+NETWORK: Attribute[Subnet, str] = Attribute(
+    name="network_id",
+    parse=values.uuid,
+    post=True,
+    field="network_id",
+    filter=Filter(equal(), indexed(Subnet, "network_id")),
+    sort=True,
+)
+IP_VERSION: Attribute[Subnet, int] = Attribute(
+    name="ip_version",
+    parse=values.choice((4, 6), values.integer),
+    post=True,
+    field="ip_version",
+    filter=Filter(equal(values.integer)),
+    sort=True,
+)
+CIDR: Attribute[Subnet, Cidr | None] = Attribute(
+    name="cidr",
+    parse=values.cidr,
+    post=True,
+    default=None,
+    show=lambda _, subnet: subnet.cidr,
+    filter=Filter(equal(values.cidr)),
+    sort=True,
+)
+GATEWAY: Attribute[Subnet, Address | None] = Attribute(
+    name="gateway_ip",
+    parse=values.or_none(values.address),
+    post=True,
+    put=True,
+    default=None,
+    show=lambda _, subnet: subnet.gateway_ip,
+    filter=Filter(equal(values.address_or_text)),
+    sort=True,
+)
+POOLS: Attribute[Subnet, tuple[Pool, ...]] = Attribute(
+    name="allocation_pools",
+    parse=values.pools,
+    post=True,
+    put=True,
+    default=(),
+    show=lambda _, subnet: [{"start": pool.start, "end": pool.end} for pool in subnet.allocation_pools],
+)
+DNS: Attribute[Subnet, tuple[Address, ...]] = Attribute(
+    name="dns_nameservers",
+    parse=values.nameservers,
+    post=True,
+    put=True,
+    default=(),
+    field="dns_nameservers",
+    show=lambda _, subnet: list(subnet.dns_nameservers),
+)
+HOST_ROUTES: Attribute[Subnet, tuple[HostRoute, ...]] = Attribute(
+    name="host_routes",
+    parse=values.host_routes,
+    post=True,
+    put=True,
+    default=(),
+    field="host_routes",
+    show=lambda _, subnet: [
+        {"destination": route.destination, "nexthop": route.nexthop} for route in subnet.host_routes
+    ],
+)
+DHCP: Attribute[Subnet, bool] = Attribute(
+    name="enable_dhcp",
+    parse=values.boolean,
+    post=True,
+    put=True,
+    default=True,
+    field="enable_dhcp",
+    filter=Filter(equal(values.boolean)),
+    sort=True,
+)
+
+
+def _mode(name: str) -> Attribute[Subnet, str | None]:
+    return Attribute(
+        name=name,
+        parse=values.choice(IPV6_MODES, values.text(16)),
+        post=True,
+        default=None,
+        field=name,
+        filter=Filter(equal()),
+        sort=True,
+    )
+
+
+def create(tx: Transaction, body: Body, ask: Ask) -> Subnet:
+    """Raises NotFound, Inconsistent, BadPool, PoolOutOfBounds, PoolsOverlap, GatewayInPool, MtuTooSmall."""
+    cidr = body[CIDR]
+    if cidr is None:
+        raise Inconsistent("a subnetpool must be specified in the absence of a cidr, and there are none yet")
+    gateway = body.get(GATEWAY, default_gateway(cidr))
+    subnet = Subnet(
+        **ask.stamp(),
+        **body.fields,
+        cidr=cidr,
+        gateway_ip=gateway,
+        allocation_pools=body.get(POOLS, default_pools(cidr, gateway)),
+    )
+    _check_cidr(subnet)
+    if GATEWAY in body:
+        _check_gateway(subnet)
+    _check_options(subnet)
+    _check_modes(subnet)
+    network = tx.get(Network, subnet.network_id)
+    if network is None:
+        raise NotFound("Network", subnet.network_id)
+    if subnet.ip_version == 6 and network.mtu < IPV6_MTU:
+        raise MtuTooSmall(network.id, IPV6_MTU)
+    _check_apart(subnet, tx.where(Subnet, network_id=network.id))
+    check_pools(cidr, subnet.allocation_pools, gateway)
+    tx.insert(subnet)
+    if ipam.is_automatic(subnet):
+        _address_everybody(tx, subnet, ask)
+    return subnet
+
+
+def _check_cidr(subnet: Subnet) -> None:
+    values.of_version(subnet.ip_version, "cidr", subnet.cidr)
+    net = block(subnet.cidr)
+    if net.prefix == 0:
+        raise Inconsistent("0 is not allowed as CIDR prefix length")
+    if net.version == 6 and net.first == 0:
+        raise Inconsistent("IPv6 subnet '::' is not supported")
+    if not subnet.enable_dhcp:
+        return
+    _check_dhcp(subnet)
+
+
+def _check_dhcp(subnet: Subnet) -> None:
+    """A subnet of this CIDR can be served by DHCP. Raises Inconsistent."""
+    net = block(subnet.cidr)
+    if net.prefix > (30 if net.version == 4 else 126):
+        raise Inconsistent("Subnet has a prefix length that is incompatible with DHCP service enabled")
+    for what, flag in (("Multicast", "is_multicast"), ("Loopback", "is_loopback")):
+        if getattr(ip_network(subnet.cidr), flag):
+            raise Inconsistent(f"{what} IP subnet is not supported if enable_dhcp is True")
+    if net.first == 0:
+        raise Inconsistent("First IP '0.0.0.0' of network is not supported if enable_dhcp is True.")
+
+
+def _check_gateway(subnet: Subnet) -> None:
+    """A gateway may lie outside of its subnet, but may not be its network or broadcast address."""
+    if subnet.gateway_ip is None:
+        return
+    values.of_version(subnet.ip_version, "gateway_ip", subnet.gateway_ip)
+    net = block(subnet.cidr)
+    if net.version == 4 and number(subnet.gateway_ip) in (net.first, net.last):
+        raise Inconsistent("Gateway is not valid on subnet")
+
+
+def _check_options(subnet: Subnet) -> None:
+    for server in subnet.dns_nameservers:
+        values.of_version(subnet.ip_version, "dns_nameserver", server)
+    for route in subnet.host_routes:
+        values.of_version(subnet.ip_version, "nexthop", route.nexthop)
+        values.of_version(subnet.ip_version, "destination", route.destination)
+
+
+def _check_modes(subnet: Subnet) -> None:
+    """What the two IPv6 modes allow (api-ref, "ipv6_address_mode")."""
+    modes = {mode for mode in (subnet.ipv6_ra_mode, subnet.ipv6_address_mode) if mode is not None}
+    if not modes:
+        return
+    if subnet.ip_version == 4:
+        name = "ipv6_address_mode" if subnet.ipv6_ra_mode is None else "ipv6_ra_mode"
+        raise Inconsistent(f"{name} is not valid when ip_version is 4")
+    if not subnet.enable_dhcp:
+        raise Inconsistent("ipv6_ra_mode or ipv6_address_mode cannot be set when enable_dhcp is set to False")
+    if len(modes) > 1:
+        raise Inconsistent(
+            f"ipv6_ra_mode set to '{subnet.ipv6_ra_mode}' with ipv6_address_mode set to "
+            f"'{subnet.ipv6_address_mode}' is not valid. If both attributes are set, they must be the same value"
+        )
+    if ipam.is_automatic(subnet) and block(subnet.cidr).prefix != 64:
+        raise Inconsistent(
+            f"Invalid CIDR {subnet.cidr} for IPv6 address mode. OpenStack uses the EUI-64 address format, "
+            "which requires the prefix to be /64"
+        )
+
+
+def _check_apart(subnet: Subnet, others: Sequence[Subnet]) -> None:
+    net = block(subnet.cidr)
+    for other in others:
+        against = block(other.cidr)
+        if net.version == against.version and net.first <= against.last and against.first <= net.last:
+            raise Inconsistent(
+                f"Requested subnet with cidr: {subnet.cidr} for network: {subnet.network_id} "
+                "overlaps with another subnet"
+            )
+
+
+def _address_everybody(tx: Transaction, subnet: Subnet, ask: Ask) -> None:
+    """The guests that are there already form addresses on a new SLAAC subnet, too."""
+    for port in tx.where(Port, network_id=subnet.network_id):
+        if port.device_owner not in ipam.ROUTER_INTERFACES:
+            ip = FixedIp(subnet.id, eui64(subnet.cidr, port.mac_address))
+            ask.save(tx, port, replace(port, fixed_ips=(*port.fixed_ips, ip)))
+
+
+def update(tx: Transaction, old: Subnet, new: Subnet, body: Body, ask: Ask) -> Subnet:
+    """Raises Inconsistent, BadPool, PoolOutOfBounds, PoolsOverlap, GatewayInPool."""
+    gateway = body.get(GATEWAY, old.gateway_ip)
+    new = replace(new, gateway_ip=gateway, allocation_pools=body.get(POOLS, old.allocation_pools))
+    if GATEWAY in body:
+        _check_gateway(new)
+    _check_options(new)
+    if new.enable_dhcp and not old.enable_dhcp:
+        _check_dhcp(new)
+    if old.enable_dhcp and not new.enable_dhcp and (old.ipv6_ra_mode or old.ipv6_address_mode):
+        raise Inconsistent("Cannot disable enable_dhcp with ipv6 attributes set")
+    if gateway != old.gateway_ip or POOLS in body:
+        check_pools(new.cidr, new.allocation_pools, gateway)
+    if new.allocation_pools != old.allocation_pools:
+        ipam.forget(tx, old.id)
+    return ask.save(tx, old, new)
+
+
+def delete(tx: Transaction, subnet: Subnet, ask: Ask) -> None:
+    """Automatic addresses go with it; any other that a port holds keeps it. Raises InUse."""
+    for port in tx.where(Port, subnets=subnet.id):
+        goes = ipam.is_automatic(subnet) and port.device_owner not in ipam.ROUTER_INTERFACES
+        if not goes and port.device_owner not in AUTO_DELETED:
+            raise InUse("Subnet", subnet.id, "One or more ports have an IP allocation from this subnet")
+        kept = tuple(ip for ip in port.fixed_ips if ip.subnet_id != subnet.id)
+        ask.save(tx, port, replace(port, fixed_ips=kept))
+    ipam.forget(tx, subnet.id)
+    tx.delete(Subnet, subnet.id)
+
+
+SUBNETS: Collection[Subnet] = Collection(
+    "subnet",
+    Subnet,
+    (
+        *common(Subnet),
+        NETWORK,
+        IP_VERSION,
+        CIDR,
+        GATEWAY,
+        POOLS,
+        DNS,
+        HOST_ROUTES,
+        DHCP,
+        _mode("ipv6_ra_mode"),
+        _mode("ipv6_address_mode"),
+        Attribute(
+            name="subnetpool_id",
+            parse=nothing_yet("subnet pools"),
+            post=True,
+            default=None,
+            show=lambda *_: None,
+            filter=Filter(equal()),
+            sort=True,
+        ),
+        Attribute(
+            name="service_types",
+            parse=nothing_yet("service types"),
+            post=True,
+            put=True,
+            default=None,
+            show=lambda *_: [],
+        ),
+    ),
+    create,
+    update,
+    delete,
+)

@@ -1,0 +1,290 @@
+"""From JSON to values: what one attribute may hold, said as Neutron says it.
+
+A parser answers the value in its canonical form, or raises `Unfit` with the reason, which the attribute's name is
+put before (neutron-lib, `api/validators`). Booleans and integers are converted rather than checked, from words and
+digits too, and their refusal names no attribute (neutron-lib, `api/converters`).
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import unicodedata
+from collections.abc import Callable, Collection, Sequence
+from datetime import UTC, datetime
+from functools import lru_cache
+from ipaddress import ip_interface
+from typing import TypeAlias, TypeVar
+from uuid import UUID
+
+import netaddr
+
+from controller.errors import Inconsistent
+from controller.model.addresses import block, version
+from controller.model.ipam import Wanted
+from controller.model.records import Address, Cidr, HostRoute, Mac, Pool
+
+Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
+T = TypeVar("T")
+Parser: TypeAlias = Callable[[Json], T]
+
+ECHO = 255
+"""How many characters of a wrong value are said back."""
+
+PROFILE = 4095
+"""The most characters that `binding:profile` may have as JSON (Neutron, `ml2_port_bindings`)."""
+
+_TRUE = frozenset({"1", "t", "true", "on", "y", "yes"})
+_FALSE = frozenset({"0", "f", "false", "off", "n", "no"})
+
+
+class Unfit(ValueError):
+    """Raised when a value is not one that an attribute may hold; the text is the reason."""
+
+
+def _said(value: Json) -> str:
+    return str(value)[:ECHO]
+
+
+def boolean(value: Json) -> bool:
+    """JSON's own, or a word for it."""
+    word = str(value).strip().lower()
+    if word in _TRUE:
+        return True
+    if word in _FALSE:
+        return False
+    raise Inconsistent(f"'{_said(value)}' cannot be converted to boolean")
+
+
+def integer(value: Json) -> int:
+    """A number, or its digits."""
+    if isinstance(value, int | float | str):
+        try:
+            return int(value)
+        except (ValueError, OverflowError):
+            pass
+    raise Inconsistent(f"'{_said(value)}' is not an integer")
+
+
+def text(limit: int) -> Parser[str]:
+    """Any string of at most `limit` characters."""
+
+    def parse(value: Json) -> str:
+        if not isinstance(value, str) or not _is_unicode(value):
+            raise Unfit(f"'{_said(value)}' is not a valid string")
+        if len(value) > limit:
+            raise Unfit(f"'{_said(value)}' exceeds maximum length of {limit}")
+        return value
+
+    return parse
+
+
+def name(value: Json) -> str:
+    """Printable, and not wrapped in blanks."""
+    parsed = text(255)(value)
+    if not parsed.isprintable() and not all(_is_printable(each) for each in parsed):
+        raise Unfit(f"'{_said(value)}' is not a valid string")
+    if parsed != parsed.strip():
+        raise Unfit(f"'{_said(value)}' is not a valid string")
+    return parsed
+
+
+def _is_unicode(value: str) -> bool:
+    try:
+        value.encode()
+    except UnicodeEncodeError:  # half of a surrogate pair
+        return False
+    return True
+
+
+def _is_printable(character: str) -> bool:
+    category = unicodedata.category(character)
+    return category == "Zs" or category[0] not in "CZ"
+
+
+def choice(values: Collection[str | int], convert: Parser[T]) -> Parser[T]:
+    """One of few values."""
+
+    def parse(value: Json) -> T:
+        converted = convert(value)
+        if converted not in values:
+            raise Unfit(f"{_said(value)} is not in {list(values)}")
+        return converted
+
+    return parse
+
+
+def or_none(parse: Parser[T]) -> Parser[T | None]:
+    """`null` is a value, too."""
+    return lambda value: None if value is None else parse(value)
+
+
+def uuid(value: Json) -> str:
+    """The id of a resource, in canonical form."""
+    if isinstance(value, str):
+        try:
+            return str(UUID(value))
+        except ValueError:
+            pass
+    raise Unfit(f"'{_said(value)}' is not a valid UUID")
+
+
+@lru_cache(maxsize=4096)
+def _mac(value: str) -> Mac | None:
+    if any(each.isspace() for each in value) or not netaddr.valid_mac(value):
+        return None
+    octets = netaddr.EUI(value, version=48, dialect=netaddr.mac_unix_expanded)
+    return None if octets.words[0] & 1 or not int(octets) else Mac(str(octets))
+
+
+def mac(value: Json) -> Mac:
+    """The address of one interface: not a group, not all zeros."""
+    parsed = _mac(value) if isinstance(value, str) else None
+    if parsed is None:
+        raise Unfit(f"'{_said(value)}' is not a valid MAC address")
+    return parsed
+
+
+def address(value: Json) -> Address:
+    """An IPv4 address of four decimal numbers, or an IPv6 address."""
+    if isinstance(value, str):
+        family = socket.AF_INET6 if ":" in value else socket.AF_INET
+        try:
+            return Address(socket.inet_ntop(family, socket.inet_pton(family, value)))
+        except (OSError, ValueError):
+            pass
+    raise Unfit(f"'{_said(value)}' is not a valid IP address")
+
+
+def address_or_text(value: str) -> str:
+    """A filter's value: an address in its canonical form, or what cannot match."""
+    try:
+        return address(value)
+    except Unfit:
+        return value
+
+
+def cidr(value: Json) -> Cidr:
+    """A block of addresses, without host bits."""
+    if isinstance(value, str) and "%" not in value:
+        try:
+            return Cidr(str(block(Cidr(ip_interface(value).with_prefixlen))))
+        except ValueError:
+            pass
+    raise Inconsistent(f"{_said(value)} is not in a CIDR format")
+
+
+def route_cidr(value: Json) -> Cidr:
+    """The destination of a route: a block, written without host bits."""
+    try:
+        parsed = cidr(value)
+    except Inconsistent:
+        raise Unfit(f"'{_said(value)}' is not a valid CIDR") from None
+    if "/" not in str(value) or ip_interface(str(value)).network.network_address != ip_interface(str(value)).ip:
+        raise Unfit(f"'{_said(value)}' is not a valid CIDR")
+    return parsed
+
+
+def _table(value: Json, what: str, keys: tuple[str, str]) -> list[tuple[Json, Json]]:
+    """A list of objects that have exactly these keys."""
+    if not isinstance(value, list):
+        raise Unfit(f"Invalid data format for {what}: '{_said(value)}'")
+    rows = []
+    for each in value:
+        if not isinstance(each, dict):
+            raise Unfit(f"Invalid input. '{_said(each)}' must be a dictionary with keys: {list(keys)}")
+        if each.keys() != set(keys):
+            raise Unfit(
+                f"Validation of dictionary's keys failed. Expected keys: {list(keys)} "
+                f"Provided keys: {_said(list(each))}"
+            )
+        rows.append((each[keys[0]], each[keys[1]]))
+    return rows
+
+
+def pools(value: Json) -> tuple[Pool, ...]:
+    """Ranges of addresses; `null` is no range."""
+    rows = _table([] if value is None else value, "IP pool", ("start", "end"))
+    return tuple(Pool(address(start), address(end)) for start, end in rows)
+
+
+def host_routes(value: Json) -> tuple[HostRoute, ...]:
+    """Routes, each once, to a next hop of their own IP version."""
+    routes: list[HostRoute] = []
+    for destination, nexthop in _table([] if value is None else value, "hostroute", ("destination", "nexthop")):
+        route = HostRoute(route_cidr(destination), address(nexthop))
+        if route in routes:
+            raise Unfit(f"Duplicate hostroute '{route.destination} via {route.nexthop}'")
+        routes.append(route)
+    return tuple(routes)
+
+
+def nameservers(value: Json) -> tuple[Address, ...]:
+    """Addresses, each once."""
+    if value is None:
+        return ()
+    if not isinstance(value, list):
+        raise Unfit(f"Invalid data format for nameserver: '{_said(value)}'")
+    parsed: list[Address] = []
+    for each in value:
+        try:
+            host = address(each)
+        except Unfit as reason:
+            raise Unfit(f"'{_said(each)}' is not a valid nameserver. {reason}") from None
+        if host in parsed:
+            raise Unfit(f"Duplicate nameserver '{host}'")
+        parsed.append(host)
+    return tuple(parsed)
+
+
+def fixed_ips(value: Json) -> tuple[Wanted, ...]:
+    """What a client asks for: subnets, addresses, or both."""
+    if not isinstance(value, list):
+        raise Unfit(f"Invalid data format for fixed IP: '{_said(value)}'")
+    wanted: list[Wanted] = []
+    for each in value:
+        if not isinstance(each, dict):
+            raise Unfit(f"Invalid data format for fixed IP: '{_said(each)}'")
+        ip = address(each["ip_address"]) if "ip_address" in each else None
+        if ip is not None and any(ip == other.address for other in wanted):
+            raise Unfit(f"Duplicate IP address '{ip}'")
+        wanted.append(Wanted(uuid(each["subnet_id"]) if "subnet_id" in each else None, ip))
+    return tuple(wanted)
+
+
+def profile(value: Json) -> str:
+    """`binding:profile`, kept as JSON text."""
+    if value is None:
+        return "{}"
+    if not isinstance(value, dict):
+        raise Unfit(f"'{_said(value)}' is not a dictionary")
+    kept = json.dumps(value)
+    if len(kept) > PROFILE:
+        raise Inconsistent("binding:profile value too large")
+    return kept
+
+
+def nothing_yet(what: str) -> Parser[None]:
+    """An attribute that clients may send empty, but whose feature does not exist yet."""
+
+    def parse(value: Json) -> None:
+        if value not in (None, [], False):
+            raise Unfit(f"{what} are not supported yet")
+
+    return parse
+
+
+def of_version(number: int, what: str, value: str) -> None:
+    """An address or CIDR is of its subnet's IP version. Raises Inconsistent."""
+    if version(value) != number:
+        raise Inconsistent(f"{what} '{value}' does not match the ip_version '{number}'")
+
+
+def changed_since(given: Sequence[str]) -> Callable[[Json], bool]:
+    """A test of a time in seconds: not before the first of the times given (neutron, `standard-attr-timestamp`)."""
+    try:
+        moment = datetime.fromisoformat(given[0])
+    except ValueError:
+        raise Inconsistent("The input changed_since must be in the following format: YYYY-MM-DDTHH:MM:SSZ") from None
+    seconds = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    return lambda value: isinstance(value, int) and value >= seconds

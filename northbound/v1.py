@@ -1,0 +1,155 @@
+"""Weft's own operations under `/v1`, and the probes of whoever keeps it running. Reads the fleet; decides nothing."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from aiohttp import web
+
+from controller.errors import Invalid
+from controller.southbound.fleet import Difference, Explanation, Fleet, Status
+
+_COOKIE = re.compile(r"0x[0-9a-f]{1,16}")
+_MAX_COOKIES = 1_000_000
+
+
+def add_routes(app: web.Application, fleet: Fleet) -> None:
+    """Serve `/v1`, `/healthz` and `/readyz` on an application."""
+    routes = Routes(fleet)
+    app.router.add_get("/v1/chassis", routes.chassis_list)
+    app.router.add_get("/v1/chassis/{name}", routes.chassis)
+    app.router.add_delete("/v1/chassis/{name}", routes.forget)
+    app.router.add_get("/v1/flows/{name}", routes.flows)
+    app.router.add_get("/v1/diff", routes.diff)
+    app.router.add_post("/v1/explain", routes.explain)
+    app.router.add_post("/v1/recompute", routes.recompute)
+    app.router.add_get("/healthz", routes.health)
+    app.router.add_get("/readyz", routes.ready)
+
+
+class Routes:
+    """The handlers, over one fleet."""
+
+    def __init__(self, fleet: Fleet) -> None:
+        self._fleet = fleet
+
+    async def chassis_list(self, request: web.Request) -> web.Response:
+        """GET /v1/chassis: every hypervisor, and whoever connected without being one."""
+        return web.json_response(
+            {
+                "chassis": [_status(status) for status in self._fleet.statuses()],
+                "strangers": [
+                    {"address": stranger.address, "reason": stranger.reason} for stranger in self._fleet.strangers()
+                ],
+            }
+        )
+
+    async def chassis(self, request: web.Request) -> web.Response:
+        """GET /v1/chassis/NAME."""
+        return web.json_response({"chassis": _status(self._fleet.status(request.match_info["name"]))})
+
+    async def forget(self, request: web.Request) -> web.Response:
+        """DELETE /v1/chassis/NAME: for a hypervisor that is gone for good."""
+        await self._fleet.forget(request.match_info["name"])
+        return web.Response(status=204)
+
+    async def flows(self, request: web.Request) -> web.Response:
+        """GET /v1/flows/NAME: what the switch should hold, and why."""
+        found = [_explanation(each) for each in self._fleet.flows(request.match_info["name"])]
+        return web.json_response(
+            {
+                "flows": [each for each in found if each["cookie"]],
+                "groups": [each for each in found if not each["cookie"]],
+            }
+        )
+
+    async def diff(self, request: web.Request) -> web.Response:
+        """GET /v1/diff: dump every connected switch and compare."""
+        differences, unreachable = await self._fleet.diff()
+        return web.json_response(
+            {"chassis": [_difference(each) for each in differences], "unreachable": list(unreachable)}
+        )
+
+    async def explain(self, request: web.Request) -> web.Response:
+        """POST /v1/explain `{"cookies": ["0x..."]}`: the flows of ours among them."""
+        cookies = _cookies(await request.read())
+        known = self._fleet.dictionary()
+        return web.json_response({"flows": {text: _explanation(known[c]) for text, c in cookies if c in known}})
+
+    async def recompute(self, request: web.Request) -> web.Response:
+        """POST /v1/recompute: compute everything from scratch; how many entries come out otherwise (always 0)."""
+        return web.json_response({"changed": self._fleet.recompute()})
+
+    async def health(self, request: web.Request) -> web.Response:
+        """GET /healthz: the process runs."""
+        return web.json_response({"status": "ok"})
+
+    async def ready(self, request: web.Request) -> web.Response:
+        """GET /readyz: the model is loaded, and the store can write."""
+        problem = self._fleet.problem()
+        return web.json_response({"status": problem or "ok"}, status=503 if problem else 200)
+
+
+def _cookies(body: bytes) -> list[tuple[str, int]]:
+    try:
+        given = json.loads(body)
+    except ValueError as error:
+        raise Invalid("body", "it is no JSON") from error
+    cookies = given.get("cookies") if isinstance(given, dict) else None
+    if not isinstance(cookies, list) or len(cookies) > _MAX_COOKIES:
+        raise Invalid("cookies", "a list of cookies is needed")
+    for cookie in cookies:
+        if not isinstance(cookie, str) or not _COOKIE.fullmatch(cookie):
+            raise Invalid("cookies", f"{cookie!r} is no cookie like 0xa7...")
+    return [(cookie, int(cookie, 16)) for cookie in cookies]
+
+
+def _status(status: Status) -> dict[str, Any]:
+    chassis, member = status.chassis, status.member
+    datapath = member.datapath_id
+    return {
+        "name": chassis.id,
+        "hostname": chassis.hostname,
+        "connected": member.switch is not None,
+        "database_connected": member.database,
+        "revision": member.revision,
+        "applied_revision": member.applied_revision,
+        "problem": status.problem,
+        "encap_ip": chassis.encap_ip,
+        "encap_types": list(chassis.encap_types),
+        "bridge": chassis.bridge,
+        "datapath_id": None if datapath is None else f"{datapath:016x}",
+        "datapath_type": chassis.datapath_type,
+        "bridge_mappings": dict(chassis.bridge_mappings),
+        "gateway_priority": chassis.gateway_priority,
+        "flows": status.flows,
+        "foreign_flows": len(member.foreign),
+        "refused_flows": [{"flow": refusal.what, "error": refusal.error} for refusal in member.refusals.values()],
+        "flow_mods": member.flow_mods,
+        "mods_bytes": member.mods_bytes,
+    }
+
+
+def _explanation(each: Explanation) -> Mapping[str, Any]:
+    return {
+        "cookie": f"{each.cookie:#018x}" if each.cookie else None,
+        "app": each.app,
+        "table": each.table,
+        "reason": each.reason,
+        "text": each.text,
+        "objects": [{"kind": one.kind, "id": one.id, "name": one.name} for one in each.objects],
+    }
+
+
+def _difference(each: Difference) -> dict[str, Any]:
+    return {
+        "name": each.chassis,
+        "missing": list(each.missing),
+        "unwanted": list(each.unwanted),
+        "altered": list(each.altered),
+        "foreign": list(each.foreign),
+        "refused": list(each.refused),
+    }

@@ -1,0 +1,47 @@
+"""ARP: every request is answered, or dropped with a reason, where the guest is."""
+
+from __future__ import annotations
+
+from tests.cloud import Cloud, no_port, port
+
+
+def test_one_flow_turns_any_request_into_its_reply(cloud: Cloud) -> None:
+    everywhere = [flow for flow in cloud.flows("hv1", "arp") if flow.startswith(("table=8,priority=100", "table=9"))]
+    assert everywhere == [
+        "table=8,priority=100,arp,arp_op=1 actions=move:NXM_OF_ARP_TPA[]->NXM_NX_REG4[],resubmit(,30),resubmit(,9)",
+        "table=9,priority=100,arp,arp_op=1,reg0=0x20/0x20 actions=set_field:2->arp_op,"
+        "move:NXM_NX_ARP_SHA[]->NXM_NX_ARP_THA[],move:NXM_OF_ETH_DST[]->NXM_NX_ARP_SHA[],"
+        "move:NXM_OF_ARP_SPA[]->NXM_OF_ARP_TPA[],move:NXM_NX_REG4[]->NXM_OF_ARP_SPA[],"
+        "move:NXM_OF_ETH_SRC[]->NXM_OF_ETH_DST[],move:NXM_NX_ARP_SHA[]->NXM_OF_ETH_SRC[],in_port",
+    ]
+
+
+def test_an_address_of_a_port_is_known_wherever_its_network_is(cloud: Cloud) -> None:
+    neighbour = (
+        "table=30,priority=100,reg4=0xa000003,reg6=0x1 "
+        "actions=set_field:02:00:00:00:00:03->eth_dst,load:0x1->NXM_NX_REG0[5]"
+    )
+    assert neighbour in cloud.flows("hv1", "arp")
+    assert neighbour in cloud.flows("hv2", "arp")
+
+
+def test_a_port_gets_no_answer_for_its_own_address(cloud: Cloud) -> None:
+    assert [flow for flow in cloud.flows("hv2", "arp") if "priority=110" in flow] == [
+        "table=8,priority=110,arp,arp_op=1,arp_tpa=10.0.0.3,reg1=0x3 actions=set_field:0x7->reg8,goto_table:62",
+    ]
+
+
+def test_a_message_that_is_no_request_is_dropped(cloud: Cloud) -> None:
+    assert "table=8,priority=90,arp actions=set_field:0x8->reg8,goto_table:62" in cloud.flows("hv1", "arp")
+
+
+def test_an_address_without_a_plugged_port_is_unknown(cloud: Cloud) -> None:
+    cloud.commit(port("vm4", "red", "02:00:00:00:00:04", "10.0.0.4"))
+    assert cloud.sent("hv1") == []
+    assert cloud.sent("hv2") == []
+
+
+def test_a_deleted_port_is_forgotten_everywhere(cloud: Cloud) -> None:
+    cloud.commit(no_port("vm3"))
+    assert not [flow for flow in cloud.flows("hv1") if "reg4=0xa000003" in flow or "02:00:00:00:00:03" in flow]
+    assert not [flow for flow in cloud.flows("hv2") if "reg6=0x1" in flow]

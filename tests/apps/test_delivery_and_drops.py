@@ -1,0 +1,31 @@
+"""Delivery and drops: the two ends of every path."""
+
+from __future__ import annotations
+
+from controller.flows.pipeline import MISSES, TABLES, Why
+from tests.cloud import Cloud
+
+
+def test_a_frame_for_a_port_leaves_by_its_interface(cloud: Cloud) -> None:
+    assert cloud.flows("hv1", "delivery") == [
+        "table=50,priority=100,reg2=0x1 actions=output:10",
+        "table=50,priority=100,reg2=0x2 actions=output:11",
+    ]
+
+
+def test_every_reason_to_drop_has_one_counter(cloud: Cloud) -> None:
+    counters = [flow for flow in cloud.flows("hv1", "drops") if flow.startswith("table=62")]
+    assert counters == sorted(f"table=62,priority=100,reg8={why:#x} actions=drop" for why in Why)
+
+
+def test_every_reason_has_a_sentence() -> None:
+    assert all(why.sentence for why in Why)
+
+
+def test_no_table_lets_a_frame_vanish(cloud: Cloud) -> None:
+    answers_all = {table.number for table in MISSES} | {8, 20}
+    subroutine_or_end = {30, 62}
+    assert answers_all | subroutine_or_end == {table.number for table in TABLES}
+    flows = cloud.flows("hv1")
+    for number in answers_all:
+        assert [flow for flow in flows if flow.startswith(f"table={number},priority=0 ")], number

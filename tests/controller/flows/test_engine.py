@@ -1,0 +1,343 @@
+"""The engine: the right flows after any history, for no more work than the change is worth."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from apps import APPS
+from controller.flows.app import App, everywhere, host
+from controller.flows.engine import Engine
+from controller.flows.fields import ETH_DST
+from controller.flows.flow import ANY, Clause, Entry, Flow, Key, Table, goto
+from controller.flows.pipeline import DROP, DST, L2_LOOKUP, NET, SRC, WHY, Why
+from controller.flows.presence import RELATIONS
+from controller.model.records import Address, Binding, Chassis, FixedIp, Link, Mac, Network, Port, Record, Tag
+from controller.model.store import Change, Model, Transaction, Write
+from controller.model.view import Relation, View
+from tests.cloud import Cloud, hypervisor, network, port
+
+NETWORKS = ("red", "blue")
+PORTS = ("p1", "p2", "p3", "p4")
+HOSTS = ("hv1", "hv2", "hv3")
+TAGS = [
+    *(Tag(id=f"network/{name}", space="network", number=number) for number, name in enumerate(NETWORKS, 1)),
+    *(Tag(id=f"port/{name}", space="port", number=number) for number, name in enumerate(PORTS, 1)),
+]
+
+booleans = st.booleans()
+records: st.SearchStrategy[Record] = st.one_of(
+    st.builds(
+        lambda id, type, up: Network(
+            id=id, network_type=type, segmentation_id=100 + NETWORKS.index(id), admin_state_up=up
+        ),
+        st.sampled_from(NETWORKS),
+        st.sampled_from(("vxlan", "geneve")),
+        booleans,
+    ),
+    st.builds(
+        lambda id, network, last, up, host: Port(
+            id=id,
+            network_id=network,
+            mac_address=Mac(f"02:00:00:00:00:0{PORTS.index(id)}"),
+            fixed_ips=(FixedIp("s", Address(f"10.0.{PORTS.index(id)}.{last}")),),
+            admin_state_up=up,
+            host=host,
+        ),
+        st.sampled_from(PORTS),
+        st.sampled_from(NETWORKS),
+        st.integers(1, 2),
+        booleans,
+        st.sampled_from((None, None, "", "hv1", "host2")),
+    ),
+    st.builds(
+        lambda id, types, last: Chassis(
+            id=id, hostname=f"host{id[-1]}", encap_types=types, encap_ip=Address(f"192.0.{id[-1]}.{last}")
+        ),
+        st.sampled_from(HOSTS),
+        st.sampled_from((("vxlan",), ("geneve", "vxlan"), ())),
+        st.integers(1, 2),
+    ),
+    st.builds(
+        lambda chassis, port, sequence, superseded: Binding(
+            id=f"{chassis}/tap-{port}",
+            chassis=chassis,
+            interface=f"tap-{port}",
+            port_id=port,
+            sequence=sequence,
+            superseded=superseded,
+        ),
+        st.sampled_from(HOSTS),
+        st.sampled_from(PORTS),
+        st.integers(1, 9),
+        booleans,
+    ),
+    st.builds(
+        lambda chassis, interface, ofport: Link(
+            id=f"{chassis}/{interface}", chassis=chassis, interface=interface, ofport=ofport
+        ),
+        st.sampled_from(HOSTS),
+        st.sampled_from((*(f"tap-{port}" for port in PORTS), "weft-vxlan", "weft-geneve")),
+        st.integers(1, 9),
+    ),
+)
+steps = st.lists(st.tuples(booleans, records), max_size=6)
+histories = st.lists(steps, max_size=12)
+"""Lists of commits; a commit is a list of (is it there?, record)."""
+
+
+class History:
+    """An engine that lives through commits, and what its differences add up to."""
+
+    def __init__(self) -> None:
+        self.model = Model(records=TAGS)
+        self.engine = Engine(self.model, APPS)
+        self.held: dict[str, dict[Key, Entry]] = {}
+
+    def commit(self, puts: list[tuple[bool, Record]]) -> None:
+        old: dict[tuple[type[Record], str], Record | None] = {}
+        new: dict[tuple[type[Record], str], Record | None] = {}
+        for there, record in puts:
+            name = (type(record), record.id)
+            old[name] = self.model.get(*name)
+            new[name] = record if there else None
+        writes = tuple(Write(*name, old[name], new[name]) for name in new if old[name] != new[name])
+        change = Change(self.model.revision + 1, "", writes)
+        self.model.apply(change)
+        for chassis, delta in self.engine.update([change]).items():
+            for key, entry in delta.items():
+                held = self.held.setdefault(chassis, {})
+                if entry is None:
+                    del held[key]
+                else:
+                    assert held.get(key) != entry, "a difference that is none"
+                    held[key] = entry
+
+    def desired(self) -> dict[str, dict[Key, Entry]]:
+        return {chassis: self.engine.desired(chassis) for chassis in self.engine.chassis()}
+
+
+def from_scratch(model: Model) -> dict[str, dict[Key, Entry]]:
+    engine = Engine(model, APPS)
+    return {chassis: engine.desired(chassis) for chassis in engine.chassis()}
+
+
+@given(histories)
+def test_incremental_is_from_scratch_after_every_step(history: list[list[tuple[bool, Record]]]) -> None:
+    lived = History()
+    for step in history:
+        lived.commit(step)
+        assert not lived.engine.failures
+        desired = lived.desired()
+        assert desired == from_scratch(lived.model)
+        assert {chassis: held for chassis, held in lived.held.items() if held} == desired
+
+
+@given(histories, st.randoms(use_true_random=False))
+def test_the_order_of_history_does_not_matter(history: list[list[tuple[bool, Record]]], random: object) -> None:
+    lived = History()
+    for step in history:
+        lived.commit(step)
+    kinds = (Network, Port, Chassis, Binding, Link)
+    final: list[tuple[bool, Record]] = [(True, record) for kind in kinds for record in lived.model.all(kind)]
+    shuffled, squashed, detour = list(final), History(), History()
+    getattr(random, "shuffle")(shuffled)  # noqa: B009
+    one_by_one = History()
+    for put in shuffled:
+        one_by_one.commit([put])
+    squashed.commit(shuffled)
+    for step in history[::-1]:
+        detour.commit(step)
+    detour.commit([(False, record) for step in history for _, record in step])
+    detour.commit(final)
+    assert lived.desired() == one_by_one.desired() == squashed.desired() == detour.desired()
+
+
+@given(histories)
+def test_a_model_that_is_emptied_leaves_nothing_behind(history: list[list[tuple[bool, Record]]]) -> None:
+    lived = History()
+    for step in history:
+        lived.commit(step)
+    kinds = (Binding, Link, Port, Network, Chassis)
+    lived.commit([(False, record) for kind in kinds for record in lived.model.all(kind)])
+    assert lived.desired() == {}
+    assert not any(lived.held.values())
+    fresh = History().engine
+    for memory in ("_derived", "_gathered", "_facts", "_scopes", "_readers", "_wants", "_cells"):
+        assert getattr(lived.engine, memory).keys() == getattr(fresh, memory).keys(), memory
+
+
+# Conflicts, clauses and failures, with apps made for the purpose
+
+
+def _app(number: int, name: str, *rules: object) -> App:
+    return App(name, number, rules)  # type: ignore[arg-type]
+
+
+def _drop(why: Why) -> Flow:
+    return Flow(L2_LOOKUP, "miss", ANY, (WHY.set(why), goto(DROP)))
+
+
+def _says(why: Why) -> App:
+    def drop(view: View) -> Iterator[Flow]:
+        yield _drop(why)
+
+    return _app(int(why), why.name.lower(), everywhere(drop))
+
+
+def _engine(*apps: App) -> Cloud:
+    cloud = Cloud(apps)
+    cloud.commit(hypervisor(1))
+    return cloud
+
+
+@pytest.mark.parametrize("order", [(Why.OWN_MAC, Why.TAGGED), (Why.TAGGED, Why.OWN_MAC)])
+def test_of_two_flows_under_one_key_the_lower_app_number_wins_and_all_are_told(order: tuple[Why, Why]) -> None:
+    cloud = _engine(*map(_says, order))
+    assert [str(entry.item) for entry in cloud.engine.desired("hv1").values()] == [str(_drop(Why.TAGGED))]
+    (conflict,) = cloud.engine.conflicts.values()
+    assert conflict.cells == ("tagged.drop[]", "own_mac.drop[]")
+
+
+def test_two_cells_may_want_one_flow() -> None:
+    def one(view: View) -> Iterator[Flow]:
+        yield _drop(Why.TAGGED)
+
+    def two(view: View) -> Iterator[Flow]:
+        yield _drop(Why.TAGGED)
+
+    cloud = _engine(_app(7, "seven", everywhere(one)), _app(3, "three", everywhere(two)))
+    ((key, entry),) = cloud.engine.desired("hv1").items()
+    assert entry.app == 3
+    assert [cell.name for cell in cloud.engine.wanting(key, "hv1")] == ["three.two[]", "seven.one[]"]
+    assert not cloud.engine.conflicts
+
+
+def test_a_cell_may_contradict_itself_and_take_it_back() -> None:
+    def both(view: View, port: Port) -> Iterator[Flow]:
+        for key in range(1, 1 + len(port.name)):
+            yield Flow(L2_LOOKUP, "local", NET(1), (DST.set(key),))
+
+    cloud = Cloud([_app(1, "test", host(Port, both))])
+    cloud.commit(network("red", 100), hypervisor(1, "a"), port("a", "red", "02:00:00:00:00:01", name="xx"))
+    assert [conflict.cells for conflict in cloud.engine.conflicts.values()] == [("test.both[a]",)]
+    cloud.commit(lambda tx: tx.put(replace(tx.need(Port, "a"), name="x")))
+    assert not cloud.engine.conflicts
+    cloud.commit(lambda tx: tx.put(replace(tx.need(Port, "a"), name="")))
+    assert cloud.sent("hv1") == ["- 36"]
+
+
+def test_a_conflict_ends_with_its_cause() -> None:
+    def by_port(view: View, port: Port) -> Iterator[Flow]:
+        yield Flow(
+            L2_LOOKUP, "local", NET(1) & ETH_DST(Mac("02:00:00:00:00:01")), (DST.set(view.tag("port", port.id)),)
+        )
+
+    cloud = Cloud([_app(1, "test", host(Port, by_port))])
+    cloud.commit(network("red", 100), hypervisor(1, "a", "b"))
+    cloud.commit(port("a", "red", "02:00:00:00:00:01"), port("b", "red", "02:00:00:00:00:02"))
+    assert [conflict.cells for conflict in cloud.engine.conflicts.values()] == [("test.by_port[a]", "test.by_port[b]")]
+    cloud.commit(lambda tx: tx.put(replace(tx.need(Port, "a"), host="")))
+    assert not cloud.engine.conflicts
+    assert cloud.sent("hv1") == ["table=36,priority=100,eth_dst=02:00:00:00:00:01,reg6=0x1 actions=set_field:0x2->reg2"]
+
+
+def test_clauses_with_one_key_become_one_flow() -> None:
+    table = Table(99, "test", "", {"clause": 10}, matches=frozenset({SRC}))
+
+    def clause(view: View, port: Port) -> Iterator[Clause]:
+        yield Clause(table, "clause", SRC(5), 100 + view.tag("port", port.id), 1, 2)
+
+    cloud = Cloud([_app(1, "test", host(Port, clause))])
+    cloud.commit(network("red", 100), hypervisor(1, "a", "b"))
+    cloud.commit(port("b", "red", "02:00:00:00:00:02"))
+    cloud.commit(port("a", "red", "02:00:00:00:00:01"))
+    assert cloud.sent("hv1") == ["table=99,priority=10,reg1=0x5 actions=conjunction(101,1/2),conjunction(102,1/2)"]
+    assert not cloud.engine.conflicts
+    cloud.commit(lambda tx: tx.put(replace(tx.need(Port, "b"), host="")))
+    assert cloud.sent("hv1") == ["table=99,priority=10,reg1=0x5 actions=conjunction(102,1/2)"]
+
+
+def test_a_cell_that_raises_yields_nothing_and_harms_no_other(caplog: pytest.LogCaptureFixture) -> None:
+    def fragile(view: View, port: Port) -> Iterator[Flow]:
+        if port.name == "bad":
+            raise ValueError("a bad name")
+        yield Flow(L2_LOOKUP, "local", NET(view.tag("port", port.id)), ())
+
+    cloud = Cloud([_app(1, "test", host(Port, fragile))])
+    cloud.commit(network("red", 100), hypervisor(1, "a", "b"))
+    with caplog.at_level(logging.CRITICAL):
+        cloud.commit(port("a", "red", "02:00:00:00:00:01", name="bad"), port("b", "red", "02:00:00:00:00:02"))
+    assert cloud.engine.failures == {"test.fragile[a]": "ValueError: a bad name"}
+    assert [str(entry.item) for entry in cloud.engine.desired("hv1").values()] == [
+        "table=36,priority=100,reg6=0x2 actions=drop"
+    ]
+    cloud.commit(lambda tx: tx.put(replace(tx.need(Port, "a"), name="good")))
+    assert cloud.engine.failures == {}
+    assert len(cloud.engine.desired("hv1")) == 2
+
+
+def test_a_derived_value_that_comes_out_equal_wakes_nobody() -> None:
+    def parity(view: View, port_id: str) -> int:
+        return len(view.need(Port, port_id).name) % 2
+
+    def by_parity(view: View, port: Port) -> Iterator[Flow]:
+        yield Flow(L2_LOOKUP, "local", NET(view.derive(_neighbours_parity, "a") + 1), ())
+
+    def _neighbours_parity(view: View, port_id: str) -> int:
+        return view.derive(parity, port_id)
+
+    cloud = Cloud([_app(1, "test", host(Port, by_parity))])
+    cloud.commit(network("red", 100), hypervisor(1, "b"))
+    cloud.commit(port("a", "red", "02:00:00:00:00:01"), port("b", "red", "02:00:00:00:00:02"))
+    cloud.commit(lambda tx: tx.put(replace(tx.need(Port, "a"), name="xx")))
+    assert cloud.engine.log == ["test.by_parity[a]"]
+    cloud.commit(lambda tx: tx.put(replace(tx.need(Port, "a"), name="xxx")))
+    assert cloud.engine.log == ["test.by_parity[a]", "test.by_parity[b]"]
+
+
+def test_values_that_need_each_other_are_a_failure_and_no_endless_loop(caplog: pytest.LogCaptureFixture) -> None:
+    def chicken(view: View, key: str) -> int:
+        return view.derive(egg, key)
+
+    def egg(view: View, key: str) -> int:
+        return view.derive(chicken, key)
+
+    def rule(view: View) -> Iterator[Flow]:
+        yield Flow(L2_LOOKUP, "local", NET(view.derive(chicken, "x")), ())
+
+    with caplog.at_level(logging.CRITICAL):
+        cloud = _engine(_app(1, "test", everywhere(rule)))
+    assert cloud.engine.failures
+    assert cloud.engine.desired("hv1") == {}
+
+
+@given(histories)
+def test_gathered_facts_are_what_a_scan_would_find(history: list[list[tuple[bool, Record]]]) -> None:
+    lived = History()
+    for step in history:
+        lived.commit(step)
+    afresh = View(lived.model)
+    for relation in RELATIONS:
+        for key in _keys(relation, lived.model):
+            assert lived.engine.gather(relation, key) == afresh.gather(relation, key)
+
+
+def _keys(relation: Relation[object, object], model: Model) -> set[object]:
+    view = View(model)
+    found: set[object] = {key for record in model.all(relation.kind) for key, _ in relation.facts(view, record)}
+    return found | {"red", ("red", "hv1"), ""}
+
+
+def test_a_transaction_that_writes_nothing_recomputes_nothing() -> None:
+    cloud = Cloud()
+    cloud.commit(hypervisor(1))
+    tx = Transaction(cloud.model)
+    assert tx.writes() == ()
+    cloud.commit(hypervisor(1))
+    assert cloud.engine.log == []

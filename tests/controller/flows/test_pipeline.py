@@ -1,0 +1,118 @@
+"""The pipeline: what the declarations promise each other, and what they refuse."""
+
+from __future__ import annotations
+
+from itertools import combinations
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from controller.errors import ConflictingMatch, Undeclared
+from controller.flows import pipeline
+from controller.flows.fields import ARP_OP, ARP_TPA, ETH_DST, IN_PORT
+from controller.flows.flow import ANY, Bucket, Flow, Group, Output, ToGroup, goto, match_text, resubmit
+from controller.flows.pipeline import (
+    ARRIVED,
+    CLASSIFY,
+    DELIVER,
+    DST,
+    ENCAP,
+    FLOOD,
+    FROM_TUN,
+    L2_LOOKUP,
+    NET,
+    REGISTERS,
+    SRC,
+    TABLES,
+    TUN_OUT,
+    VNI,
+    WHY,
+)
+from controller.flows.pipeline_doc import markdown
+from controller.model.records import Address, Mac
+
+MAC = Mac("02:00:00:00:00:01")
+
+
+def test_the_document_is_what_the_code_says() -> None:
+    assert Path("docs/pipeline.md").read_text() == markdown(), "run `make docs`"
+
+
+def test_tables_stand_in_packet_order_with_numbers_and_names_of_their_own() -> None:
+    numbers = [table.number for table in TABLES]
+    assert numbers == sorted(set(numbers))
+    assert len({table.name for table in TABLES}) == len(TABLES)
+    assert all(name in {table.name for table in TABLES} for table in TABLES for name in table.nexts)
+
+
+def test_no_two_register_fields_share_a_bit() -> None:
+    for (one, _), (other, _) in combinations(REGISTERS, 2):
+        if one.wire == other.wire:
+            assert not (one.full << one.shift) & (other.full << other.shift)
+
+
+def test_every_register_in_a_table_is_documented() -> None:
+    registers = {field for field, _ in REGISTERS}
+    used = {field for table in TABLES for field in table.matches | table.sets if field.wire.startswith("reg")}
+    assert used == registers
+
+
+def test_only_classification_says_which_network_a_frame_is_on() -> None:
+    assert {table for table in TABLES if NET in table.sets} == {CLASSIFY, VNI}
+    assert not any(NET in kind.sets for kind in pipeline.GROUP_KINDS)
+
+
+@pytest.mark.parametrize(
+    ("what", "build"),
+    [
+        ("match", lambda: Flow(DELIVER, "port", ETH_DST(MAC), (Output(1),))),
+        ("set", lambda: Flow(L2_LOOKUP, "local", NET(1), (NET.set(2),))),
+        ("next", lambda: Flow(L2_LOOKUP, "local", NET(1), (goto(CLASSIFY),))),
+        ("next", lambda: Flow(L2_LOOKUP, "local", NET(1), (resubmit(VNI),))),
+        ("priority", lambda: Flow(L2_LOOKUP, "guest", NET(1))),
+        ("output", lambda: Flow(L2_LOOKUP, "local", NET(1), (Output(1),))),
+        ("group", lambda: Flow(L2_LOOKUP, "local", NET(1), (ToGroup(1, FLOOD),))),
+        ("action after", lambda: Flow(L2_LOOKUP, "local", NET(1), (goto(DELIVER), DST.set(1)))),
+        ("next", lambda: Group(ARRIVED, 1, (Bucket((resubmit(TUN_OUT),)),))),
+        ("set", lambda: Group(ARRIVED, 1, (Bucket((WHY.set(1),)),))),
+        ("value", lambda: FROM_TUN(2)),
+        ("value", lambda: ENCAP.set(8)),
+        ("value", lambda: NET(1 << 32)),
+    ],
+)
+def test_what_a_table_does_not_declare_cannot_be_built(what: str, build: object) -> None:
+    with pytest.raises(Undeclared, match=what):
+        build()  # type: ignore[operator]
+
+
+def test_a_field_brings_its_prerequisites() -> None:
+    assert match_text(ARP_TPA(Address("10.0.0.1"))) == "arp,arp_tpa=10.0.0.1"
+
+
+def test_bits_of_one_register_are_one_test_on_the_wire() -> None:
+    assert match_text(ENCAP(2) & FROM_TUN(1)) == "reg0=0x2000001/0x7000001"
+
+
+def test_two_values_for_one_field_are_refused() -> None:
+    with pytest.raises(ConflictingMatch, match="net cannot be both 0x1 and 0x2"):
+        NET(1) & NET(2)
+
+
+parts = st.lists(
+    st.sampled_from([NET(1), SRC(5), ARP_OP(1), IN_PORT(3), ENCAP(1), FROM_TUN(1), ETH_DST(MAC), ANY]), max_size=8
+)
+
+
+@given(parts, st.randoms(use_true_random=False))
+def test_the_order_in_which_a_match_is_built_does_not_show(matches: list[object], random: object) -> None:
+    one = other = ANY
+    for match in matches:
+        one &= match  # type: ignore[operator]
+    getattr(random, "shuffle")(matches)  # noqa: B009
+    for match in matches:
+        other &= match  # type: ignore[operator]
+    assert one == other
+    assert hash(one) == hash(other)
+    assert match_text(one) == match_text(other)

@@ -1,0 +1,300 @@
+"""Where a port is: by whose claim, on which host, over which encapsulation."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from controller.model.bindings import Claim, Hypervisor, Placed, Unplaced, observe, observe_links, place
+from controller.model.records import KINDS, Address, Binding, Chassis, Link, Mac, Network, Port
+from controller.model.sqlite import SqliteJournal
+from controller.model.store import Change, Model, Transaction, Write
+
+RED = Network(id="red", network_type="vxlan", segmentation_id=1)
+P1 = Port(id="p1", network_id="red", mac_address=Mac("fa:16:3e:00:00:01"))
+P2 = Port(id="p2", network_id="red", mac_address=Mac("fa:16:3e:00:00:02"))
+
+
+def hypervisor(name: str, claims: dict[str, str] | None = None, **attributes: Any) -> Hypervisor:
+    """What `name` reports: its interfaces, each with the port it claims."""
+    return Hypervisor(
+        system_id=name,
+        **{
+            "hostname": f"{name}.example.org",
+            "encap_ip": Address("192.0.2.11"),
+            "encap_types": ("geneve", "vxlan"),
+            "bridge": "br-int",
+            "datapath_type": "netdev",
+            "bridge_mappings": (),
+            "gateway_priority": None,
+            "datapath_id": 1,
+            "claims": tuple(Claim(interface, port) for interface, port in (claims or {}).items()),
+            **attributes,
+        },
+    )
+
+
+def cloud(*ports: Port) -> Model:
+    return Model(0, [RED, *ports])
+
+
+def see(model: Model, *reports: Hypervisor) -> tuple[Write, ...]:
+    """Commit reports one by one; what the last one wrote."""
+    writes: tuple[Write, ...] = ()
+    for seen in reports:
+        tx = Transaction(model)
+        observe(tx, seen)
+        writes = tx.writes()
+        model.apply(Change(model.revision + 1, "", writes))
+    return writes
+
+
+def edit(model: Model, port: Port) -> None:
+    model.apply(Change(model.revision + 1, "", (Write(Port, port.id, model.get(Port, port.id), port),)))
+
+
+def where(model: Model, id: str = "p1") -> Placed | Unplaced:
+    port = model.get(Port, id)
+    assert port is not None
+    return place(model, port)
+
+
+def reason(model: Model, id: str = "p1") -> str:
+    found = where(model, id)
+    assert isinstance(found, Unplaced)
+    assert not found.failed
+    return found.reason
+
+
+NOT_PLUGGED = "no hypervisor has an interface with this port's id as iface-id"
+
+
+# --- claims
+
+
+def test_a_port_is_where_an_interface_carries_its_id() -> None:
+    model = cloud(P1, P2)
+    assert reason(model) == NOT_PLUGGED
+    see(model, hypervisor("hv1", {"tap1": "p1", "tap2": "p2"}))
+    assert where(model, "p1") == Placed("hv1", "tap1")
+    assert where(model, "p2") == Placed("hv1", "tap2")
+
+
+def test_an_interface_may_be_plugged_before_its_port_exists() -> None:
+    model = cloud()
+    see(model, hypervisor("hv1", {"tap1": "p1"}))
+    edit(model, P1)
+    assert where(model) == Placed("hv1", "tap1")
+
+
+def test_an_unplugged_port_is_nowhere_and_may_come_back() -> None:
+    model = cloud(P1)
+    see(model, hypervisor("hv1", {"tap1": "p1"}), hypervisor("hv1"))
+    assert reason(model) == NOT_PLUGGED
+    assert model.all(Binding) == ()
+    see(model, hypervisor("hv1", {"tap1": "p1"}))
+    assert where(model) == Placed("hv1", "tap1")
+
+
+def test_an_interface_that_changes_its_id_leaves_one_port_for_another() -> None:
+    model = cloud(P1, P2)
+    see(model, hypervisor("hv1", {"tap1": "p1"}), hypervisor("hv1", {"tap1": "p2"}))
+    assert reason(model, "p1") == NOT_PLUGGED
+    assert where(model, "p2") == Placed("hv1", "tap1")
+
+
+def test_two_interfaces_may_swap_their_ports_at_once() -> None:
+    model = cloud(P1, P2)
+    see(model, hypervisor("hv1", {"tap1": "p1", "tap2": "p2"}), hypervisor("hv1", {"tap1": "p2", "tap2": "p1"}))
+    assert where(model, "p1") == Placed("hv1", "tap2")
+    assert where(model, "p2") == Placed("hv1", "tap1")
+
+
+def test_the_newer_of_two_claims_wins() -> None:
+    model = cloud(P1)
+    see(model, hypervisor("hv2", {"tap1": "p1"}), hypervisor("hv1", {"tap1": "p1"}))
+    assert where(model) == Placed("hv1", "tap1")
+
+
+def test_a_report_that_repeats_itself_is_no_new_claim_and_writes_nothing() -> None:
+    model = cloud(P1)
+    see(model, hypervisor("hv1", {"tap1": "p1"}), hypervisor("hv2", {"tap1": "p1"}))
+    assert see(model, hypervisor("hv1", {"tap1": "p1"})) == ()
+    assert where(model) == Placed("hv2", "tap1")
+
+
+def test_a_loser_stays_without_its_port_when_the_winner_goes_until_its_own_row_changes() -> None:
+    model = cloud(P1)
+    lost = "tap1 of hypervisor hv1 lost this port to a newer claim, which is gone; plug it anew to have it back"
+    see(model, hypervisor("hv1", {"tap1": "p1"}), hypervisor("hv2", {"tap1": "p1"}), hypervisor("hv2"))
+    assert reason(model) == lost
+    assert see(model, hypervisor("hv1", {"tap1": "p1"})) == ()
+    assert reason(model) == lost
+    changed = Claim("tap1", "p1", "fa:16:3e:00:00:01")
+    see(model, replace(hypervisor("hv1"), claims=(changed,)))
+    assert where(model) == Placed("hv1", "tap1")
+
+
+def test_a_restart_keeps_who_won(tmp_path: Path) -> None:
+    model = cloud(P1)
+    see(model, hypervisor("hv2", {"tap1": "p1"}), hypervisor("hv1", {"tap1": "p1"}))
+    journal = SqliteJournal(tmp_path / "weft.db")
+    journal.load()
+    rows = [record for kind in KINDS for record in model.all(kind)]
+    journal.append([Change(model.revision, "", tuple(Write(type(row), row.id, None, row) for row in rows))])
+    journal.close()
+    again = Model(*journal.load())
+    journal.close()
+    assert where(again) == Placed("hv1", "tap1")
+    assert see(again, hypervisor("hv1", {"tap1": "p1"}), hypervisor("hv2", {"tap1": "p1"})) == ()
+    assert where(again) == Placed("hv1", "tap1")
+    see(again, hypervisor("hv3", {"tap1": "p1"}))
+    assert where(again) == Placed("hv3", "tap1")
+
+
+# --- hosts
+
+
+@pytest.mark.parametrize("host", ["hv1", "hv1.example.org"])
+def test_a_port_may_be_restricted_to_a_host_by_either_of_its_names(host: str) -> None:
+    model = cloud(replace(P1, host=host))
+    see(model, hypervisor("hv2", {"tap1": "p1"}))
+    assert reason(model) == f"plugged on hv2, but binding:host_id restricts it to {host}"
+    see(model, hypervisor("hv1", {"tap1": "p1"}))
+    assert where(model) == Placed("hv1", "tap1")
+
+
+def test_an_empty_host_unbinds_a_plugged_port_and_none_lets_it_be() -> None:
+    model = cloud(P1)
+    see(model, hypervisor("hv1", {"tap1": "p1"}))
+    edit(model, replace(P1, host=""))
+    assert reason(model) == "binding:host_id is empty: an API client unbound the port"
+    edit(model, P1)
+    assert where(model) == Placed("hv1", "tap1")
+
+
+def test_a_hypervisor_that_changes_its_name_keeps_its_ports() -> None:
+    model = cloud(replace(P1, host="new.example.org"))
+    see(model, hypervisor("hv1", {"tap1": "p1"}))
+    assert isinstance(where(model), Unplaced)
+    see(model, hypervisor("hv1", {"tap1": "p1"}, hostname="new.example.org"))
+    assert where(model) == Placed("hv1", "tap1")
+
+
+# --- encapsulations
+
+
+@pytest.mark.parametrize(
+    ("attributes", "offer"),
+    [
+        ({"encap_types": ("geneve",)}, "geneve"),
+        ({"encap_types": ("geneve", "gre")}, "geneve, gre"),
+        ({"encap_types": ()}, "none"),
+    ],
+)
+def test_binding_fails_where_the_networks_encapsulation_is_not_offered(attributes: dict[str, Any], offer: str) -> None:
+    model = cloud(P1)
+    see(model, hypervisor("hv1", {"tap1": "p1"}, **attributes))
+    sentence = f"hypervisor hv1 offers encapsulations ({offer}), not vxlan"
+    assert where(model) == Unplaced(sentence, failed=True)
+    see(model, hypervisor("hv1", {"tap1": "p1"}))
+    assert where(model) == Placed("hv1", "tap1")
+
+
+def test_binding_fails_where_tunnels_have_no_address() -> None:
+    model = cloud(P1)
+    see(model, hypervisor("hv1", {"tap1": "p1"}, encap_ip=None, problem="weft-encap-ip is missing"))
+    found = where(model)
+    assert isinstance(found, Unplaced)
+    assert found.failed
+
+
+# --- what is recorded of a hypervisor
+
+
+def test_a_report_is_the_whole_picture_of_a_chassis() -> None:
+    model = cloud()
+    see(model, hypervisor("hv1", problem="weft-encap-ip is missing", encap_ip=None))
+    see(model, hypervisor("hv1", bridge_mappings=(("physnet1", "br-ex"),), gateway_priority=5))
+    assert model.all(Chassis) == (
+        Chassis(
+            id="hv1",
+            hostname="hv1.example.org",
+            encap_ip=Address("192.0.2.11"),
+            encap_types=("geneve", "vxlan"),
+            bridge="br-int",
+            datapath_type="netdev",
+            bridge_mappings=(("physnet1", "br-ex"),),
+            gateway_priority=5,
+        ),
+    )
+
+
+def test_the_ports_of_a_switch_replace_those_it_had_before() -> None:
+    model = Model()
+
+    def links(chassis: str, ports: dict[str, int]) -> tuple[Write, ...]:
+        tx = Transaction(model)
+        observe_links(tx, chassis, ports.items())
+        writes = tx.writes()
+        model.apply(Change(model.revision + 1, "", writes))
+        return writes
+
+    links("hv2", {"tap1": 7})
+    links("hv1", {"tap1": 1, "tap2": 2, "tap3": 3})
+    writes = links("hv1", {"tap2": 2, "tap3": 9})
+    assert [write.id for write in writes] == ["hv1/tap1", "hv1/tap3"]
+    assert links("hv1", {"tap3": 9, "tap2": 2}) == ()
+    found = [(link.chassis, link.interface, link.ofport) for link in model.all(Link)]
+    assert found == [("hv1", "tap2", 2), ("hv1", "tap3", 9), ("hv2", "tap1", 7)]
+
+
+# --- any history
+
+
+class AnyHistory(RuleBasedStateMachine):
+    """A port belongs to the row that claimed it last, for as long as that row says so, and then to nobody."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.model = cloud(P1, P2)
+        self.rows: dict[tuple[str, str], str] = {}
+        self.owner: dict[str, tuple[str, str] | None] = {"p1": None, "p2": None}
+
+    @rule(
+        chassis=st.sampled_from(["hv1", "hv2", "hv3"]),
+        claims=st.dictionaries(st.sampled_from(["tap1", "tap2"]), st.sampled_from(["p1", "p2"])),
+    )
+    def report(self, chassis: str, claims: dict[str, str]) -> None:
+        rows = {(chassis, interface): port for interface, port in claims.items()}
+        before = {row: port for row, port in self.rows.items() if row[0] == chassis}
+        for row, port in before.items():
+            if rows.get(row) != port:
+                del self.rows[row]
+                if self.owner[port] == row:
+                    self.owner[port] = None
+        for row, port in rows.items():
+            if before.get(row) != port:
+                self.rows[row] = port
+                self.owner[port] = row
+        see(self.model, hypervisor(chassis, claims))
+
+    @rule()
+    def restart(self) -> None:
+        self.model = Model(self.model.revision, [row for kind in KINDS for row in self.model.all(kind)])
+
+    @invariant()
+    def every_port_is_where_its_owner_is(self) -> None:
+        for port, owner in self.owner.items():
+            found = where(self.model, port)
+            if owner is not None:
+                assert found == Placed(*owner)
+            else:
+                assert isinstance(found, Unplaced)
+                assert (found.reason == NOT_PLUGGED) == (port not in self.rows.values())
+
+
+TestAnyHistory = AnyHistory.TestCase
