@@ -393,12 +393,8 @@ def compare(chassis: str, plan: Plan, installed: Installed, refusals: Mapping[Ke
         if step.key not in refusals:
             kind.append(step.text)
     refused = [f"{each.what}: {each.error}" for each in (*plan.refusals, *refusals.values())]
-    foreign = [_foreign(flow) for flow in installed.foreign]
+    foreign = [flow.text for flow in installed.foreign]
     return Difference(chassis, *map(tuple, (missing, unwanted, altered, foreign, refused)))
-
-
-def _foreign(flow: EncodedFlow) -> str:
-    return f"cookie={flow.cookie:#x},table={flow.table},priority={flow.priority}"
 
 
 def _distance(one: Mapping[Key, Entry], other: Mapping[Key, Entry]) -> int:

@@ -2,8 +2,8 @@
 
 A dump can therefore be compared with what should be there byte by byte, undecoded: a restart sends nothing, and a
 flow that was altered by hand is seen. The form is that of OVS 3.1: fields in the order of its `nx_put_raw`, whole
-fields set by OFPAT_SET_FIELD, some bits by NXAST_REG_LOAD (ovs-actions(7)). `messages` has the rest of the protocol;
-what is used with flows is importable from here too. os-ken is not needed: it is the second opinion of the tests.
+fields set by OFPAT_SET_FIELD, some bits by NXAST_REG_LOAD (ovs-actions(7)). `messages` has the rest of the protocol.
+os-ken is not needed to run: it is the second opinion of the tests.
 
     match          ofp_match header (4) | OXM (4 + 1..32)... | zeros up to a multiple of 8
     instructions   apply-actions (8) | action (a multiple of 8)... | goto-table (8); either may be absent
@@ -78,6 +78,12 @@ class EncodedFlow:
     def key(self) -> tuple[int, int, bytes]:
         """What no two flows of one switch share."""
         return (self.table, self.priority, self.match)
+
+    @property
+    def text(self) -> str:
+        """Its cookie and key for an operator: values are hexadecimal, fields that Weft does not use are numbers."""
+        head = f"cookie={self.cookie:#x},table={self.table},priority={self.priority}"
+        return ",".join((head, *_tests_text(self.match)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +179,22 @@ def _oxm(place: int, masked: int) -> bytes:
     if not wire.maskable or mask & ~wire.full:
         raise Undeclared("The encoder", f"the mask {mask:#x} of", name)
     return ((wire.test | _HAS_MASK) + wire.size << 2 * bits | masked).to_bytes(4 + 2 * wire.size)
+
+
+_NAMES: Final = {wire.test >> 9: name for name, wire in _WIRES.items()}
+
+
+def _tests_text(match: bytes) -> Iterator[str]:
+    """Each test of an ofp_match. What a switch sent need not make sense: no byte of it raises."""
+    at, end = 4, min(len(match), int.from_bytes(match[2:4]))
+    while at + 4 <= end:
+        header = int.from_bytes(match[at : at + 4])
+        size = header & 0xFF
+        value = match[at + 4 : at + 4 + size]
+        parts = (value[: size // 2], value[size // 2 :]) if header & _HAS_MASK else (value,)
+        name = _NAMES.get(header >> 9, f"oxm_{header >> 16:x}_{header >> 9 & 0x7F}")
+        yield f"{name}={'/'.join('0x' + part.hex() for part in parts)}"
+        at += 4 + size
 
 
 # ---- actions --------------------------------------------------------------------------------------------------
@@ -282,6 +304,8 @@ _NO_BUFFER: Final = 0xFFFFFFFF
 _OFPG_ANY: Final = 0xFFFFFFFF
 _FLOW_MOD: Final = Struct("!QQBBHHHIIIHH")
 
+_FLOW_MOD_BYTES: Final = 8 + _FLOW_MOD.size  # up to the match
+
 _HASHED: Final = Struct("!BH")
 _HASH_BYTES: Final = 6
 
@@ -319,9 +343,6 @@ def _instructions(flow: Flow, match_length: int) -> bytes:
     return _APPLY_ACTIONS.pack(_OFPIT_APPLY_ACTIONS, _APPLY_ACTIONS.size + len(applied)) + applied + goto
 
 
-_FLOW_MOD_BYTES: Final = 8 + _FLOW_MOD.size
-
-
 def _joined(parts: list[bytes], taken: int, owner: Flow | Group) -> bytes:
     """All parts, if they fit into a message beside `taken` bytes, and that message into a bundle."""
     joined = b"".join(parts)
@@ -333,6 +354,7 @@ def _joined(parts: list[bytes], taken: int, owner: Flow | Group) -> bytes:
         raise Oversized(f"The group {owner.kind.name} {owner.id:#x}", "buckets", len(parts), fit)
     place = f"table={owner.table.number},priority={owner.priority}"
     raise Oversized(f"The flow {place},{match_text(owner.match)}", "actions", len(parts), fit)
+
 
 def flow_add(xid: int, flow: EncodedFlow) -> bytes:
     """The message that adds a flow, or gives the one with its key these instructions and this cookie.
@@ -391,7 +413,7 @@ _OFPGC_ADD_OR_MOD: Final = 0x8000  # Open vSwitch's own since 2.6 (openflow-1.1.
 _OFPGT_ALL: Final = 0
 _GROUP_MOD: Final = Struct("!HBxI")
 _BUCKET: Final = Struct("!HHII4x")
-_GROUP_MOD_BYTES: Final = 8 + _GROUP_MOD.size
+_GROUP_MOD_BYTES: Final = 8 + _GROUP_MOD.size  # up to the buckets
 _GROUP_DESC: Final = Struct("!HBxI")
 
 

@@ -601,12 +601,12 @@ class Session:
         if seen == self.seen:
             return
         before = self.seen.problem if self.seen else ""
+        await self._observer.observed(seen)
+        self.seen = seen
         if seen.problem and seen.problem != before:
             log.warning("hypervisor unusable chassis=%s problem=%s", self.system_id, seen.problem)
         elif before and not seen.problem:
             log.info("hypervisor usable chassis=%s", self.system_id)
-        await self._observer.observed(seen)
-        self.seen = seen
 
     async def _amend(self, seen: Hypervisor) -> float | None:
         operations = amend(self._database, seen, self._target)

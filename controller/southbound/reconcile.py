@@ -76,9 +76,7 @@ class PutGroup:
         return str(self.entry.item)
 
     def message(self, xid: int) -> bytes:
-        """A modification that also adds: OFPGC_ADD_OR_MOD, Open vSwitch's own command (openflow-1.1.h, since 2.6)."""
-        modify = openflow.group_modify(xid, self.group)
-        return modify[:8] + b"\x80\x00" + modify[10:]
+        return openflow.group_put(xid, self.group)
 
 
 @dataclass(frozen=True, slots=True)

@@ -232,13 +232,12 @@ class Switch:
     async def apply(self, plan: Plan) -> Applied:
         """Make the switch do what `plan` says, but for what it refuses; return when it has acknowledged that.
 
-        An empty plan sends nothing. Raises Rejected when the switch takes no bundles at all.
+        An empty plan sends nothing. Who knows whose flows they are logs the refusals. Raises Rejected when the switch
+        takes no bundles at all.
         """
         async with self._applying:
             before = replace(self.counters)
-            refusals: list[Refusal] = []
-            for refusal in plan.refusals:
-                self._refuse(refusal, refusals)
+            refusals = [*plan.refusals]
             for part in plan.parts():
                 await self._settle(part, refusals)
             now = self.counters
@@ -261,13 +260,13 @@ class Switch:
                 self._count(steps)
                 return
             for xid, error in offer.errors.items():
-                self._refuse(_refusal(offer.steps[xid], error.type, error.code), refusals)
+                refusals.append(_refusal(offer.steps[xid], error.type, error.code))
             steps = [step for xid, step in offer.steps.items() if xid not in offer.errors]
             attempts -= 1
             if offer.errors and attempts:
                 continue
             if not offer.errors and len(steps) == 1 and offer.failure is not None:
-                self._refuse(_refusal(steps[0], offer.failure.type, offer.failure.code), refusals)
+                refusals.append(_refusal(steps[0], offer.failure.type, offer.failure.code))
                 return
             half = (len(steps) + 1) // 2
             log.warning("bundle halved switch=%016x messages=%d", self.datapath_id, len(steps))
@@ -322,10 +321,6 @@ class Switch:
         self.counters.flow_mods += flows
         self.counters.group_mods += len(steps) - flows
         self.counters.bundles += 1
-
-    def _refuse(self, refusal: Refusal, refusals: list[Refusal]) -> None:
-        log.error("flow refused switch=%016x error=%s flow=%s", self.datapath_id, refusal.error, refusal.what)
-        refusals.append(refusal)
 
     # ---- questions and answers ------------------------------------------------------------------------------------
 

@@ -72,11 +72,17 @@ def _pairs(given: Sequence[str]) -> dict[str, list[str]]:
     return found
 
 
-def _on_subnets(rows: Rows, given: Sequence[str]) -> Sequence[Port]:
+def _with_address(rows: Rows, given: Sequence[str]) -> Sequence[Port]:
+    """By subnet, or by address on any network: addresses have an index on each."""
     wanted = _pairs(given)
     if "subnet_id" in wanted:
         return [port for id in set(wanted["subnet_id"]) for port in rows.where(Port, subnets=id)]
-    return rows.all(Port)
+    if "ip_address" not in wanted:
+        return rows.all(Port)
+    addresses = {values.address_or_text(value) for value in wanted["ip_address"]}
+    networks = [network.id for network in rows.all(Network)]
+    found = (rows.where(Port, reservations=(id, address)) for address in addresses for id in networks)
+    return [port for ports in found for port in ports]
 
 
 NETWORK: Attribute[Port, str] = Attribute(
@@ -107,7 +113,7 @@ FIXED_IPS: Attribute[Port, tuple[Wanted, ...] | None] = Attribute(
     put=True,
     default=None,
     show=lambda _, port: [{"subnet_id": ip.subnet_id, "ip_address": ip.ip_address} for ip in port.fixed_ips],
-    filter=Filter(_by_address, _on_subnets),
+    filter=Filter(_by_address, _with_address),
 )
 HOST: Attribute[Port, str | None] = Attribute(
     name="binding:host_id",
