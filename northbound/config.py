@@ -35,6 +35,7 @@ class Config:
     api: Endpoint = Endpoint("127.0.0.1", 9696)
     openflow: Endpoint = Endpoint("0.0.0.0", 6653)
     ovsdb: Endpoint = Endpoint("0.0.0.0", 6640)
+    no_ovsdb: bool = False
     store: str = "sqlite:///weft.db"
     auth: str = "none"
     insecure: bool = False
@@ -48,6 +49,7 @@ HELP: Mapping[str, str] = {
     "api": "where the Networking API listens (HOST:PORT)",
     "openflow": "where switches connect (HOST:PORT)",
     "ovsdb": "where hypervisors' databases connect (HOST:PORT)",
+    "no_ovsdb": "serve switches without OVSDB, as under plain Mininet: no tunnels, ports by name (tap + 11 characters)",
     "store": "sqlite:///relative.db, sqlite:////absolute.db, or memory:// which forgets at exit",
     "auth": "none: every caller is admin",
     "insecure": "allow --auth none beyond loopback",

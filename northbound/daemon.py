@@ -67,17 +67,18 @@ async def serve(config: Config) -> None:
 
 async def _serve(store: Store, config: Config, group: asyncio.TaskGroup) -> None:
     engine = Engine(store.model, APPS)
-    fleet = Fleet(store, engine)
+    fleet = Fleet(store, engine, ovsdb=not config.no_ovsdb)
     store.follow(fleet.follow)
-    fleet.databases = OvsdbListener(fleet, config.openflow.port)
     settings = api.Settings(underlay_mtu=config.underlay_mtu, network_type=config.network_type)
     app = api.application(store, fleet, settings)
     v1.add_routes(app, fleet)
     tasks = [
         group.create_task(store.run(), name="store"),
         group.create_task(OpenflowListener().serve(config.openflow.host, config.openflow.port, fleet.attend)),
-        group.create_task(fleet.databases.serve(config.ovsdb.host, config.ovsdb.port)),
     ]
+    if not config.no_ovsdb:
+        fleet.databases = OvsdbListener(fleet, config.openflow.port)
+        tasks.append(group.create_task(fleet.databases.serve(config.ovsdb.host, config.ovsdb.port)))
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_S)
     await runner.setup()
     try:

@@ -28,7 +28,7 @@ class Hypervisor:
     """What one hypervisor's database says of it, parsed; a whole picture, never a difference.
 
     `problem` is one sentence for the operator when a key is missing or senseless, or "". `datapath_id` is that of the
-    integration bridge, None while there is none yet.
+    integration bridge, None while there is none yet. An `alone` one has no database (see `Chassis`).
     """
 
     system_id: str
@@ -42,6 +42,29 @@ class Hypervisor:
     datapath_id: int | None
     claims: tuple[Claim, ...]
     problem: str = ""
+    alone: bool = False
+
+
+def interface_name(port_id: str) -> str:
+    """The name by which an interface is a port where no database says so: `tap` and 11 characters of the id."""
+    return f"tap{port_id[:11]}"
+
+
+def alone(datapath_id: int, interfaces: Iterable[str]) -> Hypervisor:
+    """A switch without a database: its interfaces claim the ports whose `interface_name` they bear."""
+    return Hypervisor(
+        system_id=f"{datapath_id:016x}",
+        hostname="",
+        encap_ip=None,
+        encap_types=(),
+        bridge="",
+        datapath_type="",
+        bridge_mappings=(),
+        gateway_priority=None,
+        datapath_id=datapath_id,
+        claims=tuple(Claim(name, name) for name in interfaces if name.startswith("tap") and len(name) == 14),
+        alone=True,
+    )
 
 
 def observe(tx: Transaction, seen: Hypervisor) -> None:
@@ -57,6 +80,7 @@ def observe(tx: Transaction, seen: Hypervisor) -> None:
             bridge_mappings=seen.bridge_mappings,
             gateway_priority=seen.gateway_priority,
             problem=seen.problem,
+            alone=seen.alone,
         )
     )
     before = {binding.interface: binding for binding in tx.where(Binding, chassis=seen.system_id)}
@@ -146,6 +170,8 @@ def place(rows: Rows, port: Port) -> Placed | Unplaced:
     network = rows.get(Network, port.network_id)
     if network is None:
         return Unplaced(f"network {port.network_id} does not exist")
+    if chassis.alone:
+        return Placed(chassis.id, claim.interface)
     if chassis.encap_ip is None or network.network_type not in chassis.encap_types:
         return Unplaced(
             f"hypervisor {chassis.id} offers encapsulations ({', '.join(chassis.encap_types) or 'none'}), "

@@ -187,7 +187,7 @@ def _allocate(tx: Transaction, port: Port, subnets: Sequence[Subnet], chosen: Se
     for subnet in subnets:
         for address in _candidates(tx, subnet):
             ip = FixedIp(subnet.id, address)
-            if holder_of(tx, subnet.network_id, address) is None:
+            if ip not in chosen and holder_of(tx, subnet.network_id, address) is None:
                 return ip
     raise NoAddress(port.network_id)
 

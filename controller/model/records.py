@@ -144,7 +144,8 @@ class Port(Resource):
 class Chassis(Record):
     """A hypervisor, by its OVS `system-id`, as its own database describes it.
 
-    `problem` is one sentence on why it cannot carry traffic, or "".
+    `problem` is one sentence on why it cannot carry traffic, or "". One that is `alone` has no database and no
+    tunnels (`weft serve --no-ovsdb`): its id is its datapath id, and networks end at its bridge.
     """
 
     INDEXES = (("hostname",),)
@@ -157,6 +158,7 @@ class Chassis(Record):
     bridge_mappings: tuple[tuple[str, str], ...] = ()
     gateway_priority: int | None = None
     problem: str = ""
+    alone: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

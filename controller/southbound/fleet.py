@@ -25,7 +25,7 @@ from controller.flows.pipeline import APPS
 from controller.model import bindings
 from controller.model.bindings import Hypervisor, Placed
 from controller.model.records import Chassis, Link, Network, Port, Resource
-from controller.model.store import Change, Store
+from controller.model.store import Change, Store, Transaction
 from controller.southbound.openflow import EncodedFlow, encode_flow
 from controller.southbound.ovsdb import OvsdbListener
 from controller.southbound.reconcile import AddFlow, Installed, Plan, PutGroup, Refusal, WireKey, full, partial
@@ -53,6 +53,7 @@ class Member:
     revision: int = 0
     applied_revision: int | None = None
     pending: dict[Key, Entry | None] = field(default_factory=dict)
+    requests: dict[str, None] = field(default_factory=dict)
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     foreign: tuple[EncodedFlow, ...] = ()
@@ -119,9 +120,10 @@ class Explanation:
 class Fleet:
     """All chassis; the one place that knows both the model's desire and the switches' state."""
 
-    def __init__(self, store: Store, engine: Engine) -> None:
+    def __init__(self, store: Store, engine: Engine, *, ovsdb: bool = True) -> None:
         self._store = store
         self._engine = engine
+        self._ovsdb = ovsdb
         self._members: dict[str, Member] = {}
         self._known = asyncio.Condition()
         self._dictionary: tuple[int, dict[int, Explanation]] = (-1, {})
@@ -188,10 +190,13 @@ class Fleet:
         finally:
             if member.switch is switch:
                 member.switch = None
+                member.database = member.database and self._ovsdb
                 log.info("switch disconnected chassis=%s", member.name)
 
     async def _identify(self, switch: Switch) -> Member:
-        """The member whose integration bridge this is, once its database is loaded."""
+        """The member whose integration bridge this is, once its database is loaded; without OVSDB, a member alone."""
+        if not self._ovsdb:
+            await self.observed(bindings.alone(switch.datapath_id, await switch.ports()))
         patience: float | None = PATIENCE_S
         while True:
             for member in self._members.values():
@@ -213,7 +218,12 @@ class Fleet:
             await self._record_links(member, ports)
 
     async def _record_links(self, member: Member, ports: Mapping[str, int]) -> None:
-        await self._store.commit(lambda tx: bindings.observe_links(tx, member.name, ports.items()))
+        def work(tx: Transaction) -> None:
+            if not self._ovsdb and member.datapath_id is not None:
+                bindings.observe(tx, bindings.alone(member.datapath_id, ports))
+            bindings.observe_links(tx, member.name, ports.items())
+
+        await self._store.commit(work)
 
     async def _reconcile(self, member: Member, switch: Switch) -> None:
         async with member.lock:
@@ -223,15 +233,17 @@ class Fleet:
             plan = full(self._engine.desired(member.name).values(), installed)
             member.foreign = installed.foreign
             revision = member.revision
-            log.info("reconcile chassis=%s revision=%d changes=%d", member.name, revision, len(plan.steps))
             await self._apply(member, switch, plan, revision)
 
     async def _apply_pending(self, member: Member, switch: Switch) -> None:
         member.wake.clear()
         pending, member.pending = member.pending, {}
+        if not pending:
+            return
         await self._apply(member, switch, partial(pending), member.revision)
 
     async def _apply(self, member: Member, switch: Switch, plan: Plan, revision: int) -> None:
+        requests, member.requests = member.requests, {}
         applied = await switch.apply(plan)
         member.flow_mods += applied.flow_mods
         member.mods_bytes += applied.mods_bytes
@@ -244,6 +256,14 @@ class Fleet:
                 member.name, refusal.what, refusal.error, ",".join(self._cells_of(refusal, member.name)),
             )  # fmt: skip
         member.applied_revision = revision
+        log.info(
+            "applied chassis=%s revision=%d flow_mods=%d group_mods=%d requests=%s",
+            member.name,
+            revision,
+            applied.flow_mods,
+            applied.group_mods,
+            ",".join(requests) or "-",
+        )
 
     def _cells_of(self, refusal: Refusal, chassis: str) -> Iterator[str]:
         return (cell.name for cell in self._engine.wanting(cast("Key", refusal.key), chassis))
@@ -280,7 +300,7 @@ class Fleet:
     def _silence(self, member: Member) -> str:
         if member.switch is not None:
             return ""
-        if not member.database:
+        if self._ovsdb and not member.database:
             return "Its database is not connected: is ovsdb-server running, and does `ovs-vsctl get-manager` name us?"
         return ""
 
