@@ -20,13 +20,13 @@ from __future__ import annotations
 
 import heapq
 import logging
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any, TypeVar, cast
 
 from controller.flows.app import App, Placement, Rule, Scope
-from controller.flows.flow import Clause, Entry, Flow, Group, Item, Key
+from controller.flows.flow import Clause, Entry, Item, Key
 from controller.flows.presence import RELATIONS, only
 from controller.model.records import Record
 from controller.model.store import Change, Model, Read
@@ -112,6 +112,10 @@ def _cell(app: App, rule: Rule, id: str, chassis: str | None = None) -> Cell:
     return Cell(name=f"{app.name}.{rule.name}[{id}]{at}", app=app, rule=rule, id=id, chassis=chassis)
 
 
+Want = tuple[Cell, Item]
+"""A cell and one of its items."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Outcome:
     """What a cell comes to: where it stands and what it wants there."""
@@ -152,7 +156,7 @@ class Engine:
         self._unread: set[Read] = set()
 
         self._cells: dict[tuple[type[Record] | None, str], list[Cell]] = {}
-        self._wants: dict[Key, tuple[tuple[Cell, Item], ...]] = {}
+        self._wants: dict[Key, tuple[Want, ...]] = {}
         self._scopes: dict[Scope, _Scope] = {}
         self._at: dict[str, set[_Scope]] = {}
 
@@ -167,7 +171,11 @@ class Engine:
         for kind in {*self._rules, *self._relations} - {None}:
             for record in model.all(cast("type[Record]", kind)):
                 self._add_record(kind, record.id)
-        self._settle()
+        self._apply(self._run_awake())
+        for key, wants in self._wants.items():
+            if len(wants) > 1:
+                self._judge(key, {at for cell, _ in wants for at in self._chassis_of(cell.placement)})
+        self._collect()
 
     # What others ask
 
@@ -177,15 +185,18 @@ class Engine:
 
     def desired(self, chassis: str) -> dict[Key, Entry]:
         """All that one switch should hold."""
-        cells = (cell for scope in self._at.get(chassis, ()) for cell in scope.cells if self._on(cell, chassis))
-        keys = {item.key for cell in cells for item in cell.items}
-        found = ((key, self._winner(key, chassis)) for key in keys)
-        return {key: entry for key, entry in found if entry is not None}
+        wants: dict[Key, list[Want]] = {}
+        for cell in self._standing_on(chassis):
+            for item in cell.items:
+                wants.setdefault(item.key, []).append((cell, item))
+        return {key: _win(found) for key, found in wants.items()}
 
     def count(self, chassis: str) -> int:
         """How many items stand on one switch; merged clauses and items that several cells want count each time."""
-        cells = (cell for scope in self._at.get(chassis, ()) for cell in scope.cells if self._on(cell, chassis))
-        return sum(len(cell.items) for cell in cells)
+        return sum(len(cell.items) for cell in self._standing_on(chassis))
+
+    def _standing_on(self, chassis: str) -> Iterator[Cell]:
+        return (cell for scope in self._at.get(chassis, ()) for cell in scope.cells if self._on(cell, chassis))
 
     def entries(self) -> Iterator[tuple[Entry, tuple[Cell, ...]]]:
         """Every entry that stands anywhere, each once, with the cells that want it."""
@@ -193,7 +204,7 @@ class Engine:
             merged = any(isinstance(item, Clause) for _, item in wants)
             seen: dict[Entry, set[Cell]] = {}
             for cell, _ in wants:
-                found = self._chassis_of(cell.placement, now=False)
+                found = self._chassis_of(cell.placement)
                 for chassis in found if merged else list(found)[:1]:
                     entry = self._winner(key, chassis)
                     if entry is not None:
@@ -225,7 +236,8 @@ class Engine:
                     self._add_record(write.kind, write.id)
         return self._settle()
 
-    def _settle(self) -> dict[str, Delta]:
+    def _run_awake(self) -> dict[Cell, _Outcome]:
+        """Bring the values up to date, then run the cells that read what changed: what each comes to."""
         self.revision = self.model.revision
         self._settle_values()
         outcomes = {cell: _Outcome() for cell in self._gone}
@@ -233,19 +245,21 @@ class Engine:
             outcomes[cell] = self._compute(cell)
         self._settle_parts(outcomes)
         self.log = sorted(cell.name for cell in outcomes if cell not in self._gone)
+        return outcomes
 
-        before = {
-            (key, chassis): self._winner(key, chassis)
-            for key, found in self._affected(outcomes).items()
-            for chassis in found
-        }
+    def _settle(self) -> dict[str, Delta]:
+        """Run what is awake, and draw the difference on the chassis and under the keys that it affects."""
+        outcomes = self._run_awake()
+        affected = self._affected(outcomes)
+        before = {key: self._winners(key, chassis) for key, chassis in affected.items()}
         self._apply(outcomes)
         deltas: dict[str, dict[Key, Entry | None]] = {}
-        for (key, chassis), old in before.items():
-            new = self._winner(key, chassis)
+        for key, chassis in affected.items():
+            old, new = before[key], self._winners(key, chassis)
+            for at in chassis:
+                if old.get(at) != new.get(at):
+                    deltas.setdefault(at, {})[key] = new.get(at)
             self._judge(key, chassis)
-            if new != old:
-                deltas.setdefault(chassis, {})[key] = new
         self._collect()
         return dict(deltas)
 
@@ -422,7 +436,7 @@ class Engine:
         """The keys whose winner may change, and the chassis where it may."""
         affected: dict[Key, set[str]] = {}
         for cell, outcome in outcomes.items():
-            old = self._chassis_of(cell.placement, now=False)
+            old = self._chassis_of(cell.placement)
             new = self._chassis_of(outcome.placement, now=True)
             for item in set(cell.items) ^ set(outcome.items):
                 affected.setdefault(item.key, set()).update(old | new)
@@ -492,13 +506,13 @@ class Engine:
             self._set_chassis(node, self._run(node, lambda view: view.derive(scope.of, scope.key), NOBODY))
         return node
 
-    def _chassis_of(self, placement: Placement | None, *, now: bool) -> frozenset[str]:
-        """Where a placement is; `now` False: where it was before the change being settled."""
+    def _chassis_of(self, placement: Placement | None, *, now: bool = False) -> frozenset[str]:
+        """Where a placement is; `now`: where it will be, while a change is being settled."""
         if placement is None:
             return NOBODY
         node = self._scope(placement.scope)
         chassis = self._moved.get(node, node.chassis) if now else node.chassis
-        return chassis - {placement.without}
+        return chassis - {placement.without} if placement.without in chassis else chassis
 
     def _on(self, cell: Cell, chassis: str) -> bool:
         placement = cell.placement
@@ -507,26 +521,53 @@ class Engine:
         return chassis in self._scopes[placement.scope].chassis
 
     def _winner(self, key: Key, chassis: str) -> Entry | None:
-        wants = [want for want in self._wants.get(key, ()) if self._on(want[0], chassis)]
-        if not wants:
-            return None
-        cell, item = wants[0] if len(wants) == 1 else min(wants, key=lambda want: (want[0].rank, str(want[1])))
-        if isinstance(item, Clause):
-            item = item.merged([other for _, other in wants if isinstance(other, Clause)])
-        return Entry(cell.app.number, item)
+        return self._winners(key, {chassis}).get(chassis)
 
-    def _judge(self, key: Key, chassis: str) -> None:
-        """Keep, or let go of, the conflict under a key."""
-        wants = [want for want in self._wants.get(key, ()) if self._on(want[0], chassis)]
-        kinds: set[Flow | Group | None] = {None if isinstance(item, Clause) else item for _, item in wants}
-        if len(kinds) < 2:
-            self.conflicts.pop((chassis, key), None)
+    def _winners(self, key: Key, chassis: Set[str]) -> dict[str, Entry]:
+        """What stands under a key, on each of `chassis` where anything does."""
+        wants = self._wants.get(key, ())
+        if len(wants) == 1:
+            entry = _win(wants)
+            return dict.fromkeys(chassis & self._chassis_of(wants[0][0].placement), entry)
+        return {at: _win(found) for at, found in self._standing(key, chassis).items()}
+
+    def _standing(self, key: Key, chassis: Set[str]) -> dict[str, list[Want]]:
+        """Who wants what under a key, on each of `chassis` where anybody does."""
+        found: dict[str, list[Want]] = {}
+        for want in self._wants.get(key, ()):
+            for at in chassis & self._chassis_of(want[0].placement):
+                found.setdefault(at, []).append(want)
+        return found
+
+    def _judge(self, key: Key, chassis: Set[str]) -> None:
+        """Keep, or let go of, the conflicts under a key on each of `chassis`."""
+        contested = len(self._wants.get(key, ())) > 1
+        if not contested and not self.conflicts:
             return
-        names = tuple(cell.name for cell in self.wanting(key, chassis))
-        conflict = Conflict(chassis, key, names)
-        if self.conflicts.get((chassis, key)) != conflict:
-            log.warning("conflict chassis=%s key=%s cells=%s", chassis, key, ",".join(names))
-            self.conflicts[chassis, key] = conflict
+        standing = self._standing(key, chassis)
+        for at in chassis:
+            names = _quarrel(standing.get(at, ()))
+            if not names:
+                self.conflicts.pop((at, key), None)
+            elif (conflict := Conflict(at, key, names)) != self.conflicts.get((at, key)):
+                log.warning("conflict chassis=%s key=%s cells=%s", at, key, ",".join(names))
+                self.conflicts[at, key] = conflict
+
+
+def _win(wants: Sequence[Want]) -> Entry:
+    """The entry of the first in rank; clauses are merged."""
+    cell, item = wants[0] if len(wants) == 1 else min(wants, key=lambda want: (want[0].rank, str(want[1])))
+    if isinstance(item, Clause):
+        item = item.merged([other for _, other in wants if isinstance(other, Clause)])
+    return Entry(cell.app.number, item)
+
+
+def _quarrel(wants: Sequence[Want]) -> tuple[str, ...]:
+    """The names of cells that want different things, the winner first; none when they agree."""
+    kinds = {None if isinstance(item, Clause) else item for _, item in wants}
+    if len(kinds) < 2:
+        return ()
+    return tuple(cell.name for cell in sorted({cell for cell, _ in wants}, key=lambda cell: cell.rank))
 
 
 def _outcome(cell: Cell, view: View) -> _Outcome:

@@ -62,7 +62,7 @@ def assign(tx: Transaction, port: Port, wanted: Sequence[Wanted] | None) -> tupl
     on SLAAC subnets come on top. The caller writes the port, then calls `release` with the old one.
     Raises Inconsistent, ForeignAddress, NotFound, AddressInUse, NoAddress.
     """
-    subnets = sorted(tx.where(Subnet, network_id=port.network_id), key=lambda each: each.created_at)
+    subnets = sorted(tx.where(Subnet, network_id=port.network_id), key=lambda each: each.ordinal)
     if wanted is not None and not wanted and not port.fixed_ips:
         return ()
     chosen: list[FixedIp] = []

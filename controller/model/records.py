@@ -84,7 +84,7 @@ class HostRoute:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subnet(Resource):
-    """A block of addresses on a network."""
+    """A block of addresses on a network; ports draw from a network's subnets in the order of `ordinal`."""
 
     INDEXES = (("network_id",), ("project_id",), ("name",))
 
@@ -93,6 +93,7 @@ class Subnet(Resource):
     cidr: Cidr
     gateway_ip: Address | None
     allocation_pools: tuple[Pool, ...]
+    ordinal: int = 0
     enable_dhcp: bool = True
     dns_nameservers: tuple[Address, ...] = ()
     host_routes: tuple[HostRoute, ...] = ()

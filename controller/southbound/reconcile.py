@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from controller.errors import FlowError
-from controller.flows.flow import Entry, Flow, FlowKey, Group, GroupKey, Key, match_text
+from controller.flows.flow import Entry, Flow, FlowKey, GroupKey, Key, match_text
 from controller.flows.pipeline import CLASSIFY, GROUP_KINDS, OWNER
 from controller.southbound import openflow
 from controller.southbound.openflow import EncodedFlow, EncodedGroup, Oversized, encode_flow, encode_group, encode_match
@@ -214,33 +214,28 @@ def full(desired: Iterable[Entry], installed: Installed) -> Plan:
     adds: list[AddFlow] = []
     refusals: list[Refusal] = []
     replaced: list[EncodedFlow] = []
-    wanted: set[WireKey] = set()
-    wanted_groups: set[int] = set()
+    stale, stale_groups = dict(installed.flows), dict(installed.groups)
     for entry in desired:
         match _encoded(entry):
-            case AddFlow(_, flow) as step:
-                wanted.add(flow.key)
-                found = installed.flows.get(flow.key)
+            case EncodedFlow() as flow:
+                found = stale.pop(flow.key, None)
                 if found != flow:
-                    adds.append(step)
-                if found is not None and not own_flow(found):
-                    replaced.append(found)
-            case PutGroup(_, group) as put:
-                wanted_groups.add(group.id)
-                if installed.groups.get(group.id) != group:
-                    puts.append(put)
-            case Refusal() as refusal:
+                    adds.append(AddFlow(entry, flow))
+                    if found is not None and not own_flow(found):
+                        replaced.append(found)
+            case EncodedGroup() as group:
+                if stale_groups.pop(group.id, None) != group:
+                    puts.append(PutGroup(entry, group))
+            case refusal:
                 refusals.append(refusal)
-    stale = (
-        RemoveFlow(key, flow.match) for key, flow in installed.flows.items() if key not in wanted and own_flow(flow)
+    steps = order(
+        puts,
+        adds,
+        (RemoveFlow(key, flow.match) for key, flow in stale.items() if own_flow(flow)),
+        (RemoveGroup(("group", id)) for id, group in stale_groups.items() if own_group(group)),
     )
-    stale_groups = (
-        RemoveGroup(("group", id))
-        for id, group in installed.groups.items()
-        if id not in wanted_groups and own_group(group)
-    )
-    dark = not any(table == CLASSIFY.number and own_flow(flow) for (table, _, _), flow in installed.flows.items())
-    return Plan(order(puts, adds, stale, stale_groups), tuple(refusals), tuple(replaced), dark)
+    dark = not any(key[0] == CLASSIFY.number and own_flow(flow) for key, flow in installed.flows.items())
+    return Plan(steps, tuple(refusals), tuple(replaced), dark)
 
 
 def partial(changes: Mapping[Key, Entry | None]) -> Plan:
@@ -251,31 +246,30 @@ def partial(changes: Mapping[Key, Entry | None]) -> Plan:
     stale_groups: list[RemoveGroup] = []
     refusals: list[Refusal] = []
     for key, entry in changes.items():
-        match _encoded(entry) if entry else None:
-            case AddFlow() as add:
-                adds.append(add)
-            case PutGroup() as put:
-                puts.append(put)
-            case unsent:
-                if unsent is not None:
-                    refusals.append(unsent)
-                if len(key) == 2:
-                    stale_groups.append(RemoveGroup(key))
-                elif (removal := _removal(key)) is not None:
-                    stale.append(removal)
+        if entry is not None:
+            match _encoded(entry):
+                case EncodedFlow() as flow:
+                    adds.append(AddFlow(entry, flow))
+                    continue
+                case EncodedGroup() as group:
+                    puts.append(PutGroup(entry, group))
+                    continue
+                case refusal:
+                    refusals.append(refusal)
+        if len(key) == 2:
+            stale_groups.append(RemoveGroup(key))
+        elif (removal := _removal(key)) is not None:
+            stale.append(removal)
     return Plan(order(puts, adds, stale, stale_groups), tuple(refusals))
 
 
-def _encoded(entry: Entry) -> AddFlow | PutGroup | Refusal:
-    """The step that installs an entry. One that cannot be encoded is not wanted either: better nothing than half."""
+def _encoded(entry: Entry) -> EncodedFlow | EncodedGroup | Refusal:
+    """The bytes of an entry. One that cannot be encoded is not wanted either: better nothing than half."""
+    item = entry.item
     try:
-        match entry.item:
-            case Flow() as flow:
-                return AddFlow(entry, encode_flow(flow, entry.app))
-            case Group() as group:
-                return PutGroup(entry, encode_group(group))
+        return encode_flow(item, entry.app) if isinstance(item, Flow) else encode_group(item)
     except (FlowError, Oversized) as error:
-        return Refusal(entry.key, str(entry.item), str(error))
+        return Refusal(entry.key, str(item), str(error))
 
 
 def _removal(key: FlowKey) -> RemoveFlow | None:

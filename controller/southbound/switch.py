@@ -21,7 +21,7 @@ import logging
 import socket
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import count, islice
+from itertools import count
 from typing import Final, NoReturn, TypeAlias
 
 from controller.errors import Disconnected, Malformed, Rejected
@@ -48,8 +48,8 @@ ANSWER_BYTES: Final = 256 << 20
 """No multipart reply may be longer: a dump of about a million flows."""
 ATTEMPTS: Final = 8
 """How often a bundle is tried again without what was refused, before its halves are tried apart."""
-BATCH: Final = 500
-"""How many modifications are encoded at a stretch: some milliseconds."""
+WRITE_BYTES: Final = 64 << 10
+"""After this much output every other task gets its turn: some 500 modifications, 2 ms."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,7 @@ class Applied:
     mods_bytes: int = 0
 
 
-Ended: TypeAlias = Disconnected | Malformed
+Ended: TypeAlias = Disconnected | Malformed | Rejected
 """Why a connection is over."""
 Part: TypeAlias = Callable[[bytes, bool], None]
 """Takes the payload of one part of a multipart reply, and whether more follow."""
@@ -156,7 +156,7 @@ class Switch:
     async def run(self, attend: Attend) -> None:
         """Greet the switch, then `attend` it; the connection ends with that, or that with the connection.
 
-        Raises Disconnected or Malformed, and whatever else `attend` raises in a group.
+        Raises Disconnected, Malformed, or Rejected if `attend` leaves that to us; what else it raises comes in a group.
         """
         try:
             async with asyncio.timeout(self.timing.handshake_s) as deadline:
@@ -165,7 +165,7 @@ class Switch:
         except TimeoutError:
             reason = f"no handshake within {self.timing.handshake_s:g} s"
             raise self._end(Disconnected(self.name, reason)) from None
-        except (Disconnected, Malformed) as error:
+        except (Disconnected, Malformed, Rejected) as error:
             raise self._end(error) from None
         finally:
             self._end(Disconnected(self.name, "closed by the controller"))
@@ -173,7 +173,7 @@ class Switch:
     async def _converse(self, attend: Attend, deadline: asyncio.Timeout) -> None:
         try:
             await self._attended(attend, deadline)
-        except* (Disconnected, Malformed) as group:
+        except* (Disconnected, Malformed, Rejected) as group:
             self._end(_first(group))
         if self._ended is not None:
             raise self._ended
@@ -301,17 +301,21 @@ class Switch:
             self._offer = None
 
     async def _fill(self, offer: _Offer, steps: Sequence[Step]) -> None:
-        waiting = iter(steps)
-        while batch := list(islice(waiting, BATCH)):
-            data = bytearray()
-            for step in batch:
-                xid = self._xid()
-                offer.steps[xid] = step
-                data += of.bundle_add(xid, offer.id, step.message(xid))
-            self._send(data)
-            self.counters.mods_bytes += len(data)
-            await self._drain()
-            await asyncio.sleep(0)
+        data = bytearray()
+        for step in steps:
+            xid = self._xid()
+            offer.steps[xid] = step
+            data += of.bundle_add(xid, offer.id, step.message(xid))
+            if len(data) >= WRITE_BYTES:
+                await self._push(data)
+                data = bytearray()
+        await self._push(data)
+
+    async def _push(self, modifications: bytearray) -> None:
+        self._send(modifications)
+        self.counters.mods_bytes += len(modifications)
+        await self._drain()
+        await asyncio.sleep(0)  # `drain` does not pause while there is room
 
     def _control(self, what: str, build: Callable[[int, int], bytes], offer: _Offer) -> _Question:
         return self._post(what, of.OFPT_BUNDLE_CONTROL, lambda xid: build(xid, offer.id))
@@ -388,8 +392,6 @@ class Switch:
         """Agree on OpenFlow 1.4 (section 6.3.1). A peer without a bitmap offers all versions up to its header's."""
         self._send(of.hello(self._xid()))
         head, body = await self._message()
-        if head.type != of.OFPT_HELLO:
-            raise Malformed(self.name, f"a message of type {head.type} instead of a greeting")
         offered = of.hello_versions(body) or frozenset(range(1, head.version + 1))
         if of.VERSION not in offered:
             said = ", ".join(f"1.{version - 1}" for version in sorted(offered) if version)
@@ -411,9 +413,7 @@ class Switch:
         waiting = self._input
         while True:
             if len(waiting) >= 8:
-                head = of.header(bytes(waiting[:8]))
-                if self._version not in (None, head.version):
-                    raise Malformed(self.name, f"a message of version {head.version} after 1.4 was agreed on")
+                head = self._expected(of.header(bytes(waiting[:8])))
                 if len(waiting) >= head.length:
                     body = bytes(waiting[8 : head.length])
                     del waiting[: head.length]
@@ -428,6 +428,14 @@ class Switch:
             self.counters.bytes_received += len(data)
             self._heard = asyncio.get_running_loop().time()
             await asyncio.sleep(0)  # `read` does not pause while there is input
+
+    def _expected(self, head: of.Header) -> of.Header:
+        """A header that may stand here: nobody waits for the rest of a message that may not."""
+        if self._version is None and head.type != of.OFPT_HELLO:
+            raise Malformed(self.name, f"a message of type {head.type} instead of a greeting")
+        if self._version not in (None, head.version):
+            raise Malformed(self.name, f"a message of version {head.version} after 1.4 was agreed on")
+        return head
 
     def _take(self, head: of.Header, body: bytes) -> None:
         match head.type:
@@ -565,7 +573,7 @@ class OpenflowListener:
         switch = Switch(reader, writer, self.timing)
         try:
             await switch.run(on_switch)
-        except Malformed as error:
+        except (Malformed, Rejected) as error:
             log.error("switch dropped peer=%s datapath=%016x: %s", switch.peer, switch.datapath_id, error)
         except Disconnected as error:
             log.warning("switch lost peer=%s datapath=%016x: %s", switch.peer, switch.datapath_id, error)

@@ -1,0 +1,199 @@
+"""What a hypervisor's keys mean, and the sentence for each that is missing or senseless."""
+
+import re
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from controller.model.bindings import Claim, Hypervisor
+from controller.southbound.jsonrpc import Replica
+from controller.southbound.ovsdb import WATCHED, amend, read, read_system_id
+
+GOOD = {"system-id": "hv1", "weft-encap-ip": "192.0.2.11", "weft-encap-type": "geneve,vxlan"}
+
+
+def database(
+    keys: dict[str, str], bridge: dict[str, Any] | None = None, datapath_types: tuple[str, ...] = ()
+) -> Replica:
+    replica = Replica(WATCHED)
+    root: dict[str, Any] = {
+        "external_ids": ["map", list(map(list, keys.items()))],
+        "datapath_types": ["set", list(datapath_types)],
+    }
+    replica.apply({"Open_vSwitch": {"root": {"new": root}}})
+    if bridge is not None:
+        replica.apply({"Bridge": {"bridge": {"new": {"name": "br-int", **bridge}}}})
+    return replica
+
+
+def hypervisor(bridge: dict[str, Any] | None = None, datapath_types: tuple[str, ...] = (), **keys: str) -> Hypervisor:
+    named = {key.replace("_", "-"): value for key, value in keys.items()}
+    return read(database({**GOOD, **named}, bridge, datapath_types), "hv1")
+
+
+def test_a_hypervisor_says_what_it_is_in_three_keys() -> None:
+    assert hypervisor() == Hypervisor(
+        system_id="hv1",
+        hostname="",
+        encap_ip="192.0.2.11",  # type: ignore[arg-type]
+        encap_types=("geneve", "vxlan"),
+        bridge="br-int",
+        datapath_type="system",
+        bridge_mappings=(),
+        gateway_priority=None,
+        datapath_id=None,
+        claims=(),
+        problem="",
+    )
+
+
+def test_the_further_keys_are_read() -> None:
+    seen = hypervisor(
+        hostname="node7.example.org",
+        weft_bridge="br-weft",
+        weft_datapath_type="netdev",
+        weft_bridge_mappings="physnet2:br-b, physnet1:br-ex",
+        weft_gateway_priority="30",
+    )
+    assert (seen.hostname, seen.bridge, seen.datapath_type) == ("node7.example.org", "br-weft", "netdev")
+    assert (seen.bridge_mappings, seen.gateway_priority) == ((("physnet1", "br-ex"), ("physnet2", "br-b")), 30)
+    assert seen.problem == ""
+
+
+def test_spaces_and_repetitions_in_the_encapsulations_do_not_matter() -> None:
+    assert hypervisor(weft_encap_type=" vxlan, geneve ,vxlan,").encap_types == ("vxlan", "geneve")
+
+
+@pytest.mark.parametrize("key", ["weft-encap-ip", "weft-encap-type"])
+def test_a_missing_key_is_named_with_the_command_that_mends_it(key: str) -> None:
+    seen = read(database({name: value for name, value in GOOD.items() if name != key}), "hv1")
+    assert seen.problem.startswith(f"external_ids:{key} is not set, so no tunnel can end here: run `ovs-vsctl set ")
+    assert f" external_ids:{key}=" in seen.problem
+
+
+SENSELESS = [
+    ("weft-encap-ip", "", "'', which is no IP address"),
+    ("weft-encap-ip", "underlay0", "'underlay0', which is no IP address"),
+    ("weft-encap-ip", "192.0.2.11/24", "which is no IP address"),
+    ("weft-encap-ip", "10.1", "which is no IP address"),
+    ("weft-encap-ip", "2001:db8::1", "IPv4 only"),
+    ("weft-encap-ip", "127.0.0.1", "no other hypervisor can send to"),
+    ("weft-encap-ip", "0.0.0.0", "no other hypervisor can send to"),
+    ("weft-encap-ip", "239.0.0.1", "no other hypervisor can send to"),
+    ("weft-encap-ip", "255.255.255.255", "no other hypervisor can send to"),
+    ("weft-encap-type", " , ", "is not set"),
+    ("weft-encap-type", "vxlan,gre", "names 'gre', but the known encapsulations are geneve,vxlan"),
+    ("weft-encap-type", "stt,VXLAN", "names 'stt' and 'VXLAN'"),
+    ("weft-bridge", "br int", "no bridge can be called"),
+    ("weft-bridge", "../../etc/passwd", "no bridge can be called"),
+    ("weft-bridge", "a-name-that-is-too-long", "no bridge can be called"),
+    ("weft-datapath-type", "kernel", "is 'kernel', neither system nor netdev"),
+    ("weft-bridge-mappings", "br-ex", "contains 'br-ex'"),
+    ("weft-bridge-mappings", "physnet1:", "contains 'physnet1:'"),
+    ("weft-bridge-mappings", "p:br-a,p:br-b", "contains 'p:br-b'"),
+    ("weft-bridge-mappings", "p:br-int", "contains 'p:br-int'"),
+    ("weft-gateway-priority", "high", "is 'high', which is no number from 0 to 65535"),
+    ("weft-gateway-priority", "-1", "no number"),
+    ("weft-gateway-priority", "65536", "no number"),
+    ("weft-gateway-priority", "٣", "no number"),
+    ("weft-gateway-priority", "9" * 5000, "no number"),
+]
+
+
+@pytest.mark.parametrize(("key", "value", "reason"), SENSELESS)
+def test_a_senseless_key_is_named_with_the_reason_and_the_command(key: str, value: str, reason: str) -> None:
+    seen = read(database({**GOOD, key: value}), "hv1")
+    assert reason in seen.problem
+    assert re.search(rf"`ovs-vsctl set Open_vSwitch \. external_ids:{key}=\S+` on the hypervisor\.$", seen.problem)
+    assert len(seen.problem) < 300
+
+
+def test_all_that_is_wrong_is_said_at_once() -> None:
+    seen = read(database({"weft-gateway-priority": "x"}), "hv1")
+    assert [
+        f"external_ids:{key}" in seen.problem for key in ("weft-encap-ip", "weft-encap-type", "weft-gateway-priority")
+    ]
+    assert seen.problem.count("run `") == 3
+
+
+def test_a_known_encapsulation_beside_an_unknown_one_stays_offered() -> None:
+    assert hypervisor(weft_encap_type="gre,vxlan").encap_types == ("vxlan",)
+
+
+def test_an_existing_bridge_keeps_its_datapath_type_unless_another_is_asked_for() -> None:
+    assert hypervisor(bridge={"datapath_type": "netdev"}).datapath_type == "netdev"
+    assert hypervisor(bridge={"datapath_type": "netdev"}, weft_datapath_type="system").datapath_type == "system"
+    assert hypervisor(bridge={"datapath_type": ""}).datapath_type == "system"
+
+
+def test_a_datapath_type_that_open_vswitch_does_not_offer_is_a_problem() -> None:
+    assert "=netdev`" in hypervisor(datapath_types=("netdev",)).problem
+    assert hypervisor(datapath_types=("netdev",), weft_datapath_type="netdev").problem == ""
+    assert hypervisor(datapath_types=("netdev", "system")).problem == ""
+
+
+def test_a_datapath_id_is_read_once_open_vswitch_has_chosen_one() -> None:
+    assert hypervisor(bridge={"datapath_id": ["set", []]}).datapath_id is None
+    assert hypervisor(bridge={"datapath_id": "00000a1b2c3d4e5f"}).datapath_id == 0x0A1B2C3D4E5F
+
+
+def test_only_interfaces_on_the_integration_bridge_claim_ports() -> None:
+    replica = database(GOOD, {"ports": ["set", [["uuid", "p2"], ["uuid", "p1"], ["uuid", "gone"]]]})
+    port = "9b3c1f6e-0000-4000-8000-000000000001"
+    rows: dict[str, Any] = {
+        "i1": {"name": "tap1", "external_ids": ["map", [["iface-id", port], ["attached-mac", "FA-16-3E-00-00-01"]]]},
+        "i2": {"name": "tap0", "external_ids": ["map", [["iface-id", "other"], ["attached-mac", "none"]]]},
+        "i3": {"name": "elsewhere", "external_ids": ["map", [["iface-id", "third"]]]},
+        "i4": {"name": "plain", "external_ids": ["map", []]},
+    }
+    replica.apply({"Interface": {uuid: {"new": row} for uuid, row in rows.items()}})
+    replica.apply(
+        {
+            "Port": {
+                "p1": {"new": {"name": "bond", "interfaces": ["set", [["uuid", "i1"], ["uuid", "i4"]]]}},
+                "p2": {"new": {"name": "tap0", "interfaces": ["uuid", "i2"]}},
+                "p3": {"new": {"name": "elsewhere", "interfaces": ["uuid", "i3"]}},
+            }
+        }
+    )
+    claims = read(replica, "hv1").claims
+    assert claims == (Claim("tap0", "other", ""), Claim("tap1", port, "fa:16:3e:00:00:01"))
+
+
+@pytest.mark.parametrize("name", ["hv1", "node-7.example.org", "4c4c4544-0042-4a10-8052-b4c04f4a4d32", "x" * 255])
+def test_a_system_id_is_a_name(name: str) -> None:
+    assert read_system_id(database({"system-id": name})) == (name, "")
+
+
+@pytest.mark.parametrize("name", ["", "two words", "a/b", "line\nbreak", "ü", "x" * 256])
+def test_a_senseless_system_id_is_none(name: str) -> None:
+    found, reason = read_system_id(database({"system-id": name}))
+    assert found == ""
+    assert "run `ovs-vsctl set Open_vSwitch . external_ids:system-id=NAME`" in reason
+    assert "\n" not in reason
+
+
+def test_a_database_without_a_root_row_has_no_name() -> None:
+    assert "is not set" in read_system_id(Replica(WATCHED))[1]
+
+
+def test_a_hypervisor_with_a_problem_is_left_as_it_is() -> None:
+    replica = database({"system-id": "hv1"}, {"fail_mode": "standalone"})
+    assert amend(replica, read(replica, "hv1"), "tcp:192.0.2.1:6653") == []
+
+
+KEYS = ["system-id", "hostname", "weft-encap-ip", "weft-encap-type", "weft-bridge", "weft-datapath-type"]
+KEYS += ["weft-bridge-mappings", "weft-gateway-priority"]
+
+
+@given(st.dictionaries(st.sampled_from(KEYS), st.text()))
+def test_whatever_the_keys_hold_a_hypervisor_is_usable_or_says_why(keys: dict[str, str]) -> None:
+    replica = database(keys)
+    name, reason = read_system_id(replica)
+    assert bool(name) != bool(reason)
+    seen = read(replica, "hv1")
+    assert seen.problem or (seen.encap_ip and seen.encap_types)
+    assert seen.problem.isprintable()
+    assert bool(amend(replica, seen, "tcp:192.0.2.1:6653")) != bool(seen.problem)
