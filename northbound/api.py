@@ -13,6 +13,7 @@ import json
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from typing import Any, Generic
 from uuid import uuid4
@@ -37,6 +38,9 @@ BODY_LIMIT = 8 << 20
 """The largest body in bytes: some ten thousand ports at once."""
 
 REQUEST_ID = "X-Openstack-Request-Id"
+
+REQUEST: ContextVar[str] = ContextVar("request")
+"""The id of the request that the current task serves."""
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -65,7 +69,8 @@ def application(store: Store, wiring: Wiring, settings: Settings) -> web.Applica
 @web.middleware
 async def _guarded(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Give a request its id, and make an answer of whatever is raised."""
-    request_id = request["id"] = f"req-{uuid4()}"
+    request_id = f"req-{uuid4()}"
+    REQUEST.set(request_id)
     began = time.perf_counter()
     try:
         answer = await handler(request)
@@ -164,7 +169,7 @@ class _Served(Generic[R]):
         def work(tx: Transaction) -> list[R]:
             return [collection.create(tx, body, ask) for body, ask in zip(bodies, asks, strict=True)]
 
-        made = await self.store.commit(work, request=request["id"])
+        made = await self.store.commit(work, request=REQUEST.get())
         scene = self._scene()
         shown: list[Json] = [self.renderer.all(scene, record) for record in made]
         return _answer({collection.plural: shown} if several else {collection.name: shown[0]}, 201)
@@ -208,7 +213,7 @@ class _Served(Generic[R]):
             old = _current(tx, collection.kind, id, expected)
             return collection.update(tx, old, _with(old, body), body, ask)
 
-        record = await self.store.commit(work, request=request["id"])
+        record = await self.store.commit(work, request=REQUEST.get())
         return _answer({collection.name: self.renderer.all(self._scene(), record)})
 
     async def delete(self, request: web.Request) -> web.Response:
@@ -221,7 +226,7 @@ class _Served(Generic[R]):
         def work(tx: Transaction) -> None:
             collection.delete(tx, _current(tx, collection.kind, id, expected), ask)
 
-        await self.store.commit(work, request=request["id"])
+        await self.store.commit(work, request=REQUEST.get())
         return web.Response(status=204)
 
     def _scene(self) -> Scene:

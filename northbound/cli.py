@@ -17,7 +17,9 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from controller.errors import WeftError
 from northbound import attach, config, explain
@@ -51,7 +53,10 @@ def _parser() -> argparse.ArgumentParser:
     join.set_defaults(run=attach.run)
 
     chassis = commands.add_parser("chassis", help="the hypervisors").add_subparsers(required=True, metavar="ACTION")
-    _client(chassis.add_parser("list", help="each hypervisor and how far it has got"), _chassis_list)
+    listing = _client(chassis.add_parser("list", help="each hypervisor and how far it has got"), _chassis_list)
+    listing.add_argument(
+        "--wait", type=float, default=0, metavar="SECONDS", help="until all are in step, at most so long"
+    )
     forget = _client(chassis.add_parser("delete", help="forget a hypervisor that is gone for good"), _chassis_delete)
     forget.add_argument("chassis")
 
@@ -85,25 +90,46 @@ def _print_json(answer: object) -> None:
 
 
 def _chassis_list(options: argparse.Namespace) -> int:
-    answer = Client(options.url).get("/v1/chassis")
-    well = all(chassis["connected"] and not chassis["problem"] for chassis in answer["chassis"])
+    client = Client(options.url)
+    answer = client.get("/v1/chassis")
+    deadline = time.monotonic() + options.wait
+    while not _all_in_step(answer) and time.monotonic() < deadline:
+        print(_progress(answer), file=sys.stderr)
+        time.sleep(1)
+        answer = client.get("/v1/chassis")
+    well = _all_in_step(answer)
     if options.json:
         _print_json(answer)
         return 0 if well else 1
-    print(f"{'NAME':<16} {'HOSTNAME':<16} {'CONNECTED':<9} {'REVISION':>8} {'APPLIED':>8}  ENCAPSULATION")
+    print(f"{'NAME':<16} {'HOSTNAME':<16} {'REVISION':>8} {'APPLIED':>8} {'FLOWS':>7}  {'UNDERLAY':<24} STATE")
     for chassis in answer["chassis"]:
         applied = "-" if chassis["applied_revision"] is None else chassis["applied_revision"]
-        encap = f"{','.join(chassis['encap_types'])} {chassis['encap_ip'] or ''}"
-        connected = "yes" if chassis["connected"] else "no"
+        underlay = f"{chassis['encap_ip'] or '-'} {','.join(chassis['encap_types'])}"
         print(
-            f"{chassis['name']:<16} {chassis['hostname']:<16} {connected:<9} "
-            f"{chassis['revision']:>8} {applied:>8}  {encap}"
+            f"{chassis['name']:<16} {chassis['hostname']:<16} {chassis['revision']:>8} {applied:>8} "
+            f"{chassis['flows']:>7}  {underlay:<24} {chassis['state']}"
         )
-        if chassis["problem"]:
-            print(f"    {chassis['problem']}")
+        for trouble in filter(None, (chassis["problem"], *(each["error"] for each in chassis["refused_flows"]))):
+            print(f"    {trouble}")
     for stranger in answer["strangers"]:
         print(f"    {stranger['address']}: {stranger['reason']}")
     return 0 if well else 1
+
+
+def _all_in_step(answer: Mapping[str, Any]) -> bool:
+    return all(_is_in_step(chassis) for chassis in answer["chassis"])
+
+
+def _is_in_step(chassis: Mapping[str, Any]) -> bool:
+    at = chassis["applied_revision"] == chassis["revision"]
+    return bool(chassis["connected"] and at and not chassis["problem"] and not chassis["refused_flows"])
+
+
+def _progress(answer: Mapping[str, Any]) -> str:
+    behind = [
+        f"{each['name']} {each['problem'] or each['state']}" for each in answer["chassis"] if not _is_in_step(each)
+    ]
+    return f"{len(answer['chassis']) - len(behind)} of {len(answer['chassis'])} in step; " + "; ".join(behind[:3])
 
 
 def _chassis_delete(options: argparse.Namespace) -> int:

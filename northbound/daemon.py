@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import signal
 import sys
@@ -65,8 +66,17 @@ async def serve(config: Config) -> None:
     log.info("stopped")
 
 
-async def _serve(store: Store, config: Config, group: asyncio.TaskGroup) -> None:
+def _compute(store: Store) -> Engine:
+    """Everything from the store, without the collector looking at a heap of values that only grows."""
+    gc.disable()
     engine = Engine(store.model, APPS)
+    gc.freeze()
+    gc.enable()
+    return engine
+
+
+async def _serve(store: Store, config: Config, group: asyncio.TaskGroup) -> None:
+    engine = _compute(store)
     fleet = Fleet(store, engine, ovsdb=not config.no_ovsdb)
     store.follow(fleet.follow)
     settings = api.Settings(underlay_mtu=config.underlay_mtu, network_type=config.network_type)

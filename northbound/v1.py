@@ -117,6 +117,7 @@ def _status(status: Status) -> dict[str, Any]:
         "database_connected": member.database,
         "revision": member.revision,
         "applied_revision": member.applied_revision,
+        "state": status.state.value,
         "problem": status.problem,
         "encap_ip": chassis.encap_ip,
         "encap_types": list(chassis.encap_types),

@@ -149,7 +149,7 @@ class Chassis(Record):
     tunnels (`weft serve --no-ovsdb`): its id is its datapath id, and networks end at its bridge.
     """
 
-    INDEXES = (("hostname",),)
+    INDEXES = (("hostname",), ("encap_ip",))
 
     hostname: str = ""
     encap_ip: Address | None = None

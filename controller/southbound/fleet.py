@@ -16,6 +16,7 @@ import logging
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import cast
 
 from controller.errors import Disconnected, InUse, NotFound
@@ -74,6 +75,16 @@ class Difference:
     refused: tuple[str, ...] = ()
 
 
+class State(Enum):
+    """How far a chassis has got, in words; what it waits for, if it waits."""
+
+    IN_STEP = "in step"
+    BEHIND = "catching up"
+    NO_SWITCH = "waits for its switch: ovs-vswitchd must connect to the controller's OpenFlow port"
+    NO_DATABASE = "waits for its database: ovsdb-server must run, and ovs-vsctl get-manager must name the controller"
+    DATABASE_LOST = "in step, but its database is lost: interfaces plugged now are not seen"
+
+
 @dataclass(frozen=True, slots=True)
 class Status:
     """One chassis as its operator should see it; `flows` is how many it should hold, `problem` "" when all is well."""
@@ -81,6 +92,7 @@ class Status:
     chassis: Chassis
     member: Member
     flows: int
+    state: State
     problem: str
 
 
@@ -293,16 +305,24 @@ class Fleet:
         chassis = self._store.model.get(Chassis, name)
         if chassis is None:
             raise NotFound("Chassis", name)
+        member = self._member(name)
         session = self.databases.sessions.get(name) if self.databases else None
-        problems = (chassis.problem, session.trouble if session else "", self._silence(self._member(name)))
-        return Status(chassis, self._member(name), self._engine.count(name), " ".join(filter(None, problems)))
+        problems = (chassis.problem, session.trouble if session else "", self._twin(chassis))
+        return Status(chassis, member, self._engine.count(name), self._state(member), " ".join(filter(None, problems)))
 
-    def _silence(self, member: Member) -> str:
-        if member.switch is not None:
+    def _twin(self, chassis: Chassis) -> str:
+        """Two hypervisors with one tunnel address hear only half of what is meant for them."""
+        if chassis.encap_ip is None:
             return ""
+        others = [other.id for other in self._store.model.where(Chassis, encap_ip=chassis.encap_ip) if other != chassis]
+        return f"Its weft-encap-ip {chassis.encap_ip} is also that of {', '.join(others)}." if others else ""
+
+    def _state(self, member: Member) -> State:
         if self._ovsdb and not member.database:
-            return "Its database is not connected: is ovsdb-server running, and does `ovs-vsctl get-manager` name us?"
-        return ""
+            return State.NO_DATABASE if member.switch is None else State.DATABASE_LOST
+        if member.switch is None:
+            return State.NO_SWITCH
+        return State.IN_STEP if member.applied_revision == member.revision else State.BEHIND
 
     def strangers(self) -> list[Stranger]:
         """Who connected and is no member."""

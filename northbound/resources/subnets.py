@@ -136,8 +136,10 @@ def create(tx: Transaction, body: Body, ask: Ask) -> Subnet:
         raise NotFound("Network", subnet.network_id)
     if subnet.ip_version == 6 and network.mtu < IPV6_MTU:
         raise MtuTooSmall(network.id, IPV6_MTU)
-    _check_apart(subnet, tx.where(Subnet, network_id=network.id))
+    others = tx.where(Subnet, network_id=network.id)
+    _check_apart(subnet, others)
     check_pools(cidr, subnet.allocation_pools, gateway)
+    subnet = replace(subnet, ordinal=max((each.ordinal for each in others), default=0) + 1)
     tx.insert(subnet)
     if ipam.is_automatic(subnet):
         _address_everybody(tx, subnet, ask)
