@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from apps import arp, classify, delivery, drops, l2_population, tunnels
+from apps import arp, classify, delivery, drops, l2_population, nd, tunnels
 from controller.flows.app import App
 
 APPS: tuple[App, ...] = (
@@ -10,6 +10,7 @@ APPS: tuple[App, ...] = (
     classify.APP,
     tunnels.APP,
     arp.APP,
+    nd.APP,
     l2_population.APP,
     delivery.APP,
 )

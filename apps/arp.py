@@ -44,7 +44,7 @@ REPLY = 2
 def answer(view: View) -> Iterator[Flow]:
     """Look the address up, then turn the request around; one flow for all networks and addresses."""
     yield Flow(SERVICE, "arp_request", ARP_REQUEST, (Move(ARP_TPA, NH4), resubmit(NEIGH), resubmit(NEIGH_REPLY)))
-    yield Flow(SERVICE, "arp_other", ARP, (WHY.set(Why.ARP_UNASKED), goto(DROP)))
+    yield Flow(SERVICE, "unasked", ARP, (WHY.set(Why.ARP_UNASKED), goto(DROP)))
     yield Flow(SERVICE, "other", ANY, (goto(L2_DISPATCH),))
     yield Flow(
         NEIGH_REPLY,

@@ -55,14 +55,14 @@ HELP: Mapping[str, str] = {
     "insecure": "allow --auth none beyond loopback",
     "foreign_flows": "flows of others on the integration bridge: keep (and report)",
     "underlay_mtu": "bytes that the network between hypervisors carries",
-    "network_type": "what a network is when its maker does not say: vxlan or geneve",
+    "network_type": "what a network is when its maker does not say: vxlan, geneve or gre",
     "log_level": "debug, info, warning or error",
 }
 
 CHOICES: Mapping[str, tuple[str, ...]] = {
     "auth": ("none",),
     "foreign_flows": ("keep",),
-    "network_type": ("vxlan", "geneve"),
+    "network_type": ("vxlan", "geneve", "gre"),
     "log_level": ("debug", "info", "warning", "error"),
 }
 

@@ -439,6 +439,10 @@ _NXM = {
     "arp_tpa": "NXM_OF_ARP_TPA",
     "arp_sha": "NXM_NX_ARP_SHA",
     "arp_tha": "NXM_NX_ARP_THA",
+    "ipv6_src": "NXM_NX_IPV6_SRC",
+    "ipv6_dst": "NXM_NX_IPV6_DST",
+    "nd_target": "NXM_NX_ND_TARGET",
+    "nd_tll": "NXM_NX_ND_TLL",
     "tun_id": "NXM_NX_TUN_ID",
     "tun_dst": "NXM_NX_TUN_IPV4_DST",
 }

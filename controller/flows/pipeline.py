@@ -3,7 +3,7 @@
 The path of a frame (`docs/pipeline.md` is generated from this module):
 
     guest ──> CLASSIFY ──> SERVICE ──> L2_DISPATCH ──┬─> L2_LOOKUP ──┬──────────────> DELIVER ──> guest
-                             │ ARP request           └─> L2_BUM ─────┤ (a copy a member)
+                             │ ARP, ND                └─> L2_BUM ────┤ (a copy a member)
                              └─> NEIGH ─> NEIGH_REPLY ──> guest      └─> TUN_OUT ──> TUNNEL ──> underlay
     underlay ──> CLASSIFY ──> VTEP ──> VNI ──> L2_DISPATCH          every drop ──> DROP, with its reason in WHY
 
@@ -16,6 +16,7 @@ Registers:
     reg4  NH4    IPv4 address whose MAC is wanted
     reg6  NET    key of the network a frame is on; set by CLASSIFY and VNI alone
     reg8  WHY    reason of a drop
+    reg12 NH6    IPv6 address whose MAC is wanted, to reg15 (xxreg3)
 
 Cookies: 0xA7 (8 bits) | app (8 bits) | hash of table, priority, match and instructions (48 bits).
 """
@@ -27,7 +28,7 @@ from enum import IntEnum
 from typing import Any, Final
 
 from controller.flows import fields as f
-from controller.flows.fields import ipv4_number
+from controller.flows.fields import ipv4_number, ipv6_number
 from controller.flows.flow import Field, GroupKind, Table, register
 from controller.model.records import Address
 
@@ -39,6 +40,7 @@ DST: Field[int] = register("dst", "reg2")
 NH4: Field[Address] = Field("nh4", "reg4", 32, ipv4_number, hex)
 NET: Field[int] = register("net", "reg6")
 WHY: Field[int] = register("why", "reg8")
+NH6: Field[Address] = Field("nh6", "xxreg3", 128, ipv6_number, hex)
 
 REGISTERS: Final[tuple[tuple[Field[Any], str], ...]] = (
     (FROM_TUN, "the frame came through a tunnel"),
@@ -49,10 +51,11 @@ REGISTERS: Final[tuple[tuple[Field[Any], str], ...]] = (
     (NH4, "IPv4 address whose MAC is wanted"),
     (NET, "key of the network the frame is on; only CLASSIFY and VNI set it"),
     (WHY, "reason of the drop"),
+    (NH6, "IPv6 address whose MAC is wanted"),
 )
 
-ENCAPS: Final[Mapping[str, int]] = {"vxlan": 1, "geneve": 2}
-TUNNEL_PORTS: Final[Mapping[str, str]] = {"vxlan": "weft-vxlan", "geneve": "weft-geneve"}
+ENCAPS: Final[Mapping[str, int]] = {"vxlan": 1, "geneve": 2, "gre": 3}
+TUNNEL_PORTS: Final[Mapping[str, str]] = {"vxlan": "weft-vxlan", "geneve": "weft-geneve", "gre": "weft-gre"}
 """The name of the one flow-based tunnel port a hypervisor has for an encapsulation."""
 
 
@@ -75,6 +78,8 @@ class Why(IntEnum):
     SPLIT_HORIZON = 14
     NO_SEGMENT = 15
     NO_TUNNEL = 16
+    ND_UNKNOWN = 17
+    ND_UNASKED = 18
 
     @property
     def sentence(self) -> str:
@@ -89,7 +94,7 @@ _SENTENCES: Final[Mapping[Why, str]] = {
     Why.UNKNOWN_VTEP: "came through a tunnel from an address that is no hypervisor of this cloud",
     Why.UNKNOWN_VNI: "came through a tunnel for a network that is not present here",
     Why.ARP_UNKNOWN: "asked by ARP for an address that no attached port of the network holds",
-    Why.OWN_ADDRESS: "asked by ARP for the sender's own address (a probe for duplicates: silence is the answer)",
+    Why.OWN_ADDRESS: "asked by ARP or ND for the sender's own address (a probe for duplicates; silence is the answer)",
     Why.ARP_UNASKED: "was an ARP message other than a request: the switch answers all requests itself",
     Why.CONTROL_MULTICAST: "was for 01:80:c2:00:00:0x, which no bridge forwards (IEEE 802.1D section 7.12.6)",
     Why.UNKNOWN_UNICAST: "was for a MAC that no attached port of the network holds",
@@ -98,6 +103,8 @@ _SENTENCES: Final[Mapping[Why, str]] = {
     Why.NOT_HERE: "was for a port that is not plugged into this hypervisor",
     Why.SPLIT_HORIZON: "came through a tunnel and would have left through one again",
     Why.NO_SEGMENT: "was to leave by tunnel on a network that has no segment",
+    Why.ND_UNKNOWN: "asked by ND for an address that no attached port of the network holds",
+    Why.ND_UNASKED: "was a neighbour advertisement: the switch answers all solicitations itself",
     Why.NO_TUNNEL: "was to leave by an encapsulation this hypervisor has no tunnel port for",
 }
 
@@ -128,17 +135,26 @@ VNI: Final = Table(
     matches=frozenset({ENCAP, f.TUN_ID}), sets=frozenset({NET, WHY}), nexts=frozenset({"l2_dispatch", "drop"}),
 )  # fmt: skip
 SERVICE: Final = Table(
-    8, "service", "What the switch answers itself: ARP.",
-    {"own_address": 110, "arp_request": 100, "arp_other": 90, "other": 0},
-    matches=frozenset({SRC, f.ETH_TYPE, f.ARP_OP, f.ARP_TPA}), sets=frozenset({NH4, WHY}),
-    nexts=frozenset({"neigh", "neigh_reply", "l2_dispatch", "drop"}),
+    8, "service", "What the switch answers itself: ARP and IPv6 neighbour discovery.",
+    {"own_address": 110, "arp_request": 100, "nd_solicitation": 100, "unasked": 90, "other": 0},
+    matches=frozenset({SRC, f.ETH_TYPE, f.ARP_OP, f.ARP_TPA, f.IP_PROTO, f.ICMPV6_TYPE, f.ND_TARGET}),
+    sets=frozenset({NH4, NH6, WHY}), nexts=frozenset({"neigh", "neigh_reply", "l2_dispatch", "drop"}),
 )  # fmt: skip
 NEIGH_REPLY: Final = Table(
     9, "neigh_reply", "Turns a request into the reply when NEIGH knew the address.",
-    {"arp_reply": 100, "miss": 0},
-    matches=frozenset({NEIGH_HIT, f.ETH_TYPE, f.ARP_OP}),
-    sets=frozenset({f.ETH_DST, f.ETH_SRC, f.ARP_OP, f.ARP_SPA, f.ARP_TPA, f.ARP_SHA, f.ARP_THA, WHY}),
-    nexts=frozenset({"drop"}), outputs=True,
+    {"probe_reply": 110, "arp_reply": 100, "nd_reply": 100, "nd_unknown": 90, "miss": 0},
+    matches=frozenset({NEIGH_HIT, f.ETH_TYPE, f.ARP_OP, f.IP_PROTO, f.ICMPV6_TYPE, f.IPV6_SRC}),
+    sets=frozenset({
+        f.ETH_DST, f.ETH_SRC, f.ARP_OP, f.ARP_SPA, f.ARP_TPA, f.ARP_SHA, f.ARP_THA,
+        f.IPV6_SRC, f.IPV6_DST, f.IP_TTL, f.ICMPV6_TYPE, f.ND_RESERVED, f.ND_OPTIONS_TYPE, WHY,
+    }),
+    nexts=frozenset({"nd_reply", "drop"}), outputs=True,
+)  # fmt: skip
+ND_REPLY: Final = Table(
+    10, "nd_reply", "The link-layer half of an advertisement: nd_tll exists only once the type says so.",
+    {"to_all": 110, "to_one": 100},
+    matches=frozenset({f.ETH_TYPE, f.IP_PROTO, f.ICMPV6_TYPE, f.IPV6_DST}),
+    sets=frozenset({f.ETH_DST, f.ETH_SRC, f.ND_TLL}), outputs=True,
 )  # fmt: skip
 L2_DISPATCH: Final = Table(
     20, "l2_dispatch", "One receiver or many?",
@@ -146,9 +162,9 @@ L2_DISPATCH: Final = Table(
     matches=frozenset({f.ETH_DST}), sets=frozenset({WHY}), nexts=frozenset({"l2_lookup", "l2_bum", "drop"}),
 )  # fmt: skip
 NEIGH: Final = Table(
-    30, "neigh", "Subroutine: the MAC of address NH4 on NET, into eth_dst.",
+    30, "neigh", "Subroutine: the MAC of address NH4 or NH6 on NET, into eth_dst.",
     {"neighbour": 100},
-    matches=frozenset({NET, NH4}), sets=frozenset({f.ETH_DST, NEIGH_HIT}),
+    matches=frozenset({NET, NH4, NH6}), sets=frozenset({f.ETH_DST, NEIGH_HIT}),
 )  # fmt: skip
 L2_LOOKUP: Final = Table(
     36, "l2_lookup", "Where is the holder of this MAC? Here, or behind which hypervisor.",
@@ -185,7 +201,8 @@ DROP: Final = Table(
 )  # fmt: skip
 
 TABLES: Final[tuple[Table, ...]] = (
-    CLASSIFY, VTEP, VNI, SERVICE, NEIGH_REPLY, L2_DISPATCH, NEIGH, L2_LOOKUP, L2_BUM, DELIVER, TUN_OUT, TUNNEL, DROP,
+    CLASSIFY, VTEP, VNI, SERVICE, NEIGH_REPLY, ND_REPLY, L2_DISPATCH, NEIGH, L2_LOOKUP, L2_BUM,
+    DELIVER, TUN_OUT, TUNNEL, DROP,
 )  # fmt: skip
 
 MISSES: Final[Mapping[Table, Why]] = {
@@ -211,5 +228,6 @@ APPS: Final[Mapping[str, int]] = {
     "arp": 4,
     "l2_population": 5,
     "delivery": 6,
+    "nd": 7,
 }
 """The second byte of a cookie. A number is never given to another app."""

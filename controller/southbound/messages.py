@@ -47,7 +47,7 @@ OFPMP_GROUP_DESC: Final = 7
 OFPMP_PORT_DESC: Final = 13
 OFPMPF_REPLY_MORE: Final = 1
 
-# Section 7.3.9.2: ofp_bundle_ctrl_type and ofp_bundle_flags.
+# Section 7.3.9: ofp_bundle_ctrl_type and ofp_bundle_flags.
 OFPBCT_OPEN_REQUEST: Final = 0
 OFPBCT_OPEN_REPLY: Final = 1
 OFPBCT_COMMIT_REQUEST: Final = 4
@@ -58,7 +58,7 @@ OFPBF_ATOMIC: Final = 1
 OFPBF_ORDERED: Final = 2
 _BUNDLE_FLAGS: Final = OFPBF_ATOMIC | OFPBF_ORDERED
 
-# Section 7.4.3: ofp_port_reason. Section 7.2.1.1: ofp_port_config, ofp_port_state, ofp_port_no.
+# Section 7.4.3: ofp_port_reason. Section 7.2.1: ofp_port_config, ofp_port_state, ofp_port_no.
 OFPPR_ADD: Final = 0
 OFPPR_DELETE: Final = 1
 OFPPR_MODIFY: Final = 2
@@ -102,7 +102,7 @@ def message(kind: int, xid: int, body: bytes = b"") -> bytes:
 
 
 class Header(NamedTuple):
-    """The first 8 bytes of every message (section 7.1.1); `length` counts them too."""
+    """The first 8 bytes of every message (section 7.1); `length` counts them too."""
 
     version: int
     type: int
@@ -200,7 +200,7 @@ def decode_multipart(body: bytes) -> Multipart:
 
 
 def port_desc_request(xid: int) -> bytes:
-    """Which ports have you? (Section 7.3.5.7.)"""
+    """Which ports have you? (Section 7.3.5, OFPMP_PORT_DESC.)"""
     return multipart_request(OFPMP_PORT_DESC, xid)
 
 
@@ -245,17 +245,17 @@ def _port(data: bytes, at: int) -> tuple[PortDesc, int]:
 
 
 def bundle_open(xid: int, bundle_id: int) -> bytes:
-    """Open a bundle that is applied whole, in order, or not at all (section 7.3.9.3)."""
+    """Open a bundle that is applied whole, in order, or not at all (section 7.3.9)."""
     return _bundle_control(xid, bundle_id, OFPBCT_OPEN_REQUEST)
 
 
 def bundle_commit(xid: int, bundle_id: int) -> bytes:
-    """Apply a bundle (section 7.3.9.5)."""
+    """Apply a bundle (section 7.3.9)."""
     return _bundle_control(xid, bundle_id, OFPBCT_COMMIT_REQUEST)
 
 
 def bundle_discard(xid: int, bundle_id: int) -> bytes:
-    """Forget a bundle (section 7.3.9.6)."""
+    """Forget a bundle (section 7.3.9)."""
     return _bundle_control(xid, bundle_id, OFPBCT_DISCARD_REQUEST)
 
 
@@ -264,7 +264,7 @@ def _bundle_control(xid: int, bundle_id: int, kind: int) -> bytes:
 
 
 def bundle_add(xid: int, bundle_id: int, inner: bytes) -> bytes:
-    """Put a message into a bundle; it gets the bundle message's xid, as section 7.3.9.4 asks."""
+    """Put a message into a bundle; it gets the bundle message's xid, as section 7.3.9.6 asks."""
     stamped = inner[:4] + xid.to_bytes(4) + inner[8:]
     return message(OFPT_BUNDLE_ADD_MESSAGE, xid, _BUNDLE_ADD.pack(bundle_id, _BUNDLE_FLAGS) + stamped)
 

@@ -10,7 +10,7 @@ os-ken is not needed to run: it is the second opinion of the tests.
     cookie         0xA7 (8 bits) | app (8) | BLAKE2b of table, priority, match and instructions (48)
 
 Limits: only what `controller.flows` declares; a field or action that is not in the tables below raises Undeclared.
-Sections are those of the OpenFlow Switch Specification 1.4.1.
+Sections, and names like ofp_match, are those of the OpenFlow Switch Specification 1.4.1.
 """
 
 from __future__ import annotations
@@ -97,9 +97,10 @@ class EncodedGroup:
 
 # ---- fields ---------------------------------------------------------------------------------------------------
 
-_OXM: Final = 0x8000  # OFPXMC_OPENFLOW_BASIC, section 7.2.3.2
+_OXM: Final = 0x8000  # OFPXMC_OPENFLOW_BASIC
 _NXM0: Final = 0x0000  # the classes of nicira-ext.h
 _NXM1: Final = 0x0001
+_ERICSSON: Final = 0x1000  # the class of ERICOXM_OF_ICMPV6_ND_*, meta-flow.h
 _HAS_MASK: Final = 1 << 8
 
 
@@ -107,8 +108,8 @@ _HAS_MASK: Final = 1 << 8
 class _Wire:
     """How a field is written: `test` in a match and a set-field, `move` in register moves and loads.
 
-    Each is an OXM header without mask (section 7.2.3.2). A field without `move` can only be tested. `full` is the
-    mask that OVS writes as no mask, `size` the value's length in bytes.
+    Each is an OXM header without mask. A field without `move` can only be tested. `size` is the length of a value in
+    bytes, `full` the mask that is written as no mask.
     """
 
     test: int
@@ -133,8 +134,17 @@ _WIRES: Final[Mapping[str, _Wire]] = {
     "eth_src": _wire(6, (_OXM, 4), (_NXM0, 2)),
     "eth_dst": _wire(6, (_OXM, 3), (_NXM0, 1)),
     "eth_type": _wire(2, (_OXM, 5), None, maskable=False),
-    # OXM has no TCI: its low 13 bits are the VLAN_VID field (section 7.2.3.8), 0 for a frame without a tag.
+    # OXM has no TCI: its low 13 bits are the field VLAN_VID, which is OFPVID_NONE = 0 for a frame without a tag.
     "vlan_tci": _wire(2, (_OXM, 6), None, full=0x1FFF),
+    "ipv6_src": _wire(16, (_OXM, 26), (_NXM1, 19)),
+    "ipv6_dst": _wire(16, (_OXM, 27), (_NXM1, 20)),
+    "nw_proto": _wire(1, (_OXM, 10), None, maskable=False),
+    "nw_ttl": _wire(1, (_NXM1, 29), (_NXM1, 29), maskable=False),
+    "icmpv6_type": _wire(1, (_OXM, 29), (_NXM1, 21), maskable=False),
+    "nd_target": _wire(16, (_OXM, 31), (_NXM1, 23)),
+    "nd_tll": _wire(6, (_OXM, 33), (_NXM1, 25)),
+    "nd_reserved": _wire(4, (_ERICSSON, 1), (_ERICSSON, 1)),
+    "nd_options_type": _wire(1, (_ERICSSON, 2), (_ERICSSON, 2), maskable=False),
     "arp_op": _wire(2, (_OXM, 21), (_NXM0, 15), maskable=False),
     "arp_spa": _wire(4, (_OXM, 22), (_NXM0, 16)),
     "arp_tpa": _wire(4, (_OXM, 23), (_NXM0, 17)),
@@ -144,6 +154,7 @@ _WIRES: Final[Mapping[str, _Wire]] = {
     "tun_src": _wire(4, (_NXM1, 31), (_NXM1, 31)),
     "tun_dst": _wire(4, (_NXM1, 32), (_NXM1, 32)),
     **{f"reg{n}": _wire(4, (_NXM1, n), (_NXM1, n)) for n in range(16)},
+    "xxreg3": _wire(16, (_NXM1, 114), (_NXM1, 114)),
 }
 """Every field by its name in ovs-fields(7), in the order in which OVS writes a match."""
 
@@ -154,7 +165,7 @@ _ZEROS: Final = bytes(8)
 
 
 def encode_match(match: Match) -> bytes:
-    """A whole ofp_match (section 7.2.3), padded; parts of one register become one field. Raises Undeclared."""
+    """A whole ofp_match (section 7.2.2), padded; parts of one register become one field. Raises Undeclared."""
     # For each field one number: its value, and in as many lower bits its mask: so parts can be ORed together.
     found: dict[int, int] = {}
     for field, value, mask in match.tests:
@@ -178,7 +189,8 @@ def _oxm(place: int, masked: int) -> bytes:
         return b""
     if not wire.maskable or mask & ~wire.full:
         raise Undeclared("The encoder", f"the mask {mask:#x} of", name)
-    return ((wire.test | _HAS_MASK) + wire.size << 2 * bits | masked).to_bytes(4 + 2 * wire.size)
+    header = (wire.test | _HAS_MASK) + wire.size  # the length counts the mask too
+    return (header << 2 * bits | masked).to_bytes(4 + 2 * wire.size)
 
 
 _NAMES: Final = {wire.test >> 9: name for name, wire in _WIRES.items()}
@@ -199,7 +211,7 @@ def _tests_text(match: bytes) -> Iterator[str]:
 
 # ---- actions --------------------------------------------------------------------------------------------------
 
-_OFPAT_OUTPUT: Final = 0  # section 7.2.5, ofp_action_type
+_OFPAT_OUTPUT: Final = 0  # ofp_action_type
 _OFPAT_GROUP: Final = 22
 _OFPAT_SET_FIELD: Final = 25
 _OFPAT_EXPERIMENTER: Final = 0xFFFF
@@ -293,12 +305,12 @@ def _encode_action(action: Action) -> bytes:
 
 # ---- flows ----------------------------------------------------------------------------------------------------
 
-_OFPIT_GOTO_TABLE: Final = 1  # section 7.2.4, ofp_instruction_type
+_OFPIT_GOTO_TABLE: Final = 1  # ofp_instruction_type
 _OFPIT_APPLY_ACTIONS: Final = 4
 _GOTO_TABLE: Final = Struct("!HHB3x")
 _APPLY_ACTIONS: Final = Struct("!HH4x")
 
-_OFPFC_ADD: Final = 0  # section 7.3.4.1, ofp_flow_mod
+_OFPFC_ADD: Final = 0  # ofp_flow_mod_command
 _OFPFC_DELETE_STRICT: Final = 4
 _NO_BUFFER: Final = 0xFFFFFFFF
 _OFPG_ANY: Final = 0xFFFFFFFF
@@ -371,7 +383,7 @@ def flow_delete(xid: int, table: int, priority: int, match: bytes) -> bytes:
 
 
 def _flow_mod(command: int, cookie: int, table: int, priority: int) -> bytes:
-    """No mask of cookies, no time-outs, no packet, any port and group, no flags, no importance (section 7.3.4.1)."""
+    """No mask of cookies, no time-outs, no packet, any port and group, no flags, no importance (ofp_flow_mod)."""
     return _FLOW_MOD.pack(cookie, 0, table, command, 0, 0, priority, _NO_BUFFER, OFPP_ANY, _OFPG_ANY, 0, 0)
 
 
@@ -383,7 +395,7 @@ _MATCH_BYTES: Final = 8  # of the shortest one
 
 
 def flow_dump_request(xid: int) -> bytes:
-    """Which flows have you? (Section 7.3.5.2.)"""
+    """Which flows have you? (Section 7.3.5, OFPMP_FLOW.)"""
     wanted = _FLOW_STATS_REQUEST.pack(_OFPTT_ALL, OFPP_ANY, _OFPG_ANY, 0, 0)
     return multipart_request(OFPMP_FLOW, xid, wanted + encode_match(Match()))
 
@@ -406,7 +418,7 @@ def skim_flows(payload: bytes) -> Iterator[EncodedFlow]:
 
 # ---- groups ---------------------------------------------------------------------------------------------------
 
-_OFPGC_ADD: Final = 0  # section 7.3.4.2, ofp_group_mod
+_OFPGC_ADD: Final = 0  # ofp_group_mod_command
 _OFPGC_MODIFY: Final = 1
 _OFPGC_DELETE: Final = 2
 _OFPGC_ADD_OR_MOD: Final = 0x8000  # Open vSwitch's own since 2.6 (openflow-1.1.h)
@@ -424,7 +436,7 @@ def encode_group(group: Group) -> EncodedGroup:
 
 
 def _bucket(bucket: Bucket) -> bytes:
-    """Weight 0 and nothing watched, as suits a group that gives every bucket a copy (section 7.3.4.2)."""
+    """Weight 0 and nothing watched, as suits a group that gives every bucket a copy (ofp_bucket)."""
     actions = b"".join(map(_encode_action, bucket.actions))
     return _BUCKET.pack(_BUCKET.size + len(actions), 0, OFPP_ANY, _OFPG_ANY) + actions
 
@@ -445,7 +457,7 @@ def group_put(xid: int, group: EncodedGroup) -> bytes:
 
 
 def group_delete(xid: int, id: int) -> bytes:
-    """The message that removes a group, if it is there, and every flow that points to it (section 6.7)."""
+    """The message that removes a group, if it is there, and every flow that points to it (OFPGC_DELETE)."""
     return _group_mod(xid, _OFPGC_DELETE, EncodedGroup(id, _OFPGT_ALL, b""))
 
 
@@ -454,7 +466,7 @@ def _group_mod(xid: int, command: int, group: EncodedGroup) -> bytes:
 
 
 def group_desc_request(xid: int) -> bytes:
-    """Which groups have you? (Section 7.3.5.5.)"""
+    """Which groups have you? (Section 7.3.5, OFPMP_GROUP_DESC.)"""
     return multipart_request(OFPMP_GROUP_DESC, xid)
 
 

@@ -16,7 +16,7 @@ from northbound.resources.attributes import Ask, Attribute, Body, Collection, Fi
 from northbound.resources.subnets import AUTO_DELETED, IPV6_MTU
 from northbound.resources.values import Json
 
-OVERHEAD = {"vxlan": 50, "geneve": 50}
+OVERHEAD = {"vxlan": 50, "geneve": 50, "gre": 42}
 """What each network type takes of the underlay's MTU, in bytes, over IPv4."""
 
 IPV4_MTU = 68

@@ -25,6 +25,8 @@ def test_a_new_port_runs_only_the_cells_that_read_it(cloud: Cloud) -> None:
         "l2_population.copies[red]@hv2",
         "l2_population.local[vm4]",
         "l2_population.remote[vm4]",
+        "nd.neighbour[vm4]",
+        "nd.own_address[vm4]",
     ]
 
 

@@ -1,0 +1,115 @@
+"""IPv6 neighbour discovery: the switch answers every solicitation for an address of an attached port (RFC 4861).
+
+A port is known by its fixed addresses and by the link-local one that its MAC gives it (RFC 4291 appendix A). What
+nobody holds is dropped with that reason, never flooded. A solicitation for the sender's own address is never answered;
+one from `::`, which looks for duplicates of another port's address (RFC 4862 section 5.4.3), is answered to all nodes.
+
+Router solicitations, MLD and everything else of ICMPv6 go their way as multicast. Limits: a solicitation without any
+option is answered without a link-layer address, since a switch can change an option but not add one; Linux always
+sends one. Only guests that hold an IPv6 address on a subnet are known by their link-local one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from controller.flows.app import app, everywhere, host, neighbours
+from controller.flows.fields import (
+    ETH_DST,
+    ETH_SRC,
+    ICMPV6_TYPE,
+    IP_TTL,
+    IPV6_DST,
+    IPV6_SRC,
+    ND_ADVERTISEMENT,
+    ND_OPTIONS_TYPE,
+    ND_RESERVED,
+    ND_SOLICITATION,
+    ND_TARGET,
+    ND_TLL,
+)
+from controller.flows.flow import Action, Bounce, Flow, Move, goto, resubmit
+from controller.flows.pipeline import (
+    DROP,
+    ND_REPLY,
+    NEIGH,
+    NEIGH_HIT,
+    NEIGH_REPLY,
+    NET,
+    NH6,
+    SERVICE,
+    SRC,
+    WHY,
+    Why,
+)
+from controller.flows.presence import attached
+from controller.model.records import Address, Mac, Port
+from controller.model.view import View
+
+ADVERTISEMENT = 136
+SOLICITED, OVERRIDE = 0x40000000, 0x20000000
+TARGET_LINK_LAYER = 2
+NOBODY = Address("::")
+ALL_NODES, ALL_NODES_MAC = Address("ff02::1"), Mac("33:33:00:00:00:01")
+
+
+def answer(view: View) -> Iterator[Flow]:
+    """Look the target up, then turn the solicitation into the advertisement; the same flows for all networks."""
+    ask = (Move(ND_TARGET, NH6), resubmit(NEIGH), resubmit(NEIGH_REPLY))
+    yield Flow(SERVICE, "nd_solicitation", ND_SOLICITATION, ask)
+    yield Flow(SERVICE, "unasked", ND_ADVERTISEMENT, (WHY.set(Why.ND_UNASKED), goto(DROP)))
+
+    known = NEIGH_HIT(1) & ND_SOLICITATION
+    yield Flow(NEIGH_REPLY, "nd_reply", known, (Move(IPV6_SRC, IPV6_DST), *advertise(SOLICITED | OVERRIDE)))
+    yield Flow(NEIGH_REPLY, "probe_reply", known & IPV6_SRC(NOBODY), (IPV6_DST.set(ALL_NODES), *advertise(OVERRIDE)))
+    yield Flow(NEIGH_REPLY, "nd_unknown", ND_SOLICITATION, (WHY.set(Why.ND_UNKNOWN), goto(DROP)))
+
+    found = Move(ETH_DST, ND_TLL)
+    back = (Move(ETH_SRC, ETH_DST), Move(ND_TLL, ETH_SRC), Bounce())
+    all_nodes = (ETH_DST.set(ALL_NODES_MAC), Move(ND_TLL, ETH_SRC), Bounce())
+    yield Flow(ND_REPLY, "to_one", ND_ADVERTISEMENT, (found, *back))
+    yield Flow(ND_REPLY, "to_all", ND_ADVERTISEMENT & IPV6_DST(ALL_NODES), (found, *all_nodes))
+
+
+def advertise(flags: int) -> tuple[Action, ...]:
+    """The advertisement of the address in NH6, but for its link-layer half (RFC 4861 section 4.4)."""
+    return (
+        Move(NH6, IPV6_SRC),
+        IP_TTL.set(255),
+        ICMPV6_TYPE.set(ADVERTISEMENT),
+        ND_RESERVED.set(flags),
+        ND_OPTIONS_TYPE.set(TARGET_LINK_LAYER),
+        goto(ND_REPLY),
+    )
+
+
+def neighbour(view: View, port: Port) -> Iterator[Flow]:
+    """The MAC of each of the port's IPv6 addresses."""
+    net = NET(view.tag("network", port.network_id))
+    for address in ipv6(port):
+        yield Flow(NEIGH, "neighbour", net & NH6(address), (ETH_DST.set(port.mac_address), NEIGH_HIT.set(1)))
+
+
+def own_address(view: View, port: Port) -> Iterator[Flow]:
+    """Silence to a port that asks for its own address."""
+    if attached(view, port.id) is None:
+        return
+    source = SRC(view.tag("port", port.id))
+    for address in ipv6(port):
+        yield Flow(SERVICE, "own_address", source & ND_TARGET(address), (WHY.set(Why.OWN_ADDRESS), goto(DROP)))
+
+
+def ipv6(port: Port) -> list[Address]:
+    """The port's IPv6 addresses; with the link-local one, if it has any."""
+    fixed = [ip.ip_address for ip in port.fixed_ips if ":" in ip.ip_address]
+    return [*dict.fromkeys((*fixed, link_local(port.mac_address)))] if fixed else []
+
+
+def link_local(mac: Mac) -> Address:
+    """`fe80::` and the MAC's modified EUI-64 (RFC 4291 appendix A), as `inet_ntop` prints it."""
+    octets = bytes.fromhex(mac.replace(":", ""))
+    words = bytes((octets[0] ^ 2, *octets[1:3], 0xFF, 0xFE, *octets[3:]))
+    return Address(IPV6_SRC.show(0xFE80 << 112 | int.from_bytes(words)))
+
+
+APP = app("nd", everywhere(answer), neighbours(Port, neighbour), host(Port, own_address))
