@@ -27,7 +27,7 @@
     │       ├── NoAddress       the subnets of a network are full
     │       ├── NoSegment       every segment of a network type is taken
     │       └── NoMac           no free MAC address was found for a port
-    ├── Unavailable             the store cannot write just now
+    ├── Unavailable             the store cannot be read or written just now
     ├── FlowError               a programmer's error, raised when a flow is built
     │   ├── ConflictingMatch    one field tested for two values
     │   └── Undeclared          a table was asked for what it did not declare
@@ -260,7 +260,7 @@ class Unavailable(WeftError):
     """Raised when the store cannot make a change durable; nothing of the change happened."""
 
     def __init__(self, reason: str) -> None:
-        super().__init__(f"The store cannot write: {reason}.")
+        super().__init__(f"The store is unavailable: {reason}.")
         self.reason = reason
 
 

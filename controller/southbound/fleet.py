@@ -29,7 +29,7 @@ from controller.model.records import Chassis, Link, Network, Port, Resource
 from controller.model.store import Change, Store, Transaction
 from controller.southbound.openflow import EncodedFlow, encode_flow
 from controller.southbound.ovsdb import OvsdbListener
-from controller.southbound.reconcile import AddFlow, Installed, Plan, PutGroup, Refusal, WireKey, full, partial
+from controller.southbound.reconcile import AddFlow, Installed, Plan, PutGroup, Refusal, Step, WireKey, full, partial
 from controller.southbound.switch import Switch
 
 log = logging.getLogger(__name__)
@@ -429,12 +429,19 @@ def compare(chassis: str, plan: Plan, installed: Installed, refusals: Mapping[Ke
             case PutGroup(_, group):
                 kind = altered if group.id in installed.groups else missing
             case _:
-                kind = unwanted
+                unwanted.append(_unwanted(step, installed))
+                continue
         if step.key not in refusals:
             kind.append(step.text)
     refused = [f"{each.what}: {each.error}" for each in (*plan.refusals, *refusals.values())]
     foreign = [flow.text for flow in installed.foreign]
     return Difference(chassis, *map(tuple, (missing, unwanted, altered, foreign, refused)))
+
+
+def _unwanted(step: Step, installed: Installed) -> str:
+    """A flow as the dump showed it, or a group by its id."""
+    found = installed.flows.get(cast("WireKey", step.key))
+    return found.text if found else f"group_id={step.key[1]}"
 
 
 def _distance(one: Mapping[Key, Entry], other: Mapping[Key, Entry]) -> int:

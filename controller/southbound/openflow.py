@@ -160,6 +160,8 @@ _WIRES: Final[Mapping[str, _Wire]] = {
 
 _PLACES: Final = {name: (place, 8 * wire.size) for place, (name, wire) in enumerate(_WIRES.items())}
 _BY_PLACE: Final = tuple(_WIRES.items())
+_SPLIT: Final = {"xxreg3": ("reg12", "reg13", "reg14", "reg15")}
+"""What OVS writes as four fields in a match, the most significant first; a set or a move takes it whole."""
 _OFPMT_OXM: Final = 1
 _ZEROS: Final = bytes(8)
 
@@ -169,11 +171,17 @@ def encode_match(match: Match) -> bytes:
     # For each field one number: its value, and in as many lower bits its mask: so parts can be ORed together.
     found: dict[int, int] = {}
     for field, value, mask in match.tests:
+        wire, shift = field.wire, field.shift
+        if wire in _SPLIT:
+            for n, part in enumerate(reversed(_SPLIT[wire])):
+                word = value >> 32 * n & 0xFFFFFFFF
+                found[_PLACES[part][0]] = word << 32 | mask >> 32 * n & 0xFFFFFFFF
+            continue
         try:
-            place, bits = _PLACES[field.wire]
+            place, bits = _PLACES[wire]
         except KeyError:
-            raise Undeclared("The encoder", "field", field.wire) from None
-        found[place] = found.get(place, 0) | (value << bits | mask) << field.shift
+            raise Undeclared("The encoder", "field", wire) from None
+        found[place] = found.get(place, 0) | (value << bits | mask) << shift
     oxms = b"".join([_oxm(place, found[place]) for place in sorted(found)])
     length = 4 + len(oxms)
     return (_OFPMT_OXM << 16 | length).to_bytes(4) + oxms + _ZEROS[: -length % 8]
