@@ -1,0 +1,132 @@
+"""The API on a real socket over a real store, in a thread of its own; asked with nothing but http.client."""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import json
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from aiohttp import web
+
+from controller.model.records import Port
+from controller.model.store import Change, Journal, MemoryJournal, Store, Transaction
+from northbound.api import Settings, application
+
+T = TypeVar("T")
+
+
+@dataclass
+class Wires:
+    """A southbound that a test tells what to say."""
+
+    active: set[str] = field(default_factory=set)
+
+    def port_status(self, port: Port) -> str:
+        return "ACTIVE" if port.id in self.active else "DOWN"
+
+
+@dataclass(frozen=True)
+class Answer:
+    status: int
+    headers: Mapping[str, str]
+    text: str
+
+    @property
+    def body(self) -> Any:
+        return json.loads(self.text)
+
+    @property
+    def fault(self) -> tuple[int, str, str]:
+        """The status, type and message of a refusal."""
+        error = self.body["NeutronError"]
+        assert error["detail"] == ""
+        return self.status, error["type"], error["message"]
+
+
+@dataclass
+class Client:
+    """One controller's API; bodies are JSON, or text to send as it is."""
+
+    port: int
+    store: Store
+    wires: Wires
+    loop: asyncio.AbstractEventLoop
+    changes: list[Change]
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def ask(self, method: str, path: str, body: object = None, **headers: str) -> Answer:
+        sent = None if body is None else (body if isinstance(body, str | bytes) else json.dumps(body))
+        given = {name.replace("_", "-"): value for name, value in headers.items()}
+        if sent is not None:
+            given.setdefault("Content-Type", "application/json")
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        try:
+            connection.request(method, path, sent, given)
+            answer = connection.getresponse()
+            return Answer(answer.status, dict(answer.headers), answer.read().decode())
+        finally:
+            connection.close()
+
+    def get(self, path: str, **headers: str) -> Any:
+        answer = self.ask("GET", path, **headers)
+        assert answer.status == 200, answer.text
+        return answer.body
+
+    def make(self, kind: str, **attributes: object) -> Any:
+        answer = self.ask("POST", f"/v2.0/{kind}s", {kind: attributes})
+        assert answer.status == 201, answer.text
+        return answer.body[kind]
+
+    def post(self, kind: str, **attributes: object) -> Answer:
+        return self.ask("POST", f"/v2.0/{kind}s", {kind: attributes})
+
+    def put(self, kind: str, id: str, **attributes: object) -> Answer:
+        return self.ask("PUT", f"/v2.0/{kind}s/{id}", {kind: attributes})
+
+    def delete(self, kind: str, id: str) -> Answer:
+        return self.ask("DELETE", f"/v2.0/{kind}s/{id}")
+
+    def commit(self, work: Callable[[Transaction], T]) -> T:
+        """A change from elsewhere: a hypervisor's."""
+        return asyncio.run_coroutine_threadsafe(self.store.commit(work), self.loop).result(10)
+
+
+@contextmanager
+def serving(settings: Settings | None = None, journal: Journal | None = None) -> Iterator[Client]:
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    wires, changes = Wires(), list[Change]()
+
+    async def start() -> tuple[Store, web.AppRunner, asyncio.Task[None]]:
+        store = await Store.open(journal or MemoryJournal())
+        store.follow(changes.extend)
+        runner = web.AppRunner(application(store, wires, settings or Settings()), shutdown_timeout=0.2)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        return store, runner, asyncio.create_task(store.run())
+
+    async def stop() -> None:
+        await runner.cleanup()
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await store.close()
+
+    try:
+        store, runner, task = asyncio.run_coroutine_threadsafe(start(), loop).result(10)
+        try:
+            yield Client(runner.addresses[0][1], store, wires, loop, changes)
+        finally:
+            asyncio.run_coroutine_threadsafe(stop(), loop).result(10)
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()

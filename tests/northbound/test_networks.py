@@ -1,0 +1,193 @@
+"""Networks: the segment that carries each, and what keeps one from going."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from controller.model.records import Tag
+from northbound.api import Settings
+from tests.northbound.served import Client, serving
+
+
+@pytest.fixture
+def api() -> Iterator[Client]:
+    with serving() as client:
+        yield client
+
+
+def test_a_network_is_what_was_asked_for_and_the_rest_is_default(api: Client) -> None:
+    made = api.make("network", name="red")
+    assert {name: made[name] for name in made if name not in ("id", "created_at", "updated_at")} == {
+        "name": "red",
+        "description": "",
+        "project_id": "",
+        "tenant_id": "",
+        "admin_state_up": True,
+        "shared": False,
+        "status": "ACTIVE",
+        "subnets": [],
+        "mtu": 1450,
+        "provider:network_type": "vxlan",
+        "provider:physical_network": None,
+        "provider:segmentation_id": 1,
+        "router:external": False,
+        "availability_zones": [],
+        "availability_zone_hints": [],
+        "ipv4_address_scope": None,
+        "ipv6_address_scope": None,
+        "revision_number": 1,
+    }
+    assert api.get(f"/v2.0/networks/{made['id']}")["network"] == made
+    assert api.store.model.get(Tag, f"network/{made['id']}") is not None
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (
+            {"provider:network_type": "vlan"},
+            "Invalid input for operation: network_type value 'vlan' not supported.",
+        ),
+        (
+            {"provider:network_type": "flat", "provider:physical_network": "physnet1"},
+            "Invalid input for operation: network_type value 'flat' not supported.",
+        ),
+        ({"provider:segmentation_id": 5}, "Invalid input for operation: network_type required."),
+        (
+            {"provider:network_type": "vxlan", "provider:physical_network": "p"},
+            "Invalid input for operation: provider:physical_network specified for vxlan network.",
+        ),
+        (
+            {"provider:network_type": "vxlan", "provider:segmentation_id": 0},
+            "Invalid input for operation: segmentation_id out of range (1 through 15728639).",
+        ),
+        (
+            {"provider:network_type": "vxlan", "provider:segmentation_id": 0xF00000},
+            "Invalid input for operation: segmentation_id out of range (1 through 15728639).",
+        ),
+        (
+            {"provider:network_type": "vxlan", "provider:segmentation_id": "x"},
+            "Invalid input for operation: 'x' is not an integer.",
+        ),
+        ({"mtu": 1451}, "Invalid input for operation: Requested MTU is too big, maximum is 1450."),
+        ({"mtu": 10**30}, "Invalid input for operation: Requested MTU is too big, maximum is 1450."),
+        ({"mtu": 67}, "Invalid input for operation: Requested MTU is too small, minimum is 68."),
+        ({"mtu": -1}, "Invalid input for mtu. Reason: '-1' should be non-negative."),
+        ({"mtu": 1e400}, "Invalid input for operation: 'inf' is not an integer."),
+        ({"admin_state_up": "maybe"}, "Invalid input for operation: 'maybe' cannot be converted to boolean."),
+        ({"admin_state_up": None}, "Invalid input for operation: 'None' cannot be converted to boolean."),
+        (
+            {"router:external": True},
+            "Invalid input for router:external. Reason: external networks are not supported yet.",
+        ),
+        (
+            {"availability_zone_hints": ["a"]},
+            "Invalid input for availability_zone_hints. Reason: availability zones are not supported yet.",
+        ),
+        ({"port_security_enabled": True}, "Unrecognized attribute(s) 'port_security_enabled'"),
+    ],
+)
+def test_a_network_that_nothing_can_carry_is_refused(api: Client, given: dict[str, object], message: str) -> None:
+    answer = (
+        api.ask("POST", "/v2.0/networks", '{"network": {"mtu": 1e400}}')
+        if given == {"mtu": 1e400}
+        else api.post("network", **given)
+    )
+    status, _, said = answer.fault
+    assert (status, said) == (400, message)
+    assert api.changes == []
+
+
+def test_segments_are_counted_per_type_and_step_over_taken_ones(api: Client) -> None:
+    taken = api.make("network", **{"provider:network_type": "vxlan", "provider:segmentation_id": "2"})
+    assert taken["provider:segmentation_id"] == 2
+    assert [api.make("network")["provider:segmentation_id"] for _ in range(2)] == [1, 3]
+    geneve = api.make("network", **{"provider:network_type": "geneve"})
+    assert (geneve["provider:segmentation_id"], geneve["mtu"]) == (1, 1450)
+    again = api.post("network", **{"provider:network_type": "vxlan", "provider:segmentation_id": 2})
+    assert again.fault == (
+        409,
+        "TunnelIdInUse",
+        "Unable to create the network. The tunnel ID 2 is in use.",
+    )
+
+
+def test_segments_run_out_and_come_back() -> None:
+    with serving(Settings(segments=(7, 9), network_type="geneve", underlay_mtu=9000)) as api:
+        made = [api.make("network") for _ in range(3)]
+        assert [each["provider:segmentation_id"] for each in made] == [7, 8, 9]
+        assert made[0]["mtu"] == 8950
+        assert api.post("network").fault == (
+            503,
+            "NoNetworkAvailable",
+            "Unable to create the network. No project network is available for allocation.",
+        )
+        api.delete("network", made[1]["id"])
+        assert api.make("network")["provider:segmentation_id"] == 8
+
+
+def test_the_mtu_suits_the_underlay_and_ipv6(api: Client) -> None:
+    made = api.make("network", mtu="1280")
+    assert made["mtu"] == 1280
+    api.make("subnet", network_id=made["id"], ip_version=6, cidr="2001:db8::/64")
+    refused = api.put("network", made["id"], mtu=1279)
+    assert refused.fault == (
+        409,
+        "NetworkMTUSubnetConflict",
+        f"MTU of {made['id']} is not valid, subnet requires a minimum of 1280",
+    )
+    small = api.make("network", mtu=1000)
+    assert api.post("subnet", network_id=small["id"], ip_version=6, cidr="2001:db8::/64").status == 409
+    assert api.put("network", made["id"], mtu=0).body["network"]["mtu"] == 1450
+
+
+def test_a_network_can_be_changed_but_not_its_segment(api: Client) -> None:
+    made = api.make("network", name="a")
+    changed = api.put("network", made["id"], name="b", description="d", admin_state_up=False, shared=True).body[
+        "network"
+    ]
+    assert {name for name in made if made[name] != changed[name]} - {"updated_at"} == {
+        "name",
+        "description",
+        "admin_state_up",
+        "shared",
+        "revision_number",
+    }
+    assert api.put("network", made["id"], **{"provider:segmentation_id": 1}).status == 200
+    for name, value in (("provider:segmentation_id", 2), ("provider:network_type", "geneve")):
+        status, kind, said = api.put("network", made["id"], **{name: value}).fault
+        assert (status, kind) == (400, "InvalidInput")
+        assert name in said
+
+
+def test_a_network_stays_shared_while_others_use_it(api: Client) -> None:
+    made = api.make("network", name="pub", shared=True, project_id="a")
+    port = api.make("port", network_id=made["id"], project_id="b")
+    assert api.put("network", made["id"], shared=False).fault == (
+        409,
+        "InvalidSharedSetting",
+        "Unable to reconfigure sharing settings for network pub. Multiple projects are using it.",
+    )
+    api.delete("port", port["id"])
+    assert api.put("network", made["id"], shared=False).status == 200
+
+
+def test_a_network_with_ports_stays_and_one_without_takes_its_subnets_along(api: Client) -> None:
+    id = api.make("network")["id"]
+    subnet = api.make("subnet", network_id=id, ip_version=4, cidr="10.0.0.0/24")["id"]
+    port = api.make("port", network_id=id)["id"]
+    api.make("port", network_id=id, device_owner="network:dhcp")
+    assert api.get(f"/v2.0/networks/{id}")["network"]["subnets"] == [subnet]
+    assert api.delete("network", id).fault == (
+        409,
+        "NetworkInUse",
+        f"Unable to complete operation on network {id}. There are one or more ports still in use on the network, "
+        f"id for these ports is: {port}.",
+    )
+    assert api.delete("port", port).status == 204
+    assert api.delete("network", id).status == 204
+    for kind in ("networks", "subnets", "ports"):
+        assert api.get(f"/v2.0/{kind}")[kind] == []
+    assert api.store.model.all(Tag) == ()

@@ -1,0 +1,135 @@
+"""The unmodified `openstack` command and openstacksdk, against a real socket, without identity."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.northbound.served import Client, serving
+
+sdk = pytest.importorskip("openstack")
+
+# What the SDK and its libraries think of one another is not ours to fix.
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+COMMAND = Path(sys.executable).with_name("openstack")
+
+
+@pytest.fixture
+def api() -> Iterator[Client]:
+    with serving() as client:
+        yield client
+
+
+def openstack(api: Client, *lines: str) -> list[Any]:
+    """What the command prints, as JSON, when it is given lines: it takes seconds to start, so once for all."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("OS_")}
+    done = subprocess.run(
+        [COMMAND],
+        input="\n".join(lines),
+        env={**kept, "PYTHONWARNINGS": "ignore", "OS_AUTH_TYPE": "none", "OS_ENDPOINT": api.url},
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=False,
+    )
+    assert done.stderr == "", "the status of a session says nothing"
+    printed, found = done.stdout.strip(), []
+    while printed:
+        value, end = json.JSONDecoder().raw_decode(printed)
+        found.append(value)
+        printed = printed[end:].strip()
+    return found
+
+
+@pytest.fixture(params=["", "/v2.0"], ids=["root", "versioned"])
+def network(api: Client, request: pytest.FixtureRequest) -> Iterator[Any]:
+    """The SDK's network proxy, configured with either form of endpoint."""
+    cloud = sdk.connection.Connection(
+        auth_type="none", auth={"endpoint": f"{api.url}{request.param}"}, region_name="weft"
+    )
+    yield cloud.network
+    cloud.close()
+
+
+def test_the_command_runs_through_the_life_of_a_network(api: Client) -> None:
+    red, four, port, ports, vm, networks = openstack(
+        api,
+        "network create red --provider-network-type geneve --provider-segment 42 --mtu 1400 -f json",
+        "subnet create four --network red --subnet-range 10.0.0.0/24 --dns-nameserver 192.0.2.53 -f json",
+        "port create vm1 --network red --fixed-ip subnet=four,ip-address=10.0.0.9 -f json",
+        "port list --network red --fixed-ip ip-address=10.0.0.9 -f json",
+        "network set red --name crimson --disable",
+        "subnet set four --gateway none --allocation-pool start=10.0.0.100,end=10.0.0.120 --no-allocation-pool",
+        "port set vm1 --name vm2 --disable --host hv9",
+        "port show vm2 -f json",
+        "port delete vm2",
+        "network list --long -f json",
+        "subnet delete four",
+        "network delete crimson",
+    )
+    assert (red["name"], red["provider:segmentation_id"], red["mtu"]) == ("red", 42, 1400)
+    assert (four["gateway_ip"], four["network_id"]) == ("10.0.0.1", red["id"])
+    assert port["fixed_ips"] == [{"subnet_id": four["id"], "ip_address": "10.0.0.9"}]
+    assert [each["Name"] for each in ports] == ["vm1"]
+    assert (vm["id"], vm["admin_state_up"], vm["binding_vif_type"]) == (port["id"], False, "binding_failed")
+    assert [(each["Name"], each["State"]) for each in networks] == [("crimson", False)]
+    for kind in ("networks", "subnets", "ports"):
+        assert api.get(f"/v2.0/{kind}")[kind] == []
+
+
+def test_the_sdk_runs_through_the_life_of_every_resource(api: Client, network: Any) -> None:
+    red = network.create_network(name="red", description="d", is_admin_state_up=True)
+    assert network.find_network("red").id == red.id
+    assert network.find_network("blue") is None
+    four = network.create_subnet(network_id=red.id, ip_version=4, cidr="10.0.0.0/24", name="four")
+    six = network.create_subnet(
+        network_id=red.id, ip_version=6, cidr="2001:db8::/64", ipv6_ra_mode="slaac", ipv6_address_mode="slaac"
+    )
+    assert set(network.get_network(red.id).subnet_ids) == {four.id, six.id}
+    port = network.create_port(network_id=red.id, name="vm1", mac_address="02:00:00:00:00:01")
+    assert {ip["ip_address"] for ip in port.fixed_ips} == {"10.0.0.2", "2001:db8::ff:fe00:1"}
+    assert network.find_port("vm1").id == port.id
+    (found,) = network.ports(fixed_ips=["ip_address=10.0.0.2"])
+    assert found.id == port.id
+    assert [each.id for each in network.ports(network_id=red.id, mac_address=port.mac_address)] == [port.id]
+    port = network.update_port(port, device_id="vm", device_owner="compute:nova", if_revision=port.revision_number)
+    assert (port.device_id, port.revision_number) == ("vm", 2)
+    with pytest.raises(sdk.exceptions.PreconditionFailedException):
+        network.update_port(port.id, name="x", if_revision=1)
+    four = network.update_subnet(four, gateway_ip=None, dns_nameservers=["192.0.2.1"])
+    assert (four.gateway_ip, four.dns_nameservers) == (None, ["192.0.2.1"])
+    with pytest.raises(sdk.exceptions.ConflictException, match="ports still in use"):
+        network.delete_network(red)
+    with pytest.raises(sdk.exceptions.ConflictException, match=r"IP address 10\.0\.0\.2 is in use"):
+        network.create_port(network_id=red.id, fixed_ips=[{"ip_address": "10.0.0.2"}])
+    with pytest.raises(sdk.exceptions.BadRequestException, match="Unrecognized attribute"):
+        network.create_network(name="x", is_vlan_transparent=True)
+    network.delete_port(port)
+    network.delete_subnet(four)
+    network.delete_network(red)
+    with pytest.raises(sdk.exceptions.NotFoundException):
+        network.get_network(red.id)
+    network.delete_network(red, ignore_missing=True)
+
+
+def test_the_sdk_makes_many_and_reads_them_in_pages(api: Client, network: Any) -> None:
+    red = network.create_network(name="red")
+    network.create_subnet(network_id=red.id, ip_version=4, cidr="10.0.0.0/16")
+    made = [*network.create_ports([{"network_id": red.id, "name": f"p{place:03}"} for place in range(120)])]
+    assert len(made) == 120
+    paged = [each.id for each in network.ports(limit=50, sort_key="name", sort_dir="desc")]
+    assert paged == [each.id for each in reversed(made)]
+    assert len([*network.networks(is_router_external=True)]) == 0
+    assert [each.id for each in network.networks(is_admin_state_up=True)] == [red.id]
+    assert {each.alias for each in network.extensions()} >= {"binding", "provider"}
+    assert network.find_extension("quotas") is None
+    bound = network.update_port(made[0], binding_host_id="hv9", binding_profile={"a": "b"})
+    assert (bound.binding_vif_type, bound.binding_profile) == ("binding_failed", {"a": "b"})
