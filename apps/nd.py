@@ -17,8 +17,8 @@ from controller.flows.app import app, everywhere, host, neighbours
 from controller.flows.fields import (
     ETH_DST,
     ETH_SRC,
+    HOP_LIMIT,
     ICMPV6_TYPE,
-    IP_TTL,
     IPV6_DST,
     IPV6_SRC,
     ND_ADVERTISEMENT,
@@ -75,7 +75,7 @@ def advertise(flags: int) -> tuple[Action, ...]:
     """The advertisement of the address in NH6, but for its link-layer half (RFC 4861 section 4.4)."""
     return (
         Move(NH6, IPV6_SRC),
-        IP_TTL.set(255),
+        HOP_LIMIT.set(255),
         ICMPV6_TYPE.set(ADVERTISEMENT),
         ND_RESERVED.set(flags),
         ND_OPTIONS_TYPE.set(TARGET_LINK_LAYER),

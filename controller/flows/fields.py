@@ -48,9 +48,9 @@ ETH_DST: Field[Mac] = Field("eth_dst", "eth_dst", 48, _mac_number, _mac_text)
 ETH_SRC: Field[Mac] = Field("eth_src", "eth_src", 48, _mac_number, _mac_text)
 ETH_TYPE: Field[int] = Field("eth_type", "eth_type", 16, _number, hex)
 VLAN_TCI: Field[int] = Field("vlan_tci", "vlan_tci", 16, _number, hex)
-IP_PROTO: Field[int] = Field("ip_proto", "nw_proto", 8, _number, str)
-IP_TTL: Field[int] = Field("ip_ttl", "nw_ttl", 8, _number, str)
 IPV6: Match = ETH_TYPE(0x86DD)
+IPV6_PROTO: Field[int] = Field("ipv6_proto", "nw_proto", 8, _number, str, requires=IPV6.tests)
+HOP_LIMIT: Field[int] = Field("hop_limit", "nw_ttl", 8, _number, str, requires=IPV6.tests)
 IPV6_SRC: Field[Address] = Field("ipv6_src", "ipv6_src", 128, ipv6_number, _ipv6_text, requires=IPV6.tests)
 IPV6_DST: Field[Address] = Field("ipv6_dst", "ipv6_dst", 128, ipv6_number, _ipv6_text, requires=IPV6.tests)
 TUN_ID: Field[int] = Field("tun_id", "tun_id", 64, _number, hex)
@@ -64,7 +64,7 @@ ARP_TPA: Field[Address] = Field("arp_tpa", "arp_tpa", 32, ipv4_number, ipv4_text
 ARP_SHA: Field[Mac] = Field("arp_sha", "arp_sha", 48, _mac_number, _mac_text, requires=ARP.tests)
 ARP_THA: Field[Mac] = Field("arp_tha", "arp_tha", 48, _mac_number, _mac_text, requires=ARP.tests)
 
-ICMPV6: Match = IPV6 & IP_PROTO(58)
+ICMPV6: Match = IPV6_PROTO(58)
 ICMPV6_TYPE: Field[int] = Field("icmpv6_type", "icmpv6_type", 8, _number, str, requires=ICMPV6.tests)
 ND_SOLICITATION: Match = ICMPV6_TYPE(135)
 ND_ADVERTISEMENT: Match = ICMPV6_TYPE(136)
@@ -72,8 +72,10 @@ ND_TARGET: Field[Address] = Field(
     "nd_target", "nd_target", 128, ipv6_number, _ipv6_text, requires=ND_SOLICITATION.tests
 )
 ND_TLL: Field[Mac] = Field("nd_tll", "nd_tll", 48, _mac_number, _mac_text, requires=ND_ADVERTISEMENT.tests)
-ND_RESERVED: Field[int] = Field("nd_reserved", "nd_reserved", 32, _number, hex)
-ND_OPTIONS_TYPE: Field[int] = Field("nd_options_type", "nd_options_type", 8, _number, str)
+ND_RESERVED: Field[int] = Field("nd_reserved", "nd_reserved", 32, _number, hex, requires=ND_SOLICITATION.tests)
+ND_OPTIONS_TYPE: Field[int] = Field(
+    "nd_options_type", "nd_options_type", 8, _number, str, requires=ND_SOLICITATION.tests
+)
 
 ARP_REQUEST: Match = ARP_OP(1)
 GROUP_BIT: Match = ETH_DST(Mac("01:00:00:00:00:00"), MULTICAST_BIT)

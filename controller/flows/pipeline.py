@@ -137,23 +137,23 @@ VNI: Final = Table(
 SERVICE: Final = Table(
     8, "service", "What the switch answers itself: ARP and IPv6 neighbour discovery.",
     {"own_address": 110, "arp_request": 100, "nd_solicitation": 100, "unasked": 90, "other": 0},
-    matches=frozenset({SRC, f.ETH_TYPE, f.ARP_OP, f.ARP_TPA, f.IP_PROTO, f.ICMPV6_TYPE, f.ND_TARGET}),
+    matches=frozenset({SRC, f.ETH_TYPE, f.ARP_OP, f.ARP_TPA, f.IPV6_PROTO, f.ICMPV6_TYPE, f.ND_TARGET}),
     sets=frozenset({NH4, NH6, WHY}), nexts=frozenset({"neigh", "neigh_reply", "l2_dispatch", "drop"}),
 )  # fmt: skip
 NEIGH_REPLY: Final = Table(
     9, "neigh_reply", "Turns a request into the reply when NEIGH knew the address.",
     {"probe_reply": 110, "arp_reply": 100, "nd_reply": 100, "nd_unknown": 90, "miss": 0},
-    matches=frozenset({NEIGH_HIT, f.ETH_TYPE, f.ARP_OP, f.IP_PROTO, f.ICMPV6_TYPE, f.IPV6_SRC}),
+    matches=frozenset({NEIGH_HIT, f.ETH_TYPE, f.ARP_OP, f.IPV6_PROTO, f.ICMPV6_TYPE, f.IPV6_SRC}),
     sets=frozenset({
         f.ETH_DST, f.ETH_SRC, f.ARP_OP, f.ARP_SPA, f.ARP_TPA, f.ARP_SHA, f.ARP_THA,
-        f.IPV6_SRC, f.IPV6_DST, f.IP_TTL, f.ICMPV6_TYPE, f.ND_RESERVED, f.ND_OPTIONS_TYPE, WHY,
+        f.IPV6_SRC, f.IPV6_DST, f.HOP_LIMIT, f.ICMPV6_TYPE, f.ND_RESERVED, f.ND_OPTIONS_TYPE, WHY,
     }),
     nexts=frozenset({"nd_reply", "drop"}), outputs=True,
 )  # fmt: skip
 ND_REPLY: Final = Table(
     10, "nd_reply", "The link-layer half of an advertisement: nd_tll exists only once the type says so.",
     {"to_all": 110, "to_one": 100},
-    matches=frozenset({f.ETH_TYPE, f.IP_PROTO, f.ICMPV6_TYPE, f.IPV6_DST}),
+    matches=frozenset({f.ETH_TYPE, f.IPV6_PROTO, f.ICMPV6_TYPE, f.IPV6_DST}),
     sets=frozenset({f.ETH_DST, f.ETH_SRC, f.ND_TLL}), outputs=True,
 )  # fmt: skip
 L2_DISPATCH: Final = Table(
