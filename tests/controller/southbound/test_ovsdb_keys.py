@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from controller.model.bindings import Claim, Hypervisor
+from controller.southbound.hypervisor import WATCHED, amend, read, read_system_id
 from controller.southbound.jsonrpc import Replica
-from controller.southbound.ovsdb import WATCHED, amend, read, read_system_id
 
 GOOD = {"system-id": "hv1", "weft-encap-ip": "192.0.2.11", "weft-encap-type": "geneve,vxlan"}
 
