@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from controller.flows.app import app, each, everywhere, host, peers, present
-from controller.flows.fields import CONTROL_GROUP, ETH_DST, GROUP_BIT, TUN_DST
+from controller.flows.fields import CONTROL_GROUP, ETH_DST, GROUP_BIT, tunnel_to
 from controller.flows.flow import ANY, Bucket, Flow, Group, ToGroup, goto, resubmit
 from controller.flows.pipeline import (
     ARRIVED,
@@ -55,7 +55,7 @@ def remote(view: View, port: Port) -> Iterator[Flow]:
     vtep = placed and view.need(Chassis, placed.chassis).encap_ip
     if vtep:
         there = NET(view.tag("network", port.network_id)) & ETH_DST(port.mac_address)
-        yield Flow(L2_LOOKUP, "remote", there, (TUN_DST.set(vtep), goto(TUN_OUT)))
+        yield Flow(L2_LOOKUP, "remote", there, (tunnel_to(vtep), goto(TUN_OUT)))
 
 
 def flood(view: View, network: Network) -> Iterator[Flow]:
@@ -71,7 +71,7 @@ def copies(view: View, network: Network, chassis: str) -> Iterator[Group]:
     here = tuple(Bucket((DST.set(key), resubmit(DELIVER))) for key in sorted(members(view, network.id, chassis)))
     elsewhere = sorted(chassis_of_network(view, network.id) - {chassis})
     vteps = (vtep for name in elsewhere if (vtep := view.need(Chassis, name).encap_ip))
-    there = tuple(Bucket((TUN_DST.set(vtep), resubmit(TUN_OUT))) for vtep in vteps)
+    there = tuple(Bucket((tunnel_to(vtep), resubmit(TUN_OUT))) for vtep in vteps)
     yield Group(FLOOD, tag, here + there)
     yield Group(ARRIVED, tag, here)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from controller.flows.app import app, everywhere, itself, others, present
-from controller.flows.fields import IN_PORT, TUN_ID, TUN_SRC
+from controller.flows.fields import IN_PORT, TUN_ID, tunnel_from
 from controller.flows.flow import Flow, Output, goto
 from controller.flows.pipeline import (
     CLASSIFY,
@@ -44,7 +44,7 @@ def ends(view: View, chassis: Chassis) -> Iterator[Flow]:
 def peer(view: View, chassis: Chassis) -> Iterator[Flow]:
     """What a hypervisor sends through a tunnel is taken by all others."""
     if chassis.encap_ip is not None:
-        yield Flow(VTEP, "peer", TUN_SRC(chassis.encap_ip), (goto(VNI),))
+        yield Flow(VTEP, "peer", tunnel_from(chassis.encap_ip), (goto(VNI),))
 
 
 def segment(view: View, network: Network) -> Iterator[Flow]:

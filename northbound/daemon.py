@@ -79,7 +79,11 @@ async def _serve(store: Store, config: Config, group: asyncio.TaskGroup) -> None
     engine = _compute(store)
     fleet = Fleet(store, engine, ovsdb=not config.no_ovsdb)
     store.follow(fleet.follow)
-    settings = api.Settings(underlay_mtu=config.underlay_mtu, network_type=config.network_type)
+    settings = api.Settings(
+        underlay_mtu=config.underlay_mtu,
+        underlay_ip_version=config.underlay_ip_version,
+        network_type=config.network_type,
+    )
     app = api.application(store, fleet, settings)
     v1.add_routes(app, fleet)
     tasks = [

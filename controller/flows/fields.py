@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import socket
 
-from controller.flows.flow import Field, Match
+from controller.flows.flow import Field, Match, Set
 from controller.model.records import Address, Mac
 
 BROADCAST = Mac("ff:ff:ff:ff:ff:ff")
@@ -56,6 +56,8 @@ IPV6_DST: Field[Address] = Field("ipv6_dst", "ipv6_dst", 128, ipv6_number, _ipv6
 TUN_ID: Field[int] = Field("tun_id", "tun_id", 64, _number, hex)
 TUN_SRC: Field[Address] = Field("tun_src", "tun_src", 32, ipv4_number, ipv4_text)
 TUN_DST: Field[Address] = Field("tun_dst", "tun_dst", 32, ipv4_number, ipv4_text)
+TUN_IPV6_SRC: Field[Address] = Field("tun_ipv6_src", "tun_ipv6_src", 128, ipv6_number, _ipv6_text)
+TUN_IPV6_DST: Field[Address] = Field("tun_ipv6_dst", "tun_ipv6_dst", 128, ipv6_number, _ipv6_text)
 
 ARP: Match = ETH_TYPE(0x0806)
 ARP_OP: Field[int] = Field("arp_op", "arp_op", 16, _number, str, requires=ARP.tests)
@@ -81,3 +83,13 @@ ARP_REQUEST: Match = ARP_OP(1)
 GROUP_BIT: Match = ETH_DST(Mac("01:00:00:00:00:00"), MULTICAST_BIT)
 UNTAGGED: Match = VLAN_TCI(0, 0x1FFF)
 CONTROL_GROUP: Match = ETH_DST(Mac("01:80:c2:00:00:00"), 0xFFFFFFFFFFF0)
+
+
+def tunnel_from(vtep: Address) -> Match:
+    """The frames that came through a tunnel from this address."""
+    return TUN_IPV6_SRC(vtep) if ":" in vtep else TUN_SRC(vtep)
+
+
+def tunnel_to(vtep: Address) -> Set:
+    """Send through a tunnel to this address."""
+    return TUN_IPV6_DST.set(vtep) if ":" in vtep else TUN_DST.set(vtep)

@@ -441,9 +441,13 @@ _NXM = {
     "arp_tha": "NXM_NX_ARP_THA",
     "ipv6_src": "NXM_NX_IPV6_SRC",
     "ipv6_dst": "NXM_NX_IPV6_DST",
+    "nw_ttl": "NXM_NX_IP_TTL",
     "nd_target": "NXM_NX_ND_TARGET",
     "nd_tll": "NXM_NX_ND_TLL",
+    "nd_reserved": "ERICOXM_OF_ICMPV6_ND_RESERVED",
+    "nd_options_type": "ERICOXM_OF_ICMPV6_ND_OPTIONS_TYPE",
     "tun_id": "NXM_NX_TUN_ID",
+    "tun_src": "NXM_NX_TUN_IPV4_SRC",
     "tun_dst": "NXM_NX_TUN_IPV4_DST",
 }
 

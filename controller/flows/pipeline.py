@@ -110,7 +110,7 @@ _SENTENCES: Final[Mapping[Why, str]] = {
 
 FLOOD: Final = GroupKind(
     "flood", 3 << 28, "a copy to every member of a network: here, and one a hypervisor elsewhere",
-    sets=frozenset({DST, f.TUN_DST}), nexts=frozenset({"deliver", "tun_out"}),
+    sets=frozenset({DST, f.TUN_DST, f.TUN_IPV6_DST}), nexts=frozenset({"deliver", "tun_out"}),
 )  # fmt: skip
 ARRIVED: Final = GroupKind(
     "arrived", 5 << 28, "a copy to every member of a network on this hypervisor",
@@ -127,7 +127,7 @@ CLASSIFY: Final = Table(
 VTEP: Final = Table(
     1, "vtep", "Only hypervisors of this cloud may send through tunnels.",
     {"peer": 100, "miss": 0},
-    matches=frozenset({f.TUN_SRC}), sets=frozenset({WHY}), nexts=frozenset({"vni", "drop"}),
+    matches=frozenset({f.TUN_SRC, f.TUN_IPV6_SRC}), sets=frozenset({WHY}), nexts=frozenset({"vni", "drop"}),
 )  # fmt: skip
 VNI: Final = Table(
     2, "vni", "The network of a frame from a tunnel, by encapsulation and segment.",
@@ -169,7 +169,7 @@ NEIGH: Final = Table(
 L2_LOOKUP: Final = Table(
     36, "l2_lookup", "Where is the holder of this MAC? Here, or behind which hypervisor.",
     {"own_mac": 110, "local": 100, "remote": 100, "miss": 0},
-    matches=frozenset({NET, SRC, f.ETH_DST}), sets=frozenset({DST, f.TUN_DST, WHY}),
+    matches=frozenset({NET, SRC, f.ETH_DST}), sets=frozenset({DST, f.TUN_DST, f.TUN_IPV6_DST, WHY}),
     nexts=frozenset({"deliver", "tun_out", "drop"}),
 )  # fmt: skip
 L2_BUM: Final = Table(

@@ -41,8 +41,8 @@ CONTROLLER: Mapping[str, Json] = {
 }
 """Every controller's columns; milliseconds. The backoff decides how soon a restarted switch is back."""
 
-UNREACHABLE = netaddr.IPSet(["0.0.0.0/8", "127.0.0.0/8", "224.0.0.0/3"])
-"""No tunnel comes from elsewhere to these (RFC 6890 section 2.2.2)."""
+UNREACHABLE = netaddr.IPSet(["0.0.0.0/8", "127.0.0.0/8", "224.0.0.0/3", "::/127", "fe80::/10", "ff00::/8"])
+"""No tunnel comes from elsewhere to these (RFC 6890 section 2.2.2, 2.2.3); a link-local one names no link."""
 
 
 # What a database says ------------------------------------------------------------------------------------------
@@ -109,9 +109,6 @@ def _read_encap_ip(keys: _Keys) -> Address | None:
         address = netaddr.IPAddress(value.strip())
     except (netaddr.AddrFormatError, ValueError):
         keys.fault("weft-encap-ip", f"is {_shown(value)}, which is no IP address", mend)
-        return None
-    if address.version != 4:
-        keys.fault("weft-encap-ip", f"is {address}, but tunnels run over IPv4 only", mend)
         return None
     if address in UNREACHABLE:
         keys.fault("weft-encap-ip", f"is {address}, which no other hypervisor can send to", mend)

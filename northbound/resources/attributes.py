@@ -45,6 +45,7 @@ class Settings:
     """What an operator chose. Sizes are bytes; `segments` is the range that networks are numbered from."""
 
     underlay_mtu: int = 1500
+    underlay_ip_version: int = 4
     network_type: str = "vxlan"
     segments: tuple[int, int] = (1, 0xEFFFFF)
     base_mac: str = "fa:16:3e"

@@ -19,6 +19,9 @@ from northbound.resources.values import Json
 OVERHEAD = {"vxlan": 50, "geneve": 50, "gre": 42}
 """What each network type takes of the underlay's MTU, in bytes, over IPv4."""
 
+IPV6_MORE = 20
+"""What each takes more over IPv6, whose header is that much longer."""
+
 IPV4_MTU = 68
 """The least that IPv4 works with, in bytes (RFC 791, section 3.2)."""
 
@@ -134,7 +137,7 @@ def _holder(rows: Rows, network_type: str, segment: int) -> str | None:
 
 def _checked_mtu(asked: int, network_type: str, settings: Settings) -> int:
     """The MTU of a network, the largest unless something else was asked for."""
-    most = settings.underlay_mtu - OVERHEAD[network_type]
+    most = settings.underlay_mtu - OVERHEAD[network_type] - (IPV6_MORE if settings.underlay_ip_version == 6 else 0)
     if asked > most:
         raise Inconsistent(f"Requested MTU is too big, maximum is {most}")
     if 0 < asked < IPV4_MTU:

@@ -1,0 +1,73 @@
+"""Configuration: one precedence, and a sentence for every mistake."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import pytest
+
+from controller.errors import Invalid
+from northbound import config
+from northbound.config import Config, Endpoint
+
+
+def options(*arguments: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    config.add_options(parser)
+    return parser.parse_args(arguments)
+
+
+def test_without_a_word_it_listens_on_loopback_for_the_api() -> None:
+    assert config.read(options(), {}) == Config()
+    assert Config().api == Endpoint("127.0.0.1", 9696)
+
+
+def test_an_option_goes_before_a_variable_and_that_before_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "weft.toml"
+    file.write_text('underlay-mtu = 1400\nstore = "memory://"\nnetwork_type = "gre"\nunderlay-ip-version = 6\n')
+    environment = {"WEFT_UNDERLAY_MTU": "1600", "WEFT_STORE": "sqlite:///v.db", "WEFT_CONFIG": str(file)}
+    read = config.read(options("--underlay-mtu", "9000"), environment)
+    assert (read.underlay_mtu, read.store, read.network_type) == (9000, "sqlite:///v.db", "gre")
+    assert read.underlay_ip_version == 6
+
+
+def test_every_attribute_is_an_option_a_variable_and_explained() -> None:
+    text = argparse.ArgumentParser()
+    config.add_options(text)
+    for name in Config.__dataclass_fields__:
+        assert f"--{name.replace('_', '-')}" in text.format_help()
+        assert name in config.HELP
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("--api", "nonsense"), "option --api. Reason: 'nonsense' is not HOST:PORT"),
+        (("--api", "127.0.0.1:70000"), "is not HOST:PORT"),
+        (("--underlay-mtu", "big"), "option --underlay-mtu"),
+        (("--network-type", "stt"), "'stt' is not one of vxlan, geneve, gre"),
+        (("--underlay-ip-version", "5"), "'5' is not one of 4, 6"),
+        (("--api", "0.0.0.0:9696"), "say --insecure"),
+        (("--config", "/nowhere/weft.toml"), "/nowhere/weft.toml cannot be read"),
+    ],
+)
+def test_a_mistake_is_one_sentence_that_names_its_source(arguments: tuple[str, ...], sentence: str) -> None:
+    with pytest.raises(Invalid, match=sentence):
+        config.read(options(*arguments), {})
+
+
+def test_an_unknown_key_of_the_file_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "weft.toml"
+    file.write_text("stor = 1\n")
+    with pytest.raises(Invalid, match="stor"):
+        config.read(options("--config", str(file)), {})
+
+
+@pytest.mark.parametrize("word", ["yes", "maybe"])
+def test_a_switch_in_the_environment_is_true_or_false(word: str) -> None:
+    if word == "maybe":
+        with pytest.raises(Invalid, match="WEFT_INSECURE"):
+            config.read(options(), {"WEFT_INSECURE": word})
+    else:
+        assert config.read(options(), {"WEFT_INSECURE": word}).insecure
