@@ -20,9 +20,10 @@ found after all; nobody was told that it succeeded.
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,8 +33,14 @@ from controller.model.packing import UNICODE_ERRORS, pack, unpack
 from controller.model.records import Record
 from controller.model.store import Change, Journal, MemoryJournal
 
-SCHEMA = 1
-"""The layout this module reads and writes. Attributes and kinds that are added do not change it."""
+log = logging.getLogger(__name__)
+
+Migration = Callable[[sqlite3.Connection], None]
+"""Turns a file of one schema into the next one, inside the transaction it is called in."""
+
+MIGRATIONS: tuple[Migration, ...] = ()
+"""The first goes from schema 1 to 2, and so on. Attributes and kinds that are added need none: `packing` reads old
+rows with the new defaults. One that is here stays for ever."""
 
 BUSY_S = 5.0
 """How long to wait for another program (an operator's shell) that is writing to the file."""
@@ -41,7 +48,7 @@ BUSY_S = 5.0
 _LAYOUT = (
     "CREATE TABLE records (kind TEXT, id TEXT, value BLOB NOT NULL, PRIMARY KEY (kind, id)) WITHOUT ROWID",
     "CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID",
-    f"INSERT INTO meta VALUES ('schema', {SCHEMA}), ('revision', 0)",
+    "INSERT INTO meta VALUES ('schema', 1), ('revision', 0)",
 )
 
 
@@ -62,9 +69,13 @@ def parse_url(url: str) -> Journal:
 
 @dataclass(slots=True)
 class SqliteJournal:
-    """A journal in the SQLite file `path`; it and its directory are made when missing, closed to others."""
+    """A journal in the SQLite file `path`; it and its directory are made when missing, closed to others.
+
+    A file of an older schema is migrated when it is loaded, all the way or not at all; `FILE.schemaN` is kept of it.
+    """
 
     path: Path
+    migrations: Sequence[Migration] = MIGRATIONS
     _lock: int | None = field(default=None, init=False)
     _db: sqlite3.Connection | None = field(default=None, init=False)
     _files: tuple[object, ...] = field(default=(), init=False)
@@ -76,7 +87,7 @@ class SqliteJournal:
                 self.path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
                 self._lock = _lock(self.path)
                 db = self._db = _open(self.path)
-                _prepare(db, self.path)
+                _prepare(db, self.path, self.migrations)
                 self._files = _identities(self.path)
                 rows = db.execute("SELECT kind, id, value FROM records")
                 return _meta(db, "revision"), [unpack(kind, id, value) for kind, id, value in rows]
@@ -145,24 +156,39 @@ def _open(path: Path) -> sqlite3.Connection:
     return sqlite3.connect(path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
 
 
-def _prepare(db: sqlite3.Connection, path: Path) -> None:
-    """Lay out an empty file; leave a foreign one or a newer layout as it is. Raises Unavailable."""
+def _prepare(db: sqlite3.Connection, path: Path, migrations: Sequence[Migration]) -> None:
+    """Lay out an empty file, migrate an older one; leave a foreign or a newer one as it is. Raises Unavailable."""
+    newest = 1 + len(migrations)
     tables = {name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     if tables and not tables >= {"records", "meta"}:
         raise Unavailable(f"{path} is a database of another program")
-    if tables and (schema := _meta(db, "schema")) > SCHEMA:
-        raise Unavailable(f"{path} has schema version {schema}, written by a newer Weft; this one knows {SCHEMA}")
+    schema = _meta(db, "schema") if tables else newest
+    if schema > newest:
+        raise Unavailable(f"{path} has schema version {schema}, written by a newer Weft; this one knows {newest}")
     if tables and (damage := db.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
         raise Unavailable(f"{path} is damaged: {damage}")
     (mode,) = db.execute("PRAGMA journal_mode = WAL").fetchone()
     if mode != "wal":
         raise Unavailable(f"{path} is on a file system that cannot hold a write-ahead log")
     db.execute("PRAGMA synchronous = FULL")
+    if schema < newest:
+        _keep(db, path, schema)
     with db:
         db.execute("BEGIN IMMEDIATE")
         if not tables:
             for statement in _LAYOUT:
                 db.execute(statement)
+        for migrate in migrations[schema - 1 :]:
+            migrate(db)
+        db.execute("UPDATE meta SET value = ? WHERE key = 'schema'", (newest,))
+
+
+def _keep(db: sqlite3.Connection, path: Path, schema: int) -> None:
+    """A copy of the file as it is, for whoever has to go back; one that is there already is older and stays."""
+    copy = path.with_name(f"{path.name}.schema{schema}")
+    if not copy.exists():
+        db.execute("VACUUM INTO ?", (str(copy),))
+    log.warning("store migrates path=%s from_schema=%d kept=%s", path, schema, copy)
 
 
 def _meta(db: sqlite3.Connection, key: str) -> int:

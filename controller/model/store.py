@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from bisect import bisect_left, insort
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -90,6 +91,7 @@ class Model:
     def __init__(self, revision: int = 0, records: Iterable[Record] = ()) -> None:
         self.revision = revision
         self._rows: dict[type[Record], dict[str, Record]] = {}
+        self._ids: dict[type[Record], list[str]] = {}
         self._entries: dict[tuple[type[Record], Index], dict[Values, dict[str, Record]]] = {}
         for record in records:
             self.put(record)
@@ -109,7 +111,7 @@ class Model:
     def all(self, kind: type[R]) -> tuple[R, ...]:
         """All records of a kind, by id."""
         rows = self._rows.get(kind, {})
-        return cast("tuple[R, ...]", tuple(rows[id] for id in sorted(rows)))
+        return cast("tuple[R, ...]", tuple(rows[id] for id in self._ids.get(kind, ())))
 
     def apply(self, change: Change) -> None:
         """Move to the revision of `change`."""
@@ -125,6 +127,7 @@ class Model:
         kind = type(record)
         self.drop(kind, record.id)
         self._rows.setdefault(kind, {})[record.id] = record
+        insort(self._ids.setdefault(kind, []), record.id)
         for index in (*kind.INDEXES, *kind.UNIQUE):
             entries = self._entries.setdefault((kind, index), {})
             for values in index_values(record, index):
@@ -135,6 +138,8 @@ class Model:
         old = self._rows.get(kind, {}).pop(id, None)
         if old is None:
             return
+        ids = self._ids[kind]
+        del ids[bisect_left(ids, id)]
         for index in (*kind.INDEXES, *kind.UNIQUE):
             entries = self._entries[kind, index]
             for values in index_values(old, index):

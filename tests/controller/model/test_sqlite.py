@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from controller.errors import Invalid, Unavailable
 from controller.model import sqlite
 from controller.model.records import KINDS, Counter, Link, Network, Record
-from controller.model.sqlite import SCHEMA, SqliteJournal, parse_url
+from controller.model.sqlite import MIGRATIONS, SqliteJournal, parse_url
 from controller.model.store import Change, MemoryJournal, Store, Write
 from tests.controller.model.test_packing import records
 from tests.controller.model.test_store import network, put, serving, together
@@ -203,7 +203,7 @@ def test_a_running_controllers_file_can_be_read_and_copied(path: Path, tmp_path:
 def test_a_newer_layout_is_refused_in_one_sentence_and_left_alone(path: Path) -> None:
     contents(path)
     with sqlite3.connect(path) as db:
-        db.execute("UPDATE meta SET value = ? WHERE key = 'schema'", (SCHEMA + 1,))
+        db.execute("UPDATE meta SET value = ? WHERE key = 'schema'", (len(MIGRATIONS) + 2,))
     db.close()
     before = path.read_bytes()
     assert refusal(path) == f"{path} has schema version 2, written by a newer Weft; this one knows 1"
@@ -454,3 +454,54 @@ def test_a_store_may_be_memory_alone() -> None:
 def test_a_store_that_does_not_exist_is_refused(url: str, reason: str) -> None:
     with pytest.raises(Invalid, match=f"Invalid input for store. Reason: .*{reason}"):
         parse_url(url)
+
+
+# migrations
+
+
+def _renamed(db: sqlite3.Connection) -> None:
+    db.execute("UPDATE records SET id = id || '-migrated' WHERE kind = 'Counter'")
+
+
+def _fails(db: sqlite3.Connection) -> None:
+    _renamed(db)
+    raise sqlite3.OperationalError("a migration that cannot be")
+
+
+def _counters(path: Path) -> dict[str, str]:
+    with sqlite3.connect(path) as db:
+        return dict(db.execute("SELECT kind, id FROM records"))
+
+
+def test_an_older_file_is_migrated_when_it_is_loaded_and_a_copy_is_kept(tmp_path: Path) -> None:
+    path = tmp_path / "weft.db"
+    old = SqliteJournal(path)
+    old.load()
+    old.append([Change(7, "", (Write(Counter, "a", None, Counter(id="a", value=1)),))])
+    old.close()
+    new = SqliteJournal(path, migrations=(_renamed,))
+    revision, _ = new.load()
+    new.close()
+    assert revision == 7
+    assert _counters(path) == {"Counter": "a-migrated"}
+    assert _counters(tmp_path / "weft.db.schema1") == {"Counter": "a"}
+    again = SqliteJournal(path, migrations=(_renamed,))
+    again.load()
+    again.close()
+    assert _counters(path) == {"Counter": "a-migrated"}
+    with pytest.raises(Unavailable, match="written by a newer Weft"):
+        SqliteJournal(path).load()
+
+
+def test_a_migration_that_fails_leaves_the_file_as_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "weft.db"
+    old = SqliteJournal(path)
+    old.load()
+    old.append([Change(7, "", (Write(Counter, "a", None, Counter(id="a", value=1)),))])
+    old.close()
+    with pytest.raises(Unavailable, match="cannot be"):
+        SqliteJournal(path, migrations=(_renamed, _fails)).load()
+    assert _counters(path) == {"Counter": "a"}
+    kept = SqliteJournal(path)
+    assert kept.load()[0] == 7
+    kept.close()
