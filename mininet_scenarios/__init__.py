@@ -1,0 +1,10 @@
+"""Runnable networks: real Open vSwitch hypervisors and guests on one machine, in network namespaces of their own.
+
+errors.py        what can go wrong in a lab
+processes.py     namespaces and child processes that never outlive the lab
+probe.py         what travels: frames, captures, pings
+nodes.py         the Mininet nodes: hypervisor, guest, underlay, controller
+lab.py           the lab: nodes joined to a running controller, and the API to ask it
+two_networks.py  two tenants with the same addresses: the topology, and what must be seen in it
+demo.py          `make demo`: the same topology, made with the stock `openstack` client, shown as a table
+"""

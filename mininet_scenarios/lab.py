@@ -1,0 +1,312 @@
+"""The lab: hypervisors with real Open vSwitch, guests, and a running controller, in a private network.
+
+    with Lab(hypervisors=2) as lab:
+        red = lab.network("red", cidr="10.0.0.0/24", project="a", type="vxlan")
+        vm1 = lab.guest("vm1", network=red, on="hv1", ip="10.0.0.11", mac="02:00:00:00:00:01")
+        vm2 = lab.guest("vm2", network=red, on="hv2", ip="10.0.0.12", mac="02:00:00:00:00:02")
+        lab.converged()
+        assert vm1.pings(vm2)
+        lab.settles()
+
+Everything the lab knows of the controller is its contract: the command line, the HTTP API, the one `ovs-vsctl`
+command by which a hypervisor joins, the `iface-id` by which a guest is plugged. Every wait is bounded, and says what
+was lacking. Nothing outlives the lab; its directory (logs, stores) does when WEFT_LAB_KEEP is set.
+
+Limits: guests have static addresses; the underlay is IPv4.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import os
+import shutil
+import tempfile
+import time
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+from mininet_scenarios.api import Api, Json
+from mininet_scenarios.errors import Late, Unsettled
+from mininet_scenarios.nodes import CONTROLLER, Controller, Guest, Hypervisor, Node, Underlay, empty_topology
+from mininet_scenarios.probe import Ear, Heard
+from mininet_scenarios.processes import private_network, require_tools, wait_until
+
+_LINGER_S = 0.3  # how long a capture waits for what was on its way when its block ended
+
+
+class Place(Protocol):
+    """Somewhere to listen: a guest, or the underlay."""
+
+    def ear(self, expression: str = "") -> Ear:
+        """Start to listen for what a tcpdump expression names."""
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """A network and its one subnet, as the API made them."""
+
+    id: str
+    name: str
+    project: str
+    cidr: str
+    subnet_id: str
+    mtu: int
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Lab:
+    """A running lab; use it as a context manager. `serve` are further options of `weft serve`."""
+
+    def __init__(self, hypervisors: int = 2, *, serve: Sequence[str] = ()) -> None:
+        self._names = [f"hv{number}" for number in range(1, hypervisors + 1)]
+        self._serve = tuple(serve)
+        self._stack = ExitStack()
+        self.hypervisors: dict[str, Hypervisor] = {}
+        self.guests: dict[str, Guest] = {}
+
+    def __enter__(self) -> Self:
+        require_tools()
+        with ExitStack() as stack:
+            self.directory = Path(tempfile.mkdtemp(prefix="weft-lab-"))
+            if not os.environ.get("WEFT_LAB_KEEP"):
+                stack.callback(shutil.rmtree, self.directory)
+            stack.enter_context(private_network())
+            self.net = empty_topology()
+            stack.callback(self._terminate)
+            self._start()
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._stack.close()
+
+    def _start(self) -> None:
+        self.controller: Controller = self._node(Controller, "c0", self.net.controllers, inNamespace=False)
+        self.controller.prepare(self.directory, self._serve)
+        self.controller.launch()
+        self.controller.ip_batch(
+            "link add management type bridge forward_delay 0",
+            f"addr add {CONTROLLER}/24 dev management",
+            "link set management up",
+        )
+        self.underlay: Underlay = self._node(Underlay, "underlay", self.net.switches)
+        for name in self._names:  # in stages, so that they start side by side
+            self._assemble(name)
+        for hypervisor in self.hypervisors.values():
+            hypervisor.start_switch()
+        for hypervisor in self.hypervisors.values():
+            hypervisor.connect_underlay()
+        self.controller.ready()
+        for hypervisor in self.hypervisors.values():
+            hypervisor.join()
+        self.converged()
+        self.warm()
+
+    def _terminate(self) -> None:
+        """End every node; one that does not end well does not keep the others alive."""
+        with ExitStack() as stack:
+            for node in self.net.values():
+                stack.callback(node.terminate)
+
+    def _node(self, cls: type[Any], name: str, kind: list[Node], **params: object) -> Any:
+        node = cls(name, **params)
+        kind.append(node)
+        self.net.nameToNode[name] = node
+        return node
+
+    def _assemble(self, name: str) -> Hypervisor:
+        hypervisor: Hypervisor = self._node(Hypervisor, name, self.net.switches)
+        self.net.addLink(hypervisor, self.controller, intfName1="mgmt0", intfName2=f"m-{name}")
+        self.net.addLink(hypervisor, self.underlay, intfName1="phy0", intfName2=f"u-{name}")
+        self.controller.ip_batch(f"link set m-{name} master management up")
+        self.underlay.attach(f"u-{name}")
+        self.hypervisors[name] = hypervisor
+        hypervisor.prepare(len(self.hypervisors), self.directory / name)
+        return hypervisor
+
+    def warm(self) -> None:
+        """Let the hypervisors' tunnel endpoints learn each other's MACs; all must have joined. See `Hypervisor.learn`."""
+        vteps = {hypervisor.vtep for hypervisor in self.hypervisors.values()}
+        for hypervisor in self.hypervisors.values():
+            hypervisor.learn(vteps - {hypervisor.vtep})
+
+    @property
+    def api(self) -> Api:
+        """The controller's API."""
+        return self.controller.api
+
+    def hypervisor(self, name: str) -> Hypervisor:
+        """Add a hypervisor that is yet to `join()`: `converged()` waits for that. Then `warm()` its tunnels."""
+        hypervisor = self._assemble(name)
+        hypervisor.start_switch()
+        hypervisor.connect_underlay()
+        return hypervisor
+
+    def network(self, name: str, *, cidr: str, project: str, type: str = "vxlan", **attributes: object) -> Network:
+        """Make a network with one subnet for a project, over HTTP."""
+        wanted = {"name": name, "project_id": project, "provider:network_type": type, **attributes}
+        made = self.api.post("/v2.0/networks", {"network": wanted})["network"]
+        subnet = {
+            "name": name,
+            "project_id": project,
+            "network_id": made["id"],
+            "cidr": cidr,
+            "ip_version": ipaddress.ip_network(cidr).version,
+            "gateway_ip": None,
+            "enable_dhcp": False,
+        }
+        return self.adopt(made, self.api.post("/v2.0/subnets", {"subnet": subnet})["subnet"])
+
+    def adopt(self, network: Json, subnet: Json) -> Network:
+        """A network that somebody else made."""
+        return Network(
+            id=network["id"],
+            name=network["name"],
+            project=network.get("project_id") or "",
+            cidr=subnet["cidr"],
+            subnet_id=subnet["id"],
+            mtu=network.get("mtu") or 1450,
+        )
+
+    def port(self, name: str, *, network: Network, ip: str, mac: str, **attributes: object) -> Json:
+        """Make a port over HTTP."""
+        wanted = {
+            "name": name,
+            "project_id": network.project,
+            "network_id": network.id,
+            "fixed_ips": [{"subnet_id": network.subnet_id, "ip_address": ip}],
+            "mac_address": mac,
+            **attributes,
+        }
+        made: Json = self.api.post("/v2.0/ports", {"port": wanted})["port"]
+        return made
+
+    def guest(
+        self,
+        name: str,
+        *,
+        network: Network,
+        on: str,
+        ip: str,
+        mac: str,
+        port: Json | None = None,
+        plug: bool = True,
+        **attributes: object,
+    ) -> Guest:
+        """Start a guest on a hypervisor, with a port made for it unless it is given, and plug it."""
+        made = port or self.port(name, network=network, ip=ip, mac=mac, **attributes)
+        guest = self.machine(name, network=network, on=on, ip=ip, mac=mac, port_id=made["id"])
+        if plug:
+            guest.plug()
+        return guest
+
+    def machine(self, name: str, *, network: Network, on: str, ip: str, mac: str, port_id: str | None = None) -> Guest:
+        """Start a guest, unplugged, perhaps for a port that is to be made later."""
+        guest: Guest = self._node(Guest, name, self.net.hosts)
+        guest.hypervisor, guest.network_id = self.hypervisors[on], network.id
+        guest.port_id = port_id or str(uuid.uuid4())
+        guest.tap = f"tap{guest.port_id[:11]}"  # as Nova names it
+        self.net.addLink(guest, guest.hypervisor, intfName1="eth0", intfName2=guest.tap)
+        guest.boot(f"{ip}/{network.cidr.partition('/')[2]}", mac, network.mtu)
+        self.guests[name] = guest
+        return guest
+
+    def chassis(self) -> dict[str, Json]:
+        """What the controller says about each hypervisor, by name."""
+        return {row["name"]: row for row in self.api.get("/v1/chassis")["chassis"]}
+
+    def lagging(self) -> str:
+        """What is not yet as the model wants it; "" when every switch and port has caught up."""
+        rows, said = self.chassis(), []
+        for name in self.hypervisors:
+            row = rows.get(name)
+            if row is None:
+                said.append(f"{name} is unknown to the controller")
+            elif row.get("problem"):
+                said.append(f"{name}: {row['problem']}")
+            elif not row["connected"]:
+                said.append(f"{name} is not connected")
+            elif row["revision"] != row["applied_revision"]:
+                said.append(f"{name} has applied {row['applied_revision']} of {row['revision']}")
+        ports = {port["id"]: port for port in self.api.get("/v2.0/ports")["ports"]} if self.guests else {}
+        closed = {row["id"] for row in self.api.get("/v2.0/networks")["networks"] if not row["admin_state_up"]}
+        for guest in self.guests.values():
+            port = ports.get(guest.port_id)
+            if port is None or not port["admin_state_up"] or guest.network_id in closed:
+                continue
+            expected = "ACTIVE" if guest.plugged else "DOWN"
+            if port["status"] != expected:
+                said.append(f"the port of {guest} is {port['status']}, not {expected}")
+        return "; ".join(said)
+
+    def converged(self, timeout_s: float = 20.0) -> None:
+        """Wait until every switch has acknowledged the newest revision and every plugged port is ACTIVE."""
+        try:
+            wait_until("A network as the model wants it", self.lagging, timeout_s)
+        except Late as late:
+            late.add_note(self.controller.tail(20))
+            raise
+
+    def eventually(self, what: str, true: Callable[[], object], timeout_s: float) -> None:
+        """Wait until something is true; raises Late."""
+        wait_until(what, lambda: "" if true() else "it never was", timeout_s)
+
+    def dismiss(self, guest: Guest) -> None:
+        """End a guest: its interface, its port (if it is still there), its namespace."""
+        guest.unplug()
+        if any(port["id"] == guest.port_id for port in self.api.get("/v2.0/ports")["ports"]):
+            self.api.delete(f"/v2.0/ports/{guest.port_id}")
+        del self.guests[guest.name], self.net.nameToNode[guest.name]
+        self.net.hosts.remove(guest)
+        guest.terminate()
+        self.converged()
+
+    def settles(self) -> None:
+        """Assert the end of every scenario: switches hold what the model says, and a recompute changes nothing."""
+        self.converged()
+        answer = self.api.get("/v1/diff")
+        own = {
+            chassis["name"]: {
+                kind: texts for kind, texts in chassis.items() if texts and kind not in ("name", "foreign")
+            }
+            for chassis in answer["chassis"]
+        }
+        if answer["unreachable"] or any(own.values()):
+            told = json.dumps({**own, "unreachable": answer["unreachable"]}, indent=1)
+            raise Unsettled(f"Installed and desired flows differ.\n{told}")
+        changed = self.api.post("/v1/recompute")["changed"]
+        if changed:
+            raise Unsettled(f"A recompute from scratch changed {changed} flows.")
+
+    def others(self, *but: Guest) -> list[Place]:
+        """Every place to listen at except these guests: all other guests, and the underlay."""
+        return [self.underlay, *(guest for guest in self.guests.values() if guest not in but)]
+
+    @contextmanager
+    def sniff(self, *places: Place, what: str = "") -> Iterator[Heard]:
+        """Listen at places (everywhere, if none is named) for what a tcpdump expression names, while the block runs.
+
+        Listening has begun when the block begins; what was heard is there when the block has ended.
+        """
+        heard = Heard()
+        with ExitStack() as stack:
+            ears = [place.ear(what) for place in places or self.others()]
+            for ear in ears:
+                stack.callback(ear.close)
+            yield heard
+            time.sleep(_LINGER_S)
+            for ear in ears:
+                heard.by_place[ear.place] = ear.frames()

@@ -1,0 +1,356 @@
+"""What travels in a lab: frames to send, captures that miss nothing, pings that are counted.
+
+A capture is a packet socket (packet(7)) inside the namespace of the place it listens at. It listens from the moment
+it is bound, the kernel queues every frame that *arrives* there (what the place itself sends is not heard), and it
+says so when it had to drop one. On the underlay, tunnelled frames are unwrapped: a tenant's frame looks alike
+wherever it is heard, and `vni` tells that it was on the wire.
+
+Filters are those of tcpdump, applied to what is on the interface (on the underlay: the outer frame).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import ipaddress
+import os
+import re
+import signal
+import socket
+import struct
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mininet_scenarios.errors import CommandFailed, Deaf
+from mininet_scenarios.processes import Daemon, inside, run, wait_until
+
+BROADCAST = "ff:ff:ff:ff:ff:ff"
+ARP, IPV4, IPV6, VLAN = 0x0806, 0x0800, 0x86DD, 0x8100
+EXPERIMENTAL = 0x88B5  # IEEE 802, local experimental ethertype 1
+REQUEST, REPLY = 1, 2
+_TUNNEL_PORTS = {4789: "vxlan", 6081: "geneve"}
+
+# linux/if_packet.h and asm-generic/socket.h, where the socket module has no name for it
+_SOL_PACKET, _PACKET_STATISTICS, _PACKET_AUXDATA, _PACKET_IGNORE_OUTGOING = 263, 6, 8, 23
+_SO_ATTACH_FILTER, _SO_RCVBUFFORCE, _SO_TIMESTAMPNS = 26, 33, 35
+_ETH_P_ALL = 3
+_VLAN_VALID = 1 << 4
+_BUFFER_BYTES = 16 << 20
+
+
+def token() -> bytes:
+    """Bytes that mark the frames of one question, and no other frame."""
+    return os.urandom(8)
+
+
+def _mac(text: str) -> bytes:
+    return bytes.fromhex(text.replace(":", ""))
+
+
+def _mac_text(raw: bytes) -> str:
+    return raw.hex(":")
+
+
+def ethernet(dst: str, src: str, ethertype: int, payload: bytes) -> bytes:
+    """An Ethernet frame, padded to 60 bytes."""
+    return (_mac(dst) + _mac(src) + struct.pack("!H", ethertype) + payload).ljust(60, b"\0")
+
+
+def arp(
+    op: int, sha: str, spa: str, tpa: str, *, tha: str = "00:00:00:00:00:00", dst: str = BROADCAST, mark: bytes = b""
+) -> bytes:
+    """An ARP frame (RFC 826); `mark` goes where Ethernet pads."""
+    body = struct.pack("!HHBBH", 1, IPV4, 6, 4, op) + _mac(sha) + socket.inet_aton(spa) + _mac(tha)
+    return ethernet(dst, sha, ARP, body + socket.inet_aton(tpa) + mark)
+
+
+def _checksum(data: bytes) -> int:
+    total: int = sum(struct.unpack(f"!{len(data) // 2}H", data))
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    return ~total & 0xFFFF
+
+
+def udp(dst_mac: str, src_mac: str, src: str, dst: str, port: int, payload: bytes) -> bytes:
+    """A UDP datagram over IPv4 without a UDP checksum (RFC 768 allows 0)."""
+    segment = struct.pack("!HHHH", port, port, 8 + len(payload), 0) + payload
+    head = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(segment), 0, 0, 64, 17, 0)
+    head += socket.inet_aton(src) + socket.inet_aton(dst)
+    return ethernet(dst_mac, src_mac, IPV4, head[:10] + struct.pack("!H", _checksum(head)) + head[12:] + segment)
+
+
+@dataclass(frozen=True, slots=True)
+class Arp:
+    """What an ARP frame says."""
+
+    op: int
+    sha: str
+    spa: str
+    tha: str
+    tpa: str
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """A frame as it was heard; `vni` is set when it was in a tunnel."""
+
+    raw: bytes
+    at: float = 0.0
+    tunnel: str | None = None
+    vni: int | None = None
+
+    @property
+    def dst(self) -> str:
+        """Destination MAC."""
+        return _mac_text(self.raw[:6])
+
+    @property
+    def src(self) -> str:
+        """Source MAC."""
+        return _mac_text(self.raw[6:12])
+
+    @property
+    def ethertype(self) -> int:
+        """Ethertype; that of the tag when the frame is tagged."""
+        return int.from_bytes(self.raw[12:14], "big")
+
+    @property
+    def arp(self) -> Arp | None:
+        """The frame read as ARP, if it is."""
+        body = self.raw[14:42]
+        if self.ethertype != ARP or len(body) < 28:
+            return None
+        op, sha, spa, tha, tpa = struct.unpack("!6xH6s4s6s4s", body)
+        return Arp(op, _mac_text(sha), socket.inet_ntoa(spa), _mac_text(tha), socket.inet_ntoa(tpa))
+
+    def unwrapped(self) -> Frame:
+        """The frame inside, if this one is VXLAN (RFC 7348) or Geneve (RFC 8926) over IPv4; else itself."""
+        raw = self.raw
+        if self.ethertype != IPV4 or len(raw) < 34 or raw[23] != socket.IPPROTO_UDP:
+            return self
+        start = 14 + (raw[14] & 0xF) * 4
+        tunnel = _TUNNEL_PORTS.get(int.from_bytes(raw[start + 2 : start + 4], "big"))
+        header = start + 8
+        if tunnel is None or len(raw) < header + 8 + 14:
+            return self
+        options = (raw[header] & 0x3F) * 4 if tunnel == "geneve" else 0
+        vni = int.from_bytes(raw[header + 4 : header + 7], "big")
+        return Frame(raw[header + 8 + options :], self.at, tunnel, vni)
+
+    def __str__(self) -> str:
+        where = "" if self.tunnel is None else f"{self.tunnel} {self.vni} "
+        ask = self.arp
+        if ask is None:
+            what = f"ethertype 0x{self.ethertype:04x} {self.raw[14:50].hex()}"
+        else:
+            what = f"arp {'request' if ask.op == REQUEST else 'reply'} {ask.spa} ({ask.sha}) -> {ask.tpa}"
+        return f"{where}{self.src} > {self.dst} {what} ({len(self.raw)} bytes)"
+
+
+Test = bytes | Callable[[Frame], object]
+
+
+def asks_for(address: str) -> Callable[[Frame], bool]:
+    """A test for ARP requests that ask for an address."""
+    return lambda frame: (ask := frame.arp) is not None and ask.op == REQUEST and ask.tpa == address
+
+
+def answers_for(address: str) -> Callable[[Frame], bool]:
+    """A test for ARP replies that claim an address."""
+    return lambda frame: (ask := frame.arp) is not None and ask.op == REPLY and ask.spa == address
+
+
+def within(cidr: str) -> Callable[[Frame], bool]:
+    """A test for ARP of any kind about addresses of a subnet."""
+    subnet = ipaddress.ip_network(cidr)
+    return lambda frame: (ask := frame.arp) is not None and ipaddress.ip_address(ask.tpa) in subnet
+
+
+@dataclass(slots=True)
+class Heard:
+    """What each place of a capture heard; complete when the capture's block has ended."""
+
+    by_place: dict[str, list[Frame]] = field(default_factory=dict)
+
+    def at(self, place: object) -> list[Frame]:
+        """The frames that one place heard, oldest first."""
+        return self.by_place[str(place)]
+
+    @property
+    def frames(self) -> list[Frame]:
+        """Every frame that any place heard."""
+        return [frame for frames in self.by_place.values() for frame in frames]
+
+    def copies(self, test: Test) -> dict[str, int]:
+        """How many frames each place heard that carry these bytes, or pass this test; silent places are left out.
+
+        `heard.copies(mark) == {"vm2": 1, "underlay": 1}` says: one copy each at vm2 and on the wire, none elsewhere.
+        """
+        passes = (lambda frame: test in frame.raw) if isinstance(test, bytes) else test
+        counts = Counter(place for place, frames in self.by_place.items() for frame in frames if passes(frame))
+        return dict(counts)
+
+    def __str__(self) -> str:
+        return "\n".join(f"{place}: {frame}" for place, frames in self.by_place.items() for frame in frames)
+
+
+@functools.cache
+def _compiled(expression: str) -> bytes:
+    """A tcpdump expression as the kernel's own filter program (struct sock_filter[])."""
+    lines = run("tcpdump", "-y", "EN10MB", "-ddd", expression).split("\n")[1:]
+    return b"".join(struct.pack("HBBI", *map(int, line.split())) for line in lines if line.strip())
+
+
+class Ear:
+    """A capture at one place: interfaces of the network namespace of process `pid`."""
+
+    def __init__(self, place: str, pid: int, interfaces: Sequence[str], expression: str = "") -> None:
+        self.place = place
+        self._sockets: list[socket.socket] = []
+        try:
+            with inside(pid):
+                for interface in interfaces:
+                    self._sockets.append(self._open(interface, expression))
+        except BaseException:
+            self.close()
+            raise
+
+    @staticmethod
+    def _open(interface: str, expression: str) -> socket.socket:
+        # Protocol 0 hears nothing; bind() starts the capture, when all is set up.
+        ear = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
+        ear.setblocking(False)
+        ear.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _BUFFER_BYTES)
+        ear.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
+        ear.setsockopt(_SOL_PACKET, _PACKET_AUXDATA, 1)
+        ear.setsockopt(_SOL_PACKET, _PACKET_IGNORE_OUTGOING, 1)
+        if expression:
+            program = _compiled(expression)
+            code = ctypes.create_string_buffer(program, len(program))
+            fprog = struct.pack("HP", len(program) // 8, ctypes.addressof(code))
+            ear.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, fprog)
+        ear.bind((interface, _ETH_P_ALL))
+        return ear
+
+    def frames(self) -> list[Frame]:
+        """Everything heard since the last call, unwrapped; raises Deaf when the kernel dropped a frame."""
+        heard = [frame.unwrapped() for ear in self._sockets for frame in self._read(ear)]
+        return sorted(heard, key=lambda frame: frame.at)
+
+    def _read(self, ear: socket.socket) -> Iterator[Frame]:
+        while True:
+            try:
+                raw, ancillary, _flags, _address = ear.recvmsg(65536, 512)
+            except BlockingIOError:
+                break
+            at, tag = 0.0, b""
+            for level, kind, data in ancillary:
+                if level == socket.SOL_SOCKET and kind == _SO_TIMESTAMPNS:
+                    seconds, nanoseconds = struct.unpack("ll", data)
+                    at = seconds + nanoseconds / 1e9
+                elif level == _SOL_PACKET and kind == _PACKET_AUXDATA:
+                    # struct tpacket_auxdata: the kernel takes an 802.1Q tag out of the frame
+                    status, _, _, _, _, tci, tpid = struct.unpack("IIIHHHH", data)
+                    tag = struct.pack("!HH", tpid or VLAN, tci) if status & _VLAN_VALID else b""
+            yield Frame(raw[:12] + tag + raw[12:], at)
+        _packets, lost = struct.unpack("II", ear.getsockopt(_SOL_PACKET, _PACKET_STATISTICS, 8))
+        if lost:
+            raise Deaf(self.place, lost)
+
+    def close(self) -> None:
+        """Stop listening."""
+        for ear in self._sockets:
+            ear.close()
+
+
+def send(pid: int, interface: str, frames: Sequence[bytes]) -> None:
+    """Send frames, as they are, out of an interface of the network namespace of process `pid`."""
+    with inside(pid), socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0) as out:
+        out.bind((interface, 0))
+        for frame in frames:
+            out.send(frame)
+
+
+@dataclass(frozen=True, slots=True)
+class Replies:
+    """The outcome of a run of pings; `at` has the time of each answered sequence number."""
+
+    sent: int
+    lost: int
+    duplicates: int
+    at: dict[int, float]
+
+    @property
+    def received(self) -> int:
+        """How many replies came, duplicates included."""
+        return len(self.at) + self.duplicates
+
+    def between(self, start: float, end: float) -> int:
+        """How many were answered between two times (seconds since the epoch)."""
+        return sum(start <= at <= end for at in self.at.values())
+
+
+class Ping:
+    """ping(8), running in the namespaces of process `pid`."""
+
+    def __init__(
+        self,
+        pid: int,
+        target: str,
+        *,
+        directory: Path,
+        count: int | None = None,
+        interval_s: float = 0.05,
+        patience_s: float = 1.0,
+        mark: bytes = b"",
+    ) -> None:
+        self.target, self.count = target, count
+        handle, name = tempfile.mkstemp(prefix="ping-", dir=directory)
+        os.close(handle)
+        self._log = Path(name)
+        self._interval_s, self._patience_s = interval_s, patience_s
+        limits = [] if count is None else ["-c", str(count), "-W", f"{patience_s:g}"]
+        pattern = ["-p", mark.hex()] if mark else []
+        self._process = Daemon(
+            f"ping {target}",
+            *("ping", "-n", "-D", "-i", f"{interval_s:g}", *limits, *pattern, target),
+            within=pid,
+            log=self._log,
+        )
+
+    def wait(self) -> Replies:
+        """Wait for the last of `count` pings."""
+        self._process.wait(10 + self._patience_s + self._interval_s * (self.count or 0))
+        return self._finish(in_the_air=0)
+
+    def stop(self) -> Replies:
+        """End it now; the last ping, if unanswered, was still in the air and is not lost."""
+        self._process.signal(signal.SIGINT)
+        self._process.wait(5)
+        return self._finish(in_the_air=1)
+
+    def abandon(self) -> None:
+        """End it, if it still runs; nobody wants its outcome."""
+        self._process.kill()
+
+    def first_reply(self, timeout_s: float) -> float:
+        """Wait for the first reply and return its time (seconds since the epoch)."""
+        wait_until(f"A reply from {self.target}", lambda: "" if self._answers() else "none so far", timeout_s, 0.002)
+        return min(float(at) for at, _seq, _dup in self._answers())
+
+    def _answers(self) -> list[tuple[str, str, str]]:
+        pattern = r"^\[([\d.]+)\] \d+ bytes from \S+ icmp_seq=(\d+) .*?ms( \(DUP!\))?$"
+        return re.findall(pattern, self._log.read_text(), re.MULTILINE)
+
+    def _finish(self, in_the_air: int) -> Replies:
+        text, answers = self._log.read_text(), self._answers()
+        summary = re.search(r"^(\d+) packets transmitted", text, re.MULTILINE)
+        if summary is None:
+            raise CommandFailed(("ping", self.target), 2, text)
+        sent = int(summary[1])
+        at = {int(seq): float(when) for when, seq, duplicate in answers if not duplicate}
+        lost = sent - len(at) - (in_the_air if sent not in at else 0)
+        return Replies(sent, lost, sum(bool(duplicate) for _, _, duplicate in answers), at)

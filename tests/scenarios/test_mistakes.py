@@ -1,0 +1,82 @@
+"""A hypervisor whose settings are missing or senseless is told so in one sentence, and harms nobody else."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import pytest
+
+from mininet_scenarios.lab import Lab
+from mininet_scenarios.nodes import Guest, Hypervisor
+
+# the keys that `join()` does not set by itself, unset
+GOOD = {"weft-bridge-mappings": None, "weft-gateway-priority": None}
+
+
+@pytest.fixture(scope="module")
+def pair(lab: Lab) -> tuple[Guest, Guest]:
+    """Two guests on the two hypervisors that are well."""
+    red = lab.network("red", cidr="10.0.0.0/24", project="a")
+    vm1 = lab.guest("vm1", network=red, on="hv1", ip="10.0.0.11", mac="02:00:00:00:00:11")
+    vm2 = lab.guest("vm2", network=red, on="hv2", ip="10.0.0.12", mac="02:00:00:00:00:12")
+    lab.converged()
+    return vm1, vm2
+
+
+@pytest.fixture(scope="module")
+def third(lab: Lab, pair: tuple[Guest, Guest]) -> Hypervisor:
+    """A third hypervisor."""
+    return lab.hypervisor("hv3")
+
+
+@pytest.fixture
+def hv3(lab: Lab, third: Hypervisor) -> Iterator[Hypervisor]:
+    """The third hypervisor, which has joined as it should, and does so again at the end."""
+    third.join(GOOD)
+    lab.converged()
+    yield third
+    third.join(GOOD)
+
+
+def complaints(lab: Lab, name: str) -> list[str]:
+    """What the controller has to say against a hypervisor, or against one that it cannot name."""
+    answer = lab.api.get("/v1/chassis")
+    said = [row["problem"] for row in answer["chassis"] if row["name"] == name and row["problem"]]
+    return said + [row["reason"] for row in answer["strangers"]]
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("weft-encap-ip", None),
+        ("weft-encap-ip", ""),
+        ("weft-encap-ip", "hv3.example"),
+        ("weft-encap-ip", "224.0.0.1"),
+        ("weft-encap-ip", "192.0.2.11"),  # hv1 has it
+        ("weft-encap-type", None),
+        ("weft-encap-type", "pigeon"),
+        ("weft-datapath-type", "quantum"),
+        ("weft-bridge-mappings", "physnet1"),
+        ("weft-gateway-priority", "high"),
+        ("system-id", None),
+        ("system-id", ""),
+        ("system-id", "hv1"),
+    ],
+)
+def test_a_mistake_is_told_in_one_sentence_and_stays_where_it_is(
+    lab: Lab, pair: tuple[Guest, Guest], hv3: Hypervisor, key: str, value: str | None
+) -> None:
+    vm1, vm2 = pair
+    hv3.join({key: value})
+    lab.eventually(f"a sentence about {key}", lambda: any(key in said for said in complaints(lab, "hv3")), 10)
+    told = [said for said in complaints(lab, "hv3") if key in said]
+    assert len(told) == 1
+    assert not re.search(r"\w\. [A-Z]", told[0]), "one sentence"
+    assert vm1.pings(vm2)
+    lab.api.get("/healthz")
+    lab.api.get("/readyz")
+    assert "Traceback" not in lab.controller.log.read_text()
+
+    hv3.join(GOOD)
+    lab.settles()
