@@ -20,6 +20,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+from urllib.parse import quote
 
 from controller.errors import WeftError
 from northbound import attach, config, explain
@@ -62,7 +63,8 @@ def _parser() -> argparse.ArgumentParser:
 
     flows = _client(commands.add_parser("flows", help="what a hypervisor's switch should hold"), _flows)
     flows.add_argument("chassis")
-    flows.add_argument("--plain", action="store_true", help="only what ovs-ofctl add-flows reads")
+    flows.add_argument("--plain", action="store_true", help="without the reasons (ovs-ofctl add-flows reads both)")
+    flows.add_argument("--groups", action="store_true", help="the groups instead, as ovs-ofctl add-groups reads them")
 
     _client(commands.add_parser("diff", help="where switches hold something else than they should"), _diff)
 
@@ -133,19 +135,19 @@ def _progress(answer: Mapping[str, Any]) -> str:
 
 
 def _chassis_delete(options: argparse.Namespace) -> int:
-    Client(options.url).delete(f"/v1/chassis/{options.chassis}")
+    Client(options.url).delete(f"/v1/chassis/{quote(options.chassis, safe='')}")
     return 0
 
 
 def _flows(options: argparse.Namespace) -> int:
-    answer = Client(options.url).get(f"/v1/flows/{options.chassis}")
+    answer = Client(options.url).get(f"/v1/flows/{quote(options.chassis, safe='')}")
     if options.json:
         _print_json(answer)
         return 0
-    for entry in (*answer["groups"], *answer["flows"]):
+    for entry in answer["groups"] if options.groups else answer["flows"]:
         if not options.plain:
             print(f"# {explain.sentence(entry)}")
-        print(entry["text"])
+        print(f"cookie={entry['cookie']},{entry['text']}" if entry["cookie"] else entry["text"])
     return 0
 
 
