@@ -7,6 +7,7 @@ a hypervisor that has members, and there one a member; what came through a tunne
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import ceil
 
 from controller.flows.app import app, each, everywhere, host, peers, present
 from controller.flows.fields import CONTROL_GROUP, ETH_DST, GROUP_BIT, tunnel_to
@@ -22,6 +23,9 @@ from controller.flows.pipeline import (
     L2_DISPATCH,
     L2_LOOKUP,
     NET,
+    PART,
+    PART_COPIES,
+    PARTS,
     SRC,
     TUN_OUT,
     WHY,
@@ -68,12 +72,26 @@ def flood(view: View, network: Network) -> Iterator[Flow]:
 def copies(view: View, network: Network, chassis: str) -> Iterator[Group]:
     """Who gets a copy, seen from one hypervisor; a switch never gives one to the port a frame came from."""
     tag = view.tag("network", network.id)
-    here = tuple(Bucket((DST.set(key), resubmit(DELIVER))) for key in sorted(members(view, network.id, chassis)))
+    here = [Bucket((DST.set(key), resubmit(DELIVER))) for key in sorted(members(view, network.id, chassis))]
     elsewhere = sorted(chassis_of_network(view, network.id) - {chassis})
-    vteps = (vtep for name in elsewhere if (vtep := view.need(Chassis, name).encap_ip))
-    there = tuple(Bucket((tunnel_to(vtep), resubmit(TUN_OUT))) for vtep in vteps)
-    yield Group(FLOOD, tag, here + there)
-    yield Group(ARRIVED, tag, here)
+    vteps = [vtep for name in elsewhere if (vtep := view.need(Chassis, name).encap_ip)]
+    there = [Bucket((tunnel_to(vtep), resubmit(TUN_OUT))) for vtep in vteps]
+    if len(here) + len(there) > PART_COPIES:
+        first, second = parts(tag, 0, here), parts(tag, ceil(len(here) / PART_COPIES), there)
+        yield from first
+        yield from second
+        here = [Bucket((ToGroup(part.id, PART),)) for part in first]
+        there = [Bucket((ToGroup(part.id, PART),)) for part in second]
+    yield Group(FLOOD, tag, (*here, *there))
+    yield Group(ARRIVED, tag, tuple(here))
+
+
+def parts(tag: int, start: int, copies: list[Bucket]) -> list[Group]:
+    """More copies than one group holds, as groups of their own, numbered from `start`. Raises OverflowError."""
+    cut = [tuple(copies[at : at + PART_COPIES]) for at in range(0, len(copies), PART_COPIES)]
+    if start + len(cut) > PARTS:
+        raise OverflowError(f"no network can have more than {PARTS * PART_COPIES} members on one hypervisor")
+    return [Group(PART, tag * PARTS + number, part) for number, part in enumerate(cut, start)]
 
 
 APP = app(

@@ -1,6 +1,6 @@
 """The packet fields, by their names in ovs-fields(7); registers are in `pipeline`.
 
-A field whose meaning hangs on another brings that test with it (OpenFlow 1.4.1 section 7.2.3.8, prerequisites).
+A field whose meaning hangs on another brings that test with it (ovs-fields(7), Prerequisites).
 """
 
 from __future__ import annotations

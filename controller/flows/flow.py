@@ -56,6 +56,8 @@ class Field(Generic[T]):
     def __call__(self, value: T, mask: int | None = None) -> Match:
         """The packets whose field equals `value`, in the bits of `mask` if given."""
         wanted = self.full if mask is None else mask
+        if not 0 <= wanted <= self.full:
+            raise Undeclared(f"Field {self.name}", "mask", hex(wanted))
         test = Test(self, self._checked(value) & wanted, wanted)
         return Match(tuple(sorted((*self.requires, test), key=_test_order)))
 
@@ -198,6 +200,10 @@ class Conjunction:
     k: int
     n: int
 
+    def __post_init__(self) -> None:
+        if not 1 <= self.k <= self.n or not 2 <= self.n <= 64:
+            raise Undeclared("A conjunction", "dimension", f"{self.k}/{self.n}")
+
     def __str__(self) -> str:
         return f"conjunction({self.id},{self.k}/{self.n})"
 
@@ -227,13 +233,14 @@ def resubmit(table: Table) -> Resubmit:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class GroupKind:
-    """A family of groups: ids from `base`, and what their buckets may set and resubmit to."""
+    """A family of groups: ids from `base`, and what their buckets may set, resubmit to and hand on to."""
 
     name: str
     base: int
     purpose: str
     sets: frozenset[Field[Any]] = frozenset()
     nexts: frozenset[str] = frozenset()
+    groups: frozenset[GroupKind] = frozenset()
 
     def id(self, number: int) -> int:
         """The group id for a tag."""
@@ -291,6 +298,9 @@ class Flow:
                 raise Undeclared(place, "match", test.field.name)
         for position, action in enumerate(self.actions):
             _verify(place, action, self.table, last=position == len(self.actions) - 1)
+        shares = [action for action in self.actions if isinstance(action, Conjunction)]
+        if shares and len(shares) != len(self.actions):
+            raise Undeclared(place, "action beside", str(shares[0]))
         object.__setattr__(self, "_hash", hash((self.table.number, self.reason, self.match, self.actions)))
 
     def __hash__(self) -> int:
@@ -398,8 +408,10 @@ def _verify(place: str, action: Action, declared: Table | GroupKind, *, last: bo
                 raise Undeclared(place, "next", table.name)
             if isinstance(action, Goto) and not last:
                 raise Undeclared(place, "action after", str(action))
+            if isinstance(action, Goto) and isinstance(declared, Table) and table.number <= declared.number:
+                raise Undeclared(place, "way back by", str(action))
         case ToGroup(_, kind):
-            if not isinstance(declared, Table) or kind not in declared.groups:
+            if kind not in declared.groups:
                 raise Undeclared(place, "group", kind.name)
         case Output() | Bounce():
             if not isinstance(declared, Table) or not declared.outputs:

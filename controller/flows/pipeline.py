@@ -108,15 +108,24 @@ _SENTENCES: Final[Mapping[Why, str]] = {
     Why.NO_TUNNEL: "was to leave by an encapsulation this hypervisor has no tunnel port for",
 }
 
+PART: Final = GroupKind(
+    "part", 6 << 28, "some of the copies of a network that has more members than one group holds",
+    sets=frozenset({DST, f.TUN_DST, f.TUN_IPV6_DST}), nexts=frozenset({"deliver", "tun_out"}),
+)  # fmt: skip
 FLOOD: Final = GroupKind(
     "flood", 3 << 28, "a copy to every member of a network: here, and one a hypervisor elsewhere",
-    sets=frozenset({DST, f.TUN_DST, f.TUN_IPV6_DST}), nexts=frozenset({"deliver", "tun_out"}),
+    sets=PART.sets, nexts=PART.nexts, groups=frozenset({PART}),
 )  # fmt: skip
 ARRIVED: Final = GroupKind(
     "arrived", 5 << 28, "a copy to every member of a network on this hypervisor",
-    sets=frozenset({DST}), nexts=frozenset({"deliver"}),
+    sets=frozenset({DST}), nexts=frozenset({"deliver"}), groups=frozenset({PART}),
 )  # fmt: skip
-GROUP_KINDS: Final[tuple[GroupKind, ...]] = (FLOOD, ARRIVED)
+GROUP_KINDS: Final[tuple[GroupKind, ...]] = (FLOOD, ARRIVED, PART)
+
+PART_COPIES: Final = 1000
+"""How many copies one group makes; an OpenFlow message of 64 KiB holds some 1,300."""
+PARTS: Final = 16
+"""How many parts the copies of a network may have: the last four bits of a part's number, behind the network's key."""
 
 CLASSIFY: Final = Table(
     0, "classify", "Who sent this frame? Sets SRC and NET of a guest, ENCAP of a tunnel.",

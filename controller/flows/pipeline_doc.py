@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from controller.flows import pipeline
-from controller.flows.pipeline import APPS, ENCAPS, GROUP_KINDS, MISSES, REGISTERS, TABLES, TUNNEL_PORTS, Why
+from controller.flows.flow import GroupKind
+from controller.flows.pipeline import APPS, ENCAPS, GROUP_KINDS, MISSES, PART, REGISTERS, TABLES, TUNNEL_PORTS, Why
 
 
 def markdown() -> str:
@@ -66,8 +67,12 @@ def _groups() -> Iterator[str]:
     yield from _section("Groups")
     yield from _rows(
         ("kind", "ids", "what it does"),
-        ((kind.name, f"{kind.base:#x} + network key", kind.purpose) for kind in GROUP_KINDS),
+        ((kind.name, f"{kind.base:#x} + {_number(kind)}", kind.purpose) for kind in GROUP_KINDS),
     )
+
+
+def _number(kind: GroupKind) -> str:
+    return "16 x network key + part" if kind is PART else "network key"
 
 
 def _drops() -> Iterator[str]:

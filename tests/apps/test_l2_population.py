@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
+
+from apps import l2_population
 from tests.cloud import Cloud, hypervisor, network, port
 
 
@@ -53,3 +56,22 @@ def test_a_hypervisor_without_a_port_of_the_network_holds_nothing_of_it(cloud: C
     cloud.commit(hypervisor(2, "vm3", "other"))
     assert cloud.sent("hv1") == []
     assert not [flow for flow in cloud.flows("hv1") if "reg6=0x2" in flow or "tun_id=0xc8" in flow]
+
+
+def test_more_copies_than_one_group_holds_are_made_by_several(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(l2_population, "PART_COPIES", 2)
+    cloud.commit(port("vm3", "red", "02:00:00:00:00:03", "10.0.0.3", admin_state_up=False))
+    assert [flow for flow in cloud.flows("hv1") if "group_id" in flow] == [
+        "group_id=1342177281,type=all,bucket=actions=set_field:0x1->reg2,resubmit(,50),"
+        "bucket=actions=set_field:0x2->reg2,resubmit(,50)",
+        "group_id=805306369,type=all,bucket=actions=set_field:0x1->reg2,resubmit(,50),"
+        "bucket=actions=set_field:0x2->reg2,resubmit(,50)",
+    ]
+    cloud.commit(port("vm3", "red", "02:00:00:00:00:03", "10.0.0.3"))
+    assert [flow for flow in cloud.flows("hv1") if "group_id" in flow] == [
+        "group_id=1342177281,type=all,bucket=actions=group:1610612752",
+        "group_id=1610612752,type=all,bucket=actions=set_field:0x1->reg2,resubmit(,50),"
+        "bucket=actions=set_field:0x2->reg2,resubmit(,50)",
+        "group_id=1610612753,type=all,bucket=actions=set_field:192.0.2.2->tun_dst,resubmit(,52)",
+        "group_id=805306369,type=all,bucket=actions=group:1610612752,bucket=actions=group:1610612753",
+    ]

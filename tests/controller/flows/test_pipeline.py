@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from controller.errors import ConflictingMatch, Undeclared
 from controller.flows import pipeline
 from controller.flows.fields import ARP_OP, ARP_TPA, ETH_DST, IN_PORT
-from controller.flows.flow import ANY, Bucket, Flow, Group, Output, ToGroup, goto, match_text, resubmit
+from controller.flows.flow import ANY, Bucket, Conjunction, Flow, Group, Output, ToGroup, goto, match_text, resubmit
 from controller.flows.pipeline import (
     ARRIVED,
     CLASSIFY,
@@ -77,6 +77,10 @@ def test_only_classification_says_which_network_a_frame_is_on() -> None:
         ("action after", lambda: Flow(L2_LOOKUP, "local", NET(1), (goto(DELIVER), DST.set(1)))),
         ("next", lambda: Group(ARRIVED, 1, (Bucket((resubmit(TUN_OUT),)),))),
         ("set", lambda: Group(ARRIVED, 1, (Bucket((WHY.set(1),)),))),
+        ("action beside", lambda: Flow(L2_LOOKUP, "local", NET(1), (Conjunction(1, 1, 2), DST.set(1)))),
+        ("dimension", lambda: Conjunction(1, 3, 2)),
+        ("dimension", lambda: Conjunction(1, 1, 1)),
+        ("mask", lambda: ENCAP(1, 0x1F)),
         ("value", lambda: FROM_TUN(2)),
         ("value", lambda: ENCAP.set(8)),
         ("value", lambda: NET(1 << 32)),

@@ -1,0 +1,500 @@
+"""A real Open vSwitch reads back, byte by byte, what it was told, and its own tools mean the same by our text.
+
+One ovsdb-server, one ovs-vswitchd without kernel or network (a dummy datapath), one bridge, for the whole module.
+The bridge connects to us as to any controller, over a Unix socket in a directory of its own.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import typing
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from controller.flows import fields as f
+from controller.flows import pipeline as p
+from controller.flows.flow import (
+    Action,
+    Bounce,
+    Bucket,
+    Conjunction,
+    Field,
+    Flow,
+    FlowKey,
+    Goto,
+    Group,
+    GroupKind,
+    Match,
+    Output,
+    Resubmit,
+    Set,
+    Table,
+    ToGroup,
+    register,
+)
+from controller.model.records import Address
+from controller.southbound import messages, openflow
+from controller.southbound.openflow import EncodedFlow, EncodedGroup, encode_flow, encode_group
+from tests.controller.southbound import strategies
+
+pytestmark = pytest.mark.ovs
+
+APP = 2
+BARRIER = 0xFFFFFFFF
+PATIENCE_S = 20.0
+
+
+class Connection:
+    """Our end of one OpenFlow connection; `statuses` are what it said of its ports, unasked."""
+
+    def __init__(self, stream: socket.socket) -> None:
+        stream.settimeout(PATIENCE_S)
+        self._stream, self._input = stream, stream.makefile("rb")
+        self.statuses: list[tuple[int, messages.PortDesc]] = []
+        self.send(messages.hello(0))
+        greeting, body = self.receive()
+        assert greeting.type == messages.OFPT_HELLO
+        assert messages.VERSION in (messages.hello_versions(body) or range(greeting.version + 1))
+
+    def send(self, *sent: bytes) -> None:
+        self._stream.sendall(b"".join(sent))
+
+    def receive(self) -> tuple[messages.Header, bytes]:
+        head = messages.header(self._input.read(8))
+        return head, self._input.read(head.length - 8)
+
+    def ask(self, *sent: bytes) -> list[tuple[messages.Header, bytes]]:
+        """Everything the switch said to it until it had done all that was sent."""
+        self.send(*sent, messages.barrier_request(BARRIER))
+        heard = []
+        while (received := self.receive())[0].type != messages.OFPT_BARRIER_REPLY:
+            if received[0].type == messages.OFPT_PORT_STATUS:
+                self.statuses.append(messages.decode_port_status(received[1]))
+            else:
+                heard.append(received)
+        return heard
+
+    def do(self, *sent: bytes) -> None:
+        """What the switch must not refuse."""
+        assert [refusal(*received) for received in self.ask(*sent)] == []
+
+    def _dump(self, request: bytes) -> Iterator[bytes]:
+        for head, body in self.ask(request):
+            assert head.type == messages.OFPT_MULTIPART_REPLY
+            yield messages.decode_multipart(body).payload
+
+    def flows(self) -> set[EncodedFlow]:
+        return {flow for part in self._dump(openflow.flow_dump_request(1)) for flow in openflow.skim_flows(part)}
+
+    def groups(self) -> set[EncodedGroup]:
+        return {group for part in self._dump(openflow.group_desc_request(1)) for group in openflow.skim_groups(part)}
+
+    def clear(self) -> None:
+        self.do(*(openflow.flow_delete(1, *flow.key) for flow in self.flows()))
+        self.do(*(openflow.group_delete(1, group.id) for group in self.groups()))
+        assert (self.flows(), self.groups()) == (set(), set())
+
+
+def refusal(head: messages.Header, body: bytes) -> tuple[int, str]:
+    """The xid and the name of an error."""
+    assert head.type == messages.OFPT_ERROR
+    error = messages.decode_error(body)
+    return head.xid, messages.error_name(error.type, error.code)
+
+
+class Ovs:
+    """Open vSwitch with one bridge, br0, in a directory of its own."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.bridge = f"unix:{home}/br0.mgmt"
+        self._env = {**os.environ, "OVS_RUNDIR": str(home), "OVS_LOGDIR": str(home), "OVS_DBDIR": str(home)}
+
+    def run(self, *command: str, given: str = "") -> str:
+        done = subprocess.run(
+            command, input=given, env=self._env, capture_output=True, text=True, timeout=PATIENCE_S, check=False
+        )
+        assert done.returncode == 0, (command, done.stderr)
+        return done.stdout
+
+    def vsctl(self, *arguments: str) -> str:
+        return self.run("ovs-vsctl", f"--db=unix:{self.home}/db.sock", f"--timeout={PATIENCE_S:.0f}", *arguments)
+
+    def ofctl(self, command: str, *arguments: str, given: str = "") -> str:
+        return self.run("ovs-ofctl", "--protocols=OpenFlow14", command, *arguments, given=given)
+
+    @contextmanager
+    def daemon(self, program: str, *arguments: str) -> Iterator[None]:
+        """A daemon; `--detach` returns when it is ready."""
+        control = f"{self.home}/{program}.ctl"
+        self.run(program, *arguments, f"--unixctl={control}", "--detach", "--no-chdir", "--pidfile", "--log-file")
+        try:
+            yield
+        finally:
+            self.run("ovs-appctl", f"--target={control}", "exit")
+
+    @contextmanager
+    def running(self) -> Iterator[Connection]:
+        """Both daemons, and the bridge's connection to us."""
+        database, remote = f"{self.home}/conf.db", f"unix:{self.home}/db.sock"
+        self.run("ovsdb-tool", "create", database, "/usr/share/openvswitch/vswitch.ovsschema")
+        with (
+            self.daemon("ovsdb-server", database, f"--remote=p{remote}"),
+            self.daemon("ovs-vswitchd", remote, "--disable-system", "--enable-dummy"),
+            socket.socket(socket.AF_UNIX) as listener,
+        ):
+            # The one Unix socket that ovs-vswitchd accepts as a controller's: its bridge's, in its own directory.
+            listener.bind(f"{self.home}/br0.controller")
+            listener.listen()
+            listener.settimeout(PATIENCE_S)
+            self.vsctl("--no-wait", "init")
+            self.vsctl(
+                "add-br", "br0", "--", "set", "bridge", "br0", "datapath_type=dummy", "fail_mode=secure",
+                "--", "set-controller", "br0", f"unix:{self.home}/br0.controller",
+                "--", "set", "controller", "br0", "inactivity_probe=0",
+            )  # fmt: skip
+            with listener.accept()[0] as stream:
+                yield Connection(stream)
+
+
+@pytest.fixture(scope="module")
+def ovs(tmp_path_factory: pytest.TempPathFactory) -> Ovs:
+    return Ovs(tmp_path_factory.mktemp("ovs"))
+
+
+@pytest.fixture(scope="module")
+def switch(ovs: Ovs) -> Iterator[Connection]:
+    with ovs.running() as connection:
+        yield connection
+
+
+# ---- read back ------------------------------------------------------------------------------------------------
+
+
+def holds(switch: Connection, ovs: Ovs, groups: Sequence[Group], flows: Sequence[Flow]) -> None:
+    """The switch reads back our bytes; and our text, read by its own tools, gives the same bytes."""
+    switch.clear()
+    encoded_groups, encoded = [*map(encode_group, groups)], [encode_flow(flow, APP) for flow in flows]
+    switch.do(*(openflow.group_add(1, group) for group in encoded_groups))
+    switch.do(*(openflow.flow_add(1, flow) for flow in encoded))
+    assert switch.groups() == {*encoded_groups}
+    assert switch.flows() == {*encoded}
+
+    switch.clear()
+    worded = [flow for flow in flows if has_words(flow.match)]
+    ovs.ofctl("add-groups", ovs.bridge, "-", given="\n".join(map(str, groups)))
+    ovs.ofctl("add-flows", ovs.bridge, "-", given="\n".join(map(str, worded)))
+    assert switch.groups() == {*encoded_groups}
+    assert {without_cookie(flow) for flow in switch.flows()} == {
+        without_cookie(encode_flow(flow, APP)) for flow in worded
+    }
+
+
+def has_words(match: Match) -> bool:
+    """Can ovs-ofctl be told this match? Not with an IPv6 mask that begins with a decimal digit.
+
+    Its `ipv6_parse_masked_len` takes the digits for the length of a prefix, in 3.1 as in its newest source.
+    """
+    wide = [test for test in match.tests if test.field.width == 128 and test.mask != test.field.full]
+    masks = [test.field.show(test.mask) for test in wide]
+    return not any(":" in mask and mask[0].isdecimal() for mask in masks)
+
+
+def without_cookie(flow: EncodedFlow) -> tuple[tuple[int, int, bytes], bytes]:
+    return flow.key, flow.instructions
+
+
+def pointed_to(flows: Iterable[Flow]) -> list[Group]:
+    """An empty group for each that a flow points to: Open vSwitch refuses flows that point to nothing."""
+    ids = {(action.kind, action.id) for flow in flows for action in flow.actions if isinstance(action, ToGroup)}
+    return [Group(kind, id - kind.base, ()) for kind, id in ids]
+
+
+@given(strategies.flow_tables())
+def test_any_flows_are_read_back_byte_by_byte(switch: Connection, ovs: Ovs, flows: list[Flow]) -> None:
+    holds(switch, ovs, pointed_to(flows), flows)
+
+
+@given(strategies.group_tables())
+def test_any_groups_are_read_back_byte_by_byte(switch: Connection, ovs: Ovs, groups: list[Group]) -> None:
+    holds(switch, ovs, groups, [])
+
+
+@pytest.mark.parametrize("mask", ["0:0:1:2:3::", "1fff::", "8000::"])
+def test_open_vswitch_has_no_words_for_some_masks(ovs: Ovs, mask: str) -> None:
+    """When this fails, `has_words` has no reason any more."""
+    match = f.TUN_IPV6_SRC(Address("::"), f.ipv6_number(Address(mask)))
+    assert not has_words(match)
+    with pytest.raises(AssertionError, match=r"invalid IPv6 address|prefix bits not between"):
+        ovs.ofctl("parse-flow", str(Flow(ANYTHING, "all", match)))
+
+
+ANYTHING = Table(
+    100, "anything", "Matches every field that the encoder knows, which no table of the pipeline does.", {"all": 7},
+    matches=frozenset({field for field in vars(f).values() if isinstance(field, Field)})
+    | {register(f"register {number}", f"reg{number}") for number in range(12)} | {p.NH6},
+)  # fmt: skip
+
+
+def test_every_field_that_can_be_encoded_is_tried_beside_the_others() -> None:
+    split = {part for parts in openflow._SPLIT.values() for part in parts}
+    assert {field.wire for field in ANYTHING.matches} == openflow._WIRES.keys() - split
+
+
+@given(st.lists(strategies.matches(ANYTHING), max_size=40, unique_by=openflow.encode_match))
+def test_fields_stand_in_the_order_of_open_vswitch(switch: Connection, ovs: Ovs, matches: list[Match]) -> None:
+    holds(switch, ovs, [], [Flow(ANYTHING, "all", match) for match in matches])
+
+
+# ---- everything that is declared ------------------------------------------------------------------------------
+
+
+def each_test(table: Table) -> Iterator[Match]:
+    """Each field that a table matches, without a mask and, where there can be one, with one."""
+    for field in strategies.ordered(table.matches):
+        if field is f.VLAN_TCI:
+            yield from (f.UNTAGGED, f.VLAN_TCI(0x1000, 0x1000))
+            continue
+        yield strategies.tested(field, 0x86DD if field is f.ETH_TYPE else 1, field.full)
+        if field.wire not in strategies.UNMASKED and field.full > 1:
+            yield strategies.tested(field, 2, field.full - 1)
+
+
+def each_action(declared: Table | GroupKind) -> Iterator[Action]:
+    """Each write, subroutine and way out that a table or a kind of group declares."""
+    for target in strategies.ordered(declared.sets):
+        yield Set(target, 1)
+        yield from strategies.moves(target)
+    nexts = [strategies.BY_NAME[name] for name in sorted(declared.nexts)]
+    yield from map(Resubmit, nexts)
+    if isinstance(declared, Table):
+        yield from map(Goto, nexts)
+        yield from (ToGroup(kind.id(1), kind) for kind in declared.groups)
+        yield Conjunction(1, 2, 3)
+        if declared.outputs:
+            yield from (Output(1), Output(messages.OFPP_LOCAL), Bounce())
+
+
+def everything(table: Table) -> Iterator[Flow]:
+    """Flows that ask of a table all that it declares, one thing each."""
+    reason = next(iter(table.priorities))
+    yield from (Flow(table, reason, match) for match in each_test(table))
+    possible = (action for action in each_action(table) if strategies.possible(action, table))
+    yield from (Flow(table, reason, strategies.required(action), (action,)) for action in possible)
+
+
+EVERY_FLOW = [flow for table in p.TABLES for flow in everything(table)]
+EVERY_GROUP = [
+    Group(kind, number, (Bucket((action,)), Bucket(()), Bucket((action,))))
+    for kind in p.GROUP_KINDS
+    for number, action in enumerate(each_action(kind))
+    if not strategies.required(action).tests
+]
+
+
+def rounds(flows: Iterable[Flow]) -> list[dict[FlowKey, Flow]]:
+    """Flows in as many parts as it takes that a switch can hold each."""
+    parts: list[dict[FlowKey, Flow]] = []
+    for flow in flows:
+        part = next((part for part in parts if flow.key not in part), None)
+        if part is None:
+            parts.append(part := {})
+        part[flow.key] = flow
+    return parts
+
+
+def test_everything_that_is_declared_is_read_back(switch: Connection, ovs: Ovs) -> None:
+    for part in rounds(EVERY_FLOW):
+        holds(switch, ovs, pointed_to(part.values()), [*part.values()])
+    holds(switch, ovs, EVERY_GROUP, [])
+
+
+def test_nothing_that_is_declared_was_left_out() -> None:
+    asked = {table: [flow for flow in EVERY_FLOW if flow.table is table] for table in p.TABLES}
+    for table, flows in asked.items():
+        actions = [action for flow in flows for action in flow.actions]
+        assert {test.field for flow in flows for test in flow.match.tests} == table.matches
+        assert {action.field for action in actions if isinstance(action, Set)} == table.sets
+        assert {action.table.name for action in actions if isinstance(action, Goto)} == table.nexts
+        assert {action.kind for action in actions if isinstance(action, ToGroup)} == table.groups
+    assert {type(action) for flow in EVERY_FLOW for action in flow.actions} == {*typing.get_args(Action)}
+
+
+# ---- limits ---------------------------------------------------------------------------------------------------
+
+
+def test_the_largest_flow_and_the_largest_group_are_read_back(switch: Connection) -> None:
+    shares = tuple(Conjunction(id, 1, 2) for id in range(4090))
+    local = [Bucket((p.DST.set(number), Resubmit(p.DELIVER))) for number in range(682)]
+    remote = [Bucket((Set(f.TUN_DST, number), Resubmit(p.TUN_OUT))) for number in range(682)]
+    group = encode_group(Group(p.FLOOD, 1, (*local, *remote)))
+    flow = encode_flow(Flow(p.DELIVER, "port", p.DST(7), shares), APP)
+    switch.clear()
+    heard = switch.ask(*bundle(openflow.group_add(1, group), openflow.flow_add(1, flow)))
+    assert answers(heard) == [(1, messages.OFPBCT_OPEN_REPLY), (1, messages.OFPBCT_COMMIT_REPLY)]
+    assert (switch.groups(), switch.flows()) == ({group}, {flow})
+
+
+def test_a_dump_of_many_parts_is_whole(switch: Connection) -> None:
+    flows = {encode_flow(Flow(p.DELIVER, "port", p.DST(key), (Output(1),)), APP) for key in range(3000)}
+    switch.clear()
+    switch.do(*(openflow.flow_add(1, flow) for flow in flows))
+    assert switch.flows() == flows
+
+
+# ---- changes --------------------------------------------------------------------------------------------------
+
+PORT_7 = encode_flow(Flow(p.DELIVER, "port", p.DST(7), (Output(7),)), APP)
+PORT_8 = encode_flow(Flow(p.DELIVER, "port", p.DST(7), (Output(8),)), APP)
+EMPTY = EncodedGroup(p.FLOOD.id(1), 0, b"")
+FULL = encode_group(Group(p.FLOOD, 1, (Bucket((p.DST.set(1), Resubmit(p.DELIVER))),)))
+TO_GROUP = encode_flow(Flow(p.L2_BUM, "flood", p.NET(7), (ToGroup(p.FLOOD.id(1), p.FLOOD),)), APP)
+
+
+def test_adding_replaces_the_flow_with_that_key_and_its_cookie(switch: Connection) -> None:
+    switch.clear()
+    switch.do(openflow.flow_add(1, PORT_7), openflow.flow_add(2, PORT_8))
+    assert PORT_7.cookie != PORT_8.cookie
+    assert switch.flows() == {PORT_8}
+
+
+def test_putting_a_group_adds_it_or_changes_it(switch: Connection) -> None:
+    switch.clear()
+    switch.do(openflow.group_put(1, EMPTY))
+    assert switch.groups() == {EMPTY}
+    switch.do(openflow.group_put(1, FULL))
+    assert switch.groups() == {FULL}
+    switch.do(openflow.group_modify(1, EMPTY))
+    assert switch.groups() == {EMPTY}
+
+
+def test_a_removed_group_takes_flows_along(switch: Connection) -> None:
+    switch.clear()
+    switch.do(openflow.group_add(1, FULL), openflow.flow_add(2, TO_GROUP), openflow.flow_add(3, PORT_7))
+    switch.do(openflow.group_delete(1, FULL.id))
+    assert (switch.groups(), switch.flows()) == (set(), {PORT_7})
+
+
+def test_a_refusal_names_its_message_and_its_reason(switch: Connection) -> None:
+    switch.clear()
+    heard = switch.ask(openflow.flow_add(40, PORT_7), openflow.flow_add(41, TO_GROUP), openflow.group_modify(42, FULL))
+    assert [refusal(*received) for received in heard] == [
+        (41, "OFPET_BAD_ACTION/OFPBAC_BAD_OUT_GROUP"),
+        (42, "OFPET_GROUP_MOD_FAILED/OFPGMFC_UNKNOWN_GROUP"),
+    ]
+    assert switch.flows() == {PORT_7}
+
+
+# ---- bundles --------------------------------------------------------------------------------------------------
+
+
+def bundle(*inner: bytes, id: int = 1, end: bytes | None = None) -> list[bytes]:
+    """A bundle whose additions have the xids 100, 101 and so on."""
+    added = [messages.bundle_add(100 + number, id, message) for number, message in enumerate(inner)]
+    return [messages.bundle_open(10, id), *added, end or messages.bundle_commit(11, id)]
+
+
+def answers(heard: Iterable[tuple[messages.Header, bytes]]) -> list[object]:
+    """What was said about a bundle: answers, and refusals."""
+    return [
+        messages.decode_bundle_control(body) if head.type == messages.OFPT_BUNDLE_CONTROL else refusal(head, body)
+        for head, body in heard
+    ]
+
+
+def test_a_bundle_is_applied_when_it_is_committed(switch: Connection) -> None:
+    switch.clear()
+    heard = switch.ask(*bundle(openflow.group_add(1, FULL), openflow.flow_add(1, TO_GROUP)))
+    assert answers(heard) == [(1, messages.OFPBCT_OPEN_REPLY), (1, messages.OFPBCT_COMMIT_REPLY)]
+    assert (switch.groups(), switch.flows()) == ({FULL}, {TO_GROUP})
+
+
+def test_a_bundle_that_is_discarded_never_was(switch: Connection) -> None:
+    switch.clear()
+    heard = switch.ask(*bundle(openflow.flow_add(1, PORT_7), end=messages.bundle_discard(11, 1)))
+    assert answers(heard) == [(1, messages.OFPBCT_OPEN_REPLY), (1, messages.OFPBCT_DISCARD_REPLY)]
+    assert switch.flows() == set()
+
+
+def test_a_bundle_that_fails_names_the_message_and_changes_nothing(switch: Connection) -> None:
+    switch.clear()
+    heard = switch.ask(*bundle(openflow.flow_add(1, PORT_7), openflow.flow_add(1, TO_GROUP)))
+    assert answers(heard) == [
+        (1, messages.OFPBCT_OPEN_REPLY),
+        (101, "OFPET_BAD_ACTION/OFPBAC_BAD_OUT_GROUP"),
+        (11, "OFPET_BUNDLE_FAILED/OFPBFC_MSG_FAILED"),
+    ]
+    assert switch.flows() == set()
+
+
+# ---- the session ----------------------------------------------------------------------------------------------
+
+
+def test_a_switch_says_who_it_is(switch: Connection, ovs: Ovs) -> None:
+    ((head, body),) = switch.ask(messages.features_request(3))
+    assert (head.type, head.xid) == (messages.OFPT_FEATURES_REPLY, 3)
+    features = messages.decode_features(body)
+    assert f"{features.datapath_id:016x}" == ovs.vsctl("get", "bridge", "br0", "datapath_id").strip().strip('"')
+    assert (features.n_tables, features.auxiliary_id) == (254, 0)
+
+
+def test_a_switch_echoes(switch: Connection) -> None:
+    ((head, body),) = switch.ask(messages.echo_request(4, b"weft"))
+    assert (head.type, head.xid, body) == (messages.OFPT_ECHO_REPLY, 4, b"weft")
+
+
+def ports(switch: Connection) -> dict[str, messages.PortDesc]:
+    ((_, body),) = switch.ask(messages.port_desc_request(5))
+    found = messages.decode_ports(messages.decode_multipart(body).payload)
+    return {port.name: port for port in found}
+
+
+def test_a_switch_tells_its_ports_and_what_becomes_of_them(switch: Connection, ovs: Ovs) -> None:
+    assert ports(switch).keys() == {"br0"}
+    assert ports(switch)["br0"].number == messages.OFPP_LOCAL
+    switch.statuses.clear()
+    ovs.vsctl("add-port", "br0", "tap1", "--", "set", "interface", "tap1", "type=dummy", "ofport_request=17")
+    assert ports(switch)["tap1"].number == 17
+    ovs.ofctl("mod-port", ovs.bridge, "tap1", "down")
+    ovs.vsctl("del-port", "tap1")
+    assert ports(switch).keys() == {"br0"}
+    reasons = [reason for reason, port in switch.statuses if (port.number, port.name) == (17, "tap1")]
+    assert (reasons[0], reasons[-1]) == (messages.OFPPR_ADD, messages.OFPPR_DELETE)
+    assert any(port.config & messages.OFPPC_PORT_DOWN for _, port in switch.statuses)
+
+
+# ---- names of errors ------------------------------------------------------------------------------------------
+
+NEWER_NAMES = {
+    "OFPBRC_BAD_MULTIPART": "OFPBRC_BAD_STAT",
+    "OFPBRC_BAD_EXPERIMENTER": "OFPBRC_BAD_VENDOR",
+    "OFPBRC_BAD_EXP_TYPE": "OFPBRC_BAD_SUBTYPE",
+    "OFPBRC_IS_SLAVE": "OFPBRC_IS_SECONDARY",
+    "OFPBAC_BAD_EXPERIMENTER": "OFPBAC_BAD_VENDOR",
+    "OFPBAC_BAD_EXP_TYPE": "OFPBAC_BAD_VENDOR_TYPE",
+}
+"""What Open vSwitch calls differently than the specification."""
+
+
+def test_open_vswitch_gives_errors_the_same_names(ovs: Ovs) -> None:
+    own = (0x2320).to_bytes(4)  # the body of Open vSwitch's own errors begins with its experimenter id
+    errors = [(type, code, b"") for type in range(18) for code in range(24)]
+    errors += [(messages.OFPET_EXPERIMENTER, code, own) for code in range(64)]
+    file = ovs.home / "errors"
+    file.write_bytes(
+        b"".join(
+            messages.message(messages.OFPT_ERROR, 1, type.to_bytes(2) + code.to_bytes(2) + data)
+            for type, code, data in errors
+        )
+    )
+    lines = [line for line in ovs.run("ovs-ofctl", "ofp-parse", str(file)).splitlines() if "OFPT_ERROR" in line]
+    for (type, code, _), line in zip(errors, lines, strict=True):
+        name = messages.error_name(type, code).partition("/")[2]
+        assert line.rpartition(": ")[2] == NEWER_NAMES.get(name, name) or (name.isdecimal() and "decode error" in line)
