@@ -19,7 +19,7 @@ from mininet_scenarios.api import Json
 from mininet_scenarios.errors import LabError
 from mininet_scenarios.lab import Lab, Network
 from mininet_scenarios.nodes import BRIDGE
-from mininet_scenarios.processes import beside_python, run
+from mininet_scenarios.processes import beside_python, end_on_sigterm, run
 from mininet_scenarios.two_networks import CIDR, MEMBERS, TENANTS, Row, first_reply, questions, show
 
 _ANSWERED_WITHIN_S = 1.0  # a new port; a bound that only a broken controller breaks, not a claim
@@ -82,6 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="demo", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--type", choices=("vxlan", "geneve"), default="vxlan", help="encapsulation (vxlan)")
     options = parser.parse_args(arguments)
+    end_on_sigterm()
     start = time.monotonic()
     try:
         with Lab(hypervisors=2) as lab:

@@ -33,7 +33,7 @@ from typing import Any, Protocol, Self
 
 from mininet_scenarios.api import Api, Json
 from mininet_scenarios.errors import Late, Unsettled
-from mininet_scenarios.nodes import CONTROLLER, Controller, Guest, Hypervisor, Node, Underlay, empty_topology
+from mininet_scenarios.nodes import CONTROLLER, MANAGEMENT, Controller, Guest, Hypervisor, Node, Underlay, empty_topology
 from mininet_scenarios.probe import Ear, Heard
 from mininet_scenarios.processes import private_network, require_tools, wait_until
 
@@ -138,7 +138,7 @@ class Lab:
         return hypervisor
 
     def warm(self) -> None:
-        """Let the hypervisors' tunnel endpoints learn each other's MACs; all must have joined. See `Hypervisor.learn`."""
+        """Let the hypervisors' tunnel endpoints learn each other's MACs (`Hypervisor.learn`), once all have joined."""
         vteps = {hypervisor.vtep for hypervisor in self.hypervisors.values()}
         for hypervisor in self.hypervisors.values():
             hypervisor.learn(vteps - {hypervisor.vtep})
@@ -154,6 +154,14 @@ class Lab:
         hypervisor.start_switch()
         hypervisor.connect_underlay()
         return hypervisor
+
+    def stranger(self, name: str) -> Node:
+        """A machine in the management network that is no hypervisor."""
+        node: Node = self._node(Node, name, self.net.hosts)
+        self.net.addLink(node, self.controller, intfName1="mgmt0", intfName2=f"m-{name}")
+        self.controller.ip_batch(f"link set m-{name} master management up")
+        node.ip_batch(f"addr add {MANAGEMENT}{200 + len(self.net.hosts)}/24 dev mgmt0", "link set mgmt0 up")
+        return node
 
     def network(self, name: str, *, cidr: str, project: str, type: str = "vxlan", **attributes: object) -> Network:
         """Make a network with one subnet for a project, over HTTP."""
@@ -229,9 +237,14 @@ class Lab:
         return {row["name"]: row for row in self.api.get("/v1/chassis")["chassis"]}
 
     def lagging(self) -> str:
-        """What is not yet as the model wants it; "" when every switch and port has caught up."""
+        """What is not yet as the model wants it; "" when every switch and port has caught up. Raises Died."""
+        here = {name: hypervisor for name, hypervisor in self.hypervisors.items() if not hypervisor.away}
+        for hypervisor in here.values():
+            hypervisor.must_run()
+        if self.controller.daemon is not None:
+            self.controller.daemon.must_run()
         rows, said = self.chassis(), []
-        for name in self.hypervisors:
+        for name in here:
             row = rows.get(name)
             if row is None:
                 said.append(f"{name} is unknown to the controller")
@@ -243,11 +256,12 @@ class Lab:
                 said.append(f"{name} has applied {row['applied_revision']} of {row['revision']}")
         ports = {port["id"]: port for port in self.api.get("/v2.0/ports")["ports"]} if self.guests else {}
         closed = {row["id"] for row in self.api.get("/v2.0/networks")["networks"] if not row["admin_state_up"]}
+        plugged = {guest.port_id for guest in self.guests.values() if guest.plugged}  # guests may share a port
         for guest in self.guests.values():
             port = ports.get(guest.port_id)
             if port is None or not port["admin_state_up"] or guest.network_id in closed:
                 continue
-            expected = "ACTIVE" if guest.plugged else "DOWN"
+            expected = "ACTIVE" if guest.port_id in plugged else "DOWN"
             if port["status"] != expected:
                 said.append(f"the port of {guest} is {port['status']}, not {expected}")
         return "; ".join(said)

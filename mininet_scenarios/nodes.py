@@ -22,6 +22,8 @@ from __future__ import annotations
 
 import re
 import signal
+import socket
+import time
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence, Set
@@ -29,7 +31,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from mininet_scenarios.api import Api
-from mininet_scenarios.errors import Refused, Unsteady
+from mininet_scenarios.errors import CommandFailed, Refused, Unsteady
 from mininet_scenarios.probe import Ear, Ping, send
 from mininet_scenarios.processes import Daemon, beside_python, inside, run, wait_until
 
@@ -107,6 +109,7 @@ class Hypervisor(Node):
     """A machine with Open vSwitch; it knows the controller only by the one command of `join`."""
 
     number = 0
+    away = False
 
     def prepare(self, number: int, directory: Path) -> None:
         """Set the addresses and start the database, without waiting for it."""
@@ -118,10 +121,13 @@ class Hypervisor(Node):
         directory.mkdir()
         self.ip_batch(f"addr add {self.management}/24 dev mgmt0", "link set mgmt0 up", "link set phy0 up")
         run("ovsdb-tool", "create", str(directory / "conf.db"), _SCHEMA)
+        self._start_database()
+
+    def _start_database(self) -> None:
         self.database = self._daemon(
             "ovsdb-server",
-            str(directory / "conf.db"),
-            f"--remote=punix:{directory}/db.sock",
+            str(self.directory / "conf.db"),
+            f"--remote=punix:{self.directory}/db.sock",
             # without this `ovs-vsctl set-manager` has no effect
             "--remote=db:Open_vSwitch,Open_vSwitch,manager_options",
         )
@@ -150,7 +156,7 @@ class Hypervisor(Node):
 
     def _address_underlay(self) -> None:
         # In user space the device of an internal port comes and goes with ovs-vswitchd.
-        self.ip_batch(f"addr replace {self.vtep}/24 dev br-phy", "link set br-phy up")
+        self.ip_batch("addr flush dev br-phy", f"addr add {self.vtep}/24 dev br-phy", "link set br-phy up")
 
     def _await_socket(self, daemon: Daemon, name: str) -> None:
         def lacking() -> str:
@@ -178,10 +184,55 @@ class Hypervisor(Node):
     def restart_switch(self) -> None:
         """Restart ovs-vswitchd: the flows are gone until the controller has pushed them again."""
         self.switch.stop()
-        self.switch = self._daemon("ovs-vswitchd", f"unix:{self.directory}/db.sock")
-        for bridge in self.vsctl("list-br").split():
-            self._await_socket(self.switch, f"{bridge}.mgmt")
-        self._address_underlay()
+        self.revive()
+
+    def crash(self, *, switch: bool = True, database: bool = False) -> None:
+        """Kill its daemons, as `kill -9` does; `revive()` starts them again."""
+        for daemon, dies in ((self.switch, switch), (self.database, database)):
+            if dies:
+                daemon.kill()
+
+    def leave(self) -> None:
+        """Stop all of Open vSwitch; until `revive()` the lab does not wait for this hypervisor."""
+        self.away = True
+        self.switch.stop()
+        self.database.stop()
+
+    def revive(self) -> float:
+        """Start those of its daemons that ended.
+
+        Answers when a new ovs-vswitchd was up, that is answered ovs-appctl(8), in seconds since the epoch.
+        """
+        if not self.database.running:
+            (self.directory / "db.sock").unlink(missing_ok=True)
+            self._start_database()
+            self._await_socket(self.database, "db.sock")
+        up = time.time()
+        if not self.switch.running:
+            self.switch = self._daemon("ovs-vswitchd", f"unix:{self.directory}/db.sock")
+            wait_until("An answer of ovs-vswitchd", self._unanswered, 10, 0.005)
+            up = time.time()
+            wait_until("The device of br-phy", self._unmade, 10, 0.005)
+            self._address_underlay()
+        self.away = False
+        return up
+
+    def _unanswered(self) -> str:
+        self.switch.must_run()
+        try:
+            self.appctl("-t", str(self.directory / f"ovs-vswitchd.{self.switch.pid}.ctl"), "version")
+        except CommandFailed as error:
+            return str(error)
+        return ""
+
+    def _unmade(self) -> str:
+        self.switch.must_run()
+        try:
+            with inside(self.pid):
+                socket.if_nametoindex("br-phy")
+        except OSError as error:
+            return str(error)
+        return ""
 
     def vsctl(self, *arguments: str) -> str:
         """ovs-vsctl(8) on this hypervisor; waits for ovs-vswitchd to follow unless told `--no-wait`."""
@@ -224,6 +275,11 @@ class Hypervisor(Node):
     def groups(self) -> str:
         """The groups of the integration bridge."""
         return self.ofctl("-O", "OpenFlow14", "dump-groups", BRIDGE)
+
+    def must_run(self) -> None:
+        """Raise Died when a daemon has ended."""
+        self.database.must_run()
+        self.switch.must_run()
 
     def plug(self, tap: str) -> None:
         """Put an interface on the integration bridge; the controller makes the bridge, so wait for it."""
@@ -338,9 +394,8 @@ class Guest(Node):
 
     def finds_free(self, address: str) -> bool:
         """Whether nobody answers two probes for an address (RFC 5227)."""
-        probe = ("arping", "-D", "-q", "-I", "eth0", "-c", "2", "-w", "2", address)
-        with_code = ("sh", "-c", '"$@"; echo $?', "probe", *probe)
-        return self.run(*with_code).split()[-1] == "0"
+        probe = ("arping", "-D", "-I", "eth0", "-c", "2", "-w", "2", address)
+        return "Received 0 response" in self.run(*probe, codes=(0, 1))
 
     def knows(self, address: str, mac: str) -> None:
         """Write a neighbour down for good, so that nobody need be asked."""

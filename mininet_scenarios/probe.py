@@ -59,12 +59,10 @@ def ethernet(dst: str, src: str, ethertype: int, payload: bytes) -> bytes:
     return (_mac(dst) + _mac(src) + struct.pack("!H", ethertype) + payload).ljust(60, b"\0")
 
 
-def arp(
-    op: int, sha: str, spa: str, tpa: str, *, tha: str = "00:00:00:00:00:00", dst: str = BROADCAST, mark: bytes = b""
-) -> bytes:
-    """An ARP frame (RFC 826); `mark` goes where Ethernet pads."""
-    body = struct.pack("!HHBBH", 1, IPV4, 6, 4, op) + _mac(sha) + socket.inet_aton(spa) + _mac(tha)
-    return ethernet(dst, sha, ARP, body + socket.inet_aton(tpa) + mark)
+def arp(op: int, sender_mac: str, sender_ip: str, target_ip: str, mark: bytes = b"") -> bytes:
+    """A broadcast ARP frame (RFC 826); `mark` goes where Ethernet pads."""
+    body = struct.pack("!HHBBH", 1, IPV4, 6, 4, op) + _mac(sender_mac) + socket.inet_aton(sender_ip)
+    return ethernet(BROADCAST, sender_mac, ARP, body + bytes(6) + socket.inet_aton(target_ip) + mark)
 
 
 def _checksum(data: bytes) -> int:
@@ -87,10 +85,10 @@ class Arp:
     """What an ARP frame says."""
 
     op: int
-    sha: str
-    spa: str
-    tha: str
-    tpa: str
+    sender_mac: str
+    sender_ip: str
+    target_mac: str
+    target_ip: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,8 +121,8 @@ class Frame:
         body = self.raw[14:42]
         if self.ethertype != ARP or len(body) < 28:
             return None
-        op, sha, spa, tha, tpa = struct.unpack("!6xH6s4s6s4s", body)
-        return Arp(op, _mac_text(sha), socket.inet_ntoa(spa), _mac_text(tha), socket.inet_ntoa(tpa))
+        op, mac, ip, target_mac, target_ip = struct.unpack("!6xH6s4s6s4s", body)
+        return Arp(op, _mac_text(mac), socket.inet_ntoa(ip), _mac_text(target_mac), socket.inet_ntoa(target_ip))
 
     def unwrapped(self) -> Frame:
         """The frame inside, if this one is VXLAN (RFC 7348) or Geneve (RFC 8926) over IPv4; else itself."""
@@ -146,7 +144,8 @@ class Frame:
         if ask is None:
             what = f"ethertype 0x{self.ethertype:04x} {self.raw[14:50].hex()}"
         else:
-            what = f"arp {'request' if ask.op == REQUEST else 'reply'} {ask.spa} ({ask.sha}) -> {ask.tpa}"
+            kind = "request" if ask.op == REQUEST else "reply"
+            what = f"arp {kind} {ask.sender_ip} ({ask.sender_mac}) -> {ask.target_ip}"
         return f"{where}{self.src} > {self.dst} {what} ({len(self.raw)} bytes)"
 
 
@@ -155,18 +154,18 @@ Test = bytes | Callable[[Frame], object]
 
 def asks_for(address: str) -> Callable[[Frame], bool]:
     """A test for ARP requests that ask for an address."""
-    return lambda frame: (ask := frame.arp) is not None and ask.op == REQUEST and ask.tpa == address
+    return lambda frame: (ask := frame.arp) is not None and ask.op == REQUEST and ask.target_ip == address
 
 
 def answers_for(address: str) -> Callable[[Frame], bool]:
     """A test for ARP replies that claim an address."""
-    return lambda frame: (ask := frame.arp) is not None and ask.op == REPLY and ask.spa == address
+    return lambda frame: (ask := frame.arp) is not None and ask.op == REPLY and ask.sender_ip == address
 
 
 def within(cidr: str) -> Callable[[Frame], bool]:
     """A test for ARP of any kind about addresses of a subnet."""
     subnet = ipaddress.ip_network(cidr)
-    return lambda frame: (ask := frame.arp) is not None and ipaddress.ip_address(ask.tpa) in subnet
+    return lambda frame: (ask := frame.arp) is not None and ipaddress.ip_address(ask.target_ip) in subnet
 
 
 @dataclass(slots=True)

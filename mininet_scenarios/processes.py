@@ -11,6 +11,7 @@ from __future__ import annotations
 import ctypes
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -45,6 +46,11 @@ def require_tools() -> None:
     missing = [tool for tool in TOOLS if shutil.which(tool) is None]
     if missing:
         raise Unable(f"A lab needs programs that are not installed: {', '.join(missing)}.")
+
+
+def end_on_sigterm() -> None:
+    """Let SIGTERM end this program as ^C does: with its labs taken down."""
+    signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
 
 
 def beside_python(program: str) -> str:

@@ -35,6 +35,7 @@ from mininet_scenarios.probe import (
     token,
     udp,
 )
+from mininet_scenarios.processes import end_on_sigterm
 
 CIDR = "10.0.0.0/24"
 UNUSED = "10.0.0.99"
@@ -296,6 +297,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--type", choices=("vxlan", "geneve"), default="vxlan", help="encapsulation (vxlan)")
     parser.add_argument("--cli", action="store_true", help="open Mininet's CLI instead of asking")
     options = parser.parse_args(arguments)
+    end_on_sigterm()
     try:
         with Lab(hypervisors=2) as lab:
             build(lab, options.type)

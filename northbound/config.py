@@ -54,7 +54,7 @@ HELP: Mapping[str, str] = {
     "store": "sqlite:///relative.db, sqlite:////absolute.db, or memory:// which forgets at exit",
     "auth": "none: every caller is admin",
     "insecure": "allow --auth none beyond loopback",
-    "foreign_flows": "flows of others on the integration bridge: keep (and report)",
+    "foreign_flows": "flows and groups of others on the integration bridge: keep (and report) or remove",
     "underlay_mtu": "bytes that the network between hypervisors carries",
     "underlay_ip_version": "4 or 6: what the hypervisors' weft-encap-ip are, all of them; 6 takes 20 bytes more",
     "network_type": "what a network is when its maker does not say: vxlan, geneve or gre",
@@ -63,7 +63,7 @@ HELP: Mapping[str, str] = {
 
 CHOICES: Mapping[str, tuple[str, ...]] = {
     "auth": ("none",),
-    "foreign_flows": ("keep",),
+    "foreign_flows": ("keep", "remove"),
     "underlay_ip_version": ("4", "6"),
     "network_type": ("vxlan", "geneve", "gre"),
     "log_level": ("debug", "info", "warning", "error"),

@@ -77,7 +77,7 @@ def _compute(store: Store) -> Engine:
 
 async def _serve(store: Store, config: Config, group: asyncio.TaskGroup) -> None:
     engine = _compute(store)
-    fleet = Fleet(store, engine, ovsdb=not config.no_ovsdb)
+    fleet = Fleet(store, engine, ovsdb=not config.no_ovsdb, keep_foreign=config.foreign_flows == "keep")
     store.follow(fleet.follow)
     settings = api.Settings(
         underlay_mtu=config.underlay_mtu,

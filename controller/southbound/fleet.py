@@ -6,6 +6,9 @@ the model, the chassis's database and its port description are all loaded: befor
 
     engine.update ──delta──> member.pending ──> one bundle ──> barrier ──> member.applied_revision
 
+What others change on a switch is healed: entries of ours are put back as they should be, and flows of others are kept
+(and shown) or removed. Who keeps changing them is answered ever later, and named as the chassis's problem.
+
 Everything here that is not a task is read-only to others: `/v1` reads the fleet through it.
 """
 
@@ -29,13 +32,61 @@ from controller.model.records import Chassis, Link, Network, Port, Resource
 from controller.model.store import Change, Store, Transaction
 from controller.southbound.openflow import EncodedFlow, encode_flow
 from controller.southbound.ovsdb import OvsdbListener
-from controller.southbound.reconcile import AddFlow, Installed, Plan, PutGroup, Refusal, Step, WireKey, full, partial
-from controller.southbound.switch import Switch
+from controller.southbound.reconcile import (
+    AddFlow,
+    Installed,
+    Plan,
+    PutGroup,
+    Refusal,
+    Step,
+    WireKey,
+    full,
+    partial,
+    wanted_at,
+)
+from controller.southbound.switch import Applied, Switch, Tampering
 
 log = logging.getLogger(__name__)
 
 PATIENCE_S = 5.0
 """How long a switch may wait for its hypervisor's database before the log says so."""
+HEALING_S = (0.2, 4.0)
+"""How far apart two healings of a switch are: at first, and when somebody keeps undoing them."""
+CALM_S = 10.0
+"""After so long without one, the next healing is the first again."""
+QUARREL = 5
+"""So many healings in a row are no accident: an operator is told."""
+
+
+@dataclass(slots=True, eq=False)
+class Pace:
+    """How often a switch was healed in a row, so that who keeps tampering with it does not keep us busy."""
+
+    in_a_row: int = 0
+    last: float = float("-inf")
+
+    def wait_s(self) -> float:
+        """How long the next healing has to wait."""
+        first, longest = HEALING_S
+        apart = min(first * 2.0 ** min(self.in_a_row - 1, 10), longest)
+        return self.last + apart - time.monotonic() if self.in_a_row else 0.0
+
+    def healed(self) -> None:
+        """Count a healing."""
+        self.in_a_row = 1 if self.calm else self.in_a_row + 1
+        self.last = time.monotonic()
+
+    @property
+    def calm(self) -> bool:
+        """Was there none lately?"""
+        return time.monotonic() > self.last + CALM_S
+
+    @property
+    def problem(self) -> str:
+        """What an operator should know, or ""."""
+        if self.calm or self.in_a_row < QUARREL:
+            return ""
+        return f"Somebody else keeps changing its flows: they were healed {self.in_a_row} times in a row."
 
 
 @dataclass(slots=True, eq=False)
@@ -43,7 +94,8 @@ class Member:
     """One chassis and its switch.
 
     `revision` is the newest model revision that changed what this switch should hold, `applied_revision` the newest
-    it acknowledged by barrier. Counters count since the controller started.
+    it acknowledged by barrier. `foreign` are the flows of others, as its switch tells them or, once it is gone, told
+    them last. Counters count since the controller started.
     """
 
     name: str
@@ -57,7 +109,8 @@ class Member:
     requests: dict[str, None] = field(default_factory=dict)
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
-    foreign: tuple[EncodedFlow, ...] = ()
+    foreign: Mapping[WireKey, EncodedFlow] = field(default_factory=dict)
+    pace: Pace = field(default_factory=Pace)
     refusals: dict[Key | WireKey, Refusal] = field(default_factory=dict)
     flow_mods: int = 0
     mods_bytes: int = 0
@@ -132,10 +185,11 @@ class Explanation:
 class Fleet:
     """All chassis; the one place that knows both the model's desire and the switches' state."""
 
-    def __init__(self, store: Store, engine: Engine, *, ovsdb: bool = True) -> None:
+    def __init__(self, store: Store, engine: Engine, *, ovsdb: bool = True, keep_foreign: bool = True) -> None:
         self._store = store
         self._engine = engine
         self._ovsdb = ovsdb
+        self._keep_foreign = keep_foreign
         self._members: dict[str, Member] = {}
         self._known = asyncio.Condition()
         self._dictionary: tuple[int, dict[int, Explanation]] = (-1, {})
@@ -194,7 +248,10 @@ class Fleet:
         try:
             switch.on_ports(lambda ports: self._ports_changed(member, switch, ports))
             await self._record_links(member, await switch.ports())
-            await self._reconcile(member, switch)
+            async with member.lock:
+                switch.on_tampered(lambda seen: self._tampered(member, switch, seen))
+                await switch.watch()
+                await self._reconcile(member, switch)
             while member.switch is switch:
                 await member.wake.wait()
                 async with member.lock:
@@ -237,15 +294,40 @@ class Fleet:
 
         await self._store.commit(work)
 
-    async def _reconcile(self, member: Member, switch: Switch) -> None:
+    async def _reconcile(self, member: Member, switch: Switch) -> Applied:
+        """Make of what the switch holds what it should hold; under the member's lock."""
+        installed = await switch.dump()
+        member.foreign = switch.foreign
+        member.pending.clear()
+        member.refusals.clear()
+        desired = self._engine.desired(member.name).values()
+        plan = full(desired, installed, keep_foreign=self._keep_foreign)
+        return await self._apply(member, switch, plan, member.revision)
+
+    async def _tampered(self, member: Member, switch: Switch, seen: Tampering) -> None:
+        """Heal a switch if what others did concerns us; one call at a time (see `Switch.on_tampered`)."""
+        if not self._concerns(member, seen):
+            return
+        await asyncio.sleep(member.pace.wait_s())
         async with member.lock:
-            installed = await switch.dump()
-            member.pending.clear()
-            member.refusals.clear()
-            plan = full(self._engine.desired(member.name).values(), installed)
-            member.foreign = installed.foreign
-            revision = member.revision
-            await self._apply(member, switch, plan, revision)
+            if member.switch is not switch:
+                return
+            asked = len(member.pending)
+            applied = await self._reconcile(member, switch)
+        if applied.flow_mods + applied.group_mods > asked:
+            member.pace.healed()
+            log.warning(
+                "healed chassis=%s flows=%d groups=%d in_a_row=%d",
+                member.name, applied.flow_mods, applied.group_mods, member.pace.in_a_row,
+            )  # fmt: skip
+
+    def _concerns(self, member: Member, seen: Tampering) -> bool:
+        """Flows of others that stand where none of ours should only concern us if they are to be removed."""
+        if seen.own:
+            return True
+        if not self._keep_foreign:
+            return bool(seen.keys) or seen.foreign_groups
+        return bool(seen.keys) and wanted_at(seen.keys, self._engine.desired(member.name).values())
 
     async def _apply_pending(self, member: Member, switch: Switch) -> None:
         member.wake.clear()
@@ -254,7 +336,7 @@ class Fleet:
             return
         await self._apply(member, switch, partial(pending), member.revision)
 
-    async def _apply(self, member: Member, switch: Switch, plan: Plan, revision: int) -> None:
+    async def _apply(self, member: Member, switch: Switch, plan: Plan, revision: int) -> Applied:
         requests, member.requests = member.requests, {}
         applied = await switch.apply(plan)
         member.flow_mods += applied.flow_mods
@@ -276,6 +358,7 @@ class Fleet:
             applied.group_mods,
             ",".join(requests) or "-",
         )
+        return applied
 
     def _cells_of(self, refusal: Refusal, chassis: str) -> Iterator[str]:
         return (cell.name for cell in self._engine.wanting(cast("Key", refusal.key), chassis))
@@ -307,7 +390,7 @@ class Fleet:
             raise NotFound("Chassis", name)
         member = self._member(name)
         session = self.databases.sessions.get(name) if self.databases else None
-        problems = (chassis.problem, session.trouble if session else "", self._twin(chassis))
+        problems = (chassis.problem, session.trouble if session else "", self._twin(chassis), member.pace.problem)
         return Status(chassis, member, self._engine.count(name), self._state(member), " ".join(filter(None, problems)))
 
     def _twin(self, chassis: Chassis) -> str:
@@ -403,7 +486,6 @@ class Fleet:
                 await self._apply_pending(member, switch)
             desired = self._engine.desired(member.name)
             installed = await switch.dump()
-        member.foreign = installed.foreign
         return compare(member.name, full(desired.values(), installed), installed, member.refusals)
 
     def recompute(self) -> int:
@@ -435,6 +517,7 @@ def compare(chassis: str, plan: Plan, installed: Installed, refusals: Mapping[Ke
             kind.append(step.text)
     refused = [f"{each.what}: {each.error}" for each in (*plan.refusals, *refusals.values())]
     foreign = [flow.text for flow in installed.foreign]
+    foreign += [f"group_id={group.id}" for group in installed.foreign_groups]
     return Difference(chassis, *map(tuple, (missing, unwanted, altered, foreign, refused)))
 
 

@@ -1,4 +1,4 @@
-"""The messages of an OpenFlow 1.4 session: greeting, liveness, features, ports, bundles, errors.
+"""The messages of an OpenFlow 1.4 session: greeting, liveness, features, ports, bundles, errors, what others do.
 
 What stands in tables and groups is in `openflow`. Functions named after a message build it whole, header included;
 `decode_*` take a body, that is a message without its first 8 bytes, and raise `Malformed` when it is cut or lies
@@ -38,6 +38,8 @@ OFPT_MULTIPART_REQUEST: Final = 18
 OFPT_MULTIPART_REPLY: Final = 19
 OFPT_BARRIER_REQUEST: Final = 20
 OFPT_BARRIER_REPLY: Final = 21
+OFPT_SET_ASYNC: Final = 28
+OFPT_REQUESTFORWARD: Final = 32
 OFPT_BUNDLE_CONTROL: Final = 33
 OFPT_BUNDLE_ADD_MESSAGE: Final = 34
 
@@ -45,7 +47,26 @@ OFPT_BUNDLE_ADD_MESSAGE: Final = 34
 OFPMP_FLOW: Final = 1
 OFPMP_GROUP_DESC: Final = 7
 OFPMP_PORT_DESC: Final = 13
+OFPMP_FLOW_MONITOR: Final = 16
 OFPMPF_REPLY_MORE: Final = 1
+
+# Section 7.3.5.15: ofp_flow_update_event, and of ofp_flow_monitor_flags those that are asked for.
+OFPFME_INITIAL: Final = 0
+OFPFME_ADDED: Final = 1
+OFPFME_REMOVED: Final = 2
+OFPFME_MODIFIED: Final = 3
+OFPFME_ABBREV: Final = 4
+OFPFME_PAUSED: Final = 5
+OFPFME_RESUMED: Final = 6
+_OFPFMF_CHANGES: Final = 1 << 1 | 1 << 2 | 1 << 3 | 1 << 4  # ADD, REMOVED, MODIFY, INSTRUCTIONS
+_OFPFMC_ADD: Final = 0
+
+# Section 7.3.10: ofp_async_config_prop_type; section 7.4.6: ofp_requestforward_reason.
+_OFPACPT_REQUESTFORWARD: Final = (10, 11)  # as a slave, as a master or equal
+_OFPRFR_GROUP_MOD: Final = 0
+OFPG_ALL: Final = 0xFFFFFFFC
+OFPG_ANY: Final = 0xFFFFFFFF
+_OFPTT_ALL: Final = 0xFF
 
 # Section 7.3.9: ofp_bundle_ctrl_type and ofp_bundle_flags.
 OFPBCT_OPEN_REQUEST: Final = 0
@@ -74,10 +95,19 @@ _OFPHET_VERSIONBITMAP: Final = 1
 _MULTIPART: Final = Struct("!HH4x")
 _FEATURES: Final = Struct("!QIBB2xI4x")
 _PORT: Final = Struct("!IH2x6s2x16sII")
+_OFPMT_OXM: Final = 1
 _PORT_REASON: Final = Struct("!B7x")
 _BUNDLE_CONTROL: Final = Struct("!IHH")
 _BUNDLE_ADD: Final = Struct("!I2xH")
 _ERROR: Final = Struct("!HH")
+_FLOW_MONITOR: Final = Struct("!IIIHBBHH4x")  # with a match of everything
+_FLOW_UPDATE: Final = Struct("!HH")
+_FLOW_UPDATE_SHORT: Final = 8
+_FLOW_UPDATE_FULL: Final = Struct("!HHBxHHH4xQHH")  # with the head of the match
+_FLOW_UPDATE_MATCH: Final = 24  # where the match begins
+_MATCH_BYTES: Final = 8  # of the shortest one
+_ASYNC_PROPERTY: Final = Struct("!HHI")
+_GROUP_MOD: Final = Struct("!HBxI")
 
 BUNDLED: Final = _HEADER.size + _BUNDLE_ADD.size
 """How many bytes a bundle wraps around a message."""
@@ -242,6 +272,75 @@ def _port(data: bytes, at: int) -> tuple[PortDesc, int]:
         raise malformed(f"port {number} claims {length} bytes of {len(data) - at}")
     text = name.partition(b"\0")[0].decode(errors="backslashreplace")
     return PortDesc(number, text, mac.hex(":"), config, state), length
+
+
+def flow_monitor_request(xid: int, monitor_id: int) -> bytes:
+    """Tell from now on whenever a flow of any table changes (section 7.3.5.15)."""
+    everything = (OFPP_ANY, OFPG_ANY, _OFPFMF_CHANGES, _OFPTT_ALL, _OFPFMC_ADD, _OFPMT_OXM, 4)
+    return multipart_request(OFPMP_FLOW_MONITOR, xid, _FLOW_MONITOR.pack(monitor_id, *everything))
+
+
+class FlowUpdate(NamedTuple):
+    """What a flow monitor tells (section 7.3.5.15): an event, and the flow if the event is one of others' doing.
+
+    Of OFPFME_ABBREV (our own doing) and of OFPFME_PAUSED and OFPFME_RESUMED only the event is said.
+    """
+
+    event: int
+    table: int = 0
+    priority: int = 0
+    cookie: int = 0
+    match: bytes = b""
+    instructions: bytes = b""
+
+
+def decode_flow_updates(payload: bytes) -> tuple[FlowUpdate, ...]:
+    """The payload of one flow monitor reply."""
+    updates = []
+    at = 0
+    while at < len(payload):
+        length, event = _read(_FLOW_UPDATE, payload, at, "a flow update")
+        if event > OFPFME_RESUMED:
+            raise malformed(f"a flow update of unknown kind {event}")
+        full = event <= OFPFME_MODIFIED
+        least = _FLOW_UPDATE_MATCH + _MATCH_BYTES if full else _FLOW_UPDATE_SHORT
+        if not least <= length <= len(payload) - at:
+            raise malformed(f"a flow update of kind {event} claims {length} bytes of {len(payload) - at}")
+        updates.append(_flow_update(payload[at : at + length]) if full else FlowUpdate(event))
+        at += length
+    return tuple(updates)
+
+
+def _flow_update(data: bytes) -> FlowUpdate:
+    _, event, table, _, _, priority, cookie, kind, match_bytes = _FLOW_UPDATE_FULL.unpack_from(data)
+    instructions = _FLOW_UPDATE_MATCH + _padded(match_bytes)
+    if kind != _OFPMT_OXM or match_bytes < 4 or instructions > len(data):
+        raise malformed(f"a flow update of {len(data)} bytes has a match of type {kind} and {match_bytes} bytes")
+    return FlowUpdate(event, table, priority, cookie, data[_FLOW_UPDATE_MATCH:instructions], data[instructions:])
+
+
+def forward_group_mods(xid: int) -> bytes:
+    """Tell from now on whenever somebody else changes a group (sections 7.3.10 and 7.4.6).
+
+    What is not named stays as it is in Open vSwitch: it goes on telling of ports.
+    """
+    reasons = 1 << _OFPRFR_GROUP_MOD
+    wanted = [_ASYNC_PROPERTY.pack(role, _ASYNC_PROPERTY.size, reasons) for role in _OFPACPT_REQUESTFORWARD]
+    return message(OFPT_SET_ASYNC, xid, b"".join(wanted))
+
+
+def decode_request_forward(body: bytes) -> int | None:
+    """The body of a request forward message (section 7.4.6): the group somebody changed, OFPG_ALL for all of them.
+
+    None when it is about no group, but a meter.
+    """
+    inner = header(body)
+    if inner.length != len(body):
+        raise malformed(f"a forwarded message of {inner.length} bytes has {len(body)}")
+    if inner.type != OFPT_GROUP_MOD:
+        return None
+    _, _, id = _read(_GROUP_MOD, body, _HEADER.size, "a forwarded group-mod")
+    return id
 
 
 def bundle_open(xid: int, bundle_id: int) -> bytes:

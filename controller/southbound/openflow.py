@@ -215,7 +215,8 @@ def _tests_text(match: bytes) -> Iterator[str]:
         value = match[at + 4 : at + 4 + size]
         parts = (value[: size // 2], value[size // 2 :]) if header & _HAS_MASK else (value,)
         name = _NAMES.get(header >> 9, f"oxm_{header >> 16:x}_{header >> 9 & 0x7F}")
-        yield f"{name}={'/'.join('0x' + part.hex() for part in parts)}"
+        shown = (str(int.from_bytes(part)) if name == "in_port" else "0x" + part.hex() for part in parts)
+        yield f"{name}={'/'.join(shown)}"
         at += 4 + size
 
 

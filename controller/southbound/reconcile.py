@@ -2,15 +2,16 @@
 
 Compared are bytes: the encoder writes what Open vSwitch reads back, so a flow altered by hand is seen although its
 cookie stayed. A changed flow is added again, not modified: OFPFC_MODIFY would keep the old cookie (OpenFlow 1.4.1
-section 6.4). Entries of others (another owner byte, another class of group ids) are kept; one whose very key we need
-is replaced, and the plan says so. An entry that cannot be encoded is refused here; the others go on.
+section 6.4). Entries of others (another owner byte, another class of group ids) are kept, unless they are to be removed
+too; one whose very key we need is replaced, and the plan says so. An entry that cannot be encoded is refused here; the
+others go on.
 
 Pure: values in, values out. Sending them is `switch`'s.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
@@ -35,8 +36,23 @@ def own_flow(flow: EncodedFlow) -> bool:
 
 
 def own_group(group: EncodedGroup) -> bool:
-    """Is its id of a class that only we give out? Groups have no cookie."""
-    return group.id >> 28 in _OWN_CLASSES
+    """Is it ours?"""
+    return own_group_id(group.id)
+
+
+def own_group_id(id: int) -> bool:
+    """Is the id of a group of a class that only we give out? Groups have no cookie."""
+    return id >> 28 in _OWN_CLASSES
+
+
+def wanted_at(keys: Set[WireKey], desired: Iterable[Entry]) -> bool:
+    """Is there a flow among `desired` that has one of these keys?"""
+    places = {key[:2] for key in keys}
+    return any(
+        isinstance(encoded := _encoded(entry), EncodedFlow) and encoded.key in keys
+        for entry in desired
+        if isinstance(entry.item, Flow) and (entry.item.table.number, entry.item.priority) in places
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,15 +205,24 @@ def order(
 ) -> tuple[Step, ...]:
     """Whoever is pointed to exists before whoever points: no prefix of this sends a frame where nothing awaits it."""
     return (
-        # A flow may only point to a group that is there. Modifying one in use is fine.
-        *groups,
+        # Who points to a group needs it to be there, and parts are pointed to by groups. Modifying one in use is fine.
+        *sorted(groups, key=_group_put, reverse=True),
         # From the last table to the first: who receives is ready before who sends. CLASSIFY lets frames in, so last.
         *sorted(flows, key=_table_added, reverse=True),
         # In reverse: nobody is let in, then nobody is sent on, then the receivers go.
         *sorted(stale_flows, key=_table_removed),
         # A group takes the flows that point to it along (section 6.7): by now none of ours does.
-        *stale_groups,
+        *sorted(stale_groups, key=_group_removed),
     )
+
+
+def _group_put(step: PutGroup) -> int:
+    """By class, of which `pipeline.PART` is the highest."""
+    return step.group.id
+
+
+def _group_removed(step: RemoveGroup) -> int:
+    return step.key[1]
 
 
 def _table_added(step: AddFlow) -> int:
@@ -208,8 +233,8 @@ def _table_removed(step: RemoveFlow) -> int:
     return step.key[0]
 
 
-def full(desired: Iterable[Entry], installed: Installed) -> Plan:
-    """What makes `desired` of `installed`, others' entries kept."""
+def full(desired: Iterable[Entry], installed: Installed, *, keep_foreign: bool = True) -> Plan:
+    """What makes `desired` of `installed`, others' entries kept or removed."""
     puts: list[PutGroup] = []
     adds: list[AddFlow] = []
     refusals: list[Refusal] = []
@@ -231,8 +256,8 @@ def full(desired: Iterable[Entry], installed: Installed) -> Plan:
     steps = order(
         puts,
         adds,
-        (RemoveFlow(key, flow.match) for key, flow in stale.items() if own_flow(flow)),
-        (RemoveGroup(("group", id)) for id, group in stale_groups.items() if own_group(group)),
+        (RemoveFlow(key, flow.match) for key, flow in stale.items() if not keep_foreign or own_flow(flow)),
+        (RemoveGroup(("group", id)) for id, group in stale_groups.items() if not keep_foreign or own_group(group)),
     )
     dark = not any(key[0] == CLASSIFY.number and own_flow(flow) for key, flow in installed.flows.items())
     return Plan(steps, tuple(refusals), tuple(replaced), dark)

@@ -1,4 +1,5 @@
-"""One switch on one OpenFlow 1.4 connection: greeting, liveness, ports, dumps, and changes that happen whole or not.
+"""One switch on one OpenFlow 1.4 connection: greeting, liveness, ports, dumps, changes that happen whole or not, and
+what others change.
 
 A connection ends for one reason, and everybody who waits on it is told that reason: `Disconnected` when the peer is
 silent or does not read, `Malformed` when it breaks the protocol. Others are not affected. A plan is applied by atomic
@@ -8,6 +9,11 @@ ordered bundles; a message that the switch refuses is left out and reported, the
               ^               │                  │
               │             errors (each names its message by xid)
               └── the rest ───┴──── DISCARD <────┘     no name, or too many in a row: the two halves apart
+
+Of flows a monitor tells what others do and abbreviates what we do; of groups the switch forwards what others ask. From
+a dump on, `foreign` is what the monitor says it is; whatever may concern our own entries is gathered into one report:
+
+    watch ─> dump ─> FLOW_UPDATE..., REQUESTFORWARD... ─> 0.2 s ─> one Tampering, and no other until it is dealt with
 
 Limits: no TLS, no auxiliary connections, no roles; packets that are sent to the controller are ignored. What should be
 on a switch, and which hypervisor it belongs to, is `fleet`'s. Sections are those of the OpenFlow 1.4.1 specification.
@@ -19,7 +25,7 @@ import asyncio
 import contextlib
 import logging
 import socket
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import Final, NoReturn, TypeAlias
@@ -34,7 +40,17 @@ from controller.southbound.openflow import (
     skim_flows,
     skim_groups,
 )
-from controller.southbound.reconcile import AddFlow, Installed, Plan, Refusal, RemoveFlow, Step, WireKey
+from controller.southbound.reconcile import (
+    AddFlow,
+    Installed,
+    Plan,
+    Refusal,
+    RemoveFlow,
+    Step,
+    WireKey,
+    own_flow,
+    own_group_id,
+)
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +66,12 @@ ATTEMPTS: Final = 8
 """How often a bundle is tried again without what was refused, before its halves are tried apart."""
 WRITE_BYTES: Final = 64 << 10
 """After this much output every other task gets its turn: some 500 modifications, 2 ms."""
+
+SETTLE_S: Final = 0.2
+"""How long others' changes are gathered, from the first on, before they are reported: most come in bursts."""
+SUSPECTS: Final = 10_000
+"""A report names no more keys; beyond, anything may have changed."""
+_MONITOR: Final = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +99,7 @@ class Counters:
     bytes_sent: int = 0
     bytes_received: int = 0
     errors: int = 0
+    dumps: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +118,22 @@ Ended: TypeAlias = Disconnected | Malformed | Rejected
 Part: TypeAlias = Callable[[bytes, bool], None]
 """Takes the payload of one part of a multipart reply, and whether more follow."""
 PortsReport: TypeAlias = Callable[[Mapping[str, int]], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Tampering:
+    """What others did to a switch, as far as it may concern us.
+
+    `own`: an entry of ours was changed, or any may have been. `keys`: where others put or removed flows that were not
+    known to be theirs: in place of ours, perhaps. `foreign_groups`: groups of others came, changed or went.
+    """
+
+    own: bool = False
+    keys: frozenset[WireKey] = frozenset()
+    foreign_groups: bool = False
+
+
+TamperingReport: TypeAlias = Callable[[Tampering], Awaitable[None]]
 Attend: TypeAlias = "Callable[[Switch], Awaitable[None]]"
 
 
@@ -126,6 +165,63 @@ class _Offer:
     failure: Rejected | None = None
 
 
+@dataclass(slots=True, eq=False)
+class _Watch:
+    """The flows that others have on a switch, and what they did since the last report."""
+
+    foreign: dict[WireKey, EncodedFlow] = field(default_factory=dict)
+    noticed: asyncio.Event = field(default_factory=asyncio.Event)
+    own: bool = False
+    keys: set[WireKey] = field(default_factory=set)
+    foreign_groups: bool = False
+
+    def take_update(self, update: of.FlowUpdate) -> None:
+        """Section 7.3.5.15. Of what happens while the monitor pauses not all is told: so anything may have."""
+        match update.event:
+            case of.OFPFME_ABBREV | of.OFPFME_PAUSED:
+                pass
+            case of.OFPFME_RESUMED:
+                self.own = True
+                self.noticed.set()
+            case event:
+                flow = EncodedFlow(update.table, update.priority, update.match, update.instructions, update.cookie)
+                self._take_flow(flow, removed=event == of.OFPFME_REMOVED)
+
+    def _take_flow(self, flow: EncodedFlow, *, removed: bool) -> None:
+        """A flow of others under a new key may have replaced one of ours: that is told as an addition, too."""
+        known = self.foreign.pop(flow.key, None) is not None
+        own = own_flow(flow)
+        if not own and not removed:
+            self.foreign[flow.key] = flow
+        if own or not known:
+            self.own |= own or len(self.keys) >= SUSPECTS
+            self.keys.add(flow.key)
+            self.noticed.set()
+
+    def take_group(self, id: int | None) -> None:
+        """Section 7.4.6: somebody else's change of a group, or of all; None is of none."""
+        if id is not None:
+            self.own |= id == of.OFPG_ALL or own_group_id(id)
+            self.foreign_groups |= not own_group_id(id)
+            self.noticed.set()
+
+    def forget(self, steps: Iterable[Step]) -> None:
+        """Where we put or removed a flow there is none of others."""
+        for step in steps if self.foreign else ():
+            match step:
+                case AddFlow(_, flow):
+                    self.foreign.pop(flow.key, None)
+                case RemoveFlow((table, priority, _), match):
+                    self.foreign.pop((table, priority, match), None)
+
+    def report(self) -> Tampering:
+        """What was gathered, and begin anew."""
+        seen = Tampering(self.own, frozenset(() if self.own else self.keys), self.foreign_groups)
+        self.own, self.keys, self.foreign_groups = False, set(), False
+        self.noticed.clear()
+        return seen
+
+
 class Switch:
     """One connected switch. Its methods raise Disconnected or Malformed once the connection is over."""
 
@@ -145,6 +241,8 @@ class Switch:
         self._ports: dict[int, str] | None = None
         self._ports_changed = asyncio.Event()
         self._report: PortsReport | None = None
+        self._watch = _Watch()
+        self._tampered: TamperingReport | None = None
         self._ended: Ended | None = None
         writer.transport.set_write_buffer_limits(high=HIGH_WATER_BYTES)
 
@@ -180,7 +278,8 @@ class Switch:
 
     async def _attended(self, attend: Attend, deadline: asyncio.Timeout) -> None:
         async with asyncio.TaskGroup() as tasks:
-            chores = [tasks.create_task(chore()) for chore in (self._listen, self._keep_alive, self._tell_ports)]
+            all_chores = (self._listen, self._keep_alive, self._tell_ports, self._tell_tampering)
+            chores = [tasks.create_task(chore()) for chore in all_chores]
             body = await self._ask("the features", of.OFPT_FEATURES_REPLY, of.features_request)
             features = of.decode_features(body)
             if features.auxiliary_id:
@@ -209,16 +308,46 @@ class Switch:
         await self._ask("the ports", of.OFPMP_PORT_DESC, of.port_desc_request, take)
         return {name: number for number, name in found.items()}
 
+    def on_tampered(self, report: TamperingReport) -> None:
+        """Have `report` told what others do, one call at a time, once `watch` was asked to."""
+        self._tampered = report
+
+    @property
+    def foreign(self) -> Mapping[WireKey, EncodedFlow]:
+        """The flows that others have here, as the newest dump and the monitor since then say."""
+        return self._watch.foreign
+
+    async def watch(self) -> bool:
+        """Have the switch tell what others do to it; a dump that is asked for after this misses nothing.
+
+        Whether it can: Open vSwitch has the flow monitors of OpenFlow 1.4 since 3.0.
+        """
+        self._send(of.forward_group_mods(self._xid()))
+        try:
+            await self._ask("to watch its flows", of.OFPMP_FLOW_MONITOR, self._monitor, self._take_updates)
+        except Rejected as refused:
+            name = of.error_name(refused.type, refused.code)
+            log.warning("switch tells no changes of others switch=%016x error=%s", self.datapath_id, name)
+            return False
+        return True
+
+    def _monitor(self, xid: int) -> bytes:
+        return of.flow_monitor_request(xid, _MONITOR)
+
     async def dump(self) -> Installed:
         """All flows and groups (sections 7.3.5.2 and 7.3.5.5)."""
+        self.counters.dumps += 1
         flows: dict[WireKey, EncodedFlow] = {}
         groups: dict[int, EncodedGroup] = {}
 
         def take_groups(payload: bytes, _more: bool) -> None:
             groups.update((group.id, group) for group in skim_groups(payload))
 
-        def take_flows(payload: bytes, _more: bool) -> None:
+        def take_flows(payload: bytes, more: bool) -> None:
             flows.update((flow.key, flow) for flow in skim_flows(payload))
+            if not more:  # at once, so that an update that follows changes this and not the older one
+                self._watch.foreign.clear()
+                self._watch.foreign.update((key, flow) for key, flow in flows.items() if not own_flow(flow))
 
         asked = self._post("a dump of groups", of.OFPMP_GROUP_DESC, group_desc_request, take_groups)
         await self._ask("a dump of flows", of.OFPMP_FLOW, flow_dump_request, take_flows)
@@ -325,6 +454,7 @@ class Switch:
         self.counters.flow_mods += flows
         self.counters.group_mods += len(steps) - flows
         self.counters.bundles += 1
+        self._watch.forget(steps)
 
     # ---- questions and answers ------------------------------------------------------------------------------------
 
@@ -449,6 +579,8 @@ class Switch:
                 self._take_port(*of.decode_port_status(body))
             case of.OFPT_MULTIPART_REPLY:
                 self._take_part(head, of.decode_multipart(body))
+            case of.OFPT_REQUESTFORWARD:
+                self._watch.take_group(of.decode_request_forward(body))
             case _:
                 question = self._questions.get(head.xid)
                 if question is not None and question.part is None and question.kind == head.type:
@@ -471,6 +603,9 @@ class Switch:
     def _take_part(self, head: of.Header, found: of.Multipart) -> None:
         question = self._questions.get(head.xid)
         if question is None or question.part is None or question.kind != found.type:
+            if found.type == of.OFPMP_FLOW_MONITOR:
+                self._take_updates(found.payload, found.more)
+                return
             log.debug("part ignored switch=%016x multipart=%d xid=%d", self.datapath_id, found.type, head.xid)
             return
         question.taken_bytes += head.length
@@ -502,6 +637,19 @@ class Switch:
             self._ports_changed.clear()
             if self._report is not None and self._ports is not None:
                 await self._report({name: number for number, name in self._ports.items()})
+
+    def _take_updates(self, payload: bytes, _more: bool) -> None:
+        for update in of.decode_flow_updates(payload):
+            self._watch.take_update(update)
+
+    async def _tell_tampering(self) -> NoReturn:
+        """Its own task: who is told heals, which takes its time and waits for answers."""
+        while True:
+            await self._watch.noticed.wait()
+            await asyncio.sleep(SETTLE_S)
+            seen = self._watch.report()
+            if self._tampered is not None:
+                await self._tampered(seen)
 
     async def _keep_alive(self) -> NoReturn:
         """Ask a silent switch whether it is there, and give up one that stays silent (section 7.5.2)."""

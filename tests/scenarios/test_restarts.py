@@ -109,6 +109,20 @@ def test_a_switch_that_restarts_gets_all_its_flows_back(lab: Lab, pair: tuple[Gu
     lab.settles()
 
 
+@pytest.mark.parametrize("harm", [("del-flows",), ("mod-flows", "actions=drop")], ids=["deleted", "altered"])
+def test_flows_that_somebody_harms_are_healed_within_5_s(
+    lab: Lab, pair: tuple[Guest, Guest], harm: tuple[str, ...]
+) -> None:
+    vm1, vm2 = pair
+    hv1 = lab.hypervisors["hv1"]
+    flows = hv1.flows().keys()
+    verb, *actions = harm
+    hv1.ofctl("-O", "OpenFlow14", verb, "br-int", ",".join(["table=0", *actions]))
+    lab.eventually("the flows are right again", lambda: hv1.flows().keys() == flows, 5)
+    assert vm1.pings(vm2)
+    lab.settles()
+
+
 def test_foreign_flows_are_kept_and_told(lab: Lab, pair: tuple[Guest, Guest]) -> None:
     hv1 = lab.hypervisors["hv1"]
     hv1.ofctl("-O", "OpenFlow14", "add-flow", "br-int", "cookie=0x1,table=0,priority=7,in_port=77,actions=drop")
