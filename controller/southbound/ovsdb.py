@@ -273,7 +273,8 @@ class Registry:
             await holder.replace(by=session.address)
         self.sessions[system_id] = session
         self._waiting.pop(session, None)
-        self._refused.pop((_host(session.address), system_id), None)
+        host = _host(session.address)
+        self._refused = {key: each for key, each in self._refused.items() if key[0] != host}
 
     def wait(self, session: Session) -> None:
         """Keep a session in view that has no name yet."""
