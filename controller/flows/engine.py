@@ -156,7 +156,7 @@ class Engine:
         self._unread: set[Read] = set()
 
         self._cells: dict[tuple[type[Record] | None, str], list[Cell]] = {}
-        self._wants: dict[Key, tuple[Want, ...]] = {}
+        self._wants: dict[Key, dict[str | None, tuple[Want, ...]]] = {}
         self._scopes: dict[Scope, _Scope] = {}
         self._at: dict[str, set[_Scope]] = {}
 
@@ -172,9 +172,11 @@ class Engine:
             for record in model.all(cast("type[Record]", kind)):
                 self._add_record(kind, record.id)
         self._apply(self._run_awake())
-        for key, wants in self._wants.items():
-            if len(wants) > 1:
-                self._judge(key, {at for cell, _ in wants for at in self._chassis_of(cell.placement)})
+        for key, places in self._wants.items():
+            local = {at for at in places if at is not None}
+            shared = places.get(None, ())
+            wide = (at for cell, _ in shared for at in self._chassis_of(cell.placement))
+            self._judge(key, local.union(wide) if len(shared) > 1 else local)
         self._collect()
 
     # What others ask
@@ -200,21 +202,26 @@ class Engine:
 
     def entries(self) -> Iterator[tuple[Entry, tuple[Cell, ...]]]:
         """Every entry that stands anywhere, each once, with the cells that want it."""
-        for key, wants in self._wants.items():
-            merged = any(isinstance(item, Clause) for _, item in wants)
+        for key, places in self._wants.items():
             seen: dict[Entry, set[Cell]] = {}
-            for cell, _ in wants:
-                found = self._chassis_of(cell.placement)
-                for chassis in found if merged else list(found)[:1]:
-                    entry = self._winner(key, chassis)
-                    if entry is not None:
-                        seen.setdefault(entry, set()).update(self.wanting(key, chassis))
+            for chassis in self._samples(places):
+                entry = self._winner(key, chassis)
+                if entry is not None:
+                    seen.setdefault(entry, set()).update(self.wanting(key, chassis))
             for entry, cells in seen.items():
                 yield entry, tuple(sorted(cells, key=lambda cell: cell.rank))
 
+    def _samples(self, places: Mapping[str | None, Sequence[Want]]) -> set[str]:
+        """Chassis on which all that is wanted under a key shows: those it is local to, and one for each that is not."""
+        found = {at for at in places if at is not None}
+        for cell, item in places.get(None, ()):
+            chassis = self._chassis_of(cell.placement)
+            found.update(chassis if isinstance(item, Clause) else list(chassis)[:1])
+        return found
+
     def wanting(self, key: Key, chassis: str) -> tuple[Cell, ...]:
         """The cells that want the entry under `key` on a chassis; the first is the winner."""
-        cells = {cell for cell, _ in self._wants.get(key, ()) if self._on(cell, chassis)}
+        cells = {cell for cell, _ in self._standing(key, {chassis}).get(chassis, ())}
         return tuple(sorted(cells, key=lambda cell: cell.rank))
 
     def wired(self, kind: type[Record], id: str, chassis: str) -> int | None:
@@ -459,24 +466,32 @@ class Engine:
             if (cell.placement, cell.items) == (outcome.placement, outcome.items):
                 continue
             cell.changed = self.revision
-            if cell.items != outcome.items:
-                self._set_items(cell, outcome.items)
+            self._withdraw(cell)
             if cell.placement != outcome.placement:
                 self._set_placement(cell, outcome.placement)
+            cell.items = outcome.items
+            self._enter(cell)
         self._moved.clear()
         self._awake.clear()
         self._gone.clear()
 
-    def _set_items(self, cell: Cell, items: tuple[Item, ...]) -> None:
+    def _withdraw(self, cell: Cell) -> None:
+        at = _locality(cell.placement)
         for key in {item.key for item in cell.items}:
-            rest = tuple(want for want in self._wants[key] if want[0] is not cell)
+            places = self._wants[key]
+            rest = tuple(want for want in places[at] if want[0] is not cell)
             if rest:
-                self._wants[key] = rest
-            else:
+                places[at] = rest
+                continue
+            del places[at]
+            if not places:
                 del self._wants[key]
-        cell.items = items
-        for item in items:
-            self._wants[item.key] = (*self._wants.get(item.key, ()), (cell, item))
+
+    def _enter(self, cell: Cell) -> None:
+        at = _locality(cell.placement)
+        for item in cell.items:
+            places = self._wants.setdefault(item.key, {})
+            places[at] = (*places.get(at, ()), (cell, item))
 
     def _set_placement(self, cell: Cell, placement: Placement | None) -> None:
         if cell.placement is not None:
@@ -525,33 +540,43 @@ class Engine:
 
     def _winners(self, key: Key, chassis: Set[str]) -> dict[str, Entry]:
         """What stands under a key, on each of `chassis` where anything does."""
-        wants = self._wants.get(key, ())
-        if len(wants) == 1:
-            entry = _win(wants)
-            return dict.fromkeys(chassis & self._chassis_of(wants[0][0].placement), entry)
+        places = self._wants.get(key, {})
+        if places.keys() == {None} and len(places[None]) == 1:
+            (want,) = places[None]
+            return dict.fromkeys(chassis & self._chassis_of(want[0].placement), _win((want,)))
         return {at: _win(found) for at, found in self._standing(key, chassis).items()}
 
     def _standing(self, key: Key, chassis: Set[str]) -> dict[str, list[Want]]:
         """Who wants what under a key, on each of `chassis` where anybody does."""
-        found: dict[str, list[Want]] = {}
-        for want in self._wants.get(key, ()):
+        places = self._wants.get(key, {})
+        found = {at: list(places[at]) for at in chassis if at in places}
+        for want in places.get(None, ()):
             for at in chassis & self._chassis_of(want[0].placement):
                 found.setdefault(at, []).append(want)
         return found
 
     def _judge(self, key: Key, chassis: Set[str]) -> None:
         """Keep, or let go of, the conflicts under a key on each of `chassis`."""
-        contested = len(self._wants.get(key, ())) > 1
-        if not contested and not self.conflicts:
-            return
-        standing = self._standing(key, chassis)
         for at in chassis:
-            names = _quarrel(standing.get(at, ()))
+            names = _quarrel(self._standing(key, {at}).get(at, ())) if self._contested(key, at) else ()
             if not names:
                 self.conflicts.pop((at, key), None)
             elif (conflict := Conflict(at, key, names)) != self.conflicts.get((at, key)):
                 log.warning("conflict chassis=%s key=%s cells=%s", at, key, ",".join(names))
                 self.conflicts[at, key] = conflict
+
+    def _contested(self, key: Key, at: str) -> bool:
+        """May more than one cell, or one more than once, want something under a key on a chassis?"""
+        places = self._wants.get(key, {})
+        return len(places.get(None, ())) + len(places.get(at, ())) > 1
+
+
+def _locality(placement: Placement | None) -> str | None:
+    """The one chassis a placement is on by itself, None for one that is shared.
+
+    Local entries of many chassis bear one key (OpenFlow port numbers): kept apart, none has to look through the others.
+    """
+    return placement.scope.key if placement is not None and placement.scope.of is only else None
 
 
 def _win(wants: Sequence[Want]) -> Entry:
