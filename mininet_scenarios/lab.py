@@ -12,7 +12,7 @@ Everything the lab knows of the controller is its contract: the command line, th
 command by which a hypervisor joins, the `iface-id` by which a guest is plugged. Every wait is bounded, and says what
 was lacking. Nothing outlives the lab; its directory (logs, stores) does when WEFT_LAB_KEEP is set.
 
-Limits: guests have static addresses; the underlay is IPv4.
+Limits: guests have static addresses; the underlay is IPv4, or IPv6, not both.
 """
 
 from __future__ import annotations
@@ -33,7 +33,17 @@ from typing import Any, Protocol, Self
 
 from mininet_scenarios.api import Api, Json
 from mininet_scenarios.errors import Late, Unsettled
-from mininet_scenarios.nodes import CONTROLLER, MANAGEMENT, Controller, Guest, Hypervisor, Node, Underlay, empty_topology
+from mininet_scenarios.nodes import (
+    CONTROLLER,
+    MANAGEMENT,
+    UNDERLAYS,
+    Controller,
+    Guest,
+    Hypervisor,
+    Node,
+    Underlay,
+    empty_topology,
+)
 from mininet_scenarios.probe import Ear, Heard
 from mininet_scenarios.processes import private_network, require_tools, wait_until
 
@@ -48,26 +58,54 @@ class Place(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Subnet:
+    """A subnet, as the API made it."""
+
+    id: str
+    cidr: str
+
+
+@dataclass(frozen=True, slots=True)
 class Network:
-    """A network and its one subnet, as the API made them."""
+    """A network and its subnets, as the API made them."""
 
     id: str
     name: str
     project: str
-    cidr: str
-    subnet_id: str
+    subnets: tuple[Subnet, ...]
     mtu: int
+    segment: int
+
+    def of(self, address: str) -> Subnet:
+        """The subnet that an address is on."""
+        ip = ipaddress.ip_address(address)
+        return next(subnet for subnet in self.subnets if ip in ipaddress.ip_network(subnet.cidr))
 
     def __str__(self) -> str:
         return self.name
 
 
-class Lab:
-    """A running lab; use it as a context manager. `serve` are further options of `weft serve`."""
+def _several(one_or_more: str | Sequence[str]) -> tuple[str, ...]:
+    return (one_or_more,) if isinstance(one_or_more, str) else tuple(one_or_more)
 
-    def __init__(self, hypervisors: int = 2, *, serve: Sequence[str] = ()) -> None:
+
+class Lab:
+    """A running lab; use it as a context manager.
+
+    `encaps` is the `weft-encap-type` that hypervisors join with, `serve` are further options of `weft serve`.
+    """
+
+    def __init__(
+        self,
+        hypervisors: int = 2,
+        *,
+        encaps: str = "geneve,vxlan",
+        underlay_ip_version: int = 4,
+        serve: Sequence[str] = (),
+    ) -> None:
         self._names = [f"hv{number}" for number in range(1, hypervisors + 1)]
-        self._serve = tuple(serve)
+        self._encaps, self._underlay = encaps, UNDERLAYS[underlay_ip_version]
+        self._serve = ("--underlay-ip-version", str(underlay_ip_version), *serve)
         self._stack = ExitStack()
         self.hypervisors: dict[str, Hypervisor] = {}
         self.guests: dict[str, Guest] = {}
@@ -134,6 +172,7 @@ class Lab:
         self.controller.ip_batch(f"link set m-{name} master management up")
         self.underlay.attach(f"u-{name}")
         self.hypervisors[name] = hypervisor
+        hypervisor.encaps, hypervisor.underlay = self._encaps, self._underlay
         hypervisor.prepare(len(self.hypervisors), self.directory / name)
         return hypervisor
 
@@ -163,39 +202,44 @@ class Lab:
         node.ip_batch(f"addr add {MANAGEMENT}{200 + len(self.net.hosts)}/24 dev mgmt0", "link set mgmt0 up")
         return node
 
-    def network(self, name: str, *, cidr: str, project: str, type: str = "vxlan", **attributes: object) -> Network:
-        """Make a network with one subnet for a project, over HTTP."""
+    def network(
+        self, name: str, *, cidr: str | Sequence[str], project: str, type: str = "vxlan", **attributes: object
+    ) -> Network:
+        """Make a network with a subnet, or several, for a project, over HTTP."""
         wanted = {"name": name, "project_id": project, "provider:network_type": type, **attributes}
         made = self.api.post("/v2.0/networks", {"network": wanted})["network"]
-        subnet = {
-            "name": name,
-            "project_id": project,
-            "network_id": made["id"],
-            "cidr": cidr,
-            "ip_version": ipaddress.ip_network(cidr).version,
-            "gateway_ip": None,
-            "enable_dhcp": False,
-        }
-        return self.adopt(made, self.api.post("/v2.0/subnets", {"subnet": subnet})["subnet"])
+        wanted_subnets = [
+            {
+                "name": name,
+                "project_id": project,
+                "network_id": made["id"],
+                "cidr": each,
+                "ip_version": ipaddress.ip_network(each).version,
+                "gateway_ip": None,
+                "enable_dhcp": False,
+            }
+            for each in _several(cidr)
+        ]
+        return self.adopt(made, *self.api.post("/v2.0/subnets", {"subnets": wanted_subnets})["subnets"])
 
-    def adopt(self, network: Json, subnet: Json) -> Network:
+    def adopt(self, network: Json, *subnets: Json) -> Network:
         """A network that somebody else made."""
         return Network(
             id=network["id"],
             name=network["name"],
             project=network.get("project_id") or "",
-            cidr=subnet["cidr"],
-            subnet_id=subnet["id"],
-            mtu=network.get("mtu") or 1450,
+            subnets=tuple(Subnet(subnet["id"], subnet["cidr"]) for subnet in subnets),
+            mtu=network["mtu"],
+            segment=network["provider:segmentation_id"],
         )
 
-    def port(self, name: str, *, network: Network, ip: str, mac: str, **attributes: object) -> Json:
+    def port(self, name: str, *, network: Network, ip: str | Sequence[str], mac: str, **attributes: object) -> Json:
         """Make a port over HTTP."""
         wanted = {
             "name": name,
             "project_id": network.project,
             "network_id": network.id,
-            "fixed_ips": [{"subnet_id": network.subnet_id, "ip_address": ip}],
+            "fixed_ips": [{"subnet_id": network.of(each).id, "ip_address": each} for each in _several(ip)],
             "mac_address": mac,
             **attributes,
         }
@@ -208,7 +252,7 @@ class Lab:
         *,
         network: Network,
         on: str,
-        ip: str,
+        ip: str | Sequence[str],
         mac: str,
         port: Json | None = None,
         plug: bool = True,
@@ -221,14 +265,23 @@ class Lab:
             guest.plug()
         return guest
 
-    def machine(self, name: str, *, network: Network, on: str, ip: str, mac: str, port_id: str | None = None) -> Guest:
-        """Start a guest, unplugged, perhaps for a port that is to be made later."""
+    def machine(
+        self,
+        name: str,
+        *,
+        network: Network,
+        on: str,
+        ip: str | Sequence[str],
+        mac: str,
+        port_id: str | None = None,
+    ) -> Guest:
+        """Start a guest, unplugged, perhaps for a port that is made later; with IPv6 if it has such an address."""
         guest: Guest = self._node(Guest, name, self.net.hosts)
         guest.hypervisor, guest.network_id = self.hypervisors[on], network.id
         guest.port_id = port_id or str(uuid.uuid4())
         guest.tap = f"tap{guest.port_id[:11]}"  # as Nova names it
         self.net.addLink(guest, guest.hypervisor, intfName1="eth0", intfName2=guest.tap)
-        guest.boot(f"{ip}/{network.cidr.partition('/')[2]}", mac, network.mtu)
+        guest.boot([f"{each}/{network.of(each).cidr.partition('/')[2]}" for each in _several(ip)], mac, network.mtu)
         self.guests[name] = guest
         return guest
 

@@ -9,7 +9,7 @@
         | br-int br-phy |  | br-phy br-int |     br-int is made by the controller; br-phy has the tunnel address
         +--+---------+--+  +---+--------+--+
         tap|     phy0|         |phy0    |tap
-           |         +---------+        |        underlay 192.0.2.0/24: a bridge in a namespace of its own
+           |         +---------+        |        underlay: a bridge in a namespace of its own
          guest                        guest      a namespace each; eth0
 
 Open vSwitch forwards in user space (`datapath_type=netdev`): no kernel module is needed. With a kernel datapath
@@ -21,6 +21,7 @@ mininet ships no types and imports deprecated modules; this module is the fence.
 from __future__ import annotations
 
 import re
+import shlex
 import signal
 import socket
 import time
@@ -40,9 +41,11 @@ with warnings.catch_warnings():
     from mininet.cli import CLI
     from mininet.net import Mininet
     from mininet.node import Node as MininetNode
+    from mininet.node import OVSSwitch, RemoteController
 
 CONTROLLER = "198.51.100.1"
-MANAGEMENT, UNDERLAY = "198.51.100.", "192.0.2."
+MANAGEMENT = "198.51.100."
+UNDERLAYS = {4: "192.0.2.{}/24", 6: "2001:db8::{}/64"}
 API_PORT, OPENFLOW_PORT, OVSDB_PORT = 9696, 6653, 6640
 BRIDGE = "br-int"
 _SCHEMA = "/usr/share/openvswitch/vswitch.ovsschema"
@@ -100,6 +103,10 @@ class Underlay(Node):
         """A capture of what the hypervisors send: each frame once."""
         return Ear(self.name, self.pid, self._ends, expression)
 
+    def sends(self, to: Hypervisor, *frames: bytes) -> None:
+        """Send frames to a hypervisor, as any machine on the segment could."""
+        send(self.pid, f"u-{to}", frames)
+
 
 def _claim(port_id: str, mac: str) -> tuple[str, str]:
     return f"external_ids:iface-id={port_id}", f'external_ids:attached-mac="{mac}"'
@@ -110,16 +117,23 @@ class Hypervisor(Node):
 
     number = 0
     away = False
+    encaps = "geneve,vxlan"
+    underlay = UNDERLAYS[4]
+    bridge = BRIDGE
 
     def prepare(self, number: int, directory: Path) -> None:
         """Set the addresses and start the database, without waiting for it."""
-        self.number, self.directory = number, directory
-        self.log = directory / "ovs-vswitchd.log"
-        self.vtep = f"{UNDERLAY}{10 + number}"
+        self.number = number
+        self.vtep = self.underlay.format(10 + number).partition("/")[0]
         self.management = f"{MANAGEMENT}{10 + number}"
+        self.ip_batch(f"addr add {self.management}/24 dev mgmt0", "link set mgmt0 up", "link set phy0 up")
+        self.create_database(directory)
+
+    def create_database(self, directory: Path) -> None:
+        """Start a new database, without waiting for it."""
+        self.directory, self.log = directory, directory / "ovs-vswitchd.log"
         self.environment = {key: str(directory) for key in ("OVS_RUNDIR", "OVS_LOGDIR", "OVS_DBDIR", "OVS_SYSCONFDIR")}
         directory.mkdir()
-        self.ip_batch(f"addr add {self.management}/24 dev mgmt0", "link set mgmt0 up", "link set phy0 up")
         run("ovsdb-tool", "create", str(directory / "conf.db"), _SCHEMA)
         self._start_database()
 
@@ -156,12 +170,26 @@ class Hypervisor(Node):
 
     def _address_underlay(self) -> None:
         # In user space the device of an internal port comes and goes with ovs-vswitchd.
-        self.ip_batch("addr flush dev br-phy", f"addr add {self.vtep}/24 dev br-phy", "link set br-phy up")
+        if ":" in self.vtep:
+            self.sysctl("ipv6/conf/br-phy/accept_ra", 0)
+            self.sysctl("ipv6/conf/br-phy/disable_ipv6", 0)
+        address = self.vtep + self.underlay[-3:]
+        self.ip_batch("addr flush dev br-phy", f"addr add {address} dev br-phy nodad", "link set br-phy up")
+
+    @property
+    def underlay_mac(self) -> str:
+        """The MAC of its tunnel endpoint."""
+        return self.run("ip", "-o", "link", "show", "br-phy").partition(" link/ether ")[2].split()[0]
 
     def _await_socket(self, daemon: Daemon, name: str) -> None:
         def lacking() -> str:
             daemon.must_run()
-            return "" if (self.directory / name).exists() else f"no socket {name}"
+            try:
+                with socket.socket(socket.AF_UNIX) as caller:  # it is there a moment before anybody listens
+                    caller.connect(str(self.directory / name))
+            except OSError as error:
+                return f"{name}: {error}"
+            return ""
 
         wait_until(f"The socket of {daemon.name}", lacking, 10)
 
@@ -171,7 +199,7 @@ class Hypervisor(Node):
             "system-id": self.name,
             "hostname": f"{self.name}.lab",
             "weft-encap-ip": self.vtep,
-            "weft-encap-type": "geneve,vxlan",
+            "weft-encap-type": self.encaps,
             "weft-datapath-type": "netdev",
             **(keys or {}),
         }
@@ -201,19 +229,24 @@ class Hypervisor(Node):
     def revive(self) -> float:
         """Start those of its daemons that ended.
 
-        Answers when a new ovs-vswitchd was up, that is answered ovs-appctl(8), in seconds since the epoch.
+        Answers when Open vSwitch was up again, in seconds since the epoch: a new ovs-vswitchd answered ovs-appctl(8),
+        an old one did what a new database says. Without a database it neither speaks OpenFlow nor, in user space,
+        forwards (bridge_run() of vswitchd/bridge.c returns early when it has lost the database's lock).
         """
         if not self.database.running:
             (self.directory / "db.sock").unlink(missing_ok=True)
             self._start_database()
             self._await_socket(self.database, "db.sock")
-        up = time.time()
-        if not self.switch.running:
+        if self.switch.running:
+            self.vsctl("set", "bridge", "br-phy", f"external_ids:seen={time.time()}")
+            up = time.time()
+        else:
             self.switch = self._daemon("ovs-vswitchd", f"unix:{self.directory}/db.sock")
             wait_until("An answer of ovs-vswitchd", self._unanswered, 10, 0.005)
             up = time.time()
             wait_until("The device of br-phy", self._unmade, 10, 0.005)
             self._address_underlay()
+            wait_until("The bridges of ovs-vswitchd", self._unbridged, 10)
         self.away = False
         return up
 
@@ -221,6 +254,14 @@ class Hypervisor(Node):
         self.switch.must_run()
         try:
             self.appctl("-t", str(self.directory / f"ovs-vswitchd.{self.switch.pid}.ctl"), "version")
+        except CommandFailed as error:
+            return str(error)
+        return ""
+
+    def _unbridged(self) -> str:
+        try:
+            for bridge in self.vsctl("list-br").split():
+                self.ofctl("show", bridge)
         except CommandFailed as error:
             return str(error)
         return ""
@@ -252,7 +293,7 @@ class Hypervisor(Node):
 
     def flows(self) -> dict[str, float]:
         """The flows of the integration bridge, by what they are, with the seconds since each was added."""
-        dump = self.ofctl("dump-flows", BRIDGE)
+        dump = self.ofctl("dump-flows", self.bridge)
         return {f"{cookie} table={table} {flow}": float(age) for cookie, age, table, flow in _FLOW.findall(dump)}
 
     def learn(self, vteps: Set[str]) -> None:
@@ -274,7 +315,14 @@ class Hypervisor(Node):
 
     def groups(self) -> str:
         """The groups of the integration bridge."""
-        return self.ofctl("-O", "OpenFlow14", "dump-groups", BRIDGE)
+        return self.ofctl("-O", "OpenFlow14", "dump-groups", self.bridge)
+
+    def drops(self) -> Counter[int]:
+        """How many frames each reason of a drop has counted (table 62 of `docs/pipeline.md`); a second late."""
+        counted = re.findall(
+            r"n_packets=(\d+),.*,reg8=(\w+) actions=drop", self.ofctl("dump-flows", self.bridge, "table=62")
+        )
+        return Counter({int(why, 0): int(packets) for packets, why in counted})
 
     def must_run(self) -> None:
         """Raise Died when a daemon has ended."""
@@ -283,11 +331,11 @@ class Hypervisor(Node):
 
     def plug(self, tap: str) -> None:
         """Put an interface on the integration bridge; the controller makes the bridge, so wait for it."""
-        self.vsctl("wait-until", "bridge", BRIDGE, "--", "add-port", BRIDGE, tap)
+        self.vsctl("wait-until", "bridge", self.bridge, "--", "add-port", self.bridge, tap)
 
     def plug_for(self, tap: str, port_id: str, mac: str) -> None:
         """Put an interface on the integration bridge for a port, in one transaction, as libvirt and Nova do."""
-        add = ("wait-until", "bridge", BRIDGE, "--", "add-port", BRIDGE, tap)
+        add = ("wait-until", "bridge", self.bridge, "--", "add-port", self.bridge, tap)
         self.vsctl(*add, "--", "set", "interface", tap, *_claim(port_id, mac))
 
     def claim(self, tap: str, port_id: str, mac: str) -> None:
@@ -296,7 +344,7 @@ class Hypervisor(Node):
 
     def unplug(self, tap: str) -> None:
         """Take an interface off the integration bridge."""
-        self.vsctl("--if-exists", "del-port", BRIDGE, tap)
+        self.vsctl("--if-exists", "del-port", self.bridge, tap)
 
     @contextmanager
     def openflow(self) -> Iterator[Counter[str]]:
@@ -325,13 +373,55 @@ class Hypervisor(Node):
         super().terminate()
 
 
+class Bridge(Hypervisor, OVSSwitch):  # type: ignore[misc]
+    """Mininet's own `OVSSwitch` in user space, with an Open vSwitch to itself; an interface is a port by its name."""
+
+    def __init__(self, name: str, **params: object) -> None:
+        super().__init__(name, inNamespace=False, datapath="user", **params)
+        self.bridge = name
+
+    @classmethod
+    def setup(cls) -> None:
+        """Mininet would look for the machine's own Open vSwitch."""
+
+    @classmethod
+    def isOldOVS(cls) -> bool:  # noqa: N802  # Mininet's name, and its answer needs distutils
+        """Is it older than 1.10?"""
+        return False
+
+    def vsctl(self, *arguments: str) -> str:
+        """ovs-vsctl(8); Mininet says all arguments in one."""
+        return super().vsctl(*shlex.split(" ".join(map(str, arguments))))
+
+    def plug(self, tap: str) -> None:
+        """Put an interface on the bridge."""
+        self.vsctl("add-port", self.bridge, tap)
+
+    def plug_for(self, tap: str, port_id: str, mac: str) -> None:
+        """Put an interface on the bridge; that it is a port's is told by its name alone."""
+        self.plug(tap)
+
+    def rename(self, tap: str, name: str) -> None:
+        """Give an interface on the bridge another name, for which it must leave."""
+        self.unplug(tap)
+        self.ip_batch(f"link set {tap} down", f"link set {tap} name {name}", f"link set {name} up")
+        self.plug(name)
+
+
+class Remote(RemoteController):  # type: ignore[misc]
+    """Where a controller listens that Mininet did not start."""
+
+    def checkListening(self) -> None:  # noqa: N802  # Mininet's name
+        """Whoever makes one has asked already, and not by telnet(1)."""
+
+
 class Guest(Node):
     """A virtual machine's view of its network: one interface, `eth0`; the other end is a tap of its hypervisor."""
 
     hypervisor: Hypervisor
     tap: str
     port_id: str
-    ip: str
+    ips: tuple[str, ...]
     mac: str
     network_id: str
     plugged = False
@@ -340,17 +430,26 @@ class Guest(Node):
         super().__init__(name, **params)
         self._pings: list[Ping] = []
 
-    def boot(self, address: str, mac: str, mtu: int) -> None:
-        """Set up both ends of the wire; `address` has a prefix length."""
-        self.ip, self.mac = address.partition("/")[0], mac
-        self.ip_batch(
-            f"link set eth0 address {mac} mtu {mtu}", "link set eth0 up", f"addr add {address} dev eth0 nodad"
-        )
+    def boot(self, addresses: Sequence[str], mac: str, mtu: int) -> None:
+        """Set up both ends of the wire; addresses have a prefix length, and one of IPv6 turns IPv6 on."""
+        self.ips, self.mac = tuple(address.partition("/")[0] for address in addresses), mac
+        self.ip_batch(f"link set eth0 address {mac} mtu {mtu}")
+        if any(":" in ip for ip in self.ips):
+            # Who is known is not asked again of the kernel's own accord: what is heard was asked for.
+            self.sysctl("ipv6/neigh/eth0/delay_first_probe_time", 3600)
+            for key, value in {"accept_ra": 0, "accept_dad": 0, "disable_ipv6": 0}.items():
+                self.sysctl(f"ipv6/conf/eth0/{key}", value)
+        self.ip_batch("link set eth0 up", *(f"addr add {address} dev eth0 nodad" for address in addresses))
         # Checksums left to hardware that is not there: user-space OVS would forward TCP that no one accepts.
         self.run("ethtool", "-K", "eth0", "tx", "off")
         # The hypervisor's kernel must not answer what only the network may answer.
         self.hypervisor.sysctl(f"ipv4/conf/{self.tap}/arp_ignore", 8)
         self.hypervisor.ip_batch(f"link set {self.tap} up")
+
+    @property
+    def ip(self) -> str:
+        """Its first address."""
+        return self.ips[0]
 
     def plug(self) -> None:
         """Plug the interface into the hypervisor's integration bridge, for its port."""

@@ -31,7 +31,11 @@ BROADCAST = "ff:ff:ff:ff:ff:ff"
 ARP, IPV4, IPV6, VLAN = 0x0806, 0x0800, 0x86DD, 0x8100
 EXPERIMENTAL = 0x88B5  # IEEE 802, local experimental ethertype 1
 REQUEST, REPLY = 1, 2
+SOLICITATION, ADVERTISEMENT = 135, 136
+ALL_NODES, ALL_NODES_MAC = "ff02::1", "33:33:00:00:00:01"
+_UDP, _GRE, _ICMPV6 = 17, 47, 58
 _TUNNEL_PORTS = {4789: "vxlan", 6081: "geneve"}
+_TRANSPARENT_ETHERNET = 0x6558  # RFC 1701: an Ethernet frame in GRE
 
 # linux/if_packet.h and asm-generic/socket.h, where the socket module has no name for it
 _SOL_PACKET, _PACKET_STATISTICS, _PACKET_AUXDATA, _PACKET_IGNORE_OUTGOING = 263, 6, 8, 23
@@ -66,6 +70,7 @@ def arp(op: int, sender_mac: str, sender_ip: str, target_ip: str, mark: bytes = 
 
 
 def _checksum(data: bytes) -> int:
+    data += bytes(len(data) % 2)
     total: int = sum(struct.unpack(f"!{len(data) // 2}H", data))
     while total >> 16:
         total = (total & 0xFFFF) + (total >> 16)
@@ -80,6 +85,72 @@ def udp(dst_mac: str, src_mac: str, src: str, dst: str, port: int, payload: byte
     return ethernet(dst_mac, src_mac, IPV4, head[:10] + struct.pack("!H", _checksum(head)) + head[12:] + segment)
 
 
+def _ipv6(
+    macs: tuple[str, str], src: str, dst: str, protocol: int, head: bytes, body: bytes, *, hops: int, first: bytes = b""
+) -> bytes:
+    """A frame with an IPv6 packet (RFC 8200); `head` ends where the checksum of its upper layer is put.
+
+    `first` are extension headers, the first of which is the hop-by-hop one.
+    """
+    pair = socket.inet_pton(socket.AF_INET6, src) + socket.inet_pton(socket.AF_INET6, dst)
+    pseudo = pair + struct.pack("!II", len(head) + 2 + len(body), protocol)
+    upper = head + struct.pack("!H", _checksum(pseudo + head + bytes(2) + body) or 0xFFFF) + body
+    fixed = struct.pack("!IHBB", 6 << 28, len(first) + len(upper), 0 if first else protocol, hops)
+    return ethernet(*macs, IPV6, fixed + pair + first + upper)
+
+
+def udp6(dst_mac: str, src_mac: str, src: str, dst: str, port: int, payload: bytes) -> bytes:
+    """A UDP datagram over IPv6."""
+    head = struct.pack("!HHH", port, port, 8 + len(payload))
+    return _ipv6((dst_mac, src_mac), src, dst, _UDP, head, payload, hops=64)
+
+
+def icmpv6(dst_mac: str, src_mac: str, src: str, dst: str, type: int, body: bytes, *, hops: int = 255) -> bytes:
+    """An ICMPv6 message (RFC 4443); `body` is what follows its checksum."""
+    return _ipv6((dst_mac, src_mac), src, dst, _ICMPV6, bytes((type, 0)), body, hops=hops)
+
+
+def _nd_option(type: int, data: bytes) -> bytes:
+    size = -(-(len(data) + 2) // 8)
+    return (bytes((type, size)) + data).ljust(8 * size, b"\0")
+
+
+def nd_mark(mark: bytes) -> bytes:
+    """A mark as an option of neighbour discovery that every host ignores (RFC 4727, experiment 1)."""
+    return _nd_option(253, mark)
+
+
+def solicitation(src_mac: str, src: str, target: str, mark: bytes) -> bytes:
+    """Asks all that may hold an address who does (RFC 4861 section 4.3); from `::`, whether anybody does."""
+    packed = socket.inet_pton(socket.AF_INET6, target)
+    group = socket.inet_ntop(socket.AF_INET6, bytes.fromhex("ff02" + "00" * 9 + "01ff") + packed[-3:])
+    option = b"" if src == "::" else _nd_option(1, _mac(src_mac))
+    body = bytes(4) + packed + (option or _nd_option(14, token()[:6])) + nd_mark(mark)  # 14: a nonce (RFC 7527)
+    return icmpv6(f"33:33:ff:{_mac_text(packed[-3:])}", src_mac, src, group, SOLICITATION, body)
+
+
+def advertisement(dst_mac: str, src_mac: str, dst: str, target: str, mark: bytes) -> bytes:
+    """Says that `src_mac` holds an address (RFC 4861 section 4.4), whoever asked."""
+    packed = socket.inet_pton(socket.AF_INET6, target)
+    body = struct.pack("!I", 0x20000000) + packed + _nd_option(2, _mac(src_mac)) + nd_mark(mark)
+    return icmpv6(dst_mac, src_mac, target, dst, ADVERTISEMENT, body)
+
+
+def mld_report(src_mac: str, src: str, mark: bytes) -> bytes:
+    """A report that somebody listens to a group (RFC 3810 section 5.2), with the mark as auxiliary data."""
+    record = struct.pack("!BBH", 4, len(mark) // 4, 0) + socket.inet_pton(socket.AF_INET6, "ff02::fb") + mark
+    alert = bytes((_ICMPV6, 0, 5, 2, 0, 0, 1, 0))  # hop by hop: router alert, MLD (RFC 2711)
+    macs = ("33:33:00:00:00:16", src_mac)
+    return _ipv6(
+        macs, src, "ff02::16", _ICMPV6, bytes((143, 0)), struct.pack("!HH", 0, 1) + record, hops=1, first=alert
+    )
+
+
+def vxlan(vni: int, frame: bytes) -> bytes:
+    """A frame as VXLAN carries it over UDP (RFC 7348 section 5)."""
+    return b"\x08\0\0\0" + vni.to_bytes(3, "big") + b"\0" + frame
+
+
 @dataclass(frozen=True, slots=True)
 class Arp:
     """What an ARP frame says."""
@@ -92,13 +163,24 @@ class Arp:
 
 
 @dataclass(frozen=True, slots=True)
+class Nd:
+    """What a neighbour solicitation or advertisement says."""
+
+    type: int
+    src: str
+    dst: str
+    target: str
+
+
+@dataclass(frozen=True, slots=True)
 class Frame:
-    """A frame as it was heard; `vni` is set when it was in a tunnel."""
+    """A frame as it was heard; when it was in a tunnel, `vni` is its segment and `outer` what was on the wire."""
 
     raw: bytes
     at: float = 0.0
     tunnel: str | None = None
     vni: int | None = None
+    outer: bytes = b""
 
     @property
     def dst(self) -> str:
@@ -124,19 +206,42 @@ class Frame:
         op, mac, ip, target_mac, target_ip = struct.unpack("!6xH6s4s6s4s", body)
         return Arp(op, _mac_text(mac), socket.inet_ntoa(ip), _mac_text(target_mac), socket.inet_ntoa(target_ip))
 
-    def unwrapped(self) -> Frame:
-        """The frame inside, if this one is VXLAN (RFC 7348) or Geneve (RFC 8926) over IPv4; else itself."""
+    @property
+    def nd(self) -> Nd | None:
+        """The frame read as a neighbour solicitation or advertisement, if it is one."""
         raw = self.raw
-        if self.ethertype != IPV4 or len(raw) < 34 or raw[23] != socket.IPPROTO_UDP:
+        if self.ethertype != IPV6 or len(raw) < 78 or raw[20] != _ICMPV6:
+            return None
+        if raw[54] not in (SOLICITATION, ADVERTISEMENT):
+            return None
+        src, dst, target = (socket.inet_ntop(socket.AF_INET6, raw[at : at + 16]) for at in (22, 38, 62))
+        return Nd(raw[54], src, dst, target)
+
+    def unwrapped(self) -> Frame:
+        """The frame inside, if this one is VXLAN (RFC 7348), Geneve (RFC 8926) or GRE (RFC 2890); else itself."""
+        raw = self.raw
+        if self.ethertype == IPV4 and len(raw) >= 34:
+            protocol, start = raw[23], 14 + (raw[14] & 0xF) * 4
+        elif self.ethertype == IPV6 and len(raw) >= 54:
+            protocol, start = raw[20], 54
+        else:
             return self
-        start = 14 + (raw[14] & 0xF) * 4
+        return self._from_udp(start) if protocol == _UDP else self._from_gre(start) if protocol == _GRE else self
+
+    def _from_udp(self, start: int) -> Frame:
+        raw, header = self.raw, start + 8
         tunnel = _TUNNEL_PORTS.get(int.from_bytes(raw[start + 2 : start + 4], "big"))
-        header = start + 8
         if tunnel is None or len(raw) < header + 8 + 14:
             return self
         options = (raw[header] & 0x3F) * 4 if tunnel == "geneve" else 0
         vni = int.from_bytes(raw[header + 4 : header + 7], "big")
-        return Frame(raw[header + 8 + options :], self.at, tunnel, vni)
+        return Frame(raw[header + 8 + options :], self.at, tunnel, vni, raw)
+
+    def _from_gre(self, start: int) -> Frame:
+        raw = self.raw
+        if len(raw) < start + 8 + 14 or struct.unpack_from("!HH", raw, start) != (0x2000, _TRANSPARENT_ETHERNET):
+            return self  # anything but a key alone, and an Ethernet frame
+        return Frame(raw[start + 8 :], self.at, "gre", int.from_bytes(raw[start + 4 : start + 8], "big"), raw)
 
     def __str__(self) -> str:
         where = "" if self.tunnel is None else f"{self.tunnel} {self.vni} "
@@ -160,6 +265,16 @@ def asks_for(address: str) -> Callable[[Frame], bool]:
 def answers_for(address: str) -> Callable[[Frame], bool]:
     """A test for ARP replies that claim an address."""
     return lambda frame: (ask := frame.arp) is not None and ask.op == REPLY and ask.sender_ip == address
+
+
+def solicits(target: str) -> Callable[[Frame], bool]:
+    """A test for neighbour solicitations that ask for an address."""
+    return lambda frame: (ask := frame.nd) is not None and (ask.type, ask.target) == (SOLICITATION, target)
+
+
+def advertises(target: str) -> Callable[[Frame], bool]:
+    """A test for neighbour advertisements that claim an address."""
+    return lambda frame: (ask := frame.nd) is not None and (ask.type, ask.target) == (ADVERTISEMENT, target)
 
 
 def within(cidr: str) -> Callable[[Frame], bool]:

@@ -131,6 +131,9 @@ def observe_links(tx: Transaction, chassis: str, ofports: Iterable[tuple[str, in
             tx.put(link)
 
 
+NOT_PLUGGED = "no hypervisor has an interface with this port's id as iface-id"
+
+
 @dataclass(frozen=True, slots=True)
 class Placed:
     """Where a port is: its chassis and interface there."""
@@ -147,9 +150,14 @@ class Unplaced:
     failed: bool = False
 
 
+def carries(chassis: Chassis, network: Network) -> bool:
+    """Whether the ports of a network can be on a chassis; one that is alone shares them with no other."""
+    return chassis.alone or (chassis.encap_ip is not None and network.network_type in chassis.encap_types)
+
+
 def place(rows: Rows, port: Port) -> Placed | Unplaced:
     """Where `port` is plugged, by the claims on it, the host it is restricted to and the encapsulations there."""
-    found = rows.where(Binding, port_id=port.id)
+    found = rows.where(Binding, port_id=port.id) or rows.where(Binding, port_id=interface_name(port.id))
     claims = [binding for binding in found if not binding.superseded]
     if found and not claims:
         lost = max(found, key=lambda binding: binding.sequence)
@@ -158,11 +166,13 @@ def place(rows: Rows, port: Port) -> Placed | Unplaced:
             "plug it anew to have it back"
         )
     if not claims:
-        return Unplaced("no hypervisor has an interface with this port's id as iface-id")
+        return Unplaced(NOT_PLUGGED)
     claim = max(claims, key=lambda binding: binding.sequence)
     chassis = rows.get(Chassis, claim.chassis)
     if chassis is None:
         return Unplaced(f"hypervisor {claim.chassis} is not registered")
+    if claim.port_id != port.id and not chassis.alone:
+        return Unplaced(NOT_PLUGGED)
     if port.host == "":
         return Unplaced("binding:host_id is empty: an API client unbound the port")
     if port.host is not None and port.host not in (chassis.id, chassis.hostname):
@@ -170,9 +180,7 @@ def place(rows: Rows, port: Port) -> Placed | Unplaced:
     network = rows.get(Network, port.network_id)
     if network is None:
         return Unplaced(f"network {port.network_id} does not exist")
-    if chassis.alone:
-        return Placed(chassis.id, claim.interface)
-    if chassis.encap_ip is None or network.network_type not in chassis.encap_types:
+    if not carries(chassis, network):
         return Unplaced(
             f"hypervisor {chassis.id} offers encapsulations ({', '.join(chassis.encap_types) or 'none'}), "
             f"not {network.network_type}",

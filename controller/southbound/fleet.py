@@ -52,7 +52,7 @@ PATIENCE_S = 5.0
 """How long a switch may wait for its hypervisor's database before the log says so."""
 HEALING_S = (0.2, 4.0)
 """How far apart two healings of a switch are: at first, and when somebody keeps undoing them."""
-CALM_S = 10.0
+CALM_S = 6.0
 """After so long without one, the next healing is the first again."""
 QUARREL = 5
 """So many healings in a row are no accident: an operator is told."""
@@ -64,6 +64,15 @@ class Pace:
 
     in_a_row: int = 0
     last: float = float("-inf")
+    waiting: bool = False
+
+    async def wait(self) -> None:
+        """Until the next healing may be."""
+        self.waiting = (wait_s := self.wait_s()) > 0
+        try:
+            await asyncio.sleep(wait_s)
+        finally:
+            self.waiting = False
 
     def wait_s(self) -> float:
         """How long the next healing has to wait."""
@@ -85,7 +94,7 @@ class Pace:
     def problem(self) -> str:
         """What an operator should know, or ""."""
         if self.calm or self.in_a_row < QUARREL:
-            return ""
+            return "Somebody else changed its flows again: they will be healed." if self.waiting else ""
         return f"Somebody else keeps changing its flows: they were healed {self.in_a_row} times in a row."
 
 
@@ -308,7 +317,7 @@ class Fleet:
         """Heal a switch if what others did concerns us; one call at a time (see `Switch.on_tampered`)."""
         if not self._concerns(member, seen):
             return
-        await asyncio.sleep(member.pace.wait_s())
+        await member.pace.wait()
         async with member.lock:
             if member.switch is not switch:
                 return

@@ -56,6 +56,12 @@ class Splitter:
             self._at = 0
             yield self._parse(text)
 
+    def clear(self) -> None:
+        """Forget what has arrived: it may be long, and nobody wants the rest."""
+        self._buffer.clear()
+        self._at = self._depth = 0
+        self._in_string = False
+
     def _end_of_object(self) -> int:
         """The length of the first object, or 0 while some of it is missing."""
         buffer = self._buffer
@@ -201,6 +207,7 @@ class Peer:
         """End the connection at once; `run` and all calls raise Disconnected with `reason`."""
         self._gone = reason
         self._writer.transport.abort()
+        self._splitter.clear()
         for _, answer, _ in self._calls.values():
             if not answer.done():
                 answer.set_exception(Disconnected(self.name, reason))

@@ -485,20 +485,27 @@ class Switch:
     def _send(self, data: bytes | bytearray) -> None:
         if self._ended is not None:
             raise self._ended
-        if self._writer.transport.get_write_buffer_size() > CHOKED_BYTES:
+        if self._unsent() > CHOKED_BYTES:
             raise self._end(Disconnected(self.name, "it does not read what it is sent"))
         self._writer.write(data)
         self.counters.bytes_sent += len(data)
 
+    def _unsent(self) -> int:
+        """How many bytes wait to be sent. Ask before a write: uvloop raises RuntimeError once the peer is gone."""
+        transport = self._writer.transport
+        if transport.is_closing():
+            raise self._end(Disconnected(self.name, "the connection broke"))
+        return transport.get_write_buffer_size()
+
     async def _drain(self) -> None:
         """Wait while too much is unsent, as long as the switch takes some of it now and then."""
-        unsent = self._writer.transport.get_write_buffer_size()
+        unsent = self._unsent()
         while True:
             try:
                 async with asyncio.timeout(self.timing.dead_s):
                     return await self._writer.drain()
             except TimeoutError:
-                before, unsent = unsent, self._writer.transport.get_write_buffer_size()
+                before, unsent = unsent, self._unsent()
                 if unsent >= before:
                     reason = f"it read nothing of what it was sent for {self.timing.dead_s:g} s"
                     raise self._end(Disconnected(self.name, reason)) from None

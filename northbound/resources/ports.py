@@ -14,7 +14,7 @@ from typing import cast
 
 from controller.errors import Inconsistent, MacInUse, NoMac, NotFound
 from controller.model import ipam
-from controller.model.bindings import Placed, Unplaced, place
+from controller.model.bindings import Placed, Unplaced, carries, place
 from controller.model.ipam import Wanted
 from controller.model.records import Chassis, Mac, Network, Port
 from controller.model.store import Rows, Transaction
@@ -162,7 +162,7 @@ def _expected(rows: Rows, port: Port, host: str) -> Bound:
     found = rows.get(Chassis, host)
     candidates = [found] if found is not None else rows.where(Chassis, hostname=host)
     for chassis in candidates:
-        if network is not None and chassis.encap_ip and network.network_type in chassis.encap_types:
+        if network is not None and carries(chassis, network):
             return Bound("ovs", _details(chassis), host)
     if not candidates or network is None:
         return Bound("binding_failed", {"reason": f"no hypervisor is called {host}"}, host)

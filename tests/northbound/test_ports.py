@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from controller.model.bindings import Claim, Hypervisor, observe
+from controller.model.bindings import Claim, Hypervisor, alone, observe
 from controller.model.records import Address, Tag
 from controller.model.store import Transaction
 from northbound.api import Settings
@@ -350,6 +350,15 @@ def test_a_host_that_cannot_carry_the_port_fails_the_binding(
     made = api.make("port", network_id=red, **{"binding:host_id": host})
     assert (made["binding:vif_type"], made["binding:vif_details"]) == ("binding_failed", {"reason": reason})
     assert made["binding:host_id"] == host
+
+
+def test_a_switch_without_a_database_can_be_named_as_a_host_and_carries_every_network(api: Client, red: str) -> None:
+    def work(tx: Transaction) -> None:
+        observe(tx, alone(1, []))
+
+    api.commit(work)
+    made = api.make("port", network_id=red, **{"binding:host_id": "0000000000000001"})
+    assert (made["binding:vif_type"], made["binding:host_id"]) == ("ovs", "0000000000000001")
 
 
 def test_a_port_plugged_where_its_network_is_not_carried_fails_to_bind(api: Client, red: str) -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from controller.model.bindings import Claim, Hypervisor, Placed, Unplaced, observe, observe_links, place
+from controller.model.bindings import Claim, Hypervisor, Placed, Unplaced, alone, observe, observe_links, place
 from controller.model.records import KINDS, Address, Binding, Chassis, Link, Mac, Network, Port
 from controller.model.sqlite import SqliteJournal
 from controller.model.store import Change, Model, Transaction, Write
@@ -210,6 +210,35 @@ def test_binding_fails_where_tunnels_have_no_address() -> None:
     found = where(model)
     assert isinstance(found, Unplaced)
     assert found.failed
+
+
+# --- switches without a database
+
+BARE = Port(id="7e0cb5d1-1b0c-4f3e-8c52-6f4f5f1e0a11", network_id="red", mac_address=P1.mac_address)
+SWITCH, TAP = "00000000000000a1", "tap7e0cb5d1-1b"
+
+
+def test_without_a_database_an_interface_is_a_port_by_its_name() -> None:
+    model = cloud(BARE)
+    see(model, alone(0xA1, ["s1", "s1-eth1", "tap0", TAP]))
+    assert where(model, BARE.id) == Placed(SWITCH, TAP)
+    see(model, alone(0xA1, ["s1", "s1-eth1"]))
+    assert reason(model, BARE.id) == NOT_PLUGGED
+
+
+def test_without_a_database_the_interface_may_be_there_before_its_port() -> None:
+    model = cloud()
+    see(model, alone(0xA1, [TAP]))
+    edit(model, BARE)
+    assert where(model, BARE.id) == Placed(SWITCH, TAP)
+
+
+def test_a_name_is_no_claim_where_a_database_says_whose_an_interface_is() -> None:
+    model = cloud(BARE)
+    see(model, hypervisor("hv1", {TAP: TAP}))
+    assert reason(model, BARE.id) == NOT_PLUGGED
+    see(model, hypervisor("hv1", {TAP: BARE.id}), alone(0xA1, [TAP]))
+    assert where(model, BARE.id) == Placed("hv1", TAP), "an id says more than a name"
 
 
 # --- what is recorded of a hypervisor

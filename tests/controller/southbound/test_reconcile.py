@@ -27,7 +27,17 @@ from controller.flows.pipeline import (
     WHY,
 )
 from controller.southbound.openflow import EncodedFlow, EncodedGroup, encode_flow, encode_group
-from controller.southbound.reconcile import AddFlow, Installed, Plan, Step, WireKey, full, own_flow, partial
+from controller.southbound.reconcile import (
+    AddFlow,
+    Installed,
+    Plan,
+    Step,
+    WireKey,
+    full,
+    own_flow,
+    partial,
+    wanted_at,
+)
 from tests.controller.southbound import strategies
 
 APP = 5
@@ -199,6 +209,21 @@ def test_whatever_a_switch_held_it_then_holds_what_it_should_and_what_is_of_othe
     switch.apply(plan)
     assert switch == expected
     assert not plan.refusals
+
+
+@given(cases())
+def test_what_is_of_others_goes_when_it_is_to_go(case: tuple[FakeSwitch, list[Entry]]) -> None:
+    switch, desired = case
+    switch.apply(full(desired, switch.installed(), keep_foreign=False))
+    assert switch == FakeSwitch(*encoded(desired))
+
+
+@given(two_worlds())
+def test_a_key_is_wanted_when_one_of_the_flows_has_it(both: tuple[list[Entry], list[Entry]]) -> None:
+    was, desired = both
+    keys, wanted_keys = encoded(was)[0].keys(), encoded(desired)[0].keys()
+    assert wanted_at(keys, desired) == bool(keys & wanted_keys)
+    assert not wanted_at(keys - wanted_keys, desired)
 
 
 @given(cases())

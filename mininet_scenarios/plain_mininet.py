@@ -1,0 +1,123 @@
+"""Two tenants with the same addresses on the one switch of a plain Mininet: `weft serve --no-ovsdb`.
+
+        red1 .11   red2 .12   blue1 .11   blue2 .12        10.0.0.0/24, MACs 02:00:00:00:00:<last byte of the address>
+           |          |          |           |             interfaces `tap` + the first 11 characters of the port's id
+        ---+----------+---- s1 --+-----------+---          OVSSwitch(datapath="user"), RemoteController
+
+Nothing but the switch's OpenFlow connection tells Weft of it: its chassis is called by its datapath id. In a Mininet of
+one's own (`--switch ovs,datapath=user --controller remote`, beside `weft serve --no-ovsdb`) a host joins a port by
+`net.addLink(host, s1, intfName2="tap" + port_id[:11])` and, once the switch has started, `s1.attach("tap...")`.
+
+    python -m mininet_scenarios.plain_mininet [--cli]
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Iterator, Sequence
+
+from mininet_scenarios.errors import LabError
+from mininet_scenarios.lab import Lab, Network, Place
+from mininet_scenarios.nodes import OPENFLOW_PORT, Bridge, Controller, Guest, Remote, open_cli
+from mininet_scenarios.probe import BROADCAST, EXPERIMENTAL, REQUEST, arp, ethernet, token
+from mininet_scenarios.processes import end_on_sigterm
+from mininet_scenarios.two_networks import CIDR, TENANTS, UNUSED, Row, show
+
+_PINGS, _NOBODY = 3, "02:00:00:00:00:99"
+_FRAMES: tuple[tuple[str, Callable[[Guest, Guest, bytes], bytes], bool], ...] = (
+    ("a broadcast", lambda guest, mate, mark: ethernet(BROADCAST, guest.mac, EXPERIMENTAL, mark), True),
+    ("unicast to its mate", lambda guest, mate, mark: ethernet(mate.mac, guest.mac, EXPERIMENTAL, mark), True),
+    ("unicast to nobody", lambda guest, mate, mark: ethernet(_NOBODY, guest.mac, EXPERIMENTAL, mark), False),
+    ("ARP for an unused address", lambda guest, mate, mark: arp(REQUEST, guest.mac, guest.ip, UNUSED, mark), False),
+)
+"""Kinds of frames: what they are, made by a guest with a mark in them, and whether its mate hears it."""
+
+
+class PlainLab(Lab):
+    """A lab of one switch that has no hypervisor around it."""
+
+    def __init__(self) -> None:
+        super().__init__(hypervisors=0, serve=("--no-ovsdb",))
+
+    def _start(self) -> None:
+        self.controller = self._node(Controller, "c0", self.net.controllers, inNamespace=False)
+        self.controller.sysctl("ipv6/conf/default/disable_ipv6", 1)
+        self.controller.prepare(self.directory, self._serve)
+        self.controller.launch()
+        self.bridge: Bridge = self._node(Bridge, "s1", self.net.switches)
+        self.bridge.create_database(self.directory / self.bridge.name)
+        self.bridge.start_switch()
+        self.controller.ready()
+        remote = self._node(Remote, "c1", self.net.controllers, ip="127.0.0.1", port=OPENFLOW_PORT)
+        self.bridge.start([remote])
+        self.hypervisors[self.bridge.dpid] = self.bridge  # by the name that its chassis has
+        self.converged()
+
+    def others(self, *but: Guest) -> list[Place]:
+        """All guests but these: there is no underlay."""
+        return [guest for guest in self.guests.values() if guest not in but]
+
+    def connect(self, name: str, network: Network, last: int) -> Guest:
+        """Start a guest by the last byte of its address, with a port, and plug it."""
+        ip, mac = f"10.0.0.{last}", f"02:00:00:00:00:{last}"
+        return self.guest(name, network=network, on=self.bridge.dpid, ip=ip, mac=mac)
+
+
+def build(lab: PlainLab) -> dict[str, Network]:
+    """Make the two networks over HTTP, start and plug their guests, and wait until all is wired."""
+    networks = {tenant: lab.network(tenant, cidr=CIDR, project=f"project-{tenant}") for tenant in TENANTS}
+    for tenant, network in networks.items():
+        for number in (1, 2):
+            lab.connect(f"{tenant}{number}", network, 10 + number)
+    lab.converged()
+    return networks
+
+
+def mate(lab: PlainLab, guest: Guest) -> Guest:
+    """The other guest of the same tenant."""
+    return next(other for other in lab.guests.values() if other.network_id == guest.network_id and other != guest)
+
+
+def questions(lab: PlainLab) -> Iterator[Row]:
+    """What must be seen: each guest hears its mate once, and never the other tenant."""
+    guests = list(lab.guests.values())
+    marks = {guest: token() for guest in guests}
+    with lab.sniff(what="icmp[icmptype] == icmp-echo") as heard:
+        pings = {guest: guest.ping(mate(lab, guest), count=_PINGS, mark=marks[guest]) for guest in guests}
+        answers = {guest: ping.wait().received for guest, ping in pings.items()}
+    for guest, other in ((guest, mate(lab, guest)) for guest in guests):
+        seen = f"{answers[guest]} answers, heard by {heard.copies(marks[guest])}"
+        yield Row.equal(f"{guest} pings {other.ip}", f"{_PINGS} answers, heard by {{'{other}': {_PINGS}}}", seen)
+    for kind, frame, is_heard in _FRAMES:
+        with lab.sniff() as heard:
+            for guest in guests:
+                guest.sends(frame(guest, mate(lab, guest), marks[guest]))
+        for guest in guests:
+            expected = {mate(lab, guest).name: 1} if is_heard else {}
+            yield Row.equal(f"{guest} sends {kind}: heard by", f"{expected}", f"{heard.copies(marks[guest])}")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Build the topology, ask everything (or open Mininet's CLI), and end with 1 when something was wrong."""
+    parser = argparse.ArgumentParser(prog="plain_mininet", description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--cli", action="store_true", help="open Mininet's CLI instead of asking")
+    options = parser.parse_args(arguments)
+    end_on_sigterm()
+    try:
+        with PlainLab() as lab:
+            build(lab)
+            if options.cli:
+                open_cli(lab.net)
+                return 0
+            rows = list(questions(lab))
+            print(show(rows))
+            lab.settles()
+    except LabError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0 if all(row.right for row in rows) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
