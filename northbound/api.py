@@ -41,6 +41,9 @@ BODY_LIMIT = 8 << 20
 BREATH = 250
 """How many records of a list are shown at a time: a few milliseconds, so that no switch waits for a long list."""
 
+BULK_LIMIT = 5_000
+"""How many resources one request makes: they are made at once, and meanwhile nobody else is served."""
+
 REQUEST_ID = "X-Openstack-Request-Id"
 
 REQUEST: ContextVar[str] = ContextVar("request")
@@ -86,6 +89,9 @@ async def _guarded(request: web.Request, handler: Handler) -> web.StreamResponse
         status, body = faults.fault(error)
         answer = _json(status, body)
         log.info("request refused id=%s reason=%s", request_id, error)
+    except RecursionError:  # JSON that is nested as deep as Python just so reads, and cannot write
+        answer = _json(*faults.fault(Unreadable("Body contains invalid data")))
+        log.info("request refused id=%s reason=nested too deep", request_id)
     except Exception:
         answer = _json(500, faults.internal())
         log.exception("request failed id=%s method=%s path=%s", request_id, request.method, request.path)
@@ -171,6 +177,8 @@ class _Served(Generic[R]):
         items = given[collection.plural] if several else [given.get(collection.name)]
         if not isinstance(items, list):
             raise Unreadable("Body contains invalid data")
+        if len(items) > BULK_LIMIT:
+            raise Unreadable(f"Bulk requests may have {BULK_LIMIT} resources, not {len(items)}")
         bodies = [self._body(item, caller, several) for item in items]
         asks = [self._ask(caller) for _ in bodies]
 

@@ -153,7 +153,7 @@ def _flows(options: argparse.Namespace) -> int:
 
 def _diff(options: argparse.Namespace) -> int:
     answer = Client(options.url).get("/v1/diff")
-    different = any(chassis[kind] for chassis in answer["chassis"] for kind in DIFFERENCES)
+    different = bool(answer["failures"]) or any(each[kind] for each in answer["chassis"] for kind in DIFFERENCES)
     if options.json:
         _print_json(answer)
         return 1 if different else 0
@@ -161,13 +161,22 @@ def _diff(options: argparse.Namespace) -> int:
         for kind, sign in DIFFERENCES.items():
             for text in chassis[kind]:
                 print(f"{chassis['name']} {sign} {text}")
+    for cell, reason in answer["failures"].items():
+        print(f"failed {cell}: {reason}")
     for name in answer["unreachable"]:
         print(f"{name} ? not connected, so not compared")
     print(f"{len(answer['chassis'])} hypervisors compared, {'they differ' if different else 'no difference'}")
     return 1 if different else 0
 
 
-DIFFERENCES = {"missing": "-", "unwanted": "+", "altered": "~", "foreign": "foreign", "refused": "refused"}
+DIFFERENCES = {
+    "missing": "-",
+    "unwanted": "+",
+    "altered": "~",
+    "foreign": "foreign",
+    "refused": "refused",
+    "conflicts": "conflict",
+}
 """The kinds of difference in `/v1/diff`, and the sign of each in the text."""
 
 

@@ -70,7 +70,11 @@ class Routes:
         """GET /v1/diff: dump every connected switch and compare."""
         differences, unreachable = await self._fleet.diff()
         return web.json_response(
-            {"chassis": [_difference(each) for each in differences], "unreachable": list(unreachable)}
+            {
+                "chassis": [_difference(each) for each in differences],
+                "unreachable": list(unreachable),
+                "failures": dict(self._fleet.failures()),
+            }
         )
 
     async def explain(self, request: web.Request) -> web.Response:
@@ -153,4 +157,5 @@ def _difference(each: Difference) -> dict[str, Any]:
         "altered": list(each.altered),
         "foreign": list(each.foreign),
         "refused": list(each.refused),
+        "conflicts": list(each.conflicts),
     }

@@ -82,6 +82,8 @@ class _Scope(_Node):
     scope: Scope
     chassis: frozenset[str] = NOBODY
     cells: set[Cell] = field(default_factory=set)
+    items: int = 0
+    without: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -165,7 +167,7 @@ class Engine:
         self._stale: set[_Node] = set()
         self._awake: set[Cell] = set()
         self._moved: dict[_Scope, frozenset[str]] = {}
-        self._gone: list[Cell] = []
+        self._gone: set[Cell] = set()
 
         self._add_record(None, "")
         for kind in {*self._rules, *self._relations} - {None}:
@@ -195,7 +197,7 @@ class Engine:
 
     def count(self, chassis: str) -> int:
         """How many items stand on one switch; merged clauses and items that several cells want count each time."""
-        return sum(len(cell.items) for cell in self._standing_on(chassis))
+        return sum(node.items - node.without.get(chassis, 0) for node in self._at.get(chassis, ()))
 
     def _standing_on(self, chassis: str) -> Iterator[Cell]:
         return (cell for scope in self._at.get(chassis, ()) for cell in scope.cells if self._on(cell, chassis))
@@ -295,7 +297,7 @@ class Engine:
         for part in (*cell.parts.values(), cell):
             self._forget(part)
             self._awake.discard(part)
-            self._gone.append(part)
+            self._gone.add(part)
         cell.parts.clear()
 
     def _forget(self, node: _Node) -> None:
@@ -476,6 +478,7 @@ class Engine:
         self._gone.clear()
 
     def _withdraw(self, cell: Cell) -> None:
+        self._weigh(cell, -len(cell.items))
         at = _locality(cell.placement)
         for key in {item.key for item in cell.items}:
             places = self._wants[key]
@@ -488,10 +491,21 @@ class Engine:
                 del self._wants[key]
 
     def _enter(self, cell: Cell) -> None:
+        self._weigh(cell, len(cell.items))
         at = _locality(cell.placement)
         for item in cell.items:
             places = self._wants.setdefault(item.key, {})
             places[at] = (*places.get(at, ()), (cell, item))
+
+    def _weigh(self, cell: Cell, items: int) -> None:
+        if cell.placement is None or not items:
+            return
+        node, without = self._scopes[cell.placement.scope], cell.placement.without
+        node.items += items
+        if without is not None:
+            node.without[without] = node.without.get(without, 0) + items
+            if not node.without[without]:
+                del node.without[without]
 
     def _set_placement(self, cell: Cell, placement: Placement | None) -> None:
         if cell.placement is not None:

@@ -101,10 +101,17 @@ def _claim(tx: Transaction, chassis: str, claim: Claim) -> None:
         attached_mac=claim.attached_mac,
         sequence=tx.next("claim"),
     )
-    for other in tx.where(Binding, port_id=claim.port_id):
-        if other.id != binding.id and not other.superseded:
-            tx.put(replace(other, superseded=True))
+    port = tx.get(Port, claim.port_id)
+    if port is None or _may_be_on(port, tx.need(Chassis, chassis)):
+        for other in tx.where(Binding, port_id=claim.port_id):
+            if other.id != binding.id and not other.superseded:
+                tx.put(replace(other, superseded=True))
     tx.put(binding)
+
+
+def _may_be_on(port: Port, chassis: Chassis) -> bool:
+    """Whether `binding:host_id` lets a port be there; a claim from elsewhere takes it from nobody."""
+    return not port.host or port.host in (chassis.id, chassis.hostname)
 
 
 def forget(tx: Transaction, chassis: str) -> None:
@@ -167,16 +174,17 @@ def place(rows: Rows, port: Port) -> Placed | Unplaced:
         )
     if not claims:
         return Unplaced(NOT_PLUGGED)
-    claim = max(claims, key=lambda binding: binding.sequence)
-    chassis = rows.get(Chassis, claim.chassis)
-    if chassis is None:
-        return Unplaced(f"hypervisor {claim.chassis} is not registered")
-    if claim.port_id != port.id and not chassis.alone:
+    homes = [(claim, chassis) for claim in claims if (chassis := rows.get(Chassis, claim.chassis))]
+    if not homes:
+        return Unplaced(f"hypervisor {claims[0].chassis} is not registered")
+    if claims[0].port_id != port.id and not any(chassis.alone for _, chassis in homes):
         return Unplaced(NOT_PLUGGED)
     if port.host == "":
         return Unplaced("binding:host_id is empty: an API client unbound the port")
-    if port.host is not None and port.host not in (chassis.id, chassis.hostname):
-        return Unplaced(f"plugged on {chassis.id}, but binding:host_id restricts it to {port.host}")
+    allowed = [(claim, chassis) for claim, chassis in homes if _may_be_on(port, chassis)]
+    if not allowed:
+        return Unplaced(f"plugged on {homes[0][1].id}, but binding:host_id restricts it to {port.host}")
+    claim, chassis = max(allowed, key=lambda home: home[0].sequence)
     network = rows.get(Network, port.network_id)
     if network is None:
         return Unplaced(f"network {port.network_id} does not exist")

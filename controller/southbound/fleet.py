@@ -17,12 +17,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import cast
 
-from controller.errors import Disconnected, InUse, NotFound
+from controller.errors import Disconnected, InUse, NotFound, SouthboundError, Unavailable
 from controller.flows.engine import Cell, Delta, Engine
 from controller.flows.flow import Entry, Flow, Key
 from controller.flows.pipeline import APPS
@@ -31,7 +32,7 @@ from controller.model.bindings import Hypervisor, Placed
 from controller.model.records import Chassis, Link, Network, Port, Resource
 from controller.model.store import Change, Store, Transaction
 from controller.southbound.openflow import EncodedFlow, encode_flow
-from controller.southbound.ovsdb import OvsdbListener
+from controller.southbound.ovsdb import SHOWN, OvsdbListener
 from controller.southbound.reconcile import (
     AddFlow,
     Installed,
@@ -50,6 +51,12 @@ log = logging.getLogger(__name__)
 
 PATIENCE_S = 5.0
 """How long a switch may wait for its hypervisor's database before the log says so."""
+REQUESTS = 100
+"""How many request ids the log line of a bundle names at the most."""
+RETRY_S = 1.0
+"""How long to wait before a switch's ports are recorded again when the store could not."""
+LOOK_S = 1.0
+"""How far apart to look whether what others added stands where a flow of ours should."""
 HEALING_S = (0.2, 4.0)
 """How far apart two healings of a switch are: at first, and when somebody keeps undoing them."""
 CALM_S = 6.0
@@ -115,8 +122,9 @@ class Member:
     revision: int = 0
     applied_revision: int | None = None
     pending: dict[Key, Entry | None] = field(default_factory=dict)
-    requests: dict[str, None] = field(default_factory=dict)
+    requests: deque[str] = field(default_factory=lambda: deque(maxlen=REQUESTS))
     wake: asyncio.Event = field(default_factory=asyncio.Event)
+    left: asyncio.Event = field(default_factory=asyncio.Event)
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     foreign: Mapping[WireKey, EncodedFlow] = field(default_factory=dict)
     pace: Pace = field(default_factory=Pace)
@@ -135,6 +143,7 @@ class Difference:
     altered: tuple[str, ...] = ()
     foreign: tuple[str, ...] = ()
     refused: tuple[str, ...] = ()
+    conflicts: tuple[str, ...] = ()
 
 
 class State(Enum):
@@ -202,6 +211,7 @@ class Fleet:
         self._members: dict[str, Member] = {}
         self._known = asyncio.Condition()
         self._dictionary: tuple[int, dict[int, Explanation]] = (-1, {})
+        self._refused: dict[str, Stranger] = {}
         self.databases: OvsdbListener | None = None
         for chassis in store.model.all(Chassis):
             self._member(chassis.id)
@@ -217,17 +227,20 @@ class Fleet:
     def follow(self, changes: Sequence[Change]) -> None:
         """Recompute, and put each switch's difference in its queue."""
         deltas = self._engine.update(changes)
+        requests = [change.request for change in changes if change.request]
         for name, delta in deltas.items():
-            self._queue(self._member(name), delta)
-        requests = ",".join(dict.fromkeys(change.request for change in changes if change.request))
+            self._queue(self._member(name), delta, requests)
         log.debug(
             "recomputed revision=%d cells=%d switches=%d requests=%s",
-            self._engine.revision, len(self._engine.log), len(deltas), requests,
+            self._engine.revision, len(self._engine.log), len(deltas), ",".join(requests) or "-",
         )  # fmt: skip
 
-    def _queue(self, member: Member, delta: Delta) -> None:
-        member.pending.update(delta)
+    def _queue(self, member: Member, delta: Delta, requests: Iterable[str]) -> None:
         member.revision = self._engine.revision
+        if member.switch is None:
+            return  # what it should hold is taken whole from the engine when it is back
+        member.pending.update(delta)
+        member.requests.extend(requests)
         member.wake.set()
 
     # A hypervisor's database
@@ -250,9 +263,9 @@ class Fleet:
     async def attend(self, switch: Switch) -> None:
         """Keep one switch at what it should hold, until its connection ends."""
         member = await self._identify(switch)
-        if member.switch is not None:
-            log.warning("switch connected again chassis=%s: the newer connection is used", member.name)
+        await self._succeed(member, switch)
         member.switch, member.since = switch, time.time()
+        member.left.clear()
         log.info("switch connected chassis=%s datapath=%016x", member.name, switch.datapath_id)
         try:
             switch.on_ports(lambda ports: self._ports_changed(member, switch, ports))
@@ -261,15 +274,27 @@ class Fleet:
                 switch.on_tampered(lambda seen: self._tampered(member, switch, seen))
                 await switch.watch()
                 await self._reconcile(member, switch)
-            while member.switch is switch:
+            while True:
                 await member.wake.wait()
                 async with member.lock:
                     await self._apply_pending(member, switch)
         finally:
-            if member.switch is switch:
-                member.switch = None
-                member.database = member.database and self._ovsdb
-                log.info("switch disconnected chassis=%s", member.name)
+            member.switch = None
+            member.pending.clear()
+            member.database = member.database and self._ovsdb
+            member.left.set()
+            log.info("switch disconnected chassis=%s", member.name)
+
+    async def _succeed(self, member: Member, switch: Switch) -> None:
+        """Wait until the place of a member's switch is free. Raises Disconnected when who has it is alive."""
+        while (holder := member.switch) is not None:
+            if await holder.alive():
+                reason = f"{holder.peer} is the switch of {member.name} and is alive"
+                self._refused[switch.peer.rpartition(":")[0]] = Stranger(switch.peer, reason)
+                raise Disconnected(switch.name, reason)
+            holder.close(f"it does not answer, and {switch.peer} is the same switch")
+            await member.left.wait()
+        self._refused.pop(switch.peer.rpartition(":")[0], None)
 
     async def _identify(self, switch: Switch) -> Member:
         """The member whose integration bridge this is, once its database is loaded; without OVSDB, a member alone."""
@@ -301,34 +326,38 @@ class Fleet:
                 bindings.observe(tx, bindings.alone(member.datapath_id, ports))
             bindings.observe_links(tx, member.name, ports.items())
 
-        await self._store.commit(work)
+        while True:
+            try:
+                return await self._store.commit(work)
+            except Unavailable:  # the store says so itself; a switch need not suffer from it
+                await asyncio.sleep(RETRY_S)
 
-    async def _reconcile(self, member: Member, switch: Switch) -> Applied:
-        """Make of what the switch holds what it should hold; under the member's lock."""
+    async def _reconcile(self, member: Member, switch: Switch) -> int:
+        """Make of what the switch holds what it should hold, under the member's lock; how much nobody had asked for."""
         installed = await switch.dump()
         member.foreign = switch.foreign
+        asked = len(member.pending)
         member.pending.clear()
         member.refusals.clear()
         desired = self._engine.desired(member.name).values()
         plan = full(desired, installed, keep_foreign=self._keep_foreign)
-        return await self._apply(member, switch, plan, member.revision)
+        applied = await self._apply(member, switch, plan, member.revision)
+        return applied.flow_mods + applied.group_mods - asked
 
     async def _tampered(self, member: Member, switch: Switch, seen: Tampering) -> None:
         """Heal a switch if what others did concerns us; one call at a time (see `Switch.on_tampered`)."""
+        if not seen.own:
+            await asyncio.sleep(LOOK_S)
         if not self._concerns(member, seen):
             return
         await member.pace.wait()
         async with member.lock:
             if member.switch is not switch:
                 return
-            asked = len(member.pending)
-            applied = await self._reconcile(member, switch)
-        if applied.flow_mods + applied.group_mods > asked:
+            mended = await self._reconcile(member, switch)
+        if mended > 0:
             member.pace.healed()
-            log.warning(
-                "healed chassis=%s flows=%d groups=%d in_a_row=%d",
-                member.name, applied.flow_mods, applied.group_mods, member.pace.in_a_row,
-            )  # fmt: skip
+            log.warning("healed chassis=%s entries=%d in_a_row=%d", member.name, mended, member.pace.in_a_row)
 
     def _concerns(self, member: Member, seen: Tampering) -> bool:
         """Flows of others that stand where none of ours should only concern us if they are to be removed."""
@@ -346,7 +375,8 @@ class Fleet:
         await self._apply(member, switch, partial(pending), member.revision)
 
     async def _apply(self, member: Member, switch: Switch, plan: Plan, revision: int) -> Applied:
-        requests, member.requests = member.requests, {}
+        requests = ",".join(dict.fromkeys(member.requests)) or "-"
+        member.requests.clear()
         applied = await switch.apply(plan)
         member.flow_mods += applied.flow_mods
         member.mods_bytes += applied.mods_bytes
@@ -365,7 +395,7 @@ class Fleet:
             revision,
             applied.flow_mods,
             applied.group_mods,
-            ",".join(requests) or "-",
+            requests,
         )
         return applied
 
@@ -386,7 +416,8 @@ class Fleet:
         if member is None or member.applied_revision is None or wired is None:
             return "DOWN"
         linked = model.get(Link, f"{placed.chassis}/{placed.interface}") is not None
-        return "ACTIVE" if linked and wired <= member.applied_revision else "DOWN"
+        acknowledged = member.applied_revision == member.revision or wired <= member.applied_revision
+        return "ACTIVE" if linked and acknowledged else "DOWN"
 
     def statuses(self) -> list[Status]:
         """Every chassis, by name."""
@@ -418,9 +449,11 @@ class Fleet:
 
     def strangers(self) -> list[Stranger]:
         """Who connected and is no member."""
+        refused = list(self._refused.values())[-SHOWN:]
         if self.databases is None:
-            return []
+            return refused
         return [
+            *refused,
             *(Stranger(each.address, each.reason) for each in self.databases.unidentified),
             *(
                 Stranger(each.address, f"another hypervisor has the system-id {each.system_id}")
@@ -431,7 +464,8 @@ class Fleet:
     async def forget(self, name: str) -> None:
         """Remove a chassis that is gone for good, with its claims. Raises NotFound, InUse while it is connected."""
         status = self.status(name)
-        if status.member.database or status.member.switch is not None:
+        session = self.databases and self.databases.sessions.get(name)
+        if session or status.member.database or status.member.switch is not None:
             raise InUse("Chassis", name, "it is connected; detach it first (ovs-vsctl del-manager)")
         await self._store.commit(lambda tx: bindings.forget(tx, name))
         del self._members[name]
@@ -482,20 +516,29 @@ class Fleet:
             member = self._member(chassis.id)
             try:
                 differences.append(await self._difference(member))
-            except Disconnected:
+            except SouthboundError as error:
+                log.info("switch not compared chassis=%s: %s", chassis.id, error)
                 unreachable.append(chassis.id)
         return differences, unreachable
 
     async def _difference(self, member: Member) -> Difference:
-        switch = member.switch
-        if switch is None:
-            raise Disconnected(member.name, "its switch is not connected")
         async with member.lock:
+            switch = member.switch
+            if switch is None:
+                raise Disconnected(member.name, "its switch is not connected")
             while member.pending:
                 await self._apply_pending(member, switch)
             desired = self._engine.desired(member.name)
             installed = await switch.dump()
-        return compare(member.name, full(desired.values(), installed), installed, member.refusals)
+        found = compare(member.name, full(desired.values(), installed), installed, member.refusals)
+        conflicts = (each for each in self._engine.conflicts.values() if each.chassis == member.name)
+        return replace(
+            found, conflicts=tuple(f"{each.cells[0]} wins over {', '.join(each.cells[1:])}" for each in conflicts)
+        )
+
+    def failures(self) -> Mapping[str, str]:
+        """What could not be computed, by the name of the cell or value: its flows are missing everywhere."""
+        return self._engine.failures
 
     def recompute(self) -> int:
         """Compute everything from scratch beside what is; how many entries come out otherwise."""

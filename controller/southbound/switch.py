@@ -72,6 +72,8 @@ SETTLE_S: Final = 0.2
 SUSPECTS: Final = 10_000
 """A report names no more keys; beyond, anything may have changed."""
 _MONITOR: Final = 1
+PROBE_S: Final = 2.0
+"""How long a connection has to prove that it is alive when another one claims to be its switch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -353,6 +355,19 @@ class Switch:
         await self._ask("a dump of flows", of.OFPMP_FLOW, flow_dump_request, take_flows)
         await self._answer(asked)
         return Installed(flows, groups)
+
+    async def alive(self) -> bool:
+        """Whether the switch answers within `PROBE_S`."""
+        try:
+            async with asyncio.timeout(PROBE_S):
+                await self.barrier()
+        except (TimeoutError, Disconnected, Malformed):
+            return False
+        return True
+
+    def close(self, reason: str) -> None:
+        """End the connection."""
+        self._end(Disconnected(self.name, reason))
 
     async def barrier(self) -> None:
         """Wait until the switch has done everything it was told (section 7.3.7)."""

@@ -14,7 +14,7 @@ from typing import cast
 
 from controller.errors import Inconsistent, MacInUse, NoMac, NotFound
 from controller.model import ipam
-from controller.model.bindings import Placed, Unplaced, carries, place
+from controller.model.bindings import NOT_PLUGGED, Placed, Unplaced, carries, place
 from controller.model.ipam import Wanted
 from controller.model.records import Chassis, Mac, Network, Port
 from controller.model.store import Rows, Transaction
@@ -154,7 +154,8 @@ def _bind(rows: Rows, port: Port) -> Bound:
         return _expected(rows, port, port.host)
     if isinstance(placed, Unplaced) and placed.failed:
         return Bound("binding_failed", {"reason": placed.reason}, "")
-    return Bound("unbound", {}, "")
+    claimed = isinstance(placed, Unplaced) and placed.reason != NOT_PLUGGED
+    return Bound("unbound", {"reason": placed.reason} if isinstance(placed, Unplaced) and claimed else {}, "")
 
 
 def _expected(rows: Rows, port: Port, host: str) -> Bound:

@@ -31,6 +31,9 @@ Parser: TypeAlias = Callable[[Json], T]
 ECHO = 255
 """How many characters of a wrong value are said back."""
 
+MOST_FIXED_IPS = 500
+"""How many addresses a port may be given; each is looked up, so a request with too many would hold up all others."""
+
 PROFILE = 4095
 """The most characters that `binding:profile` may have as JSON (Neutron, `ml2_port_bindings`)."""
 
@@ -210,12 +213,12 @@ def pools(value: Json) -> tuple[Pool, ...]:
 
 def host_routes(value: Json) -> tuple[HostRoute, ...]:
     """Routes, each once, to a next hop of their own IP version."""
-    routes: list[HostRoute] = []
+    routes: dict[HostRoute, None] = {}
     for destination, nexthop in _table([] if value is None else value, "hostroute", ("destination", "nexthop")):
         route = HostRoute(route_cidr(destination), address(nexthop))
         if route in routes:
             raise Unfit(f"Duplicate hostroute '{route.destination} via {route.nexthop}'")
-        routes.append(route)
+        routes[route] = None
     return tuple(routes)
 
 
@@ -225,7 +228,7 @@ def nameservers(value: Json) -> tuple[Address, ...]:
         return ()
     if not isinstance(value, list):
         raise Unfit(f"Invalid data format for nameserver: '{_said(value)}'")
-    parsed: list[Address] = []
+    parsed: dict[Address, None] = {}
     for each in value:
         try:
             host = address(each)
@@ -233,7 +236,7 @@ def nameservers(value: Json) -> tuple[Address, ...]:
             raise Unfit(f"'{_said(each)}' is not a valid nameserver. {reason}") from None
         if host in parsed:
             raise Unfit(f"Duplicate nameserver '{host}'")
-        parsed.append(host)
+        parsed[host] = None
     return tuple(parsed)
 
 
@@ -241,13 +244,18 @@ def fixed_ips(value: Json) -> tuple[Wanted, ...]:
     """What a client asks for: subnets, addresses, or both."""
     if not isinstance(value, list):
         raise Unfit(f"Invalid data format for fixed IP: '{_said(value)}'")
+    if len(value) > MOST_FIXED_IPS:
+        raise Unfit(f"a port may have {MOST_FIXED_IPS} fixed IPs, not {len(value)}")
     wanted: list[Wanted] = []
+    seen: set[Address] = set()
     for each in value:
         if not isinstance(each, dict):
             raise Unfit(f"Invalid data format for fixed IP: '{_said(each)}'")
         ip = address(each["ip_address"]) if "ip_address" in each else None
-        if ip is not None and any(ip == other.address for other in wanted):
+        if ip is not None and ip in seen:
             raise Unfit(f"Duplicate IP address '{ip}'")
+        if ip is not None:
+            seen.add(ip)
         wanted.append(Wanted(uuid(each["subnet_id"]) if "subnet_id" in each else None, ip))
     return tuple(wanted)
 

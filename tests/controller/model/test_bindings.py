@@ -12,6 +12,7 @@ from controller.model.bindings import Claim, Hypervisor, Placed, Unplaced, alone
 from controller.model.records import KINDS, Address, Binding, Chassis, Link, Mac, Network, Port
 from controller.model.sqlite import SqliteJournal
 from controller.model.store import Change, Model, Transaction, Write
+from tests import cloud as cloudy
 
 RED = Network(id="red", network_type="vxlan", segmentation_id=1)
 P1 = Port(id="p1", network_id="red", mac_address=Mac("fa:16:3e:00:00:01"))
@@ -327,3 +328,23 @@ class AnyHistory(RuleBasedStateMachine):
 
 
 TestAnyHistory = AnyHistory.TestCase
+
+
+def test_a_claim_from_where_the_port_may_not_be_takes_it_from_nobody() -> None:
+    cloud = cloudy.Cloud()
+    cloud.commit(cloudy.network("red", 100), cloudy.port("vm", "red", "02:00:00:00:00:01", host="hv1"))
+    cloud.commit(cloudy.hypervisor(1, "vm"))
+    vm = cloud.model.all(Port)[0]
+    cloud.commit(cloudy.hypervisor(2, "vm"))
+    assert place(cloud.model, vm) == Placed("hv1", "tap-vm")
+    cloud.commit(cloudy.hypervisor(2))
+    assert place(cloud.model, vm) == Placed("hv1", "tap-vm")
+
+
+def test_a_port_plugged_ahead_of_its_move_is_there_the_moment_its_host_changes() -> None:
+    cloud = cloudy.Cloud()
+    cloud.commit(cloudy.network("red", 100), cloudy.port("vm", "red", "02:00:00:00:00:01", host="hv1"))
+    cloud.commit(cloudy.hypervisor(1, "vm"))
+    cloud.commit(cloudy.hypervisor(2, "vm"))
+    cloud.commit(cloudy.port("vm", "red", "02:00:00:00:00:01", host="host2"))
+    assert place(cloud.model, cloud.model.all(Port)[0]) == Placed("hv2", "tap-vm")

@@ -1,0 +1,206 @@
+"""The fleet: whoever attends a switch, nothing that it should hold is lost on the way, and its status says the truth."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import pytest
+
+from apps import APPS
+from controller.errors import Disconnected, InUse
+from controller.flows.engine import Engine
+from controller.model.bindings import Claim, Hypervisor
+from controller.model.records import Address, FixedIp, Port
+from controller.model.store import MemoryJournal, Store
+from controller.southbound.fleet import Fleet, State
+from controller.southbound.reconcile import Installed, Plan
+from controller.southbound.switch import Applied, Switch
+from tests.cloud import network, port
+
+PATIENCE_S = 10.0
+
+
+@dataclass(eq=False)
+class Wire:
+    """The other end of a connection: it acknowledges plans, hangs, or is dead; the fleet cannot tell it from a switch."""
+
+    datapath_id: int = 1
+    peer: str = "192.0.2.1:4000"
+    answers: bool = True
+    plans: list[Plan] = field(default_factory=list)
+    foreign: Mapping[Any, Any] = field(default_factory=dict)
+    over: asyncio.Event = field(default_factory=asyncio.Event)
+    holding: asyncio.Event | None = None
+
+    @property
+    def name(self) -> str:
+        return f"Switch at {self.peer}"
+
+    def on_ports(self, report: object) -> None: ...
+    def on_tampered(self, report: object) -> None: ...
+
+    async def watch(self) -> bool:
+        return True
+
+    async def ports(self) -> dict[str, int]:
+        return {"weft-vxlan": 1, "tap": 10}
+
+    async def dump(self) -> Installed:
+        return Installed({}, {})
+
+    async def apply(self, plan: Plan) -> Applied:
+        if not self.answers:
+            await self.over.wait()
+            raise Disconnected(self.name, "dead")
+        self.plans.append(plan)
+        return Applied(flow_mods=len(plan.steps))
+
+    async def alive(self) -> bool:
+        return self.answers
+
+    def close(self, reason: str) -> None:
+        self.over.set()
+
+    async def attended(self, fleet: Fleet) -> None:
+        """What `Switch.run` does: the attendance ends with the connection."""
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(fleet.attend(cast("Switch", self)))
+            await self.over.wait()
+            task.cancel()
+
+    def sent(self) -> set[str]:
+        return {step.text for plan in self.plans for step in plan.steps}
+
+
+HV1 = Hypervisor(
+    system_id="hv1", hostname="host1", encap_ip=Address("192.0.2.1"), encap_types=("vxlan",), bridge="br-int",
+    datapath_type="netdev", bridge_mappings=(), gateway_priority=None, datapath_id=1, claims=(Claim("tap", "vm1"),),
+)  # fmt: skip
+
+Story = Callable[[Fleet, Store, asyncio.TaskGroup], Awaitable[None]]
+
+
+def played(story: Story) -> None:
+    """Run a story with a real store, engine and fleet."""
+
+    async def run() -> None:
+        store = await Store.open(MemoryJournal())
+        fleet = Fleet(store, Engine(store.model, APPS))
+        store.follow(fleet.follow)
+        async with asyncio.timeout(PATIENCE_S), asyncio.TaskGroup() as group:
+            serving = group.create_task(store.run())
+            await fleet.observed(HV1)
+            await store.commit(network("red", 100))
+            await story(fleet, store, group)
+            serving.cancel()
+        await store.close()
+
+    asyncio.run(run())
+
+
+async def until(true: Callable[[], bool]) -> None:
+    while not true():  # noqa: ASYNC110 what is waited for sets no event
+        await asyncio.sleep(0.005)
+
+
+def in_step(fleet: Fleet) -> bool:
+    return fleet.status("hv1").state is State.IN_STEP
+
+
+VM1 = port("vm1", "red", "02:00:00:00:00:01", "10.0.0.1")
+
+
+def test_what_changes_while_a_dead_connection_is_in_the_way_reaches_the_switch_that_came_back() -> None:
+    async def story(fleet: Fleet, store: Store, group: asyncio.TaskGroup) -> None:
+        old, new = Wire(), Wire(peer="192.0.2.1:4001")
+        group.create_task(old.attended(fleet))
+        await until(lambda: in_step(fleet))
+        old.answers = False
+        group.create_task(new.attended(fleet))
+        await store.commit(VM1)
+        await until(lambda: old.over.is_set() and in_step(fleet))
+        desired = {each.text for each in fleet.flows("hv1")}
+        assert desired <= new.sent()
+        assert fleet.port_status(store.model.all(Port)[0]) == "ACTIVE"
+        new.over.set()
+
+    played(story)
+
+
+def test_a_connection_that_claims_a_living_switch_is_refused_and_shown() -> None:
+    async def story(fleet: Fleet, store: Store, group: asyncio.TaskGroup) -> None:
+        real, impostor = Wire(), Wire(peer="198.51.100.7:999")
+        group.create_task(real.attended(fleet))
+        await until(lambda: in_step(fleet))
+        with pytest.raises(Disconnected, match="is the switch of hv1 and is alive"):
+            await fleet.attend(cast("Switch", impostor))
+        assert [stranger.address for stranger in fleet.strangers()] == ["198.51.100.7:999"]
+        await store.commit(VM1)
+        await until(lambda: in_step(fleet))
+        assert {each.text for each in fleet.flows("hv1")} <= real.sent()
+        assert impostor.plans == []
+        real.over.set()
+
+    played(story)
+
+
+def test_a_change_that_changes_no_flow_leaves_a_port_active() -> None:
+    async def story(fleet: Fleet, store: Store, group: asyncio.TaskGroup) -> None:
+        switch = Wire()
+        group.create_task(switch.attended(fleet))
+        both = port("vm1", "red", "02:00:00:00:00:01", "10.0.0.1", "10.0.0.2")
+        await store.commit(both)
+        await until(lambda: in_step(fleet))
+        plans = len(switch.plans)
+        await store.commit(port("vm1", "red", "02:00:00:00:00:01", "10.0.0.2", "10.0.0.1"))
+        (vm1,) = store.model.all(Port)
+        assert vm1.fixed_ips[0] == FixedIp("red-subnet", Address("10.0.0.2"))
+        assert fleet.port_status(vm1) == "ACTIVE"
+        assert len(switch.plans) == plans
+        switch.over.set()
+
+    played(story)
+
+
+def test_nothing_piles_up_for_a_hypervisor_that_is_away() -> None:
+    async def story(fleet: Fleet, store: Store, group: asyncio.TaskGroup) -> None:
+        await store.commit(VM1)
+        member = fleet.status("hv1").member
+        assert not member.pending
+        assert member.revision == store.model.revision
+        switch = Wire()
+        group.create_task(switch.attended(fleet))
+        await until(lambda: in_step(fleet))
+        assert {each.text for each in fleet.flows("hv1")} <= switch.sent()
+        with pytest.raises(InUse):
+            await fleet.forget("hv1")
+        switch.over.set()
+
+    played(story)
+
+
+def test_request_ids_reach_the_barrier(caplog: pytest.LogCaptureFixture) -> None:
+    async def story(fleet: Fleet, store: Store, group: asyncio.TaskGroup) -> None:
+        switch = Wire()
+        group.create_task(switch.attended(fleet))
+        await until(lambda: in_step(fleet))
+        await store.commit(VM1, request="req-1")
+        await until(lambda: in_step(fleet))
+        switch.over.set()
+
+    with caplog.at_level("INFO", logger="controller.southbound.fleet"):
+        played(story)
+    assert [line for line in caplog.messages if line.startswith("applied chassis=hv1") and "requests=req-1" in line]
+
+
+def test_how_many_flows_a_switch_should_hold_is_kept_count_of() -> None:
+    async def story(fleet: Fleet, store: Store, group: asyncio.TaskGroup) -> None:
+        await store.commit(VM1)
+        assert fleet.status("hv1").flows == len(fleet.flows("hv1"))
+        await store.commit(lambda tx: tx.delete(Port, "vm1"))
+        assert fleet.status("hv1").flows == len(fleet.flows("hv1"))
+
+    played(story)
