@@ -332,8 +332,8 @@ class Fleet:
             except Unavailable:  # the store says so itself; a switch need not suffer from it
                 await asyncio.sleep(RETRY_S)
 
-    async def _reconcile(self, member: Member, switch: Switch) -> int:
-        """Make of what the switch holds what it should hold, under the member's lock; how much nobody had asked for."""
+    async def _reconcile(self, member: Member, switch: Switch) -> tuple[Applied, int]:
+        """Make of what the switch holds what it should hold, under the member's lock; with how much was pending."""
         installed = await switch.dump()
         member.foreign = switch.foreign
         asked = len(member.pending)
@@ -341,8 +341,7 @@ class Fleet:
         member.refusals.clear()
         desired = self._engine.desired(member.name).values()
         plan = full(desired, installed, keep_foreign=self._keep_foreign)
-        applied = await self._apply(member, switch, plan, member.revision)
-        return applied.flow_mods + applied.group_mods - asked
+        return await self._apply(member, switch, plan, member.revision), asked
 
     async def _tampered(self, member: Member, switch: Switch, seen: Tampering) -> None:
         """Heal a switch if what others did concerns us; one call at a time (see `Switch.on_tampered`)."""
@@ -354,10 +353,13 @@ class Fleet:
         async with member.lock:
             if member.switch is not switch:
                 return
-            mended = await self._reconcile(member, switch)
-        if mended > 0:
+            applied, asked = await self._reconcile(member, switch)
+        if applied.flow_mods + applied.group_mods > asked:
             member.pace.healed()
-            log.warning("healed chassis=%s entries=%d in_a_row=%d", member.name, mended, member.pace.in_a_row)
+            log.warning(
+                "healed chassis=%s flows=%d groups=%d in_a_row=%d",
+                member.name, applied.flow_mods, applied.group_mods, member.pace.in_a_row,
+            )  # fmt: skip
 
     def _concerns(self, member: Member, seen: Tampering) -> bool:
         """Flows of others that stand where none of ours should only concern us if they are to be removed."""
