@@ -209,6 +209,10 @@ class Hypervisor(Node):
         target = ("set-manager", f"tcp:{CONTROLLER}:{OVSDB_PORT}")
         self.vsctl(*forget, "set", "Open_vSwitch", ".", *settings, "--", *target)
 
+    def hurry(self) -> None:
+        """Have its database try every second to reach a controller that is away; it waits up to 8 s by default."""
+        self.vsctl("set", "manager", f"tcp:{CONTROLLER}:{OVSDB_PORT}", "max_backoff=1000")
+
     def restart_switch(self) -> None:
         """Restart ovs-vswitchd: the flows are gone until the controller has pushed them again."""
         self.switch.stop()
@@ -450,6 +454,11 @@ class Guest(Node):
     def ip(self) -> str:
         """Its first address."""
         return self.ips[0]
+
+    def becomes(self, ip: str, mac: str) -> None:
+        """Take another address and MAC; the prefix stays /24."""
+        self.ips, self.mac = (ip,), mac
+        self.ip_batch("addr flush dev eth0", f"link set eth0 address {mac}", f"addr add {ip}/24 dev eth0")
 
     def plug(self) -> None:
         """Plug the interface into the hypervisor's integration bridge, for its port."""

@@ -2,7 +2,8 @@
 
 A hypervisor claims a port by `external_ids:iface-id` on an interface of its integration bridge. Claims are records, so
 they outlive the controller; re-asserting an unchanged row after a reconnect is no new claim. Of two claims on one
-port the newer change wins, and the older stays without the port until its own row changes.
+port the newer change wins, and the older stays without the port until its own row changes; but of two interfaces of one
+hypervisor the one that stays has it, since what was seen at once came in no order.
 """
 
 from __future__ import annotations
@@ -104,7 +105,7 @@ def _claim(tx: Transaction, chassis: str, claim: Claim) -> None:
     port = tx.get(Port, claim.port_id)
     if port is None or _may_be_on(port, tx.need(Chassis, chassis)):
         for other in tx.where(Binding, port_id=claim.port_id):
-            if other.id != binding.id and not other.superseded:
+            if other.chassis != chassis and not other.superseded:
                 tx.put(replace(other, superseded=True))
     tx.put(binding)
 

@@ -36,6 +36,8 @@ REFUSED_S = 60.0
 """How long a refused connection is shown after its last attempt; `ovsdb-server` tries every 8 s at least."""
 SHOWN = 100
 """No list of strangers is longer."""
+BACKLOG = 4096
+"""How many connections may wait to be accepted: when the controller is back, so are all hypervisors at once."""
 
 
 class Observer(Protocol):
@@ -361,7 +363,7 @@ class OvsdbListener:
                 else:
                     writer.transport.abort()  # gone before it was accepted
 
-            server = await asyncio.start_server(accept, host, port)
+            server = await asyncio.start_server(accept, host, port, backlog=BACKLOG)
             name = server.sockets[0].getsockname()
             self.port = name[1]
             self.listening.set()

@@ -54,6 +54,8 @@ from controller.southbound.reconcile import (
 
 log = logging.getLogger(__name__)
 
+BACKLOG: Final = 4096
+"""How many connections may wait to be accepted: when the controller is back, so are all switches at once."""
 READ_BYTES: Final = 64 << 10
 """After this much input every other task gets its turn."""
 HIGH_WATER_BYTES: Final = 1 << 20
@@ -729,7 +731,7 @@ class OpenflowListener:
                 else:
                     writer.transport.abort()
 
-            server = await asyncio.start_server(accepted, host, port, limit=READ_BYTES)
+            server = await asyncio.start_server(accepted, host, port, limit=READ_BYTES, backlog=BACKLOG)
             try:
                 self.port = server.sockets[0].getsockname()[1]
                 self.ready.set()

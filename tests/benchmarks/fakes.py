@@ -30,7 +30,7 @@ from controller.southbound import messages as of
 
 RETRY_S: Final = 0.25
 """How long a connection that could not be made or broke waits before it is tried again."""
-PROBE_S: Final = 5.0
+PROBE_S: Final = 5
 """After this much silence of the controller it is probed, and after as much again it is given up, as OVS does."""
 PART_BYTES: Final = 60_000
 """How much of a dump one multipart reply holds."""
@@ -345,8 +345,7 @@ class Link(asyncio.Protocol):
 
     def __init__(self) -> None:
         self._transport: asyncio.Transport | None = None
-        self._heard = time.monotonic()
-        self._probed = False
+        self._silent_s = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
@@ -364,21 +363,22 @@ class Link(asyncio.Protocol):
         raise NotImplementedError
 
     def probe(self) -> bool:
-        """Ask a controller that is silent whether it is there; whether it is given up."""
-        silent_s = time.monotonic() - self._heard
-        if self._transport is None or silent_s < PROBE_S:
+        """To be called every second: ask a controller that is silent whether it is there; whether it is given up.
+
+        Calls are counted, not the time: when this process is late, that is not the controller's silence.
+        """
+        if self._transport is None:
             return False
-        if not self._probed:
-            self._probed = True
+        self._silent_s += 1
+        if self._silent_s == PROBE_S:
             self.echo()
-        if silent_s > 2 * PROBE_S:
+        if self._silent_s > 2 * PROBE_S:
             self._transport.abort()
-            return True
-        return False
+        return self._silent_s > 2 * PROBE_S
 
     def heard(self) -> None:
         """The controller said something."""
-        self._heard, self._probed = time.monotonic(), False
+        self._silent_s = 0
 
 
 class Switch(Link):
