@@ -4,6 +4,9 @@ A hypervisor claims a port by `external_ids:iface-id` on an interface of its int
 they outlive the controller; re-asserting an unchanged row after a reconnect is no new claim. Of two claims on one
 port the newer change wins, and the older stays without the port until its own row changes; but of two interfaces of one
 hypervisor the one that stays has it, since what was seen at once came in no order.
+
+A claim has a conntrack zone of its own on its hypervisor. One that is given back is quarantined until the switch has
+forgotten its connections; numbers are handed out round-robin, so that it is long before one is used again.
 """
 
 from __future__ import annotations
@@ -11,8 +14,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from controller.model.records import Address, Binding, Chassis, Link, Network, Port
+from controller.model.records import Address, Binding, Chassis, Link, Network, Port, Quarantine
 from controller.model.store import Rows, Transaction
+
+ZONES = 57_343
+"""Conntrack zones that ports may have on one hypervisor: 1 to this. Zone 0 is the host's own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +96,7 @@ def observe(tx: Transaction, seen: Hypervisor) -> None:
         if old is None or (old.port_id, old.attached_mac) != (claim.port_id, claim.attached_mac):
             _claim(tx, seen.system_id, claim)
     for gone in before.values():
+        _quarantine(tx, gone)
         tx.delete(Binding, gone.id)
 
 
@@ -102,12 +109,45 @@ def _claim(tx: Transaction, chassis: str, claim: Claim) -> None:
         attached_mac=claim.attached_mac,
         sequence=tx.next("claim"),
     )
+    if (old := tx.get(Binding, binding.id)) is not None:
+        _quarantine(tx, old)
     port = tx.get(Port, claim.port_id)
     if port is None or _may_be_on(port, tx.need(Chassis, chassis)):
         for other in tx.where(Binding, port_id=claim.port_id):
             if other.chassis != chassis and not other.superseded:
-                tx.put(replace(other, superseded=True))
-    tx.put(binding)
+                tx.put(_rezoned(tx, replace(other, superseded=True)))
+    tx.put(replace(binding, zone=_free_zone(tx, chassis)))
+
+
+def rezone(tx: Transaction, port_id: str) -> None:
+    """Let a port's connections be forgotten wherever it is plugged: each claim on it gets another zone."""
+    for binding in _claims(tx, port_id):
+        tx.put(_rezoned(tx, binding))
+
+
+def _rezoned(tx: Transaction, binding: Binding) -> Binding:
+    _quarantine(tx, binding)
+    return replace(binding, zone=_free_zone(tx, binding.chassis))
+
+
+def _quarantine(tx: Transaction, binding: Binding) -> None:
+    if binding.zone:
+        name = f"{binding.chassis}/{binding.zone}"
+        tx.put(Quarantine(id=name, chassis=binding.chassis, zone=binding.zone))
+
+
+def _free_zone(tx: Transaction, chassis: str) -> int:
+    """A zone that nobody has on a chassis; 0 when there is none."""
+    for _ in range(ZONES):
+        zone = (tx.next(f"zone/{chassis}") - 1) % ZONES + 1
+        if not tx.where(Binding, zones=(chassis, zone)) and tx.get(Quarantine, f"{chassis}/{zone}") is None:
+            return zone
+    return 0
+
+
+def _claims(rows: Rows, port_id: str) -> tuple[Binding, ...]:
+    """The claims on a port; by name where no database says more."""
+    return rows.where(Binding, port_id=port_id) or rows.where(Binding, port_id=interface_name(port_id))
 
 
 def _may_be_on(port: Port, chassis: Chassis) -> bool:
@@ -118,7 +158,7 @@ def _may_be_on(port: Port, chassis: Chassis) -> bool:
 def forget(tx: Transaction, chassis: str) -> None:
     """Remove a chassis, its claims and its links. Raises NotFound."""
     tx.delete(Chassis, chassis)
-    for kind in (Binding, Link):
+    for kind in (Binding, Link, Quarantine):
         for record in tx.where(kind, chassis=chassis):
             tx.delete(kind, record.id)
 
@@ -144,10 +184,11 @@ NOT_PLUGGED = "no hypervisor has an interface with this port's id as iface-id"
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """Where a port is: its chassis and interface there."""
+    """Where a port is: its chassis, its interface and its conntrack zone there."""
 
     chassis: str
     interface: str
+    zone: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +206,7 @@ def carries(chassis: Chassis, network: Network) -> bool:
 
 def place(rows: Rows, port: Port) -> Placed | Unplaced:
     """Where `port` is plugged, by the claims on it, the host it is restricted to and the encapsulations there."""
-    found = rows.where(Binding, port_id=port.id) or rows.where(Binding, port_id=interface_name(port.id))
+    found = _claims(rows, port.id)
     claims = [binding for binding in found if not binding.superseded]
     if found and not claims:
         lost = max(found, key=lambda binding: binding.sequence)
@@ -195,4 +236,6 @@ def place(rows: Rows, port: Port) -> Placed | Unplaced:
             f"not {network.network_type}",
             failed=True,
         )
-    return Placed(chassis.id, claim.interface)
+    if not claim.zone:
+        return Unplaced(f"hypervisor {chassis.id} has no conntrack zone left: it holds {ZONES} interfaces")
+    return Placed(chassis.id, claim.interface, claim.zone)

@@ -12,6 +12,8 @@ at the edge and trusted inside.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
+from ipaddress import ip_network
 from typing import ClassVar, NewType, TypeVar
 
 Mac = NewType("Mac", str)
@@ -64,6 +66,7 @@ class Network(Resource):
     admin_state_up: bool = True
     shared: bool = False
     mtu: int = 1450
+    port_security_enabled: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +112,21 @@ class FixedIp:
     ip_address: Address
 
 
+@dataclass(frozen=True, slots=True)
+class AddressPair:
+    """An address, or a block of them, that a port may use beside its own, and the MAC address it goes with."""
+
+    mac_address: Mac
+    ip_address: Address | Cidr
+
+
+UNGUARDED = ""
+"""The policy of a port without port security: nothing is filtered."""
+
+CLOSED = "none"
+"""The policy of a port with port security and no security group: nothing is allowed."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Port(Resource):
     """A guest's attachment to a network.
@@ -117,7 +135,10 @@ class Port(Resource):
     else the system-id or hostname the port is restricted to. `profile` is the API's `binding:profile`, as JSON text.
     """
 
-    INDEXES = (("network_id",), ("project_id",), ("name",), ("device_id",), ("subnets",), ("mac_address",))
+    INDEXES = (
+        ("network_id",), ("project_id",), ("name",), ("device_id",), ("subnets",), ("mac_address",),
+        ("groups",), ("policy",),
+    )  # fmt: skip
     UNIQUE = (("network_id", "mac_address"), ("reservations",))
 
     network_id: str
@@ -129,6 +150,27 @@ class Port(Resource):
     host: str | None = None
     vnic_type: str = "normal"
     profile: str = "{}"
+    port_security_enabled: bool = True
+    security_groups: tuple[str, ...] = ()
+    allowed_address_pairs: tuple[AddressPair, ...] = ()
+
+    @property
+    def groups(self) -> frozenset[str]:
+        """The security groups that the port is a member of."""
+        return frozenset(self.security_groups)
+
+    @property
+    def policy(self) -> str:
+        """The id of the `Policy` that the port is under, or UNGUARDED."""
+        if not self.port_security_enabled:
+            return UNGUARDED
+        return ",".join(sorted(self.groups)) or CLOSED
+
+    @property
+    def addresses(self) -> frozenset[Address | Cidr]:
+        """What a group that the port is in stands for: its addresses, and those of its address pairs."""
+        fixed: frozenset[Address | Cidr] = frozenset(ip.ip_address for ip in self.fixed_ips)
+        return fixed | {pair.ip_address for pair in self.allowed_address_pairs}
 
     @property
     def subnets(self) -> frozenset[str]:
@@ -139,6 +181,112 @@ class Port(Resource):
     def reservations(self) -> frozenset[tuple[str, Address]]:
         """What no other port of the network may hold: its addresses."""
         return frozenset((self.network_id, ip.ip_address) for ip in self.fixed_ips)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SecurityGroup(Resource):
+    """What its ports may send and receive: whatever any of its rules allows.
+
+    Every project has one `default` group. `narrowed` and `members_narrowed` are the generations in which the rules, and
+    the addresses of the members, last became fewer: what was allowed before is judged again (see
+    `controller.model.security`).
+    """
+
+    INDEXES = (("project_id",), ("name",))
+    UNIQUE = (("default_of",),)
+
+    stateful: bool = True
+    default: bool = False
+    narrowed: int = 0
+    members_narrowed: int = 0
+
+    @property
+    def default_of(self) -> frozenset[str]:
+        """The project whose default group this is."""
+        return frozenset({self.project_id}) if self.default else frozenset()
+
+
+@lru_cache(1 << 16)
+def _block(prefix: str) -> Cidr | None:
+    """A block without host bits; None for all addresses."""
+    network = ip_network(prefix, strict=False)
+    return Cidr(str(network)) if network.prefixlen else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SecurityGroupRule(Resource):
+    """One thing that a group allows (api-ref, "Security group rules"); attributes that are None allow all.
+
+    `protocol` is a name or a number as text. For ICMP `port_range_min` is the type and `port_range_max` the code.
+    """
+
+    INDEXES = (
+        ("security_group_id",), ("project_id",), ("remote_group_id",), ("remote_address_group_id",), ("bundle",),
+    )  # fmt: skip
+
+    security_group_id: str
+    direction: str
+    ethertype: str
+    protocol: str | None = None
+    port_range_min: int | None = None
+    port_range_max: int | None = None
+    remote_ip_prefix: str | None = None
+    remote_group_id: str | None = None
+    remote_address_group_id: str | None = None
+
+    @property
+    def normalized_cidr(self) -> Cidr | None:
+        """`remote_ip_prefix` without host bits; None when that is every address."""
+        return None if self.remote_ip_prefix is None else _block(self.remote_ip_prefix)
+
+    @property
+    def bundle(self) -> str:
+        """The id of the `Bundle` that the rule is of."""
+        remote = self.remote_group_id or self.remote_address_group_id or self.normalized_cidr or "any"
+        what = "all" if self.protocol is None else "some"
+        return f"{self.security_group_id}/{self.direction}/{self.ethertype}/{what}/{remote}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bundle(Record):
+    """The rules of one group that share direction, IP version and whom they are about; all for any protocol, or none.
+
+    Its tag is the conjunction that they are in flows.
+    """
+
+    INDEXES = (("security_group_id",), ("remote_group_id",), ("remote_address_group_id",))
+
+    security_group_id: str
+    direction: str
+    ethertype: str
+    any_protocol: bool
+    remote_ip_prefix: Cidr | None = None
+    remote_group_id: str | None = None
+    remote_address_group_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy(Record):
+    """A set of security groups that some ports are under; the id is that of the groups, in order, or CLOSED."""
+
+    INDEXES = (("members",),)
+
+    groups: tuple[str, ...]
+
+    @property
+    def members(self) -> frozenset[str]:
+        """The same groups, to be found by any of them."""
+        return frozenset(self.groups)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AddressGroup(Resource):
+    """Blocks of addresses that rules may name; `narrowed` is the generation in which they last became fewer."""
+
+    INDEXES = (("project_id",), ("name",))
+
+    addresses: tuple[Cidr, ...] = ()
+    narrowed: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,10 +316,12 @@ class Binding(Record):
 
     The id is `chassis/interface`. `sequence` grows with every new claim anywhere, so of several claims on one
     port the newest is the greatest; a `superseded` one lost its port to a newer claim and stays without it
-    until its own row changes. The port need not exist yet.
+    until its own row changes. The port need not exist yet. `zone` is the conntrack zone that the port has here, to
+    itself; 0 when the hypervisor has none left.
     """
 
     INDEXES = (("port_id",), ("chassis",))
+    UNIQUE = (("zones",),)
 
     chassis: str
     interface: str
@@ -179,6 +329,22 @@ class Binding(Record):
     attached_mac: str = ""
     sequence: int = 0
     superseded: bool = False
+    zone: int = 0
+
+    @property
+    def zones(self) -> frozenset[tuple[str, int]]:
+        """What no other binding may have."""
+        return frozenset({(self.chassis, self.zone)}) if self.zone else frozenset()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quarantine(Record):
+    """A conntrack zone that was given back and may still hold connections; the id is `chassis/zone`."""
+
+    INDEXES = (("chassis",),)
+
+    chassis: str
+    zone: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -220,4 +386,7 @@ class Released(Record):
     address: Address
 
 
-KINDS: tuple[type[Record], ...] = (Network, Subnet, Port, Chassis, Binding, Link, Tag, Counter, Released)
+KINDS: tuple[type[Record], ...] = (
+    Network, Subnet, Port, SecurityGroup, SecurityGroupRule, Bundle, Policy, AddressGroup,
+    Chassis, Binding, Quarantine, Link, Tag, Counter, Released,
+)  # fmt: skip

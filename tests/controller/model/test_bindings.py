@@ -80,15 +80,15 @@ def test_a_port_is_where_an_interface_carries_its_id() -> None:
     model = cloud(P1, P2)
     assert reason(model) == NOT_PLUGGED
     see(model, hypervisor("hv1", {"tap1": "p1", "tap2": "p2"}))
-    assert where(model, "p1") == Placed("hv1", "tap1")
-    assert where(model, "p2") == Placed("hv1", "tap2")
+    assert where(model, "p1") == at("hv1", "tap1")
+    assert where(model, "p2") == at("hv1", "tap2")
 
 
 def test_an_interface_may_be_plugged_before_its_port_exists() -> None:
     model = cloud()
     see(model, hypervisor("hv1", {"tap1": "p1"}))
     edit(model, P1)
-    assert where(model) == Placed("hv1", "tap1")
+    assert where(model) == at("hv1", "tap1")
 
 
 def test_an_unplugged_port_is_nowhere_and_may_come_back() -> None:
@@ -97,34 +97,34 @@ def test_an_unplugged_port_is_nowhere_and_may_come_back() -> None:
     assert reason(model) == NOT_PLUGGED
     assert model.all(Binding) == ()
     see(model, hypervisor("hv1", {"tap1": "p1"}))
-    assert where(model) == Placed("hv1", "tap1")
+    assert where(model) == at("hv1", "tap1")
 
 
 def test_an_interface_that_changes_its_id_leaves_one_port_for_another() -> None:
     model = cloud(P1, P2)
     see(model, hypervisor("hv1", {"tap1": "p1"}), hypervisor("hv1", {"tap1": "p2"}))
     assert reason(model, "p1") == NOT_PLUGGED
-    assert where(model, "p2") == Placed("hv1", "tap1")
+    assert where(model, "p2") == at("hv1", "tap1")
 
 
 def test_two_interfaces_may_swap_their_ports_at_once() -> None:
     model = cloud(P1, P2)
     see(model, hypervisor("hv1", {"tap1": "p1", "tap2": "p2"}), hypervisor("hv1", {"tap1": "p2", "tap2": "p1"}))
-    assert where(model, "p1") == Placed("hv1", "tap2")
-    assert where(model, "p2") == Placed("hv1", "tap1")
+    assert where(model, "p1") == at("hv1", "tap2")
+    assert where(model, "p2") == at("hv1", "tap1")
 
 
 def test_the_newer_of_two_claims_wins() -> None:
     model = cloud(P1)
     see(model, hypervisor("hv2", {"tap1": "p1"}), hypervisor("hv1", {"tap1": "p1"}))
-    assert where(model) == Placed("hv1", "tap1")
+    assert where(model) == at("hv1", "tap1")
 
 
 def test_a_report_that_repeats_itself_is_no_new_claim_and_writes_nothing() -> None:
     model = cloud(P1)
     see(model, hypervisor("hv1", {"tap1": "p1"}), hypervisor("hv2", {"tap1": "p1"}))
     assert see(model, hypervisor("hv1", {"tap1": "p1"})) == ()
-    assert where(model) == Placed("hv2", "tap1")
+    assert where(model) == at("hv2", "tap1")
 
 
 def test_a_loser_stays_without_its_port_when_the_winner_goes_until_its_own_row_changes() -> None:
@@ -136,7 +136,7 @@ def test_a_loser_stays_without_its_port_when_the_winner_goes_until_its_own_row_c
     assert reason(model) == lost
     changed = Claim("tap1", "p1", "fa:16:3e:00:00:01")
     see(model, replace(hypervisor("hv1"), claims=(changed,)))
-    assert where(model) == Placed("hv1", "tap1")
+    assert where(model) == at("hv1", "tap1")
 
 
 def test_a_restart_keeps_who_won(tmp_path: Path) -> None:
@@ -149,11 +149,11 @@ def test_a_restart_keeps_who_won(tmp_path: Path) -> None:
     journal.close()
     again = Model(*journal.load())
     journal.close()
-    assert where(again) == Placed("hv1", "tap1")
+    assert where(again) == at("hv1", "tap1")
     assert see(again, hypervisor("hv1", {"tap1": "p1"}), hypervisor("hv2", {"tap1": "p1"})) == ()
-    assert where(again) == Placed("hv1", "tap1")
+    assert where(again) == at("hv1", "tap1")
     see(again, hypervisor("hv3", {"tap1": "p1"}))
-    assert where(again) == Placed("hv3", "tap1")
+    assert where(again) == at("hv3", "tap1")
 
 
 # --- hosts
@@ -165,7 +165,7 @@ def test_a_port_may_be_restricted_to_a_host_by_either_of_its_names(host: str) ->
     see(model, hypervisor("hv2", {"tap1": "p1"}))
     assert reason(model) == f"plugged on hv2, but binding:host_id restricts it to {host}"
     see(model, hypervisor("hv1", {"tap1": "p1"}))
-    assert where(model) == Placed("hv1", "tap1")
+    assert where(model) == at("hv1", "tap1")
 
 
 def test_an_empty_host_unbinds_a_plugged_port_and_none_lets_it_be() -> None:
@@ -174,7 +174,7 @@ def test_an_empty_host_unbinds_a_plugged_port_and_none_lets_it_be() -> None:
     edit(model, replace(P1, host=""))
     assert reason(model) == "binding:host_id is empty: an API client unbound the port"
     edit(model, P1)
-    assert where(model) == Placed("hv1", "tap1")
+    assert where(model) == at("hv1", "tap1")
 
 
 def test_a_hypervisor_that_changes_its_name_keeps_its_ports() -> None:
@@ -182,7 +182,7 @@ def test_a_hypervisor_that_changes_its_name_keeps_its_ports() -> None:
     see(model, hypervisor("hv1", {"tap1": "p1"}))
     assert isinstance(where(model), Unplaced)
     see(model, hypervisor("hv1", {"tap1": "p1"}, hostname="new.example.org"))
-    assert where(model) == Placed("hv1", "tap1")
+    assert where(model) == at("hv1", "tap1")
 
 
 # --- encapsulations
@@ -202,7 +202,7 @@ def test_binding_fails_where_the_networks_encapsulation_is_not_offered(attribute
     sentence = f"hypervisor hv1 offers encapsulations ({offer}), not vxlan"
     assert where(model) == Unplaced(sentence, failed=True)
     see(model, hypervisor("hv1", {"tap1": "p1"}))
-    assert where(model) == Placed("hv1", "tap1")
+    assert where(model) == at("hv1", "tap1")
 
 
 def test_binding_fails_where_tunnels_have_no_address() -> None:
@@ -222,7 +222,7 @@ SWITCH, TAP = "00000000000000a1", "tap7e0cb5d1-1b"
 def test_without_a_database_an_interface_is_a_port_by_its_name() -> None:
     model = cloud(BARE)
     see(model, alone(0xA1, ["s1", "s1-eth1", "tap0", TAP]))
-    assert where(model, BARE.id) == Placed(SWITCH, TAP)
+    assert where(model, BARE.id) == at(SWITCH, TAP)
     see(model, alone(0xA1, ["s1", "s1-eth1"]))
     assert reason(model, BARE.id) == NOT_PLUGGED
 
@@ -231,7 +231,7 @@ def test_without_a_database_the_interface_may_be_there_before_its_port() -> None
     model = cloud()
     see(model, alone(0xA1, [TAP]))
     edit(model, BARE)
-    assert where(model, BARE.id) == Placed(SWITCH, TAP)
+    assert where(model, BARE.id) == at(SWITCH, TAP)
 
 
 def test_a_name_is_no_claim_where_a_database_says_whose_an_interface_is() -> None:
@@ -239,7 +239,7 @@ def test_a_name_is_no_claim_where_a_database_says_whose_an_interface_is() -> Non
     see(model, hypervisor("hv1", {TAP: TAP}))
     assert reason(model, BARE.id) == NOT_PLUGGED
     see(model, hypervisor("hv1", {TAP: BARE.id}), alone(0xA1, [TAP]))
-    assert where(model, BARE.id) == Placed("hv1", TAP), "an id says more than a name"
+    assert where(model, BARE.id) == at("hv1", TAP), "an id says more than a name"
 
 
 # --- what is recorded of a hypervisor

@@ -1,0 +1,110 @@
+"""What follows in the model from a change of ports, groups and rules: bundles, policies, generations.
+
+Rules of a group that share direction, IP version and remote are one `Bundle`; ports that are in the same groups are
+under one `Policy`. Both are records with a tag each (`bundle`, `policy`), so that flows name them by numbers that last,
+and exist as long as a rule, or a port, needs them.
+
+A change that allows less gives the group whose rules or members it concerns the next number of the sequence
+`generation`; a change that allows more does not. Connections remember the policy and the generation that they were
+allowed under, and are judged again when either is another (`apps.security_groups`). A group's number only grows, so
+none comes back; that there are 2^28 of them is stated in `controller.flows.pipeline`.
+
+All functions run inside a commit.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from controller.model import bindings
+from controller.model.records import (
+    CLOSED,
+    UNGUARDED,
+    AddressGroup,
+    Bundle,
+    Cidr,
+    Policy,
+    Port,
+    SecurityGroup,
+    SecurityGroupRule,
+)
+from controller.model.store import Transaction
+
+
+def add_rule(tx: Transaction, rule: SecurityGroupRule) -> SecurityGroupRule:
+    """Insert a rule of a group that exists. Raises Exists."""
+    if tx.get(Bundle, rule.bundle) is None:
+        tx.put(
+            Bundle(
+                id=rule.bundle,
+                security_group_id=rule.security_group_id,
+                direction=rule.direction,
+                ethertype=rule.ethertype,
+                any_protocol=rule.protocol is None,
+                remote_ip_prefix=rule.normalized_cidr,
+                remote_group_id=rule.remote_group_id,
+                remote_address_group_id=rule.remote_address_group_id,
+            )
+        )
+        tx.tag("bundle", rule.bundle)
+    return tx.insert(rule)
+
+
+def remove_rule(tx: Transaction, rule: SecurityGroupRule) -> None:
+    """Delete a rule; what it allowed is judged again. Raises NotFound."""
+    tx.delete(SecurityGroupRule, rule.id)
+    if not tx.where(SecurityGroupRule, bundle=rule.bundle):
+        tx.delete(Bundle, rule.bundle)
+        tx.untag("bundle", rule.bundle)
+    group = tx.need(SecurityGroup, rule.security_group_id)
+    tx.put(replace(group, narrowed=tx.next("generation")))
+
+
+def remove_group(tx: Transaction, group: SecurityGroup) -> None:
+    """Delete a group that no port is in: its rules, and those of other groups that name it, go with it."""
+    own = tx.where(SecurityGroupRule, security_group_id=group.id)
+    naming = tx.where(SecurityGroupRule, remote_group_id=group.id)
+    for rule in dict.fromkeys((*own, *naming)):
+        remove_rule(tx, rule)
+    tx.delete(SecurityGroup, group.id)
+
+
+def put_addresses(tx: Transaction, old: AddressGroup, new: AddressGroup) -> AddressGroup:
+    """Write an address group that had other addresses; if some are gone, what they were allowed is judged again."""
+    if not set(old.addresses) <= set(new.addresses):
+        new = replace(new, narrowed=tx.next("generation"))
+    return tx.put(new)
+
+
+def settle(tx: Transaction, old: Port | None, new: Port | None) -> None:
+    """Follow a port that is made (`old` None), changed or deleted (`new` None), once it is written."""
+    before = UNGUARDED if old is None else old.policy
+    after = UNGUARDED if new is None else new.policy
+    if after not in (UNGUARDED, before) and tx.get(Policy, after) is None:
+        tx.put(Policy(id=after, groups=() if after == CLOSED else tuple(after.split(","))))
+        tx.tag("policy", after)
+    if before not in (UNGUARDED, after) and not tx.where(Port, policy=before):
+        tx.delete(Policy, before)
+        tx.untag("policy", before)
+    if old is not None:
+        _narrow(tx, old, new)
+        if new is None or (_tracked(tx, before) and not _tracked(tx, after)):
+            bindings.rezone(tx, old.id)
+
+
+def _tracked(tx: Transaction, policy: str) -> bool:
+    """Do ports under a policy have connections?"""
+    if policy in (UNGUARDED, CLOSED):
+        return policy == CLOSED
+    group = tx.get(SecurityGroup, policy.partition(",")[0])
+    return group is None or group.stateful
+
+
+def _narrow(tx: Transaction, old: Port, new: Port | None) -> None:
+    """A new generation for the members of every group that stands for fewer addresses now."""
+    for id in old.groups:
+        kept: frozenset[str | Cidr] = frozenset() if new is None or id not in new.groups else new.addresses
+        if not old.addresses <= kept and tx.where(Bundle, remote_group_id=id):
+            group = tx.get(SecurityGroup, id)
+            if group is not None:
+                tx.put(replace(group, members_narrowed=tx.next("generation")))
