@@ -15,6 +15,9 @@ Placements:
     neighbours(Port, fn) every chassis where the port's network is present, its own too
     present(Network, fn) every chassis where the network is present
     each(Network, fn)    the same, computed for each chassis by itself
+    under(Policy, fn)    every chassis where a port is under the policy
+    guarding(Bundle, fn) every chassis where a port is in the bundle's, or rule's, security group
+    remotes(RELATION, fn) the same, for each (bundle, address) of a relation: `fn(view, bundle_id, address)`
 """
 
 from __future__ import annotations
@@ -26,8 +29,11 @@ from typing import Any
 from controller.flows import presence
 from controller.flows.flow import Item
 from controller.flows.pipeline import APPS
-from controller.model.records import Chassis, Network, Port, Record
-from controller.model.view import View
+from controller.model.records import Bundle, Chassis, Network, Policy, Port, Record, SecurityGroupRule
+from controller.model.view import Relation, View
+
+Kind = type[Record] | Relation[Any, Any] | None
+"""What a rule has a cell for: each record of a kind, each fact (key, value) of a relation, or the whole cloud."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +54,13 @@ class Placement:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """Which flows each record of `kind` wants, and where; `kind` None: one cell for the whole cloud.
+    """Which flows each record, or fact, of `kind` wants, and where.
 
-    `apart` rules are computed for each chassis of their placement by itself.
+    `place` gets the record, or the fact's key. `apart` rules are computed for each chassis of their placement by
+    itself.
     """
 
-    kind: type[Record] | None
+    kind: Kind
     compute: Callable[..., Iterator[Item]]
     place: Callable[[View, Any], Placement | None]
     apart: bool = False
@@ -137,3 +144,24 @@ def present(kind: type[Network], compute: Callable[[View, Network], Iterator[Ite
 def each(kind: type[Network], compute: Callable[[View, Network, str], Iterator[Item]]) -> Rule:
     """On every chassis where the network is present, computed for each by itself."""
     return Rule(kind, compute, _network_present, apart=True)
+
+
+def under(kind: type[Policy], compute: Callable[[View, Policy], Iterator[Item]]) -> Rule:
+    """On every chassis where a port is under the policy."""
+    return Rule(kind, compute, lambda view, policy: Placement(Scope(presence.chassis_of_policy, policy.id)))
+
+
+def guarding(kind: type[Bundle] | type[SecurityGroupRule], compute: Callable[[View, Any], Iterator[Item]]) -> Rule:
+    """On every chassis where a port is in the record's security group."""
+    return Rule(
+        kind, compute, lambda view, record: Placement(Scope(presence.chassis_of_group, record.security_group_id))
+    )
+
+
+def remotes(relation: Relation[str, str], compute: Callable[[View, str, str], Iterator[Item]]) -> Rule:
+    """On every chassis where a port is in the security group of the bundle that is the fact's key."""
+
+    def place(view: View, bundle: str) -> Placement:
+        return Placement(Scope(presence.chassis_of_group, view.need(Bundle, bundle).security_group_id))
+
+    return Rule(relation, compute, place)

@@ -5,7 +5,8 @@ Nodes remember what they read; a change wakes the readers of what it touches, an
     Write ─> touched reads ─> Facts (relation x record) ─> Gathered (relation, key) ─┐
                            ─> Derived (function, key)  <────────────────────────────┤  a value that comes out
                            ─> Scope (a derived set of chassis)  <───────────────────┤  equal wakes nobody
-                           ─> Cell (rule x record [x chassis]): items, placement  <─┘
+           Facts, Gathered ─> Cell (rule x record or fact [x chassis]): items,    <─┘
+                              placement
 
 Values settle first, those that read others after them (by `height`); then cells run; then the winner under every
 affected key is taken before and after, on the affected chassis alone. What a switch should hold is not stored: it
@@ -25,7 +26,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Any, TypeVar, cast
 
-from controller.flows.app import App, Placement, Rule, Scope
+from controller.flows.app import App, Kind, Placement, Rule, Scope
 from controller.flows.flow import Clause, Entry, Item, Key
 from controller.flows.presence import RELATIONS, only
 from controller.model.records import Record
@@ -70,10 +71,10 @@ class _Facts(_Node):
 
 @dataclass(slots=True, eq=False)
 class _Gathered:
-    """The values of a relation under one key, counted by how many records say so."""
+    """The values of a relation under one key, counted by how many records say so; `value` once somebody asked."""
 
     counts: dict[Hashable, int] = field(default_factory=dict)
-    value: frozenset[Any] = NOBODY
+    value: frozenset[Any] | None = None
     height: int = 0
 
 
@@ -88,15 +89,17 @@ class _Scope(_Node):
 
 @dataclass(slots=True, eq=False, kw_only=True)
 class Cell(_Node):
-    """One rule over one record (on one chassis, if the rule computes apart): what it wants, and where.
+    """One rule over one record, or one fact (on one chassis, if the rule computes apart): what it wants, and where.
 
-    `changed` is the revision at which items or placement last changed. `parts` are the cells, by chassis, of a rule
-    that computes apart; such a cell wants nothing itself.
+    `id` is the record's; of a fact it is its key and value as text, and `fact` is the two. `changed` is the revision at
+    which items or placement last changed. `parts` are the cells, by chassis, of a rule that computes apart; such a cell
+    wants nothing itself.
     """
 
     app: App
     rule: Rule
     id: str
+    fact: tuple[Any, Any] | None = None
     chassis: str | None = None
     placement: Placement | None = None
     items: tuple[Item, ...] = ()
@@ -109,9 +112,9 @@ class Cell(_Node):
         return (self.app.number, self.name)
 
 
-def _cell(app: App, rule: Rule, id: str, chassis: str | None = None) -> Cell:
+def _cell(app: App, rule: Rule, id: str, *, chassis: str | None = None, fact: tuple[Any, Any] | None = None) -> Cell:
     at = f"@{chassis}" if chassis else ""
-    return Cell(name=f"{app.name}.{rule.name}[{id}]{at}", app=app, rule=rule, id=id, chassis=chassis)
+    return Cell(name=f"{app.name}.{rule.name}[{id}]{at}", app=app, rule=rule, id=id, fact=fact, chassis=chassis)
 
 
 Want = tuple[Cell, Item]
@@ -157,7 +160,7 @@ class Engine:
         self._facts: dict[tuple[Relation[Any, Any], str], _Facts] = {}
         self._unread: set[Read] = set()
 
-        self._cells: dict[tuple[type[Record] | None, str], list[Cell]] = {}
+        self._cells: dict[tuple[Kind, Hashable], list[Cell]] = {}
         self._wants: dict[Key, dict[str | None, tuple[Want, ...]]] = {}
         self._scopes: dict[Scope, _Scope] = {}
         self._at: dict[str, set[_Scope]] = {}
@@ -170,9 +173,10 @@ class Engine:
         self._gone: set[Cell] = set()
 
         self._add_record(None, "")
-        for kind in {*self._rules, *self._relations} - {None}:
-            for record in model.all(cast("type[Record]", kind)):
-                self._add_record(kind, record.id)
+        for kind in {*self._rules, *self._relations}:
+            if isinstance(kind, type):
+                for record in model.all(kind):
+                    self._add_record(kind, record.id)
         self._apply(self._run_awake())
         for key, places in self._wants.items():
             local = {at for at in places if at is not None}
@@ -281,16 +285,26 @@ class Engine:
                 self._facts[relation, id] = node
                 self._push(node)
         if (kind, id) not in self._cells and kind in self._rules:
-            cells = [_cell(app, rule, id) for app, rule in self._rules[kind]]
-            self._cells[kind, id] = cells
-            self._awake.update(cells)
+            self._keep_cells((kind, id), [_cell(app, rule, id) for app, rule in self._rules[kind]])
+
+    def _add_fact(self, relation: Relation[Any, Any], fact: tuple[Any, Any]) -> None:
+        if relation in self._rules:
+            id = f"{fact[0]} {fact[1]}"
+            self._keep_cells((relation, fact), [_cell(app, rule, id, fact=fact) for app, rule in self._rules[relation]])
+
+    def _keep_cells(self, at: tuple[Kind, Hashable], cells: list[Cell]) -> None:
+        self._cells[at] = cells
+        self._awake.update(cells)
 
     def _drop_record(self, kind: type[Record], id: str) -> None:
         for relation in self._relations.get(kind, ()):
             if node := self._facts.pop((relation, id), None):
                 self._set_facts(node, NOBODY)
                 self._forget(node)
-        for cell in self._cells.pop((kind, id), ()):
+        self._drop_cells((kind, id))
+
+    def _drop_cells(self, at: tuple[Kind, Hashable]) -> None:
+        for cell in self._cells.pop(at, ()):
             self._retire(cell)
 
     def _retire(self, cell: Cell) -> None:
@@ -323,7 +337,11 @@ class Engine:
     def gather(self, relation: Relation[K, V], key: K) -> frozenset[V]:
         """The values of `relation` under `key`."""
         found = self._gathered.get((relation, key))
-        return cast("frozenset[V]", found.value) if found else NOBODY
+        if found is None:
+            return NOBODY
+        if found.value is None:
+            found.value = frozenset(found.counts)
+        return cast("frozenset[V]", found.value)
 
     def _wake(self, read: Read) -> None:
         for node in self._readers.get(read, ()):
@@ -359,23 +377,35 @@ class Engine:
                 self._moved[node] = chassis
 
     def _set_facts(self, node: _Facts, facts: frozenset[tuple[Hashable, Hashable]]) -> None:
-        touched = set()
-        for step, pairs in ((1, facts - node.facts), (-1, node.facts - facts)):
-            for key, value in pairs:
-                found = self._gathered.setdefault((node.relation, key), _Gathered())
-                found.height = max(found.height, node.height)
-                found.counts[value] = found.counts.get(value, 0) + step
-                if not found.counts[value]:
-                    del found.counts[value]
-                touched.add((node.relation, key))
+        turned: set[Read] = set()
+        for fact in facts - node.facts:
+            turned |= self._count(node, fact, 1)
+        for fact in node.facts - facts:
+            turned |= self._count(node, fact, -1)
         node.facts = facts
-        for read in touched:
-            found = self._gathered[read]
-            if found.counts.keys() != found.value:
-                found.value = frozenset(found.counts)
-                self._wake(read)
+        for read in turned:
+            self._wake(read)
+
+    def _count(self, node: _Facts, fact: tuple[Hashable, Hashable], step: int) -> set[Read]:
+        """Note that one record more (or less) says so; the reads of which the answer is another now."""
+        relation, (key, value) = node.relation, fact
+        read = (relation, key)
+        found = self._gathered.setdefault(read, _Gathered())
+        found.height = max(found.height, node.height)
+        before = found.counts.get(value, 0)
+        if before and before + step:
+            found.counts[value] = before + step
+            return set()
+        found.value = None
+        if before:
+            del found.counts[value]
+            self._drop_cells((relation, fact))
             if not found.counts:
                 del self._gathered[read]
+        else:
+            found.counts[value] = step
+            self._add_fact(relation, fact)
+        return {read}
 
     def _run(self, node: _Node, fn: Callable[[View], T], fallback: T) -> T:
         """`fn` on a view that remembers for `node`; `fallback`, and a failure kept, if it raises."""
@@ -436,7 +466,7 @@ class Engine:
                 self._retire(part)
                 outcomes[part] = _Outcome()
             for chassis in sorted(wanted - cell.parts.keys()):
-                part = cell.parts[chassis] = _cell(cell.app, cell.rule, cell.id, chassis)
+                part = cell.parts[chassis] = _cell(cell.app, cell.rule, cell.id, chassis=chassis)
                 outcomes[part] = self._compute(part)
 
     # Winners, before and after
@@ -613,7 +643,9 @@ def _outcome(cell: Cell, view: View) -> _Outcome:
     rule = cell.rule
     if rule.kind is None:
         return _Outcome(rule.place(view, None), tuple(rule.compute(view)))
-    record = view.need(rule.kind, cell.id)
+    if cell.fact is not None:
+        return _Outcome(rule.place(view, cell.fact[0]), tuple(rule.compute(view, *cell.fact)))
+    record = view.need(cast("type[Record]", rule.kind), cell.id)
     if cell.chassis is not None:
         return _Outcome(Placement(Scope(only, cell.chassis)), tuple(rule.compute(view, record, cell.chassis)))
     placement = rule.place(view, record)
@@ -622,8 +654,8 @@ def _outcome(cell: Cell, view: View) -> _Outcome:
     return _Outcome(placement, tuple(rule.compute(view, record)))
 
 
-def _by_kind(pairs: Iterable[tuple[type[Record] | None, T]]) -> dict[type[Record] | None, list[T]]:
-    found: dict[type[Record] | None, list[T]] = {}
+def _by_kind(pairs: Iterable[tuple[Kind, T]]) -> dict[Kind, list[T]]:
+    found: dict[Kind, list[T]] = {}
     for kind, value in pairs:
         found.setdefault(kind, []).append(value)
     return found

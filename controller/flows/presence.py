@@ -1,12 +1,15 @@
-"""Where things are: ports on chassis, networks where they have attached ports. All derived, nothing stored."""
+"""Where things are: ports on chassis, networks and policies where they have attached ports; addresses in groups.
+
+All derived, nothing stored.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from controller.model.bindings import Placed, place
-from controller.model.records import Chassis, Link, Network, Port
+from controller.model.records import AddressGroup, Bundle, Chassis, Link, Network, Port
 from controller.model.view import Relation, View
 
 
@@ -50,9 +53,43 @@ def _registered(view: View, chassis: Chassis) -> Iterator[tuple[str, str]]:
     yield "", chassis.id
 
 
+def _policies(view: View, port: Port) -> Iterator[tuple[str, str]]:
+    placed = attached(view, port.id)
+    if placed and port.port_security_enabled:
+        yield port.policy, placed.chassis
+
+
+def _groups(view: View, port: Port) -> Iterator[tuple[str, str]]:
+    placed = attached(view, port.id)
+    if placed and port.port_security_enabled:
+        yield from ((group, placed.chassis) for group in port.groups)
+
+
+def _member_addresses(view: View, port: Port) -> Iterator[tuple[str, str]]:
+    """Attached or not, up or down: members count by their addresses (api-ref, `remote_group_id`)."""
+    for group in port.groups:
+        for bundle in view.where(Bundle, remote_group_id=group):
+            yield from _of_version(bundle, port.addresses)
+
+
+def _listed_addresses(view: View, group: AddressGroup) -> Iterator[tuple[str, str]]:
+    for bundle in view.where(Bundle, remote_address_group_id=group.id):
+        yield from _of_version(bundle, group.addresses)
+
+
+def _of_version(bundle: Bundle, addresses: Iterable[str]) -> Iterator[tuple[str, str]]:
+    return ((bundle.id, address) for address in addresses if (":" in address) == (bundle.ethertype == "IPv6"))
+
+
 HOMES: Relation[str, str] = Relation("homes", Port, _homes)
 MEMBERS: Relation[tuple[str, str], int] = Relation("members", Port, _members)
 REGISTERED: Relation[str, str] = Relation("registered", Chassis, _registered)
+POLICIES: Relation[str, str] = Relation("policies", Port, _policies)
+GROUPS: Relation[str, str] = Relation("groups", Port, _groups)
+MEMBER_ADDRESSES: Relation[str, str] = Relation("member_addresses", Port, _member_addresses)
+"""The addresses of the members of the security group that a bundle names."""
+LISTED_ADDRESSES: Relation[str, str] = Relation("listed_addresses", AddressGroup, _listed_addresses)
+"""The addresses of the address group that a bundle names."""
 
 
 def only(view: View, chassis: str) -> frozenset[str]:
@@ -75,6 +112,16 @@ def members(view: View, network_id: str, chassis: str) -> frozenset[int]:
     return view.gather(MEMBERS, (network_id, chassis))
 
 
+def chassis_of_policy(view: View, policy: str) -> frozenset[str]:
+    """The chassis that have an attached port under the policy."""
+    return view.gather(POLICIES, policy)
+
+
+def chassis_of_group(view: View, group_id: str) -> frozenset[str]:
+    """The chassis that have an attached port in the security group."""
+    return view.gather(GROUPS, group_id)
+
+
 def ofport(view: View, port_id: str) -> int | None:
     """The OpenFlow port number of the interface a port is plugged into, as its switch reports it."""
     placed = plugged(view, port_id)
@@ -82,5 +129,7 @@ def ofport(view: View, port_id: str) -> int | None:
     return link.ofport if link else None
 
 
-RELATIONS: tuple[Relation[Any, Any], ...] = (HOMES, MEMBERS, REGISTERED)
+RELATIONS: tuple[Relation[Any, Any], ...] = (
+    HOMES, MEMBERS, REGISTERED, POLICIES, GROUPS, MEMBER_ADDRESSES, LISTED_ADDRESSES,
+)  # fmt: skip
 """Every relation there is; the engine keeps each up to date."""

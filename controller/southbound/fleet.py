@@ -497,7 +497,7 @@ class Fleet:
 
     def _explanation(self, entry: Entry, cells: Iterable[Cell]) -> Explanation:
         item = entry.item
-        objects = tuple(dict.fromkeys(self._named(cell) for cell in cells if cell.rule.kind is not None))
+        objects = tuple(dict.fromkeys(named for cell in cells for named in self._named(cell)))
         app = next(name for name, number in APPS.items() if number == entry.app)
         if isinstance(item, Flow):
             cookie = encode_flow(item, entry.app).cookie
@@ -505,11 +505,17 @@ class Fleet:
             return Explanation(cookie, app, item.table.name, item.reason, str(item), objects, place)
         return Explanation(0, app, "group", item.kind.name, str(item), objects, (-1, item.id))
 
-    def _named(self, cell: Cell) -> Named:
-        kind = cell.rule.kind or Chassis
-        record = self._store.model.get(kind, cell.id)
-        name = record.name if isinstance(record, Resource) else getattr(record, "hostname", "")
-        return Named(kind.__name__.lower(), cell.id, name)
+    def _named(self, cell: Cell) -> Iterator[Named]:
+        """The record a cell is over; for a fact, the bundle and the address that it is of."""
+        kind = cell.rule.kind
+        if cell.fact is not None:
+            bundle, address = cell.fact
+            yield Named("bundle", bundle, "")
+            yield Named("address", address, "")
+        elif isinstance(kind, type):
+            record = self._store.model.get(kind, cell.id)
+            name = record.name if isinstance(record, Resource) else getattr(record, "hostname", "")
+            yield Named(kind.__name__.lower(), cell.id, name)
 
     async def diff(self) -> tuple[list[Difference], list[str]]:
         """Dump every connected switch and compare; and the chassis that are not connected."""
