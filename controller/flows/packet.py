@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from controller.flows import fields
 from controller.flows.flow import Field, Match, Move, Set
 
 _PARTS: Final[Mapping[str, tuple[str, ...]]] = {"xxreg3": ("reg12", "reg13", "reg14", "reg15")}
@@ -20,12 +21,26 @@ CONNTRACK: Final = frozenset({
 TUNNEL: Final = frozenset({"tun_id", "tun_src", "tun_dst", "tun_ipv6_src", "tun_ipv6_dst"})
 _LOCAL: Final = CONNTRACK | TUNNEL | {"in_port", "conj_id"} | {f"reg{number}" for number in range(16)}
 
+_FIELDS: Final[Mapping[str, Field[Any]]] = {
+    field.wire: field
+    for field in sorted(
+        (each for each in vars(fields).values() if isinstance(each, Field)), key=lambda each: each.order, reverse=True
+    )
+}
+"""The fields that have a form of their own to be written in; of one name the first that was declared."""
+
 
 @dataclass(frozen=True, slots=True)
 class Packet:
-    """A packet and its metadata: `values` by the names of whole fields; what is not there is 0."""
+    """A packet and its metadata: `values` by the names of whole fields; what is not there is 0.
+
+    `str()` is what `ovs-appctl ofproto/trace` reads.
+    """
 
     values: Mapping[str, int]
+
+    def __str__(self) -> str:
+        return ",".join(f"{wire}={_text(wire, self.values[wire])}" for wire in sorted(self.values, key=_order))
 
     def __getitem__(self, field: Field[Any]) -> int:
         return self.whole(field.wire) >> field.shift & field.full
@@ -71,6 +86,20 @@ class Packet:
     def bare(self) -> Packet:
         """What leaves a switch: no registers, no metadata."""
         return self.without(_LOCAL)
+
+
+def _order(wire: str) -> tuple[bool, int, str]:
+    """What others hang on comes first (ovs-fields(7), Prerequisites), registers last."""
+    return (wire not in _FIELDS, _FIELDS[wire].order if wire in _FIELDS else 0, wire)
+
+
+def _text(wire: str, value: int) -> str:
+    field = _FIELDS.get(wire)
+    if wire == "ct_state":
+        return fields.ct_state_text(value, value).strip("+").replace("+", "|")
+    if field is None:
+        return f"{value:#x}"
+    return field.words(value, 3) if field.words else field.show(value)
 
 
 def packet(*matches: Match) -> Packet:
