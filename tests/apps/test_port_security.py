@@ -70,3 +70,21 @@ def test_a_port_that_is_down_may_send_nothing() -> None:
     vm1 = port("vm1", "red", "02:00:00:00:00:01", "10.0.0.1", admin_state_up=False)
     cloud.commit(network("red", 100), vm1, hypervisor(1, "vm1"))
     assert own(cloud) == []
+
+
+def reached(cloud: Cloud, chassis: str) -> list[str]:
+    """The flows that lead to an address pair."""
+    return [text for text in cloud.flows(chassis) if "10.0.0.100" in text or "0xa000064" in text or VIRTUAL in text]
+
+
+def test_a_pair_of_one_port_alone_is_reached_there() -> None:
+    cloud = Cloud()
+    vm1 = port("vm1", "red", "02:00:00:00:00:01", "10.0.0.1", pairs=[(VIRTUAL, "10.0.0.100")])
+    vm2 = port("vm2", "red", "02:00:00:00:00:02", "10.0.0.2")
+    cloud.commit(network("red", 100), vm1, vm2, hypervisor(1, "vm1"), hypervisor(2, "vm2"))
+    assert reached(cloud, "hv2") == [
+        f"table=30,priority=90,reg4=0xa000064,reg6=0x1 actions=set_field:{VIRTUAL}->eth_dst,load:0x1->NXM_NX_REG0[5]",
+        f"table=36,priority=90,eth_dst={VIRTUAL},reg6=0x1 actions=set_field:192.0.2.1->tun_dst,goto_table:52",
+    ]
+    cloud.commit(port("vm2", "red", "02:00:00:00:00:02", "10.0.0.2", pairs=[(VIRTUAL, "10.0.0.100")]))
+    assert [text for text in reached(cloud, "hv1") if "table=30" in text or "table=36" in text] == []
