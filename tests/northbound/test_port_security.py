@@ -9,8 +9,8 @@ import pytest
 from controller.errors import NotFound
 from controller.model.records import Policy, SecurityGroup
 from controller.model.store import Transaction
-from northbound.resources import PORTS
 from northbound.resources.attributes import Ask, Settings, read_body
+from northbound.resources.ports import PORTS
 from tests.northbound.served import Client, serving
 
 NOBODY = "11111111-2222-3333-4444-555555555555"
@@ -162,7 +162,8 @@ def test_an_admin_alone_uses_the_groups_of_another_project(api: Client, red: str
 
 
 def test_what_neutron_itself_would_own_is_trusted(api: Client, red: str) -> None:
-    for more in ({}, {"port_security_enabled": True}, {"security_groups": []}):
+    several: tuple[dict[str, object], ...] = ({}, {"port_security_enabled": True}, {"security_groups": []})
+    for more in several:
         port = api.make("port", network_id=red, device_owner="network:dhcp", **more)
         assert (port["port_security_enabled"], port["security_groups"]) == (False, [])
     trusted = api.post("port", network_id=red, device_owner="network:dhcp", security_groups=[group(api)])
@@ -196,7 +197,7 @@ def test_port_security_goes_after_the_groups_and_pairs(api: Client, red: str) ->
         "Port has security group associated. Cannot disable port security or IP address until security group is "
         "removed.",
     )
-    both = {"security_groups": [], "allowed_address_pairs": None}
+    both: dict[str, object] = {"security_groups": [], "allowed_address_pairs": None}
     off = api.put("port", id, port_security_enabled=False, **both).body["port"]
     assert (off["port_security_enabled"], off["security_groups"], off["allowed_address_pairs"]) == (False, [], [])
     assert policies(api) == []
