@@ -95,6 +95,8 @@ def observe(tx: Transaction, seen: Hypervisor) -> None:
         old = before.pop(claim.interface, None)
         if old is None or (old.port_id, old.attached_mac) != (claim.port_id, claim.attached_mac):
             _claim(tx, seen.system_id, claim)
+        elif not old.zone and (zone := _free_zone(tx, seen.system_id)):
+            tx.put(replace(old, zone=zone))
     for gone in before.values():
         _quarantine(tx, gone)
         tx.delete(Binding, gone.id)
