@@ -71,6 +71,9 @@ def _shape(hint: Any) -> _Shape:
     if origin in (Union, UnionType) and len(arguments) == 2 and NoneType in arguments:
         (inner,) = (each for each in arguments if each is not NoneType)
         return _optional(_shape(inner))
+    if origin in (Union, UnionType) and all(isinstance(each, NewType) for each in arguments):
+        (scalar,) = {each.__supertype__ for each in arguments}  # names for one kind of value
+        return _shape(scalar)
     raise TypeError(f"no packing for {hint}")
 
 
