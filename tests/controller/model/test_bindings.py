@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from controller.model.bindings import Claim, Hypervisor, Placed, Unplaced, alone, observe, observe_links, place
-from controller.model.records import KINDS, Address, Binding, Chassis, Link, Mac, Network, Port
+from controller.model.records import KINDS, Address, Binding, Chassis, Link, Mac, Network, Port, Quarantine
 from controller.model.sqlite import SqliteJournal
 from controller.model.store import Change, Model, Transaction, Write
 from tests import cloud as cloudy
@@ -58,9 +58,23 @@ def edit(model: Model, port: Port) -> None:
 
 
 def where(model: Model, id: str = "p1") -> Placed | Unplaced:
+    """Where a port is, whatever its zone there."""
     port = model.get(Port, id)
     assert port is not None
-    return place(model, port)
+    found = place(model, port)
+    return replace(found, zone=0) if isinstance(found, Placed) else found
+
+
+def at(chassis: str, interface: str) -> Placed:
+    return Placed(chassis, interface, 0)
+
+
+def zone(model: Model, id: str = "p1") -> int:
+    port = model.get(Port, id)
+    assert port is not None
+    found = place(model, port)
+    assert isinstance(found, Placed)
+    return found.zone
 
 
 def reason(model: Model, id: str = "p1") -> str:
@@ -154,6 +168,52 @@ def test_a_restart_keeps_who_won(tmp_path: Path) -> None:
     assert where(again) == at("hv1", "tap1")
     see(again, hypervisor("hv3", {"tap1": "p1"}))
     assert where(again) == at("hv3", "tap1")
+
+
+# --- rows
+
+
+def rows(name: str, row: str) -> Hypervisor:
+    """What `name` reports: one interface that claims p1, by its row."""
+    return replace(hypervisor(name), claims=(Claim("tap1", "p1", row=row),))
+
+
+def test_another_row_that_says_the_same_is_a_new_claim_with_a_zone_of_its_own() -> None:
+    model = cloud(P1)
+    see(model, rows("hv1", "row-1"), rows("hv2", "row-2"), hypervisor("hv2"))
+    assert isinstance(where(model), Unplaced)
+    before = {binding.zone for binding in model.all(Binding)}
+    see(model, rows("hv1", "row-3"))
+    assert where(model) == at("hv1", "tap1")
+    assert {zone(model)}.isdisjoint(before)
+    assert before <= {record.zone for record in model.where(Quarantine, chassis="hv1")}
+
+
+def test_the_same_row_again_is_no_new_claim() -> None:
+    model = cloud(P1)
+    see(model, rows("hv1", "row-1"), rows("hv2", "row-2"))
+    assert see(model, rows("hv1", "row-1"), rows("hv2", "row-2")) == ()
+    assert where(model) == at("hv2", "tap1")
+
+
+def test_the_row_of_an_older_stores_claim_is_noted_and_no_new_claim() -> None:
+    model = cloud(P1)
+    see(model, hypervisor("hv1", {"tap1": "p1"}), hypervisor("hv2", {"tap1": "p1"}))
+    held = zone(model)
+    see(model, rows("hv2", "row-2"), rows("hv1", "row-1"))
+    assert (where(model), zone(model)) == (at("hv2", "tap1"), held)
+    assert {binding.row for binding in model.all(Binding)} == {"row-1", "row-2"}
+    see(model, rows("hv1", "row-3"))
+    assert where(model) == at("hv1", "tap1"), "known by now, it counts"
+
+
+def test_an_older_stores_claim_gets_a_zone_when_its_hypervisor_is_seen() -> None:
+    model = cloud(P1)
+    see(model, hypervisor("hv1", {"tap1": "p1"}))
+    model.put(replace(model.all(Binding)[0], zone=0))
+    assert isinstance(where(model), Unplaced)
+    see(model, hypervisor("hv1", {"tap1": "p1"}))
+    assert where(model) == at("hv1", "tap1")
 
 
 # --- hosts
@@ -286,31 +346,37 @@ def test_the_ports_of_a_switch_replace_those_it_had_before() -> None:
 
 
 class AnyHistory(RuleBasedStateMachine):
-    """A port belongs to the row that claimed it last, for as long as that row says so, and then to nobody."""
+    """A port belongs to the row that claimed it last, for as long as that row says so, and then to nobody.
+
+    A row is an interface and a UUID: with another UUID it is another row.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.model = cloud(P1, P2)
-        self.rows: dict[tuple[str, str], str] = {}
+        self.rows: dict[tuple[str, str], Claim] = {}
         self.owner: dict[str, tuple[str, str] | None] = {"p1": None, "p2": None}
 
     @rule(
         chassis=st.sampled_from(["hv1", "hv2", "hv3"]),
-        claims=st.dictionaries(st.sampled_from(["tap1", "tap2"]), st.sampled_from(["p1", "p2"])),
+        claims=st.dictionaries(
+            st.sampled_from(["tap1", "tap2"]), st.tuples(st.sampled_from(["p1", "p2"]), st.sampled_from(["a", "b"]))
+        ),
     )
-    def report(self, chassis: str, claims: dict[str, str]) -> None:
-        rows = {(chassis, interface): port for interface, port in claims.items()}
-        before = {row: port for row, port in self.rows.items() if row[0] == chassis}
-        for row, port in before.items():
-            if rows.get(row) != port:
-                del self.rows[row]
-                if self.owner[port] == row:
-                    self.owner[port] = None
-        for row, port in rows.items():
-            if before.get(row) != port:
-                self.rows[row] = port
-                self.owner[port] = row
-        see(self.model, hypervisor(chassis, claims))
+    def report(self, chassis: str, claims: dict[str, tuple[str, str]]) -> None:
+        seen = tuple(Claim(interface, port, row=row) for interface, (port, row) in claims.items())
+        now = {(chassis, claim.interface): claim for claim in seen}
+        before = {place: claim for place, claim in self.rows.items() if place[0] == chassis}
+        for place, claim in before.items():
+            if now.get(place) != claim:
+                del self.rows[place]
+                if self.owner[claim.port_id] == place:
+                    self.owner[claim.port_id] = None
+        for place, claim in now.items():
+            if before.get(place) != claim:
+                self.rows[place] = claim
+                self.owner[claim.port_id] = place
+        see(self.model, replace(hypervisor(chassis), claims=seen))
 
     @rule()
     def restart(self) -> None:
@@ -321,10 +387,10 @@ class AnyHistory(RuleBasedStateMachine):
         for port, owner in self.owner.items():
             found = where(self.model, port)
             if owner is not None:
-                assert found == Placed(*owner)
+                assert found == at(*owner)
             else:
                 assert isinstance(found, Unplaced)
-                assert (found.reason == NOT_PLUGGED) == (port not in self.rows.values())
+                assert (found.reason == NOT_PLUGGED) == all(claim.port_id != port for claim in self.rows.values())
 
 
 TestAnyHistory = AnyHistory.TestCase
@@ -336,9 +402,9 @@ def test_a_claim_from_where_the_port_may_not_be_takes_it_from_nobody() -> None:
     cloud.commit(cloudy.hypervisor(1, "vm"))
     vm = cloud.model.all(Port)[0]
     cloud.commit(cloudy.hypervisor(2, "vm"))
-    assert place(cloud.model, vm) == Placed("hv1", "tap-vm")
+    assert where(cloud.model, vm.id) == at("hv1", "tap-vm")
     cloud.commit(cloudy.hypervisor(2))
-    assert place(cloud.model, vm) == Placed("hv1", "tap-vm")
+    assert where(cloud.model, vm.id) == at("hv1", "tap-vm")
 
 
 def test_a_port_plugged_ahead_of_its_move_is_there_the_moment_its_host_changes() -> None:
@@ -347,4 +413,4 @@ def test_a_port_plugged_ahead_of_its_move_is_there_the_moment_its_host_changes()
     cloud.commit(cloudy.hypervisor(1, "vm"))
     cloud.commit(cloudy.hypervisor(2, "vm"))
     cloud.commit(cloudy.port("vm", "red", "02:00:00:00:00:01", host="host2"))
-    assert place(cloud.model, cloud.model.all(Port)[0]) == Placed("hv2", "tap-vm")
+    assert where(cloud.model, cloud.model.all(Port)[0].id) == at("hv2", "tap-vm")
