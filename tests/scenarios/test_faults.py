@@ -58,7 +58,7 @@ def undisturbed(lab: Lab, *pairs: tuple[str, str]) -> Iterator[None]:
 
 def told(lab: Lab) -> dict[str, set[str]]:
     """The flows and groups of every hypervisor, as Open vSwitch prints them."""
-    return {name: {*hv.flows(), *hv.groups().splitlines()[1:]} for name, hv in lab.hypervisors.items()}
+    return {name: {*hv.flows(), *hv.groups().splitlines()} for name, hv in lab.hypervisors.items()}
 
 
 def flows_of(guest: Guest) -> list[str]:
