@@ -81,6 +81,14 @@ def where(model: Model, id: str = "p1") -> tuple[str, str] | Unplaced:
     return found if isinstance(found, Unplaced) else at(found.chassis, found.interface)
 
 
+def zone(model: Model, id: str = "p1") -> int:
+    port = model.get(Port, id)
+    assert port is not None
+    found = place(model, port)
+    assert isinstance(found, Placed)
+    return found.zone
+
+
 def reason(model: Model, id: str = "p1") -> str:
     found = where(model, id)
     assert isinstance(found, Unplaced)
@@ -172,6 +180,52 @@ def test_a_restart_keeps_who_won(tmp_path: Path) -> None:
     assert where(again) == at("hv1", "tap1")
     see(again, hypervisor("hv3", {"tap1": "p1"}))
     assert where(again) == at("hv3", "tap1")
+
+
+# --- rows
+
+
+def rows(name: str, row: str) -> Hypervisor:
+    """What `name` reports: one interface that claims p1, by its row."""
+    return replace(hypervisor(name), claims=(Claim("tap1", "p1", row=row),))
+
+
+def test_another_row_that_says_the_same_is_a_new_claim_with_a_zone_of_its_own() -> None:
+    model = cloud(P1)
+    see(model, rows("hv1", "row-1"), rows("hv2", "row-2"), hypervisor("hv2"))
+    assert isinstance(where(model), Unplaced)
+    before = {binding.zone for binding in model.all(Binding)}
+    see(model, rows("hv1", "row-3"))
+    assert where(model) == at("hv1", "tap1")
+    assert {zone(model)}.isdisjoint(before)
+    assert before <= {record.zone for record in model.where(Quarantine, chassis="hv1")}
+
+
+def test_the_same_row_again_is_no_new_claim() -> None:
+    model = cloud(P1)
+    see(model, rows("hv1", "row-1"), rows("hv2", "row-2"))
+    assert see(model, rows("hv1", "row-1"), rows("hv2", "row-2")) == ()
+    assert where(model) == at("hv2", "tap1")
+
+
+def test_the_row_of_an_older_stores_claim_is_noted_and_no_new_claim() -> None:
+    model = cloud(P1)
+    see(model, hypervisor("hv1", {"tap1": "p1"}), hypervisor("hv2", {"tap1": "p1"}))
+    held = zone(model)
+    see(model, rows("hv2", "row-2"), rows("hv1", "row-1"))
+    assert (where(model), zone(model)) == (at("hv2", "tap1"), held)
+    assert {binding.row for binding in model.all(Binding)} == {"row-1", "row-2"}
+    see(model, rows("hv1", "row-3"))
+    assert where(model) == at("hv1", "tap1"), "known by now, it counts"
+
+
+def test_an_older_stores_claim_gets_a_zone_when_its_hypervisor_is_seen() -> None:
+    model = cloud(P1)
+    see(model, hypervisor("hv1", {"tap1": "p1"}))
+    model.put(replace(model.all(Binding)[0], zone=0))
+    assert isinstance(where(model), Unplaced)
+    see(model, hypervisor("hv1", {"tap1": "p1"}))
+    assert where(model) == at("hv1", "tap1")
 
 
 # --- hosts
@@ -392,31 +446,37 @@ def test_the_ports_of_a_switch_replace_those_it_had_before() -> None:
 
 
 class AnyHistory(RuleBasedStateMachine):
-    """A port belongs to the row that claimed it last, for as long as that row says so, and then to nobody."""
+    """A port belongs to the row that claimed it last, for as long as that row says so, and then to nobody.
+
+    A row is an interface and a UUID: with another UUID it is another row.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.model = cloud(P1, P2)
-        self.rows: dict[tuple[str, str], str] = {}
+        self.rows: dict[tuple[str, str], Claim] = {}
         self.owner: dict[str, tuple[str, str] | None] = {"p1": None, "p2": None}
 
     @rule(
         chassis=st.sampled_from(["hv1", "hv2", "hv3"]),
-        claims=st.dictionaries(st.sampled_from(["tap1", "tap2"]), st.sampled_from(["p1", "p2"])),
+        claims=st.dictionaries(
+            st.sampled_from(["tap1", "tap2"]), st.tuples(st.sampled_from(["p1", "p2"]), st.sampled_from(["a", "b"]))
+        ),
     )
-    def report(self, chassis: str, claims: dict[str, str]) -> None:
-        rows = {(chassis, interface): port for interface, port in claims.items()}
-        before = {row: port for row, port in self.rows.items() if row[0] == chassis}
-        for row, port in before.items():
-            if rows.get(row) != port:
-                del self.rows[row]
-                if self.owner[port] == row:
-                    self.owner[port] = None
-        for row, port in rows.items():
-            if before.get(row) != port:
-                self.rows[row] = port
-                self.owner[port] = row
-        see(self.model, hypervisor(chassis, claims))
+    def report(self, chassis: str, claims: dict[str, tuple[str, str]]) -> None:
+        seen = tuple(Claim(interface, port, row=row) for interface, (port, row) in claims.items())
+        now = {(chassis, claim.interface): claim for claim in seen}
+        before = {spot: claim for spot, claim in self.rows.items() if spot[0] == chassis}
+        for spot, claim in before.items():
+            if now.get(spot) != claim:
+                del self.rows[spot]
+                if self.owner[claim.port_id] == spot:
+                    self.owner[claim.port_id] = None
+        for spot, claim in now.items():
+            if before.get(spot) != claim:
+                self.rows[spot] = claim
+                self.owner[claim.port_id] = spot
+        see(self.model, replace(hypervisor(chassis), claims=seen))
 
     @rule(port=st.sampled_from(["p1", "p2"]))
     def rezone(self, port: str) -> None:
@@ -445,7 +505,7 @@ class AnyHistory(RuleBasedStateMachine):
                 assert found == at(*owner)
             else:
                 assert isinstance(found, Unplaced)
-                assert (found.reason == NOT_PLUGGED) == (port not in self.rows.values())
+                assert (found.reason == NOT_PLUGGED) == all(claim.port_id != port for claim in self.rows.values())
 
 
 TestAnyHistory = AnyHistory.TestCase
