@@ -23,12 +23,12 @@ from controller.flows.fields import (
 from controller.flows.flow import ANY, Bounce, Flow, Move, goto, resubmit
 from controller.flows.pipeline import (
     DROP,
-    L2_DISPATCH,
     NEIGH,
     NEIGH_HIT,
     NEIGH_REPLY,
     NET,
     NH4,
+    OUT_PORT,
     SERVICE,
     SRC,
     WHY,
@@ -45,7 +45,7 @@ def answer(view: View) -> Iterator[Flow]:
     """Look the address up, then turn the request around; one flow for all networks and addresses."""
     yield Flow(SERVICE, "arp_request", ARP_REQUEST, (Move(ARP_TPA, NH4), resubmit(NEIGH), resubmit(NEIGH_REPLY)))
     yield Flow(SERVICE, "unasked", ARP, (WHY.set(Why.ARP_UNASKED), goto(DROP)))
-    yield Flow(SERVICE, "other", ANY, (goto(L2_DISPATCH),))
+    yield Flow(SERVICE, "other", ANY, (goto(OUT_PORT),))
     yield Flow(
         NEIGH_REPLY,
         "arp_reply",

@@ -14,11 +14,11 @@ from controller.flows.fields import CONTROL_GROUP, ETH_DST, GROUP_BIT, tunnel_to
 from controller.flows.flow import ANY, Bucket, Flow, Group, ToGroup, goto, resubmit
 from controller.flows.pipeline import (
     ARRIVED,
-    DELIVER,
     DROP,
     DST,
     FLOOD,
     FROM_TUN,
+    IN_PORT,
     L2_BUM,
     L2_DISPATCH,
     L2_LOOKUP,
@@ -49,7 +49,7 @@ def local(view: View, port: Port) -> Iterator[Flow]:
         return
     key = view.tag("port", port.id)
     here = NET(view.tag("network", port.network_id)) & ETH_DST(port.mac_address)
-    yield Flow(L2_LOOKUP, "local", here, (DST.set(key), goto(DELIVER)))
+    yield Flow(L2_LOOKUP, "local", here, (DST.set(key), goto(IN_PORT)))
     yield Flow(L2_LOOKUP, "own_mac", here & SRC(key), (WHY.set(Why.OWN_MAC), goto(DROP)))
 
 
@@ -72,7 +72,7 @@ def flood(view: View, network: Network) -> Iterator[Flow]:
 def copies(view: View, network: Network, chassis: str) -> Iterator[Group]:
     """Who gets a copy, seen from one hypervisor; a switch never gives one to the port a frame came from."""
     tag = view.tag("network", network.id)
-    here = [Bucket((DST.set(key), resubmit(DELIVER))) for key in sorted(members(view, network.id, chassis))]
+    here = [Bucket((DST.set(key), resubmit(IN_PORT))) for key in sorted(members(view, network.id, chassis))]
     elsewhere = sorted(chassis_of_network(view, network.id) - {chassis})
     vteps = [vtep for name in elsewhere if (vtep := view.need(Chassis, name).encap_ip)]
     there = [Bucket((tunnel_to(vtep), resubmit(TUN_OUT))) for vtep in vteps]

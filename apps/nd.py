@@ -27,6 +27,7 @@ from controller.flows.fields import (
     ND_SOLICITATION,
     ND_TARGET,
     ND_TLL,
+    link_local,
 )
 from controller.flows.flow import Action, Bounce, Flow, Move, goto, resubmit
 from controller.flows.pipeline import (
@@ -103,13 +104,6 @@ def ipv6(port: Port) -> list[Address]:
     """The port's IPv6 addresses; with the link-local one, if it has any."""
     fixed = [ip.ip_address for ip in port.fixed_ips if ":" in ip.ip_address]
     return [*dict.fromkeys((*fixed, link_local(port.mac_address)))] if fixed else []
-
-
-def link_local(mac: Mac) -> Address:
-    """`fe80::` and the MAC's modified EUI-64 (RFC 4291 appendix A), as `inet_ntop` prints it."""
-    octets = bytes.fromhex(mac.replace(":", ""))
-    words = bytes((octets[0] ^ 2, *octets[1:3], 0xFF, 0xFE, *octets[3:]))
-    return Address(IPV6_SRC.show(0xFE80 << 112 | int.from_bytes(words)))
 
 
 APP = app("nd", everywhere(answer), neighbours(Port, neighbour), host(Port, own_address))
