@@ -366,8 +366,7 @@ class Engine:
                     node.value = value
                     self._wake((fn, key))
             case _Facts(relation=relation, id=id):
-                record = self.model.get(relation.kind, id)
-                self._set_facts(node, self._run(node, lambda view: frozenset(relation.facts(view, record)), NOBODY))
+                self._set_facts(node, self._run(node, lambda view: _facts(relation, view, id), NOBODY))
             case _Scope(scope=scope):
                 chassis = self._run(node, lambda view: view.derive(scope.of, scope.key), NOBODY)
                 self._moved[node] = chassis
@@ -661,6 +660,10 @@ def _outcome(cell: Cell, view: View) -> _Outcome:
     if rule.apart or placement is None:
         return _Outcome(placement)
     return _Outcome(placement, tuple(rule.compute(view, record)))
+
+
+def _facts(relation: Relation[Any, Any], view: View, id: str) -> frozenset[tuple[Hashable, Hashable]]:
+    return frozenset(relation.facts(view, view.need(relation.kind, id)))
 
 
 def _by_kind(pairs: Iterable[tuple[Kind, T]]) -> dict[Kind, list[T]]:
