@@ -68,6 +68,8 @@ def _shape(hint: Any) -> _Shape:
         return _sequence(_shape(arguments[0]))
     if origin is tuple:
         return _fixed(tuple(_shape(each) for each in arguments))
+    if origin in (Union, UnionType) and {getattr(each, "__supertype__", each) for each in arguments} == {str}:
+        return _scalar(str)
     if origin in (Union, UnionType) and len(arguments) == 2 and NoneType in arguments:
         (inner,) = (each for each in arguments if each is not NoneType)
         return _optional(_shape(inner))
