@@ -14,10 +14,10 @@ from controller.flows.app import App, present, remotes
 from controller.flows.flow import Clause, Flow, Table
 from controller.flows.pipeline import NET, SRC
 from controller.flows.presence import MEMBER_ADDRESSES
-from controller.model.records import Address, AddressPair, Bundle, Mac, Network
+from controller.model.records import Network
 from controller.model.store import Change, Transaction
 from controller.model.view import View
-from tests.cloud import Cloud, Work, hypervisor, network, no_port, port
+from tests.cloud import Cloud, Work, group, hypervisor, ingress, network, no_port, port
 
 TESTED = Table(99, "test", "", {"shared": 2, "address": 1}, frozenset({NET, SRC}))
 
@@ -111,33 +111,18 @@ def address(view: View, bundle: str, address: str) -> Iterator[Flow]:
     yield Flow(TESTED, "address", SRC(int(address.rpartition(".")[2])) & NET(view.tag("bundle", bundle)))
 
 
-def bundle(tx: Transaction) -> None:
-    """The ports in `web` may be reached by those in `app`."""
-    tx.put(
-        Bundle(
-            id="web/app",
-            security_group_id="web",
-            direction="ingress",
-            ethertype="IPv4",
-            any_protocol=True,
-            remote_group_id="app",
-        )
-    )
-    tx.tag("bundle", "web/app")
-
-
 def _member(number: int, *more: str) -> Work:
     """A member of `app` at 10.0.0.`number`, and at the addresses of its address pairs."""
-    pairs = tuple(AddressPair(Mac("02:00:00:00:00:fe"), Address(each)) for each in more)
     mac = f"02:00:00:00:00:{number:02x}"
-    return port(f"app{number}", "red", mac, f"10.0.0.{number}", security_groups=("app",), allowed_address_pairs=pairs)
+    return port(f"app{number}", "red", mac, f"10.0.0.{number}", groups=["app"], pairs=[(mac, each) for each in more])
 
 
 def _guarded(*members: Work) -> Cloud:
-    """A port in `web` on hv1, and these members of `app`, plugged in nowhere."""
+    """A port in `web` on hv1, which members of `app` may reach; these are plugged in nowhere."""
     cloud = Cloud([App("test", 1, (remotes(MEMBER_ADDRESSES, address),))])
-    guarded = port("web1", "red", "02:00:00:00:00:ff", "10.0.0.250", security_groups=("web",))
-    cloud.commit(network("red", 100), guarded, hypervisor(1, "web1"), bundle, *members)
+    groups = group("app"), group("web", ingress(remote_group_id="app"))
+    guarded = port("web1", "red", "02:00:00:00:00:ff", "10.0.0.250", groups=["web"])
+    cloud.commit(network("red", 100), *groups, guarded, hypervisor(1, "web1"), *members)
     return cloud
 
 
@@ -149,7 +134,7 @@ def _flow(last: int) -> str:
 def test_one_member_more_is_one_cell_however_many_there_are(members: int) -> None:
     cloud = _guarded(*(_member(number) for number in range(1, members + 1)))
     cloud.commit(_member(60))
-    assert cloud.engine.log == ["test.address[web/app 10.0.0.60]"]
+    assert cloud.engine.log == ["test.address[web/ingress/IPv4/all/app 10.0.0.60]"]
     assert cloud.sent("hv1") == [_flow(60)]
     cloud.commit(no_port("app60"))
     assert cloud.engine.log == []
@@ -160,7 +145,7 @@ def test_an_address_of_two_members_is_one_cell_and_goes_with_the_second() -> Non
     cloud = _guarded(_member(1, "10.0.0.9"))
     assert cloud.sent("hv1") == [_flow(1), _flow(9)]
     cloud.commit(_member(2, "10.0.0.9"))
-    assert cloud.engine.log == ["test.address[web/app 10.0.0.2]"]
+    assert cloud.engine.log == ["test.address[web/ingress/IPv4/all/app 10.0.0.2]"]
     cloud.commit(no_port("app1"))
     assert cloud.sent("hv1") == ["- 99"]
     cloud.commit(no_port("app2"))
@@ -201,7 +186,7 @@ def test_a_group_nobody_on_a_hypervisor_is_in_costs_it_nothing() -> None:
 
 def test_a_record_that_a_fact_needs_may_go_with_the_fact() -> None:
     cloud = _guarded(_member(1))
-    cloud.commit(lambda tx: tx.delete(Bundle, "web/app"), lambda tx: tx.untag("bundle", "web/app"))
+    cloud.commit(group("web"))
     assert cloud.sent("hv1") == ["- 99"]
     assert cloud.engine.failures == {}
     assert cloud.engine.log == []
