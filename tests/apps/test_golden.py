@@ -23,9 +23,9 @@ def tenants() -> Cloud:
     cloud.commit(hypervisor(1, "red1", "red2", "blue1"), hypervisor(2, "red3", "blue3"))
     for name, vni, type in (("red", 100, "vxlan"), ("blue", 200, "geneve")):
         cloud.commit(network(name, vni, type))
-    versions = ({}, {"ethertype": "IPv6"})
-    hear_one_another = [ingress(remote_group_id="red", **version) for version in versions]
-    cloud.commit(group("red", *(egress(**version) for version in versions), *hear_one_another))
+    both = ("IPv4", "IPv6")
+    hear_one_another = [ingress(remote_group_id="red", ethertype=version) for version in both]
+    cloud.commit(group("red", *(egress(ethertype=version) for version in both), *hear_one_another))
     how: dict[str, dict[str, Any]] = {"blue1": {}, "blue2": {}, "blue3": {"guarded": False}}
     for name in ("red", "blue"):
         for last in (1, 2, 3):
