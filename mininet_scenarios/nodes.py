@@ -33,7 +33,7 @@ from pathlib import Path
 
 from mininet_scenarios.api import Api
 from mininet_scenarios.errors import CommandFailed, Refused, Unsteady
-from mininet_scenarios.probe import Ear, Ping, send
+from mininet_scenarios.probe import Ear, Ping, send, udp
 from mininet_scenarios.processes import Daemon, beside_python, inside, run, wait_until
 
 with warnings.catch_warnings():
@@ -496,6 +496,10 @@ class Guest(Node):
     def sends(self, *frames: bytes) -> None:
         """Send frames as they are."""
         send(self.pid, "eth0", frames)
+
+    def tells(self, mac: str, mark: bytes) -> None:
+        """Send a mark to a MAC as any guest may: in a datagram, to an address for which no kernel answers."""
+        self.sends(udp(mac, self.mac, self.ip, "255.255.255.255", 7, mark))
 
     def ear(self, expression: str = "") -> Ear:
         """A capture of what arrives."""

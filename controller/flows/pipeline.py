@@ -261,8 +261,8 @@ ADDRESS_SECURITY: Final = Table(
     5, "address_security", "May it send with this address? DHCP clients may; nobody here is a DHCP server or a router.",
     {"rogue": 120, "own_address": 100, "unaddressed": 100, "spoofed_nd": 20, "spoofed": 10, "miss": 0},
     matches=frozenset({
-        SRC, f.ETH_SRC, f.ETH_TYPE, f.ARP_OP, f.ARP_SPA, f.ARP_SHA, f.ARP_TPA, f.IPV4_SRC, f.IPV4_PROTO,
-        f.IPV6_SRC, f.IPV6_PROTO, f.ICMPV6_TYPE, f.ND_TARGET, f.UDP_SRC, f.UDP_DST, f.UDP6_SRC, f.UDP6_DST,
+        SRC, f.ETH_SRC, f.ETH_TYPE, f.ARP_OP, f.ARP_SPA, f.ARP_SHA, f.IPV4_SRC, f.IPV4_PROTO,
+        f.IPV6_SRC, f.IPV6_PROTO, f.ICMPV6_TYPE, f.UDP_SRC, f.UDP_DST, f.UDP6_SRC, f.UDP6_DST,
     }),
     sets=frozenset({WHY}), nexts=frozenset({"nd_security", "service", "drop"}),
 )  # fmt: skip
