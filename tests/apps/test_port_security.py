@@ -1,0 +1,72 @@
+"""Port security in flows: with what a guest may send."""
+
+from __future__ import annotations
+
+from tests.cloud import Cloud, hypervisor, network, port
+
+VIRTUAL = "00:00:5e:00:01:0a"
+
+
+def own(cloud: Cloud) -> list[str]:
+    """The flows of port security that are of one port."""
+    return [text for text in cloud.flows("hv1", "port_security") if "reg1=" in text]
+
+
+def guarded(*addresses: str, pairs: list[tuple[str, str]] | None = None, on: bool = True) -> list[str]:
+    cloud = Cloud()
+    vm1 = port("vm1", "red", "02:00:00:00:00:01", *addresses, pairs=pairs or (), guarded=on)
+    cloud.commit(network("red", 100), vm1, hypervisor(1, "vm1"))
+    return own(cloud)
+
+
+def test_a_guest_sends_with_its_mac_and_addresses() -> None:
+    assert guarded("10.0.0.1") == [
+        "table=4,priority=100,eth_src=02:00:00:00:00:01,reg1=0x1 actions=goto_table:5",
+        "table=5,priority=100,eth_src=02:00:00:00:00:01,arp,arp_op=1,arp_spa=0.0.0.0,arp_tpa=10.0.0.1,arp_sha=02:00:00:00:00:01,reg1=0x1 actions=goto_table:8",
+        "table=5,priority=100,eth_src=02:00:00:00:00:01,arp,arp_spa=10.0.0.1,arp_sha=02:00:00:00:00:01,reg1=0x1 actions=goto_table:8",
+        "table=5,priority=100,eth_src=02:00:00:00:00:01,ip,nw_src=10.0.0.1,reg1=0x1 actions=goto_table:8",
+        "table=5,priority=100,eth_src=02:00:00:00:00:01,ipv6,ipv6_src=fe80::ff:fe00:1,reg1=0x1 actions=goto_table:6",
+        "table=5,priority=100,eth_src=02:00:00:00:00:01,ipv6,nw_proto=58,ipv6_src=::,icmpv6_type=135,nd_target=fe80::ff:fe00:1,reg1=0x1 actions=goto_table:6",
+        "table=6,priority=110,ipv6,nw_proto=58,icmpv6_type=135,nd_sll=02:00:00:00:00:01,reg1=0x1 actions=goto_table:8",
+        "table=6,priority=110,ipv6,nw_proto=58,icmpv6_type=136,nd_target=fe80::ff:fe00:1,nd_tll=00:00:00:00:00:00,reg1=0x1 actions=goto_table:8",
+        "table=6,priority=110,ipv6,nw_proto=58,icmpv6_type=136,nd_target=fe80::ff:fe00:1,nd_tll=02:00:00:00:00:01,reg1=0x1 actions=goto_table:8",
+    ]
+
+
+def test_without_port_security_it_sends_what_it_likes() -> None:
+    assert guarded("10.0.0.1", on=False) == ["table=4,priority=110,reg1=0x1 actions=goto_table:8"]
+
+
+def test_a_pair_adds_its_addresses_with_its_mac() -> None:
+    more = set(guarded("10.0.0.1", pairs=[("02:00:00:00:00:01", "10.9.0.0/16")])) - set(guarded("10.0.0.1"))
+    assert sorted(more) == [
+        "table=5,priority=100,eth_src=02:00:00:00:00:01,arp,arp_op=1,arp_spa=0.0.0.0,arp_tpa=10.9.0.0/255.255.0.0,arp_sha=02:00:00:00:00:01,reg1=0x1 actions=goto_table:8",
+        "table=5,priority=100,eth_src=02:00:00:00:00:01,arp,arp_spa=10.9.0.0/255.255.0.0,arp_sha=02:00:00:00:00:01,reg1=0x1 actions=goto_table:8",
+        "table=5,priority=100,eth_src=02:00:00:00:00:01,ip,nw_src=10.9.0.0/255.255.0.0,reg1=0x1 actions=goto_table:8",
+    ]
+
+
+def test_a_pair_of_every_address_tests_none() -> None:
+    more = set(guarded("10.0.0.1", pairs=[("02:00:00:00:00:01", "0.0.0.0/0")])) - set(guarded("10.0.0.1"))
+    assert sorted(more) == [
+        "table=5,priority=100,eth_src=02:00:00:00:00:01,arp,arp_op=1,arp_spa=0.0.0.0,arp_sha=02:00:00:00:00:01,reg1=0x1 actions=goto_table:8",
+        "table=5,priority=100,eth_src=02:00:00:00:00:01,arp,arp_sha=02:00:00:00:00:01,reg1=0x1 actions=goto_table:8",
+        "table=5,priority=100,eth_src=02:00:00:00:00:01,ip,reg1=0x1 actions=goto_table:8",
+    ]
+
+
+def test_a_virtual_mac_may_be_told_of_from_the_ports_own() -> None:
+    more = set(guarded("10.0.0.1", pairs=[(VIRTUAL, "10.0.0.100")])) - set(guarded("10.0.0.1"))
+    assert sorted(text for text in more if "arp_spa=10.0.0.100" in text) == [
+        f"table=5,priority=100,eth_src={VIRTUAL},arp,arp_spa=10.0.0.100,arp_sha={VIRTUAL},reg1=0x1 actions=goto_table:8",
+        f"table=5,priority=100,eth_src=02:00:00:00:00:01,arp,arp_spa=10.0.0.100,arp_sha={VIRTUAL},reg1=0x1 actions=goto_table:8",
+    ]
+    assert f"table=5,priority=100,eth_src={VIRTUAL},ip,nw_src=10.0.0.100,reg1=0x1 actions=goto_table:8" in more
+    assert not [text for text in more if f"eth_src={VIRTUAL}" in text and "nw_src=10.0.0.1," in text]
+
+
+def test_a_port_that_is_down_may_send_nothing() -> None:
+    cloud = Cloud()
+    vm1 = port("vm1", "red", "02:00:00:00:00:01", "10.0.0.1", admin_state_up=False)
+    cloud.commit(network("red", 100), vm1, hypervisor(1, "vm1"))
+    assert own(cloud) == []
