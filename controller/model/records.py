@@ -120,6 +120,9 @@ class AddressPair:
     ip_address: Address | Cidr
 
 
+TRUSTED = "network:"
+"""What the owner of a port that cannot attack its network begins with (neutron-lib, `is_port_trusted`)."""
+
 UNGUARDED = ""
 """The policy of a port without port security: nothing is filtered."""
 
