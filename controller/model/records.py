@@ -317,8 +317,8 @@ class Binding(Record):
     The id is `chassis/interface`. `sequence` grows with every new claim anywhere, so of several claims on one
     port the newest is the greatest; a `superseded` one lost its port to a newer claim and stays without it
     until its own row changes. The port need not exist yet. `row` is the UUID of the interface's row, which a database
-    keeps over restarts; "" while it is not known. `zone` is the conntrack zone that the port has here, to itself; 0 when
-    the hypervisor has none left.
+    keeps over restarts; "" while it is not known. `zone` is the conntrack zone that the port has here, to itself; 0
+    when the hypervisor has none left.
     """
 
     INDEXES = (("port_id",), ("chassis",))

@@ -366,16 +366,16 @@ class AnyHistory(RuleBasedStateMachine):
     def report(self, chassis: str, claims: dict[str, tuple[str, str]]) -> None:
         seen = tuple(Claim(interface, port, row=row) for interface, (port, row) in claims.items())
         now = {(chassis, claim.interface): claim for claim in seen}
-        before = {place: claim for place, claim in self.rows.items() if place[0] == chassis}
-        for place, claim in before.items():
-            if now.get(place) != claim:
-                del self.rows[place]
-                if self.owner[claim.port_id] == place:
+        before = {spot: claim for spot, claim in self.rows.items() if spot[0] == chassis}
+        for spot, claim in before.items():
+            if now.get(spot) != claim:
+                del self.rows[spot]
+                if self.owner[claim.port_id] == spot:
                     self.owner[claim.port_id] = None
-        for place, claim in now.items():
-            if before.get(place) != claim:
-                self.rows[place] = claim
-                self.owner[claim.port_id] = place
+        for spot, claim in now.items():
+            if before.get(spot) != claim:
+                self.rows[spot] = claim
+                self.owner[claim.port_id] = spot
         see(self.model, replace(hypervisor(chassis), claims=seen))
 
     @rule()
