@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from apps import arp, classify, delivery, drops, l2_population, nd, tunnels
+from apps import arp, classify, delivery, drops, l2_population, nd, port_security, security_groups, tunnels
 from controller.flows.app import App
 
 APPS: tuple[App, ...] = (
     drops.APP,
     classify.APP,
+    port_security.APP,
+    security_groups.APP,
     tunnels.APP,
     arp.APP,
     nd.APP,

@@ -14,11 +14,11 @@ from controller.flows.fields import CONTROL_GROUP, ETH_DST, GROUP_BIT, tunnel_to
 from controller.flows.flow import ANY, Bucket, Flow, Group, ToGroup, goto, resubmit
 from controller.flows.pipeline import (
     ARRIVED,
-    DELIVER,
     DROP,
     DST,
     FLOOD,
     FROM_TUN,
+    IN_PORT,
     L2_BUM,
     L2_DISPATCH,
     L2_LOOKUP,
@@ -31,7 +31,7 @@ from controller.flows.pipeline import (
     WHY,
     Why,
 )
-from controller.flows.presence import attached, chassis_of_network, members
+from controller.flows.presence import attached, chassis_of_network, members, pair_macs
 from controller.model.records import Chassis, Network, Port
 from controller.model.view import View
 
@@ -47,10 +47,12 @@ def local(view: View, port: Port) -> Iterator[Flow]:
     """A frame for the port, on its own hypervisor."""
     if attached(view, port.id) is None:
         return
-    key = view.tag("port", port.id)
-    here = NET(view.tag("network", port.network_id)) & ETH_DST(port.mac_address)
-    yield Flow(L2_LOOKUP, "local", here, (DST.set(key), goto(DELIVER)))
+    key, net = view.tag("port", port.id), NET(view.tag("network", port.network_id))
+    here = net & ETH_DST(port.mac_address)
+    yield Flow(L2_LOOKUP, "local", here, (DST.set(key), goto(IN_PORT)))
     yield Flow(L2_LOOKUP, "own_mac", here & SRC(key), (WHY.set(Why.OWN_MAC), goto(DROP)))
+    for mac in pair_macs(view, port):
+        yield Flow(L2_LOOKUP, "local_pair", net & ETH_DST(mac), (DST.set(key), goto(IN_PORT)))
 
 
 def remote(view: View, port: Port) -> Iterator[Flow]:
@@ -58,8 +60,10 @@ def remote(view: View, port: Port) -> Iterator[Flow]:
     placed = attached(view, port.id)
     vtep = placed and view.need(Chassis, placed.chassis).encap_ip
     if vtep:
-        there = NET(view.tag("network", port.network_id)) & ETH_DST(port.mac_address)
-        yield Flow(L2_LOOKUP, "remote", there, (tunnel_to(vtep), goto(TUN_OUT)))
+        net, onward = NET(view.tag("network", port.network_id)), (tunnel_to(vtep), goto(TUN_OUT))
+        yield Flow(L2_LOOKUP, "remote", net & ETH_DST(port.mac_address), onward)
+        for mac in pair_macs(view, port):
+            yield Flow(L2_LOOKUP, "remote_pair", net & ETH_DST(mac), onward)
 
 
 def flood(view: View, network: Network) -> Iterator[Flow]:
@@ -72,7 +76,7 @@ def flood(view: View, network: Network) -> Iterator[Flow]:
 def copies(view: View, network: Network, chassis: str) -> Iterator[Group]:
     """Who gets a copy, seen from one hypervisor; a switch never gives one to the port a frame came from."""
     tag = view.tag("network", network.id)
-    here = [Bucket((DST.set(key), resubmit(DELIVER))) for key in sorted(members(view, network.id, chassis))]
+    here = [Bucket((DST.set(key), resubmit(IN_PORT))) for key in sorted(members(view, network.id, chassis))]
     elsewhere = sorted(chassis_of_network(view, network.id) - {chassis})
     vteps = [vtep for name in elsewhere if (vtep := view.need(Chassis, name).encap_ip)]
     there = [Bucket((tunnel_to(vtep), resubmit(TUN_OUT))) for vtep in vteps]

@@ -27,6 +27,7 @@ from controller.flows.fields import (
     ND_SOLICITATION,
     ND_TARGET,
     ND_TLL,
+    link_local,
 )
 from controller.flows.flow import Action, Bounce, Flow, Move, goto, resubmit
 from controller.flows.pipeline import (
@@ -42,7 +43,7 @@ from controller.flows.pipeline import (
     WHY,
     Why,
 )
-from controller.flows.presence import attached
+from controller.flows.presence import attached, pair_addresses
 from controller.model.records import Address, Mac, Port
 from controller.model.view import View
 
@@ -84,10 +85,13 @@ def advertise(flags: int) -> tuple[Action, ...]:
 
 
 def neighbour(view: View, port: Port) -> Iterator[Flow]:
-    """The MAC of each of the port's IPv6 addresses."""
+    """The MAC of each of the port's IPv6 addresses, and of those that its address pairs give to it alone."""
     net = NET(view.tag("network", port.network_id))
     for address in ipv6(port):
         yield Flow(NEIGH, "neighbour", net & NH6(address), (ETH_DST.set(port.mac_address), NEIGH_HIT.set(1)))
+    for address, mac in pair_addresses(view, port):
+        if ":" in address:
+            yield Flow(NEIGH, "pair", net & NH6(address), (ETH_DST.set(mac), NEIGH_HIT.set(1)))
 
 
 def own_address(view: View, port: Port) -> Iterator[Flow]:
@@ -95,7 +99,8 @@ def own_address(view: View, port: Port) -> Iterator[Flow]:
     if attached(view, port.id) is None:
         return
     source = SRC(view.tag("port", port.id))
-    for address in ipv6(port):
+    pairs = (address for address, _ in pair_addresses(view, port) if ":" in address)
+    for address in dict.fromkeys((*ipv6(port), *pairs)):
         yield Flow(SERVICE, "own_address", source & ND_TARGET(address), (WHY.set(Why.OWN_ADDRESS), goto(DROP)))
 
 
@@ -103,13 +108,6 @@ def ipv6(port: Port) -> list[Address]:
     """The port's IPv6 addresses; with the link-local one, if it has any."""
     fixed = [ip.ip_address for ip in port.fixed_ips if ":" in ip.ip_address]
     return [*dict.fromkeys((*fixed, link_local(port.mac_address)))] if fixed else []
-
-
-def link_local(mac: Mac) -> Address:
-    """`fe80::` and the MAC's modified EUI-64 (RFC 4291 appendix A), as `inet_ntop` prints it."""
-    octets = bytes.fromhex(mac.replace(":", ""))
-    words = bytes((octets[0] ^ 2, *octets[1:3], 0xFF, 0xFE, *octets[3:]))
-    return Address(IPV6_SRC.show(0xFE80 << 112 | int.from_bytes(words)))
 
 
 APP = app("nd", everywhere(answer), neighbours(Port, neighbour), host(Port, own_address))

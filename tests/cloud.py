@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from apps import APPS
 from controller.flows.app import App
 from controller.flows.engine import Delta, Engine
-from controller.model import bindings
+from controller.model import bindings, security
 from controller.model.bindings import Claim, Hypervisor
-from controller.model.records import Address, FixedIp, Mac, Network, Port
+from controller.model.records import (
+    Address,
+    AddressGroup,
+    AddressPair,
+    Cidr,
+    FixedIp,
+    Mac,
+    Network,
+    Port,
+    SecurityGroup,
+    SecurityGroupRule,
+)
 from controller.model.store import Change, Model, Transaction
 
 Work = Callable[[Transaction], object]
@@ -55,13 +67,33 @@ def network(id: str, vni: int, type: str = "vxlan", **more: Any) -> Work:
     return work
 
 
-def port(id: str, network: str, mac: str, *addresses: str, **more: Any) -> Work:
-    """A port and its tag."""
+def port(
+    id: str,
+    network: str,
+    mac: str,
+    *addresses: str,
+    groups: Sequence[str] = (),
+    pairs: Sequence[tuple[str, str]] = (),
+    guarded: bool = True,
+    **more: Any,
+) -> Work:
+    """A port and its tag, made or changed; `pairs` are (MAC, address) that it may use beside its own."""
+    new = Port(
+        id=id,
+        network_id=network,
+        mac_address=Mac(mac),
+        fixed_ips=tuple(FixedIp(f"{network}-subnet", Address(address)) for address in addresses),
+        port_security_enabled=guarded,
+        security_groups=tuple(groups),
+        allowed_address_pairs=tuple(AddressPair(Mac(mac), Cidr(address)) for mac, address in pairs),
+        **more,
+    )
 
     def work(tx: Transaction) -> None:
-        ips = tuple(FixedIp(f"{network}-subnet", Address(address)) for address in addresses)
-        tx.put(Port(id=id, network_id=network, mac_address=Mac(mac), fixed_ips=ips, **more))
+        old = tx.get(Port, id)
+        tx.put(new)
         tx.tag("port", id)
+        security.settle(tx, old, new)
 
     return work
 
@@ -70,8 +102,61 @@ def no_port(id: str) -> Work:
     """The port is deleted."""
 
     def work(tx: Transaction) -> None:
+        old = tx.need(Port, id)
         tx.delete(Port, id)
         tx.untag("port", id)
+        security.settle(tx, old, None)
+
+    return work
+
+
+Allowed = Mapping[str, Any]
+"""Attributes of a security group rule."""
+
+
+def egress(protocol: str | None = None, first: int | None = None, last: int | None = None, **more: Any) -> Allowed:
+    """What a group's ports may send: `egress("tcp", 80)`, `egress("icmp", 8, 0)`, `egress(remote_group_id="web")`."""
+    alone = first is not None and last is None and protocol not in ("icmp", "icmpv6")
+    ends = {"port_range_min": first, "port_range_max": first if alone else last}
+    return {"direction": "egress", "ethertype": "IPv4", "protocol": protocol, **ends, **more}
+
+
+def ingress(protocol: str | None = None, first: int | None = None, last: int | None = None, **more: Any) -> Allowed:
+    """What a group's ports may receive, in the words of `egress`."""
+    return {**egress(protocol, first, last, **more), "direction": "ingress"}
+
+
+def group(id: str, *rules: Allowed, stateful: bool = True) -> Work:
+    """A security group with exactly these rules, made or changed."""
+    wanted = {
+        rule.id: rule
+        for rule in (
+            SecurityGroupRule(id=f"{id}: {sorted(allowed.items())}", security_group_id=id, **allowed)
+            for allowed in rules
+        )
+    }
+
+    def work(tx: Transaction) -> None:
+        old = tx.get(SecurityGroup, id)
+        tx.put(SecurityGroup(id=id, stateful=stateful) if old is None else replace(old, stateful=stateful))
+        held = {rule.id: rule for rule in tx.where(SecurityGroupRule, security_group_id=id)}
+        for name in sorted(wanted.keys() - held.keys()):
+            security.add_rule(tx, wanted[name])
+        for name in sorted(held.keys() - wanted.keys()):
+            security.remove_rule(tx, held[name])
+
+    return work
+
+
+def address_group(id: str, *addresses: str) -> Work:
+    """An address group with exactly these blocks, made or changed."""
+
+    def work(tx: Transaction) -> None:
+        old, blocks = tx.get(AddressGroup, id), tuple(Cidr(address) for address in addresses)
+        if old is None:
+            tx.put(AddressGroup(id=id, addresses=blocks))
+        else:
+            security.put_addresses(tx, old, replace(old, addresses=blocks))
 
     return work
 

@@ -31,7 +31,7 @@ ALLOWED = {
     "mininet_scenarios": ("controller", "northbound", "mininet_scenarios"),
 }
 # What an app may import at all. The list of apps, `apps/__init__.py`, imports the apps as well.
-APP = [f"controller.model.{module}" for module in ("records", "view")]
+APP = [f"controller.model.{module}" for module in ("protocols", "records", "view")]
 APP += [f"controller.flows.{module}" for module in ("app", "fields", "flow", "pipeline", "presence")]
 APP += ["netaddr", *sys.stdlib_module_names]
 

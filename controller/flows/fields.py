@@ -6,6 +6,9 @@ A field whose meaning hangs on another brings that test with it (ovs-fields(7), 
 from __future__ import annotations
 
 import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
 
 from controller.flows.flow import Field, Match, Set
 from controller.model.records import Address, Mac
@@ -39,8 +42,40 @@ def _ipv6_text(number: int) -> str:
     return socket.inet_ntop(socket.AF_INET6, number.to_bytes(16))
 
 
+def link_local(mac: Mac) -> Address:
+    """`fe80::` and the MAC's modified EUI-64 (RFC 4291 appendix A), as `inet_ntop` prints it."""
+    octets = bytes.fromhex(mac.replace(":", ""))
+    words = bytes((octets[0] ^ 2, *octets[1:3], 0xFF, 0xFE, *octets[3:]))
+    return Address(_ipv6_text(0xFE80 << 112 | int.from_bytes(words)))
+
+
 def _number(value: int) -> int:
     return value
+
+
+def _fragment_text(value: int, mask: int) -> str:
+    """ovs-fields(7), ip_frag."""
+    return _FRAGMENTS.get((value, mask)) or f"{value:#x}/{mask:#x}"
+
+
+_FRAGMENTS: Final = {(0, 3): "no", (1, 1): "yes", (1, 3): "first", (3, 3): "later", (0, 2): "not_later"}
+
+_CT_STATES: Final[Mapping[str, int]] = {"new": 1, "est": 2, "rel": 4, "rpl": 8, "inv": 16, "trk": 32}
+
+
+def _ct_state_text(value: int, mask: int) -> str:
+    """ovs-fields(7), ct_state: each flag that is tested, with its sign."""
+    signs = (("+" if value & bit else "-") + name for name, bit in _CT_STATES.items() if mask & bit)
+    return "".join(signs)
+
+
+def ct_state(words: str) -> Match:
+    """The packets of which conntrack said this: `+trk-inv`, as ovs-ofctl(8) writes it."""
+    value = mask = 0
+    for sign, name in ((word[0], word[1:]) for word in words.replace("+", " +").replace("-", " -").split()):
+        mask |= _CT_STATES[name]
+        value |= _CT_STATES[name] if sign == "+" else 0
+    return CT_STATE(value, mask)
 
 
 IN_PORT: Field[int] = Field("in_port", "in_port", 32, _number, str)
@@ -48,6 +83,10 @@ ETH_DST: Field[Mac] = Field("eth_dst", "eth_dst", 48, _mac_number, _mac_text)
 ETH_SRC: Field[Mac] = Field("eth_src", "eth_src", 48, _mac_number, _mac_text)
 ETH_TYPE: Field[int] = Field("eth_type", "eth_type", 16, _number, hex)
 VLAN_TCI: Field[int] = Field("vlan_tci", "vlan_tci", 16, _number, hex)
+IPV4: Match = ETH_TYPE(0x0800)
+IPV4_SRC: Field[Address] = Field("ipv4_src", "nw_src", 32, ipv4_number, ipv4_text, requires=IPV4.tests)
+IPV4_DST: Field[Address] = Field("ipv4_dst", "nw_dst", 32, ipv4_number, ipv4_text, requires=IPV4.tests)
+IPV4_PROTO: Field[int] = Field("ipv4_proto", "nw_proto", 8, _number, str, requires=IPV4.tests)
 IPV6: Match = ETH_TYPE(0x86DD)
 IPV6_PROTO: Field[int] = Field("ipv6_proto", "nw_proto", 8, _number, str, requires=IPV6.tests)
 HOP_LIMIT: Field[int] = Field("hop_limit", "nw_ttl", 8, _number, str, requires=IPV6.tests)
@@ -73,11 +112,107 @@ ND_ADVERTISEMENT: Match = ICMPV6_TYPE(136)
 ND_TARGET: Field[Address] = Field(
     "nd_target", "nd_target", 128, ipv6_number, _ipv6_text, requires=ND_SOLICITATION.tests
 )
+ND_TARGET_ADVERTISED: Field[Address] = Field(
+    "nd_target_advertised", "nd_target", 128, ipv6_number, _ipv6_text, requires=ND_ADVERTISEMENT.tests
+)
+ND_SLL: Field[Mac] = Field("nd_sll", "nd_sll", 48, _mac_number, _mac_text, requires=ND_SOLICITATION.tests)
 ND_TLL: Field[Mac] = Field("nd_tll", "nd_tll", 48, _mac_number, _mac_text, requires=ND_ADVERTISEMENT.tests)
 ND_RESERVED: Field[int] = Field("nd_reserved", "nd_reserved", 32, _number, hex, requires=ND_SOLICITATION.tests)
 ND_OPTIONS_TYPE: Field[int] = Field(
     "nd_options_type", "nd_options_type", 8, _number, str, requires=ND_SOLICITATION.tests
 )
+
+CT_STATE: Field[int] = Field("ct_state", "ct_state", 32, _number, hex, words=_ct_state_text)
+CONJ_ID: Field[int] = Field("conj_id", "conj_id", 32, _number, str)
+
+TRACKED: Match = ct_state("+trk-inv")
+"""What Open vSwitch wants tested beside a field of the original direction: `+trk` alone it refuses."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Headers:
+    """The fields by which one IP version is filtered: of the packet itself, or of what began its connection.
+
+    `low` and `high` are, by protocol number, the source and destination port, or the ICMP type and code. `later` are
+    the fragments but the first, which have neither.
+    """
+
+    family: Match
+    source: Field[Address]
+    destination: Field[Address]
+    proto: Field[int]
+    low: Mapping[int, Field[int]]
+    high: Mapping[int, Field[int]]
+    later: Match
+
+
+def within(field: Field[Address], block: str) -> Match:
+    """The packets whose `field` is an address, or in a block of them; of a block of all, what the field requires."""
+    address, _, length = block.partition("/")
+    prefix = int(length) if length else field.width
+    return field(Address(address), field.full ^ field.full >> prefix) if prefix else Match(field.requires)
+
+
+def _port(name: str, proto: Match) -> Field[int]:
+    return Field(name, name.removesuffix("6"), 16, _number, str, requires=proto.tests)
+
+
+def _frag(family: Match) -> Field[int]:
+    return Field("ip_frag", "ip_frag", 8, _number, hex, requires=family.tests, words=_fragment_text)
+
+
+TCP, UDP, SCTP, ICMP4, ICMP6 = 6, 17, 132, 1, 58
+ICMP_TYPE: Field[int] = Field("icmp_type", "icmp_type", 8, _number, str, requires=IPV4_PROTO(ICMP4).tests)
+ICMP_CODE: Field[int] = Field("icmp_code", "icmp_code", 8, _number, str, requires=IPV4_PROTO(ICMP4).tests)
+ICMPV6_CODE: Field[int] = Field("icmpv6_code", "icmpv6_code", 8, _number, str, requires=ICMPV6.tests)
+IPV4_FRAG, IPV6_FRAG = _frag(IPV4), _frag(IPV6)
+TCP_SRC, TCP6_SRC = _port("tcp_src", IPV4_PROTO(TCP)), _port("tcp_src6", IPV6_PROTO(TCP))
+TCP_DST, TCP6_DST = _port("tcp_dst", IPV4_PROTO(TCP)), _port("tcp_dst6", IPV6_PROTO(TCP))
+UDP_SRC, UDP6_SRC = _port("udp_src", IPV4_PROTO(UDP)), _port("udp_src6", IPV6_PROTO(UDP))
+UDP_DST, UDP6_DST = _port("udp_dst", IPV4_PROTO(UDP)), _port("udp_dst6", IPV6_PROTO(UDP))
+SCTP_SRC, SCTP6_SRC = _port("sctp_src", IPV4_PROTO(SCTP)), _port("sctp_src6", IPV6_PROTO(SCTP))
+SCTP_DST, SCTP6_DST = _port("sctp_dst", IPV4_PROTO(SCTP)), _port("sctp_dst6", IPV6_PROTO(SCTP))
+FRAGMENT: Final = 3
+"""ip_frag of a fragment that is not the first."""
+
+PACKET4: Final = Headers(
+    family=IPV4, source=IPV4_SRC, destination=IPV4_DST, proto=IPV4_PROTO,
+    low={TCP: TCP_SRC, UDP: UDP_SRC, SCTP: SCTP_SRC, ICMP4: ICMP_TYPE},
+    high={TCP: TCP_DST, UDP: UDP_DST, SCTP: SCTP_DST, ICMP4: ICMP_CODE},
+    later=IPV4_FRAG(FRAGMENT, 3),
+)  # fmt: skip
+PACKET6: Final = Headers(
+    family=IPV6, source=IPV6_SRC, destination=IPV6_DST, proto=IPV6_PROTO,
+    low={TCP: TCP6_SRC, UDP: UDP6_SRC, SCTP: SCTP6_SRC, ICMP6: ICMPV6_TYPE},
+    high={TCP: TCP6_DST, UDP: UDP6_DST, SCTP: SCTP6_DST, ICMP6: ICMPV6_CODE},
+    later=IPV6_FRAG(FRAGMENT, 3),
+)  # fmt: skip
+
+_TRACKED4, _TRACKED6 = IPV4 & TRACKED, IPV6 & TRACKED
+CT_NW_SRC: Field[Address] = Field("ct_nw_src", "ct_nw_src", 32, ipv4_number, ipv4_text, requires=_TRACKED4.tests)
+CT_NW_DST: Field[Address] = Field("ct_nw_dst", "ct_nw_dst", 32, ipv4_number, ipv4_text, requires=_TRACKED4.tests)
+CT_IPV6_SRC: Field[Address] = Field(
+    "ct_ipv6_src", "ct_ipv6_src", 128, ipv6_number, _ipv6_text, requires=_TRACKED6.tests
+)
+CT_IPV6_DST: Field[Address] = Field(
+    "ct_ipv6_dst", "ct_ipv6_dst", 128, ipv6_number, _ipv6_text, requires=_TRACKED6.tests
+)
+CT_PROTO4: Field[int] = Field("ct_proto4", "ct_nw_proto", 8, _number, str, requires=_TRACKED4.tests)
+CT_PROTO6: Field[int] = Field("ct_proto6", "ct_nw_proto", 8, _number, str, requires=_TRACKED6.tests)
+CT_TP_SRC: Field[int] = Field("ct_tp_src", "ct_tp_src", 16, _number, str)
+CT_TP_DST: Field[int] = Field("ct_tp_dst", "ct_tp_dst", 16, _number, str)
+"""Of ICMP these two are type and code. They may be tested beside any protocol that has ports."""
+
+ORIGINAL4: Final = Headers(
+    family=_TRACKED4, source=CT_NW_SRC, destination=CT_NW_DST, proto=CT_PROTO4,
+    low=dict.fromkeys((TCP, UDP, SCTP, ICMP4), CT_TP_SRC), high=dict.fromkeys((TCP, UDP, SCTP, ICMP4), CT_TP_DST),
+    later=IPV4_FRAG(FRAGMENT, 3),
+)  # fmt: skip
+ORIGINAL6: Final = Headers(
+    family=_TRACKED6, source=CT_IPV6_SRC, destination=CT_IPV6_DST, proto=CT_PROTO6,
+    low=dict.fromkeys((TCP, UDP, SCTP, ICMP6), CT_TP_SRC), high=dict.fromkeys((TCP, UDP, SCTP, ICMP6), CT_TP_DST),
+    later=IPV6_FRAG(FRAGMENT, 3),
+)  # fmt: skip
 
 ARP_REQUEST: Match = ARP_OP(1)
 GROUP_BIT: Match = ETH_DST(Mac("01:00:00:00:00:00"), MULTICAST_BIT)

@@ -30,7 +30,8 @@ class Field(Generic[T]):
     """A header field, or some bits of a register, that holds a `T`.
 
     `wire` names the whole field as ovs-fields(7) does; the value stands in `bits` bits from `shift` up, of `width`.
-    `order` is the order of declaration, in which tests are written.
+    `words`, if any, is how ovs-ofctl(8) writes a test of it, a function of value and mask. `order` is the order of
+    declaration, in which tests are written.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Field(Generic[T]):
     shift: int = 0
     bits: int = 0
     requires: tuple[Test, ...] = ()
+    words: Callable[[int, int], str] | None = None
     order: int = field(default_factory=count().__next__)
 
     @property
@@ -193,6 +195,39 @@ class Resubmit:
 
 
 @dataclass(frozen=True, slots=True)
+class Track:
+    """Look the packet's connection up in the zone that `zone` holds, and go on in `table` with what is known of it.
+
+    The actions behind this one go on without (ovs-actions(7), ct).
+    """
+
+    zone: Field[int]
+    table: Table
+
+    def __str__(self) -> str:
+        return f"ct(table={self.table.number},zone={_span(self.zone)})"
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """Remember the packet's connection in the zone that `zone` holds, with `writes` to its mark and label."""
+
+    zone: Field[int]
+    writes: tuple[Set | Move, ...]
+
+    def __str__(self) -> str:
+        return f"ct(commit,zone={_span(self.zone)},exec({actions_text(self.writes)}))"
+
+
+@dataclass(frozen=True, slots=True)
+class Untrack:
+    """Forget what conntrack said of the packet."""
+
+    def __str__(self) -> str:
+        return "ct_clear"
+
+
+@dataclass(frozen=True, slots=True)
 class Conjunction:
     """This flow is dimension `k` of `n` of a conjunctive match (ovs-fields(7), Conjunctive Match Fields)."""
 
@@ -218,7 +253,7 @@ class Goto:
         return f"goto_table:{self.table.number}"
 
 
-Action = Set | Move | Output | Bounce | ToGroup | Resubmit | Conjunction | Goto
+Action = Set | Move | Output | Bounce | ToGroup | Resubmit | Track | Commit | Untrack | Conjunction | Goto
 
 
 def goto(table: Table) -> Goto:
@@ -254,7 +289,8 @@ class GroupKind:
 class Table:
     """A table: its place in the pipeline and everything its flows may do.
 
-    `priorities` names each reason to have a flow here, with its OpenFlow priority.
+    `priorities` names each reason to have a flow here, with its OpenFlow priority. `tracks` are the tables in which a
+    packet goes on that was looked up in conntrack here, `commits` what its connection may be remembered with.
     """
 
     number: int
@@ -265,6 +301,8 @@ class Table:
     sets: frozenset[Field[Any]] = frozenset()
     nexts: frozenset[str] = frozenset()
     groups: frozenset[GroupKind] = frozenset()
+    tracks: frozenset[str] = frozenset()
+    commits: frozenset[Field[Any]] = frozenset()
     outputs: bool = False
 
     def __repr__(self) -> str:
@@ -416,7 +454,15 @@ def _verify(place: str, action: Action, declared: Table | GroupKind, *, last: bo
         case Output() | Bounce():
             if not isinstance(declared, Table) or not declared.outputs:
                 raise Undeclared(place, "output", str(action))
-        case Conjunction():
+        case Track(_, table):
+            if not isinstance(declared, Table) or table.name not in declared.tracks:
+                raise Undeclared(place, "tracking into", table.name)
+        case Commit(_, writes):
+            commits = declared.commits if isinstance(declared, Table) else frozenset()
+            for target in [write.field if isinstance(write, Set) else write.target for write in writes]:
+                if target not in commits:
+                    raise Undeclared(place, "commit", target.name)
+        case Untrack() | Conjunction():
             pass
 
 
@@ -426,10 +472,13 @@ _ETH_TYPES = {0x0800: "ip", 0x0806: "arp", 0x86DD: "ipv6"}
 def match_text(match: Match) -> str:
     """A match as ovs-ofctl(8) reads it."""
     shows = {test.field.wire: test.field.show for test in match.tests}
+    worded = {test.field.wire: test.field.words for test in match.tests if test.field.words}
     words = []
     for wire, value, mask, width in match.whole():
         exact = mask == (1 << width) - 1
-        if wire == "eth_type" and exact and value in _ETH_TYPES:
+        if wire in worded:
+            words.append(f"{wire}={worded[wire](value, mask)}")
+        elif wire == "eth_type" and exact and value in _ETH_TYPES:
             words.append(_ETH_TYPES[value])
         elif exact:
             words.append(f"{wire}={shows[wire](value)}")

@@ -2,21 +2,32 @@
 
 The path of a frame (`docs/pipeline.md` is generated from this module):
 
-    guest ──> CLASSIFY ──> SERVICE ──> L2_DISPATCH ──┬─> L2_LOOKUP ──┬──────────────> DELIVER ──> guest
-                             │ ARP, ND                └─> L2_BUM ────┤ (a copy a member)
-                             └─> NEIGH ─> NEIGH_REPLY ──> guest      └─> TUN_OUT ──> TUNNEL ──> underlay
-    underlay ──> CLASSIFY ──> VTEP ──> VNI ──> L2_DISPATCH          every drop ──> DROP, with its reason in WHY
+    guest ──> CLASSIFY ─> PORT_SECURITY ─> ADDRESS_SECURITY ─> ND_SECURITY ─> SERVICE ─> OUT_PORT ─┐
+                                                                   ARP, ND: NEIGH, NEIGH_REPLY     │ guarded: conntrack
+      ┌────────────── OUT_DONE <── EVALUATE <── OUT_RULES <── OUT_TRACK <─────────────────────────┘
+      └─> L2_DISPATCH ──┬─> L2_LOOKUP ──┬─> IN_PORT ─> IN_TRACK ─> IN_RULES ─> EVALUATE ─> IN_DONE ─> DELIVER ─> guest
+                        └─> L2_BUM ─────┤ (a copy a member)
+    underlay ─> CLASSIFY ─> VTEP ─> VNI ┘ (to L2_DISPATCH) └─> TUN_OUT ─> TUNNEL ─> underlay     every drop ─> DROP
 
 Registers:
 
-    reg0  31      26 24          5        0
-         |..........|ENCAP|......|HIT|....|FROM_TUN|
-    reg1  SRC    key of the port a frame came from; 0 = another hypervisor or nobody
-    reg2  DST    key of the port a frame goes to
-    reg4  NH4    IPv4 address whose MAC is wanted
-    reg6  NET    key of the network a frame is on; set by CLASSIFY and VNI alone
-    reg8  WHY    reason of a drop
-    reg12 NH6    IPv6 address whose MAC is wanted, to reg15 (xxreg3)
+    reg0  31      26 24    13 12 10 9  8  5        0
+         |..........|ENCAP|GUARD|DIR|VERD|HIT|....|FROM_TUN|
+    reg1  SRC      key of the port a frame came from; 0 = another hypervisor or nobody
+    reg2  DST      key of the port a frame goes to
+    reg3  ZONE     conntrack zone of the port that is checked (16 bits)
+    reg4  NH4      IPv4 address whose MAC is wanted
+    reg5  GEN      generation of the policy in force (28 bits)
+    reg6  NET      key of the network a frame is on; set by CLASSIFY and VNI alone
+    reg8  WHY      what decided last: the bundle that allows, or the reason of a drop
+    reg10 CHECKED  key of the port whose security groups are asked
+    reg11 POLICY   key of the set of security groups that the port is under
+    reg12 NH6      IPv6 address whose MAC is wanted, to reg15 (xxreg3)
+
+What a connection is remembered with (a zone is one port's, on one hypervisor):
+
+    ct_mark   27..0 CT_GEN
+    ct_label  95..64 CT_OPENER | 63..32 CT_POLICY | 31..0 CT_BUNDLE
 
 Cookies: 0xA7 (8 bits) | app (8 bits) | hash of table, priority, match and instructions (48 bits).
 """
@@ -32,14 +43,30 @@ from controller.flows.fields import ipv4_number, ipv6_number
 from controller.flows.flow import Field, GroupKind, Table, register
 from controller.model.records import Address
 
+
+def _same(value: int) -> int:
+    return value
+
+
 FROM_TUN: Field[int] = register("from_tun", "reg0", 0, 1)
 NEIGH_HIT: Field[int] = register("neigh_hit", "reg0", 5, 1)
+VERDICT: Field[int] = register("verdict", "reg0", 8, 2)
+DIRECTION: Field[int] = register("direction", "reg0", 10, 1)
+GUARD: Field[int] = register("guard", "reg0", 12, 2)
 ENCAP: Field[int] = register("encap", "reg0", 24, 3)
 SRC: Field[int] = register("src", "reg1")
 DST: Field[int] = register("dst", "reg2")
 NH4: Field[Address] = Field("nh4", "reg4", 32, ipv4_number, hex)
 NET: Field[int] = register("net", "reg6")
 WHY: Field[int] = register("why", "reg8")
+ZONE: Field[int] = register("zone", "reg3", 0, 16)
+GEN: Field[int] = register("gen", "reg5", 0, 28)
+CHECKED: Field[int] = register("checked", "reg10")
+POLICY: Field[int] = register("policy", "reg11")
+CT_GEN: Field[int] = register("ct_gen", "ct_mark", 0, 28)
+CT_BUNDLE: Field[int] = Field("ct_bundle", "ct_label", 128, _same, hex, 0, 32)
+CT_POLICY: Field[int] = Field("ct_policy", "ct_label", 128, _same, hex, 32, 32)
+CT_OPENER: Field[int] = Field("ct_opener", "ct_label", 128, _same, hex, 64, 32)
 NH6: Field[Address] = Field("nh6", "xxreg3", 128, ipv6_number, hex)
 
 REGISTERS: Final[tuple[tuple[Field[Any], str], ...]] = (
@@ -50,9 +77,51 @@ REGISTERS: Final[tuple[tuple[Field[Any], str], ...]] = (
     (DST, "key of the port the frame goes to"),
     (NH4, "IPv4 address whose MAC is wanted"),
     (NET, "key of the network the frame is on; only CLASSIFY and VNI set it"),
-    (WHY, "reason of the drop"),
+    (WHY, "what decided last: the bundle of rules that allows, or the reason of the drop"),
+    (VERDICT, "what the security groups say, see Verdict"),
+    (DIRECTION, "whose rules are asked: 0 egress, 1 ingress"),
+    (GUARD, "how the port is guarded, see Guard"),
+    (ZONE, "conntrack zone of the port that is checked"),
+    (GEN, "generation of the policy in force"),
+    (CHECKED, "key of the port whose security groups are asked"),
+    (POLICY, "key of the set of security groups that this port is under"),
     (NH6, "IPv6 address whose MAC is wanted"),
 )
+
+CONNECTION: Final[tuple[tuple[Field[Any], str], ...]] = (
+    (CT_GEN, "generation of the policy when the connection was last judged"),
+    (CT_BUNDLE, "the bundle of rules that allowed it"),
+    (CT_POLICY, "the policy that it was judged under"),
+    (CT_OPENER, "key of the port that began it, 0 when that was not on this hypervisor"),
+)
+"""What conntrack keeps of a connection for us, in ct_mark and ct_label.
+
+A port has 2^28 generations: a connection would have to stay idle through as many narrowed groups of the whole cloud,
+longer than any timeout of conntrack, to be taken for a current one.
+"""
+
+
+class Verdict(IntEnum):
+    """What the security groups of a port say of a packet."""
+
+    DENIED = 0
+    ALLOWED = 1
+    CURRENT = 2
+    """Its connection was allowed under this very policy and generation."""
+
+
+class Guard(IntEnum):
+    """How a port is guarded."""
+
+    UNKNOWN = 0
+    """Not programmed (yet): nothing passes."""
+    OFF = 1
+    STATEFUL = 2
+    STATELESS = 3
+
+
+EGRESS, INGRESS = 0, 1
+"""Values of DIRECTION."""
 
 ENCAPS: Final[Mapping[str, int]] = {"vxlan": 1, "geneve": 2, "gre": 3}
 TUNNEL_PORTS: Final[Mapping[str, str]] = {"vxlan": "weft-vxlan", "geneve": "weft-geneve", "gre": "weft-gre"}
@@ -80,6 +149,21 @@ class Why(IntEnum):
     NO_TUNNEL = 16
     ND_UNKNOWN = 17
     ND_UNASKED = 18
+    SPOOFED_MAC = 19
+    SPOOFED_ARP = 20
+    SPOOFED_IPV4 = 21
+    SPOOFED_IPV6 = 22
+    SPOOFED_ND = 23
+    ETHERTYPE = 24
+    ROGUE_DHCP = 25
+    ROGUE_RA = 26
+    NOT_TRACKED = 27
+    EGRESS_UNGUARDED = 28
+    EGRESS_DENIED = 29
+    EGRESS_CUT = 30
+    INGRESS_UNGUARDED = 31
+    INGRESS_DENIED = 32
+    INGRESS_CUT = 33
 
     @property
     def sentence(self) -> str:
@@ -105,12 +189,27 @@ _SENTENCES: Final[Mapping[Why, str]] = {
     Why.NO_SEGMENT: "was to leave by tunnel on a network that has no segment",
     Why.ND_UNKNOWN: "asked by ND for an address that no attached port of the network holds",
     Why.ND_UNASKED: "was a neighbour advertisement: the switch answers all solicitations itself",
+    Why.SPOOFED_MAC: "bore a source MAC that is neither its port's nor of its allowed address pairs",
+    Why.SPOOFED_ARP: "was ARP with a sender that is neither its port's nor of its allowed address pairs",
+    Why.SPOOFED_IPV4: "bore an IPv4 source that its port, with this MAC, does not hold",
+    Why.SPOOFED_IPV6: "bore an IPv6 source that its port, with this MAC, does not hold",
+    Why.SPOOFED_ND: "was neighbour discovery that gave away another's address or link-layer address",
+    Why.ETHERTYPE: "was neither ARP nor IP: a guarded port may send nothing else",
+    Why.ROGUE_DHCP: "was a message of a DHCP server, from a guest",
+    Why.ROGUE_RA: "was a router advertisement or a redirect, from a guest",
+    Why.NOT_TRACKED: "conntrack could make nothing of: no connection can have it (+inv)",
+    Why.EGRESS_UNGUARDED: "came from a port whose security groups are not programmed here",
+    Why.EGRESS_DENIED: "no egress rule of its port's security groups allows",
+    Why.EGRESS_CUT: "was of a connection that the security groups of its port no longer allow",
+    Why.INGRESS_UNGUARDED: "was for a port whose security groups are not programmed here",
+    Why.INGRESS_DENIED: "no ingress rule of the receiving port's security groups allows",
+    Why.INGRESS_CUT: "was of a connection that the security groups of the receiving port no longer allow",
     Why.NO_TUNNEL: "was to leave by an encapsulation this hypervisor has no tunnel port for",
 }
 
 PART: Final = GroupKind(
     "part", 6 << 28, "some of the copies of a network that has more members than one group holds",
-    sets=frozenset({DST, f.TUN_DST, f.TUN_IPV6_DST}), nexts=frozenset({"deliver", "tun_out"}),
+    sets=frozenset({DST, f.TUN_DST, f.TUN_IPV6_DST}), nexts=frozenset({"in_port", "tun_out"}),
 )  # fmt: skip
 FLOOD: Final = GroupKind(
     "flood", 3 << 28, "a copy to every member of a network: here, and one a hypervisor elsewhere",
@@ -118,7 +217,7 @@ FLOOD: Final = GroupKind(
 )  # fmt: skip
 ARRIVED: Final = GroupKind(
     "arrived", 5 << 28, "a copy to every member of a network on this hypervisor",
-    sets=frozenset({DST}), nexts=frozenset({"deliver"}), groups=frozenset({PART}),
+    sets=frozenset({DST}), nexts=frozenset({"in_port"}), groups=frozenset({PART}),
 )  # fmt: skip
 GROUP_KINDS: Final[tuple[GroupKind, ...]] = (FLOOD, ARRIVED, PART)
 
@@ -127,11 +226,20 @@ PART_COPIES: Final = 1000
 PARTS: Final = 16
 """How many parts the copies of a network may have: the last four bits of a part's number, behind the network's key."""
 
+_GUARDED: Final = frozenset({
+    GUARD, f.ETH_TYPE, f.IPV4_PROTO, f.UDP_SRC, f.UDP_DST, f.IPV6_PROTO, f.UDP6_SRC, f.UDP6_DST, f.ICMPV6_TYPE,
+})  # fmt: skip
+_DONE_MATCHES: Final = frozenset({GUARD, VERDICT, f.CT_STATE, f.ETH_TYPE})
+_JUDGED: Final[Mapping[str, int]] = {
+    "known": 110, "stateless": 100, "opened": 90, "judged_again": 90, "related": 90, "cut": 80, "miss": 0,
+}  # fmt: skip
+_REMEMBERED: Final = frozenset({CT_GEN, CT_BUNDLE, CT_POLICY, CT_OPENER})
+
 CLASSIFY: Final = Table(
     0, "classify", "Who sent this frame? Sets SRC and NET of a guest, ENCAP of a tunnel.",
-    {"guest": 100, "tunnel": 100, "admin_down": 100, "tagged": 90, "miss": 0},
-    matches=frozenset({f.IN_PORT, f.VLAN_TCI}), sets=frozenset({SRC, NET, FROM_TUN, ENCAP, WHY}),
-    nexts=frozenset({"vtep", "service", "drop"}),
+    {"tracked": 200, "guest": 100, "tunnel": 100, "admin_down": 100, "tagged": 90, "miss": 0},
+    matches=frozenset({f.IN_PORT, f.VLAN_TCI, f.CT_STATE}), sets=frozenset({SRC, NET, FROM_TUN, ENCAP, WHY}),
+    nexts=frozenset({"classify", "vtep", "port_security", "drop"}),
 )  # fmt: skip
 VTEP: Final = Table(
     1, "vtep", "Only hypervisors of this cloud may send through tunnels.",
@@ -143,11 +251,34 @@ VNI: Final = Table(
     {"segment": 100, "miss": 0},
     matches=frozenset({ENCAP, f.TUN_ID}), sets=frozenset({NET, WHY}), nexts=frozenset({"l2_dispatch", "drop"}),
 )  # fmt: skip
+PORT_SECURITY: Final = Table(
+    4, "port_security", "May this port send with this MAC?",
+    {"unguarded": 110, "own_mac": 100, "miss": 0},
+    matches=frozenset({SRC, f.ETH_SRC}), sets=frozenset({WHY}),
+    nexts=frozenset({"address_security", "service", "drop"}),
+)  # fmt: skip
+ADDRESS_SECURITY: Final = Table(
+    5, "address_security", "May it send with this address? DHCP clients may; nobody here is a DHCP server or a router.",
+    {"rogue": 120, "own_address": 100, "unaddressed": 100, "spoofed_nd": 20, "spoofed": 10, "miss": 0},
+    matches=frozenset({
+        SRC, f.ETH_SRC, f.ETH_TYPE, f.ARP_OP, f.ARP_SPA, f.ARP_SHA, f.IPV4_SRC, f.IPV4_PROTO,
+        f.IPV6_SRC, f.IPV6_PROTO, f.ICMPV6_TYPE, f.UDP_SRC, f.UDP_DST, f.UDP6_SRC, f.UDP6_DST,
+    }),
+    sets=frozenset({WHY}), nexts=frozenset({"nd_security", "service", "drop"}),
+)  # fmt: skip
+ND_SECURITY: Final = Table(
+    6, "nd_security", "May it tell others these link-layer addresses by neighbour discovery?",
+    {"own": 110, "spoofed": 100, "other": 0},
+    matches=frozenset({
+        SRC, f.ETH_TYPE, f.IPV6_PROTO, f.ICMPV6_TYPE, f.ND_TARGET_ADVERTISED, f.ND_SLL, f.ND_TLL,
+    }),
+    sets=frozenset({WHY}), nexts=frozenset({"service", "drop"}),
+)  # fmt: skip
 SERVICE: Final = Table(
     8, "service", "What the switch answers itself: ARP and IPv6 neighbour discovery.",
     {"own_address": 110, "arp_request": 100, "nd_solicitation": 100, "unasked": 90, "other": 0},
     matches=frozenset({SRC, f.ETH_TYPE, f.ARP_OP, f.ARP_TPA, f.IPV6_PROTO, f.ICMPV6_TYPE, f.ND_TARGET}),
-    sets=frozenset({NH4, NH6, WHY}), nexts=frozenset({"neigh", "neigh_reply", "l2_dispatch", "drop"}),
+    sets=frozenset({NH4, NH6, WHY}), nexts=frozenset({"neigh", "neigh_reply", "out_port", "drop"}),
 )  # fmt: skip
 NEIGH_REPLY: Final = Table(
     9, "neigh_reply", "Turns a request into the reply when NEIGH knew the address.",
@@ -165,6 +296,54 @@ ND_REPLY: Final = Table(
     matches=frozenset({f.ETH_TYPE, f.IPV6_PROTO, f.ICMPV6_TYPE, f.IPV6_DST}),
     sets=frozenset({f.ETH_DST, f.ETH_SRC, f.ND_TLL}), outputs=True,
 )  # fmt: skip
+OUT_PORT: Final = Table(
+    11, "out_port", "Egress: which security groups is the sender under?",
+    {"ask": 0},
+    sets=frozenset({CHECKED, DIRECTION, VERDICT, GUARD}), nexts=frozenset({"port_policy", "out_track"}),
+)  # fmt: skip
+OUT_TRACK: Final = Table(
+    12, "out_track", "Egress: to conntrack, in the port's own zone; or past it.",
+    {"control": 110, "guard": 100, "miss": 0},
+    matches=_GUARDED, sets=frozenset({WHY}), nexts=frozenset({"evaluate", "out_done", "l2_dispatch", "drop"}),
+    tracks=frozenset({"out_rules"}),
+)  # fmt: skip
+OUT_RULES: Final = Table(
+    13, "out_rules", "Egress: a new connection is judged; a known one only if the policy is another than it was.",
+    {"known": 100, "new": 90, "miss": 0},
+    matches=frozenset({f.CT_STATE}), sets=frozenset({WHY}), nexts=frozenset({"recall", "evaluate", "out_done", "drop"}),
+)  # fmt: skip
+EVALUATE: Final = Table(
+    14, "evaluate", "Subroutine: does any rule of POLICY allow this, in DIRECTION? Conjunctions, all at one priority.",
+    {"all": 60, "rule": 50},
+    matches=frozenset({
+        DIRECTION, POLICY, f.CONJ_ID, f.ETH_TYPE, f.CT_STATE, f.CT_NW_SRC, f.CT_NW_DST, f.CT_IPV6_SRC, f.CT_IPV6_DST,
+        f.CT_PROTO4, f.CT_PROTO6, f.CT_TP_SRC, f.CT_TP_DST, f.IPV4_FRAG, f.IPV6_FRAG,
+        f.IPV4_SRC, f.IPV4_DST, f.IPV4_PROTO, f.IPV6_SRC, f.IPV6_DST, f.IPV6_PROTO, f.ICMP_TYPE, f.ICMP_CODE,
+        f.ICMPV6_TYPE, f.ICMPV6_CODE, f.TCP_DST, f.TCP6_DST, f.UDP_DST, f.UDP6_DST, f.SCTP_DST, f.SCTP6_DST,
+    }),
+    sets=frozenset({VERDICT, WHY}),
+)  # fmt: skip
+OUT_DONE: Final = Table(
+    15, "out_done", "Egress: remember the connection with what allowed it, or drop.",
+    _JUDGED, matches=_DONE_MATCHES, sets=frozenset({WHY}), nexts=frozenset({"l2_dispatch", "drop"}),
+    commits=_REMEMBERED,
+)  # fmt: skip
+PORT_POLICY: Final = Table(
+    16, "port_policy", "Subroutine: the conntrack zone and the policy of port CHECKED.",
+    {"port": 100},
+    matches=frozenset({CHECKED}), sets=frozenset({ZONE, POLICY, GUARD}), nexts=frozenset({"generation"}),
+)  # fmt: skip
+GENERATION: Final = Table(
+    17, "generation", "Subroutine: the generation of POLICY, and whether it asks conntrack.",
+    {"policy": 100},
+    matches=frozenset({POLICY}), sets=frozenset({GEN, GUARD}),
+)  # fmt: skip
+RECALL: Final = Table(
+    18, "recall", "Subroutine: was this connection judged under POLICY as it is now? Else judge it, by who began it.",
+    {"current": 110, "reply": 100, "stale": 0},
+    matches=frozenset({POLICY, DIRECTION, f.CT_STATE, CT_POLICY, CT_GEN}),
+    sets=frozenset({VERDICT, DIRECTION}), nexts=frozenset({"evaluate"}),
+)  # fmt: skip
 L2_DISPATCH: Final = Table(
     20, "l2_dispatch", "One receiver or many?",
     {"control": 110, "many": 100, "one": 0},
@@ -172,20 +351,41 @@ L2_DISPATCH: Final = Table(
 )  # fmt: skip
 NEIGH: Final = Table(
     30, "neigh", "Subroutine: the MAC of address NH4 or NH6 on NET, into eth_dst.",
-    {"neighbour": 100},
+    {"neighbour": 100, "pair": 90},
     matches=frozenset({NET, NH4, NH6}), sets=frozenset({f.ETH_DST, NEIGH_HIT}),
 )  # fmt: skip
 L2_LOOKUP: Final = Table(
     36, "l2_lookup", "Where is the holder of this MAC? Here, or behind which hypervisor.",
-    {"own_mac": 110, "local": 100, "remote": 100, "miss": 0},
+    {"own_mac": 110, "local": 100, "remote": 100, "local_pair": 90, "remote_pair": 90, "miss": 0},
     matches=frozenset({NET, SRC, f.ETH_DST}), sets=frozenset({DST, f.TUN_DST, f.TUN_IPV6_DST, WHY}),
-    nexts=frozenset({"deliver", "tun_out", "drop"}),
+    nexts=frozenset({"in_port", "tun_out", "drop"}),
 )  # fmt: skip
 L2_BUM: Final = Table(
     37, "l2_bum", "Broadcast and multicast: one copy a member, none back into a tunnel.",
     {"arrived": 110, "flood": 100, "miss": 0},
     matches=frozenset({NET, FROM_TUN}), sets=frozenset({WHY}), nexts=frozenset({"drop"}),
     groups=frozenset({FLOOD, ARRIVED}),
+)  # fmt: skip
+IN_PORT: Final = Table(
+    43, "in_port", "Ingress: which security groups is the receiver under?",
+    {"ask": 0},
+    sets=frozenset({CHECKED, DIRECTION, VERDICT, GUARD}), nexts=frozenset({"port_policy", "in_track"}),
+)  # fmt: skip
+IN_TRACK: Final = Table(
+    44, "in_track", "Ingress: to conntrack, in the port's own zone; or past it.",
+    {"control": 110, "guard": 100, "miss": 0},
+    matches=_GUARDED, sets=frozenset({WHY}), nexts=frozenset({"evaluate", "in_done", "deliver", "drop"}),
+    tracks=frozenset({"in_rules"}),
+)  # fmt: skip
+IN_RULES: Final = Table(
+    45, "in_rules", "Ingress: a new connection is judged; a known one only if the policy is another than it was.",
+    {"known": 100, "new": 90, "miss": 0},
+    matches=frozenset({f.CT_STATE}), sets=frozenset({WHY}), nexts=frozenset({"recall", "evaluate", "in_done", "drop"}),
+)  # fmt: skip
+IN_DONE: Final = Table(
+    46, "in_done", "Ingress: remember the connection with what allowed it, or drop.",
+    _JUDGED, matches=_DONE_MATCHES, sets=frozenset({WHY}), nexts=frozenset({"deliver", "drop"}),
+    commits=_REMEMBERED,
 )  # fmt: skip
 DELIVER: Final = Table(
     50, "deliver", "Out of the interface of port DST.",
@@ -210,7 +410,9 @@ DROP: Final = Table(
 )  # fmt: skip
 
 TABLES: Final[tuple[Table, ...]] = (
-    CLASSIFY, VTEP, VNI, SERVICE, NEIGH_REPLY, ND_REPLY, L2_DISPATCH, NEIGH, L2_LOOKUP, L2_BUM,
+    CLASSIFY, VTEP, VNI, PORT_SECURITY, ADDRESS_SECURITY, ND_SECURITY, SERVICE, NEIGH_REPLY, ND_REPLY,
+    OUT_PORT, OUT_TRACK, OUT_RULES, EVALUATE, OUT_DONE, PORT_POLICY, GENERATION, RECALL,
+    L2_DISPATCH, NEIGH, L2_LOOKUP, L2_BUM, IN_PORT, IN_TRACK, IN_RULES, IN_DONE,
     DELIVER, TUN_OUT, TUNNEL, DROP,
 )  # fmt: skip
 
@@ -218,9 +420,17 @@ MISSES: Final[Mapping[Table, Why]] = {
     CLASSIFY: Why.UNKNOWN_PORT,
     VTEP: Why.UNKNOWN_VTEP,
     VNI: Why.UNKNOWN_VNI,
+    PORT_SECURITY: Why.SPOOFED_MAC,
+    ADDRESS_SECURITY: Why.ETHERTYPE,
     NEIGH_REPLY: Why.ARP_UNKNOWN,
+    OUT_TRACK: Why.EGRESS_UNGUARDED,
+    OUT_RULES: Why.NOT_TRACKED,
+    OUT_DONE: Why.EGRESS_DENIED,
     L2_LOOKUP: Why.UNKNOWN_UNICAST,
     L2_BUM: Why.NO_MEMBERS,
+    IN_TRACK: Why.INGRESS_UNGUARDED,
+    IN_RULES: Why.NOT_TRACKED,
+    IN_DONE: Why.INGRESS_DENIED,
     DELIVER: Why.NOT_HERE,
     TUN_OUT: Why.NO_SEGMENT,
     TUNNEL: Why.NO_TUNNEL,
@@ -238,5 +448,7 @@ APPS: Final[Mapping[str, int]] = {
     "l2_population": 5,
     "delivery": 6,
     "nd": 7,
+    "port_security": 8,
+    "security_groups": 9,
 }
 """The second byte of a cookie. A number is never given to another app."""

@@ -31,7 +31,7 @@ from controller.flows.pipeline import APPS
 from controller.model import bindings
 from controller.model.bindings import Hypervisor, Placed
 from controller.model.records import Chassis, Link, Network, Port, Quarantine, Resource
-from controller.model.store import Change, Store, Transaction
+from controller.model.store import Change, Rows, Store, Transaction
 from controller.southbound.openflow import EncodedFlow, encode_flow
 from controller.southbound.ovsdb import SHOWN, OvsdbListener
 from controller.southbound.patience import Turns
@@ -450,6 +450,11 @@ class Fleet:
         return (cell.name for cell in self._engine.wanting(cast("Key", refusal.key), chassis))
 
     # What `/v1` and the Networking API read
+
+    @property
+    def rows(self) -> Rows:
+        """The model."""
+        return self._store.model
 
     def port_status(self, port: Port) -> str:
         """ACTIVE when the port's host has acknowledged the revision that wired it, else DOWN (api-ref, Show port)."""

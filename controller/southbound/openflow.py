@@ -28,7 +28,9 @@ from controller.flows.flow import (
     Action,
     Bounce,
     Bucket,
+    Commit,
     Conjunction,
+    Field,
     Flow,
     Goto,
     Group,
@@ -38,6 +40,8 @@ from controller.flows.flow import (
     Resubmit,
     Set,
     ToGroup,
+    Track,
+    Untrack,
     match_text,
 )
 from controller.flows.pipeline import OWNER
@@ -130,20 +134,34 @@ def _wire(
 
 
 _WIRES: Final[Mapping[str, _Wire]] = {
+    "conj_id": _wire(4, (_NXM1, 37), None, maskable=False),
     "in_port": _wire(4, (_OXM, 0), None, maskable=False),
     "eth_src": _wire(6, (_OXM, 4), (_NXM0, 2)),
     "eth_dst": _wire(6, (_OXM, 3), (_NXM0, 1)),
     "eth_type": _wire(2, (_OXM, 5), None, maskable=False),
     # OXM has no TCI: its low 13 bits are the field VLAN_VID, which is OFPVID_NONE = 0 for a frame without a tag.
     "vlan_tci": _wire(2, (_OXM, 6), None, full=0x1FFF),
+    "nw_src": _wire(4, (_OXM, 11), (_NXM0, 7)),
+    "nw_dst": _wire(4, (_OXM, 12), (_NXM0, 8)),
     "ipv6_src": _wire(16, (_OXM, 26), (_NXM1, 19)),
     "ipv6_dst": _wire(16, (_OXM, 27), (_NXM1, 20)),
+    "ip_frag": _wire(1, (_NXM1, 26), None, full=3),
     "nw_ttl": _wire(1, (_NXM1, 29), (_NXM1, 29), maskable=False),
     "nw_proto": _wire(1, (_OXM, 10), None, maskable=False),
+    "tcp_src": _wire(2, (_OXM, 13), (_NXM0, 9)),
+    "tcp_dst": _wire(2, (_OXM, 14), (_NXM0, 10)),
+    "udp_src": _wire(2, (_OXM, 15), (_NXM0, 11)),
+    "udp_dst": _wire(2, (_OXM, 16), (_NXM0, 12)),
+    "sctp_src": _wire(2, (_OXM, 17), (_OXM, 17)),
+    "sctp_dst": _wire(2, (_OXM, 18), (_OXM, 18)),
+    "icmp_type": _wire(1, (_OXM, 19), (_NXM0, 13), maskable=False),
+    "icmp_code": _wire(1, (_OXM, 20), (_NXM0, 14), maskable=False),
     "icmpv6_type": _wire(1, (_OXM, 29), (_NXM1, 21), maskable=False),
+    "icmpv6_code": _wire(1, (_OXM, 30), (_NXM1, 22), maskable=False),
     "nd_reserved": _wire(4, (_ERICSSON, 1), (_ERICSSON, 1), maskable=False),
     "nd_target": _wire(16, (_OXM, 31), (_NXM1, 23)),
     "nd_options_type": _wire(1, (_ERICSSON, 2), (_ERICSSON, 2), maskable=False),
+    "nd_sll": _wire(6, (_OXM, 32), (_NXM1, 24)),
     "nd_tll": _wire(6, (_OXM, 33), (_NXM1, 25)),
     "arp_op": _wire(2, (_OXM, 21), (_NXM0, 15), maskable=False),
     "arp_spa": _wire(4, (_OXM, 22), (_NXM0, 16)),
@@ -157,6 +175,16 @@ _WIRES: Final[Mapping[str, _Wire]] = {
     "tun_ipv6_dst": _wire(16, (_NXM1, 110), (_NXM1, 110)),
     **{f"reg{n}": _wire(4, (_NXM1, n), (_NXM1, n)) for n in range(16)},
     "xxreg3": _wire(16, (_NXM1, 114), (_NXM1, 114)),
+    "ct_state": _wire(4, (_NXM1, 105), None),
+    "ct_mark": _wire(4, (_NXM1, 107), (_NXM1, 107)),
+    "ct_label": _wire(16, (_NXM1, 108), (_NXM1, 108)),
+    "ct_nw_src": _wire(4, (_NXM1, 120), None),
+    "ct_nw_dst": _wire(4, (_NXM1, 121), None),
+    "ct_ipv6_src": _wire(16, (_NXM1, 122), None),
+    "ct_ipv6_dst": _wire(16, (_NXM1, 123), None),
+    "ct_nw_proto": _wire(1, (_NXM1, 119), None, maskable=False),
+    "ct_tp_src": _wire(2, (_NXM1, 124), None),
+    "ct_tp_dst": _wire(2, (_NXM1, 125), None),
 }
 """Every field by its name in ovs-fields(7), in the order in which OVS writes a match."""
 
@@ -231,6 +259,10 @@ _NXAST_REG_MOVE: Final = 6  # nx_action_subtype
 _NXAST_REG_LOAD: Final = 7
 _NXAST_RESUBMIT_TABLE: Final = 14
 _NXAST_CONJUNCTION: Final = 34
+_NXAST_CT: Final = 35
+_NXAST_CT_CLEAR: Final = 43
+_NX_CT_F_COMMIT: Final = 1
+_NX_CT_RECIRC_NONE: Final = 0xFF
 _OFPP_IN_PORT_16: Final = 0xFFF8  # the in_port of NXAST_RESUBMIT_TABLE has 16 bits; this one means: unchanged
 
 _OUTPUT: Final = Struct("!HHIH6x")
@@ -240,6 +272,8 @@ _REG_MOVE: Final = Struct("!HHIHHHHII")
 _REG_LOAD: Final = Struct("!HHIHHIQ")
 _RESUBMIT: Final = Struct("!HHIHHB3x")
 _CONJUNCTION: Final = Struct("!HHIHBBI")
+_CT: Final = Struct("!HHIHHIHB5x")
+_CT_CLEAR: Final = Struct("!HHIH6x")
 
 
 def _movable(name: str) -> tuple[_Wire, int]:
@@ -293,6 +327,26 @@ def _conjunction(action: Conjunction) -> bytes:
     return _CONJUNCTION.pack(_OFPAT_EXPERIMENTER, 16, _NX, _NXAST_CONJUNCTION, k, n, action.id)
 
 
+def _ct(zone: Field[int], flags: int, table: int, nested: bytes) -> bytes:
+    """struct nx_action_conntrack (ofp-actions.c), and the actions in it."""
+    _, move = _movable(zone.wire)
+    span = zone.shift << 6 | (zone.bits or zone.width) - 1
+    length = _CT.size + len(nested)
+    return _CT.pack(_OFPAT_EXPERIMENTER, length, _NX, _NXAST_CT, flags, move, span, table) + nested
+
+
+def _track(action: Track) -> bytes:
+    return _ct(action.zone, 0, action.table.number, b"")
+
+
+def _commit(action: Commit) -> bytes:
+    return _ct(action.zone, _NX_CT_F_COMMIT, _NX_CT_RECIRC_NONE, b"".join(map(_encode_action, action.writes)))
+
+
+def _untrack(_action: Untrack) -> bytes:
+    return _CT_CLEAR.pack(_OFPAT_EXPERIMENTER, 16, _NX, _NXAST_CT_CLEAR)
+
+
 _ACTIONS: Final[Mapping[type[Any], Callable[[Any], bytes]]] = {
     Set: _set,
     Move: _move,
@@ -300,6 +354,9 @@ _ACTIONS: Final[Mapping[type[Any], Callable[[Any], bytes]]] = {
     Bounce: _bounce,
     ToGroup: _to_group,
     Resubmit: _resubmit,
+    Track: _track,
+    Commit: _commit,
+    Untrack: _untrack,
     Conjunction: _conjunction,
 }
 

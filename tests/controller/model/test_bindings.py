@@ -8,7 +8,19 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from controller.model.bindings import Claim, Hypervisor, Placed, Unplaced, alone, observe, observe_links, place
+from controller.model import bindings
+from controller.model.bindings import (
+    Claim,
+    Hypervisor,
+    Placed,
+    Unplaced,
+    alone,
+    forget,
+    observe,
+    observe_links,
+    place,
+    rezone,
+)
 from controller.model.records import KINDS, Address, Binding, Chassis, Link, Mac, Network, Port, Quarantine
 from controller.model.sqlite import SqliteJournal
 from controller.model.store import Change, Model, Transaction, Write
@@ -57,16 +69,16 @@ def edit(model: Model, port: Port) -> None:
     model.apply(Change(model.revision + 1, "", (Write(Port, port.id, model.get(Port, port.id), port),)))
 
 
-def where(model: Model, id: str = "p1") -> Placed | Unplaced:
-    """Where a port is, whatever its zone there."""
+def at(chassis: str, interface: str) -> tuple[str, str]:
+    """A place; which zone a port has there is no matter of whose it is."""
+    return chassis, interface
+
+
+def where(model: Model, id: str = "p1") -> tuple[str, str] | Unplaced:
     port = model.get(Port, id)
     assert port is not None
     found = place(model, port)
-    return replace(found, zone=0) if isinstance(found, Placed) else found
-
-
-def at(chassis: str, interface: str) -> Placed:
-    return Placed(chassis, interface, 0)
+    return found if isinstance(found, Unplaced) else at(found.chassis, found.interface)
 
 
 def zone(model: Model, id: str = "p1") -> int:
@@ -302,6 +314,94 @@ def test_a_name_is_no_claim_where_a_database_says_whose_an_interface_is() -> Non
     assert where(model, BARE.id) == at("hv1", TAP), "an id says more than a name"
 
 
+# --- conntrack zones
+
+
+def zones(model: Model, chassis: str = "hv1") -> dict[str, int]:
+    """The zone of every interface of a chassis."""
+    return {binding.interface: binding.zone for binding in model.where(Binding, chassis=chassis)}
+
+
+def resting(model: Model, chassis: str = "hv1") -> list[int]:
+    return sorted(each.zone for each in model.where(Quarantine, chassis=chassis))
+
+
+def forgotten(model: Model, *numbers: int, chassis: str = "hv1") -> None:
+    """The switch has no connections of these zones any more."""
+    gone = [model.get(Quarantine, f"{chassis}/{number}") for number in numbers]
+    model.apply(Change(model.revision + 1, "", tuple(Write(Quarantine, each.id, each, None) for each in gone if each)))
+
+
+def rezoned(model: Model, port: str) -> None:
+    tx = Transaction(model)
+    rezone(tx, port)
+    model.apply(Change(model.revision + 1, "", tx.writes()))
+
+
+def test_every_claim_on_a_chassis_has_a_zone_to_itself() -> None:
+    model = cloud(P1, P2)
+    see(model, hypervisor("hv1", {"tap1": "p1", "tap2": "p2", "tap3": "nobody"}), hypervisor("hv2", {"tap1": "p2"}))
+    assert zones(model) == {"tap1": 1, "tap2": 4, "tap3": 3}, "the older claim on p2 got another zone"
+    assert zones(model, "hv2") == {"tap1": 1}
+    assert place(model, P1) == Placed("hv1", "tap1", 1)
+
+
+def test_a_zone_that_is_given_back_rests_until_the_switch_has_forgotten_it() -> None:
+    model = cloud(P1, P2)
+    see(model, hypervisor("hv1", {"tap1": "p1", "tap2": "p2"}))
+    see(model, hypervisor("hv1", {"tap2": "p2"}))
+    assert (zones(model), resting(model)) == ({"tap2": 2}, [1])
+    see(model, hypervisor("hv1", {"tap1": "p1", "tap2": "p1"}))
+    assert (zones(model), resting(model)) == ({"tap1": 3, "tap2": 4}, [1, 2])
+    assert see(model, hypervisor("hv1", {"tap1": "p1", "tap2": "p1"})) == ()
+    rezoned(model, "p1")
+    assert (zones(model), resting(model)) == ({"tap1": 5, "tap2": 6}, [1, 2, 3, 4])
+
+
+def test_zones_are_handed_out_round_robin_past_those_that_are_held_or_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bindings, "ZONES", 4)
+    model = cloud(P1, P2)
+    see(model, hypervisor("hv1", {"tap1": "p1", "tap2": "p2"}))
+    rezoned(model, "p2")
+    assert (zones(model), resting(model)) == ({"tap1": 1, "tap2": 3}, [2])
+    forgotten(model, 2)
+    rezoned(model, "p2")
+    assert (zones(model), resting(model)) == ({"tap1": 1, "tap2": 4}, [3])
+    rezoned(model, "p2")
+    assert (zones(model), resting(model)) == ({"tap1": 1, "tap2": 2}, [3, 4])
+
+
+def test_a_port_is_nowhere_while_its_hypervisor_has_no_zone_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bindings, "ZONES", 1)
+    model = cloud(P1, P2)
+    both = hypervisor("hv1", {"tap1": "p1", "tap2": "p2"})
+    see(model, both)
+    assert zones(model) == {"tap1": 1, "tap2": 0}
+    assert reason(model, "p2") == "hypervisor hv1 has no conntrack zone left: it holds 1 interfaces"
+    see(model, hypervisor("hv1", {"tap2": "p2"}))
+    assert (zones(model), resting(model)) == ({"tap2": 0}, [1]), "the zone rests"
+    forgotten(model, 1)
+    see(model, hypervisor("hv1", {"tap2": "p2"}))
+    assert place(model, P2) == Placed("hv1", "tap2", 1)
+
+
+def test_a_port_without_a_database_is_rezoned_by_the_name_of_its_interface() -> None:
+    model = cloud(BARE)
+    see(model, alone(0xA1, [TAP]))
+    rezoned(model, BARE.id)
+    assert (zones(model, SWITCH), resting(model, SWITCH)) == ({TAP: 2}, [1])
+
+
+def test_a_chassis_that_is_forgotten_leaves_no_zones_behind() -> None:
+    model = cloud(P1)
+    see(model, hypervisor("hv1", {"tap1": "p1"}))
+    rezoned(model, "p1")
+    tx = Transaction(model)
+    forget(tx, "hv1")
+    model.apply(Change(model.revision + 1, "", tx.writes()))
+    assert (zones(model), resting(model)) == ({}, [])
+
+
 # --- what is recorded of a hypervisor
 
 
@@ -378,6 +478,21 @@ class AnyHistory(RuleBasedStateMachine):
                 self.owner[claim.port_id] = spot
         see(self.model, replace(hypervisor(chassis), claims=seen))
 
+    @rule(port=st.sampled_from(["p1", "p2"]))
+    def rezone(self, port: str) -> None:
+        rezoned(self.model, port)
+
+    @rule(chassis=st.sampled_from(["hv1", "hv2", "hv3"]))
+    def forget_connections(self, chassis: str) -> None:
+        forgotten(self.model, *resting(self.model, chassis), chassis=chassis)
+
+    @invariant()
+    def every_claim_has_a_zone_that_is_nobody_elses_and_does_not_rest(self) -> None:
+        for chassis in ("hv1", "hv2", "hv3"):
+            held = [*zones(self.model, chassis).values(), *resting(self.model, chassis)]
+            assert 0 not in held
+            assert len(set(held)) == len(held)
+
     @rule()
     def restart(self) -> None:
         self.model = Model(self.model.revision, [row for kind in KINDS for row in self.model.all(kind)])
@@ -402,9 +517,9 @@ def test_a_claim_from_where_the_port_may_not_be_takes_it_from_nobody() -> None:
     cloud.commit(cloudy.hypervisor(1, "vm"))
     vm = cloud.model.all(Port)[0]
     cloud.commit(cloudy.hypervisor(2, "vm"))
-    assert where(cloud.model, vm.id) == at("hv1", "tap-vm")
+    assert place(cloud.model, vm) == Placed("hv1", "tap-vm", 1)
     cloud.commit(cloudy.hypervisor(2))
-    assert where(cloud.model, vm.id) == at("hv1", "tap-vm")
+    assert place(cloud.model, vm) == Placed("hv1", "tap-vm", 1)
 
 
 def test_a_port_plugged_ahead_of_its_move_is_there_the_moment_its_host_changes() -> None:
@@ -413,4 +528,4 @@ def test_a_port_plugged_ahead_of_its_move_is_there_the_moment_its_host_changes()
     cloud.commit(cloudy.hypervisor(1, "vm"))
     cloud.commit(cloudy.hypervisor(2, "vm"))
     cloud.commit(cloudy.port("vm", "red", "02:00:00:00:00:01", host="host2"))
-    assert where(cloud.model, cloud.model.all(Port)[0].id) == at("hv2", "tap-vm")
+    assert place(cloud.model, cloud.model.all(Port)[0]) == Placed("hv2", "tap-vm", 1)

@@ -1,0 +1,142 @@
+"""Port security: a guest sends with its own addresses and those of its allowed address pairs, and gives away no others.
+
+    PORT_SECURITY     source MAC
+    ADDRESS_SECURITY  sender of ARP, source of IP; what looks for an address may come from 0.0.0.0 or `::`
+    ND_SECURITY       link-layer addresses in neighbour discovery
+
+Whether an address is free may be asked of any: the switch answers, and nobody else hears (`apps.arp`, `apps.nd`). An
+address is held together with the MAC it goes with; but ARP about an address pair may come from the port's own MAC, as
+VRRP sends it (RFC 5798 section 8.1.2). Nobody here may be a DHCP server or a router, or send what is neither ARP nor
+IP. A port without port security passes by all of this.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from controller.flows.app import app, everywhere, host
+from controller.flows.fields import (
+    ARP,
+    ARP_REQUEST,
+    ARP_SHA,
+    ARP_SPA,
+    ETH_SRC,
+    ICMPV6_TYPE,
+    IPV4,
+    IPV4_SRC,
+    IPV6,
+    IPV6_SRC,
+    ND_ADVERTISEMENT,
+    ND_SLL,
+    ND_SOLICITATION,
+    ND_TARGET_ADVERTISED,
+    ND_TLL,
+    UDP6_DST,
+    UDP6_SRC,
+    UDP_DST,
+    UDP_SRC,
+    link_local,
+    within,
+)
+from controller.flows.flow import ANY, Flow, Match, goto
+from controller.flows.pipeline import (
+    ADDRESS_SECURITY,
+    DROP,
+    ND_SECURITY,
+    PORT_SECURITY,
+    SERVICE,
+    SRC,
+    WHY,
+    Why,
+)
+from controller.flows.presence import attached
+from controller.model.records import Address, Mac, Port
+from controller.model.view import View
+
+NOBODY4, NOBODY6 = Address("0.0.0.0"), Address("::")
+NO_OPTION = Mac("00:00:00:00:00:00")
+"""What Open vSwitch reads where neighbour discovery has no link-layer option."""
+
+ROUTER_SOLICITATION, ROUTER_ADVERTISEMENT, REDIRECT = 133, 134, 137
+MLD_REPORTS = (131, 143)
+
+ROGUES = (
+    (UDP_SRC(67) & UDP_DST(68), Why.ROGUE_DHCP),
+    (UDP6_SRC(547) & UDP6_DST(546), Why.ROGUE_DHCP),
+    (ICMPV6_TYPE(ROUTER_ADVERTISEMENT), Why.ROGUE_RA),
+    (ICMPV6_TYPE(REDIRECT), Why.ROGUE_RA),
+)
+UNADDRESSED = (
+    IPV4_SRC(NOBODY4) & UDP_SRC(68) & UDP_DST(67),
+    *(IPV6_SRC(NOBODY6) & ICMPV6_TYPE(type) for type in (ROUTER_SOLICITATION, *MLD_REPORTS)),
+)
+"""What a guest sends before it has an address (RFC 2131 section 4.1, RFC 4861 section 4.1, RFC 3590)."""
+
+
+def everybody(view: View) -> Iterator[Flow]:
+    """What no guest may send, what every guest may, and why the rest is dropped."""
+    for match, why in ROGUES:
+        yield Flow(ADDRESS_SECURITY, "rogue", match, (WHY.set(why), goto(DROP)))
+    for match in UNADDRESSED:
+        yield Flow(ADDRESS_SECURITY, "unaddressed", match, (goto(SERVICE),))
+    yield Flow(ADDRESS_SECURITY, "unaddressed", IPV6_SRC(NOBODY6) & ND_SOLICITATION, (goto(ND_SECURITY),))
+    yield Flow(ADDRESS_SECURITY, "spoofed_nd", ND_SOLICITATION, (WHY.set(Why.SPOOFED_ND), goto(DROP)))
+    for match, why in ((ARP, Why.SPOOFED_ARP), (IPV4, Why.SPOOFED_IPV4), (IPV6, Why.SPOOFED_IPV6)):
+        yield Flow(ADDRESS_SECURITY, "spoofed", match, (WHY.set(why), goto(DROP)))
+    yield Flow(ND_SECURITY, "own", ND_SOLICITATION & ND_SLL(NO_OPTION), (goto(SERVICE),))
+    for match in (ND_SOLICITATION, ND_ADVERTISEMENT):
+        yield Flow(ND_SECURITY, "spoofed", match, (WHY.set(Why.SPOOFED_ND), goto(DROP)))
+    yield Flow(ND_SECURITY, "other", ANY, (goto(SERVICE),))
+
+
+def guest(view: View, port: Port) -> Iterator[Flow]:
+    """What one guest may send with."""
+    if attached(view, port.id) is None:
+        return
+    src = SRC(view.tag("port", port.id))
+    if not port.port_security_enabled:
+        yield Flow(PORT_SECURITY, "unguarded", src, (goto(SERVICE),))
+        return
+    for mac in macs(port):
+        yield Flow(PORT_SECURITY, "own_mac", src & ETH_SRC(mac), (goto(ADDRESS_SECURITY),))
+        yield Flow(ND_SECURITY, "own", src & ND_SLL(mac), (goto(SERVICE),))
+        for arp in senders(src, port, mac):
+            yield Flow(ADDRESS_SECURITY, "unaddressed", arp & ARP_REQUEST & ARP_SPA(NOBODY4), (goto(SERVICE),))
+    for mac, address in held(port):
+        yield from (ipv6 if ":" in address else ipv4)(src, port, mac, address)
+
+
+def macs(port: Port) -> list[Mac]:
+    """The MACs that a port may send from, its own first."""
+    return [*dict.fromkeys((port.mac_address, *(pair.mac_address for pair in port.allowed_address_pairs)))]
+
+
+def held(port: Port) -> list[tuple[Mac, str]]:
+    """The addresses, or blocks of them, that a port may send from, each with its MAC."""
+    own = ((port.mac_address, ip.ip_address) for ip in port.fixed_ips)
+    pairs = ((pair.mac_address, pair.ip_address) for pair in port.allowed_address_pairs)
+    locals = ((mac, link_local(mac)) for mac in macs(port))
+    return [*dict.fromkeys((*own, *pairs, *locals))]
+
+
+def ipv4(src: Match, port: Port, mac: Mac, address: str) -> Iterator[Flow]:
+    """IPv4 and ARP from an address."""
+    yield Flow(ADDRESS_SECURITY, "own_address", src & ETH_SRC(mac) & within(IPV4_SRC, address), (goto(SERVICE),))
+    for arp in senders(src, port, mac):
+        yield Flow(ADDRESS_SECURITY, "own_address", arp & within(ARP_SPA, address), (goto(SERVICE),))
+
+
+def senders(src: Match, port: Port, mac: Mac) -> Iterator[Match]:
+    """ARP in which a MAC of the port's speaks: from that MAC, or from the port's own."""
+    return (src & ETH_SRC(sender) & ARP_SHA(mac) for sender in dict.fromkeys((mac, port.mac_address)))
+
+
+def ipv6(src: Match, port: Port, mac: Mac, address: str) -> Iterator[Flow]:
+    """IPv6 from an address, and advertisements of it."""
+    yield Flow(ADDRESS_SECURITY, "own_address", src & ETH_SRC(mac) & within(IPV6_SRC, address), (goto(ND_SECURITY),))
+    for option in (mac, NO_OPTION):
+        advertised = src & within(ND_TARGET_ADVERTISED, address) & ND_TLL(option)
+        yield Flow(ND_SECURITY, "own", advertised, (goto(SERVICE),))
+
+
+APP = app("port_security", everywhere(everybody), host(Port, guest))

@@ -1,0 +1,345 @@
+"""Security groups: a port sends and receives what some rule of its groups allows, and the answers to it.
+
+Both halves of a frame's way are guarded alike, the sender's by egress rules, the receiver's by ingress rules:
+
+    OUT_PORT / IN_PORT    whose policy?     PORT_POLICY: zone, policy     GENERATION: generation, conntrack or not
+    OUT_TRACK / IN_TRACK  conntrack in the port's own zone
+    OUT_RULES / IN_RULES  new: EVALUATE     known: RECALL, and EVALUATE only if the policy is another than it was
+    OUT_DONE / IN_DONE    remember the connection with policy, generation and bundle; or drop
+
+Rules are tested on the tuple in which a connection began, so the same flows judge its first packet, its answers, errors
+about it and fragments of it; and it is judged by the rules of the direction it began in. A change that allows less
+gives the policy a new generation: a connection is judged once more, and goes on with the new one. One that no rule
+allows any more is not remembered as such: each packet of it is judged, and dropped, until a rule allows it again.
+Packets that nobody tracks (`stateless` groups) are tested each for itself.
+
+Rules are conjunctive matches of up to three dimensions, all at one priority, so that they add up and never multiply:
+
+    policy    a flow a policy and direction
+    remote    a flow an address, for as many bundles as name it
+    protocol  a flow a distinct protocol and port, for as many bundles as have it
+
+and a bundle has one flow more, its verdict. Limits: of a packet that nobody tracks, later fragments are judged by
+protocol alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from controller.flows.app import app, everywhere, guarding, host, remotes, under
+from controller.flows.fields import (
+    CONJ_ID,
+    ICMPV6_TYPE,
+    IPV4,
+    IPV6,
+    ORIGINAL4,
+    ORIGINAL6,
+    PACKET4,
+    PACKET6,
+    UDP6_DST,
+    UDP6_SRC,
+    UDP_DST,
+    UDP_SRC,
+    Headers,
+    ct_state,
+    within,
+)
+from controller.flows.flow import ANY, Action, Clause, Commit, Field, Flow, Match, Move, Table, Track, goto, resubmit
+from controller.flows.pipeline import (
+    CHECKED,
+    CT_BUNDLE,
+    CT_GEN,
+    CT_OPENER,
+    CT_POLICY,
+    DELIVER,
+    DIRECTION,
+    DROP,
+    DST,
+    EGRESS,
+    EVALUATE,
+    GEN,
+    GENERATION,
+    GUARD,
+    IN_DONE,
+    IN_PORT,
+    IN_RULES,
+    IN_TRACK,
+    INGRESS,
+    L2_DISPATCH,
+    OUT_DONE,
+    OUT_PORT,
+    OUT_RULES,
+    OUT_TRACK,
+    POLICY,
+    PORT_POLICY,
+    RECALL,
+    SRC,
+    VERDICT,
+    WHY,
+    ZONE,
+    Guard,
+    Verdict,
+    Why,
+)
+from controller.flows.presence import LISTED_ADDRESSES, MEMBER_ADDRESSES, attached
+from controller.model.protocols import ports, protocol_number, type_and_code
+from controller.model.records import AddressGroup, Bundle, Policy, Port, SecurityGroup, SecurityGroupRule
+from controller.model.view import View
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Half:
+    """One half of a frame's way: the tables in order, whose port is asked, and where allowed frames go on."""
+
+    port: Table
+    track: Table
+    rules: Table
+    done: Table
+    onward: Table
+    guest: Field[int]
+    direction: int
+    control: tuple[Match, ...]
+    unguarded: Why
+    cut: Why
+
+
+MLD: Final = tuple(ICMPV6_TYPE(type) for type in (130, 131, 132, 143))
+"""Multicast listener discovery (RFC 2710, RFC 3810): a switch or router may have to hear it whatever the rules."""
+
+OUT: Final = Half(
+    port=OUT_PORT, track=OUT_TRACK, rules=OUT_RULES, done=OUT_DONE, onward=L2_DISPATCH, guest=SRC, direction=EGRESS,
+    control=(UDP_SRC(68) & UDP_DST(67), UDP6_SRC(546) & UDP6_DST(547), ICMPV6_TYPE(133), *MLD),
+    unguarded=Why.EGRESS_UNGUARDED, cut=Why.EGRESS_CUT,
+)  # fmt: skip
+IN: Final = Half(
+    port=IN_PORT, track=IN_TRACK, rules=IN_RULES, done=IN_DONE, onward=DELIVER, guest=DST, direction=INGRESS,
+    control=(UDP_SRC(67) & UDP_DST(68), UDP6_SRC(547) & UDP6_DST(546), ICMPV6_TYPE(134), *MLD),
+    unguarded=Why.INGRESS_UNGUARDED, cut=Why.INGRESS_CUT,
+)  # fmt: skip
+FAMILIES: Final[Mapping[str, Match]] = {"IPv4": IPV4, "IPv6": IPV6}
+DIRECTIONS: Final[Mapping[str, int]] = {"egress": EGRESS, "ingress": INGRESS}
+GUARDED: Final = GUARD(Guard.STATEFUL, Guard.STATEFUL & Guard.STATELESS)
+
+
+# ---- what is the same for all ports ---------------------------------------------------------------------------
+
+
+def machine(view: View) -> Iterator[Flow]:
+    """How both halves ask, and what becomes of the answer."""
+    for half in (OUT, IN):
+        yield from ask(half)
+        yield from judge(half)
+        yield from conclude(half)
+    yield from recall()
+
+
+def ask(half: Half) -> Iterator[Flow]:
+    """Whose groups are asked; then to conntrack, or past it. DHCP, MLD and router discovery need no rule."""
+    anew = (DIRECTION.set(half.direction), VERDICT.set(Verdict.DENIED), GUARD.set(Guard.UNKNOWN))
+    yield Flow(half.port, "ask", ANY, (Move(half.guest, CHECKED), *anew, resubmit(PORT_POLICY), goto(half.track)))
+    for match in half.control:
+        yield Flow(half.track, "control", GUARDED & match, (goto(half.onward),))
+    for family in FAMILIES.values():
+        yield Flow(half.track, "guard", GUARD(Guard.STATEFUL) & family, (Track(ZONE, half.rules),))
+    yield Flow(half.track, "guard", GUARD(Guard.STATELESS), (resubmit(EVALUATE), goto(half.done)))
+    yield Flow(half.track, "guard", GUARD(Guard.OFF), (goto(half.onward),))
+
+
+def judge(half: Half) -> Iterator[Flow]:
+    """What conntrack said decides what is asked."""
+    yield Flow(half.rules, "known", ct_state("+trk-new-inv"), (resubmit(RECALL), goto(half.done)))
+    yield Flow(half.rules, "new", ct_state("+trk+new-inv"), (resubmit(EVALUATE), goto(half.done)))
+
+
+def recall() -> Iterator[Flow]:
+    """A connection that was judged under another policy is judged again, by the rules of the direction it began in."""
+    for one, other in ((EGRESS, INGRESS), (INGRESS, EGRESS)):
+        answer = ct_state("+trk+rpl") & DIRECTION(one)
+        yield Flow(RECALL, "reply", answer, (DIRECTION.set(other), resubmit(EVALUATE)))
+    yield Flow(RECALL, "stale", ANY, (resubmit(EVALUATE),))
+
+
+def conclude(half: Half) -> Iterator[Flow]:
+    """Onward or dropped, and remembered. An error about a connection (+rel) changes nothing in it."""
+    done, onward = half.done, goto(half.onward)
+    allowed = VERDICT(Verdict.ALLOWED)
+    yield Flow(done, "known", VERDICT(Verdict.CURRENT), (onward,))
+    yield Flow(done, "stateless", GUARD(Guard.STATELESS) & allowed, (onward,))
+    judged = (Move(GEN, CT_GEN), Move(POLICY, CT_POLICY), Move(WHY, CT_BUNDLE))
+    for family in FAMILIES.values():
+        opened = Commit(ZONE, (*judged, Move(SRC, CT_OPENER)))
+        yield Flow(done, "opened", allowed & ct_state("+trk+new") & family, (opened, onward))
+        yield Flow(done, "judged_again", allowed & ct_state("+trk+est") & family, (Commit(ZONE, judged), onward))
+    yield Flow(done, "related", allowed & ct_state("+trk+rel-new-est"), (onward,))
+    yield Flow(done, "cut", VERDICT(Verdict.DENIED) & ct_state("+trk+est"), (WHY.set(half.cut), goto(DROP)))
+
+
+# ---- ports and policies ---------------------------------------------------------------------------------------
+
+
+def guest(view: View, port: Port) -> Iterator[Flow]:
+    """The port's policy, and where its connections are kept."""
+    placed = attached(view, port.id)
+    if placed is None:
+        return
+    checked = CHECKED(view.tag("port", port.id))
+    if port.port_security_enabled:
+        policy = POLICY.set(view.tag("policy", port.policy))
+        yield Flow(PORT_POLICY, "port", checked, (ZONE.set(placed.zone), policy, resubmit(GENERATION)))
+    else:
+        yield Flow(PORT_POLICY, "port", checked, (GUARD.set(Guard.OFF),))
+
+
+def policy(view: View, policy: Policy) -> Iterator[Flow | Clause]:
+    """What holds for every port under a policy: its generation, and the bundles that may allow something."""
+    tag = view.tag("policy", policy.id)
+    key = POLICY(tag)
+    current = view.derive(generation, policy.id)
+    stateful = all(view.derive(is_stateful, group) for group in policy.groups)
+    guard = GUARD.set(Guard.STATEFUL if stateful else Guard.STATELESS)
+    yield Flow(GENERATION, "policy", key, (GEN.set(current), guard))
+    if stateful:
+        allowed = key & CT_POLICY(tag) & CT_GEN(current)
+        yield Flow(RECALL, "current", allowed, (VERDICT.set(Verdict.CURRENT),))
+    found = [bundle for group in policy.groups for bundle in view.derive(bundles, group)]
+    for direction, way in DIRECTIONS.items():
+        asked = key & DIRECTION(way)
+        own = [bundle for bundle in found if bundle.direction == direction]
+        for bundle in own:
+            if dimensions(bundle) > 1:
+                yield clause(view, bundle, asked, 1)
+        for ethertype, family in FAMILIES.items():
+            all_of = [bundle for bundle in own if bundle.ethertype == ethertype and dimensions(bundle) == 1]
+            if all_of:
+                yield Flow(EVALUATE, "all", asked & family, allow(min(view.tag("bundle", each.id) for each in all_of)))
+
+
+def generation(view: View, policy: str) -> int:
+    """The newest number among the groups of a policy and those that their rules name."""
+    groups = view.need(Policy, policy).groups
+    return max((view.derive(_narrowed, group) for group in groups), default=0)
+
+
+def _narrowed(view: View, group: str) -> int:
+    numbers = [view.need(SecurityGroup, group).narrowed]
+    for bundle in view.derive(bundles, group):
+        if bundle.remote_group_id is not None:
+            numbers.append(view.need(SecurityGroup, bundle.remote_group_id).members_narrowed)
+        if bundle.remote_address_group_id is not None:
+            numbers.append(view.need(AddressGroup, bundle.remote_address_group_id).narrowed)
+    return max(numbers)
+
+
+def bundles(view: View, group: str) -> tuple[Bundle, ...]:
+    """The bundles of a group, by id."""
+    return view.where(Bundle, security_group_id=group)
+
+
+def is_stateful(view: View, group: str) -> bool:
+    """Does conntrack follow what a group allows?"""
+    return view.need(SecurityGroup, group).stateful
+
+
+# ---- bundles and rules ----------------------------------------------------------------------------------------
+
+
+def dimensions(bundle: Bundle) -> int:
+    """How many things must hold at once: the policy, the remote if it is not everybody, the protocol if not any."""
+    return 1 + has_remote(bundle) + (not bundle.any_protocol)
+
+
+def has_remote(bundle: Bundle) -> bool:
+    """Is a bundle about some remotes only?"""
+    return any((bundle.remote_ip_prefix, bundle.remote_group_id, bundle.remote_address_group_id))
+
+
+def clause(view: View, bundle: Bundle, match: Match, k: int) -> Clause:
+    """A bundle's share of a conjunctive flow."""
+    return Clause(EVALUATE, "rule", match, view.tag("bundle", bundle.id), k, dimensions(bundle))
+
+
+def allow(tag: int) -> tuple[Action, ...]:
+    """It is allowed, by this bundle."""
+    return (VERDICT.set(Verdict.ALLOWED), WHY.set(tag))
+
+
+def verdict(view: View, bundle: Bundle) -> Iterator[Flow | Clause]:
+    """All dimensions of a bundle hold; and that of a remote that is a block of addresses."""
+    if dimensions(bundle) > 1:
+        tag = view.tag("bundle", bundle.id)
+        yield Flow(EVALUATE, "rule", CONJ_ID(tag), allow(tag))
+    if bundle.remote_ip_prefix is not None:
+        yield from remote(view, bundle.id, bundle.remote_ip_prefix)
+
+
+def remote(view: View, bundle_id: str, address: str) -> Iterator[Clause]:
+    """The remote is this address, or in this block of them."""
+    bundle = view.need(Bundle, bundle_id)
+    headers = headers_of(view, bundle)
+    end = headers.destination if bundle.direction == "egress" else headers.source
+    yield clause(view, bundle, within(end, address), 2)
+
+
+def protocol(view: View, rule: SecurityGroupRule) -> Iterator[Clause]:
+    """What a rule says of protocol, ports, ICMP type and code; and fragments, which bear none of these but the first.
+
+    Their datagram is held until it is whole, and its first fragment is judged by all of the rule.
+    """
+    bundle = view.need(Bundle, rule.bundle)
+    if bundle.any_protocol:
+        return
+    headers, k = headers_of(view, bundle), dimensions(bundle)
+    proto = headers.proto(protocol_number(rule) or 0)
+    matches = [*services(rule, headers, proto)]
+    for match in matches:
+        yield clause(view, bundle, match, k)
+    if matches and matches != [proto]:
+        yield clause(view, bundle, proto & headers.later, k)
+
+
+def services(rule: SecurityGroupRule, headers: Headers, proto: Match) -> Iterator[Match]:
+    """The first packets that a rule allows. Of protocols whose ports Open vSwitch cannot see, none is by port."""
+    number = protocol_number(rule) or 0
+    type, code = type_and_code(rule)
+    between = ports(rule)
+    if between is not None:
+        field = headers.high.get(number)
+        yield from (proto & field(*block) for block in cover(*between)) if field is not None else ()
+    elif type is not None:
+        yield proto & headers.low[number](type) & (ANY if code is None else headers.high[number](code))
+    else:
+        yield proto
+
+
+def cover(first: int, last: int, bits: int = 16) -> Iterator[tuple[int, int]]:
+    """The fewest (value, mask) that are exactly the numbers from `first` to `last`: at most 2 * bits - 2."""
+    full = (1 << bits) - 1
+    while first <= last:
+        size = first & -first or full + 1
+        while first + size - 1 > last:
+            size >>= 1
+        yield first, full ^ (size - 1)
+        first += size
+
+
+def headers_of(view: View, bundle: Bundle) -> Headers:
+    """What a bundle is tested on: the tuple a connection began with, or each packet for itself."""
+    stateful = view.derive(is_stateful, bundle.security_group_id)
+    if bundle.ethertype == "IPv6":
+        return ORIGINAL6 if stateful else PACKET6
+    return ORIGINAL4 if stateful else PACKET4
+
+
+APP = app(
+    "security_groups",
+    everywhere(machine),
+    host(Port, guest),
+    under(Policy, policy),
+    guarding(Bundle, verdict),
+    guarding(SecurityGroupRule, protocol),
+    remotes(MEMBER_ADDRESSES, remote),
+    remotes(LISTED_ADDRESSES, remote),
+)
