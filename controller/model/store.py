@@ -32,6 +32,9 @@ Values = tuple[Hashable, ...]
 Read = tuple[Any, ...]
 """What a reader depended on: `(kind, id)` a record, `(kind, index, values)` an index entry, `(kind,)` all of a kind."""
 
+BATCH_WRITES = 100
+"""Batches begin no further transaction beyond so many writes: followers compute after each, and the API waits."""
+
 TAG_BITS = 24
 """Networks, ports and routers each have 2^24 - 1 tags: the width of their register fields."""
 
@@ -367,24 +370,29 @@ class Store:
                 await self._wake.wait()
                 self._wake.clear()
                 while self._queue:
-                    batch, self._queue = self._queue, deque()
+                    batch: list[_Waiting] = []
                     try:
                         await self._commit_batch(batch)
                     finally:
                         for waiting in batch:
                             waiting.done.cancel()  # only those without an answer: nobody knows theirs now
+                    await asyncio.sleep(0)  # what is not durable waits for no disk
         finally:
             self._stopped = True
             for waiting in self._queue:
                 _fail(waiting, _stopping())
 
-    async def _commit_batch(self, batch: Iterable[_Waiting]) -> None:
+    async def _commit_batch(self, batch: list[_Waiting]) -> None:
+        """Take what waits into `batch`, until it is enough for one write."""
         base = Transaction(self.model)
         revision = self.model.revision
         changes: list[Change] = []
         served: list[tuple[_Waiting, object]] = []
         refused: list[tuple[_Waiting, Exception]] = []
-        for waiting in batch:
+        written = 0
+        while self._queue and written < BATCH_WRITES:
+            waiting = self._queue.popleft()
+            batch.append(waiting)
             transaction = Transaction(base)
             try:
                 result = waiting.work(transaction)
@@ -393,6 +401,7 @@ class Store:
                 continue
             if writes := transaction.writes():
                 revision += 1
+                written += len(writes)
                 changes.append(Change(revision, waiting.request, writes))
                 base.absorb(writes)
             served.append((waiting, result))
