@@ -318,8 +318,9 @@ class Hypervisor(Node):
         wait_until(f"A MAC for each tunnel endpoint on {self}", lacking, 5)
 
     def groups(self) -> str:
-        """The groups of the integration bridge."""
-        return self.ofctl("-O", "OpenFlow14", "dump-groups", self.bridge)
+        """The groups of the integration bridge, sorted: a dump's own order is that of a hash table with a history."""
+        lines = self.ofctl("-O", "OpenFlow14", "dump-groups", self.bridge).splitlines()
+        return "\n".join(sorted(line for line in lines if "group_id=" in line))
 
     def drops(self) -> Counter[int]:
         """How many frames each reason of a drop has counted (table 62 of `docs/pipeline.md`); a second late."""

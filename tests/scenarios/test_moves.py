@@ -44,7 +44,7 @@ def peers(lab: Lab, red: Network) -> list[Guest]:
 
 def held(lab: Lab, hypervisor: str) -> set[str]:
     """All flows and groups of one hypervisor, as Open vSwitch prints them."""
-    return {*lab.hypervisors[hypervisor].flows(), *lab.hypervisors[hypervisor].groups().splitlines()[1:]}
+    return {*lab.hypervisors[hypervisor].flows(), *lab.hypervisors[hypervisor].groups().splitlines()}
 
 
 def all_held(lab: Lab) -> dict[str, set[str]]:
