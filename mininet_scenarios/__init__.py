@@ -3,6 +3,8 @@
 errors.py        what can go wrong in a lab
 processes.py     namespaces and child processes that never outlive the lab
 probe.py         what travels: frames, captures, pings
+sockets.py       one question of one guest to another: a connection, a datagram, a raw packet
+talk.py          conversations that go on, and the memory of both ends
 nodes.py         the Mininet nodes: hypervisor, guest, underlay, controller
 lab.py           the lab: nodes joined to a running controller, and the API to ask it
 two_networks.py  two tenants with the same addresses: the topology, and what must be seen in it

@@ -35,6 +35,8 @@ from mininet_scenarios.api import Api
 from mininet_scenarios.errors import CommandFailed, Refused, Unsteady
 from mininet_scenarios.probe import Ear, Ping, send, udp
 from mininet_scenarios.processes import Daemon, beside_python, inside, run, wait_until
+from mininet_scenarios.sockets import Outcome, call, reached, send_raw
+from mininet_scenarios.talk import Talk
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)  # mininet 2.3.0.dev6 imports distutils
@@ -434,6 +436,7 @@ class Guest(Node):
     def __init__(self, name: str, **params: object) -> None:
         super().__init__(name, **params)
         self._pings: list[Ping] = []
+        self._talks: list[Talk] = []
 
     def boot(self, addresses: Sequence[str], mac: str, mtu: int) -> None:
         """Set up both ends of the wire; addresses have a prefix length, and one of IPv6 turns IPv6 on."""
@@ -493,6 +496,10 @@ class Guest(Node):
             raise Unsteady(self.name, str(target), count, count - replies.lost, replies.duplicates)
         return replies.lost == 0
 
+    def address(self, version: int) -> str:
+        """Its first address of an IP version."""
+        return next(ip for ip in self.ips if (":" in ip) == (version == 6))
+
     def sends(self, *frames: bytes) -> None:
         """Send frames as they are."""
         send(self.pid, "eth0", frames)
@@ -500,6 +507,72 @@ class Guest(Node):
     def tells(self, mac: str, mark: bytes) -> None:
         """Send a mark to a MAC as any guest may: in a datagram, to an address for which no kernel answers."""
         self.sends(udp(mac, self.mac, self.ip, "255.255.255.255", 7, mark))
+
+    def calls(self, target: Guest, port: int, *, version: int = 4, patience_s: float = 1.5) -> Outcome:
+        """What becomes of a TCP connection to a port of a guest, whether or not somebody listens there."""
+        return call(self.pid, target.address(version), port, patience_s)
+
+    def reaches(
+        self,
+        target: Guest,
+        protocol: str,
+        *ports: int,
+        version: int = 4,
+        size: int = 8,
+        options: Mapping[int, bytes] | None = None,
+        patience_s: float = 1.5,
+    ) -> set[int]:
+        """Which of these ports of a guest, where somebody listens now, this one gets an answer from.
+
+        By TCP an answer is a connection, by UDP a datagram of `size` bytes that comes back. `options` are set on
+        sockets of IPv6 (ipv6(7)): extension headers.
+        """
+        places = (self.pid, target.pid)
+        return reached(places, protocol, target.address(version), ports, size, options or {}, patience_s)
+
+    def sends_raw(self, target: Guest, protocol: int, payload: bytes, *, version: int = 4) -> None:
+        """Send a packet of an IP protocol by its number; the kernel adds the header."""
+        send_raw(self.pid, target.address(version), protocol, payload)
+
+    def listens(
+        self, port: int, protocol: str = "tcp", *, version: int = 4, mute: bool = False, interval_s: float = 0.05
+    ) -> Talk:
+        """Take conversations at a port, and say something in each unless `mute`; see `talk`."""
+        talk = self._talk("listen", protocol, self.address(version), port, mute, interval_s)
+        talk.listening()
+        return talk
+
+    def talks(
+        self,
+        target: Guest,
+        port: int,
+        protocol: str = "tcp",
+        *,
+        count: int = 1,
+        from_port: int = 0,
+        version: int = 4,
+        mute: bool = False,
+        interval_s: float = 0.05,
+    ) -> Talk:
+        """Begin conversations with whoever listens at a guest's port; see `talk`."""
+        return self._talk("call", protocol, target.address(version), port, mute, interval_s, count, from_port)
+
+    def _talk(
+        self,
+        role: str,
+        protocol: str,
+        address: str,
+        port: int,
+        mute: bool,
+        interval_s: float,
+        count: int = 1,
+        from_port: int = 0,
+    ) -> Talk:
+        manner = "mute" if mute else "speak"
+        arguments = (role, protocol, address, str(port), f"{interval_s:g}", manner, str(count), str(from_port))
+        talk = Talk(self.pid, *arguments, directory=self.hypervisor.directory, interval_s=interval_s)
+        self._talks.append(talk)
+        return talk
 
     def ear(self, expression: str = "") -> Ear:
         """A capture of what arrives."""
@@ -519,9 +592,11 @@ class Guest(Node):
         self.ip_batch("neigh flush dev eth0")
 
     def terminate(self) -> None:
-        """End its pings, then the node; its wire goes with the namespace."""
+        """End its pings and talks, then the node; its wire goes with the namespace."""
         for ping in self._pings:
             ping.abandon()
+        for talk in self._talks:
+            talk.abandon()
         super().terminate()
 
 
