@@ -62,18 +62,6 @@ def test_a_virtual_mac_may_be_told_of_from_the_ports_own() -> None:
     assert not [text for text in more if f"eth_src={VIRTUAL}" in text and "nw_src=10.0.0.1," in text]
 
 
-def test_whether_an_address_is_free_may_be_asked_of_any_address(cloud: Cloud) -> None:
-    asking = [text for text in cloud.flows("hv2", "port_security") if "arp_spa=0.0.0.0" in text or "type=135" in text]
-    assert asking == [
-        "table=5,priority=100,eth_src=02:00:00:00:00:03,arp,arp_op=1,arp_spa=0.0.0.0,arp_sha=02:00:00:00:00:03,reg1=0x3 actions=goto_table:8",
-        "table=5,priority=100,ipv6,nw_proto=58,ipv6_src=::,icmpv6_type=135 actions=goto_table:6",
-        "table=5,priority=20,ipv6,nw_proto=58,icmpv6_type=135 actions=set_field:0x17->reg8,goto_table:62",
-        "table=6,priority=100,ipv6,nw_proto=58,icmpv6_type=135 actions=set_field:0x17->reg8,goto_table:62",
-        "table=6,priority=110,ipv6,nw_proto=58,icmpv6_type=135,nd_sll=00:00:00:00:00:00 actions=goto_table:8",
-        "table=6,priority=110,ipv6,nw_proto=58,icmpv6_type=135,nd_sll=02:00:00:00:00:03,reg1=0x3 actions=goto_table:8",
-    ]
-
-
 def test_a_port_that_is_down_may_send_nothing() -> None:
     cloud = Cloud()
     vm1 = port("vm1", "red", "02:00:00:00:00:01", "10.0.0.1", admin_state_up=False)
@@ -97,3 +85,27 @@ def test_a_pair_of_one_port_alone_is_reached_there() -> None:
     ]
     cloud.commit(port("vm2", "red", "02:00:00:00:00:02", "10.0.0.2", pairs=[(VIRTUAL, "10.0.0.100")]))
     assert [text for text in reached(cloud, "hv1") if "table=30" in text or "table=36" in text] == []
+
+
+def test_whether_an_address_is_free_may_be_asked_of_any_address(cloud: Cloud) -> None:
+    asking = [flow for flow in cloud.flows("hv2", "port_security") if "arp_spa=0.0.0.0" in flow or "type=135" in flow]
+    assert asking == [
+        "table=5,priority=100,eth_src=02:00:00:00:00:03,arp,arp_op=1,arp_spa=0.0.0.0,arp_sha=02:00:00:00:00:03,reg1=0x3 "
+        "actions=goto_table:8",
+        "table=5,priority=100,ipv6,nw_proto=58,ipv6_src=::,icmpv6_type=135 actions=goto_table:6",
+        "table=5,priority=20,ipv6,nw_proto=58,icmpv6_type=135 actions=set_field:0x17->reg8,goto_table:62",
+        "table=6,priority=100,ipv6,nw_proto=58,icmpv6_type=135 actions=set_field:0x17->reg8,goto_table:62",
+        "table=6,priority=110,ipv6,nw_proto=58,icmpv6_type=135,nd_sll=00:00:00:00:00:00 actions=goto_table:8",
+        "table=6,priority=110,ipv6,nw_proto=58,icmpv6_type=135,nd_sll=02:00:00:00:00:03,reg1=0x3 actions=goto_table:8",
+    ]
+
+
+def test_a_probe_for_a_virtual_address_may_come_from_its_mac_or_the_ports_own(cloud: Cloud) -> None:
+    virtual = ("00:00:5e:00:01:01", "10.0.0.9")
+    cloud.commit(port("vm3", "red", "02:00:00:00:00:03", "10.0.0.3", pairs=[virtual]))
+    probes = [flow for flow in cloud.sent("hv2") if "arp_spa=0.0.0.0" in flow]
+    assert probes == [
+        f"table=5,priority=100,eth_src={sender},arp,arp_op=1,arp_spa=0.0.0.0,arp_sha=00:00:5e:00:01:01,reg1=0x3 "
+        "actions=goto_table:8"
+        for sender in ("00:00:5e:00:01:01", "02:00:00:00:00:03")
+    ]
