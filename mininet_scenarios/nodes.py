@@ -33,7 +33,7 @@ from pathlib import Path
 
 from mininet_scenarios.api import Api
 from mininet_scenarios.errors import CommandFailed, Refused, Unsteady
-from mininet_scenarios.probe import Ear, Ping, send
+from mininet_scenarios.probe import Ear, Ping, send, udp
 from mininet_scenarios.processes import Daemon, beside_python, inside, run, wait_until
 from mininet_scenarios.sockets import Outcome, call, reached, send_raw
 from mininet_scenarios.talk import Talk
@@ -328,8 +328,9 @@ class Hypervisor(Node):
         wait_until(f"A MAC for each tunnel endpoint on {self}", lacking, 5)
 
     def groups(self) -> str:
-        """The groups of the integration bridge."""
-        return self.ofctl("-O", "OpenFlow14", "dump-groups", self.bridge)
+        """The groups of the integration bridge, sorted: a dump's own order is that of a hash table with a history."""
+        lines = self.ofctl("-O", "OpenFlow14", "dump-groups", self.bridge).splitlines()
+        return "\n".join(sorted(line for line in lines if "group_id=" in line))
 
     def drops(self) -> Counter[int]:
         """How many frames each reason of a drop has counted (table 62 of `docs/pipeline.md`); a second late."""
@@ -510,6 +511,10 @@ class Guest(Node):
     def sends(self, *frames: bytes) -> None:
         """Send frames as they are."""
         send(self.pid, "eth0", frames)
+
+    def tells(self, mac: str, mark: bytes) -> None:
+        """Send a mark to a MAC as any guest may: in a datagram, to an address for which no kernel answers."""
+        self.sends(udp(mac, self.mac, self.ip, "255.255.255.255", 7, mark))
 
     def calls(self, target: Guest, port: int, *, version: int = 4, patience_s: float = 1.5) -> Outcome:
         """What becomes of a TCP connection to a port of a guest, whether or not somebody listens there."""

@@ -316,8 +316,9 @@ class Binding(Record):
 
     The id is `chassis/interface`. `sequence` grows with every new claim anywhere, so of several claims on one
     port the newest is the greatest; a `superseded` one lost its port to a newer claim and stays without it
-    until its own row changes. The port need not exist yet. `zone` is the conntrack zone that the port has here, to
-    itself; 0 when the hypervisor has none left.
+    until its own row changes. The port need not exist yet. `row` is the UUID of the interface's row, which a database
+    keeps over restarts; "" while it is not known. `zone` is the conntrack zone that the port has here, to itself; 0
+    when the hypervisor has none left.
     """
 
     INDEXES = (("port_id",), ("chassis",))
@@ -327,6 +328,7 @@ class Binding(Record):
     interface: str
     port_id: str
     attached_mac: str = ""
+    row: str = ""
     sequence: int = 0
     superseded: bool = False
     zone: int = 0

@@ -57,8 +57,8 @@ RETRY_S = 1.0
 """How long to wait before a switch's ports are recorded again when the store could not."""
 LOOK_S = 1.0
 """How far apart to look whether what others added stands where a flow of ours should."""
-HEALING_S = (0.2, 4.0)
-"""How far apart two healings of a switch are: at first, and when somebody keeps undoing them."""
+HEALING_S = (0.2, 3.0)
+"""How far apart two healings of a switch are: at first, and when somebody keeps undoing them; 5 s are promised."""
 CALM_S = 6.0
 """After so long without one, the next healing is the first again."""
 QUARREL = 5

@@ -11,7 +11,7 @@ from controller.model.bindings import interface_name
 from mininet_scenarios.lab import Network
 from mininet_scenarios.nodes import Guest
 from mininet_scenarios.plain_mininet import PlainLab, build, questions
-from mininet_scenarios.probe import BROADCAST, EXPERIMENTAL, ethernet, token
+from mininet_scenarios.probe import BROADCAST, token
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,7 @@ def heard_of(lab: PlainLab, guest: Guest) -> dict[str, int]:
     """Who hears what a guest sends to everybody."""
     mark = token()
     with lab.sniff() as heard:
-        guest.sends(ethernet(BROADCAST, guest.mac, EXPERIMENTAL, mark))
+        guest.tells(BROADCAST, mark)
     return heard.copies(mark)
 
 
