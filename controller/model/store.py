@@ -16,7 +16,7 @@ import asyncio
 import logging
 from bisect import bisect_left, insort
 from collections import deque
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Protocol, Self, TypeVar, cast
@@ -88,6 +88,12 @@ class Rows(Protocol):
     def all(self, kind: type[R]) -> tuple[R, ...]: ...
 
 
+class Indexed(Rows, Protocol):
+    """What a transaction can stand on: the replica, or another transaction."""
+
+    def ids(self, kind: type[Record], **values: Hashable) -> Iterator[str]: ...
+
+
 class Model:
     """The replica: all records of one revision, with their indexes."""
 
@@ -105,11 +111,18 @@ class Model:
 
     def where(self, kind: type[R], **values: Hashable) -> tuple[R, ...]:
         """The records whose indexed attributes equal `values`, by id. The names must be one of the kind's indexes."""
+        found = self._entry(kind, values)
+        return cast("tuple[R, ...]", tuple(found[id] for id in sorted(found)))
+
+    def ids(self, kind: type[Record], **values: Hashable) -> Iterator[str]:
+        """The ids of those that `where` finds, in no order, and one at a time."""
+        return iter(self._entry(kind, values))
+
+    def _entry(self, kind: type[Record], values: Mapping[str, Hashable]) -> Mapping[str, Record]:
         index = tuple(values)
         if index not in kind.INDEXES and index not in kind.UNIQUE:
             raise LookupError(f"{kind.__name__} has no index {index}")
-        found = self._entries.get((kind, index), {}).get(tuple(values.values()), {})
-        return cast("tuple[R, ...]", tuple(found[id] for id in sorted(found)))
+        return self._entries.get((kind, index), {}).get(tuple(values.values()), {})
 
     def all(self, kind: type[R]) -> tuple[R, ...]:
         """All records of a kind, by id."""
@@ -155,7 +168,7 @@ class Model:
 class Transaction:
     """Reads and writes over `base` that `base` does not see; its own reads do."""
 
-    def __init__(self, base: Rows) -> None:
+    def __init__(self, base: Indexed) -> None:
         self._base = base
         self._over = Model()
         self._writes: dict[tuple[type[Record], str], Record | None] = {}
@@ -176,6 +189,15 @@ class Transaction:
     def where(self, kind: type[R], **values: Hashable) -> tuple[R, ...]:
         """As `Model.where`."""
         return self._merge(kind, self._base.where(kind, **values), self._over.where(kind, **values))
+
+    def ids(self, kind: type[Record], **values: Hashable) -> Iterator[str]:
+        """As `Model.ids`."""
+        yield from self._over.ids(kind, **values)
+        yield from (id for id in self._base.ids(kind, **values) if (kind, id) not in self._writes)
+
+    def holds(self, kind: type[Record], **values: Hashable) -> bool:
+        """Whether `where` would find any, without finding all."""
+        return any(True for _ in self.ids(kind, **values))
 
     def all(self, kind: type[R]) -> tuple[R, ...]:
         """As `Model.all`."""
