@@ -209,7 +209,7 @@ CT_PROTO4: Field[int] = Field("ct_proto4", "ct_nw_proto", 8, _original_protocol,
 CT_PROTO6: Field[int] = Field("ct_proto6", "ct_nw_proto", 8, _original_protocol, str, requires=_TRACKED6.tests)
 CT_TP_SRC: Field[int] = Field("ct_tp_src", "ct_tp_src", 16, _number, str)
 CT_TP_DST: Field[int] = Field("ct_tp_dst", "ct_tp_dst", 16, _number, str)
-"""Of ICMP these two are type and code. Open vSwitch reads them back only beside a test of the protocol, of whichever."""
+"""Of ICMP these two are type and code. Open vSwitch reads them back only beside a test of the protocol."""
 
 ORIGINAL4: Final = Headers(
     family=_TRACKED4, source=CT_NW_SRC, destination=CT_NW_DST, proto=CT_PROTO4,
