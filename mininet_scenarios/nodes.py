@@ -304,6 +304,14 @@ class Hypervisor(Node):
         dump = self.ofctl("dump-flows", self.bridge)
         return {f"{cookie} table={table} {flow}": float(age) for cookie, age, table, flow in _FLOW.findall(dump)}
 
+    def connections(self) -> list[str]:
+        """What conntrack knows, a line a connection and zone, as ovs-dpctl(8) dump-conntrack prints it."""
+        return self.appctl("dpctl/dump-conntrack", "-m").splitlines()
+
+    def forget_connections(self) -> None:
+        """Empty conntrack."""
+        self.appctl("dpctl/flush-conntrack")
+
     def learn(self, vteps: Set[str]) -> None:
         """Prove the underlay, and let Open vSwitch learn the MACs of other tunnel endpoints.
 

@@ -23,6 +23,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 from mininet_scenarios.errors import CommandFailed, Deaf
 from mininet_scenarios.processes import Daemon, inside, run, wait_until
@@ -84,22 +85,26 @@ def _checksum(data: bytes) -> int:
     return ~total & 0xFFFF
 
 
+def ipv4(
+    macs: tuple[str, str], src: str, dst: str, protocol: int, payload: bytes, *, ident: int = 0, fragment: int = 0
+) -> bytes:
+    """A frame with an IPv4 packet, or a fragment of one: 0x2000 says that more follow, the rest is its offset / 8."""
+    head = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(payload), ident, fragment, 64, protocol, 0)
+    head += socket.inet_aton(src) + socket.inet_aton(dst)
+    return ethernet(*macs, IPV4, head[:10] + struct.pack("!H", _checksum(head)) + head[12:] + payload)
+
+
+def datagram(src_port: int, dst_port: int, payload: bytes) -> bytes:
+    """A UDP datagram without a checksum (RFC 768 allows 0)."""
+    return struct.pack("!HHHH", src_port, dst_port, 8 + len(payload), 0) + payload
+
+
 def udp(
     dst_mac: str, src_mac: str, src: str, dst: str, port: int, payload: bytes, *, from_port: int | None = None
 ) -> bytes:
-    """A UDP datagram over IPv4 without a UDP checksum (RFC 768 allows 0); from the same port, unless one is given."""
-    source = port if from_port is None else from_port
-    segment = struct.pack("!HHHH", source, port, 8 + len(payload), 0) + payload
-    return _ipv4((dst_mac, src_mac), src, dst, _UDP, segment)
-
-
-def _ipv4(
-    macs: tuple[str, str], src: str, dst: str, protocol: int, body: bytes, id: int = 0, fragment: int = 0
-) -> bytes:
-    """A frame with an IPv4 packet (RFC 791); `fragment` is its flags and offset."""
-    head = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(body), id, fragment, 64, protocol, 0)
-    head += socket.inet_aton(src) + socket.inet_aton(dst)
-    return ethernet(*macs, IPV4, head[:10] + struct.pack("!H", _checksum(head)) + head[12:] + body)
+    """A UDP datagram over IPv4, from the same port unless another is given."""
+    segment = datagram(port if from_port is None else from_port, port, payload)
+    return ipv4((dst_mac, src_mac), src, dst, _UDP, segment)
 
 
 def halved(frame: bytes) -> tuple[bytes, bytes]:
@@ -111,8 +116,8 @@ def halved(frame: bytes) -> tuple[bytes, bytes]:
     macs, id = (_mac_text(frame[:6]), _mac_text(frame[6:12])), int.from_bytes(os.urandom(2), "big")
     if frame[12:14] == IPV4.to_bytes(2, "big"):
         src, dst, body = socket.inet_ntoa(frame[26:30]), socket.inet_ntoa(frame[30:34]), frame[34:]
-        first = _ipv4(macs, src, dst, frame[23], body[:_HALF], id, _MORE_FRAGMENTS)
-        return first, _ipv4(macs, src, dst, frame[23], body[_HALF:], id, _HALF // 8)
+        first = ipv4(macs, src, dst, frame[23], body[:_HALF], ident=id, fragment=_MORE_FRAGMENTS)
+        return first, ipv4(macs, src, dst, frame[23], body[_HALF:], ident=id, fragment=_HALF // 8)
     body = frame[54:]
 
     def fragment(part: bytes, place: int) -> bytes:
@@ -120,6 +125,37 @@ def halved(frame: bytes) -> tuple[bytes, bytes]:
         return ethernet(*macs, IPV6, head + struct.pack("!BxHI", frame[20], place, id) + part)
 
     return fragment(body[:_HALF], 1), fragment(body[_HALF:], _HALF)
+
+
+def tcp(src: str, dst: str, ports: tuple[int, int], sequence: int, flags: int, payload: bytes) -> bytes:
+    """A TCP segment for an IPv4 packet (RFC 9293 section 3.1)."""
+    head = struct.pack("!HHIIBBHHH", *ports, sequence, 0, 5 << 4, flags, 1024, 0, 0)
+    pseudo = socket.inet_aton(src) + socket.inet_aton(dst) + struct.pack("!HH", 6, len(head) + len(payload))
+    return head[:16] + struct.pack("!H", _checksum(pseudo + head + payload)) + head[18:] + payload
+
+
+def icmp(type: int, code: int, body: bytes) -> bytes:
+    """An ICMP message for an IPv4 packet (RFC 792); `body` is what follows its checksum."""
+    head = bytes((type, code))
+    return head + struct.pack("!H", _checksum(head + bytes(2) + body)) + body
+
+
+def sctp(src_port: int, dst_port: int, payload: bytes) -> bytes:
+    """An SCTP packet with an INIT chunk (RFC 9260 section 3.3.2), which ends in a parameter with the payload."""
+    parameter = struct.pack("!HH", 0x8001, 4 + len(payload)) + payload.ljust(-(-len(payload) // 4) * 4, b"\0")
+    chunk = struct.pack("!BBHIIHHI", 1, 0, 20 + len(parameter), 1, 65536, 1, 1, 1) + parameter
+    head = struct.pack("!HHI", src_port, dst_port, 0)
+    return head + struct.pack("<I", _crc32c(head + bytes(4) + chunk)) + chunk
+
+
+def _crc32c(data: bytes) -> int:
+    """The checksum of SCTP (RFC 9260 appendix A)."""
+    crc = 0xFFFFFFFF
+    for byte in data:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
+    return crc ^ 0xFFFFFFFF
 
 
 def _ipv6(
@@ -301,6 +337,12 @@ class Frame:
         return f"{where}{self.src} > {self.dst} {what} ({len(self.raw)} bytes)"
 
 
+class Sender(Protocol):
+    """Whoever sends from a MAC of its own."""
+
+    mac: str
+
+
 Test = bytes | Callable[[Frame], object]
 
 
@@ -322,6 +364,12 @@ def solicits(target: str) -> Callable[[Frame], bool]:
 def advertises(target: str) -> Callable[[Frame], bool]:
     """A test for neighbour advertisements that claim an address."""
     return lambda frame: (ask := frame.nd) is not None and (ask.type, ask.target) == (ADVERTISEMENT, target)
+
+
+def sent_by(*guests: Sender) -> Callable[[Frame], bool]:
+    """A test for IP packets from these guests' MACs; what else they send is not the groups' concern."""
+    macs = {guest.mac for guest in guests}
+    return lambda frame: frame.src in macs and frame.ethertype in (IPV4, IPV6)
 
 
 def within(cidr: str) -> Callable[[Frame], bool]:
