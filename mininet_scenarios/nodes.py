@@ -516,7 +516,7 @@ class Guest(Node):
         """Send a mark to a MAC as any guest may: in a datagram, to an address for which no kernel answers."""
         self.sends(udp(mac, self.mac, self.ip, "255.255.255.255", 7, mark))
 
-    def calls(self, target: Guest, port: int, *, version: int = 4, patience_s: float = 1.5) -> Outcome:
+    def calls(self, target: Guest, port: int, *, version: int = 4, patience_s: float = 0.8) -> Outcome:
         """What becomes of a TCP connection to a port of a guest, whether or not somebody listens there."""
         return call(self.pid, target.address(version), port, patience_s)
 
@@ -528,7 +528,7 @@ class Guest(Node):
         version: int = 4,
         size: int = 8,
         options: Mapping[int, bytes] | None = None,
-        patience_s: float = 1.5,
+        patience_s: float = 0.8,
     ) -> set[int]:
         """Which of these ports of a guest, where somebody listens now, this one gets an answer from.
 
