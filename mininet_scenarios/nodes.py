@@ -35,7 +35,7 @@ from mininet_scenarios.api import Api
 from mininet_scenarios.errors import CommandFailed, Refused, Unsteady
 from mininet_scenarios.probe import Ear, Ping, send, udp
 from mininet_scenarios.processes import Daemon, beside_python, inside, run, wait_until
-from mininet_scenarios.sockets import Outcome, call, reached, send_raw
+from mininet_scenarios.sockets import Outcome, call, reached, send_datagram, send_raw
 from mininet_scenarios.talk import Talk
 
 with warnings.catch_warnings():
@@ -542,6 +542,10 @@ class Guest(Node):
         """Send a packet of an IP protocol by its number; the kernel adds the header."""
         send_raw(self.pid, target.address(version), protocol, payload)
 
+    def sends_datagram(self, target: Guest, port: int, payload: bytes, *, version: int = 4) -> None:
+        """Send a UDP datagram, whether or not somebody listens; the kernel makes fragments of a large one."""
+        send_datagram(self.pid, target.address(version), port, payload)
+
     def listens(
         self, port: int, protocol: str = "tcp", *, version: int = 4, mute: bool = False, interval_s: float = 0.05
     ) -> Talk:
@@ -564,6 +568,11 @@ class Guest(Node):
     ) -> Talk:
         """Begin conversations with whoever listens at a guest's port; see `talk`."""
         return self._talk("call", protocol, target.address(version), port, mute, interval_s, count, from_port)
+
+    def hangs_up(self) -> None:
+        """End all its conversations."""
+        while self._talks:
+            self._talks.pop().abandon()
 
     def _talk(
         self,
@@ -603,8 +612,7 @@ class Guest(Node):
         """End its pings and talks, then the node; its wire goes with the namespace."""
         for ping in self._pings:
             ping.abandon()
-        for talk in self._talks:
-            talk.abandon()
+        self.hangs_up()
         super().terminate()
 
 

@@ -327,7 +327,7 @@ def advertises(target: str) -> Callable[[Frame], bool]:
 
 
 def sent_by(*guests: Sender) -> Callable[[Frame], bool]:
-    """A test for IP packets from these guests to one receiver: not ARP, nor what a kernel tells all of its own accord."""
+    """A test for IP packets of these guests to one receiver: not ARP, nor what a kernel tells all by itself."""
     macs = {guest.mac for guest in guests}
     return lambda frame: frame.src in macs and frame.ethertype in (IPV4, IPV6) and not frame.raw[0] & 1
 

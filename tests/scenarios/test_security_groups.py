@@ -59,7 +59,7 @@ def test_members_of_a_default_group_whose_own_rules_are_gone_are_strangers(lab: 
 
 
 def test_a_port_without_groups_is_closed_both_ways_but_gets_addresses(lab: Lab, cast: Cast) -> None:
-    a, b, c, d = cast
+    a, b, c, _d = cast
     open_to_all = lab.group("open", project="red")
     allow_both(lab, open_to_all)
     cast.under(a=(), b=open_to_all, c=open_to_all)
@@ -180,7 +180,7 @@ def test_an_address_in_a_group_and_in_an_address_group_counts_for_both(lab: Lab,
 
 def test_a_member_counts_with_its_allowed_address_pairs(lab: Lab, cast: Cast) -> None:
     """Case SG30: a whole block, too; and case SG07: no longer, once the pair is gone."""
-    a, b, c, d = cast
+    a, b, c, _d = cast
     clients, web = lab.group("clients", project="red"), lab.group("web", project="red")
     lab.rule(web, protocol="udp", ports=80, remote=clients)
     cast.under(a=clients, b=web, c=web)
@@ -209,7 +209,7 @@ def test_a_member_counts_with_its_allowed_address_pairs(lab: Lab, cast: Cast) ->
 
 def test_icmp_is_allowed_by_type_and_code(lab: Lab, cast: Cast) -> None:
     """Case SG24: by its type alone, by type and code, and ICMPv6 by any of its names."""
-    a, b, c, d = cast
+    a, b, c, _d = cast
     web = lab.group("web", project="red")
     echo4 = lab.rule(web, protocol="icmp", ports=(8, 0))
     lab.rule(web, protocol="icmpv6", ethertype="IPv6", port_range_min=128)
@@ -243,7 +243,7 @@ BY_NUMBER = (0x2F, 50, 51, 59, 103, 112, 136)  # GRE, ESP, AH, nothing after IPv
 @pytest.mark.parametrize("version", VERSIONS)
 def test_protocols_are_allowed_by_number(lab: Lab, cast: Cast, version: int) -> None:
     """Case SG25; 59 is case SG27."""
-    a, b, c, d = cast
+    a, b, c, _d = cast
     web, ethertype = lab.group("web", project="red"), f"IPv{version}"
     allowed = [number for number in BY_NUMBER if number in (47, 50, 112, 136) or (number, version) == (59, 6)]
     for number in allowed:
@@ -260,7 +260,7 @@ def test_protocols_are_allowed_by_number(lab: Lab, cast: Cast, version: int) -> 
 
 def test_sctp_is_allowed_by_its_ports(lab: Lab, cast: Cast) -> None:
     """Case SG26."""
-    a, b, c, d = cast
+    a, b, c, _d = cast
     web = lab.group("web", project="red")
     lab.rule(web, protocol="sctp", ports=(3000, 3010))
     cast.under(b=web, c=web)
@@ -276,7 +276,7 @@ def test_sctp_is_allowed_by_its_ports(lab: Lab, cast: Cast) -> None:
 @pytest.mark.parametrize("option", [socket.IPV6_HOPOPTS, socket.IPV6_DSTOPTS])
 def test_what_is_behind_extension_headers_is_filtered_as_any_other(lab: Lab, cast: Cast, option: int) -> None:
     """Case SG27."""
-    a, b, c, d = cast
+    a, b, c, _d = cast
     web = lab.group("web", project="red")
     lab.rule(web, ethertype="IPv6", protocol="tcp", ports=80)
     lab.rule(web, ethertype="IPv6", protocol="udp", ports=53)
@@ -302,7 +302,7 @@ def roomy(lab: Lab) -> None:
 @pytest.mark.parametrize("version", VERSIONS)
 def test_fragments_go_with_their_datagram(lab: Lab, cast: Cast, version: int) -> None:
     """Case SG19: not one fragment of a denied datagram arrives, all of an allowed one do, and so do the answers."""
-    a, b, c, d = cast
+    a, b, c, _d = cast
     web = lab.group("web", project="red")
     lab.rule(web, ethertype=f"IPv{version}", protocol="udp", ports=(5000, 5099))
     cast.under(b=web, c=web)
@@ -321,7 +321,7 @@ def test_fragments_go_with_their_datagram(lab: Lab, cast: Cast, version: int) ->
 @pytest.mark.usefixtures("roomy")
 def test_fragments_without_a_first_one_or_that_overlap_go_nowhere(lab: Lab, cast: Cast) -> None:
     """Case SG20."""
-    a, b, c, d = cast
+    a, b, c, _d = cast
     web = lab.group("web", project="red")
     lab.rule(web, protocol="udp", ports=5000)
     cast.under(b=web, c=web)
@@ -375,7 +375,7 @@ def test_without_port_security_nothing_is_filtered_and_nothing_remembered(lab: L
 
 def test_stateless_groups_remember_nothing_and_judge_answers_by_rules(lab: Lab, cast: Cast) -> None:
     """Case SG50."""
-    a, b, c, d = cast
+    a, b, c, _d = cast
     client = lab.group("client", project="red", stateful=False)
     web = lab.group("web", project="red", stateful=False)
     allow_both(lab, web, protocol="tcp", ports=80)
@@ -409,7 +409,7 @@ def bundle_tags(guest: Guest) -> dict[int, str]:
 
 def test_a_connection_bears_the_number_of_the_rules_that_allowed_it(lab: Lab, cast: Cast) -> None:
     """Case SG58: `weft explain` tells of the number in ct_label, by the flow with that conj_id, which rules they are."""
-    a, b, c, d = cast
+    a, b, _c, _d = cast
     web = lab.group("web", project="red")
     rule = lab.rule(web, protocol="tcp", ports=80, prefix="10.0.0.0/24")
     lab.rule(web, protocol="tcp", ports=81, prefix="10.0.0.0/25")
