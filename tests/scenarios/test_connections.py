@@ -9,11 +9,11 @@ from dataclasses import dataclass
 
 import pytest
 
+from mininet_scenarios.guarded import Cast, allow_both, gather
 from mininet_scenarios.lab import Lab
 from mininet_scenarios.nodes import Guest
 from mininet_scenarios.probe import IPV4, IPV6, Frame, datagram, icmp, ipv4, tcp, token
 from mininet_scenarios.talk import Talk
-from tests.scenarios.guarded import Cast, allow_both, gather
 
 VERSIONS = (4, 6)
 CUT_S = 1.0

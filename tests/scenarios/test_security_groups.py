@@ -7,11 +7,11 @@ import socket
 
 import pytest
 
+from mininet_scenarios.guarded import Cast, allow_both, gather, zones
 from mininet_scenarios.lab import Lab
 from mininet_scenarios.nodes import Guest
 from mininet_scenarios.probe import datagram, icmp, ipv4, sctp, sent_by, token, udp
 from mininet_scenarios.sockets import Outcome
-from tests.scenarios.guarded import Cast, allow_both, gather, zones
 
 VERSIONS = (4, 6)
 
