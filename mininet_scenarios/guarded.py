@@ -223,8 +223,8 @@ def restart(cast: Cast, restarts: int = RESTARTS, streams: int = STREAMS) -> Res
             lab.converged()
         for talk in talks:
             talk.flows(count=streams, timeout_s=20)
+        broken = sum(len(talk.lost()) + len(talk.ended()) for talk in talks)
     mods = {kind: number for each in said for kind, number in each.items() if "MOD" in kind or "BUNDLE" in kind}
-    broken = sum(len(talk.lost()) + len(talk.ended()) for talk in talks)
     return Restarted(restarts, 4 * streams, broken, max(talk.longest_silence() for talk in talks), mods)
 
 
