@@ -8,16 +8,11 @@
 
 from __future__ import annotations
 
-import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from threading import Event, Thread
 from typing import Any
 
 import pytest
 
 from controller.flows.pipeline import Why
-from mininet_scenarios.api import Json
 from mininet_scenarios.lab import Lab, Network
 from mininet_scenarios.nodes import Guest
 from mininet_scenarios.probe import (
@@ -30,15 +25,12 @@ from mininet_scenarios.probe import (
     VLAN,
     Frame,
     advertisement,
-    advertises,
-    answers_for,
     arp,
     ethernet,
     halved,
     icmpv6,
     mld_report,
     nd_mark,
-    send,
     solicitation,
     tagged,
     token,

@@ -436,6 +436,8 @@ class Peer:
         self.send(HELLO)
         xid, _ = await self.expect(of.OFPT_FEATURES_REQUEST)
         self.answer(of.OFPT_FEATURES_REPLY, xid, FEATURES.pack(datapath_id, 0, 254, auxiliary_id, 0))
+        if not auxiliary_id:
+            await self.expect(of.OFPT_SET_CONFIG)
 
     async def closed(self) -> None:
         """Wait until the other side has closed; what it still said does not count."""
