@@ -20,9 +20,10 @@ from hypothesis import strategies as st
 
 from controller.errors import Disconnected, Malformed, Rejected
 from controller.flows import flow as values
+from controller.flows import pipeline
 from controller.flows.fields import ARP_OP, IN_PORT, TUN_DST
 from controller.flows.flow import Bucket, Entry, Flow, Group, Match, Output, ToGroup, goto, resubmit
-from controller.flows.pipeline import CLASSIFY, DELIVER, DST, FLOOD, L2_BUM, NET, SERVICE, SRC, TUN_OUT
+from controller.flows.pipeline import CLASSIFY, DELIVER, DST, FLOOD, L2_BUM, NET, PORT_SECURITY, SERVICE, SRC, TUN_OUT
 from controller.model.records import Address
 from controller.southbound import messages as of
 from controller.southbound import switch as module
@@ -38,7 +39,7 @@ FAST = Timing(handshake_s=0.5, echo_s=0.1, dead_s=0.5, answer_s=1)
 
 
 def guest(port: int) -> Flow:
-    return Flow(CLASSIFY, "guest", IN_PORT(port), (SRC.set(port), NET.set(7), goto(SERVICE)))
+    return Flow(CLASSIFY, "guest", IN_PORT(port), (SRC.set(port), NET.set(7), goto(PORT_SECURITY)))
 
 
 def delivered(port: int) -> Flow:
@@ -51,7 +52,7 @@ def flooded(net: int) -> Flow:
 
 def everybody(net: int, *ports: int) -> Group:
     remote = Bucket((DST.set(0), TUN_DST.set(Address("192.0.2.2")), resubmit(TUN_OUT)))
-    return Group(FLOOD, net, (*(Bucket((DST.set(port), resubmit(DELIVER))) for port in ports), remote))
+    return Group(FLOOD, net, (*(Bucket((DST.set(port), resubmit(pipeline.IN_PORT))) for port in ports), remote))
 
 
 def entries(*items: Flow | Group) -> list[Entry]:
@@ -644,7 +645,7 @@ def test_a_dump_comes_in_parts() -> None:
 @pytest.mark.parametrize("said", [b"", HELLO])
 def test_who_does_not_finish_the_handshake_is_dropped(caplog: pytest.LogCaptureFixture, said: bytes) -> None:
     async def test() -> None:
-        async with listening(forever, FAST) as listener, connected(listener) as peer:
+        async with listening(forever, replace(FAST, dead_s=5)) as listener, connected(listener) as peer:
             peer.send(said)
             await peer.closed()
 
