@@ -44,11 +44,11 @@ class Field(Generic[T]):
     requires: tuple[Test, ...] = ()
     words: Callable[[int, int], str] | None = None
     order: int = field(default_factory=count().__next__)
+    full: int = field(init=False)
+    """The mask of all this field's bits, counted from 0; one object for all tests, which so are found alike sooner."""
 
-    @property
-    def full(self) -> int:
-        """The mask of all this field's bits, counted from 0."""
-        return (1 << (self.bits or self.width)) - 1
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "full", (1 << (self.bits or self.width)) - 1)
 
     @property
     def partial(self) -> bool:

@@ -169,11 +169,11 @@ def tampered(draw: st.DrawFn, world: Sequence[Entry]) -> FakeSwitch:
     for key, flow in list(flows.items()):
         match draw(st.sampled_from(["kept", "kept", "altered", "taken over", "marked", "gone"])):
             case "altered":  # as `ovs-ofctl mod-flows` does: the cookie stays
-                flows[key] = replace(flow, instructions=b"")
+                flows[key] = flow._replace(instructions=b"")
             case "taken over":
-                flows[key] = replace(flow, cookie=draw(st.integers(0, OWNER - 1)) << 56)
+                flows[key] = flow._replace(cookie=draw(st.integers(0, OWNER - 1)) << 56)
             case "marked":
-                flows[key] = replace(flow, cookie=flow.cookie ^ 1)
+                flows[key] = flow._replace(cookie=flow.cookie ^ 1)
             case "gone":
                 del flows[key]
     groups = {id: replace(group, type=draw(st.sampled_from([0, 1]))) for id, group in groups.items()}
@@ -324,7 +324,7 @@ def test_the_order() -> None:
 
 def test_a_flow_altered_under_its_cookie_is_added_again() -> None:
     flow = encode_flow(DELIVERED, APP)
-    altered = replace(flow, instructions=b"")
+    altered = flow._replace(instructions=b"")
     plan = full(entries([DELIVERED]), Installed({flow.key: altered}, {}))
     assert plan.steps == (AddFlow(Entry(APP, DELIVERED), flow),)
     assert plan.replaced == ()
@@ -332,7 +332,7 @@ def test_a_flow_altered_under_its_cookie_is_added_again() -> None:
 
 def test_a_flow_of_others_under_our_key_is_replaced_and_named() -> None:
     flow = encode_flow(DELIVERED, APP)
-    theirs = replace(flow, cookie=0)
+    theirs = flow._replace(cookie=0)
     installed = Installed({flow.key: theirs}, {})
     plan = full(entries([DELIVERED]), installed)
     assert plan.replaced == installed.foreign == (theirs,)

@@ -11,7 +11,6 @@ import struct
 import subprocess
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -734,7 +733,7 @@ def test_a_switch_that_never_answers_though_it_lives_is_given_up() -> None:
 def test_a_switch_that_does_not_read_is_given_up_and_others_go_on() -> None:
     async def test() -> None:
         endings: dict[int, BaseException | None] = {}
-        flow = replace(encode_flow(delivered(1), APP), instructions=bytes(60_000))
+        flow = encode_flow(delivered(1), APP)._replace(instructions=bytes(60_000))
         plan = Plan((AddFlow(Entry(APP, delivered(1)), flow),) * 500)
 
         async def on_switch(switch: Switch) -> None:
