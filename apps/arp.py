@@ -34,7 +34,7 @@ from controller.flows.pipeline import (
     WHY,
     Why,
 )
-from controller.flows.presence import attached
+from controller.flows.presence import attached, pair_addresses
 from controller.model.records import Address, Port
 from controller.model.view import View
 
@@ -64,10 +64,13 @@ def answer(view: View) -> Iterator[Flow]:
 
 
 def neighbour(view: View, port: Port) -> Iterator[Flow]:
-    """The MAC of each of the port's IPv4 addresses."""
+    """The MAC of each of the port's IPv4 addresses, and of those that its address pairs give to it alone."""
     net = NET(view.tag("network", port.network_id))
     for address in ipv4(port):
         yield Flow(NEIGH, "neighbour", net & NH4(address), (ETH_DST.set(port.mac_address), NEIGH_HIT.set(1)))
+    for address, mac in pair_addresses(view, port):
+        if ":" not in address:
+            yield Flow(NEIGH, "pair", net & NH4(address), (ETH_DST.set(mac), NEIGH_HIT.set(1)))
 
 
 def own_address(view: View, port: Port) -> Iterator[Flow]:
@@ -75,7 +78,8 @@ def own_address(view: View, port: Port) -> Iterator[Flow]:
     if attached(view, port.id) is None:
         return
     source = SRC(view.tag("port", port.id))
-    for address in ipv4(port):
+    pairs = (address for address, _ in pair_addresses(view, port) if ":" not in address)
+    for address in (*ipv4(port), *pairs):
         match = source & ARP_REQUEST & ARP_TPA(address)
         yield Flow(SERVICE, "own_address", match, (WHY.set(Why.OWN_ADDRESS), goto(DROP)))
 

@@ -31,7 +31,7 @@ from controller.flows.pipeline import (
     WHY,
     Why,
 )
-from controller.flows.presence import attached, chassis_of_network, members
+from controller.flows.presence import attached, chassis_of_network, members, pair_macs
 from controller.model.records import Chassis, Network, Port
 from controller.model.view import View
 
@@ -47,10 +47,12 @@ def local(view: View, port: Port) -> Iterator[Flow]:
     """A frame for the port, on its own hypervisor."""
     if attached(view, port.id) is None:
         return
-    key = view.tag("port", port.id)
-    here = NET(view.tag("network", port.network_id)) & ETH_DST(port.mac_address)
+    key, net = view.tag("port", port.id), NET(view.tag("network", port.network_id))
+    here = net & ETH_DST(port.mac_address)
     yield Flow(L2_LOOKUP, "local", here, (DST.set(key), goto(IN_PORT)))
     yield Flow(L2_LOOKUP, "own_mac", here & SRC(key), (WHY.set(Why.OWN_MAC), goto(DROP)))
+    for mac in pair_macs(view, port):
+        yield Flow(L2_LOOKUP, "local_pair", net & ETH_DST(mac), (DST.set(key), goto(IN_PORT)))
 
 
 def remote(view: View, port: Port) -> Iterator[Flow]:
@@ -58,8 +60,10 @@ def remote(view: View, port: Port) -> Iterator[Flow]:
     placed = attached(view, port.id)
     vtep = placed and view.need(Chassis, placed.chassis).encap_ip
     if vtep:
-        there = NET(view.tag("network", port.network_id)) & ETH_DST(port.mac_address)
-        yield Flow(L2_LOOKUP, "remote", there, (tunnel_to(vtep), goto(TUN_OUT)))
+        net, onward = NET(view.tag("network", port.network_id)), (tunnel_to(vtep), goto(TUN_OUT))
+        yield Flow(L2_LOOKUP, "remote", net & ETH_DST(port.mac_address), onward)
+        for mac in pair_macs(view, port):
+            yield Flow(L2_LOOKUP, "remote_pair", net & ETH_DST(mac), onward)
 
 
 def flood(view: View, network: Network) -> Iterator[Flow]:

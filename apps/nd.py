@@ -43,7 +43,7 @@ from controller.flows.pipeline import (
     WHY,
     Why,
 )
-from controller.flows.presence import attached
+from controller.flows.presence import attached, pair_addresses
 from controller.model.records import Address, Mac, Port
 from controller.model.view import View
 
@@ -85,10 +85,13 @@ def advertise(flags: int) -> tuple[Action, ...]:
 
 
 def neighbour(view: View, port: Port) -> Iterator[Flow]:
-    """The MAC of each of the port's IPv6 addresses."""
+    """The MAC of each of the port's IPv6 addresses, and of those that its address pairs give to it alone."""
     net = NET(view.tag("network", port.network_id))
     for address in ipv6(port):
         yield Flow(NEIGH, "neighbour", net & NH6(address), (ETH_DST.set(port.mac_address), NEIGH_HIT.set(1)))
+    for address, mac in pair_addresses(view, port):
+        if ":" in address:
+            yield Flow(NEIGH, "pair", net & NH6(address), (ETH_DST.set(mac), NEIGH_HIT.set(1)))
 
 
 def own_address(view: View, port: Port) -> Iterator[Flow]:
@@ -96,7 +99,8 @@ def own_address(view: View, port: Port) -> Iterator[Flow]:
     if attached(view, port.id) is None:
         return
     source = SRC(view.tag("port", port.id))
-    for address in ipv6(port):
+    pairs = (address for address, _ in pair_addresses(view, port) if ":" in address)
+    for address in dict.fromkeys((*ipv6(port), *pairs)):
         yield Flow(SERVICE, "own_address", source & ND_TARGET(address), (WHY.set(Why.OWN_ADDRESS), goto(DROP)))
 
 

@@ -4,9 +4,10 @@
     ADDRESS_SECURITY  sender of ARP, source of IP; what looks for an address may come from 0.0.0.0 or `::`
     ND_SECURITY       link-layer addresses in neighbour discovery
 
-An address is held together with the MAC it goes with; but ARP about an address pair may come from the port's own MAC,
-as VRRP sends it (RFC 5798 section 8.1.2). Nobody here may be a DHCP server or a router, or send what is neither ARP
-nor IP. A port without port security passes by all of this.
+Whether an address is free may be asked of any: the switch answers, and nobody else hears (`apps.arp`, `apps.nd`). An
+address is held together with the MAC it goes with; but ARP about an address pair may come from the port's own MAC, as
+VRRP sends it (RFC 5798 section 8.1.2). Nobody here may be a DHCP server or a router, or send what is neither ARP nor
+IP. A port without port security passes by all of this.
 """
 
 from __future__ import annotations
@@ -19,7 +20,6 @@ from controller.flows.fields import (
     ARP_REQUEST,
     ARP_SHA,
     ARP_SPA,
-    ARP_TPA,
     ETH_SRC,
     ICMPV6_TYPE,
     IPV4,
@@ -29,7 +29,6 @@ from controller.flows.fields import (
     ND_ADVERTISEMENT,
     ND_SLL,
     ND_SOLICITATION,
-    ND_TARGET,
     ND_TARGET_ADVERTISED,
     ND_TLL,
     UDP6_DST,
@@ -80,6 +79,7 @@ def everybody(view: View) -> Iterator[Flow]:
         yield Flow(ADDRESS_SECURITY, "rogue", match, (WHY.set(why), goto(DROP)))
     for match in UNADDRESSED:
         yield Flow(ADDRESS_SECURITY, "unaddressed", match, (goto(SERVICE),))
+    yield Flow(ADDRESS_SECURITY, "unaddressed", IPV6_SRC(NOBODY6) & ND_SOLICITATION, (goto(ND_SECURITY),))
     yield Flow(ADDRESS_SECURITY, "spoofed_nd", ND_SOLICITATION, (WHY.set(Why.SPOOFED_ND), goto(DROP)))
     for match, why in ((ARP, Why.SPOOFED_ARP), (IPV4, Why.SPOOFED_IPV4), (IPV6, Why.SPOOFED_IPV6)):
         yield Flow(ADDRESS_SECURITY, "spoofed", match, (WHY.set(why), goto(DROP)))
@@ -100,6 +100,8 @@ def guest(view: View, port: Port) -> Iterator[Flow]:
     for mac in macs(port):
         yield Flow(PORT_SECURITY, "own_mac", src & ETH_SRC(mac), (goto(ADDRESS_SECURITY),))
         yield Flow(ND_SECURITY, "own", src & ND_SLL(mac), (goto(SERVICE),))
+        for arp in senders(src, port, mac):
+            yield Flow(ADDRESS_SECURITY, "unaddressed", arp & ARP_REQUEST & ARP_SPA(NOBODY4), (goto(SERVICE),))
     for mac, address in held(port):
         yield from (ipv6 if ":" in address else ipv4)(src, port, mac, address)
 
@@ -118,21 +120,20 @@ def held(port: Port) -> list[tuple[Mac, str]]:
 
 
 def ipv4(src: Match, port: Port, mac: Mac, address: str) -> Iterator[Flow]:
-    """IPv4 and ARP from an address; and the probe that looks whether it is free (RFC 5227 section 2.1.1)."""
+    """IPv4 and ARP from an address."""
     yield Flow(ADDRESS_SECURITY, "own_address", src & ETH_SRC(mac) & within(IPV4_SRC, address), (goto(SERVICE),))
-    for sender in dict.fromkeys((mac, port.mac_address)):
-        arp = src & ETH_SRC(sender) & ARP_SHA(mac)
+    for arp in senders(src, port, mac):
         yield Flow(ADDRESS_SECURITY, "own_address", arp & within(ARP_SPA, address), (goto(SERVICE),))
-        probe = arp & ARP_REQUEST & ARP_SPA(NOBODY4) & within(ARP_TPA, address)
-        yield Flow(ADDRESS_SECURITY, "own_address", probe, (goto(SERVICE),))
+
+
+def senders(src: Match, port: Port, mac: Mac) -> Iterator[Match]:
+    """ARP in which a MAC of the port's speaks: from that MAC, or from the port's own."""
+    return (src & ETH_SRC(sender) & ARP_SHA(mac) for sender in dict.fromkeys((mac, port.mac_address)))
 
 
 def ipv6(src: Match, port: Port, mac: Mac, address: str) -> Iterator[Flow]:
-    """IPv6 from an address; the solicitation that looks whether it is free, and advertisements of it."""
-    sent = src & ETH_SRC(mac)
-    yield Flow(ADDRESS_SECURITY, "own_address", sent & within(IPV6_SRC, address), (goto(ND_SECURITY),))
-    probe = sent & IPV6_SRC(NOBODY6) & within(ND_TARGET, address)
-    yield Flow(ADDRESS_SECURITY, "own_address", probe, (goto(ND_SECURITY),))
+    """IPv6 from an address, and advertisements of it."""
+    yield Flow(ADDRESS_SECURITY, "own_address", src & ETH_SRC(mac) & within(IPV6_SRC, address), (goto(ND_SECURITY),))
     for option in (mac, NO_OPTION):
         advertised = src & within(ND_TARGET_ADVERTISED, address) & ND_TLL(option)
         yield Flow(ND_SECURITY, "own", advertised, (goto(SERVICE),))

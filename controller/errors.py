@@ -10,19 +10,48 @@
     │   ├── Inconsistent        each value is fine, together or in this cloud they are not
     │   ├── ForeignAddress      an address outside the subnets it should be of
     │   ├── BadPool             an allocation pool that is no range of its subnet's version
-    │   └── PoolOutOfBounds     an allocation pool reaches out of its subnet
+    │   ├── PoolOutOfBounds     an allocation pool reaches out of its subnet
+    │   ├── BadRule             a security group rule that means nothing
+    │   │   ├── UnknownProtocol     no IP protocol has that name or number
+    │   │   ├── UnknownEthertype    neither IPv4 nor IPv6
+    │   │   ├── BadPort             no port has that number
+    │   │   ├── BadPortRange        a range without one of its ends, or that ends before it starts
+    │   │   ├── NoProtocol          ports of no protocol
+    │   │   ├── NoPorts             ports of a protocol that has none
+    │   │   ├── BadIcmp             no ICMP type or code has that number
+    │   │   ├── NoIcmpType          an ICMP code of no type
+    │   │   ├── ForeignProtocol     a protocol of IPv6 in a rule for IPv4
+    │   │   ├── BadPrefix           no block of addresses
+    │   │   ├── ForeignPrefix       a block of the other IP version
+    │   │   ├── ManyRemotes         more than one of prefix, group and address group
+    │   │   ├── ManyGroups          rules of several groups in one request
+    │   │   └── ManyProjects        rules of several projects in one request
+    │   ├── NoGroupsUnguarded   security groups on a port without port security
+    │   ├── PairWithoutAddress  an address pair that has no address
+    │   ├── RepeatedPair        one address pair twice
+    │   ├── TooManyPairs        more address pairs than a port may have
+    │   └── AddressesPresent    an address group has the addresses already
     ├── NotFound                no such record
+    │   └── AddressesAbsent     an address group does not have the addresses
     ├── InUse                   a record that others still need
     │   ├── AddressInUse        another port of the network has the address
     │   ├── MacInUse            another port of the network has the MAC address
     │   ├── SegmentInUse        another network has the segment
-    │   └── GatewayInPool       a gateway would be handed out to ports
+    │   ├── GatewayInPool       a gateway would be handed out to ports
+    │   ├── DefaultStays        a project's default security group cannot go
+    │   ├── DefaultKeepsName    nor get another name
+    │   ├── DefaultExists       nor can there be a second one
+    │   ├── RuleExists          a security group has the rule already
+    │   ├── RepeatedRule        one security group rule twice in a request
+    │   └── GroupsRemain        port security cannot go before the security groups of the port
     ├── Conflict
     │   ├── Exists              a unique value is taken
     │   ├── StaleRevision       the caller edits a version that is gone
     │   ├── PoolsOverlap        two allocation pools share addresses
     │   ├── MtuTooSmall         a subnet needs a larger MTU than its network has
     │   ├── SharedByOthers      a network cannot be taken from the projects that use it
+    │   ├── MixedStates         stateful and stateless security groups on one port
+    │   ├── PairsUnguarded      address pairs on a port without port security
     │   └── Exhausted           a pool has nothing left to give
     │       ├── NoAddress       the subnets of a network are full
     │       ├── NoSegment       every segment of a network type is taken
@@ -127,12 +156,189 @@ class PoolOutOfBounds(BadRequest):
         self.start, self.end, self.cidr = start, end, cidr
 
 
+class BadRule(BadRequest):
+    """Base of the refusals of security group rules that mean nothing."""
+
+
+class UnknownProtocol(BadRule):
+    """Raised when no IP protocol has the name or number; `known` are the names."""
+
+    def __init__(self, protocol: str, known: str = "") -> None:
+        super().__init__(
+            f"Security group rule protocol {protocol} not supported. Only protocol values {known} and integer "
+            "representations [0 to 255] are supported."
+        )
+        self.protocol, self.known = protocol, known
+
+
+class UnknownEthertype(BadRule):
+    """Raised when a rule is for neither IPv4 nor IPv6."""
+
+    def __init__(self, ethertype: str) -> None:
+        super().__init__(
+            f"Security group rule for ethertype '{ethertype}' not supported. Allowed values are ['IPv4', 'IPv6']."
+        )
+        self.ethertype = ethertype
+
+
+class BadPort(BadRule):
+    """Raised when no port has the number."""
+
+    def __init__(self, port: str) -> None:
+        super().__init__(f"Invalid value for port {port}")
+        self.port = port
+
+
+class BadPortRange(BadRule):
+    """Raised when a range of ports lacks one of its ends, or ends before it starts."""
+
+    def __init__(self, low: int | None, high: int | None) -> None:
+        super().__init__("For TCP/UDP protocols, port_range_min must be <= port_range_max")
+        self.low, self.high = low, high
+
+
+class NoProtocol(BadRule):
+    """Raised when a rule has ports but no protocol that they are of."""
+
+    def __init__(self) -> None:
+        super().__init__("Must also specify protocol if port range is given.")
+
+
+class NoPorts(BadRule):
+    """Raised when a rule has ports but its protocol has none."""
+
+    def __init__(self, protocol: int) -> None:
+        super().__init__(
+            f"Ports cannot be specified for protocol {protocol}. "
+            "Ports are only supported for DCCP, SCTP, TCP, UDP, UDPLITE."
+        )
+        self.protocol = protocol
+
+
+class BadIcmp(BadRule):
+    """Raised when no ICMP type or code (`field`) has the number."""
+
+    def __init__(self, field: str, attribute: str, value: int) -> None:
+        super().__init__(f"Invalid value for ICMP {field} ({attribute}) {value}. It must be 0 to 255.")
+        self.field, self.attribute, self.value = field, attribute, value
+
+
+class NoIcmpType(BadRule):
+    """Raised when a rule has an ICMP code but no type that it is of."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__(f"ICMP code (port-range-max) {code} is provided but ICMP type (port-range-min) is missing.")
+        self.code = code
+
+
+class ForeignProtocol(BadRule):
+    """Raised when a protocol does not exist in the IP version of its rule."""
+
+    def __init__(self, ethertype: str, protocol: str) -> None:
+        super().__init__(f"Invalid ethertype {ethertype} for protocol {protocol}.")
+        self.ethertype, self.protocol = ethertype, protocol
+
+
+class BadPrefix(BadRule):
+    """Raised when a prefix is no block of addresses."""
+
+    def __init__(self, prefix: str) -> None:
+        super().__init__(f"Invalid CIDR {prefix} given as IP prefix.")
+        self.prefix = prefix
+
+
+class ForeignPrefix(BadRule):
+    """Raised when a prefix is not of the IP version of its rule."""
+
+    def __init__(self, ethertype: str, cidr: str) -> None:
+        super().__init__(f"Conflicting value ethertype {ethertype} for CIDR {cidr}")
+        self.ethertype, self.cidr = ethertype, cidr
+
+
+class ManyRemotes(BadRule):
+    """Raised when a rule names more than one of prefix, security group and address group."""
+
+    def __init__(self) -> None:
+        super().__init__("Only one of remote_ip_prefix or remote_group_id or remote_address_group_id may be provided.")
+
+
+class ManyGroups(BadRule):
+    """Raised when the rules of one request are of several security groups."""
+
+    def __init__(self) -> None:
+        super().__init__("Only allowed to update rules for one security profile at a time")
+
+
+class ManyProjects(BadRule):
+    """Raised when the rules of one request are of several projects."""
+
+    def __init__(self) -> None:
+        super().__init__("Multiple project_ids in bulk security group rule create not allowed")
+
+
+class NoGroupsUnguarded(BadRequest):
+    """Raised when a port without port security is put into security groups."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Port security must be enabled and port must have an IP address in order to use security groups."
+        )
+
+
+class PairWithoutAddress(BadRequest):
+    """Raised when an address pair has no address."""
+
+    def __init__(self) -> None:
+        super().__init__("AllowedAddressPair must contain ip_address")
+
+
+class RepeatedPair(BadRequest):
+    """Raised when a port is given an address pair twice."""
+
+    def __init__(self, mac: str, address: str) -> None:
+        super().__init__(f"Request contains duplicate address pair: mac_address {mac} ip_address {address}.")
+        self.mac, self.address = mac, address
+
+
+class TooManyPairs(BadRequest):
+    """Raised when a port is given more address pairs than it may have."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__(f"The number of allowed address pair exceeds the maximum {most}.")
+        self.most = most
+
+
+class AddressesPresent(BadRequest):
+    """Raised when addresses are added to an address group that has them."""
+
+    def __init__(self, addresses: tuple[str, ...], group: str) -> None:
+        super().__init__(f"Addresses {[*addresses]} already exist in the address group {group}.")
+        self.addresses, self.group = addresses, group
+
+
+_ABSENT = {
+    "SecurityGroup": "Security group {} does not exist",
+    "SecurityGroupRule": "Security group rule {} does not exist",
+    "AddressGroup": "Address group {} could not be found.",
+}
+"""As Neutron writes it; of most kinds by their names."""
+
+
 class NotFound(WeftError):
     """Raised when a record that a request names does not exist."""
 
-    def __init__(self, kind: str, id: str) -> None:
-        super().__init__(f"{kind} {id} could not be found.")
+    def __init__(self, kind: str, id: str, said: str = "") -> None:
+        super().__init__(said or _ABSENT.get(kind, f"{kind} {{}} could not be found.").format(id))
         self.kind, self.id = kind, id
+
+
+class AddressesAbsent(NotFound):
+    """Raised when addresses are taken from an address group that does not have them."""
+
+    def __init__(self, addresses: tuple[str, ...], group: str) -> None:
+        said = f"Addresses {[*addresses]} not found in the address group {group}."
+        super().__init__("Addresses", group, said)
+        self.addresses, self.group = addresses, group
 
 
 class InUse(WeftError):
@@ -180,6 +386,55 @@ class GatewayInPool(InUse):
         self.gateway, self.start, self.end = gateway, start, end
 
 
+class DefaultStays(InUse):
+    """Raised when a project's default security group would be deleted."""
+
+    def __init__(self, group: str) -> None:
+        said = "Insufficient rights for removing default security group."
+        super().__init__("SecurityGroup", group, "its project", said)
+
+
+class DefaultKeepsName(InUse):
+    """Raised when a project's default security group would be renamed."""
+
+    def __init__(self, group: str) -> None:
+        super().__init__("SecurityGroup", group, "its project", "Updating default security group not allowed.")
+
+
+class DefaultExists(InUse):
+    """Raised when a second security group would be called `default`."""
+
+    def __init__(self) -> None:
+        said = "Default security group already exists."
+        super().__init__("SecurityGroup", "default", "the default security group", said)
+
+
+class RuleExists(InUse):
+    """Raised when a security group has a rule already."""
+
+    def __init__(self, rule: str) -> None:
+        said = f"Security group rule already exists. Rule id is {rule}."
+        super().__init__("SecurityGroupRule", rule, "its security group", said)
+
+
+class RepeatedRule(InUse):
+    """Raised when a request has a rule twice."""
+
+    def __init__(self) -> None:
+        super().__init__("SecurityGroupRule", "", "the request", "Duplicate Security Group Rule in POST.")
+
+
+class GroupsRemain(InUse):
+    """Raised when port security would be turned off for a port in security groups."""
+
+    def __init__(self, port: str) -> None:
+        said = (
+            "Port has security group associated. Cannot disable port security or IP address until security group "
+            "is removed."
+        )
+        super().__init__("Port", port, "its security groups", said)
+
+
 class Conflict(WeftError):
     """Base of the refusals that a later or different request may not meet."""
 
@@ -224,6 +479,23 @@ class SharedByOthers(Conflict):
             f"Unable to reconfigure sharing settings for network {network}. Multiple projects are using it."
         )
         self.network = network
+
+
+class MixedStates(Conflict):
+    """Raised when a port would be in stateful and in stateless security groups."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Error Cannot apply both stateful and stateless security groups on the same port at the same time "
+            "while attempting the operation."
+        )
+
+
+class PairsUnguarded(Conflict):
+    """Raised when a port without port security would have address pairs."""
+
+    def __init__(self) -> None:
+        super().__init__("Port Security must be enabled in order to have allowed address pairs on a port.")
 
 
 class Exhausted(Conflict):

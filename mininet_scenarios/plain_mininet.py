@@ -20,15 +20,23 @@ from collections.abc import Callable, Iterator, Sequence
 from mininet_scenarios.errors import LabError
 from mininet_scenarios.lab import Lab, Network, Place
 from mininet_scenarios.nodes import OPENFLOW_PORT, Bridge, Controller, Guest, Remote, open_cli
-from mininet_scenarios.probe import BROADCAST, EXPERIMENTAL, REQUEST, arp, ethernet, token
+from mininet_scenarios.probe import BROADCAST, EXPERIMENTAL, REQUEST, arp, ethernet, token, udp
 from mininet_scenarios.processes import end_on_sigterm
 from mininet_scenarios.two_networks import CIDR, TENANTS, UNUSED, Row, show
 
 _PINGS, _NOBODY = 3, "02:00:00:00:00:99"
+
+
+def _datagram(to: str, guest: Guest, mark: bytes) -> bytes:
+    return udp(to, guest.mac, guest.ip, UNUSED, 7, mark)
+
+
 _FRAMES: tuple[tuple[str, Callable[[Guest, Guest, bytes], bytes], bool], ...] = (
-    ("a broadcast", lambda guest, mate, mark: ethernet(BROADCAST, guest.mac, EXPERIMENTAL, mark), True),
-    ("unicast to its mate", lambda guest, mate, mark: ethernet(mate.mac, guest.mac, EXPERIMENTAL, mark), True),
-    ("unicast to nobody", lambda guest, mate, mark: ethernet(_NOBODY, guest.mac, EXPERIMENTAL, mark), False),
+    ("a broadcast", lambda guest, mate, mark: _datagram(BROADCAST, guest, mark), True),
+    ("unicast to its mate", lambda guest, mate, mark: _datagram(mate.mac, guest, mark), True),
+    ("unicast to nobody", lambda guest, mate, mark: _datagram(_NOBODY, guest, mark), False),
+    ("an unknown ethertype", lambda guest, mate, mark: ethernet(BROADCAST, guest.mac, EXPERIMENTAL, mark), False),
+    ("as its mate", lambda guest, mate, mark: udp(BROADCAST, guest.mac, mate.ip, UNUSED, 7, mark), False),
     ("ARP for an unused address", lambda guest, mate, mark: arp(REQUEST, guest.mac, guest.ip, UNUSED, mark), False),
 )
 """Kinds of frames: what they are, made by a guest with a mark in them, and whether its mate hears it."""

@@ -8,7 +8,7 @@ Twins share a hypervisor (red2 and blue2, red3 and blue3) and are apart (red1 an
 hypervisor and pairs across. What must be seen follows from `MEMBERS` alone, and is asked with real packets: the
 tests and `make demo` ask the same questions.
 
-    python -m mininet_scenarios.two_networks [--type vxlan|geneve] [--cli]
+    python -m mininet_scenarios.two_networks [--type vxlan|geneve] [--unguarded] [--cli]
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from mininet_scenarios.probe import (
 from mininet_scenarios.processes import end_on_sigterm
 
 CIDR = "10.0.0.0/24"
-UNUSED = "10.0.0.99"
+UNUSED, STRANGE = "10.0.0.99", "02:00:00:00:00:77"
 TENANTS = ("red", "blue")
 _PINGS = 3
 
@@ -99,30 +99,39 @@ def everyone(sender: Member) -> Copies:
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A kind of frame: how a member makes one with a mark in it, and who must hear how many copies."""
+    """A kind of frame: how a member makes one with a mark in it, and who must hear it; `forbidden` by port security."""
 
     name: str
     frame: Callable[[Member, bytes], bytes]
     hearers: Callable[[Member], Copies]
+    forbidden: bool = False
 
     def __str__(self) -> str:
         return self.name
 
 
+def _other(to: str) -> Callable[[Member, bytes], bytes]:
+    """Neither IP nor ARP."""
+    return lambda m, mark: ethernet(to, m.mac, EXPERIMENTAL, mark)
+
+
 KINDS = (
-    Kind("unicast to a mate", lambda m, mark: ethernet(m.mates[0].mac, m.mac, EXPERIMENTAL, mark), one),
     # to an address that is not the mate's, or its kernel would send the mark back in an ICMP error
     Kind("UDP to a mate", lambda m, mark: udp(m.mates[0].mac, m.mac, m.ip, UNUSED, 7, mark), one),
-    Kind("broadcast", lambda m, mark: ethernet(BROADCAST, m.mac, EXPERIMENTAL, mark), everyone),
     Kind("UDP broadcast", lambda m, mark: udp(BROADCAST, m.mac, m.ip, "255.255.255.255", 7, mark), everyone),
     Kind("IPv4 multicast", lambda m, mark: udp("01:00:5e:00:00:fb", m.mac, m.ip, "224.0.0.251", 5353, mark), everyone),
-    Kind("other multicast", lambda m, mark: ethernet("03:00:00:00:00:01", m.mac, EXPERIMENTAL, mark), everyone),
-    Kind("unknown unicast", lambda m, mark: ethernet("02:00:00:00:00:99", m.mac, EXPERIMENTAL, mark), nobody),
-    Kind("unknown unicast, UDP", lambda m, mark: udp("02:00:00:00:00:99", m.mac, m.ip, UNUSED, 7, mark), nobody),
-    Kind("unicast to itself", lambda m, mark: ethernet(m.mac, m.mac, EXPERIMENTAL, mark), nobody),
+    Kind("UDP to an unknown MAC", lambda m, mark: udp("02:00:00:00:00:99", m.mac, m.ip, UNUSED, 7, mark), nobody),
+    Kind("UDP to itself", lambda m, mark: udp(m.mac, m.mac, m.ip, UNUSED, 7, mark), nobody),
     Kind("ARP for an unused address", lambda m, mark: arp(REQUEST, m.mac, m.ip, UNUSED, mark=mark), nobody),
     Kind("ARP for its own address", lambda m, mark: arp(REQUEST, m.mac, m.ip, m.ip, mark=mark), nobody),
     Kind("ARP probe for its own address", lambda m, mark: arp(REQUEST, m.mac, "0.0.0.0", m.ip, mark=mark), nobody),
+    Kind("UDP as a mate", lambda m, mark: udp(BROADCAST, m.mac, m.mates[0].ip, UNUSED, 7, mark), everyone, True),
+    Kind("UDP from a strange MAC", lambda m, mark: udp(BROADCAST, STRANGE, m.ip, UNUSED, 7, mark), everyone, True),
+    Kind("other ethertype to a mate", lambda m, mark: ethernet(m.mates[0].mac, m.mac, EXPERIMENTAL, mark), one, True),
+    Kind("other ethertype, broadcast", _other(BROADCAST), everyone, True),
+    Kind("other ethertype, multicast", _other("03:00:00:00:00:01"), everyone, True),
+    Kind("other ethertype to an unknown MAC", _other("02:00:00:00:00:99"), nobody, True),
+    Kind("other ethertype to itself", lambda m, mark: ethernet(m.mac, m.mac, EXPERIMENTAL, mark), nobody, True),
 )
 
 
@@ -141,9 +150,15 @@ class Row:
         return cls(question, expected, seen, expected == seen)
 
 
-def build(lab: Lab, type: str = "vxlan") -> dict[str, Network]:
-    """Make the two networks over HTTP, start and plug their guests, and wait until all is wired."""
-    networks = {tenant: lab.network(tenant, cidr=CIDR, project=f"project-{tenant}", type=type) for tenant in TENANTS}
+def build(lab: Lab, type: str = "vxlan", guarded: bool = True) -> dict[str, Network]:
+    """Make the two networks over HTTP, start and plug their guests, and wait until all is wired.
+
+    `guarded` networks have port security, as networks have by default: a guest is in its project's default group.
+    """
+    networks = {
+        tenant: lab.network(tenant, cidr=CIDR, project=f"project-{tenant}", type=type, port_security_enabled=guarded)
+        for tenant in TENANTS
+    }
     for member in MEMBERS:
         lab.guest(member.name, network=networks[member.tenant], on=member.on, ip=member.ip, mac=member.mac)
     lab.converged()
@@ -159,9 +174,10 @@ def who_hears(lab: Lab, kind: Kind) -> dict[str, Copies]:
     return {name: heard.copies(mark) for name, mark in marks.items()}
 
 
-def must_hear(kind: Kind) -> dict[str, Copies]:
+def must_hear(kind: Kind, guarded: bool = True) -> dict[str, Copies]:
     """What `who_hears` must find."""
-    return {sender.name: kind.hearers(sender) for sender in MEMBERS}
+    hearers = nobody if guarded and kind.forbidden else kind.hearers
+    return {sender.name: hearers(sender) for sender in MEMBERS}
 
 
 def reachability(lab: Lab) -> Iterator[Row]:
@@ -196,10 +212,10 @@ def _ponged(ip: str, copies: Copies, answers: int) -> str:
     return f"{last} ({_told(copies)}, {answers} answers)"
 
 
-def frames(lab: Lab) -> Iterator[Row]:
+def frames(lab: Lab, guarded: bool) -> Iterator[Row]:
     """Frames of every kind: exactly one copy at each place that must hear it, none anywhere else."""
     for kind in KINDS:
-        expected, seen = must_hear(kind), who_hears(lab, kind)
+        expected, seen = must_hear(kind, guarded), who_hears(lab, kind)
         wrong = [f"; {name}: {_told(seen[name])}" for name in seen if seen[name] != expected[name]]
         yield Row.equal(f"{kind}, from each guest", _sums(expected), _sums(seen) + "".join(wrong))
 
@@ -225,10 +241,10 @@ def neighbours(lab: Lab) -> Iterator[Row]:
     yield Row.equal(f"{red1} probes {', '.join(probes)}: free are", f"{red1.ip}, {UNUSED}", ", ".join(free))
 
 
-def questions(lab: Lab) -> Iterator[Row]:
+def questions(lab: Lab, guarded: bool = True) -> Iterator[Row]:
     """Everything that must be seen in this topology, asked one after the other."""
     yield from reachability(lab)
-    yield from frames(lab)
+    yield from frames(lab, guarded)
     yield from neighbours(lab)
 
 
@@ -295,16 +311,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Build the topology, ask everything (or open Mininet's CLI), and end with 1 when something was wrong."""
     parser = argparse.ArgumentParser(prog="two_networks", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--type", choices=("vxlan", "geneve"), default="vxlan", help="encapsulation (vxlan)")
+    parser.add_argument("--unguarded", action="store_true", help="without port security and security groups")
     parser.add_argument("--cli", action="store_true", help="open Mininet's CLI instead of asking")
     options = parser.parse_args(arguments)
     end_on_sigterm()
     try:
         with Lab(hypervisors=2) as lab:
-            build(lab, options.type)
+            guarded = not options.unguarded
+            build(lab, options.type, guarded)
             if options.cli:
                 open_cli(lab.net)
                 return 0
-            rows = list(questions(lab))
+            rows = list(questions(lab, guarded))
             print(show(rows))
             lab.settles()
     except LabError as error:

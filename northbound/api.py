@@ -28,7 +28,7 @@ from northbound.auth import Caller, nobody_checked
 from northbound.resources import COLLECTIONS
 from northbound.resources.attributes import Ask, Body, Collection, R, Renderer, Scene, Settings, Wiring, read_body
 from northbound.resources.extensions import EXTENSIONS
-from northbound.resources.query import find, links, read_query
+from northbound.resources.query import Query, find, links, read_query
 from northbound.resources.values import Json
 
 __all__ = ["Settings", "Wiring", "application"]
@@ -63,13 +63,15 @@ def application(store: Store, wiring: Wiring, settings: Settings) -> web.Applica
     route.add_get("/v2.0/extensions/{alias}", _extension, allow_head=False)
     for collection in COLLECTIONS:
         served = _Served(collection, Renderer(collection), store, wiring, settings)
-        path = f"/v2.0/{collection.plural}"
+        path = f"/v2.0/{collection.path}"
         for list_path in (path, f"{path}/"):
             route.add_get(list_path, served.list, allow_head=False)
             route.add_post(list_path, served.create)
         route.add_get(f"{path}/{{id}}", served.show, allow_head=False)
         route.add_put(f"{path}/{{id}}", served.update)
         route.add_delete(f"{path}/{{id}}", served.delete)
+        for name in collection.actions:
+            route.add_put(f"{path}/{{id}}/{{action:{name}}}", served.act)
     return app
 
 
@@ -140,7 +142,7 @@ async def _resources(request: web.Request) -> web.Response:
         {
             "name": each.name,
             "collection": each.plural,
-            "links": [{"rel": "self", "href": f"{_root(request)}/v2.0/{each.plural}"}],
+            "links": [{"rel": "self", "href": f"{_root(request)}/v2.0/{each.path}"}],
         }
         for each in COLLECTIONS
     ]
@@ -181,6 +183,7 @@ class _Served(Generic[R]):
             raise Unreadable(f"Bulk requests may have {BULK_LIMIT} resources, not {len(items)}")
         bodies = [self._body(item, caller, several) for item in items]
         asks = [self._ask(caller) for _ in bodies]
+        collection.together(bodies)
 
         def work(tx: Transaction) -> list[R]:
             return [collection.create(tx, body, ask) for body, ask in zip(bodies, asks, strict=True)]
@@ -196,16 +199,26 @@ class _Served(Generic[R]):
         return read_body(self.collection, item, True, caller.project_id)
 
     def _ask(self, caller: Caller) -> Ask:
-        return Ask(str(uuid4()), caller.project_id, int(time.time()), self.settings)
+        return Ask(str(uuid4()), caller.project_id, caller.is_admin, int(time.time()), self.settings)
 
     async def list(self, request: web.Request) -> web.Response:
         """Those that pass the query."""
         pairs = [*request.query.items()]
         query = read_query(self.collection, pairs)
+        await self._prepare(nobody_checked(request.headers), query)
         scene = self._scene()
         records = find(self.collection, scene, query)
         found = links(_root(request) + request.path, pairs, query, [record.id for record in records])
         return _json(200, await self._listed(scene, records, query.fields, found))
+
+    async def _prepare(self, caller: Caller, query: Query) -> None:
+        """Make what the project must find; tried on the replica first, since nearly always it is there."""
+        prepare, ask = self.collection.prepare, self._ask(caller)
+        owner = query.filters.get("project_id", query.filters.get("tenant_id", [caller.project_id]))[0]
+        trial = Transaction(self.store.model)
+        prepare(trial, owner, ask)
+        if trial.writes():
+            await self.store.commit(lambda tx: prepare(tx, owner, ask), request=REQUEST.get())
 
     async def _listed(self, scene: Scene, records: Sequence[R], fields: tuple[str, ...], pages: Json) -> bytes:
         """A list as JSON, with a breath for everybody else after every `BREATH` records."""
@@ -236,6 +249,18 @@ class _Served(Generic[R]):
         def work(tx: Transaction) -> R:
             old = _current(tx, collection.kind, id, expected)
             return collection.update(tx, old, _with(old, body), body, ask)
+
+        record = await self.store.commit(work, request=REQUEST.get())
+        return _answer({collection.name: self.renderer.all(self._scene(), record)})
+
+    async def act(self, request: web.Request) -> web.Response:
+        """Change it by one of its actions."""
+        caller, collection, id = nobody_checked(request.headers), self.collection, request.match_info["id"]
+        change = collection.actions[request.match_info["action"]](await _object(request))
+        expected, ask = _expected(request), self._ask(caller)
+
+        def work(tx: Transaction) -> R:
+            return change(tx, _current(tx, collection.kind, id, expected), ask)
 
         record = await self.store.commit(work, request=REQUEST.get())
         return _answer({collection.name: self.renderer.all(self._scene(), record)})

@@ -6,6 +6,7 @@
     weft flows CHASSIS         what a hypervisor's switch should hold, and why
     weft diff                  where switches hold something else
     weft explain FILE|-        annotate the text of ovs-ofctl dump-flows
+    weft conn CHASSIS [FILE|-] whose connections a hypervisor has, and which rules allow them
 
 Client commands ask the controller at `--url` or `WEFT_URL`. They end 0 when all is well, 1 when what was asked
 about is not, 2 when they could not run.
@@ -16,6 +17,8 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -23,7 +26,7 @@ from typing import Any
 from urllib.parse import quote
 
 from controller.errors import WeftError
-from northbound import attach, config, explain
+from northbound import attach, config, conn, explain
 from northbound.client import Client, Unanswered
 
 DEFAULT_URL = "http://127.0.0.1:9696"
@@ -70,6 +73,12 @@ def _parser() -> argparse.ArgumentParser:
 
     what = _client(commands.add_parser("explain", help="annotate the text of ovs-ofctl dump-flows"), _explain)
     what.add_argument("file", metavar="FILE|-")
+
+    whose = _client(commands.add_parser("conn", help="whose connections a hypervisor has, and what allows them"), _conn)
+    whose.add_argument("chassis")
+    whose.add_argument(
+        "file", metavar="FILE|-", nargs="?", help=f"the text of `{shlex.join(DUMP_CONNTRACK)}` (default: run it here)"
+    )
     return parser
 
 
@@ -180,13 +189,46 @@ DIFFERENCES = {
 """The kinds of difference in `/v1/diff`, and the sign of each in the text."""
 
 
-def _explain(options: argparse.Namespace) -> int:
-    if options.file == "-":
-        lines = sys.stdin.read().splitlines()
+def _text(name: str) -> str:
+    """What a file holds, or what comes in."""
+    if name == "-":
+        return sys.stdin.read()
+    with open(name, encoding="utf-8", errors="replace") as file:
+        return file.read()
+
+
+def _conn(options: argparse.Namespace) -> int:
+    dump = _text(options.file) if options.file else _run(DUMP_CONNTRACK)
+    client, path, lines = Client(options.url), f"/v1/conn/{quote(options.chassis, safe='')}", dump.splitlines()
+    found: list[Mapping[str, Any]] = []
+    for start in range(0, max(1, len(lines)), LINES):
+        found += client.post(path, {"dump": "\n".join(lines[start : start + LINES])})["connections"]
+    if options.json:
+        _print_json({"connections": found})
     else:
-        with open(options.file, encoding="utf-8", errors="replace") as file:
-            lines = file.read().splitlines()
-    found = explain.read(lines)
+        for line in conn.text(found):
+            print(line)
+    return 0
+
+
+LINES = 2_000
+"""Lines of a dump that are asked about at once: the controller serves switches, too."""
+
+
+DUMP_CONNTRACK = ("ovs-appctl", "dpctl/dump-conntrack")
+"""What tells the connections of a hypervisor; run on it, as root."""
+
+
+def _run(command: Sequence[str]) -> str:
+    """What a command prints. Raises Unanswered."""
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise Unanswered(f"{shlex.join(command)}: {done.stderr.strip()}; run this on the hypervisor, or name a dump")
+    return done.stdout
+
+
+def _explain(options: argparse.Namespace) -> int:
+    found = explain.read(_text(options.file).splitlines())
     answer = Client(options.url).post("/v1/explain", {"cookies": explain.cookies(found)})
     explained = explain.explain(found, answer["flows"])
     if options.json:

@@ -11,6 +11,7 @@ from aiohttp import web
 
 from controller.errors import Invalid
 from controller.southbound.fleet import Difference, Explanation, Fleet, Status
+from northbound import conn
 
 _COOKIE = re.compile(r"0x[0-9a-f]{1,16}")
 _MAX_COOKIES = 1_000_000
@@ -25,6 +26,7 @@ def add_routes(app: web.Application, fleet: Fleet) -> None:
     app.router.add_get("/v1/flows/{name}", routes.flows)
     app.router.add_get("/v1/diff", routes.diff)
     app.router.add_post("/v1/explain", routes.explain)
+    app.router.add_post("/v1/conn/{name}", routes.conn)
     app.router.add_post("/v1/recompute", routes.recompute)
     app.router.add_get("/healthz", routes.health)
     app.router.add_get("/readyz", routes.ready)
@@ -83,6 +85,13 @@ class Routes:
         known = self._fleet.dictionary()
         return web.json_response({"flows": {text: _explanation(known[c]) for text, c in cookies if c in known}})
 
+    async def conn(self, request: web.Request) -> web.Response:
+        """POST /v1/conn/NAME `{"dump": "..."}`: that chassis's conntrack dump, joined with ports and rules."""
+        name = request.match_info["name"]
+        self._fleet.status(name)
+        found = conn.join(self._fleet.rows, name, conn.read(_dump(await request.read())))
+        return web.json_response({"connections": [conn.as_json(each) for each in found]})
+
     async def recompute(self, request: web.Request) -> web.Response:
         """POST /v1/recompute: compute everything from scratch; how many entries come out otherwise (always 0)."""
         return web.json_response({"changed": self._fleet.recompute()})
@@ -97,12 +106,24 @@ class Routes:
         return web.json_response({"status": problem or "ok"}, status=503 if problem else 200)
 
 
-def _cookies(body: bytes) -> list[tuple[str, int]]:
+def _given(body: bytes, name: str) -> object:
+    """One value of a JSON object. Raises Invalid."""
     try:
         given = json.loads(body)
     except ValueError as error:
         raise Invalid("body", "it is no JSON") from error
-    cookies = given.get("cookies") if isinstance(given, dict) else None
+    return given.get(name) if isinstance(given, dict) else None
+
+
+def _dump(body: bytes) -> list[str]:
+    dump = _given(body, "dump")
+    if not isinstance(dump, str):
+        raise Invalid("dump", "the text of ovs-appctl dpctl/dump-conntrack is needed")
+    return dump.splitlines()
+
+
+def _cookies(body: bytes) -> list[tuple[str, int]]:
+    cookies = _given(body, "cookies")
     if not isinstance(cookies, list) or len(cookies) > _MAX_COOKIES:
         raise Invalid("cookies", "a list of cookies is needed")
     for cookie in cookies:

@@ -23,7 +23,7 @@ import heapq
 import logging
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
-from itertools import count
+from itertools import count, islice
 from typing import Any, TypeVar, cast
 
 from controller.flows.app import App, Kind, Placement, Rule, Scope
@@ -120,6 +120,9 @@ def _cell(app: App, rule: Rule, id: str, *, chassis: str | None = None, fact: tu
 Want = tuple[Cell, Item]
 """A cell and one of its items."""
 
+_Places = dict[_Scope, tuple[Want, ...]]
+"""Who wants what under one key, by where: no chassis has to look through what stands on others alone."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Outcome:
@@ -161,7 +164,7 @@ class Engine:
         self._unread: set[Read] = set()
 
         self._cells: dict[tuple[Kind, Hashable], list[Cell]] = {}
-        self._wants: dict[Key, dict[str | None, tuple[Want, ...]]] = {}
+        self._wants: dict[Key, _Places] = {}
         self._scopes: dict[Scope, _Scope] = {}
         self._at: dict[str, set[_Scope]] = {}
 
@@ -179,10 +182,7 @@ class Engine:
                     self._add_record(kind, record.id)
         self._apply(self._run_awake())
         for key, places in self._wants.items():
-            local = {at for at in places if at is not None}
-            shared = places.get(None, ())
-            wide = (at for cell, _ in shared for at in self._chassis_of(cell.placement))
-            self._judge(key, local.union(wide) if len(shared) > 1 else local)
+            self._judge(key, _crowded(places))
         self._collect()
 
     # What others ask
@@ -209,21 +209,17 @@ class Engine:
     def entries(self) -> Iterator[tuple[Entry, tuple[Cell, ...]]]:
         """Every entry that stands anywhere, each once, with the cells that want it."""
         for key, places in self._wants.items():
-            seen: dict[Entry, set[Cell]] = {}
-            for chassis in self._samples(places):
-                entry = self._winner(key, chassis)
-                if entry is not None:
-                    seen.setdefault(entry, set()).update(self.wanting(key, chassis))
-            for entry, cells in seen.items():
+            found: dict[Entry, set[Cell]] = {}
+            for wants in self._standing(key, self._samples(places)).values():
+                found.setdefault(_win(wants), set()).update(cell for cell, _ in wants)
+            for entry, cells in found.items():
                 yield entry, tuple(sorted(cells, key=lambda cell: cell.rank))
 
-    def _samples(self, places: Mapping[str | None, Sequence[Want]]) -> set[str]:
-        """Chassis on which all that is wanted under a key shows: those it is local to, and one for each that is not."""
-        found = {at for at in places if at is not None}
-        for cell, item in places.get(None, ()):
-            chassis = self._chassis_of(cell.placement)
-            found.update(chassis if isinstance(item, Clause) else list(chassis)[:1])
-        return found
+    def _samples(self, places: _Places) -> set[str]:
+        """Chassis on which all that stands under a key shows; one will do for an item that nobody else wants."""
+        if want := _sole(places):
+            return set(islice(self._chassis_of(want[0].placement), 1))
+        return {at for node in places for at in node.chassis}
 
     def wanting(self, key: Key, chassis: str) -> tuple[Cell, ...]:
         """The cells that want the entry under `key` on a chassis; the first is the winner."""
@@ -252,6 +248,7 @@ class Engine:
     def _run_awake(self) -> dict[Cell, _Outcome]:
         """Bring the values up to date, then run the cells that read what changed: what each comes to."""
         self.revision = self.model.revision
+        self._collect()  # what only dropped cells read may need records that are gone
         self._settle_values()
         outcomes = {cell: _Outcome() for cell in self._gone}
         for cell in sorted(self._awake, key=lambda cell: cell.rank):
@@ -370,8 +367,7 @@ class Engine:
                     node.value = value
                     self._wake((fn, key))
             case _Facts(relation=relation, id=id):
-                record = self.model.get(relation.kind, id)
-                self._set_facts(node, self._run(node, lambda view: frozenset(relation.facts(view, record)), NOBODY))
+                self._set_facts(node, self._run(node, lambda view: _facts(relation, view, id), NOBODY))
             case _Scope(scope=scope):
                 chassis = self._run(node, lambda view: view.derive(scope.of, scope.key), NOBODY)
                 self._moved[node] = chassis
@@ -445,9 +441,11 @@ class Engine:
     def _collect(self) -> None:
         """Forget derived values that nobody reads any more."""
         while self._unread:
-            read = self._unread.pop()
-            if read in self._derived and read not in self._readers:
-                self._forget(self._derived.pop(read))
+            # A new set, for popping from one that was large once costs as much as it ever held.
+            unread, self._unread = self._unread, set()
+            for read in unread:
+                if read in self._derived and read not in self._readers:
+                    self._forget(self._derived.pop(read))
 
     # Cells run
 
@@ -508,34 +506,28 @@ class Engine:
         self._gone.clear()
 
     def _withdraw(self, cell: Cell) -> None:
-        self._weigh(cell, -len(cell.items))
-        at = _locality(cell.placement)
+        if cell.placement is None:
+            return
+        node = self._scopes[cell.placement.scope]
+        _weigh(node, cell.placement.without, -len(cell.items))
         for key in {item.key for item in cell.items}:
             places = self._wants[key]
-            rest = tuple(want for want in places[at] if want[0] is not cell)
+            rest = tuple(want for want in places[node] if want[0] is not cell)
             if rest:
-                places[at] = rest
+                places[node] = rest
                 continue
-            del places[at]
+            del places[node]
             if not places:
                 del self._wants[key]
 
     def _enter(self, cell: Cell) -> None:
-        self._weigh(cell, len(cell.items))
-        at = _locality(cell.placement)
+        if cell.placement is None:
+            return
+        node = self._scopes[cell.placement.scope]
+        _weigh(node, cell.placement.without, len(cell.items))
         for item in cell.items:
             places = self._wants.setdefault(item.key, {})
-            places[at] = (*places.get(at, ()), (cell, item))
-
-    def _weigh(self, cell: Cell, items: int) -> None:
-        if cell.placement is None or not items:
-            return
-        node, without = self._scopes[cell.placement.scope], cell.placement.without
-        node.items += items
-        if without is not None:
-            node.without[without] = node.without.get(without, 0) + items
-            if not node.without[without]:
-                del node.without[without]
+            places[node] = (*places.get(node, ()), (cell, item))
 
     def _set_placement(self, cell: Cell, placement: Placement | None) -> None:
         if cell.placement is not None:
@@ -579,48 +571,65 @@ class Engine:
             return False
         return chassis in self._scopes[placement.scope].chassis
 
-    def _winner(self, key: Key, chassis: str) -> Entry | None:
-        return self._winners(key, {chassis}).get(chassis)
-
     def _winners(self, key: Key, chassis: Set[str]) -> dict[str, Entry]:
         """What stands under a key, on each of `chassis` where anything does."""
-        places = self._wants.get(key, {})
-        if places.keys() == {None} and len(places[None]) == 1:
-            (want,) = places[None]
+        if want := _sole(self._wants.get(key, {})):
             return dict.fromkeys(chassis & self._chassis_of(want[0].placement), _win((want,)))
         return {at: _win(found) for at, found in self._standing(key, chassis).items()}
 
     def _standing(self, key: Key, chassis: Set[str]) -> dict[str, list[Want]]:
         """Who wants what under a key, on each of `chassis` where anybody does."""
         places = self._wants.get(key, {})
-        found = {at: list(places[at]) for at in chassis if at in places}
-        for want in places.get(None, ()):
-            for at in chassis & self._chassis_of(want[0].placement):
-                found.setdefault(at, []).append(want)
+        found: dict[str, list[Want]] = {}
+        for at in chassis:
+            nodes = places.keys() & self._at.get(at, set())  # walks the smaller of the two
+            if wants := [want for node in nodes for want in places[node] if not _excepts(want, at)]:
+                found[at] = wants
         return found
 
     def _judge(self, key: Key, chassis: Set[str]) -> None:
         """Keep, or let go of, the conflicts under a key on each of `chassis`."""
+        contested = _sole(self._wants.get(key, {})) is None
+        standing = self._standing(key, chassis) if contested else {}
         for at in chassis:
-            names = _quarrel(self._standing(key, {at}).get(at, ())) if self._contested(key, at) else ()
+            names = _quarrel(standing.get(at, ()))
             if not names:
                 self.conflicts.pop((at, key), None)
             elif (conflict := Conflict(at, key, names)) != self.conflicts.get((at, key)):
                 log.warning("conflict chassis=%s key=%s cells=%s", at, key, ",".join(names))
                 self.conflicts[at, key] = conflict
 
-    def _contested(self, key: Key, at: str) -> bool:
-        """May more than one cell, or one more than once, want something under a key on a chassis?"""
-        places = self._wants.get(key, {})
-        return len(places.get(None, ())) + len(places.get(at, ())) > 1
+
+def _sole(places: _Places) -> Want | None:
+    """What is wanted under a key, if it is wanted once, as most is."""
+    if len(places) != 1:
+        return None
+    (wants,) = places.values()
+    return wants[0] if len(wants) == 1 else None
 
 
-def _locality(placement: Placement | None) -> str | None:
-    """The one chassis a placement is on by itself, None for one that is shared.
+def _crowded(places: _Places) -> set[str]:
+    """The chassis on which more may be wanted under a key than one thing."""
+    once: set[str] = set()
+    twice: set[str] = set()
+    for node, wants in places.items():
+        twice |= node.chassis if len(wants) > 1 else node.chassis & once
+        once |= node.chassis
+    return twice
 
-    Local entries of many chassis bear one key (OpenFlow port numbers): kept apart, none has to look through the others.
-    """
-    return placement.scope.key if placement is not None and placement.scope.of is only else None
+
+def _excepts(want: Want, chassis: str) -> bool:
+    placement = want[0].placement
+    return placement is not None and placement.without == chassis
+
+
+def _weigh(node: _Scope, without: str | None, items: int) -> None:
+    """Count the items of a cell in or out of where they stand."""
+    node.items += items
+    if without is not None and items:
+        node.without[without] = node.without.get(without, 0) + items
+        if not node.without[without]:
+            del node.without[without]
 
 
 def _win(wants: Sequence[Want]) -> Entry:
@@ -652,6 +661,10 @@ def _outcome(cell: Cell, view: View) -> _Outcome:
     if rule.apart or placement is None:
         return _Outcome(placement)
     return _Outcome(placement, tuple(rule.compute(view, record)))
+
+
+def _facts(relation: Relation[Any, Any], view: View, id: str) -> frozenset[tuple[Hashable, Hashable]]:
+    return frozenset(relation.facts(view, view.need(relation.kind, id)))
 
 
 def _by_kind(pairs: Iterable[tuple[Kind, T]]) -> dict[Kind, list[T]]:

@@ -261,8 +261,8 @@ ADDRESS_SECURITY: Final = Table(
     5, "address_security", "May it send with this address? DHCP clients may; nobody here is a DHCP server or a router.",
     {"rogue": 120, "own_address": 100, "unaddressed": 100, "spoofed_nd": 20, "spoofed": 10, "miss": 0},
     matches=frozenset({
-        SRC, f.ETH_SRC, f.ETH_TYPE, f.ARP_OP, f.ARP_SPA, f.ARP_SHA, f.ARP_TPA, f.IPV4_SRC, f.IPV4_PROTO,
-        f.IPV6_SRC, f.IPV6_PROTO, f.ICMPV6_TYPE, f.ND_TARGET, f.UDP_SRC, f.UDP_DST, f.UDP6_SRC, f.UDP6_DST,
+        SRC, f.ETH_SRC, f.ETH_TYPE, f.ARP_OP, f.ARP_SPA, f.ARP_SHA, f.IPV4_SRC, f.IPV4_PROTO,
+        f.IPV6_SRC, f.IPV6_PROTO, f.ICMPV6_TYPE, f.UDP_SRC, f.UDP_DST, f.UDP6_SRC, f.UDP6_DST,
     }),
     sets=frozenset({WHY}), nexts=frozenset({"nd_security", "service", "drop"}),
 )  # fmt: skip
@@ -351,12 +351,12 @@ L2_DISPATCH: Final = Table(
 )  # fmt: skip
 NEIGH: Final = Table(
     30, "neigh", "Subroutine: the MAC of address NH4 or NH6 on NET, into eth_dst.",
-    {"neighbour": 100},
+    {"neighbour": 100, "pair": 90},
     matches=frozenset({NET, NH4, NH6}), sets=frozenset({f.ETH_DST, NEIGH_HIT}),
 )  # fmt: skip
 L2_LOOKUP: Final = Table(
     36, "l2_lookup", "Where is the holder of this MAC? Here, or behind which hypervisor.",
-    {"own_mac": 110, "local": 100, "remote": 100, "miss": 0},
+    {"own_mac": 110, "local": 100, "remote": 100, "local_pair": 90, "remote_pair": 90, "miss": 0},
     matches=frozenset({NET, SRC, f.ETH_DST}), sets=frozenset({DST, f.TUN_DST, f.TUN_IPV6_DST, WHY}),
     nexts=frozenset({"in_port", "tun_out", "drop"}),
 )  # fmt: skip

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from controller.model.bindings import Placed, place
-from controller.model.records import AddressGroup, Bundle, Chassis, Link, Network, Port
+from controller.model.records import Address, AddressGroup, Bundle, Chassis, Link, Mac, Network, Port
 from controller.model.view import Relation, View
 
 
@@ -81,9 +81,19 @@ def _of_version(bundle: Bundle, addresses: Iterable[str]) -> Iterator[tuple[str,
     return ((bundle.id, address) for address in addresses if (":" in address) == (bundle.ethertype == "IPv6"))
 
 
+def _pairs(view: View, port: Port) -> Iterator[tuple[tuple[str, str], str]]:
+    if attached(view, port.id):
+        for pair in port.allowed_address_pairs:
+            yield (port.network_id, pair.ip_address), port.id
+            if pair.mac_address != port.mac_address:
+                yield (port.network_id, pair.mac_address), port.id
+
+
 HOMES: Relation[str, str] = Relation("homes", Port, _homes)
 MEMBERS: Relation[tuple[str, str], int] = Relation("members", Port, _members)
 REGISTERED: Relation[str, str] = Relation("registered", Chassis, _registered)
+PAIRS: Relation[tuple[str, str], str] = Relation("pairs", Port, _pairs)
+"""By network and address, or MAC address, of an allowed address pair: the attached ports that may use it."""
 POLICIES: Relation[str, str] = Relation("policies", Port, _policies)
 GROUPS: Relation[str, str] = Relation("groups", Port, _groups)
 MEMBER_ADDRESSES: Relation[str, str] = Relation("member_addresses", Port, _member_addresses)
@@ -112,6 +122,24 @@ def members(view: View, network_id: str, chassis: str) -> frozenset[int]:
     return view.gather(MEMBERS, (network_id, chassis))
 
 
+def pair_addresses(view: View, port: Port) -> Iterator[tuple[Address, Mac]]:
+    """The single addresses of the port's allowed address pairs that no other port may use, each with its MAC.
+
+    Who holds an address that several ports may use, or one of a block, only they can tell.
+    """
+    for pair in port.allowed_address_pairs:
+        alone = view.gather(PAIRS, (port.network_id, pair.ip_address)) == {port.id}
+        if alone and "/" not in pair.ip_address:
+            yield Address(pair.ip_address), pair.mac_address
+
+
+def pair_macs(view: View, port: Port) -> Iterator[Mac]:
+    """The MACs of the port's allowed address pairs that no other port may use, but its own."""
+    for mac in dict.fromkeys(pair.mac_address for pair in port.allowed_address_pairs):
+        if mac != port.mac_address and view.gather(PAIRS, (port.network_id, mac)) == {port.id}:
+            yield mac
+
+
 def chassis_of_policy(view: View, policy: str) -> frozenset[str]:
     """The chassis that have an attached port under the policy."""
     return view.gather(POLICIES, policy)
@@ -130,6 +158,6 @@ def ofport(view: View, port_id: str) -> int | None:
 
 
 RELATIONS: tuple[Relation[Any, Any], ...] = (
-    HOMES, MEMBERS, REGISTERED, POLICIES, GROUPS, MEMBER_ADDRESSES, LISTED_ADDRESSES,
+    HOMES, MEMBERS, REGISTERED, PAIRS, POLICIES, GROUPS, MEMBER_ADDRESSES, LISTED_ADDRESSES,
 )  # fmt: skip
 """Every relation there is; the engine keeps each up to date."""

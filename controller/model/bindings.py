@@ -1,9 +1,9 @@
 """Which interface of which hypervisor is a port: claims are recorded here, and decided here.
 
 A hypervisor claims a port by `external_ids:iface-id` on an interface of its integration bridge. Claims are records, so
-they outlive the controller; re-asserting an unchanged row after a reconnect is no new claim. Of two claims on one
-port the newer change wins, and the older stays without the port until its own row changes; but of two interfaces of one
-hypervisor the one that stays has it, since what was seen at once came in no order.
+they outlive the controller; re-asserting an unchanged row after a reconnect is no new claim, and another row that says
+the same is one. Of two claims on one port the newer change wins, and the older stays without the port until its own row
+changes; but of two interfaces of one hypervisor the one that stays has it: what was seen at once came in no order.
 
 A claim has a conntrack zone of its own on its hypervisor. One that is given back is quarantined until the switch has
 forgotten its connections; numbers are handed out round-robin, so that it is long before one is used again.
@@ -23,11 +23,12 @@ ZONES = 57_343
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """An interface row that carries an iface-id."""
+    """An interface row that carries an iface-id; `row` is its UUID, "" where there is no database."""
 
     interface: str
     port_id: str
     attached_mac: str = ""
+    row: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,11 +94,19 @@ def observe(tx: Transaction, seen: Hypervisor) -> None:
     before = {binding.interface: binding for binding in tx.where(Binding, chassis=seen.system_id)}
     for claim in seen.claims:
         old = before.pop(claim.interface, None)
-        if old is None or (old.port_id, old.attached_mac) != (claim.port_id, claim.attached_mac):
+        if old is None or _differs(old, claim):
             _claim(tx, seen.system_id, claim)
+        elif old.row != claim.row or not old.zone:  # an older store's record lacks both
+            tx.put(replace(old, row=claim.row, zone=old.zone or _free_zone(tx, seen.system_id)))
     for gone in before.values():
         _quarantine(tx, gone)
         tx.delete(Binding, gone.id)
+
+
+def _differs(old: Binding, claim: Claim) -> bool:
+    """Is it another claim than the recorded one? Which row an older store's record is of, nobody knows."""
+    another_row = bool(old.row and claim.row) and old.row != claim.row
+    return another_row or (old.port_id, old.attached_mac) != (claim.port_id, claim.attached_mac)
 
 
 def _claim(tx: Transaction, chassis: str, claim: Claim) -> None:
@@ -107,6 +116,7 @@ def _claim(tx: Transaction, chassis: str, claim: Claim) -> None:
         interface=claim.interface,
         port_id=claim.port_id,
         attached_mac=claim.attached_mac,
+        row=claim.row,
         sequence=tx.next("claim"),
     )
     if (old := tx.get(Binding, binding.id)) is not None:

@@ -6,8 +6,9 @@ newer Weft, and is refused. Renaming or removing an attribute is therefore a new
 journal, with a migration.
 
 Values are checked against their hints in both directions: what could not be read after a restart is not
-written, and a damaged row names itself. Hints may be str, int, bool, dataclasses, tuples and `| None` of
-these; others fail at import. An int has at most 64 bits (msgpack specification, "Limitation").
+written, and a damaged row names itself. Hints may be str, int, bool, dataclasses, tuples, `| None` of these,
+and unions of new types that are one type underneath; others fail at import. An int has at most 64 bits
+(msgpack specification, "Limitation").
 """
 
 from __future__ import annotations
@@ -57,8 +58,7 @@ def unpack(kind: str, id: str, packed: bytes) -> Record:
 
 
 def _shape(hint: Any) -> _Shape:
-    if isinstance(hint, NewType):
-        return _shape(hint.__supertype__)
+    hint = _plain(hint)
     if hint in (str, int, bool):
         return _scalar(hint)
     if isinstance(hint, type) and hasattr(hint, "__dataclass_fields__"):
@@ -68,10 +68,16 @@ def _shape(hint: Any) -> _Shape:
         return _sequence(_shape(arguments[0]))
     if origin is tuple:
         return _fixed(tuple(_shape(each) for each in arguments))
-    if origin in (Union, UnionType) and len(arguments) == 2 and NoneType in arguments:
-        (inner,) = (each for each in arguments if each is not NoneType)
-        return _optional(_shape(inner))
+    kinds = {_plain(each) for each in arguments} - {NoneType}
+    if origin in (Union, UnionType) and len(kinds) == 1:
+        inner = _shape(*kinds)
+        return _optional(inner) if NoneType in arguments else inner
     raise TypeError(f"no packing for {hint}")
+
+
+def _plain(hint: Any) -> Any:
+    """What a new type is underneath; any other hint as it is."""
+    return _plain(hint.__supertype__) if isinstance(hint, NewType) else hint
 
 
 def _misfit(value: Any, wanted: str) -> TypeError:

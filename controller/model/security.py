@@ -9,12 +9,14 @@ A change that allows less gives the group whose rules or members it concerns the
 allowed under, and are judged again when either is another (`apps.security_groups`). A group's number only grows, so
 none comes back; that there are 2^28 of them is stated in `controller.flows.pipeline`.
 
-All functions run inside a commit.
+All functions run inside a commit. What a port is under, and who its groups' members are, is followed by `settle`: it is
+called after every write of a port.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
+from uuid import uuid4
 
 from controller.model import bindings
 from controller.model.records import (
@@ -29,6 +31,50 @@ from controller.model.records import (
     SecurityGroupRule,
 )
 from controller.model.store import Transaction
+
+
+def make_group(tx: Transaction, group: SecurityGroup) -> SecurityGroup:
+    """Insert a group with the rules that it is born with: its ports may send anything; by a default group's own rules
+    they hear one another, too (Neutron, "Default security group rules"). Raises Exists."""
+    made = tx.insert(group)
+    for ethertype in ("IPv4", "IPv6"):
+        add_rule(tx, _born_with(group, "egress", ethertype))
+        if group.default:
+            add_rule(tx, _born_with(group, "ingress", ethertype, group.id))
+    return made
+
+
+def _born_with(group: SecurityGroup, direction: str, ethertype: str, remote: str | None = None) -> SecurityGroupRule:
+    return SecurityGroupRule(
+        id=str(uuid4()),
+        project_id=group.project_id,
+        revision_number=1,
+        created_at=group.created_at,
+        updated_at=group.created_at,
+        security_group_id=group.id,
+        direction=direction,
+        ethertype=ethertype,
+        remote_group_id=remote,
+    )
+
+
+def default_group(tx: Transaction, project_id: str, now: int) -> SecurityGroup:
+    """The default group of a project, made now (seconds since the epoch) if it has none."""
+    for found in tx.where(SecurityGroup, default_of=project_id):
+        return found
+    return make_group(
+        tx,
+        SecurityGroup(
+            id=str(uuid4()),
+            name="default",
+            description="Default security group",
+            project_id=project_id,
+            default=True,
+            revision_number=1,
+            created_at=now,
+            updated_at=now,
+        ),
+    )
 
 
 def add_rule(tx: Transaction, rule: SecurityGroupRule) -> SecurityGroupRule:
@@ -52,19 +98,24 @@ def add_rule(tx: Transaction, rule: SecurityGroupRule) -> SecurityGroupRule:
 
 def remove_rule(tx: Transaction, rule: SecurityGroupRule) -> None:
     """Delete a rule; what it allowed is judged again. Raises NotFound."""
-    tx.delete(SecurityGroupRule, rule.id)
-    if not tx.where(SecurityGroupRule, bundle=rule.bundle):
-        tx.delete(Bundle, rule.bundle)
-        tx.untag("bundle", rule.bundle)
+    _drop(tx, rule)
     group = tx.need(SecurityGroup, rule.security_group_id)
     tx.put(replace(group, narrowed=tx.next("generation")))
 
 
+def _drop(tx: Transaction, rule: SecurityGroupRule) -> None:
+    """Delete a rule, and its bundle if it was the last of it."""
+    tx.delete(SecurityGroupRule, rule.id)
+    if not tx.holds(SecurityGroupRule, bundle=rule.bundle):
+        tx.delete(Bundle, rule.bundle)
+        tx.untag("bundle", rule.bundle)
+
+
 def remove_group(tx: Transaction, group: SecurityGroup) -> None:
     """Delete a group that no port is in: its rules, and those of other groups that name it, go with it."""
-    own = tx.where(SecurityGroupRule, security_group_id=group.id)
-    naming = tx.where(SecurityGroupRule, remote_group_id=group.id)
-    for rule in dict.fromkeys((*own, *naming)):
+    for rule in tx.where(SecurityGroupRule, security_group_id=group.id):
+        _drop(tx, rule)
+    for rule in tx.where(SecurityGroupRule, remote_group_id=group.id):
         remove_rule(tx, rule)
     tx.delete(SecurityGroup, group.id)
 
@@ -83,7 +134,7 @@ def settle(tx: Transaction, old: Port | None, new: Port | None) -> None:
     if after not in (UNGUARDED, before) and tx.get(Policy, after) is None:
         tx.put(Policy(id=after, groups=() if after == CLOSED else tuple(after.split(","))))
         tx.tag("policy", after)
-    if before not in (UNGUARDED, after) and not tx.where(Port, policy=before):
+    if before not in (UNGUARDED, after) and not tx.holds(Port, policy=before):
         tx.delete(Policy, before)
         tx.untag("policy", before)
     if old is not None:
@@ -104,7 +155,7 @@ def _narrow(tx: Transaction, old: Port, new: Port | None) -> None:
     """A new generation for the members of every group that stands for fewer addresses now."""
     for id in old.groups:
         kept: frozenset[str | Cidr] = frozenset() if new is None or id not in new.groups else new.addresses
-        if not old.addresses <= kept and tx.where(Bundle, remote_group_id=id):
+        if not old.addresses <= kept and tx.holds(Bundle, remote_group_id=id):
             group = tx.get(SecurityGroup, id)
             if group is not None:
                 tx.put(replace(group, members_narrowed=tx.next("generation")))

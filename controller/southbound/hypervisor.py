@@ -177,7 +177,7 @@ def _claims(database: Replica, bridge: Row | None) -> Iterator[Claim]:
     for interface in sorted(_interfaces(database, bridge), key=lambda row: row.text("name")):
         ids = interface.map("external_ids")
         if port_id := ids.get("iface-id"):
-            yield Claim(interface.text("name"), port_id, _mac(ids.get("attached-mac", "")))
+            yield Claim(interface.text("name"), port_id, _mac(ids.get("attached-mac", "")), interface.uuid)
 
 
 def _mac(value: str) -> str:

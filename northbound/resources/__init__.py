@@ -4,9 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
+from northbound.resources.address_groups import ADDRESS_GROUPS
 from northbound.resources.attributes import Collection
 from northbound.resources.networks import NETWORKS
 from northbound.resources.ports import PORTS
+from northbound.resources.security_group_rules import SECURITY_GROUP_RULES
+from northbound.resources.security_groups import SECURITY_GROUPS
 from northbound.resources.subnets import SUBNETS
 
-COLLECTIONS: tuple[Collection[Any], ...] = (NETWORKS, SUBNETS, PORTS)
+COLLECTIONS: tuple[Collection[Any], ...] = (
+    NETWORKS,
+    SUBNETS,
+    PORTS,
+    SECURITY_GROUPS,
+    SECURITY_GROUP_RULES,
+    ADDRESS_GROUPS,
+)

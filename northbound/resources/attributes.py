@@ -67,6 +67,7 @@ class Ask:
 
     id: str
     project_id: str
+    is_admin: bool
     now: int
     settings: Settings
 
@@ -76,9 +77,11 @@ class Ask:
 
     def save(self, tx: Transaction, old: R, new: R) -> R:
         """Write a change, if it is one."""
-        if new == old:
-            return old
-        return tx.put(replace(new, revision_number=old.revision_number + 1, updated_at=self.now))
+        return old if new == old else self.touch(tx, new)
+
+    def touch(self, tx: Transaction, record: R) -> R:
+        """Write a record as changed: itself, or what it is shown with."""
+        return tx.put(replace(record, revision_number=record.revision_number + 1, updated_at=self.now))
 
 
 class _Required:
@@ -109,6 +112,12 @@ def equal(parse: Callable[[str], object] = lambda value: value) -> Callable[[Seq
         return lambda shown: shown in wanted
 
     return test
+
+
+def any_of(given: Sequence[str]) -> Test:
+    """The attribute is a list that has one of the values."""
+    wanted = set(given)
+    return lambda shown: not wanted.isdisjoint(cast("list[str]", shown))
 
 
 def indexed(kind: type[R], name: str) -> Callable[[Rows, Sequence[str]], Iterable[R]]:
@@ -168,9 +177,29 @@ class Body:
         return cast("V", self.given.get(attribute.name, otherwise))
 
 
+Change = Callable[[Transaction, R, Ask], R]
+"""What a request does to a record."""
+
+Action = Callable[[Mapping[str, Json]], Change[R]]
+"""`PUT /v2.0/COLLECTION/ID/ACTION`: what a body asks for."""
+
+
+def _together(bodies: Sequence[Body]) -> None:
+    """Resources that are made by one request need nothing of one another."""
+
+
+def _prepare(tx: Transaction, project_id: str, ask: Ask) -> None:
+    """A list needs nothing to be there."""
+
+
 @dataclass(frozen=True, slots=True)
 class Collection(Generic[R]):
-    """A resource of the API. `update` takes the record, and the record with `Body.fields` in place."""
+    """A resource of the API.
+
+    `update` takes the record, and the record with `Body.fields` in place. `together` refuses what one request may not
+    make at once. `prepare` makes what a project must find in every list: it is given the transaction and the project,
+    and is committed only when it writes something.
+    """
 
     name: str
     kind: type[R]
@@ -178,6 +207,9 @@ class Collection(Generic[R]):
     create: Callable[[Transaction, Body, Ask], R]
     update: Callable[[Transaction, R, R, Body, Ask], R]
     delete: Callable[[Transaction, R, Ask], None]
+    together: Callable[[Sequence[Body]], None] = _together
+    prepare: Callable[[Transaction, str, Ask], None] = _prepare
+    actions: Mapping[str, Action[R]] = field(default_factory=dict)
     table: Mapping[str, Attribute[R, object]] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -185,28 +217,34 @@ class Collection(Generic[R]):
 
     @property
     def plural(self) -> str:
-        """The name of a list of them, in paths and in bodies."""
+        """The name of a list of them, in bodies."""
         return f"{self.name}s"
+
+    @property
+    def path(self) -> str:
+        """The name of a list of them, in paths."""
+        return self.plural.replace("_", "-")
 
 
 PROJECT = values.text(255)
 
 
-def common(kind: type[R]) -> tuple[Attribute[R, object], ...]:
-    """What every resource has (api-ref, "Standard Attributes")."""
+def common(kind: type[R], name: Parser[str] | None = values.name) -> tuple[Attribute[R, object], ...]:
+    """What every resource has (api-ref, "Standard Attributes"); `name` reads names, None is for what has none."""
     project: Filter[R] = Filter(equal(), indexed(kind, "project_id"))
+    named: Attribute[R, str] = Attribute(
+        name="name",
+        parse=name,
+        post=True,
+        put=True,
+        default="",
+        field="name",
+        sort=True,
+        filter=Filter(equal(), indexed(kind, "name")),
+    )
     return (
         Attribute(name="id", field="id", sort=True, filter=Filter(equal(), lambda rows, ids: _by_id(rows, kind, ids))),
-        Attribute(
-            name="name",
-            parse=values.name,
-            post=True,
-            put=True,
-            default="",
-            field="name",
-            sort=True,
-            filter=Filter(equal(), indexed(kind, "name")),
-        ),
+        *((named,) if name else ()),
         Attribute(
             name="description",
             parse=values.text(255),

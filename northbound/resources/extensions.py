@@ -6,6 +6,8 @@ from northbound.resources.values import Json
 
 # Alias, name, what it adds.
 _IMPLEMENTED = (
+    ("address-group", "Address group", "Blocks of addresses, by name."),
+    ("allowed-address-pairs", "Allowed Address Pairs", "What a port may use beside its own addresses."),
     ("binding", "Port Binding", "Where a port is plugged, and how."),
     ("empty-string-filtering", "Empty String Filtering Extension", "Filters for attributes that are empty."),
     ("filter-validation", "Filter parameters validation", "Unknown filters are refused."),
@@ -14,13 +16,37 @@ _IMPLEMENTED = (
     ("net-mtu-writable", "Network MTU (writable)", "The MTU of a network can be lowered."),
     ("pagination", "Pagination support", "Lists in pages."),
     ("port-mac-address-regenerate", "Neutron Port MAC address regenerate", "A new MAC address for null."),
+    ("port-security", "Port Security", "Ports that may use their own addresses alone."),
+    ("port-security-groups-filtering", "Port filtering on security groups", "Ports by their security groups."),
     ("project-id", "project_id field enabled", "project_id beside tenant_id."),
     ("provider", "Provider Network", "The segment that carries a network."),
     ("revision-if-match", "If-Match constraints based on revision_number", "Changes of a known revision only."),
+    ("security-group", "security-group", "What ports may send and receive."),
+    (
+        "security-groups-normalized-cidr",
+        "Normalized CIDR field for security group rules",
+        "The prefix of a rule without host bits.",
+    ),
+    (
+        "security-groups-remote-address-group",
+        "Remote address group id field for security group rules",
+        "Rules that name an address group.",
+    ),
+    (
+        "security-groups-rules-belongs-to-default-sg",
+        "Security group rule belongs to the project's default security group",
+        "Whether a rule is of a default group.",
+    ),
+    (
+        "security-groups-shared-filtering",
+        "Security group filtering on the shared field",
+        "Security groups by whether they are shared.",
+    ),
     ("sorting", "Sorting support", "Lists in an order."),
     ("standard-attr-description", "standard-attr-description", "A description of every resource."),
     ("standard-attr-revisions", "Resource revision numbers", "How often a resource changed."),
     ("standard-attr-timestamp", "Resource timestamps", "When a resource was made and changed."),
+    ("stateful-security-group", "Stateful security group", "Groups with and without connection tracking."),
 )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from controller.errors import Inconsistent, InUse, MtuTooSmall, NoSegment, SegmentInUse, SharedByOthers
+from controller.model import security
 from controller.model.records import Network, Port, Subnet
 from controller.model.store import Rows, Transaction
 from northbound.resources import ports, subnets, values
@@ -90,6 +91,8 @@ SHARED: Attribute[Network, bool] = Attribute(
 def create(tx: Transaction, body: Body, ask: Ask) -> Network:
     """Raises Inconsistent, SegmentInUse, NoSegment."""
     network_type = _network_type(body, ask.settings)
+    if project := body.fields["project_id"]:
+        security.default_group(tx, project, ask.now)
     network = Network(
         **ask.stamp(),
         **body.fields,
@@ -216,6 +219,15 @@ NETWORKS: Collection[Network] = Collection(
             show=lambda scene, network: [each.id for each in scene.rows.where(Subnet, network_id=network.id)],
         ),
         SHARED,
+        Attribute(
+            name="port_security_enabled",
+            parse=values.boolean,
+            post=True,
+            put=True,
+            default=True,
+            field="port_security_enabled",
+            filter=Filter(equal(values.boolean)),
+        ),
         MTU,
         NETWORK_TYPE,
         PHYSICAL_NETWORK,

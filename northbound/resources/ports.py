@@ -1,7 +1,8 @@
 """`/v2.0/ports` (api-ref, "Ports", "Port binding extended attributes").
 
-Where a port is plugged decides what it is bound to; `binding:host_id` only restricts it. Security groups, address
-pairs and DHCP options are shown empty, and refused when they are given, until they exist.
+Where a port is plugged decides what it is bound to; `binding:host_id` only restricts it. A port that a client leaves to
+the defaults is in its project's default security group; one that Neutron itself would own (`network:*`) is trusted: it
+has no port security. DHCP options are shown empty, and refused when they are given, until they exist.
 """
 
 from __future__ import annotations
@@ -12,11 +13,21 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import cast
 
-from controller.errors import Inconsistent, MacInUse, NoMac, NotFound
-from controller.model import ipam
+from controller.errors import (
+    GroupsRemain,
+    Inconsistent,
+    MacInUse,
+    MixedStates,
+    NoGroupsUnguarded,
+    NoMac,
+    NotFound,
+    PairsUnguarded,
+    RepeatedPair,
+)
+from controller.model import ipam, security
 from controller.model.bindings import NOT_PLUGGED, Placed, Unplaced, carries, place
 from controller.model.ipam import Wanted
-from controller.model.records import Chassis, Mac, Network, Port
+from controller.model.records import TRUSTED, Address, AddressPair, Chassis, Cidr, Mac, Network, Port, SecurityGroup
 from controller.model.store import Rows, Transaction
 from northbound.resources import values
 from northbound.resources.attributes import (
@@ -27,6 +38,7 @@ from northbound.resources.attributes import (
     Filter,
     Scene,
     Test,
+    any_of,
     common,
     equal,
     indexed,
@@ -124,6 +136,34 @@ HOST: Attribute[Port, str | None] = Attribute(
     show=lambda scene, port: bound(scene, port).host,
     filter=Filter(equal()),
 )
+GUARDED: Attribute[Port, bool | None] = Attribute(
+    name="port_security_enabled",
+    parse=values.boolean,
+    post=True,
+    put=True,
+    default=None,
+    show=lambda _, port: port.port_security_enabled,
+    filter=Filter(equal(values.boolean)),
+)
+GROUPS: Attribute[Port, tuple[str, ...] | None] = Attribute(
+    name="security_groups",
+    parse=values.uuids,
+    post=True,
+    put=True,
+    default=None,
+    show=lambda _, port: [*port.security_groups],
+    filter=Filter(any_of, indexed(Port, "groups")),
+)
+PAIRS: Attribute[Port, tuple[tuple[Mac | None, Address | Cidr], ...]] = Attribute(
+    name="allowed_address_pairs",
+    parse=values.address_pairs,
+    post=True,
+    put=True,
+    default=(),
+    show=lambda _, port: [
+        {"mac_address": pair.mac_address, "ip_address": pair.ip_address} for pair in port.allowed_address_pairs
+    ],
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +214,7 @@ def _expected(rows: Rows, port: Port, host: str) -> Bound:
 
 def _details(chassis: Chassis) -> dict[str, Json]:
     return {
-        "port_filter": False,
+        "port_filter": True,
         "connectivity": "l2",
         "ovs_hybrid_plug": False,
         "datapath_type": chassis.datapath_type or "system",
@@ -183,13 +223,62 @@ def _details(chassis: Chassis) -> dict[str, Json]:
 
 
 def create(tx: Transaction, body: Body, ask: Ask) -> Port:
-    """Raises NotFound, MacInUse, NoMac, and what `ipam.assign` raises."""
-    network_id = body[NETWORK]
-    if tx.get(Network, network_id) is None:
-        raise NotFound("Network", network_id)
-    port = Port(**ask.stamp(), **body.fields, mac_address=_mac(tx, network_id, body[MAC], ask), host=body[HOST])
+    """Raises NotFound, MacInUse, NoMac, NoGroupsUnguarded, PairsUnguarded, MixedStates, RepeatedPair, and what
+    `ipam.assign` raises."""
+    network = tx.get(Network, body[NETWORK])
+    if network is None:
+        raise NotFound("Network", body[NETWORK])
+    port = Port(**ask.stamp(), **body.fields, mac_address=_mac(tx, network.id, body[MAC], ask), host=body[HOST])
     tx.tag("port", port.id)
-    return tx.insert(replace(port, fixed_ips=ipam.assign(tx, port, body[FIXED_IPS])))
+    port = replace(port, fixed_ips=ipam.assign(tx, port, body[FIXED_IPS]))
+    made = tx.insert(_guarded(tx, port, network, body, ask))
+    security.settle(tx, None, made)
+    return made
+
+
+def _guarded(tx: Transaction, port: Port, network: Network, body: Body, ask: Ask) -> Port:
+    """A new port with the security that was asked for, or the default."""
+    if port.project_id:
+        security.default_group(tx, port.project_id, ask.now)
+    asked = body[GUARDED]
+    enabled = network.port_security_enabled if asked is None else asked
+    if port.device_owner.startswith(TRUSTED):
+        enabled = False
+    pairs, groups = _address_pairs(port.mac_address, body[PAIRS]), body[GROUPS]
+    if pairs and not enabled:
+        raise PairsUnguarded
+    if groups and not enabled:
+        raise NoGroupsUnguarded
+    if groups is None:
+        groups = (security.default_group(tx, port.project_id, ask.now).id,) if enabled else ()
+    return replace(
+        port,
+        port_security_enabled=enabled,
+        security_groups=_groups(tx, groups, port.project_id, ask),
+        allowed_address_pairs=pairs,
+    )
+
+
+def _address_pairs(own: Mac, asked: Iterable[tuple[Mac | None, Address | Cidr]]) -> tuple[AddressPair, ...]:
+    """A pair without a MAC address takes the port's, as it is now."""
+    pairs: dict[AddressPair, None] = {}
+    for mac, address in asked:
+        pair = AddressPair(mac or own, address)
+        if pair in pairs:
+            raise RepeatedPair(pair.mac_address, pair.ip_address)
+        pairs[pair] = None
+    return tuple(pairs)
+
+
+def _groups(tx: Transaction, asked: tuple[str, ...], project_id: str, ask: Ask) -> tuple[str, ...]:
+    """Groups that a port of a project may be in at once: all of them there, and its own unless an admin asks."""
+    found = [group for group in (tx.get(SecurityGroup, id) for id in asked) if group is not None]
+    usable = {group.id for group in found if ask.is_admin or group.project_id == project_id}
+    if missing := [id for id in asked if id not in usable]:
+        raise NotFound("SecurityGroup", ", ".join(missing))
+    if len({group.stateful for group in found}) > 1:
+        raise MixedStates
+    return asked
 
 
 def _mac(tx: Transaction, network_id: str, asked: Mac | None, ask: Ask) -> Mac:
@@ -206,7 +295,8 @@ def _mac(tx: Transaction, network_id: str, asked: Mac | None, ask: Ask) -> Mac:
 
 
 def update(tx: Transaction, old: Port, new: Port, body: Body, ask: Ask) -> Port:
-    """Raises MacInUse, NoMac, and what `ipam.assign` raises."""
+    """Raises MacInUse, NoMac, NotFound, NoGroupsUnguarded, GroupsRemain, PairsUnguarded, MixedStates, RepeatedPair, and
+    what `ipam.assign` raises."""
     if HOST in body:
         new = replace(new, host=body[HOST] or "")
     if MAC in body and body[MAC] != old.mac_address:
@@ -215,9 +305,28 @@ def update(tx: Transaction, old: Port, new: Port, body: Body, ask: Ask) -> Port:
         new = replace(new, fixed_ips=ipam.assign(tx, new, body[FIXED_IPS]))
     elif new.mac_address != old.mac_address:
         new = replace(new, fixed_ips=ipam.assign(tx, new, ipam.chosen(tx, old)))
-    saved = ask.save(tx, old, new)
+    saved = ask.save(tx, old, _reguarded(tx, new, body, ask))
     ipam.release(tx, old)
+    security.settle(tx, old, saved)
     return saved
+
+
+def _reguarded(tx: Transaction, port: Port, body: Body, ask: Ask) -> Port:
+    """A port with the security that was asked for; without port security it can have neither groups nor pairs."""
+    if PAIRS in body:
+        port = replace(port, allowed_address_pairs=_address_pairs(port.mac_address, body[PAIRS]))
+    groups, enabled = body[GROUPS], body[GUARDED]
+    if groups is not None:
+        port = replace(port, security_groups=_groups(tx, groups, port.project_id, ask))
+    if enabled is not None:
+        port = replace(port, port_security_enabled=enabled)
+    if port.port_security_enabled:
+        return port
+    if port.allowed_address_pairs:
+        raise PairsUnguarded
+    if port.security_groups:
+        raise GroupsRemain(port.id) if groups is None else NoGroupsUnguarded
+    return port
 
 
 def delete(tx: Transaction, port: Port, ask: Ask) -> None:
@@ -225,6 +334,7 @@ def delete(tx: Transaction, port: Port, ask: Ask) -> None:
     tx.delete(Port, port.id)
     tx.untag("port", port.id)
     ipam.release(tx, port)
+    security.settle(tx, port, None)
 
 
 def _text(name: str, narrow: Callable[[Rows, Sequence[str]], Iterable[Port]] | None = None) -> Attribute[Port, str]:
@@ -237,12 +347,6 @@ def _text(name: str, narrow: Callable[[Rows, Sequence[str]], Iterable[Port]] | N
         field=name,
         filter=Filter(equal(), narrow),
         sort=True,
-    )
-
-
-def _absent(name: str, what: str, shown: Json) -> Attribute[Port, None]:
-    return Attribute(
-        name=name, parse=values.nothing_yet(what), post=True, put=True, default=None, show=lambda *_: shown
     )
 
 
@@ -296,10 +400,17 @@ PORTS: Collection[Port] = Collection(
             field="profile",
             show=lambda _, port: cast("Json", json.loads(port.profile)),
         ),
-        _absent("security_groups", "security groups", []),
-        _absent("allowed_address_pairs", "allowed address pairs", []),
-        _absent("extra_dhcp_opts", "extra DHCP options", []),
-        _absent("port_security_enabled", "port security and its rules", False),
+        GUARDED,
+        GROUPS,
+        PAIRS,
+        Attribute(
+            name="extra_dhcp_opts",
+            parse=values.nothing_yet("extra DHCP options"),
+            post=True,
+            put=True,
+            default=None,
+            show=lambda *_: [],
+        ),
     ),
     create,
     update,

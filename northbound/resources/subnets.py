@@ -10,7 +10,7 @@ from dataclasses import replace
 from ipaddress import ip_network
 
 from controller.errors import Inconsistent, InUse, MtuTooSmall, NotFound
-from controller.model import ipam
+from controller.model import ipam, security
 from controller.model.addresses import block, check_pools, default_gateway, default_pools, eui64, number
 from controller.model.records import Address, Cidr, FixedIp, HostRoute, Network, Pool, Port, Subnet
 from controller.model.store import Transaction
@@ -226,7 +226,7 @@ def _address_everybody(tx: Transaction, subnet: Subnet, ask: Ask) -> None:
     for port in tx.where(Port, network_id=subnet.network_id):
         if port.device_owner not in ipam.ROUTER_INTERFACES:
             ip = FixedIp(subnet.id, eui64(subnet.cidr, port.mac_address))
-            ask.save(tx, port, replace(port, fixed_ips=(*port.fixed_ips, ip)))
+            security.settle(tx, port, ask.save(tx, port, replace(port, fixed_ips=(*port.fixed_ips, ip))))
 
 
 def update(tx: Transaction, old: Subnet, new: Subnet, body: Body, ask: Ask) -> Subnet:
@@ -254,7 +254,7 @@ def delete(tx: Transaction, subnet: Subnet, ask: Ask) -> None:
         if not goes and port.device_owner not in AUTO_DELETED:
             raise InUse("Subnet", subnet.id, "One or more ports have an IP allocation from this subnet")
         kept = tuple(ip for ip in port.fixed_ips if ip.subnet_id != subnet.id)
-        ask.save(tx, port, replace(port, fixed_ips=kept))
+        security.settle(tx, port, ask.save(tx, port, replace(port, fixed_ips=kept)))
     ipam.forget(tx, subnet.id)
     tx.delete(Subnet, subnet.id)
 

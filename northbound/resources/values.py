@@ -13,13 +13,13 @@ import unicodedata
 from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
-from ipaddress import ip_interface
+from ipaddress import ip_address, ip_interface, ip_network
 from typing import TypeAlias, TypeVar
 from uuid import UUID
 
 import netaddr
 
-from controller.errors import Inconsistent
+from controller.errors import Inconsistent, PairWithoutAddress, RepeatedPair, TooManyPairs, Unreadable
 from controller.model.addresses import block, version
 from controller.model.ipam import Wanted
 from controller.model.records import Address, Cidr, HostRoute, Mac, Pool
@@ -33,6 +33,9 @@ ECHO = 255
 
 MOST_FIXED_IPS = 500
 """How many addresses a port may be given; each is looked up, so a request with too many would hold up all others."""
+
+MOST_PAIRS = 10
+"""The most address pairs that a port may have (Neutron, `max_allowed_address_pair`)."""
 
 PROFILE = 4095
 """The most characters that `binding:profile` may have as JSON (Neutron, `ml2_port_bindings`)."""
@@ -132,6 +135,24 @@ def uuid(value: Json) -> str:
     raise Unfit(f"'{_said(value)}' is not a valid UUID")
 
 
+def uuids(value: Json) -> tuple[str, ...]:
+    """Ids, each once; `null` is none."""
+    return tuple(_each_once([] if value is None else value, uuid))
+
+
+def _each_once(value: Json, parse: Parser[T]) -> dict[T, None]:
+    """A list without duplicates, in its order."""
+    if not isinstance(value, list):
+        raise Unfit(f"'{_said(value)}' is not a list")
+    parsed: dict[T, None] = {}
+    for each in value:
+        item = parse(each)
+        if item in parsed:
+            raise Unfit(f"Duplicate items in the list: '{_said(each)}'")
+        parsed[item] = None
+    return parsed
+
+
 @lru_cache(maxsize=4096)
 def _mac(value: str) -> Mac | None:
     if any(each.isspace() for each in value) or not netaddr.valid_mac(value):
@@ -175,6 +196,24 @@ def cidr(value: Json) -> Cidr:
         except ValueError:
             pass
     raise Inconsistent(f"{_said(value)} is not in a CIDR format")
+
+
+def subnet(value: Json) -> Cidr:
+    """A block of addresses with its prefix length, as neutron-lib's `validate_subnet`; host bits are cut off."""
+    if isinstance(value, str) and "/" in value and "%" not in value:
+        try:
+            parsed = ip_interface(value)
+        except ValueError:
+            pass
+        else:
+            if parsed.version == 6 or parsed.with_prefixlen == value:
+                return Cidr(str(parsed.network))
+    raise Unfit(f"'{_said(value)}' is not a valid IP subnet")
+
+
+def subnet_list(value: Json) -> tuple[Cidr, ...]:
+    """Blocks, each once; `null` is none."""
+    return tuple(_each_once([] if value is None else value, subnet))
 
 
 def route_cidr(value: Json) -> Cidr:
@@ -258,6 +297,50 @@ def fixed_ips(value: Json) -> tuple[Wanted, ...]:
             seen.add(ip)
         wanted.append(Wanted(uuid(each["subnet_id"]) if "subnet_id" in each else None, ip))
     return tuple(wanted)
+
+
+def address_pairs(value: Json) -> tuple[tuple[Mac | None, Address | Cidr], ...]:
+    """What a port may use beside its own addresses; `null` is none. Raises Unreadable, TooManyPairs, RepeatedPair."""
+    if value is None:
+        return ()
+    if not isinstance(value, list):
+        raise Unreadable("Allowed address pairs must be a list.")
+    if len(value) > MOST_PAIRS:
+        raise TooManyPairs(MOST_PAIRS)
+    parsed: dict[tuple[Mac | None, Address | Cidr], None] = {}
+    for each in value:
+        pair = _address_pair(each)
+        if pair in parsed:
+            raise RepeatedPair(str(pair[0]), pair[1])
+        parsed[pair] = None
+    return tuple(parsed)
+
+
+def _address_pair(value: Json) -> tuple[Mac | None, Address | Cidr]:
+    if not isinstance(value, dict):
+        raise Unfit(f"'{_said(value)}' is not a dictionary")
+    if "ip_address" not in value:
+        raise PairWithoutAddress
+    if unknown := value.keys() - {"ip_address", "mac_address"}:
+        raise Unreadable(f"Unrecognized attribute(s) '{', '.join(sorted(unknown))}'")
+    try:
+        return mac(value["mac_address"]) if "mac_address" in value else None, _paired(value["ip_address"])
+    except Unfit as reason:
+        raise Unreadable(f"{reason}.") from None
+
+
+def _paired(value: Json) -> Address | Cidr:
+    """An address or a block that one interface may send from: no group's. 0.0.0.0/0 is any."""
+    if not isinstance(value, str) or "/" not in value:
+        host = address(value)
+        if ip_address(host).is_multicast:
+            raise Unfit(f"IP {host} is a multicast address, which is not supported")
+        return host
+    net = subnet(value)
+    groups = "ff00::/8" if ":" in net else "224.0.0.0/4"
+    if net != "0.0.0.0/0" and ip_network(net).overlaps(ip_network(groups)):
+        raise Unfit(f"Subnet {net} overlaps with multicast range {groups}, which is not supported")
+    return net
 
 
 def profile(value: Json) -> str:

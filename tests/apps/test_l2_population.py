@@ -11,7 +11,7 @@ from tests.cloud import Cloud, hypervisor, network, port
 def test_a_frame_for_a_port_here_is_delivered_here(cloud: Cloud) -> None:
     flows = [flow for flow in cloud.flows("hv2", "l2_population") if "table=36" in flow and ":03" in flow]
     assert flows == [
-        "table=36,priority=100,eth_dst=02:00:00:00:00:03,reg6=0x1 actions=set_field:0x3->reg2,goto_table:50",
+        "table=36,priority=100,eth_dst=02:00:00:00:00:03,reg6=0x1 actions=set_field:0x3->reg2,goto_table:43",
         "table=36,priority=110,eth_dst=02:00:00:00:00:03,reg1=0x3,reg6=0x1 actions=set_field:0xb->reg8,goto_table:62",
     ]
 
@@ -26,10 +26,10 @@ def test_a_frame_for_a_port_elsewhere_goes_to_its_hypervisor(cloud: Cloud) -> No
 def test_broadcast_goes_to_each_member_here_and_once_to_each_other_hypervisor(cloud: Cloud) -> None:
     groups = [flow for flow in cloud.flows("hv1", "l2_population") if "group_id" in flow]
     assert groups == [
-        "group_id=1342177281,type=all,bucket=actions=set_field:0x1->reg2,resubmit(,50),"
-        "bucket=actions=set_field:0x2->reg2,resubmit(,50)",
-        "group_id=805306369,type=all,bucket=actions=set_field:0x1->reg2,resubmit(,50),"
-        "bucket=actions=set_field:0x2->reg2,resubmit(,50),"
+        "group_id=1342177281,type=all,bucket=actions=set_field:0x1->reg2,resubmit(,43),"
+        "bucket=actions=set_field:0x2->reg2,resubmit(,43)",
+        "group_id=805306369,type=all,bucket=actions=set_field:0x1->reg2,resubmit(,43),"
+        "bucket=actions=set_field:0x2->reg2,resubmit(,43),"
         "bucket=actions=set_field:192.0.2.2->tun_dst,resubmit(,52)",
     ]
 
@@ -47,7 +47,7 @@ def test_equal_macs_on_two_networks_do_not_meet(cloud: Cloud) -> None:
     flows = [flow for flow in cloud.flows("hv1", "l2_population") if "eth_dst=02:00:00:00:00:03,reg6" in flow]
     assert flows == [
         "table=36,priority=100,eth_dst=02:00:00:00:00:03,reg6=0x1 actions=set_field:192.0.2.2->tun_dst,goto_table:52",
-        "table=36,priority=100,eth_dst=02:00:00:00:00:03,reg6=0x2 actions=set_field:0x4->reg2,goto_table:50",
+        "table=36,priority=100,eth_dst=02:00:00:00:00:03,reg6=0x2 actions=set_field:0x4->reg2,goto_table:43",
     ]
 
 
@@ -62,16 +62,16 @@ def test_more_copies_than_one_group_holds_are_made_by_several(cloud: Cloud, monk
     monkeypatch.setattr(l2_population, "PART_COPIES", 2)
     cloud.commit(port("vm3", "red", "02:00:00:00:00:03", "10.0.0.3", admin_state_up=False))
     assert [flow for flow in cloud.flows("hv1") if "group_id" in flow] == [
-        "group_id=1342177281,type=all,bucket=actions=set_field:0x1->reg2,resubmit(,50),"
-        "bucket=actions=set_field:0x2->reg2,resubmit(,50)",
-        "group_id=805306369,type=all,bucket=actions=set_field:0x1->reg2,resubmit(,50),"
-        "bucket=actions=set_field:0x2->reg2,resubmit(,50)",
+        "group_id=1342177281,type=all,bucket=actions=set_field:0x1->reg2,resubmit(,43),"
+        "bucket=actions=set_field:0x2->reg2,resubmit(,43)",
+        "group_id=805306369,type=all,bucket=actions=set_field:0x1->reg2,resubmit(,43),"
+        "bucket=actions=set_field:0x2->reg2,resubmit(,43)",
     ]
     cloud.commit(port("vm3", "red", "02:00:00:00:00:03", "10.0.0.3"))
     assert [flow for flow in cloud.flows("hv1") if "group_id" in flow] == [
         "group_id=1342177281,type=all,bucket=actions=group:1610612752",
-        "group_id=1610612752,type=all,bucket=actions=set_field:0x1->reg2,resubmit(,50),"
-        "bucket=actions=set_field:0x2->reg2,resubmit(,50)",
+        "group_id=1610612752,type=all,bucket=actions=set_field:0x1->reg2,resubmit(,43),"
+        "bucket=actions=set_field:0x2->reg2,resubmit(,43)",
         "group_id=1610612753,type=all,bucket=actions=set_field:192.0.2.2->tun_dst,resubmit(,52)",
         "group_id=805306369,type=all,bucket=actions=group:1610612752,bucket=actions=group:1610612753",
     ]

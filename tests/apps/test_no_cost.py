@@ -27,6 +27,8 @@ def test_a_new_port_runs_only_the_cells_that_read_it(cloud: Cloud) -> None:
         "l2_population.remote[vm4]",
         "nd.neighbour[vm4]",
         "nd.own_address[vm4]",
+        "port_security.guest[vm4]",
+        "security_groups.guest[vm4]",
     ]
 
 

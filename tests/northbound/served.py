@@ -80,19 +80,24 @@ class Client:
         assert answer.status == 200, answer.text
         return answer.body
 
+    @staticmethod
+    def path(kind: str, id: str = "") -> str:
+        """Where the resources of a kind are, or one of them."""
+        return f"/v2.0/{kind.replace('_', '-')}s" + (f"/{id}" if id else "")
+
     def make(self, kind: str, **attributes: object) -> Any:
-        answer = self.ask("POST", f"/v2.0/{kind}s", {kind: attributes})
+        answer = self.ask("POST", self.path(kind), {kind: attributes})
         assert answer.status == 201, answer.text
         return answer.body[kind]
 
     def post(self, kind: str, **attributes: object) -> Answer:
-        return self.ask("POST", f"/v2.0/{kind}s", {kind: attributes})
+        return self.ask("POST", self.path(kind), {kind: attributes})
 
     def put(self, kind: str, id: str, **attributes: object) -> Answer:
-        return self.ask("PUT", f"/v2.0/{kind}s/{id}", {kind: attributes})
+        return self.ask("PUT", self.path(kind, id), {kind: attributes})
 
     def delete(self, kind: str, id: str) -> Answer:
-        return self.ask("DELETE", f"/v2.0/{kind}s/{id}")
+        return self.ask("DELETE", self.path(kind, id))
 
     def commit(self, work: Callable[[Transaction], T]) -> T:
         """A change from elsewhere: a hypervisor's."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from controller.model.records import Tag
+from controller.model.records import SecurityGroup, Tag
 from northbound.api import Settings
 from tests.northbound.served import Client, serving
 
@@ -26,6 +26,7 @@ def test_a_network_is_what_was_asked_for_and_the_rest_is_default(api: Client) ->
         "tenant_id": "",
         "admin_state_up": True,
         "shared": False,
+        "port_security_enabled": True,
         "status": "ACTIVE",
         "subnets": [],
         "mtu": 1450,
@@ -86,7 +87,8 @@ def test_a_network_is_what_was_asked_for_and_the_rest_is_default(api: Client) ->
             {"availability_zone_hints": ["a"]},
             "Invalid input for availability_zone_hints. Reason: availability zones are not supported yet.",
         ),
-        ({"port_security_enabled": True}, "Unrecognized attribute(s) 'port_security_enabled'"),
+        ({"port_security_enabled": "x"}, "Invalid input for operation: 'x' cannot be converted to boolean."),
+        ({"vlan_transparent": True}, "Unrecognized attribute(s) 'vlan_transparent'"),
     ],
 )
 def test_a_network_that_nothing_can_carry_is_refused(api: Client, given: dict[str, object], message: str) -> None:
@@ -190,4 +192,21 @@ def test_a_network_with_ports_stays_and_one_without_takes_its_subnets_along(api:
     assert api.delete("network", id).status == 204
     for kind in ("networks", "subnets", "ports"):
         assert api.get(f"/v2.0/{kind}")[kind] == []
-    assert api.store.model.all(Tag) == ()
+    assert {tag.space for tag in api.store.model.all(Tag)} == {"bundle"}, "of the default security group"
+
+
+def test_a_network_says_whether_its_ports_get_port_security(api: Client) -> None:
+    open = api.make("network", port_security_enabled="false")["id"]
+    assert api.get("/v2.0/networks?port_security_enabled=false&fields=id")["networks"] == [{"id": open}]
+    free = api.make("port", network_id=open)
+    assert (free["port_security_enabled"], free["security_groups"]) == (False, [])
+    assert api.put("network", open, port_security_enabled=True).body["network"]["port_security_enabled"] is True
+    assert api.make("port", network_id=open)["port_security_enabled"] is True
+    assert api.get(f"/v2.0/ports/{free['id']}")["port"]["port_security_enabled"] is False
+
+
+def test_the_first_network_of_a_project_brings_its_default_group(api: Client) -> None:
+    api.make("network")
+    api.make("network", project_id="p")
+    api.make("network", project_id="p")
+    assert [group.project_id for group in api.store.model.all(SecurityGroup)] == ["p"]

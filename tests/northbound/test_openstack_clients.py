@@ -85,6 +85,83 @@ def test_the_command_runs_through_the_life_of_a_network(api: Client) -> None:
         assert api.get(f"/v2.0/{kind}")[kind] == []
 
 
+def test_the_command_runs_through_the_life_of_a_security_group(api: Client) -> None:
+    office, web, ssh, ping, lan, rules, shown, groups = openstack(
+        api,
+        "address group create office --address 192.0.2.0/24 --address 2001:db8::/32 -f json",
+        "address group set office --address 198.51.100.0/24 --description offices",
+        "address group unset office --address 192.0.2.0/24",
+        "security group create web --description d --stateless -f json",
+        "security group set web --name www --stateful",
+        "security group rule create www --protocol tcp --dst-port 22 --remote-address-group office -f json",
+        "security group rule create www --protocol icmp --ethertype IPv6 --icmp-type 128 --remote-group www -f json",
+        "security group rule create www --egress --protocol any --remote-ip 10.0.0.0/8 -f json",
+        "security group rule list www -f json",
+        "security group show www -f json",
+        "security group list -f json",
+    )
+    assert (office["name"], office["addresses"]) == ("office", ["192.0.2.0/24", "2001:db8::/32"])
+    assert (web["name"], web["stateful"], len(web["rules"])) == ("web", False, 2)
+    assert (ssh["port_range_min"], ssh["remote_address_group_id"]) == (22, office["id"])
+    assert (ping["protocol"], ping["port_range_min"], ping["remote_group_id"]) == ("ipv6-icmp", 128, web["id"])
+    assert (lan["direction"], lan["protocol"], lan["normalized_cidr"]) == ("egress", None, "10.0.0.0/8")
+    assert len(rules) == 5
+    assert (shown["name"], shown["stateful"], shown["revision_number"]) == ("www", True, 5)
+    assert [(each["Name"], each["ID"]) for each in groups if each["Name"] == "www"] == [("www", web["id"])]
+    (found,) = api.get("/v2.0/address-groups")["address_groups"]
+    assert (found["addresses"], found["description"]) == (["2001:db8::/32", "198.51.100.0/24"], "offices")
+    openstack(
+        api,
+        f"security group rule delete {ssh['id']}",
+        "address group delete office",
+        "security group delete www",
+    )
+    assert api.get("/v2.0/address-groups")["address_groups"] == []
+    assert [each["name"] for each in api.get("/v2.0/security-groups")["security_groups"]] == ["default"]
+
+
+def test_the_command_secures_a_port(api: Client) -> None:
+    _, web, plain, bare, free, paired, *seen = openstack(
+        api,
+        "network create red -f json",
+        "security group create web -f json",
+        "port create plain --network red -f json",
+        "port create bare --network red --no-security-group -f json",
+        "port create free --network red --no-security-group --disable-port-security -f json",
+        "port create paired --network red --security-group web --allowed-address ip-address=10.0.0.9 -f json",
+        "port set bare --security-group web",
+        "port show bare -f json",
+        "port set bare --no-security-group --disable-port-security",
+        "port show bare -f json",
+        "port set bare --enable-port-security --allowed-address ip-address=10.1.0.0/16,mac-address=02:00:00:00:00:01",
+        "port show bare -f json",
+        "port unset paired --security-group web",
+        "port set paired --no-allowed-address",
+        "port show paired -f json",
+        "network set red --disable-port-security",
+        "port create late --network red -f json",
+    )
+    names = {each["id"]: each["name"] for each in api.get("/v2.0/security-groups")["security_groups"]}
+
+    def secured(port: Any) -> tuple[bool, list[str], list[str]]:
+        groups = [names[id] for id in port["security_group_ids"]]
+        return port["port_security_enabled"], groups, [pair["ip_address"] for pair in port["allowed_address_pairs"]]
+
+    assert secured(plain) == (True, ["default"], [])
+    assert secured(bare) == (True, [], [])
+    assert secured(free) == (False, [], [])
+    assert secured(paired) == (True, ["web"], ["10.0.0.9"])
+    assert [secured(port) for port in seen] == [
+        (True, ["web"], []),
+        (False, [], []),
+        (True, [], ["10.1.0.0/16"]),
+        (True, [], []),
+        (False, [], []),
+    ]
+    (listed,) = openstack(api, "port set plain --security-group web", f"port list --security-group {web['id']} -f json")
+    assert [each["Name"] for each in listed] == ["plain"]
+
+
 def test_the_sdk_runs_through_the_life_of_every_resource(api: Client, network: Any) -> None:
     red = network.create_network(name="red", description="d", is_admin_state_up=True)
     assert network.find_network("red").id == red.id

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from controller.model.bindings import Claim, Hypervisor, alone, observe
-from controller.model.records import Address, Tag
+from controller.model.records import Address, SecurityGroup, Tag
 from controller.model.store import Transaction
 from northbound.api import Settings
 from tests.northbound.served import Client, serving
@@ -62,6 +62,7 @@ def hypervisor(api: Client, *claims: str, id: str = "hv1", encaps: tuple[str, ..
 def test_a_port_is_what_was_asked_for_and_the_rest_is_default(api: Client, red: str) -> None:
     subnet = four(api, red)
     made = api.make("port", network_id=red, name="vm1")
+    (default,) = api.store.model.all(SecurityGroup)
     assert re.fullmatch(r"fa:16:3e(:[0-9a-f]{2}){3}", made["mac_address"])
     kept = {"id", "created_at", "updated_at", "mac_address"}
     assert {name: made[name] for name in made if name not in kept} == {
@@ -80,10 +81,10 @@ def test_a_port_is_what_was_asked_for_and_the_rest_is_default(api: Client, red: 
         "binding:vif_details": {},
         "binding:vnic_type": "normal",
         "binding:profile": {},
-        "security_groups": [],
+        "security_groups": [default.id],
         "allowed_address_pairs": [],
         "extra_dhcp_opts": [],
-        "port_security_enabled": False,
+        "port_security_enabled": True,
         "revision_number": 1,
     }
     assert api.store.model.get(Tag, f"port/{made['id']}") is not None
@@ -206,17 +207,8 @@ def test_an_update_keeps_gives_and_takes_addresses(api: Client, red: str) -> Non
         ({"binding:profile": {"x": "y" * 5000}}, (400, "InvalidInput", None)),
         ({"binding:host_id": 5}, (400, "HTTPBadRequest", None)),
         ({"binding:vif_type": "ovs"}, (400, "HTTPBadRequest", "Attribute 'binding:vif_type' not allowed in POST")),
-        (
-            {"security_groups": [NOBODY]},
-            (
-                400,
-                "HTTPBadRequest",
-                "Invalid input for security_groups. Reason: security groups are not supported yet.",
-            ),
-        ),
-        ({"allowed_address_pairs": [{"ip_address": "10.0.0.9"}]}, (400, "HTTPBadRequest", None)),
         ({"extra_dhcp_opts": [{"opt_name": "x", "opt_value": "y"}]}, (400, "HTTPBadRequest", None)),
-        ({"port_security_enabled": True}, (400, "HTTPBadRequest", None)),
+        ({"port_security_enabled": "x"}, (400, "InvalidInput", None)),
     ],
 )
 def test_a_port_that_cannot_be_is_refused(
@@ -232,14 +224,7 @@ def test_a_port_that_cannot_be_is_refused(
 
 
 def test_what_does_not_exist_yet_may_be_said_empty(api: Client, red: str) -> None:
-    api.make(
-        "port",
-        network_id=red,
-        security_groups=[],
-        allowed_address_pairs=[],
-        extra_dhcp_opts=[],
-        port_security_enabled=False,
-    )
+    assert api.make("port", network_id=red, extra_dhcp_opts=[])["extra_dhcp_opts"] == []
 
 
 def test_a_network_without_subnets_gives_no_address(api: Client, red: str) -> None:
@@ -312,7 +297,7 @@ def test_a_port_is_bound_where_it_is_plugged(api: Client, red: str) -> None:
     found = api.get(f"/v2.0/ports/{made['id']}")["port"]
     assert (found["binding:vif_type"], found["binding:host_id"]) == ("ovs", "hv1")
     assert found["binding:vif_details"] == {
-        "port_filter": False,
+        "port_filter": True,
         "connectivity": "l2",
         "ovs_hybrid_plug": False,
         "datapath_type": "netdev",

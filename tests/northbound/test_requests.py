@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 import pytest
 
 from controller.errors import FlowError, SouthboundError, Unavailable, WeftError
-from controller.model.records import Network, Port, Subnet, Tag
+from controller.model.records import Network, Policy, Port, Subnet, Tag
 from controller.model.store import Change, MemoryJournal
 from northbound.faults import fault
 from northbound.resources import COLLECTIONS
@@ -37,11 +37,18 @@ def test_discovery_leads_from_the_root_to_every_resource(api: Client) -> None:
     for path in ("/v2.0", "/v2.0/"):
         body = api.get(path)
         assert body["version"] == version
-        assert [each["collection"] for each in body["resources"]] == ["networks", "subnets", "ports"]
-        for each in body["resources"]:
-            (link,) = each["links"]
-            assert link == {"rel": "self", "href": f"{api.url}/v2.0/{each['collection']}"}
-            assert api.get(f"/v2.0/{each['collection']}") == {each["collection"]: []}
+        found = {each["collection"]: each["links"] for each in body["resources"]}
+        assert {name: [link["href"].removeprefix(api.url) for link in links] for name, links in found.items()} == {
+            "networks": ["/v2.0/networks"],
+            "subnets": ["/v2.0/subnets"],
+            "ports": ["/v2.0/ports"],
+            "security_groups": ["/v2.0/security-groups"],
+            "security_group_rules": ["/v2.0/security-group-rules"],
+            "address_groups": ["/v2.0/address-groups"],
+        }
+        for name, ((link),) in found.items():
+            assert link["rel"] == "self"
+            assert api.get(link["href"].removeprefix(api.url)) == {name: []}
 
 
 def test_links_speak_the_scheme_and_name_that_the_client_used(api: Client) -> None:
@@ -53,6 +60,19 @@ def test_extensions_are_listed_and_shown(api: Client) -> None:
     listed = api.get("/v2.0/extensions")["extensions"]
     aliases = {each["alias"] for each in listed}
     assert {"binding", "provider", "net-mtu", "revision-if-match", "sorting", "pagination"} <= aliases
+    assert {each for each in aliases if "security" in each or "address" in each} == {
+        "address-group",
+        "allowed-address-pairs",
+        "port-mac-address-regenerate",
+        "port-security",
+        "port-security-groups-filtering",
+        "security-group",
+        "security-groups-normalized-cidr",
+        "security-groups-remote-address-group",
+        "security-groups-rules-belongs-to-default-sg",
+        "security-groups-shared-filtering",
+        "stateful-security-group",
+    }
     for each in listed:
         assert each.keys() == {"alias", "name", "description", "updated", "links"}
         assert api.get(f"/v2.0/extensions/{each['alias']}") == {"extension": each}
@@ -97,12 +117,22 @@ def test_what_is_not_there_is_refused_in_the_same_words(
     assert api.ask(method, path).fault[:2] == (status, kind)
 
 
+ABSENT = {
+    "network": ("NetworkNotFound", "Network red could not be found."),
+    "subnet": ("SubnetNotFound", "Subnet red could not be found."),
+    "port": ("PortNotFound", "Port red could not be found."),
+    "security_group": ("SecurityGroupNotFound", "Security group red does not exist"),
+    "security_group_rule": ("SecurityGroupRuleNotFound", "Security group rule red does not exist"),
+    "address_group": ("AddressGroupNotFound", "Address group red could not be found."),
+}
+
+
 @pytest.mark.parametrize("kind", [each.name for each in COLLECTIONS])
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])
 def test_an_unknown_id_is_not_found(api: Client, kind: str, method: str) -> None:
-    body = {kind: {"name": "x"}} if method == "PUT" else None
-    answer = api.ask(method, f"/v2.0/{kind}s/red", body)
-    assert answer.fault == (404, f"{kind.title()}NotFound", f"{kind.title()} red could not be found.")
+    body = {kind: {"description": "x"}} if method == "PUT" else None
+    answer = api.ask(method, api.path(kind, "red"), body)
+    assert answer.fault == (404, *ABSENT[kind])
 
 
 @pytest.mark.parametrize(
@@ -198,7 +228,7 @@ def test_many_are_made_in_one_change_or_not_at_all(api: Client) -> None:
     assert api.ask("POST", "/v2.0/ports", {"ports": ports[:4]}).fault[0] == BAD
     assert len(api.changes) == before
     assert api.get("/v2.0/ports")["ports"] == []
-    assert len(api.store.model.all(Tag)) == 2
+    assert [tag.space for tag in api.store.model.all(Tag)] == ["network", "network"]
     assert api.ask("POST", "/v2.0/ports", {"ports": ports[3:] + ports[:2]}).status == 201
     assert api.ask("PUT", f"/v2.0/networks/{network}", {"networks": []}).fault[0] == BAD
 
@@ -327,5 +357,5 @@ def test_a_deleted_cloud_leaves_nothing_but_counters(api: Client) -> None:
         assert api.delete("subnet", subnet).status == 204
         assert api.delete("network", network).status == 204
     model = api.store.model
-    assert not any(model.all(kind) for kind in (Network, Subnet, Port, Tag))
-    assert json.dumps(sorted(type(each).__name__ for each in model.all(Tag))) == "[]"
+    assert not any(model.all(kind) for kind in (Network, Subnet, Port, Policy))
+    assert {tag.space for tag in model.all(Tag)} == {"bundle"}, "of the default security group, which stays"

@@ -6,7 +6,7 @@ import pytest
 
 from mininet_scenarios.lab import Lab
 from mininet_scenarios.nodes import Guest
-from mininet_scenarios.probe import BROADCAST, EXPERIMENTAL, ethernet, token
+from mininet_scenarios.probe import BROADCAST, token
 
 
 @pytest.fixture(scope="module", params=["vxlan", "geneve"])
@@ -41,10 +41,10 @@ def test_a_port_that_is_down_neither_sends_nor_hears(lab: Lab, trio: tuple[Guest
         other.knows(guest.ip, guest.mac)
         assert not other.pings(guest)
     with lab.sniff() as heard:
-        guest.sends(
-            ethernet(BROADCAST, guest.mac, EXPERIMENTAL, from_it), ethernet(near.mac, guest.mac, EXPERIMENTAL, from_it)
-        )
-        far.sends(ethernet(guest.mac, far.mac, EXPERIMENTAL, to_it), ethernet(BROADCAST, far.mac, EXPERIMENTAL, aside))
+        guest.tells(BROADCAST, from_it)
+        guest.tells(near.mac, from_it)
+        far.tells(guest.mac, to_it)
+        far.tells(BROADCAST, aside)
     assert heard.copies(from_it) == {}
     assert heard.copies(to_it) == {}
     assert heard.copies(aside) == {str(near): 1, "underlay": 1}
@@ -65,7 +65,8 @@ def test_a_network_that_is_down_carries_nothing(lab: Lab, trio: tuple[Guest, Gue
     with lab.sniff() as heard:
         for one, other in ((near, guest), (guest, far), (far, near)):
             one.knows(other.ip, other.mac)
-            one.sends(ethernet(BROADCAST, one.mac, EXPERIMENTAL, mark), ethernet(other.mac, one.mac, 0x0800, mark))
+            one.tells(BROADCAST, mark)
+            one.tells(other.mac, mark)
             assert not one.pings(other, count=2)
     assert heard.copies(mark) == {}
     assert heard.frames == []

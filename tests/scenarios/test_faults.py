@@ -19,7 +19,7 @@ from mininet_scenarios import controller_restart, hypervisor_restart
 from mininet_scenarios.hypervisor_restart import FAULTS, Fault
 from mininet_scenarios.lab import Lab, Network
 from mininet_scenarios.nodes import BRIDGE, CONTROLLER, OPENFLOW_PORT, OVSDB_PORT, Guest, Node
-from mininet_scenarios.probe import BROADCAST, EXPERIMENTAL, Ping, ethernet, token
+from mininet_scenarios.probe import BROADCAST, Ping, token
 from mininet_scenarios.processes import inside
 from mininet_scenarios.two_networks import build
 
@@ -58,7 +58,7 @@ def undisturbed(lab: Lab, *pairs: tuple[str, str]) -> Iterator[None]:
 
 def told(lab: Lab) -> dict[str, set[str]]:
     """The flows and groups of every hypervisor, as Open vSwitch prints them."""
-    return {name: {*hv.flows(), *hv.groups().splitlines()[1:]} for name, hv in lab.hypervisors.items()}
+    return {name: {*hv.flows(), *hv.groups().splitlines()} for name, hv in lab.hypervisors.items()}
 
 
 def flows_of(guest: Guest) -> list[str]:
@@ -118,7 +118,7 @@ def test_a_hypervisor_that_comes_late_goes_and_comes_back_elsewhere_is_followed(
     assert not red1.pings(gone, count=1)
     mark = token()
     with lab.sniff() as heard:
-        red1.sends(ethernet(BROADCAST, red1.mac, EXPERIMENTAL, mark))
+        red1.tells(BROADCAST, mark)
     assert heard.copies(mark) == {"red2": 1, "red3": 1, "late": 1, "underlay": 2}
     lab.settles()
 
@@ -194,9 +194,9 @@ class Rivals:
         to_it, senders = token(), [self._lab.guests["red1"], self._lab.guests["red3"]]
         with self._lab.sniff() as heard:
             for guest in (self.older, self.newer):
-                guest.sends(ethernet(BROADCAST, self.mac, EXPERIMENTAL, marks[guest.name]))
+                guest.tells(BROADCAST, marks[guest.name])
             for sender in senders:
-                sender.sends(ethernet(self.mac, sender.mac, EXPERIMENTAL, to_it))
+                sender.tells(self.mac, to_it)
         assert heard.copies(to_it).keys() - {"underlay"} == ({holder.name} if holder else set())
         for guest in (self.older, self.newer):
             if guest is holder:
@@ -264,10 +264,7 @@ def plugged_anew_at_once(guest: Guest) -> None:
     guest.hypervisor.vsctl("del-port", BRIDGE, guest.tap, "--", *put)
 
 
-NOT_SEEN = pytest.mark.xfail(strict=False, reason="a claim is compared by what its row says, not by which row says it")
-
-
-@pytest.mark.parametrize("again", [changed_mac, plugged_anew, pytest.param(plugged_anew_at_once, marks=NOT_SEEN)])
+@pytest.mark.parametrize("again", [changed_mac, plugged_anew, plugged_anew_at_once])
 def test_who_lost_a_port_to_a_claim_that_is_gone_has_it_back_once_its_own_row_changes(
     lab: Lab, rivals: Rivals, again: Callable[[Guest], None]
 ) -> None:
@@ -768,12 +765,12 @@ def test_a_flood_of_errors_is_no_flood_of_log_lines(lab: Lab, mallory: Node) -> 
     assert lab.controller.log.stat().st_size < said + 100_000
 
 
-# What is restarted ten times -----------------------------------------------------------------------------------------
+# What is restarted again and again; ten times by `make soak` ---------------------------------------------------------
 
 
-def test_ten_restarts_of_the_controller_in_a_row_lose_nothing_and_send_no_flow(lab: Lab) -> None:
+def test_restarts_of_the_controller_in_a_row_lose_nothing_and_send_no_flow(lab: Lab) -> None:
     flows = controller_restart.build(lab)
-    rows = list(controller_restart.judge(controller_restart.restart(lab, flows)))
+    rows = list(controller_restart.judge(controller_restart.restart(lab, flows, restarts=3)))
     assert len(flows) == 200
     assert [row for row in rows if not row.right] == []
     lab.settles()

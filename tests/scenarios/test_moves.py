@@ -11,7 +11,7 @@ import pytest
 
 from mininet_scenarios.lab import Lab, Network, Place
 from mininet_scenarios.nodes import Guest
-from mininet_scenarios.probe import BROADCAST, EXPERIMENTAL, Ear, ethernet, send, token
+from mininet_scenarios.probe import BROADCAST, Ear, send, token, udp
 from tests.scenarios.churn import Churn
 
 MAC, IP = "02:00:00:00:00:77", "10.0.0.77"
@@ -43,8 +43,8 @@ def peers(lab: Lab, red: Network) -> list[Guest]:
 
 
 def held(lab: Lab, hypervisor: str) -> set[str]:
-    """All flows and groups of one hypervisor, as Open vSwitch prints them."""
-    return {*lab.hypervisors[hypervisor].flows(), *lab.hypervisors[hypervisor].groups().splitlines()[1:]}
+    """All flows and groups of one hypervisor, to be compared."""
+    return lab.hypervisors[hypervisor].holds()
 
 
 def all_held(lab: Lab) -> dict[str, set[str]]:
@@ -62,7 +62,7 @@ def hearers(lab: Lab, sender: Guest, dst: str) -> set[str]:
     """Who hears a frame that a guest sends to a MAC; the wire apart."""
     mark = token()
     with lab.sniff() as heard:
-        sender.sends(ethernet(dst, sender.mac, EXPERIMENTAL, mark))
+        sender.tells(dst, mark)
     return heard.copies(mark).keys() - {"underlay"}
 
 
@@ -131,7 +131,7 @@ class Vif:
     """One more interface of a guest, with a port of its own."""
 
     def __init__(self, lab: Lab, guest: Guest, name: str, network: Network, ip: str, mac: str) -> None:
-        self._lab, self.guest, self.name, self.mac = lab, guest, name, mac
+        self._lab, self.guest, self.name, self.ip, self.mac = lab, guest, name, ip, mac
         self.hypervisor = guest.hypervisor
         self.port_id: str = lab.port(f"{guest}-{name}", network=network, ip=ip, mac=mac)["id"]
         self.tap = f"tap{self.port_id[:11]}"
@@ -140,6 +140,9 @@ class Vif:
             f"link set {name} address {mac} mtu {network.mtu}",
             f"link set {name} up",
             f"addr add {ip}/24 dev {name} nodad",
+            # What has this address leaves by this interface, or its port would be taken for a spoofer's.
+            f"rule add from {ip} table {ip.rpartition('.')[2]}",
+            f"route add {network.subnets[0].cidr} dev {name} table {ip.rpartition('.')[2]}",
         )
         guest.run("ethtool", "-K", name, "tx", "off")
         self.hypervisor.sysctl(f"ipv4/conf/{self.tap}/arp_ignore", 8)
@@ -157,9 +160,9 @@ class Vif:
         """Whether its port is wired."""
         return bool(self._lab.api.get(f"/v2.0/ports/{self.port_id}")["port"]["status"] == "ACTIVE")
 
-    def sends(self, frame: bytes) -> None:
-        """Send a frame as it is."""
-        send(self.guest.pid, self.name, [frame])
+    def tells(self, mac: str, mark: bytes) -> None:
+        """Send a mark to a MAC, as `Guest.tells` does."""
+        send(self.guest.pid, self.name, [udp(mac, self.mac, self.ip, "255.255.255.255", 7, mark)])
 
 
 def test_each_interface_of_a_guest_is_on_its_own_network(lab: Lab, red: Network, peers: list[Guest]) -> None:
@@ -182,9 +185,8 @@ def test_each_interface_of_a_guest_is_on_its_own_network(lab: Lab, red: Network,
     places: tuple[Place, ...] = (lab.underlay, *peers, mate, multi, in_blue, second)
     marks = {str(vif): token() for vif in (multi, in_blue, second)}
     with lab.sniff(*places) as heard:
-        multi.sends(ethernet(BROADCAST, multi.mac, EXPERIMENTAL, marks["multi"]))
-        for vif in (in_blue, second):
-            vif.sends(ethernet(BROADCAST, vif.mac, EXPERIMENTAL, marks[str(vif)]))
+        for sender in (multi, in_blue, second):
+            sender.tells(BROADCAST, marks[str(sender)])
     assert heard.copies(marks["multi"]) == {"red1": 1, "red2": 1, "red3": 1, "multi-eth2": 1, "underlay": 2}
     assert heard.copies(marks["multi-eth2"]) == {"red1": 1, "red2": 1, "red3": 1, "multi": 1, "underlay": 2}
     assert heard.copies(marks["multi-eth1"]) == {"blue3": 1, "underlay": 1}

@@ -9,7 +9,7 @@ import pytest
 
 from mininet_scenarios.lab import Lab
 from mininet_scenarios.nodes import Controller, Guest
-from mininet_scenarios.probe import EXPERIMENTAL, ethernet, token
+from mininet_scenarios.probe import BROADCAST, token
 
 # ping(8) rounds 0.01 up to the next tick of the kernel's clock; this gives at least 100 a second
 INTERVAL_S = 0.009
@@ -70,8 +70,8 @@ def test_a_new_connection_can_begin_while_the_controller_is_dead(lab: Lab, pair:
     assert not vm1.finds_free(vm2.ip)
     mark = token()
     with lab.sniff() as heard:
-        vm1.sends(ethernet("02:00:00:00:00:99", vm1.mac, EXPERIMENTAL, mark))
-        vm1.sends(ethernet("ff:ff:ff:ff:ff:ff", vm1.mac, EXPERIMENTAL, mark))
+        vm1.tells("02:00:00:00:00:99", mark)
+        vm1.tells(BROADCAST, mark)
     assert heard.copies(mark) == {"vm2": 1, "underlay": 1}
     lab.controller.start()
     lab.settles()

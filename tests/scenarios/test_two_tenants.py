@@ -22,16 +22,23 @@ from mininet_scenarios.probe import (
     udp,
     within,
 )
-from mininet_scenarios.two_networks import CIDR, KINDS, MEMBERS, Kind
+from mininet_scenarios.two_networks import CIDR, KINDS, MEMBERS, UNUSED, Kind
 
 RED = {member.name for member in MEMBERS if member.tenant == "red"}
 
 
+@pytest.fixture(scope="module", params=[True, False], ids=["guarded", "unguarded"])
+def guarded(request: pytest.FixtureRequest) -> bool:
+    """Have the ports port security, or may guests send whatever they like?"""
+    answer: bool = request.param
+    return answer
+
+
 @pytest.fixture(scope="module", params=["vxlan", "geneve"])
-def lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
+def lab(request: pytest.FixtureRequest, guarded: bool) -> Iterator[Lab]:
     """A lab with the topology of `two_networks`, once in each encapsulation."""
     with Lab(hypervisors=2) as lab:
-        two_networks.build(lab, request.param)
+        two_networks.build(lab, request.param, guarded)
         yield lab
 
 
@@ -43,8 +50,8 @@ def test_each_guest_reaches_its_own_tenant_and_nobody_else(lab: Lab) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=str)
-def test_a_frame_is_heard_once_where_it_must_and_nowhere_else(lab: Lab, kind: Kind) -> None:
-    assert two_networks.who_hears(lab, kind) == two_networks.must_hear(kind)
+def test_a_frame_is_heard_once_where_it_must_and_nowhere_else(lab: Lab, kind: Kind, guarded: bool) -> None:
+    assert two_networks.who_hears(lab, kind) == two_networks.must_hear(kind, guarded)
     lab.settles()
 
 
@@ -107,7 +114,7 @@ def test_nothing_a_tenant_sends_reaches_another_tenant(lab: Lab) -> None:
 
 def test_both_tenants_flood_at_once_and_hear_only_themselves(lab: Lab) -> None:
     marks = {member.name: token() for member in MEMBERS}
-    frames = {m.name: [ethernet(BROADCAST, m.mac, EXPERIMENTAL, marks[m.name])] * 50 for m in MEMBERS}
+    frames = {m.name: [udp(BROADCAST, m.mac, m.ip, UNUSED, 7, marks[m.name])] * 50 for m in MEMBERS}
     with lab.sniff() as heard:
         for name, burst in frames.items():
             lab.guests[name].sends(*burst)

@@ -11,24 +11,79 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from apps import APPS
-from controller.flows.app import App, everywhere, host
-from controller.flows.engine import Engine
+from controller.flows.app import App, Placement, Rule, Scope, everywhere, host, itself
+from controller.flows.engine import Cell, Engine
 from controller.flows.fields import ETH_DST
 from controller.flows.flow import ANY, Clause, Entry, Flow, Key, Table, goto
 from controller.flows.pipeline import DROP, DST, L2_LOOKUP, NET, SRC, WHY, Why
-from controller.flows.presence import RELATIONS
-from controller.model.records import Address, Binding, Chassis, FixedIp, Link, Mac, Network, Port, Record, Tag
+from controller.flows.presence import HOMES, RELATIONS, chassis_of_network
+from controller.model.records import (
+    CLOSED,
+    Address,
+    AddressGroup,
+    AddressPair,
+    Binding,
+    Bundle,
+    Chassis,
+    Cidr,
+    FixedIp,
+    Link,
+    Mac,
+    Network,
+    Policy,
+    Port,
+    Record,
+    SecurityGroup,
+    Tag,
+)
 from controller.model.store import Change, Model, Transaction, Write
 from controller.model.view import Relation, View
-from tests.cloud import Cloud, hypervisor, network, port
+from tests.cloud import Cloud, hypervisor, network, no_port, port
 
 NETWORKS = ("red", "blue")
 PORTS = ("p1", "p2", "p3", "p4")
 HOSTS = ("hv1", "hv2", "hv3")
+GROUPS = ("web", "app")
+POLICIES = [
+    Policy(id=",".join(sorted(groups)) or CLOSED, groups=tuple(sorted(groups)))
+    for groups in ((), ("web",), ("app",), GROUPS)
+]
+BUNDLES = [
+    Bundle(
+        id=f"{group}/{remote}",
+        security_group_id=group,
+        direction="ingress",
+        ethertype="IPv4",
+        any_protocol=True,
+        remote_group_id=remote if remote in GROUPS else None,
+        remote_address_group_id=None if remote in GROUPS else remote,
+    )
+    for group, remote in (("web", "app"), ("app", "app"), ("web", "list"))
+]
 TAGS = [
     *(Tag(id=f"network/{name}", space="network", number=number) for number, name in enumerate(NETWORKS, 1)),
     *(Tag(id=f"port/{name}", space="port", number=number) for number, name in enumerate(PORTS, 1)),
+    *(Tag(id=f"policy/{policy.id}", space="policy", number=number) for number, policy in enumerate(POLICIES, 1)),
+    *(Tag(id=f"bundle/{bundle.id}", space="bundle", number=number) for number, bundle in enumerate(BUNDLES, 1)),
 ]
+LIST = AddressGroup(id="list", addresses=(Cidr("10.0.9.9"), Cidr("10.1.0.0/16")))
+STANDING: tuple[Record, ...] = (*TAGS, *POLICIES, *(SecurityGroup(id=group) for group in GROUPS), LIST)
+"""What no history takes away."""
+
+HOUSE = Table(99, "test", "", {"shared": 3, "disputed": 2, "own": 1}, frozenset({NET, SRC}), frozenset({DST}))
+
+
+def house(view: View, network: str, chassis: str) -> Iterator[Flow | Clause]:
+    """What each (network, chassis) wants: a flow of its own, one that it disputes, and a share of one of all networks."""
+    here, at = NET(view.tag("network", network)), HOSTS.index(chassis) + 1
+    yield Flow(HOUSE, "own", here & SRC(at))
+    yield Flow(HOUSE, "disputed", here, (DST.set(at),))
+    yield Clause(HOUSE, "shared", SRC(5), view.tag("network", network) * 8 + at, 1, 2)
+
+
+HOUSES = App("houses", 99, (Rule(HOMES, house, lambda view, network: Placement(Scope(chassis_of_network, network))),))
+SUBJECTS = (*APPS, HOUSES)
+"""The apps that there are, and one whose cells are facts that any number of ports may say."""
 
 booleans = st.booleans()
 records: st.SearchStrategy[Record] = st.one_of(
@@ -41,20 +96,25 @@ records: st.SearchStrategy[Record] = st.one_of(
         booleans,
     ),
     st.builds(
-        lambda id, network, last, up, host: Port(
+        lambda id, network, last, up, host, groups, shared: Port(
             id=id,
             network_id=network,
             mac_address=Mac(f"02:00:00:00:00:0{PORTS.index(id)}"),
             fixed_ips=(FixedIp("s", Address(f"10.0.{PORTS.index(id)}.{last}")),),
             admin_state_up=up,
             host=host,
+            security_groups=groups,
+            allowed_address_pairs=(AddressPair(Mac("02:00:00:00:00:fe"), Address("10.0.9.9")),) if shared else (),
         ),
         st.sampled_from(PORTS),
         st.sampled_from(NETWORKS),
         st.integers(1, 2),
         booleans,
         st.sampled_from((None, None, "", "hv1", "host2")),
+        st.sampled_from(((), ("app",), ("web",), GROUPS)),
+        booleans,
     ),
+    st.sampled_from(BUNDLES),
     st.builds(
         lambda id, types, last: Chassis(
             id=id, hostname=f"host{id[-1]}", encap_types=types, encap_ip=Address(f"192.0.{id[-1]}.{last}")
@@ -95,8 +155,8 @@ class History:
     """An engine that lives through commits, and what its differences add up to."""
 
     def __init__(self) -> None:
-        self.model = Model(records=TAGS)
-        self.engine = Engine(self.model, APPS)
+        self.model = Model(records=STANDING)
+        self.engine = Engine(self.model, SUBJECTS)
         self.held: dict[str, dict[Key, Entry]] = {}
 
     def commit(self, puts: list[tuple[bool, Record]]) -> None:
@@ -118,12 +178,8 @@ class History:
                     assert held.get(key) != entry, "a difference that is none"
                     held[key] = entry
 
-    def desired(self) -> dict[str, dict[Key, Entry]]:
-        return {chassis: self.engine.desired(chassis) for chassis in self.engine.chassis()}
 
-
-def from_scratch(model: Model) -> dict[str, dict[Key, Entry]]:
-    engine = Engine(model, APPS)
+def held(engine: Engine) -> dict[str, dict[Key, Entry]]:
     return {chassis: engine.desired(chassis) for chassis in engine.chassis()}
 
 
@@ -133,9 +189,26 @@ def test_incremental_is_from_scratch_after_every_step(history: list[list[tuple[b
     for step in history:
         lived.commit(step)
         assert not lived.engine.failures
-        desired = lived.desired()
-        assert desired == from_scratch(lived.model)
-        assert {chassis: held for chassis, held in lived.held.items() if held} == desired
+        scratch = Engine(lived.model, SUBJECTS)
+        desired = held(lived.engine)
+        assert desired == held(scratch)
+        assert lived.engine.conflicts == scratch.conflicts
+        assert {chassis: entries for chassis, entries in lived.held.items() if entries} == desired
+
+
+@given(histories)
+def test_every_entry_of_any_switch_is_told_once_with_all_that_want_it(history: list[list[tuple[bool, Record]]]) -> None:
+    lived = History()
+    for step in history:
+        lived.commit(step)
+    engine = lived.engine
+    wanted: dict[Entry, set[Cell]] = {}
+    for chassis, entries in held(engine).items():
+        for key, entry in entries.items():
+            wanted.setdefault(entry, set()).update(engine.wanting(key, chassis))
+    told = list(engine.entries())
+    assert len(told) == len(wanted)
+    assert {entry: set(cells) for entry, cells in told} == wanted
 
 
 @given(histories, st.randoms(use_true_random=False))
@@ -143,7 +216,7 @@ def test_the_order_of_history_does_not_matter(history: list[list[tuple[bool, Rec
     lived = History()
     for step in history:
         lived.commit(step)
-    kinds = (Network, Port, Chassis, Binding, Link)
+    kinds = (Bundle, Network, Port, Chassis, Binding, Link)
     final: list[tuple[bool, Record]] = [(True, record) for kind in kinds for record in lived.model.all(kind)]
     shuffled, squashed, detour = list(final), History(), History()
     getattr(random, "shuffle")(shuffled)  # noqa: B009
@@ -155,7 +228,8 @@ def test_the_order_of_history_does_not_matter(history: list[list[tuple[bool, Rec
         detour.commit(step)
     detour.commit([(False, record) for step in history for _, record in step])
     detour.commit(final)
-    assert lived.desired() == one_by_one.desired() == squashed.desired() == detour.desired()
+    ends = [held(each.engine) for each in (lived, one_by_one, squashed, detour)]
+    assert all(end == ends[0] for end in ends)
 
 
 @given(histories)
@@ -163,9 +237,9 @@ def test_a_model_that_is_emptied_leaves_nothing_behind(history: list[list[tuple[
     lived = History()
     for step in history:
         lived.commit(step)
-    kinds = (Binding, Link, Port, Network, Chassis)
+    kinds = (Binding, Link, Port, Network, Chassis, Bundle)
     lived.commit([(False, record) for kind in kinds for record in lived.model.all(kind)])
-    assert lived.desired() == {}
+    assert held(lived.engine) == {}
     assert not any(lived.held.values())
     fresh = History().engine
     for memory in ("_derived", "_gathered", "_facts", "_scopes", "_readers", "_wants", "_cells"):
@@ -230,6 +304,23 @@ def test_a_cell_may_contradict_itself_and_take_it_back() -> None:
     assert not cloud.engine.conflicts
     cloud.commit(lambda tx: tx.put(replace(tx.need(Port, "a"), name="")))
     assert cloud.sent("hv1") == ["- 36"]
+
+
+def test_an_entry_that_others_outdo_on_some_hypervisors_is_told_too() -> None:
+    def own(view: View, chassis: Chassis) -> Iterator[Flow]:
+        if chassis.id != "hv3":
+            yield _drop(Why.TAGGED)
+
+    cloud = Cloud([_says(Why.OWN_MAC), _app(1, "one", itself(Chassis, own))])
+    cloud.commit(*map(hypervisor, range(1, 4)))
+    told = [(str(entry.item), [cell.name for cell in cells]) for entry, cells in cloud.engine.entries()]
+    own_mac = "own_mac.drop[]"
+    assert sorted(told) == sorted(
+        [
+            (str(_drop(Why.OWN_MAC)), [own_mac]),
+            (str(_drop(Why.TAGGED)), ["one.own[hv1]", "one.own[hv2]", own_mac]),
+        ]
+    )
 
 
 def test_a_conflict_ends_with_its_cause() -> None:
@@ -299,6 +390,21 @@ def test_a_derived_value_that_comes_out_equal_wakes_nobody() -> None:
     assert cloud.engine.log == ["test.by_parity[a]"]
     cloud.commit(lambda tx: tx.put(replace(tx.need(Port, "a"), name="xxx")))
     assert cloud.engine.log == ["test.by_parity[a]", "test.by_parity[b]"]
+
+
+def test_a_value_of_a_record_that_is_gone_is_not_computed_once_more(caplog: pytest.LogCaptureFixture) -> None:
+    def parity(view: View, port_id: str) -> int:
+        return len(view.need(Port, port_id).name) % 2
+
+    def by_parity(view: View, port: Port) -> Iterator[Flow]:
+        yield Flow(L2_LOOKUP, "local", NET(view.derive(parity, port.id) + 1), ())
+
+    cloud = Cloud([_app(1, "test", host(Port, by_parity))])
+    cloud.commit(network("red", 100), hypervisor(1, "a"), port("a", "red", "02:00:00:00:00:01"))
+    cloud.commit(no_port("a"))
+    assert cloud.engine.desired("hv1") == {}
+    assert cloud.engine.failures == {}
+    assert caplog.records == []
 
 
 def test_values_that_need_each_other_are_a_failure_and_no_endless_loop(caplog: pytest.LogCaptureFixture) -> None:

@@ -74,7 +74,7 @@ def test_only_classification_says_which_network_a_frame_is_on() -> None:
         ("priority", lambda: Flow(L2_LOOKUP, "guest", NET(1))),
         ("output", lambda: Flow(L2_LOOKUP, "local", NET(1), (Output(1),))),
         ("group", lambda: Flow(L2_LOOKUP, "local", NET(1), (ToGroup(1, FLOOD),))),
-        ("action after", lambda: Flow(L2_LOOKUP, "local", NET(1), (goto(DELIVER), DST.set(1)))),
+        ("action after", lambda: Flow(L2_LOOKUP, "local", NET(1), (goto(TUN_OUT), DST.set(1)))),
         ("next", lambda: Group(ARRIVED, 1, (Bucket((resubmit(TUN_OUT),)),))),
         ("set", lambda: Group(ARRIVED, 1, (Bucket((WHY.set(1),)),))),
         ("action beside", lambda: Flow(L2_LOOKUP, "local", NET(1), (Conjunction(1, 1, 2), DST.set(1)))),

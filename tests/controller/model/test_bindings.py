@@ -8,8 +8,20 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from controller.model.bindings import Claim, Hypervisor, Placed, Unplaced, alone, observe, observe_links, place
-from controller.model.records import KINDS, Address, Binding, Chassis, Link, Mac, Network, Port
+from controller.model import bindings
+from controller.model.bindings import (
+    Claim,
+    Hypervisor,
+    Placed,
+    Unplaced,
+    alone,
+    forget,
+    observe,
+    observe_links,
+    place,
+    rezone,
+)
+from controller.model.records import KINDS, Address, Binding, Chassis, Link, Mac, Network, Port, Quarantine
 from controller.model.sqlite import SqliteJournal
 from controller.model.store import Change, Model, Transaction, Write
 from tests import cloud as cloudy
@@ -57,10 +69,24 @@ def edit(model: Model, port: Port) -> None:
     model.apply(Change(model.revision + 1, "", (Write(Port, port.id, model.get(Port, port.id), port),)))
 
 
-def where(model: Model, id: str = "p1") -> Placed | Unplaced:
+def at(chassis: str, interface: str) -> tuple[str, str]:
+    """A place; which zone a port has there is no matter of whose it is."""
+    return chassis, interface
+
+
+def where(model: Model, id: str = "p1") -> tuple[str, str] | Unplaced:
     port = model.get(Port, id)
     assert port is not None
-    return place(model, port)
+    found = place(model, port)
+    return found if isinstance(found, Unplaced) else at(found.chassis, found.interface)
+
+
+def zone(model: Model, id: str = "p1") -> int:
+    port = model.get(Port, id)
+    assert port is not None
+    found = place(model, port)
+    assert isinstance(found, Placed)
+    return found.zone
 
 
 def reason(model: Model, id: str = "p1") -> str:
@@ -156,6 +182,52 @@ def test_a_restart_keeps_who_won(tmp_path: Path) -> None:
     assert where(again) == at("hv3", "tap1")
 
 
+# --- rows
+
+
+def rows(name: str, row: str) -> Hypervisor:
+    """What `name` reports: one interface that claims p1, by its row."""
+    return replace(hypervisor(name), claims=(Claim("tap1", "p1", row=row),))
+
+
+def test_another_row_that_says_the_same_is_a_new_claim_with_a_zone_of_its_own() -> None:
+    model = cloud(P1)
+    see(model, rows("hv1", "row-1"), rows("hv2", "row-2"), hypervisor("hv2"))
+    assert isinstance(where(model), Unplaced)
+    before = {binding.zone for binding in model.all(Binding)}
+    see(model, rows("hv1", "row-3"))
+    assert where(model) == at("hv1", "tap1")
+    assert {zone(model)}.isdisjoint(before)
+    assert before <= {record.zone for record in model.where(Quarantine, chassis="hv1")}
+
+
+def test_the_same_row_again_is_no_new_claim() -> None:
+    model = cloud(P1)
+    see(model, rows("hv1", "row-1"), rows("hv2", "row-2"))
+    assert see(model, rows("hv1", "row-1"), rows("hv2", "row-2")) == ()
+    assert where(model) == at("hv2", "tap1")
+
+
+def test_the_row_of_an_older_stores_claim_is_noted_and_no_new_claim() -> None:
+    model = cloud(P1)
+    see(model, hypervisor("hv1", {"tap1": "p1"}), hypervisor("hv2", {"tap1": "p1"}))
+    held = zone(model)
+    see(model, rows("hv2", "row-2"), rows("hv1", "row-1"))
+    assert (where(model), zone(model)) == (at("hv2", "tap1"), held)
+    assert {binding.row for binding in model.all(Binding)} == {"row-1", "row-2"}
+    see(model, rows("hv1", "row-3"))
+    assert where(model) == at("hv1", "tap1"), "known by now, it counts"
+
+
+def test_an_older_stores_claim_gets_a_zone_when_its_hypervisor_is_seen() -> None:
+    model = cloud(P1)
+    see(model, hypervisor("hv1", {"tap1": "p1"}))
+    model.put(replace(model.all(Binding)[0], zone=0))
+    assert isinstance(where(model), Unplaced)
+    see(model, hypervisor("hv1", {"tap1": "p1"}))
+    assert where(model) == at("hv1", "tap1")
+
+
 # --- hosts
 
 
@@ -242,6 +314,94 @@ def test_a_name_is_no_claim_where_a_database_says_whose_an_interface_is() -> Non
     assert where(model, BARE.id) == at("hv1", TAP), "an id says more than a name"
 
 
+# --- conntrack zones
+
+
+def zones(model: Model, chassis: str = "hv1") -> dict[str, int]:
+    """The zone of every interface of a chassis."""
+    return {binding.interface: binding.zone for binding in model.where(Binding, chassis=chassis)}
+
+
+def resting(model: Model, chassis: str = "hv1") -> list[int]:
+    return sorted(each.zone for each in model.where(Quarantine, chassis=chassis))
+
+
+def forgotten(model: Model, *numbers: int, chassis: str = "hv1") -> None:
+    """The switch has no connections of these zones any more."""
+    gone = [model.get(Quarantine, f"{chassis}/{number}") for number in numbers]
+    model.apply(Change(model.revision + 1, "", tuple(Write(Quarantine, each.id, each, None) for each in gone if each)))
+
+
+def rezoned(model: Model, port: str) -> None:
+    tx = Transaction(model)
+    rezone(tx, port)
+    model.apply(Change(model.revision + 1, "", tx.writes()))
+
+
+def test_every_claim_on_a_chassis_has_a_zone_to_itself() -> None:
+    model = cloud(P1, P2)
+    see(model, hypervisor("hv1", {"tap1": "p1", "tap2": "p2", "tap3": "nobody"}), hypervisor("hv2", {"tap1": "p2"}))
+    assert zones(model) == {"tap1": 1, "tap2": 4, "tap3": 3}, "the older claim on p2 got another zone"
+    assert zones(model, "hv2") == {"tap1": 1}
+    assert place(model, P1) == Placed("hv1", "tap1", 1)
+
+
+def test_a_zone_that_is_given_back_rests_until_the_switch_has_forgotten_it() -> None:
+    model = cloud(P1, P2)
+    see(model, hypervisor("hv1", {"tap1": "p1", "tap2": "p2"}))
+    see(model, hypervisor("hv1", {"tap2": "p2"}))
+    assert (zones(model), resting(model)) == ({"tap2": 2}, [1])
+    see(model, hypervisor("hv1", {"tap1": "p1", "tap2": "p1"}))
+    assert (zones(model), resting(model)) == ({"tap1": 3, "tap2": 4}, [1, 2])
+    assert see(model, hypervisor("hv1", {"tap1": "p1", "tap2": "p1"})) == ()
+    rezoned(model, "p1")
+    assert (zones(model), resting(model)) == ({"tap1": 5, "tap2": 6}, [1, 2, 3, 4])
+
+
+def test_zones_are_handed_out_round_robin_past_those_that_are_held_or_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bindings, "ZONES", 4)
+    model = cloud(P1, P2)
+    see(model, hypervisor("hv1", {"tap1": "p1", "tap2": "p2"}))
+    rezoned(model, "p2")
+    assert (zones(model), resting(model)) == ({"tap1": 1, "tap2": 3}, [2])
+    forgotten(model, 2)
+    rezoned(model, "p2")
+    assert (zones(model), resting(model)) == ({"tap1": 1, "tap2": 4}, [3])
+    rezoned(model, "p2")
+    assert (zones(model), resting(model)) == ({"tap1": 1, "tap2": 2}, [3, 4])
+
+
+def test_a_port_is_nowhere_while_its_hypervisor_has_no_zone_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bindings, "ZONES", 1)
+    model = cloud(P1, P2)
+    both = hypervisor("hv1", {"tap1": "p1", "tap2": "p2"})
+    see(model, both)
+    assert zones(model) == {"tap1": 1, "tap2": 0}
+    assert reason(model, "p2") == "hypervisor hv1 has no conntrack zone left: it holds 1 interfaces"
+    see(model, hypervisor("hv1", {"tap2": "p2"}))
+    assert (zones(model), resting(model)) == ({"tap2": 0}, [1]), "the zone rests"
+    forgotten(model, 1)
+    see(model, hypervisor("hv1", {"tap2": "p2"}))
+    assert place(model, P2) == Placed("hv1", "tap2", 1)
+
+
+def test_a_port_without_a_database_is_rezoned_by_the_name_of_its_interface() -> None:
+    model = cloud(BARE)
+    see(model, alone(0xA1, [TAP]))
+    rezoned(model, BARE.id)
+    assert (zones(model, SWITCH), resting(model, SWITCH)) == ({TAP: 2}, [1])
+
+
+def test_a_chassis_that_is_forgotten_leaves_no_zones_behind() -> None:
+    model = cloud(P1)
+    see(model, hypervisor("hv1", {"tap1": "p1"}))
+    rezoned(model, "p1")
+    tx = Transaction(model)
+    forget(tx, "hv1")
+    model.apply(Change(model.revision + 1, "", tx.writes()))
+    assert (zones(model), resting(model)) == ({}, [])
+
+
 # --- what is recorded of a hypervisor
 
 
@@ -286,31 +446,50 @@ def test_the_ports_of_a_switch_replace_those_it_had_before() -> None:
 
 
 class AnyHistory(RuleBasedStateMachine):
-    """A port belongs to the row that claimed it last, for as long as that row says so, and then to nobody."""
+    """A port belongs to the row that claimed it last; when that goes, to another of its hypervisor, or to nobody.
+
+    A row is an interface and a UUID: with another UUID it is another row.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.model = cloud(P1, P2)
-        self.rows: dict[tuple[str, str], str] = {}
-        self.owner: dict[str, tuple[str, str] | None] = {"p1": None, "p2": None}
+        self.rows: dict[tuple[str, str], Claim] = {}
+        self.lost: set[tuple[str, str]] = set()
 
     @rule(
         chassis=st.sampled_from(["hv1", "hv2", "hv3"]),
-        claims=st.dictionaries(st.sampled_from(["tap1", "tap2"]), st.sampled_from(["p1", "p2"])),
+        claims=st.dictionaries(
+            st.sampled_from(["tap1", "tap2"]), st.tuples(st.sampled_from(["p1", "p2"]), st.sampled_from(["a", "b"]))
+        ),
     )
-    def report(self, chassis: str, claims: dict[str, str]) -> None:
-        rows = {(chassis, interface): port for interface, port in claims.items()}
-        before = {row: port for row, port in self.rows.items() if row[0] == chassis}
-        for row, port in before.items():
-            if rows.get(row) != port:
-                del self.rows[row]
-                if self.owner[port] == row:
-                    self.owner[port] = None
-        for row, port in rows.items():
-            if before.get(row) != port:
-                self.rows[row] = port
-                self.owner[port] = row
-        see(self.model, hypervisor(chassis, claims))
+    def report(self, chassis: str, claims: dict[str, tuple[str, str]]) -> None:
+        seen = tuple(Claim(interface, port, row=row) for interface, (port, row) in claims.items())
+        now = {(chassis, claim.interface): claim for claim in seen}
+        for spot in [spot for spot in self.rows if spot[0] == chassis and now.get(spot) != self.rows[spot]]:
+            del self.rows[spot]
+            self.lost.discard(spot)
+        for spot, claim in now.items():
+            if spot not in self.rows:
+                rivals = (other for other, held in self.rows.items() if held.port_id == claim.port_id)
+                self.lost |= {other for other in rivals if other[0] != chassis}
+                self.rows[spot] = claim
+        see(self.model, replace(hypervisor(chassis), claims=seen))
+
+    @rule(port=st.sampled_from(["p1", "p2"]))
+    def rezone(self, port: str) -> None:
+        rezoned(self.model, port)
+
+    @rule(chassis=st.sampled_from(["hv1", "hv2", "hv3"]))
+    def forget_connections(self, chassis: str) -> None:
+        forgotten(self.model, *resting(self.model, chassis), chassis=chassis)
+
+    @invariant()
+    def every_claim_has_a_zone_that_is_nobody_elses_and_does_not_rest(self) -> None:
+        for chassis in ("hv1", "hv2", "hv3"):
+            held = [*zones(self.model, chassis).values(), *resting(self.model, chassis)]
+            assert 0 not in held
+            assert len(set(held)) == len(held)
 
     @rule()
     def restart(self) -> None:
@@ -318,13 +497,14 @@ class AnyHistory(RuleBasedStateMachine):
 
     @invariant()
     def every_port_is_where_its_owner_is(self) -> None:
-        for port, owner in self.owner.items():
+        for port in ("p1", "p2"):
             found = where(self.model, port)
-            if owner is not None:
-                assert found == Placed(*owner)
+            owners = [spot for spot, held in self.rows.items() if held.port_id == port and spot not in self.lost]
+            if owners:
+                assert found == at(*owners[-1])
             else:
                 assert isinstance(found, Unplaced)
-                assert (found.reason == NOT_PLUGGED) == (port not in self.rows.values())
+                assert (found.reason == NOT_PLUGGED) == all(claim.port_id != port for claim in self.rows.values())
 
 
 TestAnyHistory = AnyHistory.TestCase
@@ -336,9 +516,9 @@ def test_a_claim_from_where_the_port_may_not_be_takes_it_from_nobody() -> None:
     cloud.commit(cloudy.hypervisor(1, "vm"))
     vm = cloud.model.all(Port)[0]
     cloud.commit(cloudy.hypervisor(2, "vm"))
-    assert place(cloud.model, vm) == Placed("hv1", "tap-vm")
+    assert place(cloud.model, vm) == Placed("hv1", "tap-vm", 1)
     cloud.commit(cloudy.hypervisor(2))
-    assert place(cloud.model, vm) == Placed("hv1", "tap-vm")
+    assert place(cloud.model, vm) == Placed("hv1", "tap-vm", 1)
 
 
 def test_a_port_plugged_ahead_of_its_move_is_there_the_moment_its_host_changes() -> None:
@@ -347,4 +527,4 @@ def test_a_port_plugged_ahead_of_its_move_is_there_the_moment_its_host_changes()
     cloud.commit(cloudy.hypervisor(1, "vm"))
     cloud.commit(cloudy.hypervisor(2, "vm"))
     cloud.commit(cloudy.port("vm", "red", "02:00:00:00:00:01", host="host2"))
-    assert place(cloud.model, cloud.model.all(Port)[0]) == Placed("hv2", "tap-vm")
+    assert place(cloud.model, cloud.model.all(Port)[0]) == Placed("hv2", "tap-vm", 1)

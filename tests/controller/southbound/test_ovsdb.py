@@ -368,19 +368,25 @@ def test_a_hypervisor_that_changes_its_name_comes_back_as_another_one(host: Host
     assert heard == ["observed hv1", "lost hv1", "observed hv2", "lost hv2"]
 
 
+def claimed(watcher: Watcher) -> set[tuple[str, str]]:
+    """The ports that are claimed, with the MACs that go with the claims."""
+    return {(claim.port_id, claim.attached_mac) for claim in watcher.last.claims}
+
+
 @pytest.mark.ovs
 def test_an_interface_claims_its_port_whether_it_is_plugged_before_or_after_joining(host: Host) -> None:
     async def scene(listener: OvsdbListener, watcher: Watcher) -> None:
         host.sh("ovs-vsctl add-br br-int -- add-port br-int tap1 -- set Interface tap1 external_ids:iface-id=port-1")
         host.join(listener.port)
-        await eventually(lambda: watcher.last.claims == (Claim("tap1", "port-1"),))
+        (row,) = host.ctl("get", "Interface", "tap1", "_uuid").split()
+        await eventually(lambda: watcher.last.claims == (Claim("tap1", "port-1", row=row),))
         host.sh(
             "ovs-vsctl add-port br-int tap2 -- set Interface tap2 external_ids:iface-id=port-2"
             " external_ids:attached-mac='\"fa:16:3e:00:00:02\"'"
         )
-        await eventually(lambda: Claim("tap2", "port-2", "fa:16:3e:00:00:02") in watcher.last.claims)
+        await eventually(lambda: ("port-2", "fa:16:3e:00:00:02") in claimed(watcher))
         host.ctl("set", "Interface", "tap1", "external_ids:iface-id=port-3")
-        await eventually(lambda: Claim("tap1", "port-3") in watcher.last.claims)
+        await eventually(lambda: Claim("tap1", "port-3", row=row) in watcher.last.claims)
         host.ctl("del-port", "br-int", "tap1")
         await eventually(lambda: [claim.interface for claim in watcher.last.claims] == ["tap2"])
         host.ctl("remove", "Interface", "tap2", "external_ids", "iface-id")

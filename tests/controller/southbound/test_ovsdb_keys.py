@@ -160,7 +160,7 @@ def test_only_interfaces_on_the_integration_bridge_claim_ports() -> None:
         }
     )
     claims = read(replica, "hv1").claims
-    assert claims == (Claim("tap0", "other", ""), Claim("tap1", port, "fa:16:3e:00:00:01"))
+    assert claims == (Claim("tap0", "other", "", "i2"), Claim("tap1", port, "fa:16:3e:00:00:01", "i1"))
 
 
 @pytest.mark.parametrize("name", ["hv1", "node-7.example.org", "4c4c4544-0042-4a10-8052-b4c04f4a4d32", "x" * 255])

@@ -1,0 +1,125 @@
+"""One question of one guest to another, asked and answered by sockets in their namespaces, without a process.
+
+A socket belongs to the network namespace in which it was opened, so both ends can be held here: the kernel of the guest
+takes connections for a socket that listens, and what came as datagrams is sent back from here.
+"""
+
+from __future__ import annotations
+
+import selectors
+import socket
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from enum import Enum
+
+from mininet_scenarios.processes import inside
+from mininet_scenarios.talk import KINDS
+
+
+class Outcome(Enum):
+    """What becomes of a connection."""
+
+    CONNECTED = "connected"
+    REFUSED = "refused"
+    SILENT = "silent"
+
+
+def family(address: str) -> socket.AddressFamily:
+    """That of an address."""
+    return socket.AF_INET6 if ":" in address else socket.AF_INET
+
+
+def call(pid: int, address: str, port: int, patience_s: float) -> Outcome:
+    """What becomes of a TCP connection, called from the network namespace of process `pid`."""
+    with inside(pid), socket.socket(family(address), socket.SOCK_STREAM) as caller:
+        caller.settimeout(patience_s)
+        try:
+            caller.connect((address, port))
+        except TimeoutError:
+            return Outcome.SILENT
+        except ConnectionRefusedError:
+            return Outcome.REFUSED
+        return Outcome.CONNECTED
+
+
+def reached(
+    places: tuple[int, int],
+    protocol: str,
+    address: str,
+    ports: Sequence[int],
+    size: int,
+    options: Mapping[int, bytes],
+    patience_s: float,
+) -> set[int]:
+    """From which ports an answer comes; `places` are processes in the namespaces of who asks and who answers."""
+    kind = KINDS[protocol]
+    with ExitStack() as stack, selectors.DefaultSelector() as selector:
+        for pid, is_caller in zip(reversed(places), (False, True), strict=True):
+            with inside(pid):
+                for port in ports:
+                    own = stack.enter_context(socket.socket(family(address), kind))
+                    own.setblocking(False)
+                    if is_caller:
+                        for option, value in options.items():
+                            own.setsockopt(socket.IPPROTO_IPV6, option, value)
+                        _ask(own, (address, port), size)
+                        event = selectors.EVENT_WRITE if kind == socket.SOCK_STREAM else selectors.EVENT_READ
+                        selector.register(own, event, port)
+                    else:
+                        own.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                        own.bind((address, port))
+                        _answer(own, selector)
+        return _await(selector, len(ports), patience_s)
+
+
+def _ask(own: socket.socket, target: tuple[str, int], size: int) -> None:
+    if own.type == socket.SOCK_DGRAM:
+        own.connect(target)
+        own.send(bytes(size))
+    else:
+        own.connect_ex(target)
+
+
+def _answer(own: socket.socket, selector: selectors.BaseSelector) -> None:
+    """A connection is answered by the kernel, a datagram from here."""
+    if own.type == socket.SOCK_DGRAM:
+        selector.register(own, selectors.EVENT_READ, None)
+    else:
+        own.listen()
+
+
+def _await(selector: selectors.BaseSelector, count: int, patience_s: float) -> set[int]:
+    answered: set[int] = set()
+    deadline = time.monotonic() + patience_s
+    while len(answered) < count and (left := deadline - time.monotonic()) > 0:
+        for key, _events in selector.select(left):
+            own = key.fileobj
+            assert isinstance(own, socket.socket)
+            if key.data is None:
+                data, peer = own.recvfrom(65536)
+                own.sendto(data, peer)
+                continue
+            selector.unregister(own)
+            if _is_answer(own):
+                answered.add(key.data)
+    return answered
+
+
+def _is_answer(own: socket.socket) -> bool:
+    """Did it connect, or hear its datagram again? Or was it an error?"""
+    if own.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+        return False
+    return own.type == socket.SOCK_STREAM or bool(own.recv(65536))
+
+
+def send_raw(pid: int, address: str, protocol: int, payload: bytes) -> None:
+    """Send a packet of an IP protocol by its number from the namespace of process `pid`; the kernel adds the header."""
+    with inside(pid), socket.socket(family(address), socket.SOCK_RAW, protocol) as own:
+        own.sendto(payload, (address, 0))
+
+
+def send_datagram(pid: int, address: str, port: int, payload: bytes) -> None:
+    """Send a UDP datagram from the namespace of process `pid`, and hear no answer."""
+    with inside(pid), socket.socket(family(address), socket.SOCK_DGRAM) as own:
+        own.sendto(payload, (address, port))

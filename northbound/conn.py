@@ -1,0 +1,254 @@
+"""Turns a conntrack dump into logical words: whose connection it is, who began it, and which rules allow it.
+
+What is read is the text of `ovs-appctl dpctl/dump-conntrack`, of the userspace or the kernel's datapath:
+
+    tcp,orig=(src=10.0.0.1,dst=10.0.0.2,sport=33000,dport=80),reply=(...),zone=5,mark=7,labels=0x1000000002,...
+
+Its zone names the port, its label the policy it was judged under and the bundle of rules that admitted it
+(`controller.flows.pipeline`, CONNECTION). A connection in a zone that is no port's is foreign.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from typing import Any
+
+from controller.model.protocols import NUMBERS, ports, protocol_number, type_and_code
+from controller.model.records import AddressGroup, Binding, Bundle, Port, SecurityGroupRule, Tag
+from controller.model.store import Rows
+
+_HEAD = re.compile(r"^\s*(\w[\w-]*),orig=\(([^)]*)\)")
+_VALUE = re.compile(r"\b(zone|mark|labels)=(0x[0-9a-fA-F]+|\d+)")
+_STATE = re.compile(r"\bstate=([\w-]+)")
+_WORD = (1 << 32) - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """A line of the dump: the tuple in which the connection began, and what is kept with it.
+
+    `low` and `high` are source and destination port, or ICMP type and code; None where the protocol has neither.
+    """
+
+    text: str
+    protocol: int
+    source: str
+    destination: str
+    low: int | None
+    high: int | None
+    zone: int
+    mark: int
+    label: int
+    state: str
+
+    @property
+    def bundle(self) -> int:
+        """The tag of the bundle of rules that admitted it."""
+        return self.label & _WORD
+
+    @property
+    def policy(self) -> int:
+        """The tag of the policy it was judged under."""
+        return self.label >> 32 & _WORD
+
+    @property
+    def opener(self) -> int:
+        """The tag of the port that began it, 0 when that was on another hypervisor."""
+        return self.label >> 64 & _WORD
+
+
+def read(lines: Iterable[str]) -> list[Connection]:
+    """The connections of a dump, in its order; lines that are none are left out."""
+    return [found for found in map(_read_line, lines) if found is not None]
+
+
+def _read_line(line: str) -> Connection | None:
+    head = _HEAD.match(line)
+    if head is None:
+        return None
+    name, original = head[1], dict(each.partition("=")[::2] for each in head[2].split(","))
+    protocol = int(name) if name.isdigit() else NUMBERS.get(name)
+    if protocol is None or "src" not in original or "dst" not in original:
+        return None
+    kept = {key: int(value, 0) for key, value in _VALUE.findall(line)}
+    state = _STATE.search(line)
+    low, high = ("type", "code") if "type" in original else ("sport", "dport")
+    return Connection(
+        text=line.strip(),
+        protocol=protocol,
+        source=original["src"],
+        destination=original["dst"],
+        low=_number(original.get(low)),
+        high=_number(original.get(high)),
+        zone=kept.get("zone", 0),
+        mark=kept.get("mark", 0),
+        label=kept.get("labels", 0),
+        state=state[1] if state else "",
+    )
+
+
+def _number(text: str | None) -> int | None:
+    return int(text) if text is not None and text.isdigit() else None
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A connection and what the model has of it; None and none where that is gone."""
+
+    connection: Connection
+    port: Port
+    opener: Port | None
+    bundle: Bundle | None
+    rules: tuple[SecurityGroupRule, ...]
+
+
+def join(rows: Rows, chassis: str, connections: Iterable[Connection]) -> Iterator[Connection | Known]:
+    """Each connection with its port, opener, bundle and the bundle's rules that fit it; a foreign one as it is."""
+    remotes: dict[str, _Remotes | None] = {}
+    for connection in connections:
+        claims = rows.where(Binding, zones=(chassis, connection.zone)) if connection.zone else ()
+        port = rows.get(Port, claims[0].port_id) if claims else None
+        if port is None:
+            yield connection
+            continue
+        bundle = _tagged(rows, Bundle, "bundle", connection.bundle)
+        opener = _tagged(rows, Port, "port", connection.opener) or _holder(rows, port, connection.source)
+        rules: tuple[SecurityGroupRule, ...] = ()
+        if bundle is not None:
+            if bundle.id not in remotes:
+                remotes[bundle.id] = _remotes(rows, bundle)
+            rules = _fitting(rows, bundle, remotes[bundle.id], connection)
+        yield Known(connection, port, opener, bundle, rules)
+
+
+def _tagged(rows: Rows, kind: type[Any], space: str, number: int) -> Any:
+    found = rows.where(Tag, space=space, number=number) if number else ()
+    return rows.get(kind, found[0].id.partition("/")[2]) if found else None
+
+
+def _holder(rows: Rows, port: Port, address: str) -> Port | None:
+    """The port of the same network that holds an address."""
+    found = rows.where(Port, reservations=(port.network_id, address))
+    return found[0] if found else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Remotes:
+    """Whom a bundle is about: addresses, and blocks of them."""
+
+    addresses: frozenset[str]
+    blocks: tuple[IPv4Network | IPv6Network, ...]
+
+    def __contains__(self, address: str) -> bool:
+        return address in self.addresses or any(ip_address(address) in block for block in self.blocks)
+
+
+def _remotes(rows: Rows, bundle: Bundle) -> _Remotes | None:
+    """Whom a bundle is about; None is everybody."""
+    if bundle.remote_group_id is not None:
+        members = rows.where(Port, groups=bundle.remote_group_id)
+        named = frozenset[str]().union(*(port.addresses for port in members))
+    elif bundle.remote_address_group_id is not None:
+        group = rows.get(AddressGroup, bundle.remote_address_group_id)
+        named = frozenset(group.addresses if group else ())
+    elif bundle.remote_ip_prefix is not None:
+        named = frozenset({bundle.remote_ip_prefix})
+    else:
+        return None
+    return _Remotes(named, tuple(ip_network(each, strict=False) for each in named if "/" in each))
+
+
+def _fitting(
+    rows: Rows, bundle: Bundle, remotes: _Remotes | None, connection: Connection
+) -> tuple[SecurityGroupRule, ...]:
+    """The rules of a bundle that allow a connection as they are now."""
+    remote = connection.destination if bundle.direction == "egress" else connection.source
+    if remotes is not None and remote not in remotes:
+        return ()
+    return tuple(rule for rule in rows.where(SecurityGroupRule, bundle=bundle.id) if _serves(rule, connection))
+
+
+def _serves(rule: SecurityGroupRule, connection: Connection) -> bool:
+    if protocol_number(rule) not in (None, connection.protocol):
+        return False
+    between, (type, code) = ports(rule), type_and_code(rule)
+    if between is not None:
+        return connection.high is not None and between[0] <= connection.high <= between[1]
+    return type in (None, connection.low) and code in (None, connection.high)
+
+
+def as_json(found: Connection | Known) -> dict[str, Any]:
+    """One connection for machines; `port` None: it is foreign."""
+    connection = found if isinstance(found, Connection) else found.connection
+    answer: dict[str, Any] = {
+        "text": connection.text,
+        "protocol": connection.protocol,
+        "source": connection.source,
+        "destination": connection.destination,
+        "zone": connection.zone,
+        "state": connection.state,
+        "port": None,
+    }
+    if isinstance(found, Known):
+        answer |= {
+            "port": _port(found.port),
+            "opener": _port(found.opener) if found.opener else None,
+            "bundle": _bundle(found.bundle) if found.bundle else None,
+            "rules": [_rule(rule) for rule in found.rules],
+        }
+    return answer
+
+
+def _port(port: Port) -> dict[str, str]:
+    return {"id": port.id, "name": port.name}
+
+
+def _bundle(bundle: Bundle) -> dict[str, str]:
+    remote = bundle.remote_group_id or bundle.remote_address_group_id or bundle.remote_ip_prefix or "any"
+    return {
+        "security_group_id": bundle.security_group_id,
+        "direction": bundle.direction,
+        "ethertype": bundle.ethertype,
+        "remote": remote,
+    }
+
+
+def _rule(rule: SecurityGroupRule) -> dict[str, Any]:
+    return {
+        "id": rule.id,
+        "protocol": rule.protocol,
+        "port_range_min": rule.port_range_min,
+        "port_range_max": rule.port_range_max,
+    }
+
+
+def text(answers: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """The dump with whose each connection is, who began it and what allows it; the count at the end."""
+    for each in answers:
+        yield each["text"]
+        yield f"    # {_sentence(each)}"
+    known = sum(each["port"] is not None for each in answers)
+    yield f"{len(answers)} connections, {known} explained, {len(answers) - known} foreign"
+
+
+def _sentence(each: Mapping[str, Any]) -> str:
+    if each["port"] is None:
+        return "foreign: its zone is no port's of this hypervisor"
+    opener = _named("port", each["opener"]) if each["opener"] else each["source"]
+    return f"{_named('port', each['port'])}, begun by {opener}; {_admitted(each['bundle'], each['rules'])}"
+
+
+def _admitted(bundle: Mapping[str, str] | None, rules: Sequence[Mapping[str, Any]]) -> str:
+    if bundle is None:
+        return "the rules that admitted it are gone"
+    by = (
+        f"{bundle['direction']} {bundle['ethertype']} of group {bundle['security_group_id']}, remote {bundle['remote']}"
+    )
+    return f"admitted by {by}: " + (", ".join(f"rule {rule['id']}" for rule in rules) or "no rule of these fits it now")
+
+
+def _named(kind: str, each: Mapping[str, str]) -> str:
+    return f'{kind} "{each["name"]}" {each["id"]}' if each["name"] else f"{kind} {each['id']}"
