@@ -6,10 +6,9 @@ the model; the oracle reads no flow, the interpreter no model, and Open vSwitch 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import pytest
 from hypothesis import event, given
@@ -57,13 +56,10 @@ def rules(draw: st.DrawFn) -> Allowed:
         ends = draw(st.sampled_from([(80, 80), (79, 90), (0, 1023), (1, 65535), (1000, 1000)]))
     if about == "icmp":
         ends = draw(st.sampled_from([(None, None), (128 if six else 8, None), (128 if six else 8, 0), (3, 1)]))
-    remote: Mapping[str, Any] = draw(
-        st.just({})
-        | st.sampled_from(BLOCKS6 if six else BLOCKS4).map(lambda block: {"remote_ip_prefix": block})
-        | st.sampled_from(STATEFUL + STATELESS).map(lambda id: {"remote_group_id": id})
-        | st.just({"remote_address_group_id": LISTS[six]})
-    )
-    way = draw(st.sampled_from([egress, ingress]))
+    remotes: list[dict[str, str]] = [{}, {"remote_address_group_id": LISTS[six]}]
+    remotes += [{"remote_group_id": id} for id in STATEFUL + STATELESS]
+    remotes += [{"remote_ip_prefix": block} for block in (BLOCKS6 if six else BLOCKS4)]
+    way, remote = egress if draw(st.booleans()) else ingress, draw(st.sampled_from(remotes))
     return way(None if about == "all" else about, *ends, ethertype="IPv6" if six else "IPv4", **remote)
 
 

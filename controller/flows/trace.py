@@ -20,7 +20,7 @@ from enum import Enum
 from typing import Final
 
 from controller.flows.conntrack import Connections
-from controller.flows.fields import CONJ_ID, IN_PORT
+from controller.flows.fields import CONJ_ID, IN_PORT, IPV4_FRAG
 from controller.flows.flow import (
     Action,
     Bounce,
@@ -42,6 +42,12 @@ from controller.flows.flow import (
 )
 from controller.flows.packet import CONNTRACK, Packet
 from controller.flows.pipeline import CLASSIFY, DROP, WHY, Why
+
+_PORTS: Final = frozenset({
+    "tcp_src", "tcp_dst", "udp_src", "udp_dst", "sctp_src", "sctp_dst", "icmp_type", "icmp_code", "icmpv6_type",
+    "icmpv6_code",
+})  # fmt: skip
+"""What no flow sees of a fragment, not even of the first (ovs-fields(7), Fragmentation Handling: mode `normal`)."""
 
 MAX_DEPTH: Final = 64
 """How deep lookups in the same or an earlier table may be nested (Open vSwitch, ofproto-dpif-xlate.c)."""
@@ -101,6 +107,8 @@ class Switch:
 
     def match(self, table: Table, packet: Packet) -> Flow | None:
         """The flow of a table that a packet meets."""
+        if packet[IPV4_FRAG]:
+            packet = packet.without(_PORTS)
         for tier in self._tables.get(table.number, ()):
             found = [*tier.matching(packet)]
             plain = next((flow for flow in found if not _shares(flow)), None)
