@@ -91,10 +91,9 @@ class Message:
 
 @dataclass(slots=True)
 class Known:
-    """A connection as one port's hypervisor knows it: the packet it began with, that way or the other, answered or not."""
+    """A connection as one port's hypervisor knows it: the packet it began with, and whether it was ever answered."""
 
     began: Message
-    direction: str
     answered: bool = False
 
 
@@ -154,11 +153,13 @@ class Oracle:
                 return Why.NOT_TRACKED, ()
             rules = allowing(rows, port, message, direction, tracked=True)
             if rules and message.fragment != LATER:
-                self.zone(rows, port).append(Known(message, direction))
+                self.zone(rows, port).append(Known(message))
             return (None if rules else denied), rules
-        known.answered |= known.direction != direction
+        back = not known.began.same(message)
+        known.answered |= back
         began = replace(known.began, fragment=message.fragment)
-        rules = allowing(rows, port, began, known.direction, tracked=True)
+        way = {"egress": "ingress", "ingress": "egress"}[direction] if back else direction
+        rules = allowing(rows, port, began, way, tracked=True)
         return (None if rules else cut if known.answered else denied), rules
 
     def zone(self, rows: Rows, port: Port) -> list[Known]:
