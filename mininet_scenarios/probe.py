@@ -367,9 +367,9 @@ def advertises(target: str) -> Callable[[Frame], bool]:
 
 
 def sent_by(*guests: Sender) -> Callable[[Frame], bool]:
-    """A test for IP packets from these guests' MACs; what else they send is not the groups' concern."""
+    """A test for IP packets of these guests to one receiver: not ARP, nor what a kernel tells all by itself."""
     macs = {guest.mac for guest in guests}
-    return lambda frame: frame.src in macs and frame.ethertype in (IPV4, IPV6)
+    return lambda frame: frame.src in macs and frame.ethertype in (IPV4, IPV6) and not frame.raw[0] & 1
 
 
 def within(cidr: str) -> Callable[[Frame], bool]:
