@@ -1,8 +1,8 @@
 """Weft's main job, shown: `make demo`.
 
 The topology and the questions are those of `two_networks`, and a security group; the model is made by the stock
-`openstack` client, as an operator would make it. Ends with 0 when all that was seen is what had to be, with 1 when something differs, with 2
-when the demo could not run.
+`openstack` client, as an operator would make it. Ends with 0 when all that was seen is what had to be, with 1 when
+something differs, with 2 when the demo could not run.
 """
 
 from __future__ import annotations
@@ -60,13 +60,13 @@ def model(lab: Lab, tenant: str, type: str) -> tuple[Network, dict[str, Json]]:
 def build(lab: Lab, type: str) -> dict[str, Network]:
     """Make both tenants' models side by side, then start and plug the guests."""
     with ThreadPoolExecutor(len(TENANTS)) as pool:
-        made = dict(zip(TENANTS, pool.map(lambda tenant: model(lab, tenant, type), TENANTS), strict=True))
+        models = dict(zip(TENANTS, pool.map(lambda tenant: model(lab, tenant, type), TENANTS), strict=True))
     for member in MEMBERS:
-        network, ports = made[member.tenant]
+        network, ports = models[member.tenant]
         port = ports[member.name]
         lab.guest(member.name, network=network, on=member.on, ip=member.ip, mac=member.mac, port=port)
     lab.converged()
-    return {tenant: network for tenant, (network, _ports) in made.items()}
+    return {tenant: network for tenant, (network, _ports) in models.items()}
 
 
 def guarded(lab: Lab) -> Iterator[Row]:

@@ -126,7 +126,7 @@ def cut(lab: Lab, rule: Json, caller: Guest, server: Guest, port: int) -> Iterat
 
 def changes(lab: Lab, tiers: Tiers) -> Iterator[Row]:
     """Rules and members change under traffic: what they cut is cut, what they let in is let in, the rest goes on."""
-    client, web1, web2, app, db = (lab.guests[name] for name in ("client", "web1", "web2", "app", "db"))
+    client, web1, app, db = (lab.guests[name] for name in ("client", "web1", "app", "db"))
     listener = web1.listens(80)
     others = client.talks(web1, 80)
     others.flows()

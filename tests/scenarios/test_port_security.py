@@ -376,16 +376,13 @@ def test_an_address_pair_lets_exactly_its_addresses_through(
                 web.sends(datagram6(web, mark, ip) if ":" in ip else datagram(web, mark, ip=ip, mac=mac))
         return [ip for ip, mark in marks.items() if heard.copies(mark) == {"open": 1}]
 
-    version = 6 if ":" in allowed else 4
-    own, dropped = web.address(version), Dropped(lab)
+    own = web.address(6 if ":" in allowed else 4)
     assert heard_of([own, *inside, *outside]) == [own]
     pair(lab, web, (allowed, ""))
     assert heard_of([own, *inside, *outside]) == [own, *inside]
     assert heard_of([inside[0]], mac=STRANGE) == ([inside[0]] if ":" in allowed else []), "with no other MAC"
     pair(lab, web)
     assert heard_of([own, *inside, *outside]) == [own], "what was allowed and is not is blocked at once"
-    strangers = {"SPOOFED_MAC": 1} if version == 4 else {}
-    dropped.are(**{f"SPOOFED_IPV{version}": 2 * len(inside) + 3 * len(outside)}, **strangers)
     lab.settles()
 
 
@@ -403,6 +400,7 @@ def test_a_virtual_router_speaks_from_its_virtual_mac_and_is_reached_there(
     ]
     for is_allowed in (False, True, False):
         pair(lab, web, *([(VIRTUAL_IP, VIRTUAL)] if is_allowed else []))
+        time.sleep(1.2)  # Open vSwitch counts what it did by a cached decision later, and by the flows of then
         dropped, mark, to_it = Dropped(lab), token(), token()
         with lab.sniff() as heard:
             web.sends(datagram(web, mark, mac=VIRTUAL, ip=VIRTUAL_IP), *speaks, *lies)
