@@ -29,6 +29,7 @@ OFPT_ECHO_REPLY: Final = 3
 OFPT_EXPERIMENTER: Final = 4
 OFPT_FEATURES_REQUEST: Final = 5
 OFPT_FEATURES_REPLY: Final = 6
+OFPT_SET_CONFIG: Final = 9
 OFPT_PACKET_IN: Final = 10
 OFPT_FLOW_REMOVED: Final = 11
 OFPT_PORT_STATUS: Final = 12
@@ -95,6 +96,9 @@ _OFPHET_VERSIONBITMAP: Final = 1
 _MULTIPART: Final = Struct("!HH4x")
 _FEATURES: Final = Struct("!QIBB2xI4x")
 _PORT: Final = Struct("!IH2x6s2x16sII")
+_CONFIG: Final = Struct("!HH")
+_OFPC_FRAG_NX_MATCH: Final = 3  # ovs-ofctl(8), set-frags: nx-match
+_OFP_DEFAULT_MISS_SEND_LEN: Final = 128
 _OFPMT_OXM: Final = 1
 _PORT_REASON: Final = Struct("!B7x")
 _BUNDLE_CONTROL: Final = Struct("!IHH")
@@ -108,6 +112,9 @@ _FLOW_UPDATE_MATCH: Final = 24  # where the match begins
 _MATCH_BYTES: Final = 8  # of the shortest one
 _ASYNC_PROPERTY: Final = Struct("!HHI")
 _GROUP_MOD: Final = Struct("!HBxI")
+_NX: Final = 0x00002320
+_NXT_CT_FLUSH_ZONE: Final = 29
+_CT_FLUSH_ZONE: Final = Struct("!II6xH")
 
 BUNDLED: Final = _HEADER.size + _BUNDLE_ADD.size
 """How many bytes a bundle wraps around a message."""
@@ -203,6 +210,14 @@ class Features:
 def decode_features(body: bytes) -> Features:
     """The body of a features reply."""
     return Features(*_read(_FEATURES, body, 0, "a features reply"))
+
+
+def read_first_fragments(xid: int) -> bytes:
+    """Let flows see ports, and types of ICMP, in the first fragment of a datagram, which bears them (section 7.3.2).
+
+    Unless told so, Open vSwitch takes them for 0 in every fragment, and what is to be dropped by them passes in two.
+    """
+    return message(OFPT_SET_CONFIG, xid, _CONFIG.pack(_OFPC_FRAG_NX_MATCH, _OFP_DEFAULT_MISS_SEND_LEN))
 
 
 def barrier_request(xid: int) -> bytes:
@@ -341,6 +356,11 @@ def decode_request_forward(body: bytes) -> int | None:
         return None
     _, _, id = _read(_GROUP_MOD, body, _HEADER.size, "a forwarded group-mod")
     return id
+
+
+def ct_flush_zone(xid: int, zone: int) -> bytes:
+    """Forget all connections in a conntrack zone: Open vSwitch's own since 2.6 (nicira-ext.h, struct nx_zone_id)."""
+    return message(OFPT_EXPERIMENTER, xid, _CT_FLUSH_ZONE.pack(_NX, _NXT_CT_FLUSH_ZONE, zone))
 
 
 def bundle_open(xid: int, bundle_id: int) -> bytes:

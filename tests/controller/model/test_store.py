@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from controller.errors import Conflict, Exhausted, Exists, NotFound, StaleRevision, Unavailable
 from controller.model import store as store_module
 from controller.model.records import Address, Binding, FixedIp, Index, Link, Mac, Network, Port, Record, Tag
-from controller.model.store import Change, Journal, MemoryJournal, Model, Read, Store, Transaction, Write
+from controller.model.store import BATCH_WRITES, Change, Journal, MemoryJournal, Model, Read, Store, Transaction, Write
 
 Work = Callable[[Transaction], object]
 
@@ -79,6 +79,21 @@ def test_a_transaction_reads_its_own_writes_and_nobody_else_does() -> None:
     assert tx.where(Port, device_id="vm") == (moved,)
     assert tx.where(Port, device_id="") == (new,)
     assert model.all(Port) == before
+
+
+def test_whether_there_is_any_record_is_known_without_reading_all() -> None:
+    model = Model(0, [port("p1", 1, device_id="vm"), port("p2", 2)])
+    batch = Transaction(model)
+    tx = Transaction(batch)
+    assert tx.holds(Port, device_id="vm")
+    tx.delete(Port, "p1")
+    assert not tx.holds(Port, device_id="vm")
+    batch.put(port("p2", 2, device_id="vm"))
+    assert tx.holds(Port, device_id="vm")
+    tx.put(port("p2", 2, device_id="host"))
+    assert not tx.holds(Port, device_id="vm")
+    assert sorted(tx.ids(Port, network_id="red")) == ["p2"]
+    assert sorted(batch.ids(Port, network_id="red")) == ["p1", "p2"]
 
 
 def test_what_ends_as_it_began_is_no_write() -> None:
@@ -203,7 +218,8 @@ def test_concurrent_commits_share_few_writes_and_have_a_revision_each() -> None:
             batches: list[Sequence[Change]] = []
             store.follow(batches.append)
             await together(store, *(put(network(f"n{i}", i)) for i in range(500)))
-            assert len(batches) <= 2
+            assert len(batches) <= 500 / BATCH_WRITES + 2
+            assert max(sum(len(change.writes) for change in batch) for batch in batches) <= BATCH_WRITES
             assert [change.revision for batch in batches for change in batch] == list(range(1, 501))
 
     asyncio.run(scenario())
