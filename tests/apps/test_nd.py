@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from apps.nd import link_local
+from controller.flows.fields import link_local
 from controller.model.records import Mac
 from tests.cloud import Cloud
 

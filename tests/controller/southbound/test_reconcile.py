@@ -9,8 +9,8 @@ from dataclasses import dataclass, field, replace
 from hypothesis import given
 from hypothesis import strategies as st
 
+from controller.flows import fields as f
 from controller.flows import flow as values
-from controller.flows.fields import IN_PORT
 from controller.flows.flow import Bucket, Entry, Flow, Group, Match, Output, ToGroup, goto, resubmit
 from controller.flows.pipeline import (
     ARRIVED,
@@ -18,11 +18,12 @@ from controller.flows.pipeline import (
     DELIVER,
     DST,
     FLOOD,
+    IN_PORT,
     L2_BUM,
     L2_DISPATCH,
     NET,
     OWNER,
-    SERVICE,
+    PORT_SECURITY,
     SRC,
     WHY,
 )
@@ -288,10 +289,10 @@ def test_a_change_of_what_should_be_is_brought_about(both: tuple[list[Entry], li
 
 # ---- by example --------------------------------------------------------------------------------------------------
 
-GUEST = Flow(CLASSIFY, "guest", IN_PORT(3), (SRC.set(1), NET.set(7), goto(SERVICE)))
+GUEST = Flow(CLASSIFY, "guest", f.IN_PORT(3), (SRC.set(1), NET.set(7), goto(PORT_SECURITY)))
 FLOODED = Flow(L2_BUM, "flood", NET(7), (ToGroup(FLOOD.id(7), FLOOD),))
 DELIVERED = Flow(DELIVER, "port", DST(1), (Output(3),))
-EVERYBODY = Group(FLOOD, 7, (Bucket((DST.set(1), resubmit(DELIVER))),))
+EVERYBODY = Group(FLOOD, 7, (Bucket((DST.set(1), resubmit(IN_PORT))),))
 
 
 def test_the_order() -> None:
@@ -299,7 +300,7 @@ def test_the_order() -> None:
     old = entries(
         [
             Flow(DELIVER, "port", DST(9), (Output(9),)),
-            Flow(CLASSIFY, "guest", IN_PORT(9), (NET.set(8), goto(SERVICE))),
+            Flow(CLASSIFY, "guest", f.IN_PORT(9), (NET.set(8), goto(PORT_SECURITY))),
             Flow(L2_BUM, "flood", NET(8), (ToGroup(FLOOD.id(8), FLOOD),)),
         ],
         [Group(FLOOD, 8, ())],
@@ -355,7 +356,7 @@ def test_a_programming_that_is_not_the_first_is_one_bundle() -> None:
 
 
 def test_a_group_that_fits_into_no_message_keeps_nothing_else_from_the_switch() -> None:
-    huge = Group(ARRIVED, 1, (Bucket((DST.set(1), resubmit(DELIVER))),) * 3_000)
+    huge = Group(ARRIVED, 1, (Bucket((DST.set(1), resubmit(IN_PORT))),) * 3_000)
     switch = FakeSwitch(*encoded(entries([], [Group(ARRIVED, 1, ())])))
     for plan in (
         full(entries([DELIVERED], [huge]), switch.installed()),

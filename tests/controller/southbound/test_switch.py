@@ -20,10 +20,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from controller.errors import Disconnected, Malformed, Rejected
+from controller.flows import fields as f
 from controller.flows import flow as values
-from controller.flows.fields import ARP_OP, IN_PORT, TUN_DST
 from controller.flows.flow import Bucket, Entry, Flow, Group, Match, Output, ToGroup, goto, resubmit
-from controller.flows.pipeline import CLASSIFY, DELIVER, DST, FLOOD, L2_BUM, NET, SERVICE, SRC, TUN_OUT
+from controller.flows.pipeline import (
+    CLASSIFY,
+    DELIVER,
+    DST,
+    FLOOD,
+    IN_PORT,
+    L2_BUM,
+    NET,
+    PORT_SECURITY,
+    SERVICE,
+    SRC,
+    TUN_OUT,
+)
 from controller.model.records import Address
 from controller.southbound import messages as of
 from controller.southbound import switch as module
@@ -39,7 +51,7 @@ FAST = Timing(handshake_s=0.5, echo_s=0.1, dead_s=0.5, answer_s=1)
 
 
 def guest(port: int) -> Flow:
-    return Flow(CLASSIFY, "guest", IN_PORT(port), (SRC.set(port), NET.set(7), goto(SERVICE)))
+    return Flow(CLASSIFY, "guest", f.IN_PORT(port), (SRC.set(port), NET.set(7), goto(PORT_SECURITY)))
 
 
 def delivered(port: int) -> Flow:
@@ -51,8 +63,8 @@ def flooded(net: int) -> Flow:
 
 
 def everybody(net: int, *ports: int) -> Group:
-    remote = Bucket((DST.set(0), TUN_DST.set(Address("192.0.2.2")), resubmit(TUN_OUT)))
-    return Group(FLOOD, net, (*(Bucket((DST.set(port), resubmit(DELIVER))) for port in ports), remote))
+    remote = Bucket((DST.set(0), f.TUN_DST.set(Address("192.0.2.2")), resubmit(TUN_OUT)))
+    return Group(FLOOD, net, (*(Bucket((DST.set(port), resubmit(IN_PORT))) for port in ports), remote))
 
 
 def entries(*items: Flow | Group) -> list[Entry]:
@@ -64,7 +76,7 @@ def a_network(guests: int) -> list[Entry]:
     return entries(everybody(7, *ports), flooded(7), *map(guest, ports), *map(delivered, ports))
 
 
-UNPREPARED = Flow(SERVICE, "arp_request", Match((values.Test(ARP_OP, 1, 0xFFFF),)))
+UNPREPARED = Flow(SERVICE, "arp_request", Match((values.Test(f.ARP_OP, 1, 0xFFFF),)))
 """A flow that no switch takes: it tests an ARP field without testing for ARP."""
 
 # ---- running -----------------------------------------------------------------------------------------------------
