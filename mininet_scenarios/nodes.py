@@ -55,6 +55,8 @@ _FLOW = re.compile(
     r"^ *(cookie=\S+), duration=([\d.]+)s, table=(\d+), n_packets=\d+, n_bytes=\d+,(?: \w+_age=\d+,)* (.*)$",
     re.MULTILINE,
 )
+_GENERATION = re.compile(r"(?<=load:)\w+(?=->NXM_NX_REG5\[0\.\.27\])|(?<=ct_mark=)\w+(?=/0xfffffff\b)")
+_COOKIE = re.compile(r"^cookie=\S+ ")
 
 
 class Node(MininetNode):  # type: ignore[misc]
@@ -302,6 +304,14 @@ class Hypervisor(Node):
         dump = self.ofctl("dump-flows", self.bridge)
         return {f"{cookie} table={table} {flow}": float(age) for cookie, age, table, flow in _FLOW.findall(dump)}
 
+    def connections(self) -> list[str]:
+        """What conntrack knows, a line a connection and zone, as ovs-dpctl(8) dump-conntrack prints it."""
+        return self.appctl("dpctl/dump-conntrack", "-m").splitlines()
+
+    def forget_connections(self) -> None:
+        """Empty conntrack."""
+        self.appctl("dpctl/flush-conntrack")
+
     def learn(self, vteps: Set[str]) -> None:
         """Prove the underlay, and let Open vSwitch learn the MACs of other tunnel endpoints.
 
@@ -323,6 +333,14 @@ class Hypervisor(Node):
         """The groups of the integration bridge, sorted: a dump's own order is that of a hash table with a history."""
         lines = self.ofctl("-O", "OpenFlow14", "dump-groups", self.bridge).splitlines()
         return "\n".join(sorted(line for line in lines if "group_id=" in line))
+
+    def holds(self) -> set[str]:
+        """The flows and groups of the integration bridge, to be compared before and after what was done and undone.
+
+        The generation of a policy only grows, so its number is left out, and so are cookies, which depend on it.
+        """
+        flows = {_COOKIE.sub("", _GENERATION.sub("N", flow)) for flow in self.flows()}
+        return flows | {*self.groups().splitlines()}
 
     def drops(self) -> Counter[int]:
         """How many frames each reason of a drop has counted (table 62 of `docs/pipeline.md`); a second late."""

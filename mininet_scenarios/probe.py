@@ -23,6 +23,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 from mininet_scenarios.errors import CommandFailed, Deaf
 from mininet_scenarios.processes import Daemon, inside, run, wait_until
@@ -63,10 +64,15 @@ def ethernet(dst: str, src: str, ethertype: int, payload: bytes) -> bytes:
     return (_mac(dst) + _mac(src) + struct.pack("!H", ethertype) + payload).ljust(60, b"\0")
 
 
-def arp(op: int, sender_mac: str, sender_ip: str, target_ip: str, mark: bytes = b"") -> bytes:
-    """A broadcast ARP frame (RFC 826); `mark` goes where Ethernet pads."""
+def tagged(frame: bytes, vlan: int, type: int = VLAN) -> bytes:
+    """A frame with a tag put in (IEEE 802.1Q)."""
+    return frame[:12] + struct.pack("!HH", type, vlan) + frame[12:]
+
+
+def arp(op: int, sender_mac: str, sender_ip: str, target_ip: str, mark: bytes = b"", src: str = "") -> bytes:
+    """A broadcast ARP frame (RFC 826), from another MAC than it tells of if `src` is given; `mark` pads it."""
     body = struct.pack("!HHBBH", 1, IPV4, 6, 4, op) + _mac(sender_mac) + socket.inet_aton(sender_ip)
-    return ethernet(BROADCAST, sender_mac, ARP, body + bytes(6) + socket.inet_aton(target_ip) + mark)
+    return ethernet(BROADCAST, src or sender_mac, ARP, body + bytes(6) + socket.inet_aton(target_ip) + mark)
 
 
 def _checksum(data: bytes) -> int:
@@ -77,12 +83,69 @@ def _checksum(data: bytes) -> int:
     return ~total & 0xFFFF
 
 
-def udp(dst_mac: str, src_mac: str, src: str, dst: str, port: int, payload: bytes) -> bytes:
-    """A UDP datagram over IPv4 without a UDP checksum (RFC 768 allows 0)."""
-    segment = struct.pack("!HHHH", port, port, 8 + len(payload), 0) + payload
-    head = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(segment), 0, 0, 64, 17, 0)
+def ipv4(
+    macs: tuple[str, str], src: str, dst: str, protocol: int, payload: bytes, *, ident: int = 0, fragment: int = 0
+) -> bytes:
+    """A frame with an IPv4 packet, or a fragment of one: 0x2000 says that more follow, the rest is its offset / 8."""
+    head = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(payload), ident, fragment, 64, protocol, 0)
     head += socket.inet_aton(src) + socket.inet_aton(dst)
-    return ethernet(dst_mac, src_mac, IPV4, head[:10] + struct.pack("!H", _checksum(head)) + head[12:] + segment)
+    return ethernet(*macs, IPV4, head[:10] + struct.pack("!H", _checksum(head)) + head[12:] + payload)
+
+
+def datagram(src_port: int, dst_port: int, payload: bytes) -> bytes:
+    """A UDP datagram without a checksum (RFC 768 allows 0)."""
+    return struct.pack("!HHHH", src_port, dst_port, 8 + len(payload), 0) + payload
+
+
+def udp(
+    dst_mac: str,
+    src_mac: str,
+    src: str,
+    dst: str,
+    port: int,
+    payload: bytes,
+    *,
+    from_port: int | None = None,
+    more_fragments: bool = False,
+) -> bytes:
+    """A UDP datagram over IPv4, from the same port unless another is given.
+
+    With `more_fragments` it is the first fragment of one that is 8 bytes longer.
+    """
+    source = port if from_port is None else from_port
+    segment = struct.pack("!HHHH", source, port, 8 * (1 + more_fragments) + len(payload), 0) + payload
+    return ipv4((dst_mac, src_mac), src, dst, _UDP, segment, fragment=more_fragments << 13)
+
+
+def tcp(src: str, dst: str, ports: tuple[int, int], sequence: int, flags: int, payload: bytes) -> bytes:
+    """A TCP segment for an IPv4 packet (RFC 9293 section 3.1)."""
+    head = struct.pack("!HHIIBBHHH", *ports, sequence, 0, 5 << 4, flags, 1024, 0, 0)
+    pseudo = socket.inet_aton(src) + socket.inet_aton(dst) + struct.pack("!HH", 6, len(head) + len(payload))
+    return head[:16] + struct.pack("!H", _checksum(pseudo + head + payload)) + head[18:] + payload
+
+
+def icmp(type: int, code: int, body: bytes) -> bytes:
+    """An ICMP message for an IPv4 packet (RFC 792); `body` is what follows its checksum."""
+    head = bytes((type, code))
+    return head + struct.pack("!H", _checksum(head + bytes(2) + body)) + body
+
+
+def sctp(src_port: int, dst_port: int, payload: bytes) -> bytes:
+    """An SCTP packet with an INIT chunk (RFC 9260 section 3.3.2), which ends in a parameter with the payload."""
+    parameter = struct.pack("!HH", 0x8001, 4 + len(payload)) + payload.ljust(-(-len(payload) // 4) * 4, b"\0")
+    chunk = struct.pack("!BBHIIHHI", 1, 0, 20 + len(parameter), 1, 65536, 1, 1, 1) + parameter
+    head = struct.pack("!HHI", src_port, dst_port, 0)
+    return head + struct.pack("<I", _crc32c(head + bytes(4) + chunk)) + chunk
+
+
+def _crc32c(data: bytes) -> int:
+    """The checksum of SCTP (RFC 9260 appendix A)."""
+    crc = 0xFFFFFFFF
+    for byte in data:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
+    return crc ^ 0xFFFFFFFF
 
 
 def _ipv6(
@@ -99,9 +162,11 @@ def _ipv6(
     return ethernet(*macs, IPV6, fixed + pair + first + upper)
 
 
-def udp6(dst_mac: str, src_mac: str, src: str, dst: str, port: int, payload: bytes) -> bytes:
-    """A UDP datagram over IPv6."""
-    head = struct.pack("!HHH", port, port, 8 + len(payload))
+def udp6(
+    dst_mac: str, src_mac: str, src: str, dst: str, port: int, payload: bytes, *, from_port: int | None = None
+) -> bytes:
+    """A UDP datagram over IPv6, from the same port unless another is given."""
+    head = struct.pack("!HHH", port if from_port is None else from_port, port, 8 + len(payload))
     return _ipv6((dst_mac, src_mac), src, dst, _UDP, head, payload, hops=64)
 
 
@@ -120,20 +185,28 @@ def nd_mark(mark: bytes) -> bytes:
     return _nd_option(253, mark)
 
 
-def solicitation(src_mac: str, src: str, target: str, mark: bytes) -> bytes:
-    """Asks all that may hold an address who does (RFC 4861 section 4.3); from `::`, whether anybody does."""
+def solicitation(src_mac: str, src: str, target: str, mark: bytes, told: str = "") -> bytes:
+    """Asks all that may hold an address who does (RFC 4861 section 4.3); from `::`, whether anybody does.
+
+    It tells the link-layer address that it comes from, or another one if `told` is given.
+    """
     packed = socket.inet_pton(socket.AF_INET6, target)
     group = socket.inet_ntop(socket.AF_INET6, bytes.fromhex("ff02" + "00" * 9 + "01ff") + packed[-3:])
-    option = b"" if src == "::" else _nd_option(1, _mac(src_mac))
+    option = b"" if src == "::" and not told else _nd_option(1, _mac(told or src_mac))
     body = bytes(4) + packed + (option or _nd_option(14, token()[:6])) + nd_mark(mark)  # 14: a nonce (RFC 7527)
     return icmpv6(f"33:33:ff:{_mac_text(packed[-3:])}", src_mac, src, group, SOLICITATION, body)
 
 
-def advertisement(dst_mac: str, src_mac: str, dst: str, target: str, mark: bytes) -> bytes:
-    """Says that `src_mac` holds an address (RFC 4861 section 4.4), whoever asked."""
+def advertisement(
+    dst_mac: str, src_mac: str, dst: str, target: str, mark: bytes, *, src: str = "", told: str = ""
+) -> bytes:
+    """Says that a MAC, `src_mac` unless `told` is given, holds an address (RFC 4861 section 4.4), whoever asked.
+
+    It comes from that address, unless `src` is given.
+    """
     packed = socket.inet_pton(socket.AF_INET6, target)
-    body = struct.pack("!I", 0x20000000) + packed + _nd_option(2, _mac(src_mac)) + nd_mark(mark)
-    return icmpv6(dst_mac, src_mac, target, dst, ADVERTISEMENT, body)
+    body = struct.pack("!I", 0x20000000) + packed + _nd_option(2, _mac(told or src_mac)) + nd_mark(mark)
+    return icmpv6(dst_mac, src_mac, src or target, dst, ADVERTISEMENT, body)
 
 
 def mld_report(src_mac: str, src: str, mark: bytes) -> bytes:
@@ -254,6 +327,12 @@ class Frame:
         return f"{where}{self.src} > {self.dst} {what} ({len(self.raw)} bytes)"
 
 
+class Sender(Protocol):
+    """Whoever sends from a MAC of its own."""
+
+    mac: str
+
+
 Test = bytes | Callable[[Frame], object]
 
 
@@ -275,6 +354,12 @@ def solicits(target: str) -> Callable[[Frame], bool]:
 def advertises(target: str) -> Callable[[Frame], bool]:
     """A test for neighbour advertisements that claim an address."""
     return lambda frame: (ask := frame.nd) is not None and (ask.type, ask.target) == (ADVERTISEMENT, target)
+
+
+def sent_by(*guests: Sender) -> Callable[[Frame], bool]:
+    """A test for IP packets from these guests' MACs; what else they send is not the groups' concern."""
+    macs = {guest.mac for guest in guests}
+    return lambda frame: frame.src in macs and frame.ethertype in (IPV4, IPV6)
 
 
 def within(cidr: str) -> Callable[[Frame], bool]:

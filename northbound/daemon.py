@@ -14,6 +14,8 @@ import gc
 import logging
 import signal
 import sys
+import time
+from collections.abc import Mapping
 
 import uvloop
 from aiohttp import web
@@ -31,6 +33,10 @@ from northbound.config import Config
 
 log = logging.getLogger(__name__)
 
+OLDEST = 2
+"""The generation whose collection looks at everything."""
+LONG_S = 0.1
+"""What the garbage collector may take."""
 SHUTDOWN_S = 2.0
 """How long requests that are under way may take when the controller stops."""
 
@@ -72,7 +78,27 @@ def _compute(store: Store) -> Engine:
     engine = Engine(store.model, APPS)
     gc.freeze()
     gc.enable()
+    gc.callbacks.append(Survivors())
     return engine
+
+
+class Survivors:
+    """Has the garbage collector look no more at what outlived a long collection: the model and its flows mostly.
+
+    Else everything stands still while it goes through all of them, again and again as they become more: for 1.3 s
+    beside 957,000 flows. What is frozen and becomes garbage in circles later is lost: once, since what comes anew is
+    little, and a collection of little is never long.
+    """
+
+    def __init__(self) -> None:
+        self._began = 0.0
+
+    def __call__(self, phase: str, info: Mapping[str, int]) -> None:
+        """As `gc.callbacks` are called."""
+        if phase == "start":
+            self._began = time.perf_counter()
+        elif info["generation"] == OLDEST and time.perf_counter() > self._began + LONG_S:
+            gc.freeze()
 
 
 async def _serve(store: Store, config: Config, group: asyncio.TaskGroup) -> None:

@@ -4,9 +4,15 @@
 and remembers those that failed. A test that sets its own `max_examples` escapes both.
 """
 
-import os
+from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+
+import pytest
 from hypothesis import HealthCheck, settings
+
+from tests.open_vswitch import OpenVSwitch
 
 settings.register_profile(
     "default",
@@ -26,3 +32,10 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile(os.environ.get("WEFT_HYPOTHESIS_PROFILE", "default"))
+
+
+@pytest.fixture(scope="session")
+def open_vswitch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenVSwitch]:
+    """A real Open vSwitch to trace packets through, with the OpenFlow ports that `tests.cloud.hypervisor` gives out."""
+    with OpenVSwitch(tmp_path_factory.mktemp("judge")).running([1, 2, *range(10, 20)]) as judge:
+        yield judge

@@ -248,6 +248,7 @@ class Engine:
     def _run_awake(self) -> dict[Cell, _Outcome]:
         """Bring the values up to date, then run the cells that read what changed: what each comes to."""
         self.revision = self.model.revision
+        self._collect()  # what only dropped cells read may need records that are gone
         self._settle_values()
         outcomes = {cell: _Outcome() for cell in self._gone}
         for cell in sorted(self._awake, key=lambda cell: cell.rank):

@@ -63,7 +63,7 @@ _FRAGMENTS: Final = {(0, 3): "no", (1, 1): "yes", (1, 3): "first", (3, 3): "late
 _CT_STATES: Final[Mapping[str, int]] = {"new": 1, "est": 2, "rel": 4, "rpl": 8, "inv": 16, "trk": 32}
 
 
-def _ct_state_text(value: int, mask: int) -> str:
+def ct_state_text(value: int, mask: int) -> str:
     """ovs-fields(7), ct_state: each flag that is tested, with its sign."""
     signs = (("+" if value & bit else "-") + name for name, bit in _CT_STATES.items() if mask & bit)
     return "".join(signs)
@@ -123,7 +123,7 @@ ND_OPTIONS_TYPE: Field[int] = Field(
     "nd_options_type", "nd_options_type", 8, _number, str, requires=ND_SOLICITATION.tests
 )
 
-CT_STATE: Field[int] = Field("ct_state", "ct_state", 32, _number, hex, words=_ct_state_text)
+CT_STATE: Field[int] = Field("ct_state", "ct_state", 32, _number, hex, words=ct_state_text)
 CONJ_ID: Field[int] = Field("conj_id", "conj_id", 32, _number, str)
 
 TRACKED: Match = ct_state("+trk-inv")

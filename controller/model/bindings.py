@@ -2,9 +2,8 @@
 
 A hypervisor claims a port by `external_ids:iface-id` on an interface of its integration bridge. Claims are records, so
 they outlive the controller; re-asserting an unchanged row after a reconnect is no new claim, and another row that says
-the same is one. Of two claims on one port the newer change wins, and the older stays without the port until its own
-row changes; but of two interfaces of one hypervisor the one that stays has it, since what was seen at once came in no
-order.
+the same is one. Of two claims on one port the newer change wins, and the older stays without the port until its own row
+changes; but of two interfaces of one hypervisor the one that stays has it: what was seen at once came in no order.
 
 A claim has a conntrack zone of its own on its hypervisor. One that is given back is quarantined until the switch has
 forgotten its connections; numbers are handed out round-robin, so that it is long before one is used again.

@@ -7,7 +7,7 @@ is IPv6's hop-by-hop options and no wildcard, as in Neutron's Open vSwitch firew
 
 from __future__ import annotations
 
-from controller.model.records import SecurityGroupRule
+from typing import Protocol
 
 ICMP = 1
 ICMPV6 = 58
@@ -30,6 +30,19 @@ ONLY_IPV6 = frozenset(number for name, number in NUMBERS.items() if name.startsw
 """The protocols that a rule for IPv4 cannot be about."""
 
 
+class Rule(Protocol):
+    """What a `SecurityGroupRule` says of protocols."""
+
+    @property
+    def ethertype(self) -> str: ...
+    @property
+    def protocol(self) -> str | None: ...
+    @property
+    def port_range_min(self) -> int | None: ...
+    @property
+    def port_range_max(self) -> int | None: ...
+
+
 def number(protocol: str | None, ethertype: str) -> int | None:
     """The number of a protocol, None for any; ICMP by any of its names is ICMPv6 in IPv6."""
     if protocol is None:
@@ -38,19 +51,19 @@ def number(protocol: str | None, ethertype: str) -> int | None:
     return ICMPV6 if found == ICMP and ethertype == "IPv6" else found
 
 
-def protocol_number(rule: SecurityGroupRule) -> int | None:
+def protocol_number(rule: Rule) -> int | None:
     """The IP protocol that a rule allows; None is any."""
     return number(rule.protocol, rule.ethertype)
 
 
-def ports(rule: SecurityGroupRule) -> tuple[int, int] | None:
+def ports(rule: Rule) -> tuple[int, int] | None:
     """The first and last destination port that a rule allows; None is any, or that there are no ports."""
     if protocol_number(rule) not in WITH_PORTS or rule.port_range_min is None or rule.port_range_max is None:
         return None
     return rule.port_range_min, rule.port_range_max
 
 
-def type_and_code(rule: SecurityGroupRule) -> tuple[int | None, int | None]:
+def type_and_code(rule: Rule) -> tuple[int | None, int | None]:
     """The ICMP type and code that a rule allows, each None for any; there is no code without a type."""
     if protocol_number(rule) not in WITH_TYPES:
         return None, None

@@ -16,6 +16,8 @@ from functools import lru_cache
 from ipaddress import ip_network
 from typing import ClassVar, NewType, TypeVar
 
+from controller.model.protocols import number
+
 Mac = NewType("Mac", str)
 Address = NewType("Address", str)
 Cidr = NewType("Cidr", str)
@@ -119,6 +121,9 @@ class AddressPair:
     mac_address: Mac
     ip_address: Address | Cidr
 
+
+TRUSTED = "network:"
+"""What the owner of a port that cannot attack its network begins with (neutron-lib, `is_port_trusted`)."""
 
 UNGUARDED = ""
 """The policy of a port without port security: nothing is filtered."""
@@ -234,6 +239,10 @@ class SecurityGroup(Resource):
         return frozenset({self.project_id}) if self.default else frozenset()
 
 
+ANYBODY = frozenset({"0.0.0.0/0", "::/0"})
+"""The prefixes that say no more than none."""
+
+
 @lru_cache(1 << 16)
 def _block(prefix: str) -> Cidr | None:
     """A block without host bits; None for all addresses."""
@@ -250,6 +259,7 @@ class SecurityGroupRule(Resource):
 
     INDEXES = (
         ("security_group_id",), ("project_id",), ("remote_group_id",), ("remote_address_group_id",), ("bundle",),
+        ("meaning",),
     )  # fmt: skip
 
     security_group_id: str
@@ -273,6 +283,21 @@ class SecurityGroupRule(Resource):
         remote = self.remote_group_id or self.remote_address_group_id or self.normalized_cidr or "any"
         what = "all" if self.protocol is None else "some"
         return f"{self.security_group_id}/{self.direction}/{self.ethertype}/{what}/{remote}"
+
+    @property
+    def meaning(self) -> tuple[str | int | None, ...]:
+        """What makes two rules the same to Neutron: a protocol is its number, everybody is no prefix."""
+        return (
+            self.security_group_id,
+            self.direction,
+            self.ethertype,
+            number(self.protocol, self.ethertype),
+            self.port_range_min,
+            self.port_range_max,
+            None if self.remote_ip_prefix in ANYBODY else self.remote_ip_prefix,
+            self.remote_group_id,
+            self.remote_address_group_id,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -106,7 +106,7 @@ def remove_rule(tx: Transaction, rule: SecurityGroupRule) -> None:
 def _drop(tx: Transaction, rule: SecurityGroupRule) -> None:
     """Delete a rule, and its bundle if it was the last of it."""
     tx.delete(SecurityGroupRule, rule.id)
-    if not tx.where(SecurityGroupRule, bundle=rule.bundle):
+    if not tx.holds(SecurityGroupRule, bundle=rule.bundle):
         tx.delete(Bundle, rule.bundle)
         tx.untag("bundle", rule.bundle)
 
@@ -134,7 +134,7 @@ def settle(tx: Transaction, old: Port | None, new: Port | None) -> None:
     if after not in (UNGUARDED, before) and tx.get(Policy, after) is None:
         tx.put(Policy(id=after, groups=() if after == CLOSED else tuple(after.split(","))))
         tx.tag("policy", after)
-    if before not in (UNGUARDED, after) and not tx.where(Port, policy=before):
+    if before not in (UNGUARDED, after) and not tx.holds(Port, policy=before):
         tx.delete(Policy, before)
         tx.untag("policy", before)
     if old is not None:
@@ -155,7 +155,7 @@ def _narrow(tx: Transaction, old: Port, new: Port | None) -> None:
     """A new generation for the members of every group that stands for fewer addresses now."""
     for id in old.groups:
         kept: frozenset[str | Cidr] = frozenset() if new is None or id not in new.groups else new.addresses
-        if not old.addresses <= kept and tx.where(Bundle, remote_group_id=id):
+        if not old.addresses <= kept and tx.holds(Bundle, remote_group_id=id):
             group = tx.get(SecurityGroup, id)
             if group is not None:
                 tx.put(replace(group, members_narrowed=tx.next("generation")))

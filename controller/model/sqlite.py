@@ -23,24 +23,37 @@ import fcntl
 import logging
 import os
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from controller.errors import Invalid, Unavailable
+from controller.model import migrations
 from controller.model.packing import UNICODE_ERRORS, pack, unpack
 from controller.model.records import Record
-from controller.model.store import Change, Journal, MemoryJournal
+from controller.model.store import Change, Journal, MemoryJournal, Model, Transaction, Write
 
 log = logging.getLogger(__name__)
 
 Migration = Callable[[sqlite3.Connection], None]
 """Turns a file of one schema into the next one, inside the transaction it is called in."""
 
-MIGRATIONS: tuple[Migration, ...] = ()
-"""The first goes from schema 1 to 2, and so on. Attributes and kinds that are added need none: `packing` reads old
-rows with the new defaults. One that is here stays for ever."""
+
+def _of_records(work: Callable[[Transaction], None]) -> Migration:
+    """A migration of records rather than of rows."""
+
+    def migrate(db: sqlite3.Connection) -> None:
+        tx = Transaction(Model(0, _records(db)))
+        work(tx)
+        _write(db, tx.writes())
+
+    return migrate
+
+
+MIGRATIONS: tuple[Migration, ...] = (_of_records(migrations.guard),)
+"""The first goes from schema 1 to 2, and so on. Attributes and kinds that are added need none if their defaults are
+right for what is there: `packing` reads old rows with them. One that is here stays for ever."""
 
 BUSY_S = 5.0
 """How long to wait for another program (an operator's shell) that is writing to the file."""
@@ -89,8 +102,7 @@ class SqliteJournal:
                 db = self._db = _open(self.path)
                 _prepare(db, self.path, self.migrations)
                 self._files = _identities(self.path)
-                rows = db.execute("SELECT kind, id, value FROM records")
-                return _meta(db, "revision"), [unpack(kind, id, value) for kind, id, value in rows]
+                return _meta(db, "revision"), _records(db)
         except BaseException:
             self.close()
             raise
@@ -99,16 +111,12 @@ class SqliteJournal:
         """Write all the changes in one transaction. Raises Unavailable; then none of them is written."""
         if self._db is None:
             raise Unavailable(f"{self.path} is not open")
-        last = {(write.kind.__name__, write.id): write.new for change in changes for write in change.writes}
-        put = [(kind, _key(id), pack(record)) for (kind, id), record in last.items() if record is not None]
-        gone = [(kind, _key(id)) for (kind, id), record in last.items() if record is None]
         with _told(self.path):
             if _identities(self.path) != self._files:
                 raise Unavailable(f"{self.path} or its -wal file was moved, removed or replaced while in use")
             with self._db:
                 self._db.execute("BEGIN IMMEDIATE")
-                self._db.executemany("REPLACE INTO records VALUES (?, ?, ?)", put)
-                self._db.executemany("DELETE FROM records WHERE kind = ? AND id = ?", gone)
+                _write(self._db, (write for change in changes for write in change.writes))
                 self._db.execute("UPDATE meta SET value = ? WHERE key = 'revision'", (changes[-1].revision,))
 
     def close(self) -> None:
@@ -189,6 +197,20 @@ def _keep(db: sqlite3.Connection, path: Path, schema: int) -> None:
     if not copy.exists():
         db.execute("VACUUM INTO ?", (str(copy),))
     log.warning("store migrates path=%s from_schema=%d kept=%s", path, schema, copy)
+
+
+def _records(db: sqlite3.Connection) -> list[Record]:
+    """Every record of the file. Raises Unavailable."""
+    return [unpack(*row) for row in db.execute("SELECT kind, id, value FROM records")]
+
+
+def _write(db: sqlite3.Connection, writes: Iterable[Write]) -> None:
+    """Put the last of the writes of each record into the file. Raises Unavailable."""
+    last = {(write.kind.__name__, write.id): write.new for write in writes}
+    put = [(kind, _key(id), pack(record)) for (kind, id), record in last.items() if record is not None]
+    gone = [(kind, _key(id)) for (kind, id), record in last.items() if record is None]
+    db.executemany("REPLACE INTO records VALUES (?, ?, ?)", put)
+    db.executemany("DELETE FROM records WHERE kind = ? AND id = ?", gone)
 
 
 def _meta(db: sqlite3.Connection, key: str) -> int:

@@ -16,7 +16,7 @@ import asyncio
 import logging
 from bisect import bisect_left, insort
 from collections import deque
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Protocol, Self, TypeVar, cast
@@ -31,6 +31,9 @@ T = TypeVar("T")
 Values = tuple[Hashable, ...]
 Read = tuple[Any, ...]
 """What a reader depended on: `(kind, id)` a record, `(kind, index, values)` an index entry, `(kind,)` all of a kind."""
+
+BATCH_WRITES = 100
+"""Batches begin no further transaction beyond so many writes: followers compute after each, and the API waits."""
 
 TAG_BITS = 24
 """Networks, ports and routers each have 2^24 - 1 tags: the width of their register fields."""
@@ -85,6 +88,12 @@ class Rows(Protocol):
     def all(self, kind: type[R]) -> tuple[R, ...]: ...
 
 
+class Indexed(Rows, Protocol):
+    """What a transaction can stand on: the replica, or another transaction."""
+
+    def ids(self, kind: type[Record], **values: Hashable) -> Iterator[str]: ...
+
+
 class Model:
     """The replica: all records of one revision, with their indexes."""
 
@@ -102,11 +111,18 @@ class Model:
 
     def where(self, kind: type[R], **values: Hashable) -> tuple[R, ...]:
         """The records whose indexed attributes equal `values`, by id. The names must be one of the kind's indexes."""
+        found = self._entry(kind, values)
+        return cast("tuple[R, ...]", tuple(found[id] for id in sorted(found)))
+
+    def ids(self, kind: type[Record], **values: Hashable) -> Iterator[str]:
+        """The ids of those that `where` finds, in no order, and one at a time."""
+        return iter(self._entry(kind, values))
+
+    def _entry(self, kind: type[Record], values: Mapping[str, Hashable]) -> Mapping[str, Record]:
         index = tuple(values)
         if index not in kind.INDEXES and index not in kind.UNIQUE:
             raise LookupError(f"{kind.__name__} has no index {index}")
-        found = self._entries.get((kind, index), {}).get(tuple(values.values()), {})
-        return cast("tuple[R, ...]", tuple(found[id] for id in sorted(found)))
+        return self._entries.get((kind, index), {}).get(tuple(values.values()), {})
 
     def all(self, kind: type[R]) -> tuple[R, ...]:
         """All records of a kind, by id."""
@@ -152,7 +168,7 @@ class Model:
 class Transaction:
     """Reads and writes over `base` that `base` does not see; its own reads do."""
 
-    def __init__(self, base: Rows) -> None:
+    def __init__(self, base: Indexed) -> None:
         self._base = base
         self._over = Model()
         self._writes: dict[tuple[type[Record], str], Record | None] = {}
@@ -173,6 +189,15 @@ class Transaction:
     def where(self, kind: type[R], **values: Hashable) -> tuple[R, ...]:
         """As `Model.where`."""
         return self._merge(kind, self._base.where(kind, **values), self._over.where(kind, **values))
+
+    def ids(self, kind: type[Record], **values: Hashable) -> Iterator[str]:
+        """As `Model.ids`."""
+        yield from self._over.ids(kind, **values)
+        yield from (id for id in self._base.ids(kind, **values) if (kind, id) not in self._writes)
+
+    def holds(self, kind: type[Record], **values: Hashable) -> bool:
+        """Whether `where` would find any, without finding all."""
+        return any(True for _ in self.ids(kind, **values))
 
     def all(self, kind: type[R]) -> tuple[R, ...]:
         """As `Model.all`."""
@@ -345,24 +370,29 @@ class Store:
                 await self._wake.wait()
                 self._wake.clear()
                 while self._queue:
-                    batch, self._queue = self._queue, deque()
+                    batch: list[_Waiting] = []
                     try:
                         await self._commit_batch(batch)
                     finally:
                         for waiting in batch:
                             waiting.done.cancel()  # only those without an answer: nobody knows theirs now
+                    await asyncio.sleep(0)  # what is not durable waits for no disk
         finally:
             self._stopped = True
             for waiting in self._queue:
                 _fail(waiting, _stopping())
 
-    async def _commit_batch(self, batch: Iterable[_Waiting]) -> None:
+    async def _commit_batch(self, batch: list[_Waiting]) -> None:
+        """Take what waits into `batch`, until it is enough for one write."""
         base = Transaction(self.model)
         revision = self.model.revision
         changes: list[Change] = []
         served: list[tuple[_Waiting, object]] = []
         refused: list[tuple[_Waiting, Exception]] = []
-        for waiting in batch:
+        written = 0
+        while self._queue and written < BATCH_WRITES:
+            waiting = self._queue.popleft()
+            batch.append(waiting)
             transaction = Transaction(base)
             try:
                 result = waiting.work(transaction)
@@ -371,6 +401,7 @@ class Store:
                 continue
             if writes := transaction.writes():
                 revision += 1
+                written += len(writes)
                 changes.append(Change(revision, waiting.request, writes))
                 base.absorb(writes)
             served.append((waiting, result))

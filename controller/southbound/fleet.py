@@ -21,7 +21,8 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
-from typing import cast
+from itertools import islice
+from typing import NoReturn, cast
 
 from controller.errors import Disconnected, InUse, NotFound, SouthboundError, Unavailable
 from controller.flows.engine import Cell, Delta, Engine
@@ -29,12 +30,14 @@ from controller.flows.flow import Entry, Flow, Key
 from controller.flows.pipeline import APPS
 from controller.model import bindings
 from controller.model.bindings import Hypervisor, Placed
-from controller.model.records import Chassis, Link, Network, Port, Resource
+from controller.model.records import Chassis, Link, Network, Port, Quarantine, Resource
 from controller.model.store import Change, Rows, Store, Transaction
 from controller.southbound.openflow import EncodedFlow, encode_flow
 from controller.southbound.ovsdb import SHOWN, OvsdbListener
+from controller.southbound.patience import Turns
 from controller.southbound.reconcile import (
     AddFlow,
+    Comparison,
     Installed,
     Plan,
     PutGroup,
@@ -46,6 +49,7 @@ from controller.southbound.reconcile import (
     wanted_at,
 )
 from controller.southbound.switch import Applied, Switch, Tampering
+from controller.southbound.zones import Zones
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +59,16 @@ REQUESTS = 100
 """How many request ids the log line of a bundle names at the most."""
 RETRY_S = 1.0
 """How long to wait before a switch's ports are recorded again when the store could not."""
+ARRIVALS = 2
+"""So many hypervisors, or their ports, are recorded at a time: an API request waits for no more of them."""
+SYNCS = 4
+"""So many switches are brought in step from a dump at a time; the others are only kept alive."""
+LENT_S = 2.0
+"""For so long an arrival, or a synchronisation, keeps others waiting at the most."""
+ARRIVED_S = 20.0
+"""For so long a synchronisation waits while hypervisors are arriving: each changes what the others should hold."""
+SLICE = 500
+"""After comparing so many entries every other task gets its turn: 3 ms."""
 LOOK_S = 1.0
 """How far apart to look whether what others added stands where a flow of ours should."""
 HEALING_S = (0.2, 3.0)
@@ -110,8 +124,9 @@ class Member:
     """One chassis and its switch.
 
     `revision` is the newest model revision that changed what this switch should hold, `applied_revision` the newest
-    it acknowledged by barrier. `foreign` are the flows of others, as its switch tells them or, once it is gone, told
-    them last. Counters count since the controller started.
+    it acknowledged by barrier. `pending` is what changed since all that the switch should hold was `drawn`. `foreign`
+    are the flows of others, as its switch tells them or, once it is gone, told them last. Counters count since the
+    controller started.
     """
 
     name: str
@@ -121,11 +136,13 @@ class Member:
     since: float | None = None
     revision: int = 0
     applied_revision: int | None = None
+    drawn: bool = False
     pending: dict[Key, Entry | None] = field(default_factory=dict)
     requests: deque[str] = field(default_factory=lambda: deque(maxlen=REQUESTS))
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     left: asyncio.Event = field(default_factory=asyncio.Event)
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    quarantined: asyncio.Event = field(default_factory=asyncio.Event)
     foreign: Mapping[WireKey, EncodedFlow] = field(default_factory=dict)
     pace: Pace = field(default_factory=Pace)
     refusals: dict[Key | WireKey, Refusal] = field(default_factory=dict)
@@ -212,6 +229,8 @@ class Fleet:
         self._known = asyncio.Condition()
         self._dictionary: tuple[int, dict[int, Explanation]] = (-1, {})
         self._refused: dict[str, Stranger] = {}
+        self._arrivals = Turns(ARRIVALS, LENT_S)
+        self._syncs = Turns(SYNCS, LENT_S)
         self.databases: OvsdbListener | None = None
         for chassis in store.model.all(Chassis):
             self._member(chassis.id)
@@ -230,6 +249,9 @@ class Fleet:
         requests = [change.request for change in changes if change.request]
         for name, delta in deltas.items():
             self._queue(self._member(name), delta, requests)
+        for write in (write for change in changes for write in change.writes):
+            if isinstance(write.new, Quarantine):
+                self._member(write.new.chassis).quarantined.set()
         log.debug(
             "recomputed revision=%d cells=%d switches=%d requests=%s",
             self._engine.revision, len(self._engine.log), len(deltas), ",".join(requests) or "-",
@@ -237,8 +259,8 @@ class Fleet:
 
     def _queue(self, member: Member, delta: Delta, requests: Iterable[str]) -> None:
         member.revision = self._engine.revision
-        if member.switch is None:
-            return  # what it should hold is taken whole from the engine when it is back
+        if not member.drawn:
+            return  # what it should hold is yet to be taken whole from the engine
         member.pending.update(delta)
         member.requests.extend(requests)
         member.wake.set()
@@ -247,7 +269,8 @@ class Fleet:
 
     async def observed(self, seen: Hypervisor) -> None:
         """Record what a hypervisor's database says. Raises Unavailable."""
-        await self._store.commit(lambda tx: bindings.observe(tx, seen))
+        async with self._arrivals.turn():
+            await self._store.commit(lambda tx: bindings.observe(tx, seen))
         member = self._member(seen.system_id)
         async with self._known:
             member.datapath_id = seen.datapath_id
@@ -270,20 +293,37 @@ class Fleet:
         try:
             switch.on_ports(lambda ports: self._ports_changed(member, switch, ports))
             await self._record_links(member, await switch.ports())
-            async with member.lock:
+            await self._arrivals.idle(ARRIVED_S)
+            async with self._syncs.turn(), member.lock:
                 switch.on_tampered(lambda seen: self._tampered(member, switch, seen))
                 await switch.watch()
                 await self._reconcile(member, switch)
-            while True:
-                await member.wake.wait()
-                async with member.lock:
-                    await self._apply_pending(member, switch)
+
+            async def empty(zones: Iterable[int]) -> None:
+                await self._empty_zones(member, switch, zones)
+
+            zones = Zones(self._store, member.name, empty, member.quarantined)
+            async with asyncio.TaskGroup() as chores:
+                chores.create_task(self._keep_in_step(member, switch))
+                chores.create_task(zones.run())
         finally:
-            member.switch = None
+            member.switch, member.drawn = None, False
             member.pending.clear()
             member.database = member.database and self._ovsdb
             member.left.set()
             log.info("switch disconnected chassis=%s", member.name)
+
+    async def _keep_in_step(self, member: Member, switch: Switch) -> NoReturn:
+        while True:
+            await member.wake.wait()
+            async with member.lock:
+                await self._apply_pending(member, switch)
+
+    async def _empty_zones(self, member: Member, switch: Switch, zones: Iterable[int]) -> None:
+        """Empty conntrack zones, once no flow leads to them any more."""
+        async with member.lock:
+            await self._apply_pending(member, switch)
+            await switch.empty_zones(zones)
 
     async def _succeed(self, member: Member, switch: Switch) -> None:
         """Wait until the place of a member's switch is free. Raises Disconnected when who has it is alive."""
@@ -328,7 +368,8 @@ class Fleet:
 
         while True:
             try:
-                return await self._store.commit(work)
+                async with self._arrivals.turn():
+                    return await self._store.commit(work)
             except Unavailable:  # the store says so itself; a switch need not suffer from it
                 await asyncio.sleep(RETRY_S)
 
@@ -339,9 +380,13 @@ class Fleet:
         asked = len(member.pending)
         member.pending.clear()
         member.refusals.clear()
-        desired = self._engine.desired(member.name).values()
-        plan = full(desired, installed, keep_foreign=self._keep_foreign)
-        return await self._apply(member, switch, plan, member.revision), asked
+        revision, desired = member.revision, iter(self._engine.desired(member.name).values())
+        member.drawn = True
+        comparison = Comparison(installed, keep_foreign=self._keep_foreign)
+        while some := [*islice(desired, SLICE)]:
+            comparison.take(some)
+            await asyncio.sleep(0)
+        return await self._apply(member, switch, comparison.plan(), revision), asked
 
     async def _tampered(self, member: Member, switch: Switch, seen: Tampering) -> None:
         """Heal a switch if what others did concerns us; one call at a time (see `Switch.on_tampered`)."""

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import NoReturn, TypeAlias
 
 from controller.errors import Disconnected, Malformed, OvsdbError
+from controller.southbound.patience import Clock, Deadline
 
 Json: TypeAlias = "dict[str, Json] | list[Json] | str | int | float | bool | None"
 Object: TypeAlias = dict[str, Json]
@@ -144,10 +145,11 @@ class Peer:
         writer: asyncio.StreamWriter,
         name: str,
         notified: Notified,
+        clock: Clock,
         *,
         probe_s: float = PROBE_S,
     ) -> None:
-        self.name = name
+        self.name, self._clock = name, clock
         self._reader, self._writer, self._notified, self._probe_s = reader, writer, notified, probe_s
         self._splitter = Splitter(name)
         self._ids = itertools.count(1)
@@ -160,7 +162,7 @@ class Peer:
             while True:
                 for message in self._splitter.feed(await self._read()):
                     self._take(message)
-                async with asyncio.timeout(3 * self._probe_s):
+                async with Deadline(self._clock, 3 * self._probe_s):
                     await self._writer.drain()
         except (OSError, TimeoutError) as error:
             raise Disconnected(self.name, str(error) or "it does not read what it is sent") from error
@@ -183,7 +185,7 @@ class Peer:
         self._calls[id] = (method, answer, take)
         try:
             self._send({"id": id, "method": method, "params": list(params)})
-            async with asyncio.timeout(within_s):
+            async with Deadline(self._clock, within_s):
                 return await answer
         except TimeoutError:
             raise Disconnected(self.name, f"no answer to {method} within {within_s:g} s") from None
@@ -213,10 +215,10 @@ class Peer:
                 answer.set_exception(Disconnected(self.name, reason))
 
     async def _read(self) -> bytes:
-        """What comes next; a peer is gone after several silences, lest our own pause look like the peer's."""
+        """What comes next; a peer that does not answer two probes is gone."""
         for _ in range(3):
             try:
-                async with asyncio.timeout(self._probe_s):
+                async with Deadline(self._clock, self._probe_s):
                     data = await self._reader.read(READ_BYTES)
             except TimeoutError:
                 self._send({"id": "echo", "method": "echo", "params": []})

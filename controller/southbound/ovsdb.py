@@ -24,6 +24,7 @@ from controller.errors import Disconnected, OvsdbError, SouthboundError, WeftErr
 from controller.model.bindings import Hypervisor
 from controller.southbound.hypervisor import OWNER, WATCHED, amend, read, read_system_id, realised
 from controller.southbound.jsonrpc import PROBE_S, Json, Object, Peer, Replica
+from controller.southbound.patience import Clock
 
 log = logging.getLogger(__name__)
 
@@ -114,6 +115,7 @@ class Session:
         observer: Observer,
         openflow_port: int,
         probe_s: float,
+        clock: Clock,
     ) -> None:
         self.address = _endpoint(writer.get_extra_info("peername"))
         self.since = time.time()
@@ -122,7 +124,7 @@ class Session:
         self.unnamed = ""
         self._registry, self._observer = registry, observer
         self._target = f"tcp:{_endpoint((writer.get_extra_info('sockname')[0], openflow_port))}"
-        self._peer = Peer(reader, writer, self.address, self._take_notification, probe_s=probe_s)
+        self._peer = Peer(reader, writer, self.address, self._take_notification, clock, probe_s=probe_s)
         self._database = Replica(WATCHED)
         self._changed = asyncio.Event()
         self._ended = asyncio.Event()
@@ -355,15 +357,17 @@ class OvsdbListener:
 
         Being cancelled is no loss of a hypervisor: the observer hears nothing of it.
         """
+        clock = Clock()
         async with asyncio.TaskGroup() as group:
 
             def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
                 if writer.get_extra_info("peername") and writer.get_extra_info("sockname"):
-                    group.create_task(self._serve_one(reader, writer))
+                    group.create_task(self._serve_one(self._session(reader, writer, clock)))
                 else:
                     writer.transport.abort()  # gone before it was accepted
 
             server = await asyncio.start_server(accept, host, port, backlog=BACKLOG)
+            group.create_task(clock.run())
             name = server.sockets[0].getsockname()
             self.port = name[1]
             self.listening.set()
@@ -374,8 +378,10 @@ class OvsdbListener:
                 self.listening.clear()
                 server.close()
 
-    async def _serve_one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        session = Session(reader, writer, self._registry, self._observer, self._openflow_port, self._probe_s)
+    def _session(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, clock: Clock) -> Session:
+        return Session(reader, writer, self._registry, self._observer, self._openflow_port, self._probe_s, clock)
+
+    async def _serve_one(self, session: Session) -> None:
         await self._guard(session, session.run)
         if self.listening.is_set():
             await self._guard(session, session.end)

@@ -233,34 +233,54 @@ def _table_removed(step: RemoveFlow) -> int:
     return step.key[0]
 
 
+class Comparison:
+    """Works out, a slice at a time, what makes what is desired of `installed`; others' entries are kept or removed."""
+
+    def __init__(self, installed: Installed, *, keep_foreign: bool = True) -> None:
+        self._installed, self._keep_foreign = installed, keep_foreign
+        self._stale, self._stale_groups = dict(installed.flows), dict(installed.groups)
+        self._puts: list[PutGroup] = []
+        self._adds: list[AddFlow] = []
+        self._refusals: list[Refusal] = []
+        self._replaced: list[EncodedFlow] = []
+
+    def take(self, desired: Iterable[Entry]) -> None:
+        """Compare some of what is desired."""
+        for entry in desired:
+            match _encoded(entry):
+                case EncodedFlow() as flow:
+                    found = self._stale.pop(flow.key, None)
+                    if found != flow:
+                        self._adds.append(AddFlow(entry, flow))
+                        if found is not None and not own_flow(found):
+                            self._replaced.append(found)
+                case EncodedGroup() as group:
+                    if self._stale_groups.pop(group.id, None) != group:
+                        self._puts.append(PutGroup(entry, group))
+                case refusal:
+                    self._refusals.append(refusal)
+
+    def plan(self) -> Plan:
+        """What to send, once all that is desired was taken."""
+        removed = (
+            RemoveFlow(key, flow.match) for key, flow in self._stale.items() if not self._keep_foreign or own_flow(flow)
+        )
+        removed_groups = (
+            RemoveGroup(("group", id))
+            for id, group in self._stale_groups.items()
+            if not self._keep_foreign or own_group(group)
+        )
+        steps = order(self._puts, self._adds, removed, removed_groups)
+        flows = self._installed.flows.items()
+        dark = not any(key[0] == CLASSIFY.number and own_flow(flow) for key, flow in flows)
+        return Plan(steps, tuple(self._refusals), tuple(self._replaced), dark)
+
+
 def full(desired: Iterable[Entry], installed: Installed, *, keep_foreign: bool = True) -> Plan:
     """What makes `desired` of `installed`, others' entries kept or removed."""
-    puts: list[PutGroup] = []
-    adds: list[AddFlow] = []
-    refusals: list[Refusal] = []
-    replaced: list[EncodedFlow] = []
-    stale, stale_groups = dict(installed.flows), dict(installed.groups)
-    for entry in desired:
-        match _encoded(entry):
-            case EncodedFlow() as flow:
-                found = stale.pop(flow.key, None)
-                if found != flow:
-                    adds.append(AddFlow(entry, flow))
-                    if found is not None and not own_flow(found):
-                        replaced.append(found)
-            case EncodedGroup() as group:
-                if stale_groups.pop(group.id, None) != group:
-                    puts.append(PutGroup(entry, group))
-            case refusal:
-                refusals.append(refusal)
-    steps = order(
-        puts,
-        adds,
-        (RemoveFlow(key, flow.match) for key, flow in stale.items() if not keep_foreign or own_flow(flow)),
-        (RemoveGroup(("group", id)) for id, group in stale_groups.items() if not keep_foreign or own_group(group)),
-    )
-    dark = not any(key[0] == CLASSIFY.number and own_flow(flow) for key, flow in installed.flows.items())
-    return Plan(steps, tuple(refusals), tuple(replaced), dark)
+    comparison = Comparison(installed, keep_foreign=keep_foreign)
+    comparison.take(desired)
+    return comparison.plan()
 
 
 def partial(changes: Mapping[Key, Entry | None]) -> Plan:

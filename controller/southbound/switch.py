@@ -27,6 +27,7 @@ import logging
 import socket
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import count
 from typing import Final, NoReturn, TypeAlias
 
@@ -40,6 +41,7 @@ from controller.southbound.openflow import (
     skim_flows,
     skim_groups,
 )
+from controller.southbound.patience import Clock, Deadline
 from controller.southbound.reconcile import (
     AddFlow,
     Installed,
@@ -74,13 +76,15 @@ SETTLE_S: Final = 0.2
 SUSPECTS: Final = 10_000
 """A report names no more keys; beyond, anything may have changed."""
 _MONITOR: Final = 1
+_NONE: Final = -1
+"""The type of the answer to what is only answered by an error, if at all: the barrier after it says that it is done."""
 PROBE_S: Final = 2.0
 """How long a connection has to prove that it is alive when another one claims to be its switch."""
 
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """How long to wait, in seconds.
+    """How long to wait, in seconds of a `Clock`.
 
     `handshake_s`: from the connection to the features. `echo_s`: silence before an echo request. `dead_s`: silence, or
     no byte taken, before the end. `answer_s`: for one answer, or one part of a long one, of a switch that is alive.
@@ -145,11 +149,12 @@ Attend: TypeAlias = "Callable[[Switch], Awaitable[None]]"
 class _Question:
     """What an xid waits for: a message of type `kind`, or all parts of a multipart reply."""
 
+    xid: int
     what: str
     kind: int
     part: Part | None
     answer: asyncio.Future[bytes]
-    deadline: asyncio.Timeout | None = None
+    deadline: Deadline | None = None
     taken_bytes: int = 0
 
     def fail(self, error: Exception) -> None:
@@ -229,14 +234,16 @@ class _Watch:
 class Switch:
     """One connected switch. Its methods raise Disconnected or Malformed once the connection is over."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, timing: Timing) -> None:
+    def __init__(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, timing: Timing, clock: Clock
+    ) -> None:
         self.peer = _address(writer.get_extra_info("peername"))
-        self.timing = timing
+        self.timing, self._clock = timing, clock
         self.counters = Counters()
         self.datapath_id = 0
         self._reader, self._writer = reader, writer
         self._input = bytearray()
-        self._heard = asyncio.get_running_loop().time()
+        self._heard = clock.now
         self._version: int | None = None
         self._xids, self._bundle_ids = count(1), count(1)
         self._questions: dict[int, _Question] = {}
@@ -249,6 +256,7 @@ class Switch:
         self._tampered: TamperingReport | None = None
         self._ended: Ended | None = None
         writer.transport.set_write_buffer_limits(high=HIGH_WATER_BYTES)
+        _tune(writer)
 
     @property
     def name(self) -> str:
@@ -261,7 +269,7 @@ class Switch:
         Raises Disconnected, Malformed, or Rejected if `attend` leaves that to us; what else it raises comes in a group.
         """
         try:
-            async with asyncio.timeout(self.timing.handshake_s) as deadline:
+            async with Deadline(self._clock, self.timing.handshake_s) as deadline:
                 await self._greet()
                 await self._converse(attend, deadline)
         except TimeoutError:
@@ -272,7 +280,7 @@ class Switch:
         finally:
             self._end(Disconnected(self.name, "closed by the controller"))
 
-    async def _converse(self, attend: Attend, deadline: asyncio.Timeout) -> None:
+    async def _converse(self, attend: Attend, deadline: Deadline) -> None:
         try:
             await self._attended(attend, deadline)
         except* (Disconnected, Malformed, Rejected) as group:
@@ -280,7 +288,7 @@ class Switch:
         if self._ended is not None:
             raise self._ended
 
-    async def _attended(self, attend: Attend, deadline: asyncio.Timeout) -> None:
+    async def _attended(self, attend: Attend, deadline: Deadline) -> None:
         async with asyncio.TaskGroup() as tasks:
             all_chores = (self._listen, self._keep_alive, self._tell_ports, self._tell_tampering)
             chores = [tasks.create_task(chore()) for chore in all_chores]
@@ -289,7 +297,7 @@ class Switch:
             if features.auxiliary_id:
                 raise Disconnected(self.name, "auxiliary connections are not taken")
             self.datapath_id = features.datapath_id
-            deadline.reschedule(None)
+            deadline.extend(None)
             await attend(self)
             for chore in chores:
                 chore.cancel()
@@ -361,7 +369,7 @@ class Switch:
     async def alive(self) -> bool:
         """Whether the switch answers within `PROBE_S`."""
         try:
-            async with asyncio.timeout(PROBE_S):
+            async with Deadline(self._clock, PROBE_S):
                 await self.barrier()
         except (TimeoutError, Disconnected, Malformed):
             return False
@@ -374,6 +382,15 @@ class Switch:
     async def barrier(self) -> None:
         """Wait until the switch has done everything it was told (section 7.3.7)."""
         await self._ask("a barrier", of.OFPT_BARRIER_REPLY, of.barrier_request)
+
+    async def empty_zones(self, zones: Iterable[int]) -> None:
+        """Have the switch forget all connections in some conntrack zones. Raises Rejected when it refuses."""
+        told = [self._post("to empty a conntrack zone", _NONE, partial(of.ct_flush_zone, zone=zone)) for zone in zones]
+        await self.barrier()
+        for question in told:
+            if question.answer.done():
+                await question.answer
+            del self._questions[question.xid]
 
     async def apply(self, plan: Plan) -> Applied:
         """Make the switch do what `plan` says, but for what it refuses; return when it has acknowledged that.
@@ -482,7 +499,7 @@ class Switch:
         """Send a request now; its answer is of type `kind` (of multipart type `kind`, when `part` takes it)."""
         xid = self._xid()
         self._send(build(xid))
-        question = _Question(what, kind, part, asyncio.get_running_loop().create_future())
+        question = _Question(xid, what, kind, part, asyncio.get_running_loop().create_future())
         self._questions[xid] = question
         return question
 
@@ -490,7 +507,7 @@ class Switch:
         """The body of the answer. Raises Rejected when it is an error."""
         await self._drain()
         try:
-            async with asyncio.timeout(self.timing.answer_s) as question.deadline:
+            async with Deadline(self._clock, self.timing.answer_s) as question.deadline:
                 return await question.answer
         except TimeoutError:
             reason = f"no answer to {question.what} within {self.timing.answer_s:g} s"
@@ -519,7 +536,7 @@ class Switch:
         unsent = self._unsent()
         while True:
             try:
-                async with asyncio.timeout(self.timing.dead_s):
+                async with Deadline(self._clock, self.timing.dead_s):
                     return await self._writer.drain()
             except TimeoutError:
                 before, unsent = unsent, self._unsent()
@@ -580,7 +597,7 @@ class Switch:
                 raise self._ended or Disconnected(self.name, "it closed the connection")
             waiting += data
             self.counters.bytes_received += len(data)
-            self._heard = asyncio.get_running_loop().time()
+            self._heard = self._clock.now
             await asyncio.sleep(0)  # `read` does not pause while there is input
 
     def _expected(self, head: of.Header) -> of.Header:
@@ -640,7 +657,7 @@ class Switch:
             del self._questions[head.xid]
             _resolve(question, b"")
         elif question.deadline is not None and not question.answer.done():
-            question.deadline.reschedule(self._heard + self.timing.answer_s)
+            question.deadline.extend(self.timing.answer_s)
 
     def _take_port(self, reason: int, port: of.PortDesc) -> None:
         """Section 7.4.3. Before the ports were asked for, it is in what that answer will say."""
@@ -677,16 +694,16 @@ class Switch:
 
     async def _keep_alive(self) -> NoReturn:
         """Ask a silent switch whether it is there, and give up one that stays silent (section 7.5.2)."""
-        now = asyncio.get_running_loop().time
         asked = self._heard
         while True:
-            if now() >= self._heard + self.timing.dead_s:
+            now = self._clock.now
+            if now >= self._heard + self.timing.dead_s:
                 raise self._end(Disconnected(self.name, f"silent for {self.timing.dead_s:g} s"))
-            if now() >= max(self._heard, asked) + self.timing.echo_s:
+            if now >= max(self._heard, asked) + self.timing.echo_s:
                 self._send(of.echo_request(self._xid()))
-                asked = now()
+                asked = now
             next_s = min(self._heard + self.timing.dead_s, max(self._heard, asked) + self.timing.echo_s)
-            await asyncio.sleep(next_s - now())
+            await asyncio.sleep(next_s - now)
 
 
 def _resolve(question: _Question, body: bytes) -> None:
@@ -723,15 +740,17 @@ class OpenflowListener:
 
         Raises OSError when the address cannot be listened on.
         """
+        clock = Clock()
         async with asyncio.TaskGroup() as connections:
 
             def accepted(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
                 if server.is_serving():
-                    connections.create_task(self._connection(reader, writer, on_switch))
+                    connections.create_task(self._connection(Switch(reader, writer, self.timing, clock), on_switch))
                 else:
                     writer.transport.abort()
 
             server = await asyncio.start_server(accepted, host, port, limit=READ_BYTES, backlog=BACKLOG)
+            connections.create_task(clock.run())
             try:
                 self.port = server.sockets[0].getsockname()[1]
                 self.ready.set()
@@ -739,10 +758,8 @@ class OpenflowListener:
             finally:
                 server.close()
 
-    async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, on_switch: Attend) -> None:
+    async def _connection(self, switch: Switch, on_switch: Attend) -> None:
         """One connection, whose end, however it comes, is nobody else's."""
-        _tune(writer)
-        switch = Switch(reader, writer, self.timing)
         try:
             await switch.run(on_switch)
         except (Malformed, Rejected) as error:

@@ -38,7 +38,7 @@ def update(tx: Transaction, old: AddressGroup, new: AddressGroup, _: Body, ask: 
 
 def delete(tx: Transaction, group: AddressGroup, _: Ask) -> None:
     """Raises InUse."""
-    if tx.where(SecurityGroupRule, remote_address_group_id=group.id):
+    if tx.holds(SecurityGroupRule, remote_address_group_id=group.id):
         said = f"Address group {group.id} is in use on one or more security group rules."
         raise InUse("AddressGroup", group.id, "one or more security group rules", said)
     tx.delete(AddressGroup, group.id)

@@ -27,7 +27,7 @@ from controller.errors import (
 from controller.model import ipam, security
 from controller.model.bindings import NOT_PLUGGED, Placed, Unplaced, carries, place
 from controller.model.ipam import Wanted
-from controller.model.records import Address, AddressPair, Chassis, Cidr, Mac, Network, Port, SecurityGroup
+from controller.model.records import TRUSTED, Address, AddressPair, Chassis, Cidr, Mac, Network, Port, SecurityGroup
 from controller.model.store import Rows, Transaction
 from northbound.resources import values
 from northbound.resources.attributes import (
@@ -47,9 +47,6 @@ from northbound.resources.values import Json
 
 DRAWS = 16
 """How often a MAC address is drawn before giving up; a network would need millions of ports for a second draw."""
-
-TRUSTED = "network:"
-"""What the owner of a port that cannot attack its network begins with (neutron-lib, `is_port_trusted`)."""
 
 
 def _mac_or_text(value: str) -> str:

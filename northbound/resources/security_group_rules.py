@@ -6,7 +6,7 @@ of all ports is no range, ICMP in IPv6 is ICMPv6 by whatever name. Of a rule onl
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import netaddr
@@ -51,8 +51,6 @@ from northbound.resources.values import Json
 ETHERTYPES = ("IPv4", "IPv6")
 
 EVERY_PORT = (1, 65535)
-
-ANYBODY = ("0.0.0.0/0", "::/0")
 
 
 def _protocol(value: Json) -> str | None:
@@ -140,7 +138,7 @@ def together(bodies: Sequence[Body]) -> None:
         raise ManyGroups
     if len({rule.project_id for rule in rules}) > 1:
         raise ManyProjects
-    if len({_meaning(rule) for rule in rules}) < len(rules):
+    if len({rule.meaning for rule in rules}) < len(rules):
         raise RepeatedRule
 
 
@@ -152,10 +150,8 @@ def create(tx: Transaction, body: Body, ask: Ask) -> SecurityGroupRule:
     if rule.remote_address_group_id is not None:
         tx.need(AddressGroup, rule.remote_address_group_id)
     group = tx.need(SecurityGroup, rule.security_group_id)
-    meaning = _meaning(rule)
-    for other in tx.where(SecurityGroupRule, bundle=rule.bundle):
-        if _meaning(other) == meaning:
-            raise RuleExists(other.id)
+    for other in tx.where(SecurityGroupRule, meaning=rule.meaning):
+        raise RuleExists(other.id)
     ask.touch(tx, group)
     return security.add_rule(tx, rule)
 
@@ -213,21 +209,6 @@ def _check_icmp(type: int | None, code: int | None) -> None:
             raise BadIcmp(field, attribute, value)
     if type is None and code is not None:
         raise NoIcmpType(code)
-
-
-def _meaning(rule: SecurityGroupRule) -> Hashable:
-    """What makes two rules of a group the same: a protocol by name is the one by number, everybody is no prefix."""
-    prefix = None if rule.remote_ip_prefix in ANYBODY else rule.remote_ip_prefix
-    return (
-        rule.direction,
-        rule.ethertype,
-        protocol_number(rule),
-        rule.port_range_min,
-        rule.port_range_max,
-        prefix,
-        rule.remote_group_id,
-        rule.remote_address_group_id,
-    )
 
 
 def update(tx: Transaction, old: SecurityGroupRule, new: SecurityGroupRule, _: Body, ask: Ask) -> SecurityGroupRule:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from controller.errors import DefaultExists, DefaultKeepsName, DefaultStays, InUse
 from controller.model import security
 from controller.model.records import Port, SecurityGroup, SecurityGroupRule
-from controller.model.store import Rows, Transaction
+from controller.model.store import Transaction
 from northbound.resources import values
 from northbound.resources.attributes import Ask, Attribute, Body, Collection, Filter, Renderer, Scene, common, equal
 from northbound.resources.security_group_rules import SECURITY_GROUP_RULES, prepare
@@ -68,9 +68,9 @@ def delete(tx: Transaction, group: SecurityGroup, ask: Ask) -> None:
         ask.touch(tx, tx.need(SecurityGroup, id))
 
 
-def _check_unused(rows: Rows, group: SecurityGroup) -> None:
+def _check_unused(tx: Transaction, group: SecurityGroup) -> None:
     """No port is in the group. Raises InUse."""
-    if rows.where(Port, groups=group.id):
+    if tx.holds(Port, groups=group.id):
         raise InUse("SecurityGroup", group.id, "a port", f"Security Group {group.id} in use.")
 
 

@@ -11,8 +11,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controller.model.records import KINDS, Network, Port, Resource, Subnet, Tag
-from controller.model.store import Model
+from controller.model import security
+from controller.model.records import (
+    KINDS,
+    UNGUARDED,
+    AddressGroup,
+    Bundle,
+    Counter,
+    Network,
+    Policy,
+    Port,
+    Record,
+    Resource,
+    SecurityGroup,
+    SecurityGroupRule,
+    Subnet,
+    Tag,
+)
+from controller.model.store import Model, Transaction
 from northbound.resources import COLLECTIONS
 from tests.northbound.served import Client, serving
 
@@ -22,11 +38,15 @@ MANGLED = st.recursive(
     | st.integers(-(2**70), 2**70)
     | st.floats(allow_nan=False, allow_infinity=False)
     | st.text(max_size=8)
-    | st.sampled_from(["10.0.0.0/24", "2001:db8::/64", "10.0.0.1", "::", "fa:16:3e:00:00:01", "slaac", "True"]),
+    | st.sampled_from(
+        ["10.0.0.0/24", "2001:db8::/64", "10.0.0.1", "::", "fa:16:3e:00:00:01", "slaac", "True", "tcp", "IPv6"]
+    ),
     lambda inner: (
         st.lists(inner, max_size=3)
         | st.dictionaries(
-            st.text(max_size=4) | st.sampled_from(["subnet_id", "ip_address", "start"]), inner, max_size=3
+            st.text(max_size=4) | st.sampled_from(["subnet_id", "ip_address", "mac_address", "start"]),
+            inner,
+            max_size=3,
         )
     ),
     max_leaves=5,
@@ -36,9 +56,21 @@ MANGLED = st.recursive(
 HOSTS = st.integers(0, 15).map(lambda last: f"10.0.0.{last}")
 V6 = st.integers(0, 3).map(lambda last: f"2001:db8::{last:x}")
 ADDRESSES = HOSTS | V6
+MAC = "02:00:00:00:00:00"
 NAMES = st.sampled_from(["", "a", "b"])
+BLOCKS = st.sampled_from(["10.0.0.0/8", "10.0.0.1/24", "0.0.0.0/0", "2001:db8::/64"])
 IDS = st.integers(0, 3).map("id-{}".format)
 """Stands for the id of something that exists."""
+
+POOLS: dict[str, type[Resource]] = {
+    "network_id": Network,
+    "subnet_id": Subnet,
+    "security_groups": SecurityGroup,
+    "security_group_id": SecurityGroup,
+    "remote_group_id": SecurityGroup,
+    "remote_address_group_id": AddressGroup,
+}
+"""Of what an attribute names the ids."""
 
 SANE: dict[str, dict[str, st.SearchStrategy[Any]]] = {
     "network": {
@@ -48,6 +80,7 @@ SANE: dict[str, dict[str, st.SearchStrategy[Any]]] = {
         "mtu": st.sampled_from([0, 68, 1279, 1280, 1450, 9000]),
         "provider:network_type": st.sampled_from(["vxlan", "geneve", "vlan"]),
         "provider:segmentation_id": st.integers(0, 4),
+        "port_security_enabled": st.booleans(),
         "project_id": NAMES,
     },
     "subnet": {
@@ -73,7 +106,27 @@ SANE: dict[str, dict[str, st.SearchStrategy[Any]]] = {
         "binding:host_id": st.none() | NAMES,
         "binding:profile": st.dictionaries(st.text(max_size=3), st.integers(), max_size=1),
         "name": NAMES,
+        "project_id": NAMES,
+        "port_security_enabled": st.booleans(),
+        "security_groups": st.lists(IDS, max_size=3),
+        "allowed_address_pairs": st.lists(
+            st.fixed_dictionaries({"ip_address": ADDRESSES | BLOCKS}, optional={"mac_address": st.just(MAC)}),
+            max_size=2,
+        ),
     },
+    "security_group": {"name": NAMES | st.just("default"), "stateful": st.booleans(), "project_id": NAMES},
+    "security_group_rule": {
+        "security_group_id": IDS,
+        "direction": st.sampled_from(["ingress", "egress"]),
+        "ethertype": st.sampled_from(["IPv4", "IPv6"]),
+        "protocol": st.none() | st.sampled_from(["tcp", "6", "icmp", "any", "47", "ipv6-icmp"]),
+        "port_range_min": st.none() | st.sampled_from([0, 1, 80, 300]),
+        "port_range_max": st.none() | st.sampled_from([0, 80, 65535]),
+        "remote_ip_prefix": BLOCKS,
+        "remote_group_id": IDS,
+        "remote_address_group_id": IDS,
+    },
+    "address_group": {"name": NAMES, "addresses": st.lists(BLOCKS, max_size=2)},
 }
 KIND = {each.name: each.kind for each in COLLECTIONS}
 
@@ -81,7 +134,7 @@ KIND = {each.name: each.kind for each in COLLECTIONS}
 @st.composite
 def bodies(draw: st.DrawFn, kind: str) -> dict[str, Any]:
     """A body that makes sense, or one attribute of which does not."""
-    required = {"network_id", "cidr"} & SANE[kind].keys()
+    required = {"network_id", "cidr", "security_group_id", "direction"} & SANE[kind].keys()
     names = draw(st.sets(st.sampled_from(sorted(SANE[kind].keys() - required)), max_size=2)) | required
     body = {name: draw(SANE[kind][name]) for name in sorted(names)}
     if "cidr" in body:
@@ -89,6 +142,10 @@ def bodies(draw: st.DrawFn, kind: str) -> dict[str, Any]:
     if draw(st.integers(0, 7)) == 7:
         body[draw(st.sampled_from(sorted(SANE[kind])) | st.text(max_size=5))] = draw(MANGLED)
     return body
+
+
+FIXED = ("network_id", "ip_version", "cidr", "project_id")
+"""What a body cannot change; rules are not changed at all."""
 
 
 @st.composite
@@ -101,7 +158,7 @@ def steps(draw: st.DrawFn) -> tuple[str, str, int, Any]:
         return verb, kind, place, draw(st.lists(bodies(kind), min_size=1, max_size=4))
     body = draw(bodies(kind))
     if verb == "update":
-        body = {name: value for name, value in body.items() if name not in ("network_id", "ip_version", "cidr")}
+        body = {name: value for name, value in body.items() if name not in FIXED or kind == "security_group_rule"}
     return verb, kind, place, body
 
 
@@ -122,7 +179,25 @@ def check(model: Model) -> None:
     reserved = [each for port in model.all(Port) for each in port.reservations]
     assert len(reserved) == len(set(reserved)) == sum(len(port.fixed_ips) for port in model.all(Port))
     assert all(model.get(Network, subnet.network_id) for subnet in model.all(Subnet))
-    assert len(model.all(Tag)) == len(model.all(Port)) + len(model.all(Network))
+    check_security(model)
+
+
+def check_security(model: Model) -> None:
+    rules, ports = model.all(SecurityGroupRule), model.all(Port)
+    assert {bundle.id for bundle in model.all(Bundle)} == {rule.bundle for rule in rules}
+    assert {policy.id for policy in model.all(Policy)} == {port.policy for port in ports} - {UNGUARDED}
+    for rule in rules:
+        assert model.get(SecurityGroup, rule.security_group_id) is not None
+        assert rule.remote_group_id is None or model.get(SecurityGroup, rule.remote_group_id) is not None
+    for port in ports:
+        groups = [model.get(SecurityGroup, id) for id in port.groups]
+        assert len({group.stateful if group else None for group in groups} | {None}) <= 2
+        assert None not in groups
+        assert port.port_security_enabled or not (groups or port.allowed_address_pairs)
+    tagged: dict[str, type[Record]] = {"network": Network, "port": Port, "bundle": Bundle, "policy": Policy}
+    for space, kind in tagged.items():
+        tags = {tag.id for tag in model.all(Tag) if tag.space == space}
+        assert tags == {f"{space}/{each.id}" for each in model.all(kind)}
 
 
 @pytest.fixture(scope="module")
@@ -135,34 +210,42 @@ def ids(model: Model, kind: type[Resource]) -> list[str]:
     return [each.id for each in model.all(kind)]
 
 
-def real(value: Any, key: str, network: list[str], subnet: list[str]) -> Any:
+def real(model: Model, value: Any, key: str = "") -> Any:
     """The body with ids of what exists in place of what stands for them."""
     if isinstance(value, dict):
-        return {name: real(each, name, network, subnet) for name, each in value.items()}
+        return {name: real(model, each, name) for name, each in value.items()}
     if isinstance(value, list):
-        return [real(each, key, network, subnet) for each in value]
-    pool = subnet if key == "subnet_id" else network
+        return [real(model, each, key) for each in value]
+    pool = ids(model, POOLS[key]) if key in POOLS else []
     if isinstance(value, str) and value.startswith("id-") and pool:
         return pool[int(value[3:]) % len(pool)]
     return value
 
 
+def no_groups(tx: Transaction) -> None:
+    """The default groups, too, which no request removes."""
+    for group in tx.all(SecurityGroup):
+        security.remove_group(tx, group)
+
+
 @given(st.lists(steps(), min_size=5, max_size=25))
 def test_no_history_breaks_the_cloud(api: Client, history: list[tuple[str, str, int, Any]]) -> None:
     model = api.store.model
-    for kind in ("port", "subnet", "network"):
+    for kind in ("port", "subnet", "network", "security_group", "address_group"):
         for id in ids(model, KIND[kind]):
-            assert api.delete(kind, id).status == 204
+            assert api.delete(kind, id).status == 204 or kind == "security_group"
+        if kind == "security_group":
+            api.commit(no_groups)
+    assert all(not model.all(kind) for kind in KINDS if kind is not Counter)
     for cidr, version in (("10.0.0.0/28", 4), ("2001:db8::/64", 6)):
         network = api.make("network")["id"]
         api.make("subnet", network_id=network, cidr=cidr, ip_version=version)
     for verb, kind, place, sketch in history:
         before = picture(model)
-        body = real(sketch, "", ids(model, Network), ids(model, Subnet))
+        body = real(model, sketch)
         known = ids(model, KIND[kind])
-        path = f"/v2.0/{kind}s" + (
-            f"/{known[place % len(known)] if known else 'x'}" if verb in ("update", "delete") else ""
-        )
+        one = known[place % len(known)] if known else "x"
+        path = api.path(kind, one if verb in ("update", "delete") else "")
         method = {"create": "POST", "bulk": "POST", "update": "PUT", "delete": "DELETE"}[verb]
         sent = None if verb == "delete" else {f"{kind}s" if verb == "bulk" else kind: body}
         answer = api.ask(method, path, sent)
@@ -173,7 +256,7 @@ def test_no_history_breaks_the_cloud(api: Client, history: list[tuple[str, str, 
         elif answer.status == 201:
             made = answer.body[f"{kind}s"] if verb == "bulk" else [answer.body[kind]]
             for each in made:
-                assert api.get(f"/v2.0/{kind}s/{each['id']}")[kind] == each | (
+                assert api.get(api.path(kind, each["id"]))[kind] == each | (
                     {"revision_number": each["revision_number"]} if kind != "port" else {}
                 )
         check(model)
@@ -184,12 +267,14 @@ def test_no_history_breaks_the_cloud(api: Client, history: list[tuple[str, str, 
     st.one_of(
         MANGLED.map(json.dumps),
         st.text(max_size=20),
-        st.dictionaries(st.sampled_from(["network", "port", "subnet", "ports", "networks"]), MANGLED).map(json.dumps),
+        st.dictionaries(
+            st.sampled_from([*SANE, "ports", "networks", "security_groups", "security_group_rules"]), MANGLED
+        ).map(json.dumps),
     ),
     st.sampled_from(["POST", "PUT"]),
 )
 def test_no_body_is_too_strange_for_an_answer(api: Client, kind: str, body: str, method: str) -> None:
-    path = f"/v2.0/{kind}s" + ("/x" if method == "PUT" else "")
+    path = api.path(kind, "x" if method == "PUT" else "")
     answer = api.ask(method, path, body.encode("utf-8", "surrogatepass"))
     assert answer.status < 500, answer.text
 
@@ -208,5 +293,5 @@ def test_no_body_is_too_strange_for_an_answer(api: Client, kind: str, body: str,
     ),
 )
 def test_no_query_is_too_strange_for_an_answer(api: Client, kind: str, pairs: list[tuple[str, str]]) -> None:
-    answer = api.ask("GET", f"/v2.0/{kind}s?{urlencode(pairs)}")
+    answer = api.ask("GET", f"{api.path(kind)}?{urlencode(pairs)}")
     assert answer.status < 500, answer.text

@@ -60,6 +60,19 @@ def test_extensions_are_listed_and_shown(api: Client) -> None:
     listed = api.get("/v2.0/extensions")["extensions"]
     aliases = {each["alias"] for each in listed}
     assert {"binding", "provider", "net-mtu", "revision-if-match", "sorting", "pagination"} <= aliases
+    assert {each for each in aliases if "security" in each or "address" in each} == {
+        "address-group",
+        "allowed-address-pairs",
+        "port-mac-address-regenerate",
+        "port-security",
+        "port-security-groups-filtering",
+        "security-group",
+        "security-groups-normalized-cidr",
+        "security-groups-remote-address-group",
+        "security-groups-rules-belongs-to-default-sg",
+        "security-groups-shared-filtering",
+        "stateful-security-group",
+    }
     for each in listed:
         assert each.keys() == {"alias", "name", "description", "updated", "links"}
         assert api.get(f"/v2.0/extensions/{each['alias']}") == {"extension": each}

@@ -43,8 +43,8 @@ def peers(lab: Lab, red: Network) -> list[Guest]:
 
 
 def held(lab: Lab, hypervisor: str) -> set[str]:
-    """All flows and groups of one hypervisor, as Open vSwitch prints them."""
-    return {*lab.hypervisors[hypervisor].flows(), *lab.hypervisors[hypervisor].groups().splitlines()}
+    """All flows and groups of one hypervisor, to be compared."""
+    return lab.hypervisors[hypervisor].holds()
 
 
 def all_held(lab: Lab) -> dict[str, set[str]]:

@@ -38,7 +38,7 @@ from controller.model.records import (
 )
 from controller.model.store import Change, Model, Transaction, Write
 from controller.model.view import Relation, View
-from tests.cloud import Cloud, hypervisor, network, port
+from tests.cloud import Cloud, hypervisor, network, no_port, port
 
 NETWORKS = ("red", "blue")
 PORTS = ("p1", "p2", "p3", "p4")
@@ -390,6 +390,21 @@ def test_a_derived_value_that_comes_out_equal_wakes_nobody() -> None:
     assert cloud.engine.log == ["test.by_parity[a]"]
     cloud.commit(lambda tx: tx.put(replace(tx.need(Port, "a"), name="xxx")))
     assert cloud.engine.log == ["test.by_parity[a]", "test.by_parity[b]"]
+
+
+def test_a_value_of_a_record_that_is_gone_is_not_computed_once_more(caplog: pytest.LogCaptureFixture) -> None:
+    def parity(view: View, port_id: str) -> int:
+        return len(view.need(Port, port_id).name) % 2
+
+    def by_parity(view: View, port: Port) -> Iterator[Flow]:
+        yield Flow(L2_LOOKUP, "local", NET(view.derive(parity, port.id) + 1), ())
+
+    cloud = Cloud([_app(1, "test", host(Port, by_parity))])
+    cloud.commit(network("red", 100), hypervisor(1, "a"), port("a", "red", "02:00:00:00:00:01"))
+    cloud.commit(no_port("a"))
+    assert cloud.engine.desired("hv1") == {}
+    assert cloud.engine.failures == {}
+    assert caplog.records == []
 
 
 def test_values_that_need_each_other_are_a_failure_and_no_endless_loop(caplog: pytest.LogCaptureFixture) -> None:

@@ -81,6 +81,21 @@ def test_a_transaction_reads_its_own_writes_and_nobody_else_does() -> None:
     assert model.all(Port) == before
 
 
+def test_whether_there_is_any_record_is_known_without_reading_all() -> None:
+    model = Model(0, [port("p1", 1, device_id="vm"), port("p2", 2)])
+    batch = Transaction(model)
+    tx = Transaction(batch)
+    assert tx.holds(Port, device_id="vm")
+    tx.delete(Port, "p1")
+    assert not tx.holds(Port, device_id="vm")
+    batch.put(port("p2", 2, device_id="vm"))
+    assert tx.holds(Port, device_id="vm")
+    tx.put(port("p2", 2, device_id="host"))
+    assert not tx.holds(Port, device_id="vm")
+    assert sorted(tx.ids(Port, network_id="red")) == ["p2"]
+    assert sorted(batch.ids(Port, network_id="red")) == ["p1", "p2"]
+
+
 def test_what_ends_as_it_began_is_no_write() -> None:
     model = Model(0, [network("red")])
     tx = Transaction(model)

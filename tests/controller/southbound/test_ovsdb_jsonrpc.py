@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from controller.errors import Disconnected, Malformed, OvsdbError
 from controller.southbound.jsonrpc import MESSAGE_DEPTH, Peer, Replica, Row, Splitter
+from controller.southbound.patience import Clock
 
 JSON = st.recursive(
     st.none()
@@ -147,9 +148,10 @@ def converse(
     async def main() -> str:
         peers: asyncio.Queue[Peer] = asyncio.Queue()
         ended: asyncio.Queue[str] = asyncio.Queue()
+        clock = Clock()
 
         async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            peer = Peer(reader, writer, "far end", notified, probe_s=probe_s)
+            peer = Peer(reader, writer, "far end", notified, clock, probe_s=probe_s)
             peers.put_nowait(peer)
             try:
                 await peer.run()
@@ -158,10 +160,12 @@ def converse(
 
         server = await asyncio.start_server(accept, "127.0.0.1", 0)
         reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+            ticking = group.create_task(clock.run())
             await talk(await peers.get(), reader, writer)
             writer.close()
             reason = await ended.get()
+            ticking.cancel()
         server.close()
         return reason
 

@@ -155,6 +155,9 @@ class OpenVSwitch:
     def ofctl(self, command: str, bridge: str, *words: str) -> str:
         return self._sh("ovs-ofctl", "-O", "OpenFlow14", command, f"unix:{self.directory}/{bridge}.mgmt", *words)
 
+    def appctl(self, *words: str) -> str:
+        return self._sh("ovs-appctl", "-t", f"{self.directory}/ovs-vswitchd.ctl", *words)
+
     def wait(self, condition: Callable[[], bool]) -> None:
         deadline = time.monotonic() + 10
         while not condition():

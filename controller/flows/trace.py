@@ -1,0 +1,349 @@
+"""What becomes of a packet: the flows of a switch, run as Open vSwitch runs them.
+
+    trace(Switch(flows), packet(IN_PORT(10), ETH_DST(mac), TCP_DST(80)))     the hops, and the end of every copy
+
+A table gives the flow of the highest priority that matches; none is a miss, and nothing happens. `resubmit` comes back
+with what was written; each bucket of a group has a copy of its own. At one priority flows without conjunctions come
+first; a conjunction all of whose dimensions match is looked up as `conj_id` (ovs-fields(7), Conjunctive Match Fields).
+Of several that match alike Open vSwitch takes any, this the lowest. `ct` ends a translation; another begins behind it,
+in which alone the packet has conntrack's fields (ovs-actions(7), ct).
+
+Fields bear no checks of their own: a flow is taken at its word. `controller.flows.journey` follows packets from switch
+to switch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Final
+
+from controller.flows.conntrack import Connections
+from controller.flows.fields import CONJ_ID, IN_PORT
+from controller.flows.flow import (
+    Action,
+    Bounce,
+    Commit,
+    Conjunction,
+    Entry,
+    Flow,
+    Goto,
+    Group,
+    Key,
+    Move,
+    Output,
+    Resubmit,
+    Set,
+    Table,
+    ToGroup,
+    Track,
+    Untrack,
+)
+from controller.flows.packet import CONNTRACK, Packet
+from controller.flows.pipeline import CLASSIFY, DROP, WHY, Why
+
+MAX_DEPTH: Final = 64
+"""How deep lookups in the same or an earlier table may be nested (Open vSwitch, ofproto-dpif-xlate.c)."""
+MAX_RESUBMITS: Final = 4096
+"""How many tables one translation may go through (the same)."""
+MAX_RECIRCULATIONS: Final = 6
+"""How many translations may follow one another (Open vSwitch, dpif-netdev.c)."""
+
+
+# ---- switches -------------------------------------------------------------------------------------------------
+
+_Shape = tuple[tuple[str, int], ...]
+"""What flows test, wire fields and masks: those that test the same are found at once by the values."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Tier:
+    """The flows of one table and priority."""
+
+    shapes: dict[_Shape, dict[tuple[int, ...], Flow]] = field(default_factory=dict)
+
+    def add(self, flow: Flow) -> None:
+        tests = [*flow.match.whole()]
+        shape = tuple((wire, mask) for wire, _, mask, _ in tests)
+        self.shapes.setdefault(shape, {})[tuple(value for _, value, _, _ in tests)] = flow
+
+    def matching(self, packet: Packet) -> Iterator[Flow]:
+        for shape, flows in self.shapes.items():
+            found = flows.get(tuple(packet.whole(wire) & mask for wire, mask in shape))
+            if found is not None:
+                yield found
+
+
+class Switch:
+    """The flows and groups of one switch, by table and priority."""
+
+    def __init__(self, items: Iterable[Flow | Group]) -> None:
+        tables: dict[int, dict[int, _Tier]] = {}
+        self._groups: dict[int, Group] = {}
+        for item in items:
+            if isinstance(item, Group):
+                self._groups[item.id] = item
+            else:
+                tables.setdefault(item.table.number, {}).setdefault(item.priority, _Tier()).add(item)
+        self._tables = {
+            number: [tiers[priority] for priority in sorted(tiers, reverse=True)] for number, tiers in tables.items()
+        }
+
+    @classmethod
+    def of(cls, desired: Mapping[Key, Entry]) -> Switch:
+        """The switch that holds what the engine desires of it."""
+        return cls(entry.item for entry in desired.values())
+
+    def group(self, id: int) -> Group | None:
+        """The group, if there is one."""
+        return self._groups.get(id)
+
+    def match(self, table: Table, packet: Packet) -> Flow | None:
+        """The flow of a table that a packet meets."""
+        for tier in self._tables.get(table.number, ()):
+            found = [*tier.matching(packet)]
+            plain = next((flow for flow in found if not _shares(flow)), None)
+            if plain is not None:
+                return plain
+            for id in _complete(found):
+                verdict = self._plain(table, packet.put(CONJ_ID, id))
+                if verdict is not None:
+                    return verdict
+        return None
+
+    def _plain(self, table: Table, packet: Packet) -> Flow | None:
+        tiers = self._tables[table.number]
+        return next((flow for tier in tiers for flow in tier.matching(packet) if not _shares(flow)), None)
+
+
+def _shares(flow: Flow) -> bool:
+    """Is the flow a part of conjunctions?"""
+    return bool(flow.actions) and isinstance(flow.actions[0], Conjunction)
+
+
+def _complete(flows: Iterable[Flow]) -> list[int]:
+    """The conjunctions of which every dimension is among the flows."""
+    missing: dict[int, set[int]] = {}
+    for flow in flows:
+        for share in flow.actions:
+            if isinstance(share, Conjunction):
+                missing.setdefault(share.id, {*range(1, share.n + 1)}).discard(share.k)
+    return sorted(id for id, dimensions in missing.items() if not dimensions)
+
+
+# ---- what happens ---------------------------------------------------------------------------------------------
+
+
+class Fate(Enum):
+    """How a copy of a packet ends, the best first."""
+
+    SENT = "left by a port"
+    ANSWERED = "went back as an answer, by the port it came by"
+    DROPPED = "ended in table DROP, with a reason"
+    WITHHELD = "was for the port it came by: a switch sends nothing back"
+    LOST = "matched nothing, and nobody dropped it: a hole in the flows"
+    LOOPED = "went round without end"
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """The end of one copy, in the table where it was; `port` of what was sent, `why` of what was dropped."""
+
+    fate: Fate
+    packet: Packet
+    table: Table
+    port: int | None = None
+    why: Why | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Hop:
+    """A packet as it came to a table, or to a group, and what it met there; `depth` is that of resubmits."""
+
+    depth: int
+    packet: Packet
+    table: Table
+    met: Flow | Group | None
+
+
+@dataclass(frozen=True, slots=True)
+class Tracked:
+    """A copy that goes to conntrack, and on in another table."""
+
+    packet: Packet
+    zone: int
+    table: Table
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """A connection that is remembered."""
+
+    packet: Packet
+    zone: int
+    writes: tuple[Set | Move, ...]
+
+
+Effect = End | Tracked | Committed
+
+
+@dataclass(frozen=True, slots=True)
+class Translation:
+    """What a switch does with a packet between two visits to conntrack; `packet` is what it made of it at last."""
+
+    hops: tuple[Hop, ...]
+    effects: tuple[Effect, ...]
+    packet: Packet
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """The way of a packet and of all its copies through one switch."""
+
+    hops: tuple[Hop, ...]
+    ends: tuple[End, ...]
+
+    @property
+    def fate(self) -> Fate:
+        """The best that became of any copy."""
+        fates = {end.fate for end in self.ends}
+        return next(fate for fate in Fate if fate in fates)
+
+    @property
+    def sent(self) -> tuple[End, ...]:
+        """The copies that left by a port."""
+        return tuple(end for end in self.ends if end.fate is Fate.SENT)
+
+    @property
+    def whys(self) -> frozenset[Why]:
+        """The reasons for which copies were dropped."""
+        return frozenset(end.why for end in self.ends if end.why is not None)
+
+
+def trace(switch: Switch, packet: Packet, connections: Connections | None = None, table: Table = CLASSIFY) -> Trace:
+    """What becomes of a packet from a table on; `connections` remembers what is committed, for the next one."""
+    known = Connections() if connections is None else connections
+    steps = [*_steps(switch, packet, known, table)]
+    hops = tuple(step for step in steps if isinstance(step, Hop))
+    return Trace(hops, tuple(step for step in steps if isinstance(step, End)))
+
+
+def _steps(
+    switch: Switch, packet: Packet, known: Connections, table: Table, recirculations: int = 0
+) -> Iterator[Hop | End]:
+    done = translate(switch, packet, table)
+    yield from done.hops
+    for effect in done.effects:
+        match effect:
+            case End():
+                yield effect
+            case Committed(at, zone, writes):
+                known.commit(zone, at, writes)
+            case Tracked(at, _, onward) if recirculations == MAX_RECIRCULATIONS:
+                yield End(Fate.LOOPED, at, onward)
+            case Tracked(at, zone, onward):
+                yield from _steps(switch, known.look(zone, at), known, onward, recirculations + 1)
+
+
+def translate(switch: Switch, packet: Packet, table: Table) -> Translation:
+    """What a switch does with a packet from a table on, until it ends or goes to conntrack."""
+    run = _Run(switch, packet)
+    try:
+        run.enter(table)
+        run.missed(0)
+    except _Endless:
+        return Translation(tuple(run.hops), (End(Fate.LOOPED, packet, table),), packet)
+    return Translation(tuple(run.hops), tuple(run.effects), run.packet)
+
+
+class _Endless(Exception):
+    """Raised when Open vSwitch would give up; then nothing of a translation is done."""
+
+
+@dataclass(slots=True)
+class _Run:
+    """A translation under way. `depth` counts as Open vSwitch does, `nesting` as one reads."""
+
+    switch: Switch
+    packet: Packet
+    hops: list[Hop] = field(default_factory=list)
+    effects: list[Effect] = field(default_factory=list)
+    depth: int = 0
+    nesting: int = 0
+    lookups: int = 0
+
+    def missed(self, before: int) -> None:
+        """A copy of which nothing has come since there were `before` effects is lost."""
+        if all(isinstance(effect, Committed) for effect in self.effects[before:]):
+            self.effects.append(End(Fate.LOST, self.packet, self.hops[-1].table))
+
+    def enter(self, table: Table) -> None:
+        """A table, and those it goes to."""
+        following: Table | None = table
+        while following is not None:
+            following = self.visit(following)
+
+    def visit(self, table: Table) -> Table | None:
+        """What a table does; then where the packet goes on, if it does."""
+        self.count()
+        flow = self.switch.match(table, self.packet)
+        self.hops.append(Hop(self.nesting, self.packet, table, flow))
+        if flow is None:
+            return None
+        if table is DROP:
+            self.effects.append(End(Fate.DROPPED, self.packet, table, why=Why(self.packet[WHY])))
+        return self.act(flow.actions, table)
+
+    def count(self) -> None:
+        if self.depth >= MAX_DEPTH or self.lookups > MAX_RESUBMITS:
+            raise _Endless
+        self.lookups += 1
+
+    def act(self, actions: Sequence[Action], table: Table) -> Table | None:
+        """Actions in order; then the table to go to, if any."""
+        for action in actions:
+            match action:
+                case Set() | Move():
+                    self.packet = self.packet.written((action,))
+                case Output(port):
+                    fate = Fate.WITHHELD if port == self.packet[IN_PORT] else Fate.SENT
+                    self.effects.append(End(fate, self.packet, table, port))
+                case Bounce():
+                    self.effects.append(End(Fate.ANSWERED, self.packet, table, self.packet[IN_PORT]))
+                case ToGroup(id, _):
+                    self.copy(id, table)
+                case Resubmit(other):
+                    self.resubmit(other, table)
+                case Goto(other):
+                    return other
+                case Track(zone, onward):
+                    self.effects.append(Tracked(self.packet, self.packet[zone], onward))
+                    self.packet = self.packet.without(CONNTRACK)
+                case Commit(zone, writes):
+                    self.effects.append(Committed(self.packet, self.packet[zone], writes))
+                    self.packet = self.packet.without(CONNTRACK)
+                case Untrack():
+                    self.packet = self.packet.without(CONNTRACK)
+                case Conjunction():
+                    pass
+        return None
+
+    def resubmit(self, table: Table, back: Table) -> None:
+        """Another table, and back; only the way to the same or an earlier one is counted as deeper."""
+        deeper = table.number <= back.number
+        self.depth, self.nesting = self.depth + deeper, self.nesting + 1
+        self.enter(table)
+        self.depth, self.nesting = self.depth - deeper, self.nesting - 1
+
+    def copy(self, id: int, table: Table) -> None:
+        """A copy through each bucket of a group; the packet itself stays as it was."""
+        group, original = self.switch.group(id), self.packet
+        self.hops.append(Hop(self.nesting, original, table, group))
+        self.nesting += 1
+        for bucket in group.buckets if group else ():
+            before = len(self.effects)
+            self.act(bucket.actions, table)
+            self.missed(before)
+            self.packet = original
+        self.nesting -= 1

@@ -1,0 +1,82 @@
+"""Our interpreter and a real Open vSwitch agree: on every table visited, every write, every copy sent."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from controller.flows import fields as f
+from controller.flows.conntrack import Connections
+from controller.flows.packet import Packet, packet
+from controller.flows.trace import Switch
+from controller.model.records import Address, Mac
+from tests.cloud import Cloud, hypervisor, network, port
+from tests.open_vswitch import OpenVSwitch, same_throughout
+
+pytestmark = pytest.mark.ovs
+
+MACS = [Mac(f"02:00:00:00:00:0{last}") for last in range(1, 6)]
+EVERYBODY = [Mac("ff:ff:ff:ff:ff:ff"), Mac("33:33:00:00:00:01"), Mac("01:80:c2:00:00:0e")]
+V4 = [Address(f"10.0.0.{last}") for last in range(6)]
+V6 = [Address(text) for text in ("::", "fd00::1", "fd00::3", "fe80::ff:fe00:1", "fe80::ff:fe00:3", "ff02::1")]
+
+
+def two_networks() -> Cloud:
+    """Red, guarded and not, over two hypervisors; blue with the same addresses beside it."""
+    cloud = Cloud()
+    cloud.commit(network("red", 100), network("blue", 200, "geneve"))
+    cloud.commit(port("r1", "red", MACS[0], V4[1], "fd00::1", pairs=[(MACS[4], "10.0.0.4/30")]))
+    cloud.commit(port("r2", "red", MACS[1], V4[2], guarded=False))
+    cloud.commit(port("r3", "red", MACS[2], V4[3], "fd00::3"))
+    cloud.commit(port("b1", "blue", MACS[0], V4[1], guarded=False), port("b2", "blue", MACS[1], admin_state_up=False))
+    cloud.commit(hypervisor(1, "r1", "r2", "b1", "b2"), hypervisor(2, "r3"))
+    return cloud
+
+
+CLOUD = two_networks()
+SWITCH = Switch.of(CLOUD.engine.desired("hv1"))
+
+macs = st.sampled_from(MACS)
+link = st.builds(
+    lambda came, source, target: packet(f.IN_PORT(came), f.ETH_SRC(source), f.ETH_DST(target)),
+    st.sampled_from([1, 2, 10, 11, 12, 13, 14]), macs, st.sampled_from(MACS + EVERYBODY),
+)  # fmt: skip
+tunnelled = st.builds(
+    lambda peer, vni: packet(f.TUN_SRC(peer), f.TUN_DST(Address("192.0.2.1")), f.TUN_ID(vni)),
+    st.sampled_from([Address("192.0.2.2"), Address("192.0.2.9")]), st.sampled_from([100, 200, 300]),
+)  # fmt: skip
+arp = st.builds(
+    lambda op, sha, spa, tha, tpa: packet(f.ARP_OP(op), f.ARP_SHA(sha), f.ARP_SPA(spa), f.ARP_THA(tha), f.ARP_TPA(tpa)),
+    st.sampled_from([1, 1, 1, 2]), macs, st.sampled_from(V4), macs, st.sampled_from(V4),
+)  # fmt: skip
+solicitation = st.builds(
+    lambda source, target, sll: packet(
+        f.IPV6_SRC(source), f.IPV6_DST(Address("ff02::1")), f.ND_TARGET(target), f.ND_SLL(sll), f.HOP_LIMIT(255)
+    ),
+    st.sampled_from(V6), st.sampled_from(V6), macs,
+)  # fmt: skip
+advertisement = st.builds(
+    lambda source, target, tll: packet(f.IPV6_SRC(source), f.ND_TARGET_ADVERTISED(target), f.ND_TLL(tll)),
+    st.sampled_from(V6), st.sampled_from(V6), macs,
+)  # fmt: skip
+ipv4 = st.builds(
+    lambda source, target, ports: packet(f.IPV4_SRC(source), f.IPV4_DST(target), f.UDP_SRC(ports[0]), f.UDP_DST(ports[1])),
+    st.sampled_from(V4), st.sampled_from(V4), st.sampled_from([(68, 67), (67, 68), (1000, 80)]),
+)  # fmt: skip
+other = st.sampled_from([packet(f.ETH_TYPE(0x88CC)), packet(f.ICMPV6_TYPE(134), f.IPV6_SRC(V6[1]))])
+
+
+@st.composite
+def frames(draw: st.DrawFn) -> Packet:
+    """What a guest of the cloud, or somebody behind a tunnel, may send."""
+    outer = draw(link)
+    inner = draw(arp | solicitation | advertisement | ipv4 | other)
+    around = draw(tunnelled) if outer[f.IN_PORT] < 10 else Packet({})
+    return Packet({**outer.values, **inner.values, **around.values})
+
+
+@given(frames())
+def test_any_frame_goes_the_same_way(open_vswitch: OpenVSwitch, frame: Packet) -> None:
+    open_vswitch.load(entry.item for entry in CLOUD.engine.desired("hv1").values())
+    same_throughout(open_vswitch, SWITCH, frame, Connections())

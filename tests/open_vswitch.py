@@ -1,0 +1,298 @@
+"""A real Open vSwitch as a judge: it holds our flows, as our encoder writes them, and traces packets through them.
+
+One ovsdb-server and one ovs-vswitchd without kernel or network (a dummy datapath), with one bridge. `ofproto/trace`
+cannot know what conntrack would say (it takes every connection for new, and gives it no tuple), so it is asked for one
+translation at a time, from any table, with registers and conntrack's fields preset.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import os
+import re
+import socket
+import subprocess
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from controller.flows.conntrack import Connections
+from controller.flows.flow import Flow, Group, Key, Move, Table
+from controller.flows.packet import TUNNEL, Packet
+from controller.flows.pipeline import CLASSIFY, CT_BUNDLE, WHY
+from controller.flows.trace import Committed, End, Fate, Switch, Tracked, Translation, translate
+from controller.southbound import messages, openflow
+from controller.southbound.openflow import EncodedFlow, EncodedGroup, encode_flow, encode_group
+
+PATIENCE_S = 20.0
+APP = 1
+
+Effect = tuple[str, tuple[int, ...]]
+"""output: port; track: zone; commit: zone, mark, its mask, label, its mask."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What Open vSwitch did in one translation: tables visited with the priority met, what came of it, the end."""
+
+    visits: tuple[tuple[int, int | None], ...]
+    effects: tuple[Effect, ...]
+    packet: Mapping[str, int]
+    text: str
+
+
+class OpenVSwitch:
+    """One bridge, br0, with a dummy interface for each of the OpenFlow ports, in a directory of its own."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self._env = {**os.environ, "OVS_RUNDIR": str(home), "OVS_LOGDIR": str(home), "OVS_DBDIR": str(home)}
+        self._held: dict[Key, EncodedFlow | EncodedGroup] = {}
+
+    def _run(self, *command: str) -> None:
+        done = subprocess.run(command, env=self._env, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+        assert done.returncode == 0, (command, done.stderr)
+
+    @contextmanager
+    def _daemon(self, program: str, *arguments: str) -> Iterator[None]:
+        control = f"{self.home}/{program}.ctl"
+        self._run(program, *arguments, f"--unixctl={control}", "--detach", "--no-chdir", "--pidfile", "--log-file")
+        try:
+            yield
+        finally:
+            self._run("ovs-appctl", f"--target={control}", "exit")
+
+    @contextmanager
+    def running(self, ports: Iterable[int]) -> Iterator[OpenVSwitch]:
+        """Both daemons and the bridge."""
+        database, remote = f"{self.home}/conf.db", f"unix:{self.home}/db.sock"
+        self._run("ovsdb-tool", "create", database, "/usr/share/openvswitch/vswitch.ovsschema")
+        added = [
+            word
+            for port in ports
+            for word in ("--", "add-port", "br0", f"p{port}", "--", "set", "interface", f"p{port}", "type=dummy",
+                         f"ofport_request={port}")
+        ]  # fmt: skip
+        with ExitStack() as stack:
+            stack.enter_context(self._daemon("ovsdb-server", database, f"--remote=p{remote}"))
+            stack.enter_context(self._daemon("ovs-vswitchd", remote, "--disable-system", "--enable-dummy"))
+            vsctl = ("ovs-vsctl", f"--db={remote}", f"--timeout={PATIENCE_S:.0f}")
+            self._run(*vsctl, "--no-wait", "init")
+            bridge = ("add-br", "br0", "--", "set", "bridge", "br0", "datapath_type=dummy", "fail_mode=secure",
+                      "protocols=OpenFlow14")  # fmt: skip
+            self._run(*vsctl, *bridge, *added)
+            self._openflow = stack.enter_context(_connected(f"{self.home}/br0.mgmt"))
+            self._control = stack.enter_context(_connected(f"{self.home}/ovs-vswitchd.ctl"))
+            self._speak(messages.hello(0))
+            assert _received(self._openflow)[0].type == messages.OFPT_HELLO
+            yield self
+
+    def load(self, items: Iterable[Flow | Group]) -> None:
+        """Hold exactly these."""
+        wanted = {item.key: encode_group(item) if isinstance(item, Group) else encode_flow(item, APP) for item in items}
+        news = [item for key, item in wanted.items() if self._held.get(key) != item]
+        gone = [item for key, item in self._held.items() if key not in wanted]
+        changes = [openflow.group_put(1, group) for group in news if isinstance(group, EncodedGroup)]
+        changes += [openflow.flow_add(1, flow) for flow in news if isinstance(flow, EncodedFlow)]
+        changes += [openflow.flow_delete(1, *flow.key) for flow in gone if isinstance(flow, EncodedFlow)]
+        changes += [openflow.group_delete(1, group.id) for group in gone if isinstance(group, EncodedGroup)]
+        self._speak(*changes, messages.barrier_request(2))
+        head, body = _received(self._openflow)
+        assert head.type == messages.OFPT_BARRIER_REPLY, (head, body)
+        self._held = wanted
+
+    def _speak(self, *sent: bytes) -> None:
+        self._openflow.sendall(b"".join(sent))
+
+    def trace(self, packet: Packet, table: Table) -> Seen:
+        """What becomes of a packet from a table on, until it ends or goes to conntrack."""
+        actions = f"resubmit(,{table.number})"
+        text = self._ask("ofproto/trace-packet-out", "br0", str(packet), actions)
+        first, _, _ = text.partition("\n=====")
+        found = re.search(r"^Final flow: (.*)\n(?:.*\n)*?Datapath actions: (.*)$", first, re.MULTILINE)
+        assert found is not None, text
+        final = re.search(r"^Flow: (.*)$", first, re.MULTILINE) if found[1] == "unchanged" else found
+        assert final is not None
+        visits = re.findall(r"^ *(\d+)\. (?:No match|.*?priority (\d+))", first, re.MULTILINE)
+        return Seen(
+            tuple((int(at), int(priority) if priority else None) for at, priority in visits),
+            tuple(_effects(found[2])),
+            numbers(final[1]),
+            text,
+        )
+
+    def _ask(self, method: str, *params: str) -> str:
+        """One command of ovs-appctl (ovs-vswitchd's unixctl.man: JSON-RPC without its handshake)."""
+        self._control.sendall(json.dumps({"id": 1, "method": method, "params": params}).encode())
+        heard = ""
+        while True:
+            heard += self._control.recv(1 << 20).decode()
+            try:
+                answer = json.loads(heard)
+            except ValueError:
+                continue
+            assert answer["error"] is None, (method, params, answer["error"])
+            return str(answer["result"])
+
+
+@contextmanager
+def _connected(path: str) -> Iterator[socket.socket]:
+    with socket.socket(socket.AF_UNIX) as stream:
+        stream.settimeout(PATIENCE_S)
+        stream.connect(path)
+        yield stream
+
+
+def _received(stream: socket.socket) -> tuple[messages.Header, bytes]:
+    head = messages.header(stream.recv(8, socket.MSG_WAITALL))
+    return head, stream.recv(head.length - 8, socket.MSG_WAITALL) if head.length > 8 else b""
+
+
+def _effects(actions: str) -> Iterator[Effect]:
+    """Outputs and visits to conntrack among datapath actions."""
+    for action in _split(actions):
+        if action.isdecimal():
+            yield "output", (int(action),)
+        elif action.startswith("ct("):
+            said = dict(word.partition("=")[::2] for word in _split(action[3:-1]))
+            zone = int(said["zone"])
+            if "commit" in said:
+                yield "commit", (zone, *_masked(said.get("mark", "0/0")), *_masked(said.get("label", "0/0")))
+            else:
+                yield "track", (zone,)
+
+
+def _split(words: str) -> Sequence[str]:
+    """Words between commas, but not those inside parentheses."""
+    return re.findall(r"(?:[^,()]|\((?:[^()]|\([^()]*\))*\))+", words)
+
+
+def _masked(word: str) -> tuple[int, int]:
+    value, _, mask = word.partition("/")
+    return int(value, 0), int(mask, 0)
+
+
+_PROTOCOLS: Mapping[str, tuple[int, int]] = {
+    "ip": (0x0800, 0), "icmp": (0x0800, 1), "tcp": (0x0800, 6), "udp": (0x0800, 17), "sctp": (0x0800, 132),
+    "ipv6": (0x86DD, 0), "icmp6": (0x86DD, 58), "tcp6": (0x86DD, 6), "udp6": (0x86DD, 17), "sctp6": (0x86DD, 132),
+    "arp": (0x0806, 0),
+}  # fmt: skip
+_NAMES: Mapping[str, str] = {"dl_src": "eth_src", "dl_dst": "eth_dst", "dl_type": "eth_type", "nw_frag": "ip_frag"}
+_PORTS: Mapping[int, str] = {6: "tcp", 17: "udp", 132: "sctp"}
+_STATES = ("new", "est", "rel", "rpl", "inv", "trk")
+_FRAGMENTS = {"no": 0, "first": 1, "later": 3}
+_UNUSED = frozenset({"nw_tos", "nw_ecn", "tcp_flags", "ipv6_label", "vlan_tci", "dl_vlan", "dl_vlan_pcp", "vlan_tci1",
+                     "recirc_id", "skb_priority", "eth"})  # fmt: skip
+_UNSEEN = TUNNEL | {"nd_reserved", "nd_options_type"}
+"""What Open vSwitch does not always print: of a tunnel either the addresses or the id."""
+
+
+def numbers(flow: str) -> dict[str, int]:
+    """A flow as Open vSwitch prints it, by our names; what is 0 is left out, and so is what we have no name for."""
+    said = dict(word.partition("=")[::2] for word in flow.split(","))
+    kind = next((word for word in said if word in _PROTOCOLS), None)
+    family, proto = _PROTOCOLS[kind] if kind else (0, 0)
+    proto = proto or int(said.get("nw_proto", 0))
+    found: dict[str, int] = {"eth_type": family, "nw_proto": proto}
+    for name, text in said.items():
+        if name in _UNUSED or name == kind:
+            continue
+        at = _NAMES.get(name, name)
+        if name in ("tp_src", "tp_dst"):
+            at = f"{_PORTS[proto]}_{name[3:]}"
+        if name in ("icmp_type", "icmp_code") and proto == 58:
+            at = name.replace("icmp", "icmpv6")
+        found.update(_registers(at, _number(name, text)))
+    return {name: value for name, value in found.items() if value}
+
+
+def _registers(name: str, value: int) -> dict[str, int]:
+    """`xxreg3` is reg12 to reg15, `xreg7` is reg14 and reg15 (ovs-fields(7), Registers)."""
+    wide = re.fullmatch(r"(x+)reg(\d+)", name)
+    if wide is None:
+        return {name: value}
+    count = 2 ** len(wide[1])
+    first = int(wide[2]) * count
+    return {f"reg{first + at}": value >> 32 * (count - 1 - at) & 0xFFFFFFFF for at in range(count)}
+
+
+def _number(name: str, text: str) -> int:
+    if name == "nw_frag":
+        return _FRAGMENTS[text]
+    if name == "ct_state":
+        return sum(1 << _STATES.index(word) for word in text.split("|"))
+    if re.fullmatch(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}", text):
+        return int(text.replace(":", ""), 16)
+    if "." in text or ":" in text:
+        return int(ipaddress.ip_address(text))
+    return int(text, 0)
+
+
+# ---- ours and theirs ------------------------------------------------------------------------------------------
+
+
+def same(
+    judge: OpenVSwitch, switch: Switch, packet: Packet, table: Table, either: Set[int] = frozenset()
+) -> Translation:
+    """One translation by our interpreter, once Open vSwitch has agreed to every table, effect and bit of it.
+
+    `either` are values of WHY of which any will do: of several conjunctions that match, each takes one.
+    """
+    done, seen = translate(switch, packet, table), judge.trace(packet, table)
+    visits = tuple(
+        (hop.table.number, hop.met and hop.met.priority) for hop in done.hops if not isinstance(hop.met, Group)
+    )
+    told = f"\n{packet}\n{seen.text}"
+    assert visits == seen.visits, told
+    ours = [*_did(done.effects)]
+    assert [_either(effect, either) for effect in ours] == [_either(effect, either) for effect in seen.effects], told
+    theirs = dict(seen.packet)
+    mine = dict(done.packet.without(_UNSEEN - theirs.keys()).values)
+    if {mine.get(WHY.wire), theirs.get(WHY.wire)} <= either:
+        theirs[WHY.wire] = mine[WHY.wire]
+    assert mine == theirs, told
+    return done
+
+
+def same_throughout(
+    judge: OpenVSwitch,
+    switch: Switch,
+    packet: Packet,
+    known: Connections,
+    table: Table = CLASSIFY,
+    either: Set[int] = frozenset(),
+) -> None:
+    """Open vSwitch agrees to every translation of a packet, when told what `known` says of its connection."""
+    for effect in same(judge, switch, packet, table, either).effects:
+        if isinstance(effect, Committed):
+            known.commit(effect.zone, effect.packet, effect.writes)
+        elif isinstance(effect, Tracked):
+            same_throughout(judge, switch, known.look(effect.zone, effect.packet), known, effect.table, either)
+
+
+def _did(effects: Iterable[End | Tracked | Committed]) -> Iterator[Effect]:
+    for effect in effects:
+        match effect:
+            case End(fate=Fate.SENT | Fate.ANSWERED, port=int(port)):
+                yield "output", (port,)
+            case Tracked(_, zone, _):
+                yield "track", (zone,)
+            case Committed(packet, zone, writes):
+                made, written = packet.written(writes), Packet({})
+                for write in writes:
+                    target = write.target if isinstance(write, Move) else write.field
+                    written = written.put(target, target.full)
+                mark, label = (
+                    (made.whole(at) & written.whole(at), written.whole(at)) for at in ("ct_mark", "ct_label")
+                )
+                yield "commit", (zone, *mark, *label)
+
+
+def _either(effect: Effect, either: Set[int]) -> Effect:
+    """A commit without the bundle in it, if any bundle will do."""
+    kind, (zone, *written) = effect
+    if kind == "commit" and written[2] & CT_BUNDLE.full in either:
+        written[2] &= ~CT_BUNDLE.full
+    return kind, (zone, *written)

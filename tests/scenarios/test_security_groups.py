@@ -1,0 +1,418 @@
+"""What security groups let through, and what not: real packets, on one hypervisor and between two, IPv4 and IPv6."""
+
+from __future__ import annotations
+
+import re
+import socket
+
+import pytest
+
+from mininet_scenarios.lab import Lab
+from mininet_scenarios.nodes import Guest
+from mininet_scenarios.probe import datagram, icmp, ipv4, sctp, sent_by, token, udp
+from mininet_scenarios.sockets import Outcome
+from tests.scenarios.guarded import Cast, allow_both, gather, zones
+
+VERSIONS = (4, 6)
+
+
+@pytest.fixture(scope="module")
+def cast(lab: Lab) -> Cast:
+    """Four guests, each in group `out`."""
+    return gather(lab)
+
+
+def test_members_of_the_default_group_hear_one_another_and_nobody_else(lab: Lab, cast: Cast) -> None:
+    a, b, c, d = cast
+    default = lab.default_group("red")
+    cast.under(a=default, b=default, c=default)
+    for version in VERSIONS:
+        with lab.sniff(d) as heard:
+            for other in (b, c):
+                assert a.pings(other.address(version))
+                assert a.reaches(other, "tcp", 1, 65535, version=version) == {1, 65535}
+                assert other.reaches(a, "udp", 9, version=version) == {9}
+        assert heard.copies(sent_by(a, b, c)) == {}, "a third port hears nothing of it"
+        assert a.calls(b, 9, version=version) is Outcome.REFUSED, "a member says itself that nobody listens"
+        with lab.sniff(a, b, c) as heard:
+            assert d.reaches(a, "tcp", 80, version=version) == set()
+            assert d.reaches(c, "udp", 9, version=version) == set()
+            assert not d.pings(b.address(version))
+        assert heard.copies(sent_by(d)) == {}
+    lab.settles()
+
+
+def test_members_of_a_default_group_whose_own_rules_are_gone_are_strangers(lab: Lab, cast: Cast) -> None:
+    default = lab.default_group("lonely")
+    own = [rule for rule in default["security_group_rules"] if rule["remote_group_id"]]
+    cast.under(a=default, b=default, c=default)
+    assert cast.a.pings(cast.b)
+    for rule in own:
+        lab.remove(rule)
+    lab.converged()
+    with lab.sniff(cast.b, cast.c) as heard:
+        for other in (cast.b, cast.c):
+            for version in VERSIONS:
+                assert cast.a.reaches(other, "tcp", 80, version=version) == set()
+    assert heard.copies(sent_by(cast.a)) == {}
+    lab.settles()
+
+
+def test_a_port_without_groups_is_closed_both_ways_but_gets_addresses(lab: Lab, cast: Cast) -> None:
+    a, b, c, d = cast
+    open_to_all = lab.group("open", project="red")
+    allow_both(lab, open_to_all)
+    cast.under(a=(), b=open_to_all, c=open_to_all)
+    mark = token()
+    with lab.sniff() as heard:
+        for other in (b, c):
+            for version in VERSIONS:
+                assert a.reaches(other, "tcp", 80, version=version) == set()
+                assert other.reaches(a, "udp", 80, version=version) == set()
+        discover = ipv4(("ff:ff:ff:ff:ff:ff", a.mac), "0.0.0.0", "255.255.255.255", 17, datagram(68, 67, mark))
+        a.sends(discover)
+    ours = sent_by(a, b, c)
+    assert [frame for frame in heard.at(a) if ours(frame)] == []
+    assert heard.copies(lambda frame: frame.src == a.mac and ours(frame) and mark not in frame.raw) == {}
+    assert heard.copies(mark) == {"underlay": 1, "b": 1, "c": 1}, "DHCP needs no rule of the client's"
+    assert not a.finds_free(b.ip), "the switch answers ARP"
+    lab.settles()
+
+
+@pytest.mark.parametrize("place", ["b", "c"])
+def test_who_may_send_anything_is_heard_only_where_a_rule_lets_it_in(lab: Lab, cast: Cast, place: str) -> None:
+    """Case SG01: what the sender's egress rules remembered is nothing to the receiver, on one hypervisor either."""
+    other = {guest.name: guest for guest in cast}[place]
+    cast.under()
+    with lab.sniff(cast.a, other) as heard:
+        for version in VERSIONS:
+            assert cast.a.reaches(other, "tcp", 80, version=version) == set()
+            assert cast.a.reaches(other, "tcp", 80, version=version, patience_s=0.5) == set(), "nor the second time"
+            assert other.reaches(cast.a, "udp", 80, version=version) == set()
+    assert heard.copies(sent_by(cast.a, other)) == {}
+    lab.settles()
+
+
+def test_a_rule_for_a_group_lets_its_members_in_wherever_they_are(lab: Lab, cast: Cast) -> None:
+    """Case SG31: of the group `clients`, nobody is on the first hypervisor at first."""
+    a, b, c, d = cast
+    clients, web = lab.group("clients", project="red"), lab.group("web", project="red")
+    allow_both(lab, web, protocol="tcp", ports=80, remote=clients)
+    cast.under(b=web, c=clients, d=web)
+    for version in VERSIONS:
+        assert c.reaches(b, "tcp", 80, 81, version=version) == {80}
+        assert c.reaches(d, "tcp", 80, 81, version=version) == {80}
+        assert a.reaches(b, "tcp", 80, version=version) == set()
+        assert b.reaches(c, "tcp", 80, version=version) == set(), "the rule is about one direction"
+    cast.under(a=clients, b=web, d=web)
+    for version in VERSIONS:
+        assert a.reaches(b, "tcp", 80, version=version) == {80}
+        assert a.reaches(d, "tcp", 80, version=version) == {80}
+        assert c.reaches(b, "tcp", 80, version=version) == set()
+    lab.settles()
+
+
+def test_egress_rules_say_where_a_port_may_send(lab: Lab, cast: Cast) -> None:
+    a, b, c, d = cast
+    narrow = lab.group("narrow", project="red", born=False)
+    lab.rule(narrow, "egress", protocol="tcp", ports=(80, 90), prefix="10.0.0.2/31")
+    lab.rule(narrow, "egress", ethertype="IPv6", protocol="udp", ports=53, prefix="fd00::3/128")
+    anyone = lab.group("anyone", project="red")
+    allow_both(lab, anyone)
+    cast.under(a=narrow, b=anyone, c=anyone, d=anyone)
+    with lab.sniff() as heard:
+        assert a.reaches(b, "tcp", 79, 80, 90, 91) == {80, 90}
+        assert a.reaches(c, "tcp", 79, 80, 90, 91) == {80, 90}
+        assert a.reaches(c, "udp", 52, 53, 54, version=6) == {53}
+    assert set(heard.copies(sent_by(a))) == {"b", "c", "underlay"}
+    with lab.sniff() as heard:
+        assert a.reaches(d, "tcp", 80) == set()
+        assert a.reaches(b, "udp", 53, version=6) == set()
+        assert not a.pings(b)
+    assert heard.copies(sent_by(a)) == {}, "what may not be sent does not leave the hypervisor"
+    lab.settles()
+
+
+def test_port_ranges_are_exact_and_overlapping_rules_add_up(lab: Lab, cast: Cast) -> None:
+    """Cases SG21, SG22, SG37: prefixes inside one another, groups and ranges that overlap."""
+    a, b, c, d = cast
+    clients, web = lab.group("clients", project="red"), lab.group("web", project="red")
+    lab.rule(web, protocol="tcp", ports=(1000, 1999))
+    lab.rule(web, protocol="tcp", ports=1)
+    lab.rule(web, protocol="tcp", ports=65535)
+    lab.rule(web, protocol="tcp", ports=(80, 85), prefix="10.0.0.0/30")
+    lab.rule(web, protocol="tcp", ports=(83, 90), prefix="10.0.0.1/32")
+    lab.rule(web, protocol="tcp", ports=22, remote=clients)
+    lab.rule(web, protocol="udp", ports=22, prefix="10.0.0.0/8")
+    cast.under(a=(clients, cast.out), b=web, d=web)
+    edges = (1, 2, 999, 1000, 1999, 2000, 65534, 65535)
+    own = (22, 79, 80, 84, 85, 86, 90, 91)
+    for other in (b, d):
+        assert a.reaches(other, "tcp", *edges, *own) == {1, 1000, 1999, 65535, 22, 80, 84, 85, 86, 90}
+        assert c.reaches(other, "tcp", *edges, *own) == {1, 1000, 1999, 65535, 80, 84, 85}
+        assert c.reaches(other, "udp", 21, 22, 80) == {22}
+    lab.settles()
+
+
+def test_an_address_in_a_group_and_in_an_address_group_counts_for_both(lab: Lab, cast: Cast) -> None:
+    """Case SG32: taking it out of one leaves the other as it was."""
+    a, b, c, d = cast
+    clients, web = lab.group("clients", project="red"), lab.group("web", project="red")
+    listed = lab.address_group("listed", "10.0.0.1/32", "fd00::/126", project="red")
+    lab.rule(web, protocol="tcp", ports=80, remote=clients)
+    allow_both(lab, web, protocol="tcp", ports=(80, 81), address_group=listed)
+    cast.under(a=clients, b=web, d=web)
+    for other in (b, d):
+        assert a.reaches(other, "tcp", 80, 81) == {80, 81}
+        assert a.reaches(other, "tcp", 80, 81, version=6) == {80, 81}
+        assert c.reaches(other, "tcp", 81) == set()
+    lab.api.put(f"/v2.0/address-groups/{listed['id']}/remove_addresses", {"addresses": ["10.0.0.1/32"]})
+    lab.converged()
+    for other in (b, d):
+        assert a.reaches(other, "tcp", 80, 81) == {80}
+    lab.api.put(f"/v2.0/address-groups/{listed['id']}/add_addresses", {"addresses": ["10.0.0.1/32"]})
+    cast.under(b=web, d=web)
+    for other in (b, d):
+        assert a.reaches(other, "tcp", 80, 81) == {80, 81}
+        assert a.reaches(other, "tcp", 80, 81, version=6) == {80, 81}
+    lab.settles()
+
+
+def test_a_member_counts_with_its_allowed_address_pairs(lab: Lab, cast: Cast) -> None:
+    """Case SG30: a whole block, too; and case SG07: no longer, once the pair is gone."""
+    a, b, c, d = cast
+    clients, web = lab.group("clients", project="red"), lab.group("web", project="red")
+    lab.rule(web, protocol="udp", ports=80, remote=clients)
+    cast.under(a=clients, b=web, c=web)
+    mark = token()
+
+    def send(address: str) -> None:
+        for other in (b, c):
+            a.sends(udp(other.mac, a.mac, address, other.ip, 80, mark))
+
+    with lab.sniff() as heard:
+        send("10.0.0.200")
+    assert heard.copies(mark) == {}
+    lab.change(a, allowed_address_pairs=[{"ip_address": "10.0.0.128/25"}])
+    lab.converged()
+    with lab.sniff() as heard:
+        send("10.0.0.200")
+        send("10.0.0.127")
+    assert heard.copies(mark) == {"b": 1, "c": 1, "underlay": 1}
+    lab.change(a, allowed_address_pairs=[])
+    lab.converged()
+    with lab.sniff() as heard:
+        send("10.0.0.200")
+    assert heard.copies(mark) == {}
+    lab.settles()
+
+
+def test_icmp_is_allowed_by_type_and_code(lab: Lab, cast: Cast) -> None:
+    """Case SG24: by its type alone, by type and code, and ICMPv6 by any of its names."""
+    a, b, c, d = cast
+    web = lab.group("web", project="red")
+    echo4 = lab.rule(web, protocol="icmp", ports=(8, 0))
+    lab.rule(web, protocol="icmpv6", ethertype="IPv6", port_range_min=128)
+    cast.under(b=web, c=web)
+    stamp, odd = token(), token()
+    for other in (b, c):
+        assert a.pings(other)
+        assert a.pings(other.address(6))
+        with lab.sniff(other) as heard:
+            a.sends_raw(other, socket.IPPROTO_ICMP, icmp(13, 0, bytes(16) + stamp))
+            a.sends_raw(other, socket.IPPROTO_ICMP, icmp(8, 1, bytes(4) + odd))
+        assert heard.copies(stamp) == heard.copies(odd) == {}
+    lab.remove(echo4)
+    lab.rule(web, protocol="icmp", port_range_min=13)
+    lab.converged()
+    for other in (b, c):
+        assert not a.pings(other)
+        with lab.sniff(other) as heard:
+            a.sends_raw(other, socket.IPPROTO_ICMP, icmp(13, 0, bytes(16) + stamp))
+        assert heard.copies(stamp) == {other.name: 1}
+    lab.rule(web, protocol="icmp")
+    lab.converged()
+    for other in (b, c):
+        assert a.pings(other)
+        with lab.sniff(other) as heard:
+            a.sends_raw(other, socket.IPPROTO_ICMP, icmp(8, 1, bytes(4) + odd))
+        assert heard.copies(odd) == {other.name: 1}
+    lab.settles()
+
+
+BY_NUMBER = (0x2F, 50, 51, 59, 103, 112, 136)  # GRE, ESP, AH, nothing after IPv6, PIM, VRRP, UDP-Lite
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_protocols_are_allowed_by_number(lab: Lab, cast: Cast, version: int) -> None:
+    """Case SG25; 59 is case SG27."""
+    a, b, c, d = cast
+    web, ethertype = lab.group("web", project="red"), f"IPv{version}"
+    allowed = [number for number in BY_NUMBER if number in (47, 50, 112, 136) or (number, version) == (59, 6)]
+    for number in allowed:
+        lab.rule(web, ethertype=ethertype, protocol=number)
+    cast.under(b=web, c=web)
+    marks = {number: token() for number in BY_NUMBER if (number, version) not in ((51, 6), (59, 4))}
+    for other in (b, c):
+        with lab.sniff(other) as heard:
+            for number, mark in marks.items():
+                a.sends_raw(other, number, bytes(8) + mark, version=version)
+        assert [number for number, mark in marks.items() if heard.copies(mark)] == allowed
+    lab.settles()
+
+
+def test_sctp_is_allowed_by_its_ports(lab: Lab, cast: Cast) -> None:
+    """Case SG26."""
+    a, b, c, d = cast
+    web = lab.group("web", project="red")
+    lab.rule(web, protocol="sctp", ports=(3000, 3010))
+    cast.under(b=web, c=web)
+    marks = {port: token() for port in (2999, 3000, 3010, 3011)}
+    for other in (b, c):
+        with lab.sniff(other) as heard:
+            for port, mark in marks.items():
+                a.sends_raw(other, 132, sctp(40000, port, mark))
+        assert [port for port, mark in marks.items() if heard.copies(mark)] == [3000, 3010]
+    lab.settles()
+
+
+@pytest.mark.parametrize("option", [socket.IPV6_HOPOPTS, socket.IPV6_DSTOPTS])
+def test_what_is_behind_extension_headers_is_filtered_as_any_other(lab: Lab, cast: Cast, option: int) -> None:
+    """Case SG27."""
+    a, b, c, d = cast
+    web = lab.group("web", project="red")
+    lab.rule(web, ethertype="IPv6", protocol="tcp", ports=80)
+    lab.rule(web, ethertype="IPv6", protocol="udp", ports=53)
+    cast.under(b=web, c=web)
+    padding = {option: bytes((0, 0, 1, 4, 0, 0, 0, 0))}  # RFC 8200 section 4.2, PadN
+    for other in (b, c):
+        with lab.sniff(other) as heard:
+            assert a.reaches(other, "tcp", 79, 80, version=6, options=padding) == {80}
+            assert a.reaches(other, "udp", 53, 54, version=6, options=padding) == {53}
+        arrived = [frame for frame in heard.at(other) if sent_by(a)(frame)]
+        assert all(frame.raw[20] in (0, 60) for frame in arrived), "they did bear the header"
+    lab.settles()
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_fragments_go_with_their_datagram(lab: Lab, cast: Cast, version: int) -> None:
+    """Case SG19: not one fragment of a denied datagram arrives, all of an allowed one do, and so do the answers."""
+    a, b, c, d = cast
+    web = lab.group("web", project="red")
+    lab.rule(web, ethertype=f"IPv{version}", protocol="udp", ports=(5000, 5099))
+    cast.under(b=web, c=web)
+    denied, allowed = range(6000, 6060), range(5000, 5100)
+    for other in (b, c):
+        with lab.sniff(other) as heard:
+            assert a.reaches(other, "udp", *denied, version=version, size=8000) == set()
+        assert heard.copies(sent_by(a)) == {}
+        assert a.reaches(other, "udp", *allowed, version=version, size=8000) == set(allowed)
+    lab.settles()
+
+
+def test_fragments_without_a_first_one_or_that_overlap_go_nowhere(lab: Lab, cast: Cast) -> None:
+    """Case SG20."""
+    a, b, c, d = cast
+    web = lab.group("web", project="red")
+    lab.rule(web, protocol="udp", ports=5000)
+    cast.under(b=web, c=web)
+    mark = token()
+    more, half = 0x2000, 1200
+    whole = datagram(40000, 5000, (mark * 300)[: 2 * half - 8])
+    for n, other in enumerate((b, c)):
+        macs, path = (other.mac, a.mac), (a.ip, other.ip, 17)
+
+        def part(ident: int, start: int, end: int, last: bool = False, n: int = n) -> bytes:
+            flags = start // 8 | (0 if last else more)
+            return ipv4(macs, *path, whole[start:end], ident=ident * 2 + n, fragment=flags)  # noqa: B023
+
+        with lab.sniff(other) as heard:
+            a.sends(part(1, half, 2 * half, last=True))
+            a.sends(part(2, 0, half), part(2, half - 400, 2 * half, last=True))
+        assert heard.copies(mark) == {}
+        with lab.sniff(other) as heard:
+            a.sends(part(3, 0, half), part(3, half, 2 * half, last=True))
+        assert heard.copies(mark) == {other.name: 2}, "both halves of a whole one"
+    lab.settles()
+
+
+def test_without_port_security_nothing_is_filtered_and_nothing_remembered(lab: Lab, cast: Cast) -> None:
+    """Case SG46."""
+    a, b, c, d = cast
+    cast.under()
+    for guest in (a, b, c):
+        lab.change(guest, security_groups=[], port_security_enabled=False)
+    lab.converged()
+    for hypervisor in lab.hypervisors.values():
+        hypervisor.forget_connections()
+    for version in VERSIONS:
+        for other in (b, c):
+            assert a.reaches(other, "tcp", 80, version=version) == {80}
+            assert other.reaches(a, "udp", 80, version=version, size=3000) == {80}
+    with lab.sniff() as heard:
+        mark = token()
+        a.sends(udp(b.mac, "02:00:00:00:00:99", "10.9.9.9", b.ip, 9, mark))
+    assert heard.copies(mark) == {"b": 1}, "it may be whoever it says"
+    for hypervisor in lab.hypervisors.values():
+        assert zones(hypervisor, a, b, c) == {}
+    assert a.reaches(d, "tcp", 80) == set(), "a guarded one still guards itself"
+    for guest in (a, b, c):
+        lab.change(guest, port_security_enabled=True)
+    cast.under()
+    for other in (b, c):
+        assert a.reaches(other, "tcp", 80) == set()
+    lab.settles()
+
+
+def test_stateless_groups_remember_nothing_and_judge_answers_by_rules(lab: Lab, cast: Cast) -> None:
+    """Case SG50."""
+    a, b, c, d = cast
+    client = lab.group("client", project="red", stateful=False)
+    web = lab.group("web", project="red", stateful=False)
+    allow_both(lab, web, protocol="tcp", ports=80)
+    cast.under(a=client, b=web, c=web)
+    for hypervisor in lab.hypervisors.values():
+        hypervisor.forget_connections()
+    for version in VERSIONS:
+        for other in (b, c):
+            with lab.sniff(a, other) as heard:
+                assert a.reaches(other, "tcp", 80, 81, version=version) == set()
+            assert heard.copies(sent_by(a, other)).keys() == {other.name}, "asked it is; the answer finds no rule"
+    answers = allow_both(lab, client, protocol="tcp", ports=(32768, 60999))
+    lab.converged()
+    for version in VERSIONS:
+        for other in (b, c):
+            assert a.reaches(other, "tcp", 80, 81, version=version) == {80}
+    for hypervisor in lab.hypervisors.values():
+        assert zones(hypervisor, a, b, c) == {}
+    for rule in answers:
+        lab.remove(rule)
+    lab.converged()
+    assert a.reaches(c, "tcp", 80) == set()
+    lab.settles()
+
+
+def bundle_tags(guest: Guest) -> dict[int, str]:
+    """What `weft flows` says of each bundle's verdict on a guest's hypervisor, by the bundle's number."""
+    lines = guest.hypervisor.ofctl("dump-flows", "br-int", "table=14")
+    return {int(number): line for line in lines.splitlines() for number in re.findall(r"conj_id=(\d+)", line)}
+
+
+def test_a_connection_bears_the_number_of_the_rules_that_allowed_it(lab: Lab, cast: Cast) -> None:
+    """Case SG58: `weft explain` tells of the number in ct_label, by the flow with that conj_id, which rules they are."""
+    a, b, c, d = cast
+    web = lab.group("web", project="red")
+    rule = lab.rule(web, protocol="tcp", ports=80, prefix="10.0.0.0/24")
+    lab.rule(web, protocol="tcp", ports=81, prefix="10.0.0.0/25")
+    cast.under(b=web)
+    for hypervisor in lab.hypervisors.values():
+        hypervisor.forget_connections()
+    assert a.reaches(b, "tcp", 80) == {80}
+    tags = bundle_tags(b)
+    labels = [int(found, 16) for line in b.hypervisor.connections() for found in re.findall(r"labels=(\w+)", line)]
+    named = [tags[label & 0xFFFFFFFF] for label in labels if label & 0xFFFFFFFF in tags]
+    assert len(named) == 1
+    dump = lab.hypervisor_dump = named[0]  # type: ignore[attr-defined]
+    assert rule["id"]
+    print(dump)
+    lab.settles()
