@@ -25,13 +25,14 @@ Placements:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from controller.flows import presence
 from controller.flows.flow import Item
-from controller.flows.pipeline import APPS
+from controller.flows.pipeline import APPS, Why
+from controller.flows.punted import Punted, Reply
 from controller.model.records import Bundle, Chassis, Network, Policy, Port, Record, Router, SecurityGroupRule
 from controller.model.view import Relation, View
 
@@ -74,6 +75,10 @@ class Rule:
         return self.compute.__name__
 
 
+Answer = Callable[[View, Punted], Iterator[Reply]]
+"""What is sent in answer to a packet that a switch handed over; pure, as rules are."""
+
+
 @dataclass(frozen=True, slots=True)
 class App:
     """A feature of the network: a name, the second byte of its cookies, and its rules."""
@@ -81,11 +86,12 @@ class App:
     name: str
     number: int
     rules: tuple[Rule, ...]
+    answers: Mapping[Why, Answer] = field(default_factory=dict)
 
 
-def app(name: str, *rules: Rule) -> App:
-    """An app by the number that `pipeline.APPS` gives it."""
-    return App(name, APPS[name], rules)
+def app(name: str, *rules: Rule, answers: Mapping[Why, Answer] | None = None) -> App:
+    """An app by the number that `pipeline.APPS` gives it; `answers` to packets that switches hand over."""
+    return App(name, APPS[name], rules, answers or {})
 
 
 def everywhere(compute: Callable[[View], Iterator[Item]]) -> Rule:

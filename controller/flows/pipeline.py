@@ -523,5 +523,6 @@ APPS: Final[Mapping[str, int]] = {
     "port_security": 8,
     "security_groups": 9,
     "routing": 10,
+    "router_errors": 11,
 }
 """The second byte of a cookie. A number is never given to another app."""
