@@ -34,8 +34,10 @@ scenario: setup ## run only the scenarios on real Open vSwitch
 bench: setup ## measure
 	$(ISOLATED) $(BIN)/python -m tests.benchmarks
 
-soak: setup ## run the property tests with thousands of examples
+soak: setup ## run what takes long: thousands of examples, ten restarts under traffic, ten minutes of churn
 	$(ISOLATED) env WEFT_HYPOTHESIS_PROFILE=soak $(BIN)/python -m pytest -m hypothesis --timeout 0
+	$(ISOLATED) $(BIN)/python -m mininet_scenarios.controller_restart
+	$(ISOLATED) $(BIN)/python -m tests.scenarios.churn
 
 serve: setup ## run a controller with its defaults
 	@$(BIN)/weft serve

@@ -7,6 +7,7 @@ sockets.py       one question of one guest to another: a connection, a datagram,
 talk.py          conversations that go on, and the memory of both ends
 nodes.py         the Mininet nodes: hypervisor, guest, underlay, controller
 lab.py           the lab: nodes joined to a running controller, and the API to ask it
+guarded.py       four guests under security groups, and what these must stand
 two_networks.py  two tenants with the same addresses: the topology, and what must be seen in it
 demo.py          `make demo`: the same topology, made with the stock `openstack` client, shown as a table
 """

@@ -375,7 +375,7 @@ class Lab:
         plugged = {guest.port_id for guest in self.guests.values() if guest.plugged}  # guests may share a port
         for guest in self.guests.values():
             port = ports.get(guest.port_id)
-            if port is None or not port["admin_state_up"] or guest.network_id in closed:
+            if port is None or not port["admin_state_up"] or port["network_id"] in closed:
                 continue
             expected = "ACTIVE" if guest.port_id in plugged else "DOWN"
             if port["status"] != expected:

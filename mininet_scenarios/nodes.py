@@ -35,7 +35,7 @@ from mininet_scenarios.api import Api
 from mininet_scenarios.errors import CommandFailed, Refused, Unsteady
 from mininet_scenarios.probe import Ear, Ping, send, udp
 from mininet_scenarios.processes import Daemon, beside_python, inside, run, wait_until
-from mininet_scenarios.sockets import Outcome, call, reached, send_raw
+from mininet_scenarios.sockets import Outcome, call, reached, send_datagram, send_raw
 from mininet_scenarios.talk import Talk
 
 with warnings.catch_warnings():
@@ -526,7 +526,7 @@ class Guest(Node):
         """Send a mark to a MAC as any guest may: in a datagram, to an address for which no kernel answers."""
         self.sends(udp(mac, self.mac, self.ip, "255.255.255.255", 7, mark))
 
-    def calls(self, target: Guest, port: int, *, version: int = 4, patience_s: float = 1.5) -> Outcome:
+    def calls(self, target: Guest, port: int, *, version: int = 4, patience_s: float = 0.8) -> Outcome:
         """What becomes of a TCP connection to a port of a guest, whether or not somebody listens there."""
         return call(self.pid, target.address(version), port, patience_s)
 
@@ -538,7 +538,7 @@ class Guest(Node):
         version: int = 4,
         size: int = 8,
         options: Mapping[int, bytes] | None = None,
-        patience_s: float = 1.5,
+        patience_s: float = 0.8,
     ) -> set[int]:
         """Which of these ports of a guest, where somebody listens now, this one gets an answer from.
 
@@ -551,6 +551,10 @@ class Guest(Node):
     def sends_raw(self, target: Guest, protocol: int, payload: bytes, *, version: int = 4) -> None:
         """Send a packet of an IP protocol by its number; the kernel adds the header."""
         send_raw(self.pid, target.address(version), protocol, payload)
+
+    def sends_datagram(self, target: Guest, port: int, payload: bytes, *, version: int = 4) -> None:
+        """Send a UDP datagram, whether or not somebody listens; the kernel makes fragments of a large one."""
+        send_datagram(self.pid, target.address(version), port, payload)
 
     def listens(
         self, port: int, protocol: str = "tcp", *, version: int = 4, mute: bool = False, interval_s: float = 0.05
@@ -574,6 +578,11 @@ class Guest(Node):
     ) -> Talk:
         """Begin conversations with whoever listens at a guest's port; see `talk`."""
         return self._talk("call", protocol, target.address(version), port, mute, interval_s, count, from_port)
+
+    def hangs_up(self) -> None:
+        """End all its conversations."""
+        while self._talks:
+            self._talks.pop().abandon()
 
     def _talk(
         self,
@@ -613,8 +622,7 @@ class Guest(Node):
         """End its pings and talks, then the node; its wire goes with the namespace."""
         for ping in self._pings:
             ping.abandon()
-        for talk in self._talks:
-            talk.abandon()
+        self.hangs_up()
         super().terminate()
 
 

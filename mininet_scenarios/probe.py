@@ -34,7 +34,9 @@ EXPERIMENTAL = 0x88B5  # IEEE 802, local experimental ethertype 1
 REQUEST, REPLY = 1, 2
 SOLICITATION, ADVERTISEMENT = 135, 136
 ALL_NODES, ALL_NODES_MAC = "ff02::1", "33:33:00:00:00:01"
-_UDP, _GRE, _ICMPV6 = 17, 47, 58
+_UDP, _GRE, _FRAGMENT, _ICMPV6 = 17, 47, 44, 58
+_MORE_FRAGMENTS = 1 << 13
+_HALF = 1256
 _TUNNEL_PORTS = {4789: "vxlan", 6081: "geneve"}
 _TRANSPARENT_ETHERNET = 0x6558  # RFC 1701: an Ethernet frame in GRE
 
@@ -98,23 +100,31 @@ def datagram(src_port: int, dst_port: int, payload: bytes) -> bytes:
 
 
 def udp(
-    dst_mac: str,
-    src_mac: str,
-    src: str,
-    dst: str,
-    port: int,
-    payload: bytes,
-    *,
-    from_port: int | None = None,
-    more_fragments: bool = False,
+    dst_mac: str, src_mac: str, src: str, dst: str, port: int, payload: bytes, *, from_port: int | None = None
 ) -> bytes:
-    """A UDP datagram over IPv4, from the same port unless another is given.
+    """A UDP datagram over IPv4, from the same port unless another is given."""
+    segment = datagram(port if from_port is None else from_port, port, payload)
+    return ipv4((dst_mac, src_mac), src, dst, _UDP, segment)
 
-    With `more_fragments` it is the first fragment of one that is 8 bytes longer.
+
+def halved(frame: bytes) -> tuple[bytes, bytes]:
+    """An IP packet without options in two fragments (RFC 791, RFC 8200).
+
+    The first has 1,256 bytes of what it carries: smaller ones conntrack of user-space Open vSwitch takes for an attack
+    (ovs-appctl dpctl/ipf-set-min-frag).
     """
-    source = port if from_port is None else from_port
-    segment = struct.pack("!HHHH", source, port, 8 * (1 + more_fragments) + len(payload), 0) + payload
-    return ipv4((dst_mac, src_mac), src, dst, _UDP, segment, fragment=more_fragments << 13)
+    macs, id = (_mac_text(frame[:6]), _mac_text(frame[6:12])), int.from_bytes(os.urandom(2), "big")
+    if frame[12:14] == IPV4.to_bytes(2, "big"):
+        src, dst, body = socket.inet_ntoa(frame[26:30]), socket.inet_ntoa(frame[30:34]), frame[34:]
+        first = ipv4(macs, src, dst, frame[23], body[:_HALF], ident=id, fragment=_MORE_FRAGMENTS)
+        return first, ipv4(macs, src, dst, frame[23], body[_HALF:], ident=id, fragment=_HALF // 8)
+    body = frame[54:]
+
+    def fragment(part: bytes, place: int) -> bytes:
+        head = frame[14:18] + struct.pack("!HBB", 8 + len(part), _FRAGMENT, frame[21]) + frame[22:54]
+        return ethernet(*macs, IPV6, head + struct.pack("!BxHI", frame[20], place, id) + part)
+
+    return fragment(body[:_HALF], 1), fragment(body[_HALF:], _HALF)
 
 
 def tcp(src: str, dst: str, ports: tuple[int, int], sequence: int, flags: int, payload: bytes) -> bytes:
@@ -357,9 +367,9 @@ def advertises(target: str) -> Callable[[Frame], bool]:
 
 
 def sent_by(*guests: Sender) -> Callable[[Frame], bool]:
-    """A test for IP packets from these guests' MACs; what else they send is not the groups' concern."""
+    """A test for IP packets of these guests to one receiver: not ARP, nor what a kernel tells all by itself."""
     macs = {guest.mac for guest in guests}
-    return lambda frame: frame.src in macs and frame.ethertype in (IPV4, IPV6)
+    return lambda frame: frame.src in macs and frame.ethertype in (IPV4, IPV6) and not frame.raw[0] & 1
 
 
 def within(cidr: str) -> Callable[[Frame], bool]:

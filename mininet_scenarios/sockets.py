@@ -117,3 +117,9 @@ def send_raw(pid: int, address: str, protocol: int, payload: bytes) -> None:
     """Send a packet of an IP protocol by its number from the namespace of process `pid`; the kernel adds the header."""
     with inside(pid), socket.socket(family(address), socket.SOCK_RAW, protocol) as own:
         own.sendto(payload, (address, 0))
+
+
+def send_datagram(pid: int, address: str, port: int, payload: bytes) -> None:
+    """Send a UDP datagram from the namespace of process `pid`, and hear no answer."""
+    with inside(pid), socket.socket(family(address), socket.SOCK_DGRAM) as own:
+        own.sendto(payload, (address, port))

@@ -48,11 +48,15 @@ class Talk:
             if head == kind:
                 yield rest
 
-    def heard(self) -> dict[int, dict[int, float]]:
-        """When each number came, in seconds since the epoch, by conversation: the caller's port."""
+    def heard(self, *conversations: int) -> dict[int, dict[int, float]]:
+        """When each number came, in seconds since the epoch, by conversation: the caller's port.
+
+        Here and below, only of these conversations, if any is named.
+        """
         heard: dict[int, dict[int, float]] = {}
         for conversation, number, at in self._lines("heard"):
-            heard.setdefault(int(conversation), {})[int(number)] = float(at)
+            if not conversations or int(conversation) in conversations:
+                heard.setdefault(int(conversation), {})[int(number)] = float(at)
         return heard
 
     def ended(self) -> dict[int, str]:
@@ -63,13 +67,15 @@ class Talk:
         """How many numbers came between two times."""
         return sum(start < at <= end for numbers in self.heard().values() for at in numbers.values())
 
-    def last(self) -> float:
+    def last(self, *conversations: int) -> float:
         """When the last one came; 0 if none has."""
-        return max((at for numbers in self.heard().values() for at in numbers.values()), default=0.0)
+        heard = self.heard(*conversations).values()
+        return max((at for numbers in heard for at in numbers.values()), default=0.0)
 
-    def lost(self) -> dict[int, int]:
+    def lost(self, *conversations: int) -> dict[int, int]:
         """How many numbers are missing among those heard, by conversation, where any is."""
-        missing = {each: max(numbers) + 1 - len(numbers) for each, numbers in self.heard().items()}
+        heard = self.heard(*conversations).items()
+        missing = {each: max(numbers) + 1 - len(numbers) for each, numbers in heard}
         return {each: count for each, count in missing.items() if count}
 
     def longest_silence(self) -> float:
@@ -85,12 +91,12 @@ class Talk:
         """Wait until callers may call."""
         self._until("A listener", lambda: "" if [*self._lines("listening")] else "it does not listen yet", 5)
 
-    def flows(self, count: int = 1, timeout_s: float = 5.0) -> None:
-        """Wait until each of `count` conversations has heard something that was not there when this was called."""
+    def flows(self, *conversations: int, count: int = 1, timeout_s: float = 5.0) -> None:
+        """Wait until `count` conversations have heard something that was not there when this was called."""
         start = time.time()
 
         def lacking() -> str:
-            live = sum(max(numbers.values()) > start for numbers in self.heard().values())
+            live = sum(max(numbers.values()) > start for numbers in self.heard(*conversations).values())
             return "" if live >= count else f"{live} of {count} hear anything"
 
         self._until(f"Words to {self._process.name}", lacking, timeout_s)

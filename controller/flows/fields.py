@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from controller.errors import Undeclared
 from controller.flows.flow import Field, Match, Set
 from controller.model.records import Address, Mac
 
@@ -50,6 +51,13 @@ def link_local(mac: Mac) -> Address:
 
 
 def _number(value: int) -> int:
+    return value
+
+
+def _original_protocol(value: int) -> int:
+    """Open vSwitch reads back no test of ct_nw_proto 0, nor of ports beside it (`nx_put_raw`, as of 3.1)."""
+    if value == 0:
+        raise Undeclared("A connection", "protocol", "0")
     return value
 
 
@@ -123,7 +131,7 @@ ND_OPTIONS_TYPE: Field[int] = Field(
     "nd_options_type", "nd_options_type", 8, _number, str, requires=ND_SOLICITATION.tests
 )
 
-CT_STATE: Field[int] = Field("ct_state", "ct_state", 32, _number, hex, words=ct_state_text)
+CT_STATE: Field[int] = Field("ct_state", "ct_state", 32, _number, hex, bits=len(_CT_STATES), words=ct_state_text)
 CONJ_ID: Field[int] = Field("conj_id", "conj_id", 32, _number, str)
 
 TRACKED: Match = ct_state("+trk-inv")
@@ -159,7 +167,7 @@ def _port(name: str, proto: Match) -> Field[int]:
 
 
 def _frag(family: Match) -> Field[int]:
-    return Field("ip_frag", "ip_frag", 8, _number, hex, requires=family.tests, words=_fragment_text)
+    return Field("ip_frag", "ip_frag", 8, _number, hex, bits=2, requires=family.tests, words=_fragment_text)
 
 
 TCP, UDP, SCTP, ICMP4, ICMP6 = 6, 17, 132, 1, 58
@@ -198,11 +206,11 @@ CT_IPV6_SRC: Field[Address] = Field(
 CT_IPV6_DST: Field[Address] = Field(
     "ct_ipv6_dst", "ct_ipv6_dst", 128, ipv6_number, _ipv6_text, requires=_TRACKED6.tests
 )
-CT_PROTO4: Field[int] = Field("ct_proto4", "ct_nw_proto", 8, _number, str, requires=_TRACKED4.tests)
-CT_PROTO6: Field[int] = Field("ct_proto6", "ct_nw_proto", 8, _number, str, requires=_TRACKED6.tests)
+CT_PROTO4: Field[int] = Field("ct_proto4", "ct_nw_proto", 8, _original_protocol, str, requires=_TRACKED4.tests)
+CT_PROTO6: Field[int] = Field("ct_proto6", "ct_nw_proto", 8, _original_protocol, str, requires=_TRACKED6.tests)
 CT_TP_SRC: Field[int] = Field("ct_tp_src", "ct_tp_src", 16, _number, str)
 CT_TP_DST: Field[int] = Field("ct_tp_dst", "ct_tp_dst", 16, _number, str)
-"""Of ICMP these two are type and code. They may be tested beside any protocol that has ports."""
+"""Of ICMP these two are type and code. Open vSwitch reads them back only beside a test of the protocol."""
 
 ORIGINAL4: Final = Headers(
     family=_TRACKED4, source=CT_NW_SRC, destination=CT_NW_DST, proto=CT_PROTO4,

@@ -44,11 +44,11 @@ class Field(Generic[T]):
     requires: tuple[Test, ...] = ()
     words: Callable[[int, int], str] | None = None
     order: int = field(default_factory=count().__next__)
+    full: int = field(init=False)
+    """The mask of all this field's bits, counted from 0; one object for all tests, which so are found alike sooner."""
 
-    @property
-    def full(self) -> int:
-        """The mask of all this field's bits, counted from 0."""
-        return (1 << (self.bits or self.width)) - 1
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "full", (1 << (self.bits or self.width)) - 1)
 
     @property
     def partial(self) -> bool:
@@ -536,6 +536,16 @@ def actions_text(actions: Sequence[Action]) -> str:
 _NXM = {
     "eth_src": "NXM_OF_ETH_SRC",
     "eth_dst": "NXM_OF_ETH_DST",
+    "nw_src": "NXM_OF_IP_SRC",
+    "nw_dst": "NXM_OF_IP_DST",
+    "tcp_src": "NXM_OF_TCP_SRC",
+    "tcp_dst": "NXM_OF_TCP_DST",
+    "udp_src": "NXM_OF_UDP_SRC",
+    "udp_dst": "NXM_OF_UDP_DST",
+    "sctp_src": "OXM_OF_SCTP_SRC",
+    "sctp_dst": "OXM_OF_SCTP_DST",
+    "icmp_type": "NXM_OF_ICMP_TYPE",
+    "icmp_code": "NXM_OF_ICMP_CODE",
     "arp_op": "NXM_OF_ARP_OP",
     "arp_spa": "NXM_OF_ARP_SPA",
     "arp_tpa": "NXM_OF_ARP_TPA",

@@ -3,15 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from enum import IntEnum
+from typing import Any
 
 from controller.flows import pipeline
-from controller.flows.flow import GroupKind
-from controller.flows.pipeline import APPS, ENCAPS, GROUP_KINDS, MISSES, PART, REGISTERS, TABLES, TUNNEL_PORTS, Why
+from controller.flows.flow import Field, GroupKind
+from controller.flows.pipeline import (
+    APPS,
+    CONNECTION,
+    ENCAPS,
+    GROUP_KINDS,
+    MISSES,
+    PART,
+    REGISTERS,
+    TABLES,
+    TUNNEL_PORTS,
+    Guard,
+    Verdict,
+    Why,
+)
 
 
 def markdown() -> str:
     """The page."""
-    return "\n".join([*_head(), *_tables(), *_registers(), *_groups(), *_drops(), *_cookies(), ""])
+    return "\n".join([*_head(), *_tables(), *_registers(), *_connections(), *_groups(), *_drops(), *_cookies(), ""])
 
 
 def _head() -> Iterator[str]:
@@ -39,9 +54,11 @@ def _tables() -> Iterator[str]:
             ("sets", [field.name for field in table.sets]),
             ("next", list(table.nexts)),
             ("groups", [kind.name for kind in table.groups]),
+            ("goes on after conntrack in", list(table.tracks)),
+            ("remembers a connection with", [field.name for field in table.commits]),
         ):
             if names:
-                yield f"* {what}: {', '.join(sorted(names))}"
+                yield f"* {what}: {', '.join(sorted(set(names)))}"
         if table.outputs:
             yield "* outputs frames"
         if table in MISSES:
@@ -51,16 +68,34 @@ def _tables() -> Iterator[str]:
 
 def _registers() -> Iterator[str]:
     yield from _section("Registers")
-    yield from _rows(
-        ("field", "where", "meaning"),
-        ((field.name, f"{field.wire}[{field.shift}..{field.shift + field.bits - 1 if field.bits else 31}]", meaning)
-         for field, meaning in REGISTERS),
-    )  # fmt: skip
+    yield from _fields(REGISTERS)
     yield ""
     yield from _rows(
         ("encapsulation", "ENCAP", "tunnel port"),
         ((name, str(code), TUNNEL_PORTS[name]) for name, code in ENCAPS.items()),
     )
+    for what in (Verdict, Guard):
+        yield ""
+        yield from _values(what)
+
+
+def _connections() -> Iterator[str]:
+    yield from _section("Connections")
+    yield "What conntrack keeps of a connection, in the zone of the port that was checked."
+    yield ""
+    yield from _fields(CONNECTION)
+
+
+def _fields(fields: Iterable[tuple[Field[Any], str]]) -> Iterator[str]:
+    yield from _rows(
+        ("field", "where", "meaning"),
+        ((field.name, f"{field.wire}[{field.shift}..{field.shift + (field.bits or field.width) - 1}]", meaning)
+         for field, meaning in fields),
+    )  # fmt: skip
+
+
+def _values(what: type[IntEnum]) -> Iterator[str]:
+    yield from _rows((what.__name__.upper(), "name"), ((str(int(value)), value.name) for value in what))
 
 
 def _groups() -> Iterator[str]:

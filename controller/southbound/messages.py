@@ -30,6 +30,7 @@ OFPT_ECHO_REPLY: Final = 3
 OFPT_EXPERIMENTER: Final = 4
 OFPT_FEATURES_REQUEST: Final = 5
 OFPT_FEATURES_REPLY: Final = 6
+OFPT_SET_CONFIG: Final = 9
 OFPT_PACKET_IN: Final = 10
 OFPT_FLOW_REMOVED: Final = 11
 OFPT_PACKET_OUT: Final = 13
@@ -98,6 +99,9 @@ _OFPHET_VERSIONBITMAP: Final = 1
 _MULTIPART: Final = Struct("!HH4x")
 _FEATURES: Final = Struct("!QIBB2xI4x")
 _PORT: Final = Struct("!IH2x6s2x16sII")
+_CONFIG: Final = Struct("!HH")
+_OFPC_FRAG_NX_MATCH: Final = 3  # ovs-ofctl(8), set-frags: nx-match
+_OFP_DEFAULT_MISS_SEND_LEN: Final = 128
 _OFPMT_OXM: Final = 1
 _PORT_REASON: Final = Struct("!B7x")
 _BUNDLE_CONTROL: Final = Struct("!IHH")
@@ -217,6 +221,14 @@ class Features:
 def decode_features(body: bytes) -> Features:
     """The body of a features reply."""
     return Features(*_read(_FEATURES, body, 0, "a features reply"))
+
+
+def read_first_fragments(xid: int) -> bytes:
+    """Let flows see ports, and types of ICMP, in the first fragment of a datagram, which bears them (section 7.3.2).
+
+    Unless told so, Open vSwitch takes them for 0 in every fragment, and what is to be dropped by them passes in two.
+    """
+    return message(OFPT_SET_CONFIG, xid, _CONFIG.pack(_OFPC_FRAG_NX_MATCH, _OFP_DEFAULT_MISS_SEND_LEN))
 
 
 def barrier_request(xid: int) -> bytes:

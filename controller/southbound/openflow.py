@@ -15,13 +15,14 @@ Sections, and names like ofp_match, are those of the OpenFlow Switch Specificati
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
 from itertools import accumulate
+from operator import lshift
 from struct import Struct, error
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from controller.errors import SouthboundError, Undeclared
 from controller.flows.flow import (
@@ -35,12 +36,15 @@ from controller.flows.flow import (
     Flow,
     Goto,
     Group,
+    GroupKind,
     Match,
     Move,
     Output,
     Punt,
     Resubmit,
     Set,
+    Table,
+    Test,
     ToGroup,
     Track,
     Turn,
@@ -58,6 +62,7 @@ from controller.southbound.messages import (
     OFPP_IN_PORT,
     OFPT_FLOW_MOD,
     OFPT_GROUP_MOD,
+    VERSION,
     malformed,
     message,
     multipart_request,
@@ -72,8 +77,7 @@ class Oversized(SouthboundError):
         self.what, self.parts, self.count, self.fit = what, parts, count, fit
 
 
-@dataclass(frozen=True, slots=True)
-class EncodedFlow:
+class EncodedFlow(NamedTuple):
     """A flow as it stands in a flow-mod and in a dump: a whole padded ofp_match, whole instructions."""
 
     table: int
@@ -405,12 +409,10 @@ _OFPFC_ADD: Final = 0  # ofp_flow_mod_command
 _OFPFC_DELETE_STRICT: Final = 4
 _NO_BUFFER: Final = 0xFFFFFFFF
 _OFPG_ANY: Final = 0xFFFFFFFF
-_FLOW_MOD: Final = Struct("!QQBBHHHIIIHH")
+_FLOW_MOD: Final = Struct("!BBHIQQBBHHHIIIHH")  # the header, and all up to the match
 
-_FLOW_MOD_BYTES: Final = 8 + _FLOW_MOD.size  # up to the match
-
-_HASHED: Final = Struct("!BH")
-_HASH_BYTES: Final = 6
+_PLACE: Final = Struct("!BH")
+_HASHER: Final = blake2b(digest_size=6)
 
 
 def encode_flow(flow: Flow, app: int) -> EncodedFlow:
@@ -423,12 +425,18 @@ def encode_flow(flow: Flow, app: int) -> EncodedFlow:
 
 @lru_cache(1 << 18)
 def _encode_flow(flow: Flow, app: int) -> EncodedFlow:
+    content, start = _formed(flow) or _spelled(flow)
+    hasher = _HASHER.copy()
+    hasher.update(content)
+    cookie = OWNER << 56 | app << 48 | int.from_bytes(hasher.digest())
+    return EncodedFlow(flow.table.number, flow.priority, content[_PLACE.size : start], content[start:], cookie)
+
+
+def _spelled(flow: Flow) -> tuple[bytes, int]:
+    """What of a flow its cookie hashes: table and priority, match, instructions; and where the last begin."""
     match = encode_match(flow.match)
-    instructions = _instructions(flow, len(match))
-    table, priority = flow.table.number, flow.priority
-    content = _HASHED.pack(table, priority) + match + instructions
-    digest = int.from_bytes(blake2b(content, digest_size=_HASH_BYTES).digest())
-    return EncodedFlow(table, priority, match, instructions, OWNER << 56 | app << 48 | digest)
+    head = _PLACE.pack(flow.table.number, flow.priority) + match
+    return head + _instructions(flow, len(match)), len(head)
 
 
 def _instructions(flow: Flow, match_length: int) -> bytes:
@@ -441,7 +449,7 @@ def _instructions(flow: Flow, match_length: int) -> bytes:
     if not actions:
         return goto
     parts = [_encode_action(action) for action in actions]
-    taken = _FLOW_MOD_BYTES + match_length + _APPLY_ACTIONS.size + len(goto)
+    taken = _FLOW_MOD.size + match_length + _APPLY_ACTIONS.size + len(goto)
     applied = _joined(parts, taken, flow)
     return _APPLY_ACTIONS.pack(_OFPIT_APPLY_ACTIONS, _APPLY_ACTIONS.size + len(applied)) + applied + goto
 
@@ -464,19 +472,132 @@ def flow_add(xid: int, flow: EncodedFlow) -> bytes:
 
     A modification would keep the old cookie (section 6.4).
     """
-    mod = _flow_mod(_OFPFC_ADD, flow.cookie, flow.table, flow.priority)
-    return message(OFPT_FLOW_MOD, xid, mod + flow.match + flow.instructions)
+    table, priority, match, instructions, cookie = flow
+    return _flow_mod(xid, _OFPFC_ADD, cookie, table, priority, match + instructions)
 
 
 def flow_delete(xid: int, table: int, priority: int, match: bytes) -> bytes:
     """The message that removes the one flow with this key, if it is there."""
-    return message(OFPT_FLOW_MOD, xid, _flow_mod(_OFPFC_DELETE_STRICT, 0, table, priority) + match)
+    return _flow_mod(xid, _OFPFC_DELETE_STRICT, 0, table, priority, match)
 
 
-def _flow_mod(command: int, cookie: int, table: int, priority: int) -> bytes:
+def _flow_mod(xid: int, command: int, cookie: int, table: int, priority: int, body: bytes) -> bytes:
     """No mask of cookies, no time-outs, no packet, any port and group, no flags, no importance (ofp_flow_mod)."""
-    return _FLOW_MOD.pack(cookie, 0, table, command, 0, 0, priority, _NO_BUFFER, OFPP_ANY, _OFPG_ANY, 0, 0)
+    head = _FLOW_MOD.pack(
+        VERSION, OFPT_FLOW_MOD, _FLOW_MOD.size + len(body), xid,
+        cookie, 0, table, command, 0, 0, priority, _NO_BUFFER, OFPP_ANY, _OFPG_ANY, 0, 0,
+    )  # fmt: skip
+    return head + body
 
+
+# ---- flows of one form ----------------------------------------------------------------------------------------
+
+_Kind = Field[Any] | Table | GroupKind | type[Output] | Action
+"""What an action is but for its number: the field of a Set, the table of a Goto, the kind of a ToGroup."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Form:
+    """How all flows are written that differ in nothing but numbers: by one addition, and eight times as fast.
+
+    The content of a flow is itself a number, of `size` bytes: `base` if all that may differ is 0, plus each number that
+    the flow has, shifted to its place. `fixed` are the bits where no number may reach. `start` is where instructions
+    begin. A form is not written down here but found, by spelling out flows with all bits of one number set.
+    """
+
+    base: int
+    shifts: tuple[int, ...]
+    fixed: int
+    size: int
+    start: int
+
+
+def _formed(flow: Flow) -> tuple[bytes, int] | None:
+    """As `_spelled`; None for a flow that has no form, or a number that is too large for it."""
+    tests = flow.match.tests
+    fields, values, masks = zip(*tests, strict=True) if tests else ((), (), ())
+    numbers: list[int] = [*values]
+    kinds: list[_Kind] = []
+    for action in flow.actions:
+        if isinstance(action, Goto):
+            kinds.append(action.table)
+        elif isinstance(action, Set):
+            kinds.append(action.field)
+            numbers.append(action.value)
+        elif isinstance(action, Output):
+            kinds.append(Output)
+            numbers.append(action.port)
+        elif isinstance(action, ToGroup):
+            kinds.append(action.kind)
+            numbers.append(action.id)
+        elif isinstance(action, Conjunction):
+            return None  # any number of them may stand in a flow: no two flows would have one form
+        else:
+            kinds.append(action)
+    form = _form(flow.table, flow.reason, fields, masks, tuple(kinds))
+    if form is None:
+        return None
+    content = sum(map(lshift, numbers, form.shifts), form.base)
+    return (content.to_bytes(form.size), form.start) if content & form.fixed == form.base else None
+
+
+@lru_cache(1 << 12)
+def _form(
+    table: Table, reason: str, fields: tuple[Field[Any], ...], masks: tuple[int, ...], kinds: tuple[_Kind, ...]
+) -> _Form | None:
+    """The form of the flows of a table that test these fields and do these things; None if a number has several places.
+
+    Raises what encoding one of them raises.
+    """
+    tops = [*masks, *(top for kind in kinds if (top := _top(kind)))]
+
+    def spelled(numbers: Sequence[int]) -> tuple[bytes, int]:
+        left = iter(numbers)
+        tests = tuple(Test(field, next(left), mask) for field, mask in zip(fields, masks, strict=True))
+        actions = tuple(_action(kind, next(left) if _top(kind) else 0) for kind in kinds)
+        return _spelled(Flow(table, reason, Match(tests), actions))
+
+    bare, start = spelled([0] * len(tops))
+    base = int.from_bytes(bare)
+    fixed = (1 << 8 * len(bare)) - 1
+    shifts = []
+    for at, top in enumerate(tops):
+        full, _ = spelled([top if other == at else 0 for other in range(len(tops))])
+        place = int.from_bytes(full) ^ base
+        shift = _zeros(place) - _zeros(top)
+        if place != top << max(shift, 0):
+            return None
+        fixed &= ~place
+        shifts.append(shift)
+    return _Form(base, tuple(shifts), fixed, len(bare), start)
+
+
+def _zeros(number: int) -> int:
+    """How many bits that are 0 a number ends in; none for 0."""
+    return max((number & -number).bit_length() - 1, 0)
+
+
+def _top(kind: _Kind) -> int:
+    """All the bits of the number in an action of this kind; 0 when it has none."""
+    if isinstance(kind, Field):
+        return kind.full
+    return 0xFFFFFFFF if kind is Output or isinstance(kind, GroupKind) else 0
+
+
+def _action(kind: _Kind, number: int) -> Action:
+    match kind:
+        case Field():
+            return Set(kind, number)
+        case Table():
+            return Goto(kind)
+        case GroupKind():
+            return ToGroup(number, kind)
+        case type():
+            return Output(number)
+    return kind
+
+
+# ---- dumps of flows -------------------------------------------------------------------------------------------
 
 _OFPTT_ALL: Final = 0xFF
 _FLOW_STATS_REQUEST: Final = Struct("!B3xII4xQQ")

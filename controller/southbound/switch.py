@@ -299,6 +299,7 @@ class Switch:
             if features.auxiliary_id:
                 raise Disconnected(self.name, "auxiliary connections are not taken")
             self.datapath_id = features.datapath_id
+            self._send(of.read_first_fragments(self._xid()))
             deadline.extend(None)
             await attend(self)
             for chore in chores:

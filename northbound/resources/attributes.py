@@ -184,11 +184,11 @@ Action = Callable[[Mapping[str, Json]], Change[R]]
 """`PUT /v2.0/COLLECTION/ID/ACTION`: what a body asks for."""
 
 
-def _together(_: Sequence[Body]) -> None:
+def _together(bodies: Sequence[Body]) -> None:
     """Resources that are made by one request need nothing of one another."""
 
 
-def _prepare(_: Transaction, __: str, ___: Ask) -> None:
+def _prepare(tx: Transaction, project_id: str, ask: Ask) -> None:
     """A list needs nothing to be there."""
 
 

@@ -140,6 +140,9 @@ class Vif:
             f"link set {name} address {mac} mtu {network.mtu}",
             f"link set {name} up",
             f"addr add {ip}/24 dev {name} nodad",
+            # What has this address leaves by this interface, or its port would be taken for a spoofer's.
+            f"rule add from {ip} table {ip.rpartition('.')[2]}",
+            f"route add {network.subnets[0].cidr} dev {name} table {ip.rpartition('.')[2]}",
         )
         guest.run("ethtool", "-K", name, "tx", "off")
         self.hypervisor.sysctl(f"ipv4/conf/{self.tap}/arp_ignore", 8)

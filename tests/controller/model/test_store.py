@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from controller.errors import Conflict, Exhausted, Exists, NotFound, StaleRevision, Unavailable
 from controller.model import store as store_module
 from controller.model.records import Address, Binding, FixedIp, Index, Link, Mac, Network, Port, Record, Tag
-from controller.model.store import Change, Journal, MemoryJournal, Model, Read, Store, Transaction, Write
+from controller.model.store import BATCH_WRITES, Change, Journal, MemoryJournal, Model, Read, Store, Transaction, Write
 
 Work = Callable[[Transaction], object]
 
@@ -218,7 +218,8 @@ def test_concurrent_commits_share_few_writes_and_have_a_revision_each() -> None:
             batches: list[Sequence[Change]] = []
             store.follow(batches.append)
             await together(store, *(put(network(f"n{i}", i)) for i in range(500)))
-            assert len(batches) <= 2
+            assert len(batches) <= 500 / BATCH_WRITES + 2
+            assert max(sum(len(change.writes) for change in batch) for batch in batches) <= BATCH_WRITES
             assert [change.revision for batch in batches for change in batch] == list(range(1, 501))
 
     asyncio.run(scenario())

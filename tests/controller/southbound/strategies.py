@@ -7,7 +7,7 @@ is what Open vSwitch accepts, so prerequisites hold; the groups a flow points to
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
@@ -19,6 +19,7 @@ from controller.flows.flow import (
     Action,
     Bounce,
     Bucket,
+    Commit,
     Conjunction,
     Field,
     Flow,
@@ -33,9 +34,13 @@ from controller.flows.flow import (
     Table,
     Test,
     ToGroup,
+    Track,
+    Untrack,
 )
-from controller.flows.pipeline import GROUP_KINDS, REGISTERS, TABLES
+from controller.flows.pipeline import CONNECTION, GROUP_KINDS, REGISTERS, TABLES
 from controller.southbound.messages import OFPP_LOCAL
+
+T = TypeVar("T")
 
 BY_NAME = {table.name: table for table in TABLES}
 
@@ -47,22 +52,29 @@ def ordered(fields: Iterable[Field[Any]]) -> list[Field[Any]]:
 
 PLACES: tuple[Table | GroupKind, ...] = (*TABLES, *GROUP_KINDS)
 
-WRITABLE = ordered(frozenset(field for field, _ in REGISTERS).union(*(place.sets for place in PLACES)))
+WRITABLE = ordered(frozenset(field for field, _ in (*REGISTERS, *CONNECTION)).union(*(place.sets for place in PLACES)))
 """Every field that something may set."""
 
 FIELDS = ordered(frozenset(WRITABLE).union(*(table.matches for table in TABLES)))
 """Every field that the pipeline declares."""
 
-TESTED_ONLY = frozenset({"in_port", "eth_type", "vlan_tci", "nw_proto"})
+TESTED_ONLY = frozenset({
+    "in_port", "eth_type", "vlan_tci", "nw_proto", "ip_frag", "conj_id", "ct_state",
+    "ct_nw_src", "ct_nw_dst", "ct_ipv6_src", "ct_ipv6_dst", "ct_nw_proto", "ct_tp_src", "ct_tp_dst",
+})  # fmt: skip
 """Fields that nothing sets or copies: the encoder has no form for that."""
 
 READABLE = [field for field in FIELDS if field.wire not in TESTED_ONLY]
 """Every field that a move may read."""
 
-UNMASKED = frozenset(
-    {"in_port", "eth_type", "arp_op", "nw_proto", "nw_ttl", "icmpv6_type", "nd_reserved", "nd_options_type"}
-)
+UNMASKED = frozenset({
+    "in_port", "eth_type", "arp_op", "nw_proto", "nw_ttl", "icmp_type", "icmp_code", "icmpv6_type", "icmpv6_code",
+    "nd_reserved", "nd_options_type", "conj_id", "ct_nw_proto",
+})  # fmt: skip
 """Fields that ovs-fields(7) calls not maskable."""
+
+PORTS_OF_CONNECTIONS = frozenset({f.CT_TP_SRC, f.CT_TP_DST})
+"""Of these Open vSwitch reads nothing back unless the protocol is tested too; any protocol will do (`nx_put_raw`)."""
 
 ports = st.integers(1, 0xFEFF) | st.just(OFPP_LOCAL)
 """OpenFlow port numbers of Open vSwitch: 16 bits, and the reserved ones."""
@@ -77,7 +89,8 @@ def numbers(field: Field[Any]) -> SearchStrategy[int]:
     if field is f.ETH_TYPE:
         return st.sampled_from([0x0800, 0x0806, 0x86DD, 0x88CC]) | st.integers(0x0600, field.full)
     top = 0xFF if field is f.ARP_OP else field.full  # Open vSwitch keeps 8 bits of an ARP operation
-    return st.integers(0, top) | st.sampled_from([0, 1, top])
+    least = int(field.wire == "ct_nw_proto")  # see `fields`
+    return st.integers(least, top) | st.sampled_from([least, 1, top])
 
 
 def tested(field: Field[Any], value: int, mask: int) -> Match:
@@ -94,7 +107,14 @@ def tests(draw: st.DrawFn, field: Field[Any]) -> Match:
         value, mask = draw(numbers(field)), field.full
         if field.wire not in UNMASKED and draw(st.booleans()):
             mask = draw(st.integers(1, field.full))
-    return tested(field, value, mask)
+    return tested(field, value, mask) & draw(beside(field))
+
+
+def beside(field: Field[Any]) -> SearchStrategy[Match]:
+    """What must be tested with a field, and no field can require, since it may be one of several things."""
+    if field not in PORTS_OF_CONNECTIONS:
+        return st.just(ANY)
+    return st.one_of(*(numbers(proto).map(proto) for proto in (f.CT_PROTO4, f.CT_PROTO6)))
 
 
 @st.composite
@@ -103,30 +123,65 @@ def matches(draw: st.DrawFn, table: Table, start: Match = ANY) -> Match:
     declared = ordered(table.matches)
     match = start
     for field in draw(st.lists(st.sampled_from(declared), unique=True)) if declared else []:
-        try:
-            match &= draw(tests(field))
-        except ConflictingMatch:  # another Ethernet type than a field before this one requires
-            continue
+        narrowed = both(match, draw(tests(field)))
+        if narrowed is not None and possible(narrowed):
+            match = narrowed
     return match
 
 
-def required(action: Action) -> Match:
-    """What must be matched before a packet meets this action (OpenFlow 1.4.1 section 7.2.2, prerequisites)."""
+def possible(match: Match) -> bool:
+    """Can there be such a packet? Open vSwitch refuses ports of a later fragment, and ND with a code (flow.h, `is_nd`)."""
+    kinds = {test.field.wire.partition("_")[0] for test in match.tests}
+    ports_of_later = kinds & {"tcp", "udp", "sctp"} and says(match, f.IPV4_FRAG, LATER)
+    return not ports_of_later and not ("nd" in kinds and says(match, f.ICMPV6_CODE, f.ICMPV6_CODE.full))
+
+
+LATER = 2
+"""The bit of ip_frag for a fragment that is not the first."""
+
+
+def says(match: Match, field: Field[Any], bits: int) -> bool:
+    """Is any of these bits of a field, in whichever IP version, to be 1?"""
+    return any(test.field.wire == field.wire and test.value & bits for test in match.tests)
+
+
+def both(one: Match, other: Match) -> Match | None:
+    """The packets that pass both, if there are any."""
+    try:
+        return one & other
+    except ConflictingMatch:  # another protocol
+        return None
+
+
+def required(action: Action) -> tuple[Match, ...]:
+    """Of what one must be matched before a packet meets this action (OpenFlow 1.4.1 section 7.2.2, prerequisites).
+
+    Nothing is what no packet fulfils, like a move between the messages of two protocols.
+    """
     match action:
         case Set(target, _):
-            return Match(target.requires)
+            return (Match(target.requires),)
         case Move(source, target):
-            return Match(source.requires) & Match(target.requires)
-    return ANY
+            return all_of((Match(source.requires),), (Match(target.requires),))
+        case Track(zone, _):  # ovs-actions(7), ct: "ip or ipv6"
+            return all_of((f.IPV4, f.IPV6), (Match(zone.requires),))
+        case Commit(zone, writes):
+            return all_of((f.IPV4, f.IPV6), (Match(zone.requires),), *map(required, writes))
+    return (ANY,)
 
 
-def possible(action: Action, table: Table) -> bool:
-    """May the flows of this table match what the action requires?"""
-    try:
-        needs = required(action)
-    except ConflictingMatch:  # a move between the messages of two protocols
-        return False
-    return all(test.field in table.matches for test in needs.tests)
+def all_of(*choices: tuple[Match, ...]) -> tuple[Match, ...]:
+    """Each way to pass one of every choice."""
+    ways: tuple[Match, ...] = (ANY,)
+    for choice in choices:
+        met = (both(way, one) for way in ways for one in choice)
+        ways = tuple(way for way in met if way is not None)
+    return ways
+
+
+def openings(action: Action, table: Table) -> tuple[Match, ...]:
+    """What a flow of this table may match so that it may do this."""
+    return tuple(way for way in required(action) if all(test.field in table.matches for test in way.tests))
 
 
 def bits(field: Field[Any]) -> int:
@@ -139,16 +194,44 @@ def moves(target: Field[Any]) -> list[Move]:
     return [Move(source, target) for source in READABLE if source is not target and bits(source) == bits(target)]
 
 
-def sets(field: Field[Any]) -> SearchStrategy[Action]:
+def sets(field: Field[Any]) -> SearchStrategy[Set]:
     """Every value written into a field."""
     return numbers(field).map(lambda value: Set(field, value))
 
 
-def writes(declared: Table | GroupKind) -> SearchStrategy[Action]:
-    """Sets and moves that a table or a kind of group declares."""
-    targets = ordered(declared.sets)
+def writes(fields: Iterable[Field[Any]]) -> SearchStrategy[Set | Move]:
+    """Sets of fields, and moves into them."""
+    targets = ordered(fields)
     copies = [move for target in targets for move in moves(target)]
     return st.one_of(*map(sets, targets), sampled(copies))
+
+
+ZONES = [field for field in READABLE if bits(field) == 16]
+"""Every field that may hold the number of a conntrack zone (ovs-actions(7), ct: 16 bits)."""
+
+
+def tracks(table: Table) -> SearchStrategy[Track]:
+    """Look-ups in conntrack that a table declares."""
+    return sampled([Track(zone, BY_NAME[name]) for zone in ZONES for name in sorted(table.tracks)])
+
+
+@st.composite
+def commits(draw: st.DrawFn, table: Table) -> Commit:
+    """What a table may remember of a connection."""
+    commit = Commit(draw(sampled([zone for zone in ZONES if openings(Commit(zone, ()), table)])), ())
+    for write in draw(st.lists(writes(table.commits), max_size=5)):
+        longer = Commit(commit.zone, (*commit.writes, write))
+        commit = longer if openings(longer, table) else commit
+    return commit
+
+
+def conntrack(table: Table) -> SearchStrategy[Action]:
+    """What a table may ask of conntrack; to forget its answer, any may."""
+    return st.one_of(tracks(table), commits(table) if table.commits else st.nothing(), st.just(Untrack()))
+
+
+INVALID = f.ct_state("+inv").tests[0].value
+"""The flag of ct_state that Open vSwitch lets nobody commit."""
 
 
 def sends(table: Table) -> SearchStrategy[Action]:
@@ -158,9 +241,14 @@ def sends(table: Table) -> SearchStrategy[Action]:
     return st.one_of(*outputs, sampled(groups), resubmits(table))
 
 
-def sampled(actions: Sequence[Action]) -> SearchStrategy[Action]:
+def sampled(values: Sequence[T]) -> SearchStrategy[T]:
     """One of them, of which there may be none."""
-    return st.sampled_from(actions) if actions else st.nothing()
+    return st.sampled_from(values) if values else st.nothing()
+
+
+def later(table: Table) -> list[Table]:
+    """The tables in which a packet may go on by goto, which leads onward only (OpenFlow 1.4.1 section 5.1)."""
+    return [BY_NAME[name] for name in sorted(table.nexts) if BY_NAME[name].number > table.number]
 
 
 def some(one: SearchStrategy[Action], most: int) -> SearchStrategy[list[Action]]:
@@ -189,25 +277,25 @@ def actions(draw: st.DrawFn, table: Table) -> tuple[Action, ...]:
     """What a flow of a table may do."""
     if draw(st.integers(0, 9)) == 0:
         return draw(conjunctions)
-    one = (writes(table) | sends(table)).filter(lambda action: possible(action, table))
-    later = [Goto(BY_NAME[name]) for name in sorted(table.nexts) if BY_NAME[name].number > table.number]
-    return (*draw(some(one, 6)), *draw(some(sampled(later), 1)))
+    one = (writes(table.sets) | sends(table) | conntrack(table)).filter(lambda action: openings(action, table))
+    return (*draw(some(one, 6)), *draw(some(sampled([*map(Goto, later(table))]), 1)))
 
 
 @st.composite
 def flows(draw: st.DrawFn, tables: Sequence[Table] = TABLES) -> Flow:
     """A flow of one of `tables`, as Open vSwitch accepts it."""
     table = draw(st.sampled_from(tables))
-    doing = draw(actions(table))
     needs = ANY
     done: list[Action] = []
-    for action in doing:
-        try:
-            needs &= required(action)
-        except ConflictingMatch:  # another protocol than that of an action before this one
-            continue
-        done.append(action)
-    return Flow(table, draw(st.sampled_from(sorted(table.priorities))), draw(matches(table, needs)), tuple(done))
+    for action in draw(actions(table)):
+        ways = [way for way in (both(needs, opening) for opening in openings(action, table)) if way is not None]
+        if ways:  # else it wants another protocol than an action before it
+            needs = draw(st.sampled_from(ways))
+            done.append(action)
+    match = draw(matches(table, needs))
+    if says(match, f.CT_STATE, INVALID):
+        done = [action for action in done if not isinstance(action, Commit)]
+    return Flow(table, draw(st.sampled_from(sorted(table.priorities))), match, tuple(done))
 
 
 def flow_tables(max_size: int = 40) -> SearchStrategy[list[Flow]]:
@@ -218,7 +306,7 @@ def flow_tables(max_size: int = 40) -> SearchStrategy[list[Flow]]:
 @st.composite
 def buckets(draw: st.DrawFn, kind: GroupKind) -> Bucket:
     """What a bucket of this kind may do."""
-    one = (writes(kind) | resubmits(kind)).filter(lambda action: not required(action).tests)
+    one = (writes(kind.sets) | resubmits(kind)).filter(lambda action: required(action) == (ANY,))
     return Bucket(tuple(draw(some(one, 4))))
 
 

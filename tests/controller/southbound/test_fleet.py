@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 import pytest
@@ -13,7 +13,7 @@ from apps import APPS
 from controller.errors import Disconnected, InUse
 from controller.flows.engine import Engine
 from controller.model.bindings import Claim, Hypervisor
-from controller.model.records import Address, FixedIp, Port
+from controller.model.records import Address, FixedIp, Port, Quarantine
 from controller.model.store import MemoryJournal, Store
 from controller.southbound.fleet import Fleet, State
 from controller.southbound.reconcile import Installed, Plan
@@ -21,6 +21,12 @@ from controller.southbound.switch import Applied, Switch
 from tests.cloud import network, port
 
 PATIENCE_S = 10.0
+
+
+def _set() -> asyncio.Event:
+    event = asyncio.Event()
+    event.set()
+    return event
 
 
 @dataclass(eq=False)
@@ -34,6 +40,9 @@ class Wire:
     foreign: Mapping[Any, Any] = field(default_factory=dict)
     over: asyncio.Event = field(default_factory=asyncio.Event)
     holding: asyncio.Event | None = None
+    dumps: asyncio.Event = field(default_factory=_set)
+    emptied: list[int] = field(default_factory=list)
+    plans_before_emptied: int = 0
 
     @property
     def name(self) -> str:
@@ -49,6 +58,7 @@ class Wire:
         return {"weft-vxlan": 1, "tap": 10}
 
     async def dump(self) -> Installed:
+        await self.dumps.wait()
         return Installed({}, {})
 
     async def apply(self, plan: Plan) -> Applied:
@@ -57,6 +67,10 @@ class Wire:
             raise Disconnected(self.name, "dead")
         self.plans.append(plan)
         return Applied(flow_mods=len(plan.steps))
+
+    async def empty_zones(self, zones: Iterable[int]) -> None:
+        self.emptied += zones
+        self.plans_before_emptied = len(self.plans)
 
     async def alive(self) -> bool:
         return self.answers
@@ -202,5 +216,71 @@ def test_how_many_flows_a_switch_should_hold_is_kept_count_of() -> None:
         assert fleet.status("hv1").flows == len(fleet.flows("hv1"))
         await store.commit(lambda tx: tx.delete(Port, "vm1"))
         assert fleet.status("hv1").flows == len(fleet.flows("hv1"))
+
+    played(story)
+
+
+# ---- many at once --------------------------------------------------------------------------------------------------
+
+
+def test_a_zone_that_a_port_gave_back_is_emptied_once_its_flows_are_gone_and_anew_for_each_connection() -> None:
+    async def emptied(switch: Wire) -> list[int]:
+        async with asyncio.timeout(1):
+            await until(lambda: bool(switch.emptied))
+        assert switch.plans_before_emptied == len(switch.plans), "nothing that leads to it was left to do"
+        return switch.emptied
+
+    async def story(fleet: Fleet, store: Store, group: asyncio.TaskGroup) -> None:
+        await store.commit(VM1)
+        first, second = Wire(), Wire(peer="192.0.2.1:4001")
+        group.create_task(first.attended(fleet))
+        await until(lambda: in_step(fleet))
+        unplugged = replace(HV1, claims=())
+        await fleet.observed(unplugged)
+        (record,) = store.model.all(Quarantine)
+        assert await emptied(first) == [record.zone]
+        first.over.set()
+        await until(lambda: fleet.status("hv1").member.switch is None)
+        await fleet.observed(unplugged)
+        group.create_task(second.attended(fleet))
+        assert await emptied(second) == [record.zone]
+        second.over.set()
+
+    played(story)
+
+
+def test_a_switch_that_hangs_keeps_the_others_from_being_brought_in_step_for_a_while_only(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("controller.southbound.fleet.LENT_S", 0.3)
+    monkeypatch.setattr("controller.southbound.fleet.SYNCS", 1)
+
+    async def story(fleet: Fleet, store: Store, group: asyncio.TaskGroup) -> None:
+        hanging, well = Wire(answers=False), Wire(datapath_id=2, peer="192.0.2.2:4000")
+        await fleet.observed(replace(HV1, system_id="hv2", encap_ip=Address("192.0.2.2"), datapath_id=2, claims=()))
+        await store.commit(VM1)
+        group.create_task(hanging.attended(fleet))
+        await until(lambda: fleet.status("hv1").member.drawn)
+        group.create_task(well.attended(fleet))
+        await until(lambda: fleet.status("hv2").state is State.IN_STEP)
+        assert fleet.status("hv1").state is State.BEHIND
+        hanging.over.set()
+        well.over.set()
+
+    played(story)
+
+
+def test_what_changes_while_a_switch_waits_for_its_turn_reaches_it() -> None:
+    async def story(fleet: Fleet, store: Store, group: asyncio.TaskGroup) -> None:
+        await store.commit(VM1)
+        switch = Wire(dumps=asyncio.Event())
+        group.create_task(switch.attended(fleet))
+        await until(lambda: fleet.status("hv1").member.switch is not None)
+        await store.commit(network("blue", 101))
+        await store.commit(port("vm1", "red", "02:00:00:00:00:02", "10.0.0.1"))
+        switch.dumps.set()
+        await until(lambda: in_step(fleet))
+        assert {each.text for each in fleet.flows("hv1")} <= switch.sent()
+        switch.over.set()
 
     played(story)

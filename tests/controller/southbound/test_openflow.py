@@ -139,7 +139,7 @@ def test_shares_of_conjunctive_matches_count_from_0() -> None:
 
 def test_a_group_gives_every_bucket_a_copy() -> None:
     remote = Bucket((f.TUN_DST.set(Address("192.0.2.12")), Resubmit(p.TUN_OUT)))
-    group = Group(p.FLOOD, 7, (Bucket((p.DST.set(11), Resubmit(p.DELIVER))), remote))
+    group = Group(p.FLOOD, 7, (Bucket((p.DST.set(11), Resubmit(p.IN_PORT))), remote))
     assert openflow.group_add(9, encode_group(group)) == laid_out("""
         05 0f 0070 00000009                     | OpenFlow 1.4, OFPT_GROUP_MOD, 112 bytes, xid
         0000 00 00 30000007                     | OFPGC_ADD, OFPGT_ALL, group id
@@ -288,7 +288,7 @@ def test_a_flow_is_encoded_alike_whenever_and_by_whomever(flow: Flow) -> None:
 
 def flood(members: int) -> Group:
     """A group of `members` buckets as L2 population makes them."""
-    return Group(p.FLOOD, 7, (Bucket((p.DST.set(11), Resubmit(p.DELIVER))),) * members)
+    return Group(p.FLOOD, 7, (Bucket((p.DST.set(11), Resubmit(p.IN_PORT))),) * members)
 
 
 def test_1364_members_fit_into_a_flood_group() -> None:

@@ -49,6 +49,7 @@ def test_a_greeting_offers_version_1_4_alone() -> None:
     [
         (messages.features_request(7), osken_bytes("OFPFeaturesRequest")),
         (messages.barrier_request(7), osken_bytes("OFPBarrierRequest")),
+        (messages.read_first_fragments(7), osken_bytes("OFPSetConfig", flags=3, miss_send_len=128)),
         (messages.echo_request(7, b"weft"), osken_bytes("OFPEchoRequest", data=b"weft")),
         (messages.echo_reply(7, b"weft"), osken_bytes("OFPEchoReply", data=b"weft")),
         (messages.port_desc_request(7), osken_bytes("OFPPortDescStatsRequest")),

@@ -13,6 +13,7 @@ import typing
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -21,9 +22,11 @@ from hypothesis import strategies as st
 from controller.flows import fields as f
 from controller.flows import pipeline as p
 from controller.flows.flow import (
+    ANY,
     Action,
     Bounce,
     Bucket,
+    Commit,
     Conjunction,
     Field,
     Flow,
@@ -32,11 +35,14 @@ from controller.flows.flow import (
     Group,
     GroupKind,
     Match,
+    Move,
     Output,
     Resubmit,
     Set,
     Table,
     ToGroup,
+    Track,
+    Untrack,
     register,
 )
 from controller.model.records import Address
@@ -200,11 +206,14 @@ def holds(switch: Connection, ovs: Ovs, groups: Sequence[Group], flows: Sequence
 def has_words(match: Match) -> bool:
     """Can ovs-ofctl be told this match? Not with an IPv6 mask that begins with a decimal digit.
 
-    Its `ipv6_parse_masked_len` takes the digits for the length of a prefix, in 3.1 as in its newest source.
+    Its `ipv6_parse_masked_len` takes the digits for the length of a prefix, in 3.1 as in its newest source. Of
+    fragments it knows five words and no numbers.
     """
     wide = [test for test in match.tests if test.field.width == 128 and test.mask != test.field.full]
     masks = [test.field.show(test.mask) for test in wide]
-    return not any(":" in mask and mask[0].isdecimal() for mask in masks)
+    if any(":" in mask and mask[0].isdecimal() for mask in masks):
+        return False
+    return all((test.value, test.mask) in f._FRAGMENTS for test in match.tests if test.field.wire == "ip_frag")
 
 
 def without_cookie(flow: EncodedFlow) -> tuple[tuple[int, int, bytes], bytes]:
@@ -239,7 +248,8 @@ def test_open_vswitch_has_no_words_for_some_masks(ovs: Ovs, mask: str) -> None:
 ANYTHING = Table(
     100, "anything", "Matches every field that the encoder knows, which no table of the pipeline does.", {"all": 7},
     matches=frozenset({field for field in vars(f).values() if isinstance(field, Field)})
-    | {register(f"register {number}", f"reg{number}") for number in range(12)} | {p.NH6},
+    | {register(f"register {number}", f"reg{number}") for number in range(12)} | {p.NH6}
+    | {field for field, _ in p.CONNECTION},
 )  # fmt: skip
 
 
@@ -262,32 +272,50 @@ def each_test(table: Table) -> Iterator[Match]:
         if field is f.VLAN_TCI:
             yield from (f.UNTAGGED, f.VLAN_TCI(0x1000, 0x1000))
             continue
-        yield strategies.tested(field, 0x86DD if field is f.ETH_TYPE else 1, field.full)
+        beside = f.CT_PROTO4(f.SCTP) if field in strategies.PORTS_OF_CONNECTIONS else ANY
+        yield strategies.tested(field, 0x86DD if field is f.ETH_TYPE else 1, field.full) & beside
         if field.wire not in strategies.UNMASKED and field.full > 1:
-            yield strategies.tested(field, 2, field.full - 1)
+            yield strategies.tested(field, 2, field.full - 1) & beside
 
 
 def each_action(declared: Table | GroupKind) -> Iterator[Action]:
-    """Each write, subroutine and way out that a table or a kind of group declares."""
-    for target in strategies.ordered(declared.sets):
-        yield Set(target, 1)
-        yield from strategies.moves(target)
+    """Each write, subroutine and way out that a table or a kind of group declares, and what it asks of conntrack."""
+    yield from each_write(declared.sets)
     nexts = [strategies.BY_NAME[name] for name in sorted(declared.nexts)]
     yield from map(Resubmit, nexts)
     if isinstance(declared, Table):
-        yield from map(Goto, nexts)
+        yield from map(Goto, strategies.later(declared))
         yield from (ToGroup(kind.id(1), kind) for kind in declared.groups)
+        yield from each_question(declared)
         yield Conjunction(1, 2, 3)
         if declared.outputs:
             yield from (Output(1), Output(messages.OFPP_LOCAL), Bounce())
+
+
+def each_write(fields: Iterable[Field[Any]]) -> Iterator[Set | Move]:
+    """Each field set, and each move into it."""
+    for target in strategies.ordered(fields):
+        yield Set(target, 1)
+        yield from strategies.moves(target)
+
+
+def each_question(table: Table) -> Iterator[Action]:
+    """All that a table asks of conntrack: each write to a connection for itself, none, and all fields at once."""
+    yield Untrack()
+    for zone in strategies.ZONES:
+        yield from (Track(zone, strategies.BY_NAME[name]) for name in sorted(table.tracks))
+        if table.commits:
+            yield Commit(zone, ())
+            yield from (Commit(zone, (write,)) for write in each_write(table.commits))
+            yield Commit(zone, tuple(Set(target, 1) for target in strategies.ordered(table.commits)))
 
 
 def everything(table: Table) -> Iterator[Flow]:
     """Flows that ask of a table all that it declares, one thing each."""
     reason = next(iter(table.priorities))
     yield from (Flow(table, reason, match) for match in each_test(table))
-    possible = (action for action in each_action(table) if strategies.possible(action, table))
-    yield from (Flow(table, reason, strategies.required(action), (action,)) for action in possible)
+    for action in each_action(table):
+        yield from (Flow(table, reason, opening, (action,)) for opening in strategies.openings(action, table))
 
 
 EVERY_FLOW = [flow for table in p.TABLES for flow in everything(table)]
@@ -295,7 +323,7 @@ EVERY_GROUP = [
     Group(kind, number, (Bucket((action,)), Bucket(()), Bucket((action,))))
     for kind in p.GROUP_KINDS
     for number, action in enumerate(each_action(kind))
-    if not strategies.required(action).tests
+    if strategies.required(action) == (ANY,)
 ]
 
 
@@ -322,9 +350,18 @@ def test_nothing_that_is_declared_was_left_out() -> None:
         actions = [action for flow in flows for action in flow.actions]
         assert {test.field for flow in flows for test in flow.match.tests} == table.matches
         assert {action.field for action in actions if isinstance(action, Set)} == table.sets
-        assert {action.table.name for action in actions if isinstance(action, Goto)} == table.nexts
+        assert {action.table.name for action in actions if isinstance(action, Resubmit)} == table.nexts
+        assert [*{action.table: None for action in actions if isinstance(action, Goto)}] == strategies.later(table)
+        assert {action.table.name for action in actions if isinstance(action, Track)} == table.tracks
+        assert committed(actions) == table.commits
         assert {action.kind for action in actions if isinstance(action, ToGroup)} == table.groups
     assert {type(action) for flow in EVERY_FLOW for action in flow.actions} == {*typing.get_args(Action)}
+
+
+def committed(actions: Iterable[Action]) -> set[Field[Any]]:
+    """What connections are remembered with."""
+    writes = [write for action in actions if isinstance(action, Commit) for write in action.writes]
+    return {write.field if isinstance(write, Set) else write.target for write in writes}
 
 
 # ---- limits ---------------------------------------------------------------------------------------------------
@@ -332,7 +369,7 @@ def test_nothing_that_is_declared_was_left_out() -> None:
 
 def test_the_largest_flow_and_the_largest_group_are_read_back(switch: Connection) -> None:
     shares = tuple(Conjunction(id, 1, 2) for id in range(4090))
-    local = [Bucket((p.DST.set(number), Resubmit(p.DELIVER))) for number in range(682)]
+    local = [Bucket((p.DST.set(number), Resubmit(p.IN_PORT))) for number in range(682)]
     remote = [Bucket((Set(f.TUN_DST, number), Resubmit(p.TUN_OUT))) for number in range(682)]
     group = encode_group(Group(p.FLOOD, 1, (*local, *remote)))
     flow = encode_flow(Flow(p.DELIVER, "port", p.DST(7), shares), APP)
@@ -354,7 +391,7 @@ def test_a_dump_of_many_parts_is_whole(switch: Connection) -> None:
 PORT_7 = encode_flow(Flow(p.DELIVER, "port", p.DST(7), (Output(7),)), APP)
 PORT_8 = encode_flow(Flow(p.DELIVER, "port", p.DST(7), (Output(8),)), APP)
 EMPTY = EncodedGroup(p.FLOOD.id(1), 0, b"")
-FULL = encode_group(Group(p.FLOOD, 1, (Bucket((p.DST.set(1), Resubmit(p.DELIVER))),)))
+FULL = encode_group(Group(p.FLOOD, 1, (Bucket((p.DST.set(1), Resubmit(p.IN_PORT))),)))
 TO_GROUP = encode_flow(Flow(p.L2_BUM, "flood", p.NET(7), (ToGroup(p.FLOOD.id(1), p.FLOOD),)), APP)
 
 

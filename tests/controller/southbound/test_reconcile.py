@@ -9,8 +9,8 @@ from dataclasses import dataclass, field, replace
 from hypothesis import given
 from hypothesis import strategies as st
 
+from controller.flows import fields as f
 from controller.flows import flow as values
-from controller.flows.fields import IN_PORT
 from controller.flows.flow import Bucket, Entry, Flow, Group, Match, Output, ToGroup, goto, resubmit
 from controller.flows.pipeline import (
     ARRIVED,
@@ -18,11 +18,12 @@ from controller.flows.pipeline import (
     DELIVER,
     DST,
     FLOOD,
+    IN_PORT,
     L2_BUM,
     L2_DISPATCH,
     NET,
     OWNER,
-    SERVICE,
+    PORT_SECURITY,
     SRC,
     WHY,
 )
@@ -168,11 +169,11 @@ def tampered(draw: st.DrawFn, world: Sequence[Entry]) -> FakeSwitch:
     for key, flow in list(flows.items()):
         match draw(st.sampled_from(["kept", "kept", "altered", "taken over", "marked", "gone"])):
             case "altered":  # as `ovs-ofctl mod-flows` does: the cookie stays
-                flows[key] = replace(flow, instructions=b"")
+                flows[key] = flow._replace(instructions=b"")
             case "taken over":
-                flows[key] = replace(flow, cookie=draw(st.integers(0, OWNER - 1)) << 56)
+                flows[key] = flow._replace(cookie=draw(st.integers(0, OWNER - 1)) << 56)
             case "marked":
-                flows[key] = replace(flow, cookie=flow.cookie ^ 1)
+                flows[key] = flow._replace(cookie=flow.cookie ^ 1)
             case "gone":
                 del flows[key]
     groups = {id: replace(group, type=draw(st.sampled_from([0, 1]))) for id, group in groups.items()}
@@ -288,10 +289,10 @@ def test_a_change_of_what_should_be_is_brought_about(both: tuple[list[Entry], li
 
 # ---- by example --------------------------------------------------------------------------------------------------
 
-GUEST = Flow(CLASSIFY, "guest", IN_PORT(3), (SRC.set(1), NET.set(7), goto(SERVICE)))
+GUEST = Flow(CLASSIFY, "guest", f.IN_PORT(3), (SRC.set(1), NET.set(7), goto(PORT_SECURITY)))
 FLOODED = Flow(L2_BUM, "flood", NET(7), (ToGroup(FLOOD.id(7), FLOOD),))
 DELIVERED = Flow(DELIVER, "port", DST(1), (Output(3),))
-EVERYBODY = Group(FLOOD, 7, (Bucket((DST.set(1), resubmit(DELIVER))),))
+EVERYBODY = Group(FLOOD, 7, (Bucket((DST.set(1), resubmit(IN_PORT))),))
 
 
 def test_the_order() -> None:
@@ -299,7 +300,7 @@ def test_the_order() -> None:
     old = entries(
         [
             Flow(DELIVER, "port", DST(9), (Output(9),)),
-            Flow(CLASSIFY, "guest", IN_PORT(9), (NET.set(8), goto(SERVICE))),
+            Flow(CLASSIFY, "guest", f.IN_PORT(9), (NET.set(8), goto(PORT_SECURITY))),
             Flow(L2_BUM, "flood", NET(8), (ToGroup(FLOOD.id(8), FLOOD),)),
         ],
         [Group(FLOOD, 8, ())],
@@ -323,7 +324,7 @@ def test_the_order() -> None:
 
 def test_a_flow_altered_under_its_cookie_is_added_again() -> None:
     flow = encode_flow(DELIVERED, APP)
-    altered = replace(flow, instructions=b"")
+    altered = flow._replace(instructions=b"")
     plan = full(entries([DELIVERED]), Installed({flow.key: altered}, {}))
     assert plan.steps == (AddFlow(Entry(APP, DELIVERED), flow),)
     assert plan.replaced == ()
@@ -331,7 +332,7 @@ def test_a_flow_altered_under_its_cookie_is_added_again() -> None:
 
 def test_a_flow_of_others_under_our_key_is_replaced_and_named() -> None:
     flow = encode_flow(DELIVERED, APP)
-    theirs = replace(flow, cookie=0)
+    theirs = flow._replace(cookie=0)
     installed = Installed({flow.key: theirs}, {})
     plan = full(entries([DELIVERED]), installed)
     assert plan.replaced == installed.foreign == (theirs,)
@@ -355,7 +356,7 @@ def test_a_programming_that_is_not_the_first_is_one_bundle() -> None:
 
 
 def test_a_group_that_fits_into_no_message_keeps_nothing_else_from_the_switch() -> None:
-    huge = Group(ARRIVED, 1, (Bucket((DST.set(1), resubmit(DELIVER))),) * 3_000)
+    huge = Group(ARRIVED, 1, (Bucket((DST.set(1), resubmit(IN_PORT))),) * 3_000)
     switch = FakeSwitch(*encoded(entries([], [Group(ARRIVED, 1, ())])))
     for plan in (
         full(entries([DELIVERED], [huge]), switch.installed()),

@@ -11,7 +11,6 @@ import struct
 import subprocess
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,9 +20,10 @@ from hypothesis import strategies as st
 
 from controller.errors import Disconnected, Malformed, Rejected
 from controller.flows import flow as values
+from controller.flows import pipeline
 from controller.flows.fields import ARP_OP, IN_PORT, TUN_DST
 from controller.flows.flow import Bucket, Entry, Flow, Group, Match, Output, ToGroup, goto, resubmit
-from controller.flows.pipeline import CLASSIFY, DELIVER, DST, FLOOD, L2_BUM, NET, SERVICE, SRC, TUN_OUT
+from controller.flows.pipeline import CLASSIFY, DELIVER, DST, FLOOD, L2_BUM, NET, PORT_SECURITY, SERVICE, SRC, TUN_OUT
 from controller.model.records import Address
 from controller.southbound import messages as of
 from controller.southbound import switch as module
@@ -39,7 +39,7 @@ FAST = Timing(handshake_s=0.5, echo_s=0.1, dead_s=0.5, answer_s=1)
 
 
 def guest(port: int) -> Flow:
-    return Flow(CLASSIFY, "guest", IN_PORT(port), (SRC.set(port), NET.set(7), goto(SERVICE)))
+    return Flow(CLASSIFY, "guest", IN_PORT(port), (SRC.set(port), NET.set(7), goto(PORT_SECURITY)))
 
 
 def delivered(port: int) -> Flow:
@@ -52,7 +52,7 @@ def flooded(net: int) -> Flow:
 
 def everybody(net: int, *ports: int) -> Group:
     remote = Bucket((DST.set(0), TUN_DST.set(Address("192.0.2.2")), resubmit(TUN_OUT)))
-    return Group(FLOOD, net, (*(Bucket((DST.set(port), resubmit(DELIVER))) for port in ports), remote))
+    return Group(FLOOD, net, (*(Bucket((DST.set(port), resubmit(pipeline.IN_PORT))) for port in ports), remote))
 
 
 def entries(*items: Flow | Group) -> list[Entry]:
@@ -435,6 +435,8 @@ class Peer:
         self.send(HELLO)
         xid, _ = await self.expect(of.OFPT_FEATURES_REQUEST)
         self.answer(of.OFPT_FEATURES_REPLY, xid, FEATURES.pack(datapath_id, 0, 254, auxiliary_id, 0))
+        if not auxiliary_id:
+            await self.expect(of.OFPT_SET_CONFIG)
 
     async def closed(self) -> None:
         """Wait until the other side has closed; what it still said does not count."""
@@ -645,7 +647,7 @@ def test_a_dump_comes_in_parts() -> None:
 @pytest.mark.parametrize("said", [b"", HELLO])
 def test_who_does_not_finish_the_handshake_is_dropped(caplog: pytest.LogCaptureFixture, said: bytes) -> None:
     async def test() -> None:
-        async with listening(forever, FAST) as listener, connected(listener) as peer:
+        async with listening(forever, replace(FAST, dead_s=5)) as listener, connected(listener) as peer:
             peer.send(said)
             await peer.closed()
 
@@ -731,7 +733,7 @@ def test_a_switch_that_never_answers_though_it_lives_is_given_up() -> None:
 def test_a_switch_that_does_not_read_is_given_up_and_others_go_on() -> None:
     async def test() -> None:
         endings: dict[int, BaseException | None] = {}
-        flow = replace(encode_flow(delivered(1), APP), instructions=bytes(60_000))
+        flow = encode_flow(delivered(1), APP)._replace(instructions=bytes(60_000))
         plan = Plan((AddFlow(Entry(APP, delivered(1)), flow),) * 500)
 
         async def on_switch(switch: Switch) -> None:
