@@ -28,6 +28,7 @@ from controller.flows.pipeline import (
     PARTS,
     SRC,
     TUN_OUT,
+    TURNED,
     WHY,
     Why,
 )
@@ -50,7 +51,7 @@ def local(view: View, port: Port) -> Iterator[Flow]:
     key, net = view.tag("port", port.id), NET(view.tag("network", port.network_id))
     here = net & ETH_DST(port.mac_address)
     yield Flow(L2_LOOKUP, "local", here, (DST.set(key), goto(IN_PORT)))
-    yield Flow(L2_LOOKUP, "own_mac", here & SRC(key), (WHY.set(Why.OWN_MAC), goto(DROP)))
+    yield Flow(L2_LOOKUP, "own_mac", here & SRC(key) & TURNED(0), (WHY.set(Why.OWN_MAC), goto(DROP)))
     for mac in pair_macs(view, port):
         yield Flow(L2_LOOKUP, "local_pair", net & ETH_DST(mac), (DST.set(key), goto(IN_PORT)))
 

@@ -31,8 +31,9 @@ from controller.flows.fields import (
     link_local,
     within,
 )
-from controller.flows.flow import ANY, Action, DecrementTtl, Flow, Move, Punt, Turn, goto, resubmit
+from controller.flows.flow import ANY, Action, DecrementTtl, Flow, Move, Punt, Turn, Untrack, goto, resubmit
 from controller.flows.pipeline import (
+    DELIVER,
     DROP,
     FROM_TUN,
     HOP,
@@ -52,6 +53,7 @@ from controller.flows.pipeline import (
     TRAP,
     TRAP_BYTES,
     TRAPS,
+    TURNED,
     WHY,
     Why,
 )
@@ -81,6 +83,7 @@ def manners(view: View) -> Iterator[Flow]:
     yield Flow(L3_ROUTE, "miss", ANY, (WHY.set(Why.NO_ROUTE), goto(TRAP)))
     yield Flow(L3_OUT, "known", NEIGH_HIT(1), (goto(L2_LOOKUP),))
     yield Flow(L3_OUT, "miss", ANY, (WHY.set(Why.NO_NEIGHBOUR), goto(TRAP)))
+    yield Flow(DELIVER, "turned", TURNED(1), (Turn(), TURNED.set(0), resubmit(DELIVER)))
     for why in TRAPS:
         yield Flow(TRAP, "reason", WHY(why), (Punt(TRAP_BYTES),))
 
@@ -111,11 +114,12 @@ def answer4(view: View, port: Port, address: Address) -> Iterator[Flow]:
     yield Flow(NEIGH, "neighbour", net & NH4(address), (ETH_DST.set(port.mac_address), NEIGH_HIT.set(1)))
     own = router & IPV4_DST(address)
     reply = (
+        Untrack(),
         Move(IPV4_SRC, IPV4_DST),
         IPV4_SRC.set(address),
         ICMP_TYPE.set(ECHO_REPLY),
         TTL.set(HOPS_OF_ANSWERS),
-        Turn(),
+        TURNED.set(1),
         Move(NET, NET_IN),
         goto(L3_ROUTE),
     )
@@ -128,7 +132,7 @@ def answer6(view: View, port: Port, address: Address) -> Iterator[Flow]:
     router, net = RTR(view.tag("router", port.device_id)), NET(view.tag("network", port.network_id))
     yield Flow(NEIGH, "neighbour", net & NH6(address), (ETH_DST.set(port.mac_address), NEIGH_HIT.set(1)))
     own = router & IPV6_DST(address)
-    reply = (*echo6(address), Turn(), Move(NET, NET_IN), goto(L3_ROUTE))
+    reply = (*echo6(address), TURNED.set(1), Move(NET, NET_IN), goto(L3_ROUTE))
     yield Flow(L3_IN, "echo", own & ICMPV6_TYPE(ECHO_REQUEST6), reply)
     yield Flow(L3_IN, "own_address", own, trap(Why.ROUTER_ADDRESS))
 
@@ -140,7 +144,7 @@ def answer_local(view: View, port: Port) -> Iterator[Flow]:
     router, net = RTR(view.tag("router", port.device_id)), NET(view.tag("network", port.network_id))
     address = link_local(port.mac_address)
     yield Flow(NEIGH, "neighbour", net & NH6(address), (ETH_DST.set(port.mac_address), NEIGH_HIT.set(1)))
-    back = (Move(ETH_SRC, ETH_DST), ETH_SRC.set(port.mac_address), Turn(), goto(L2_LOOKUP))
+    back = (Move(ETH_SRC, ETH_DST), ETH_SRC.set(port.mac_address), TURNED.set(1), goto(L2_LOOKUP))
     own = router & IPV6_DST(address)
     yield Flow(L3_IN, "echo", own & ICMPV6_TYPE(ECHO_REQUEST6), (*echo6(address), *back))
     yield Flow(L3_IN, "own_address", own, trap(Why.ROUTER_ADDRESS))
@@ -149,6 +153,7 @@ def answer_local(view: View, port: Port) -> Iterator[Flow]:
 def echo6(address: Address) -> tuple[Action, ...]:
     """Turn an echo request for an address around (RFC 4443 section 4.2)."""
     return (
+        Untrack(),
         Move(IPV6_SRC, IPV6_DST),
         IPV6_SRC.set(address),
         ICMPV6_TYPE.set(ECHO_REPLY6),

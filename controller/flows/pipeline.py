@@ -12,8 +12,8 @@ The path of a frame (`docs/pipeline.md` is generated from this module):
 
 Registers:
 
-    reg0  31      26 24  19 16 13 12 10 9  8  5        0
-         |..........|ENCAP|HOPS|GUARD|DIR|VERD|HIT|....|FROM_TUN|
+    reg0  31      26 24    20   19 16 13 12 10 9  8  5        0
+         |..........|ENCAP|TURNED|HOPS|GUARD|DIR|VERD|HIT|....|FROM_TUN|
     reg1  SRC      key of the port a frame came from; 0 = another hypervisor or nobody
     reg2  DST      key of the port a frame goes to
     reg3  ZONE     conntrack zone of the port that is checked (16 bits)
@@ -57,6 +57,7 @@ VERDICT: Field[int] = register("verdict", "reg0", 8, 2)
 DIRECTION: Field[int] = register("direction", "reg0", 10, 1)
 GUARD: Field[int] = register("guard", "reg0", 12, 2)
 HOPS: Field[int] = register("hops", "reg0", 16, 4)
+TURNED: Field[int] = register("turned", "reg0", 20, 1)
 ENCAP: Field[int] = register("encap", "reg0", 24, 3)
 SRC: Field[int] = register("src", "reg1")
 DST: Field[int] = register("dst", "reg2")
@@ -86,6 +87,7 @@ REGISTERS: Final[tuple[tuple[Field[Any], str], ...]] = (
     (RTR, "key of the router that the packet is at"),
     (NET_IN, "key of the network by which the packet came to that router"),
     (HOPS, "how many routers the packet has passed on this hypervisor"),
+    (TURNED, "a router answered: the packet may leave by the port that it came by"),
     (WHY, "what decided last: the bundle of rules that allows, or the reason of the drop"),
     (VERDICT, "what the security groups say, see Verdict"),
     (DIRECTION, "whose rules are asked: 0 egress, 1 ingress"),
@@ -398,8 +400,8 @@ L3_IN: Final = Table(
         f.ICMPV6_TYPE, f.HOP_LIMIT, f.IPV4_FRAG, f.IPV6_FRAG,
     }),
     sets=frozenset({
-        NET_IN, WHY, f.IPV4_SRC, f.IPV4_DST, f.ICMP_TYPE, f.TTL, f.IPV6_SRC, f.IPV6_DST, f.ICMPV6_TYPE, f.HOP_LIMIT,
-        f.ETH_SRC, f.ETH_DST,
+        NET_IN, TURNED, WHY, f.ETH_SRC, f.ETH_DST, f.IPV4_SRC, f.IPV4_DST, f.ICMP_TYPE, f.TTL,
+        f.IPV6_SRC, f.IPV6_DST, f.ICMPV6_TYPE, f.HOP_LIMIT,
     }),
     nexts=frozenset({"l3_route", "l2_lookup", "trap", "drop"}),
 )  # fmt: skip
@@ -417,7 +419,7 @@ L3_OUT: Final = Table(
 L2_LOOKUP: Final = Table(
     36, "l2_lookup", "Where is the holder of this MAC? Here, behind which hypervisor, or a router.",
     {"own_mac": 110, "local": 100, "remote": 100, "router": 100, "local_pair": 90, "remote_pair": 90, "miss": 0},
-    matches=frozenset({NET, SRC, FROM_TUN, f.ETH_DST}), sets=frozenset({DST, RTR, f.TUN_DST, f.TUN_IPV6_DST, WHY}),
+    matches=frozenset({NET, SRC, FROM_TUN, TURNED, f.ETH_DST}), sets=frozenset({DST, RTR, f.TUN_DST, f.TUN_IPV6_DST, WHY}),
     nexts=frozenset({"in_port", "tun_out", "hop", "drop"}),
 )  # fmt: skip
 L2_BUM: Final = Table(
@@ -449,8 +451,9 @@ IN_DONE: Final = Table(
 )  # fmt: skip
 DELIVER: Final = Table(
     50, "deliver", "Out of the interface of port DST.",
-    {"port": 100, "miss": 0},
-    matches=frozenset({DST}), sets=frozenset({WHY}), nexts=frozenset({"drop"}), outputs=True,
+    {"turned": 110, "port": 100, "miss": 0},
+    matches=frozenset({DST, TURNED}), sets=frozenset({TURNED, WHY}),
+    nexts=frozenset({"deliver", "drop"}), outputs=True,
 )  # fmt: skip
 TUN_OUT: Final = Table(
     52, "tun_out", "The segment of NET, for a frame that goes to another hypervisor.",
