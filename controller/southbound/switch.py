@@ -7,7 +7,7 @@ silent or does not read, `Malformed` when it breaks the protocol. Others are not
 
     watch ─> dump ─> FLOW_UPDATE..., REQUESTFORWARD... ─> 0.2 s ─> one Tampering, and no other until it is dealt with
 
-Limits: no TLS, no auxiliary connections, no roles; packets that are sent to the controller are ignored. What should be
+Limits: no TLS, no auxiliary connections, no roles. What should be
 on a switch, and which hypervisor it belongs to, is `fleet`'s. Sections are those of the OpenFlow 1.4.1 specification.
 """
 
@@ -24,6 +24,7 @@ from itertools import count
 from typing import Final, NoReturn, TypeAlias
 
 from controller.errors import Disconnected, Malformed, Rejected
+from controller.flows.punted import Reply
 from controller.southbound import messages as of
 from controller.southbound.bundles import Bundles
 from controller.southbound.openflow import (
@@ -141,6 +142,7 @@ class Switch:
         self._report: PortsReport | None = None
         self._watch = Watch()
         self._tampered: TamperingReport | None = None
+        self._answer_packet: Callable[[of.PacketIn], Iterable[Reply]] | None = None
         self._ended: Ended | None = None
         writer.transport.set_write_buffer_limits(high=HIGH_WATER_BYTES)
         _tune(writer)
@@ -191,6 +193,10 @@ class Switch:
                 chore.cancel()
 
     # ---- what others ask ------------------------------------------------------------------------------------------
+
+    def on_packets(self, answer: Callable[[of.PacketIn], Iterable[Reply]]) -> None:
+        """Have `answer` say what is sent for each packet that the switch hands over."""
+        self._answer_packet = answer
 
     def on_ports(self, report: PortsReport) -> None:
         """Have `report` told all ports whenever one changed, one call at a time, once `ports` has been asked."""
@@ -441,6 +447,8 @@ class Switch:
                 pass
             case of.OFPT_ERROR:
                 self._take_error(head.xid, of.decode_error(body))
+            case of.OFPT_PACKET_IN:
+                self._take_packet(of.decode_packet_in(body))
             case of.OFPT_PORT_STATUS:
                 self._take_port(*of.decode_port_status(body))
             case of.OFPT_MULTIPART_REPLY:
@@ -454,6 +462,11 @@ class Switch:
                     question.resolve(body)
                 else:
                     log.debug("message ignored switch=%016x type=%d xid=%d", self.datapath_id, head.type, head.xid)
+
+    def _take_packet(self, packet: of.PacketIn) -> None:
+        """Section 7.4.1. What is answered goes out at once; a switch that does not read is given up elsewhere."""
+        for reply in self._answer_packet(packet) if self._answer_packet else ():
+            self._send(of.packet_out(self.xid(), reply.port, reply.frame))
 
     def _take_error(self, xid: int, error: of.ErrorMessage) -> None:
         """An error carries the xid of what it is about; in a bundle, that of the message in it."""

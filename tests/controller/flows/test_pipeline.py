@@ -39,6 +39,7 @@ from controller.flows.pipeline import (
     FROM_TUN,
     IN_RULES,
     L2_LOOKUP,
+    L3_ROUTE,
     NET,
     OUT_DONE,
     OUT_RULES,
@@ -91,8 +92,8 @@ def test_who_goes_on_after_conntrack_may_read_what_it_said() -> None:
     assert all(CT_STATE in table.matches for table in TABLES if table.name in names)
 
 
-def test_only_classification_says_which_network_a_frame_is_on() -> None:
-    assert {table for table in TABLES if NET in table.sets} == {CLASSIFY, VNI}
+def test_only_classification_and_routes_say_which_network_a_frame_is_on() -> None:
+    assert {table for table in TABLES if NET in table.sets} == {CLASSIFY, VNI, L3_ROUTE}
     assert not any(NET in kind.sets for kind in pipeline.GROUP_KINDS)
 
 
