@@ -4,9 +4,9 @@
 
 A table gives the flow of the highest priority that matches; none is a miss, and nothing happens. `resubmit` comes back
 with what was written; each bucket of a group has a copy of its own. At one priority flows without conjunctions come
-first; a conjunction all of whose dimensions match is looked up as `conj_id` (ovs-fields(7), Conjunctive Match Fields).
-Of several that match alike Open vSwitch takes any, this the lowest. `ct` ends a translation; another begins behind it,
-in which alone the packet has conntrack's fields (ovs-actions(7), ct).
+first; a conjunction all of whose dimensions match is looked up as `conj_id`, for which it must have a flow
+(ovs-fields(7), Conjunctive Match Fields). Of several that match alike Open vSwitch takes any, this the lowest. `ct`
+ends a translation; another begins behind it, in which alone the packet has conntrack's fields (ovs-actions(7), ct).
 
 Fields bear no checks of their own: a flow is taken at its word. `controller.flows.journey` follows packets from switch
 to switch.
@@ -122,12 +122,16 @@ def _shares(flow: Flow) -> bool:
     return bool(flow.actions) and isinstance(flow.actions[0], Conjunction)
 
 
-def _complete(flows: Iterable[Flow]) -> list[int]:
-    """The conjunctions of which every dimension is among the flows."""
+def _complete(flows: Sequence[Flow]) -> list[int]:
+    """The conjunctions of which every dimension is among the flows.
+
+    There must be as many flows as dimensions, even if one bears several (Open vSwitch, classifier.c,
+    `find_conjunctive_match`).
+    """
     missing: dict[int, set[int]] = {}
     for flow in flows:
         for share in flow.actions:
-            if isinstance(share, Conjunction):
+            if isinstance(share, Conjunction) and share.n <= len(flows):
                 missing.setdefault(share.id, {*range(1, share.n + 1)}).discard(share.k)
     return sorted(id for id, dimensions in missing.items() if not dimensions)
 

@@ -444,8 +444,8 @@ class Switch(Link):
 
     def _answer(self, kind: int, xid: int, message: bytes) -> None:
         match kind:
-            case of.OFPT_HELLO | of.OFPT_ECHO_REPLY | of.OFPT_ERROR | of.OFPT_SET_ASYNC:
-                pass  # nobody else changes a group here
+            case of.OFPT_HELLO | of.OFPT_ECHO_REPLY | of.OFPT_ERROR | of.OFPT_SET_ASYNC | of.OFPT_SET_CONFIG:
+                pass  # nobody else changes a group here, and no fragment comes
             case of.OFPT_FEATURES_REQUEST:
                 features = _FEATURES.pack(self._hypervisor.datapath_id, 0, 254, 0, 0x4F)
                 self._send(of.OFPT_FEATURES_REPLY, xid, features)

@@ -1,10 +1,11 @@
 """What forwarding costs: CPU time of ovs-vswitchd for each GB of TCP payload, Weft's flows against the least that could.
 
-A lab of two hypervisors (Open vSwitch in user space). Guests of Weft's, with security groups and without port security,
-are plugged into its bridge; others, alike, into a bridge of ours beside it, in the same ovs-vswitchd, which has
-nothing but two outputs, or as many look-ups in conntrack as Weft makes there: a zone a guest. All take turns in
-many short rounds, forward and back, and what is compared are two turns of one round: a machine that is busy is
-equally so for both. Each turn begins with an empty datapath, and counts once the connection is under way.
+A lab of two hypervisors (Open vSwitch in user space), two guests on one and one on the other. Their frames take Weft's
+way, with security groups and without port security, or that of a few flows of our own before it, which Weft keeps as
+it keeps those of anybody: nothing but outputs, or with as many look-ups in conntrack as Weft makes, a zone a guest. So
+switches, interfaces and guests are the same (like pairs of guests differ by 5 %). All take turns in many short rounds,
+forward and back, and two turns of one round are compared: a machine that is busy is so for both. Each turn begins with
+an empty datapath, and counts once the connection is under way.
 
 Socket I/O is most of this; these are no numbers of the kernel's datapath, nor of DPDK's.
 """
@@ -16,11 +17,11 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import median
 
-from mininet_scenarios.lab import Lab, Network
-from mininet_scenarios.nodes import Guest, Hypervisor
+from mininet_scenarios.lab import Lab
+from mininet_scenarios.nodes import BRIDGE, Guest, Hypervisor
 from mininet_scenarios.processes import inside
 from mininet_scenarios.processes import run as command
 from tests.benchmarks.report import Figure, Limit, at_most
@@ -31,22 +32,26 @@ BUDGET_S = 170.0
 WARM_BYTES, BYTES = 4 << 20, 64 << 20
 PATIENCE_S = 30.0
 PORT = 5001
-BRIDGE = "br-bare"
-NEAR, FAR, TUNNEL = 1, 2, 3
-"""OpenFlow ports of our bridge: a guest, the other guest there, the tunnel to the other hypervisor."""
-VNI = 4242
+COOKIE = 0xBA5E
+FIRST_TABLE = 100
+"""Weft's are all below; and its zones begin with 1."""
 ZONES = (65001, 65002)
-"""Weft hands out zones from 1 on."""
+VNI = 4242
+
+
+class Astray(Exception):
+    """Raised when frames took another way than that of their case: then comparing their costs means nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A pair of guests, and the flows of our bridge on each hypervisor that their frames pass; none of Weft's."""
+    """Who sends to whom, and our own flows on each hypervisor that their frames pass; without any, they are Weft's."""
 
     name: str
     source: Guest
     target: Guest
-    bare: Mapping[Hypervisor, Sequence[str]]
+    bare: Mapping[Hypervisor, Sequence[str]] = field(default_factory=dict)
+    guarded: bool = True
 
     @property
     def hypervisors(self) -> list[Hypervisor]:
@@ -92,7 +97,9 @@ def run() -> Iterator[Figure]:
             if turn >= LEAST_ROUNDS and time.monotonic() > deadline:
                 break
             for case in cases if turn % 2 else cases[::-1]:
+                arrange(lab, case)
                 found[case.name].append(measure(case))
+        arrange(lab, cases[-1])
         lab.settles()
     for name, costs in found.items():
         speed = median(cost.gbit_s for cost in costs)
@@ -108,80 +115,78 @@ def run() -> Iterator[Figure]:
 
 
 def prepare(lab: Lab) -> list[Case]:
-    """Guests of Weft's and of our own, two on one hypervisor and one on the other each; and who sends to whom."""
+    """The guests, and all that is compared; those without port security last."""
     red = lab.network("red", cidr="10.0.0.0/24", project="red")
     default = lab.default_group("red")
     lab.rule(default, protocol="tcp", ports=PORT, remote=default)
-    guarded = trio(lab, red, "guarded", 10, True)
-    unguarded = trio(lab, red, "open", 20, False)
+    caller, near, far = (
+        lab.guest(f"vm{last}", network=red, on=on, ip=f"10.0.0.{last}", mac=f"02:00:00:00:00:{last}")
+        for last, on in ((11, "hv1"), (12, "hv1"), (13, "hv2"))
+    )
     lab.converged()
-    bare = outsiders(lab, red, 30)
-    one, other = (guest.hypervisor for guest in bare[1:])
     cases = []
     for name, zones in (("two flows", ()), ("one look-up", ZONES[:1]), ("two look-ups", ZONES)):
-        flows = {one: pipeline((NEAR, FAR), zones)}
-        cases.append(Case(f"same host, bare, {name}", bare[0], bare[1], flows))
+        here = {caller.hypervisor: pipeline((End.at(caller), End.at(near)), zones)}
+        cases.append(Case(f"same host, bare, {name}", caller, near, here))
     for name, zones in (("two flows", ()), ("one look-up a side", ZONES[:1])):
-        flows = {each: pipeline((NEAR, TUNNEL), zones) for each in (one, other)}
-        cases.append(Case(f"across, bare, {name}", bare[0], bare[2], flows))
-    for name, guests in (("security groups", guarded), ("no port security", unguarded)):
-        cases.append(Case(f"same host, Weft, {name}", guests[0], guests[1], {}))
-        cases.append(Case(f"across, Weft, {name}", guests[0], guests[2], {}))
+        here, there = caller.hypervisor, far.hypervisor
+        flows = {
+            here: pipeline((End.at(caller), End.to(there)), zones),
+            there: pipeline((End.at(far), End.to(here)), zones),
+        }
+        cases.append(Case(f"across, bare, {name}", caller, far, flows))
+    for name, guarded in (("security groups", True), ("no port security", False)):
+        cases.append(Case(f"same host, Weft, {name}", caller, near, guarded=guarded))
+        cases.append(Case(f"across, Weft, {name}", caller, far, guarded=guarded))
     return cases
 
 
-def places(first: int) -> Iterator[tuple[int, str, str, str]]:
-    """The number, hypervisor, address and MAC of each of three guests."""
-    for number, on in enumerate(("hv1", "hv1", "hv2")):
-        last = first + number
-        yield number, on, f"10.0.0.{last}", f"02:00:00:00:00:{last}"
+@dataclass(frozen=True, slots=True)
+class End:
+    """One of the two ends between which our own flows forward: what comes from there, and what sends there."""
+
+    match: str
+    action: str
+
+    @classmethod
+    def at(cls, guest: Guest) -> End:
+        """A guest's interface."""
+        return cls(f"in_port={guest.tap}", f"output:{guest.tap}")
+
+    @classmethod
+    def to(cls, peer: Hypervisor) -> End:
+        """The tunnel to a hypervisor, on a segment of its own."""
+        onto = f"set_field:{VNI}->tun_id,set_field:{peer.vtep}->tun_dst"
+        return cls(f"in_port=weft-vxlan,tun_id={VNI}", f"{onto},output:weft-vxlan")
 
 
-def trio(lab: Lab, network: Network, name: str, first: int, guarded: bool) -> list[Guest]:
-    """Three guests of Weft's; their port security is on, and with it security groups, or off."""
-    return [
-        lab.guest(f"{name}{number}", network=network, on=on, ip=ip, mac=mac, port_security_enabled=guarded)
-        for number, on, ip, mac in places(first)
-    ]
-
-
-def outsiders(lab: Lab, network: Network, first: int) -> list[Guest]:
-    """Three guests on our own bridges, which a tunnel joins; their neighbours are written down."""
-    for hypervisor, peer in zip(lab.hypervisors.values(), reversed(lab.hypervisors.values()), strict=True):
-        made = ("add-br", BRIDGE, "--", "set", "bridge", BRIDGE, "datapath_type=netdev", "fail_mode=secure")
-        hypervisor.vsctl(*made)
-        options = (f"options:remote_ip={peer.vtep}", f"options:key={VNI}", "type=vxlan")
-        plug(hypervisor, "bare-vxlan", TUNNEL, *options)
-    guests = [
-        lab.machine(f"bare{number}", network=network, on=on, ip=ip, mac=mac) for number, on, ip, mac in places(first)
-    ]
-    for guest, port in zip(guests, (NEAR, FAR, NEAR), strict=True):
-        plug(guest.hypervisor, guest.tap, port)
-        for each in guests:
-            if each is not guest:
-                guest.knows(each.ip, each.mac)
-    return guests
-
-
-def plug(hypervisor: Hypervisor, interface: str, port: int, *settings: str) -> None:
-    """Put an interface on our bridge, at an OpenFlow port."""
-    chosen = (f"ofport_request={port}", *settings)
-    hypervisor.vsctl("add-port", BRIDGE, interface, "--", "set", "interface", interface, *chosen)
-
-
-def pipeline(ends: tuple[int, int], zones: Sequence[int]) -> list[str]:
-    """Flows between two ports and nothing else, with a look-up in each zone, those of the way back in reverse."""
+def pipeline(ends: tuple[End, End], zones: Sequence[int]) -> list[str]:
+    """Flows between two ends and nothing else, with a look-up in each zone; the way back asks them in reverse."""
     return [*way(*ends, zones), *way(*ends[::-1], zones[::-1])]
 
 
-def way(source: int, target: int, zones: Sequence[int]) -> Iterator[str]:
-    """The flows of one direction; each table but the first is behind a look-up, and opens connections in its zone."""
-    onward = [*(f"ct(table={table},zone={zone})" for table, zone in enumerate(zones, 1)), f"output:{target}"]
-    yield f"table=0,ip,in_port={source},actions={onward[0]}"
-    for table, zone in enumerate(zones, 1):
-        known = f"table={table},ip,in_port={source},ct_state=+trk"
-        yield f"{known}+new,actions=ct(commit,zone={zone}),{onward[table]}"
-        yield f"{known}+est,actions={onward[table]}"
+def way(source: End, target: End, zones: Sequence[int]) -> Iterator[str]:
+    """The flows of one direction. Behind each look-up is a table, which opens connections in that zone."""
+    onward = [f"ct(table={table},zone={zone})" for table, zone in enumerate(zones, FIRST_TABLE)] + [target.action]
+    first, *behind = onward
+    common = f"cookie={COOKIE:#x},priority=65535,ip,{source.match}"
+    yield f"table=0,{common},actions={first}"
+    for table, (zone, action) in enumerate(zip(zones, behind, strict=True), FIRST_TABLE):
+        yield f"table={table},{common},ct_state=+trk+new,actions=ct(commit,zone={zone}),{action}"
+        yield f"table={table},{common},ct_state=+trk+est,actions={action}"
+
+
+def arrange(lab: Lab, case: Case) -> None:
+    """Let the guests' frames take the way of a case."""
+    groups = [lab.default_group("red")["id"]] if case.guarded else []
+    for guest in lab.guests.values():
+        lab.change(guest, port_security_enabled=case.guarded, security_groups=groups)
+    lab.converged()
+    for hypervisor in lab.hypervisors.values():
+        hypervisor.ofctl("del-flows", BRIDGE, f"cookie={COOKIE:#x}/-1")
+        flows = "\n".join(case.bare.get(hypervisor, ()))
+        command("ovs-ofctl", "add-flows", BRIDGE, "-", env=hypervisor.environment, stdin=flows)
+        hypervisor.appctl("revalidator/purge")
 
 
 # ---- one turn -------------------------------------------------------------------------------------------------
@@ -189,11 +194,6 @@ def way(source: int, target: int, zones: Sequence[int]) -> Iterator[str]:
 
 def measure(case: Case) -> Cost:
     """Send once, and see what it costs."""
-    for hypervisor, flows in case.bare.items():
-        text = "\n".join(flows)
-        command("ovs-ofctl", "--bundle", "replace-flows", BRIDGE, "-", env=hypervisor.environment, stdin=text)
-    for hypervisor in case.hypervisors:
-        hypervisor.appctl("revalidator/purge")
     with connection(case.source, case.target) as ends, ThreadPoolExecutor(1) as pool:
         sender, taker = ends
         for size in (WARM_BYTES, BYTES):
@@ -202,7 +202,17 @@ def measure(case: Case) -> Cost:
             take(taker, size)
             sent.result()
         seconds, cpu_s = time.monotonic() - began, cpu_s_of(case.hypervisors) - cpu_s
+    check(case)
     return Cost(1e9 * cpu_s / BYTES, 8e-9 * BYTES / seconds)
+
+
+def check(case: Case) -> None:
+    """Our own flows have carried all of it. What the datapath counted, they are told when it is emptied."""
+    for hypervisor in case.bare:
+        hypervisor.appctl("revalidator/purge")
+        said = hypervisor.ofctl("dump-aggregate", BRIDGE, f"cookie={COOKIE:#x}/-1,table=0")
+        if int(said.partition("byte_count=")[2].split()[0]) < BYTES:
+            raise Astray(f"{case.name}, {hypervisor}: {said}")
 
 
 @contextmanager

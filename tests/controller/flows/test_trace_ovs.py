@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from functools import reduce
+from itertools import product
+from operator import and_
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from controller.flows import fields as f
+from controller.flows import pipeline as p
 from controller.flows.conntrack import Connections
+from controller.flows.flow import Conjunction, Flow, FlowKey, Table
 from controller.flows.packet import Packet, packet
 from controller.flows.trace import Switch
 from controller.model.records import Address, Mac
 from tests.cloud import Cloud, hypervisor, network, port
-from tests.open_vswitch import OpenVSwitch, same_throughout
+from tests.open_vswitch import OpenVSwitch, same, same_throughout
 
 pytestmark = pytest.mark.ovs
 
@@ -80,3 +86,39 @@ def frames(draw: st.DrawFn) -> Packet:
 def test_any_frame_goes_the_same_way(open_vswitch: OpenVSwitch, frame: Packet) -> None:
     open_vswitch.load(entry.item for entry in CLOUD.engine.desired("hv1").values())
     same_throughout(open_vswitch, SWITCH, frame, Connections())
+
+
+# ---- conjunctions ---------------------------------------------------------------------------------------------
+
+PRIORITIES = range(1, 8)
+MIXED = Table(
+    100, "mixed", "Conjunctions and other flows, over and under one another.", {str(each): each for each in PRIORITIES},
+    matches=frozenset({p.SRC, p.DST, p.NET, f.CONJ_ID}), sets=frozenset({p.WHY}),
+)  # fmt: skip
+
+
+@st.composite
+def mixtures(draw: st.DrawFn) -> list[Flow]:
+    """Flows of few fields and values: at each priority one conjunction, its verdict, and a flow for other packets."""
+    part = st.tuples(st.sampled_from([p.SRC, p.DST, p.NET]), st.sampled_from([(0, 3), (1, 3), (0, 1), (1, 1), (2, 2)]))
+    found: dict[FlowKey, Flow] = {}
+    for priority in PRIORITIES:
+        n = draw(st.integers(2, 3))
+        flows = [Flow(MIXED, str(priority), f.CONJ_ID(priority), (p.WHY.set(priority),))]
+        for tests in draw(st.lists(st.lists(part, min_size=1, max_size=2, unique_by=lambda one: one[0]), max_size=5)):
+            match = reduce(and_, (field(*test) for field, test in tests))
+            shares = tuple(Conjunction(priority, k, n) for k in sorted(draw(st.sets(st.integers(1, n), min_size=1))))
+            flows.append(Flow(MIXED, str(priority), match, shares))
+        if draw(st.booleans()):
+            field, test = draw(part)
+            flows.append(Flow(MIXED, str(priority), field(*test), (p.WHY.set(100 + priority),)))
+        found.update((flow.key, flow) for flow in flows)
+    return [*found.values()]
+
+
+@given(mixtures())
+def test_conjunctions_are_found_as_open_vswitch_finds_them(open_vswitch: OpenVSwitch, flows: list[Flow]) -> None:
+    open_vswitch.load(flows)
+    switch = Switch(flows)
+    for source, target, net in product(range(4), range(4), range(2)):
+        same(open_vswitch, switch, packet(f.IN_PORT(10), p.SRC(source), p.DST(target), p.NET(net)), MIXED)

@@ -11,6 +11,7 @@ import struct
 import subprocess
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -435,6 +436,8 @@ class Peer:
         self.send(HELLO)
         xid, _ = await self.expect(of.OFPT_FEATURES_REQUEST)
         self.answer(of.OFPT_FEATURES_REPLY, xid, FEATURES.pack(datapath_id, 0, 254, auxiliary_id, 0))
+        if not auxiliary_id:
+            await self.expect(of.OFPT_SET_CONFIG)
 
     async def closed(self) -> None:
         """Wait until the other side has closed; what it still said does not count."""
