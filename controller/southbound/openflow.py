@@ -498,7 +498,7 @@ _Kind = Field[Any] | Table | GroupKind | type[Output] | Action
 
 @dataclass(frozen=True, slots=True)
 class _Form:
-    """How all flows are written that differ in nothing but numbers: by one addition, and eight times as fast.
+    """How all flows are written that differ in nothing but numbers: by one addition, in about half the time.
 
     The content of a flow is itself a number, of `size` bytes: `base` if all that may differ is 0, plus each number that
     the flow has, shifted to its place. `fixed` are the bits where no number may reach. `start` is where instructions
