@@ -128,10 +128,11 @@ class Oracle:
         receiver = holder(rows, sender.network_id, message.target_mac)
         if receiver is None:
             return Judgement(None, Why.UNKNOWN_UNICAST)
-        if receiver.id == sender.id:
+        if receiver.id == sender.id and message.target_mac == sender.mac_address:
             return Judgement(None, Why.OWN_MAC)
         denied, into = self.half(rows, receiver, message, "ingress")
-        return Judgement(None if denied else receiver.id, denied, (*out, *into))
+        back = receiver.id == sender.id  # a switch sends nothing back
+        return Judgement(None if denied or back else receiver.id, denied, (*out, *into))
 
     def half(
         self, rows: Rows, port: Port, message: Message, direction: str
@@ -302,6 +303,13 @@ def is_up(rows: Rows, port: Port) -> bool:
 
 
 def holder(rows: Rows, network: str, mac: str) -> Port | None:
-    """The attached port of a network that has a MAC."""
-    ports = (port for port in rows.all(Port) if port.network_id == network and port.mac_address == mac)
-    return next((port for port in ports if is_up(rows, port) and isinstance(bindings.place(rows, port), Placed)), None)
+    """The attached port of a network that has a MAC; else the only one that may use it by an address pair."""
+    ports = [port for port in rows.all(Port) if port.network_id == network and is_attached(rows, port)]
+    owner = next((port for port in ports if port.mac_address == mac), None)
+    users = [port for port in ports if mac in {pair.mac_address for pair in port.allowed_address_pairs}]
+    return owner or (users[0] if len(users) == 1 else None)
+
+
+def is_attached(rows: Rows, port: Port) -> bool:
+    """Is a port up and plugged in?"""
+    return is_up(rows, port) and isinstance(bindings.place(rows, port), Placed)
