@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
-from apps import arp, classify, delivery, drops, l2_population, nd, port_security, security_groups, tunnels
+from apps import (
+    arp,
+    classify,
+    delivery,
+    drops,
+    l2_population,
+    nd,
+    port_security,
+    router_errors,
+    routing,
+    security_groups,
+    tunnels,
+)
 from controller.flows.app import App
 
 APPS: tuple[App, ...] = (
@@ -14,5 +26,7 @@ APPS: tuple[App, ...] = (
     arp.APP,
     nd.APP,
     l2_population.APP,
+    routing.APP,
+    router_errors.APP,
     delivery.APP,
 )

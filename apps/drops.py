@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from controller.flows.app import app, everywhere
 from controller.flows.flow import ANY, Flow, goto
-from controller.flows.pipeline import DROP, MISSES, WHY, Why
+from controller.flows.pipeline import DROP, MISSES, TRAPS, WHY, Why
 from controller.model.view import View
 
 
@@ -18,7 +18,7 @@ def misses(view: View) -> Iterator[Flow]:
 
 def reasons(view: View) -> Iterator[Flow]:
     """One counter a reason."""
-    for why in Why:
+    for why in (each for each in Why if each not in TRAPS):
         yield Flow(DROP, "reason", WHY(why))
 
 

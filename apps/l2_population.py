@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from math import ceil
 
-from controller.flows.app import app, each, everywhere, host, peers, present
+from controller.flows.app import app, each, everywhere, homes, host, peers
 from controller.flows.fields import CONTROL_GROUP, ETH_DST, GROUP_BIT, tunnel_to
 from controller.flows.flow import ANY, Bucket, Flow, Group, ToGroup, goto, resubmit
 from controller.flows.pipeline import (
@@ -28,10 +28,11 @@ from controller.flows.pipeline import (
     PARTS,
     SRC,
     TUN_OUT,
+    TURNED,
     WHY,
     Why,
 )
-from controller.flows.presence import attached, chassis_of_network, members, pair_macs
+from controller.flows.presence import attached, members, members_of_network, pair_macs
 from controller.model.records import Chassis, Network, Port
 from controller.model.view import View
 
@@ -50,7 +51,7 @@ def local(view: View, port: Port) -> Iterator[Flow]:
     key, net = view.tag("port", port.id), NET(view.tag("network", port.network_id))
     here = net & ETH_DST(port.mac_address)
     yield Flow(L2_LOOKUP, "local", here, (DST.set(key), goto(IN_PORT)))
-    yield Flow(L2_LOOKUP, "own_mac", here & SRC(key), (WHY.set(Why.OWN_MAC), goto(DROP)))
+    yield Flow(L2_LOOKUP, "own_mac", here & SRC(key) & TURNED(0), (WHY.set(Why.OWN_MAC), goto(DROP)))
     for mac in pair_macs(view, port):
         yield Flow(L2_LOOKUP, "local_pair", net & ETH_DST(mac), (DST.set(key), goto(IN_PORT)))
 
@@ -77,7 +78,7 @@ def copies(view: View, network: Network, chassis: str) -> Iterator[Group]:
     """Who gets a copy, seen from one hypervisor; a switch never gives one to the port a frame came from."""
     tag = view.tag("network", network.id)
     here = [Bucket((DST.set(key), resubmit(IN_PORT))) for key in sorted(members(view, network.id, chassis))]
-    elsewhere = sorted(chassis_of_network(view, network.id) - {chassis})
+    elsewhere = sorted(members_of_network(view, network.id) - {chassis})
     vteps = [vtep for name in elsewhere if (vtep := view.need(Chassis, name).encap_ip)]
     there = [Bucket((tunnel_to(vtep), resubmit(TUN_OUT))) for vtep in vteps]
     if len(here) + len(there) > PART_COPIES:
@@ -103,6 +104,6 @@ APP = app(
     everywhere(dispatch),
     host(Port, local),
     peers(Port, remote),
-    present(Network, flood),
+    homes(Network, flood),
     each(Network, copies),
 )

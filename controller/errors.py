@@ -8,6 +8,9 @@
     │   ├── MissingAttribute    a resource cannot be made without it
     │   ├── ReadOnlyAttribute   it is not the client's to set
     │   ├── Inconsistent        each value is fine, together or in this cloud they are not
+    │   ├── BadRouter           a request to a router that makes no sense
+    │   ├── InvalidRoutes       routes that a router could not follow
+    │   ├── SubnetMismatch      a port that is not on the subnet named beside it
     │   ├── ForeignAddress      an address outside the subnets it should be of
     │   ├── BadPool             an allocation pool that is no range of its subnet's version
     │   ├── PoolOutOfBounds     an allocation pool reaches out of its subnet
@@ -32,8 +35,12 @@
     │   ├── TooManyPairs        more address pairs than a port may have
     │   └── AddressesPresent    an address group has the addresses already
     ├── NotFound                no such record
+    │   └── NoInterface         the router has no such interface
     │   └── AddressesAbsent     an address group does not have the addresses
     ├── InUse                   a record that others still need
+    │   ├── PortInUse           the port is another device's
+    │   ├── OwnedPort           the port is a router's
+    │   ├── InterfaceInUseByRoute  routes go by the interface
     │   ├── AddressInUse        another port of the network has the address
     │   ├── MacInUse            another port of the network has the MAC address
     │   ├── SegmentInUse        another network has the segment
@@ -324,6 +331,30 @@ _ABSENT = {
 """As Neutron writes it; of most kinds by their names."""
 
 
+class BadRouter(BadRequest):
+    """Raised when a request to a router makes no sense."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"Bad router request: {reason}.")
+        self.reason = reason
+
+
+class InvalidRoutes(BadRequest):
+    """Raised when a router could not follow its routes."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class SubnetMismatch(BadRequest):
+    """Raised when a port is not on the subnet that a request names beside it."""
+
+    def __init__(self, port: str, subnet: str) -> None:
+        super().__init__(f"Subnet on port {port} does not match the requested subnet {subnet}.")
+        self.port, self.subnet = port, subnet
+
+
 class NotFound(WeftError):
     """Raised when a record that a request names does not exist."""
 
@@ -339,6 +370,15 @@ class AddressesAbsent(NotFound):
         said = f"Addresses {[*addresses]} not found in the address group {group}."
         super().__init__("Addresses", group, said)
         self.addresses, self.group = addresses, group
+
+
+class NoInterface(NotFound):
+    """Raised when a router has no interface that is this port, or is on this subnet."""
+
+    def __init__(self, router: str, port: str = "", subnet: str = "") -> None:
+        lacks = f"does not have an interface with id {port}" if port else f"has no interface on subnet {subnet}"
+        super().__init__("RouterInterface", port or subnet, f"Router {router} {lacks}")
+        self.router, self.port, self.subnet = router, port, subnet
 
 
 class InUse(WeftError):
@@ -433,6 +473,36 @@ class GroupsRemain(InUse):
             "is removed."
         )
         super().__init__("Port", port, "its security groups", said)
+
+
+class PortInUse(InUse):
+    """Raised when a port that is to be a router's is another device's already."""
+
+    def __init__(self, port: str, network: str, device: str) -> None:
+        by = f"Port already has an attached device {device}"
+        super().__init__("Port", port, by, f"Unable to complete operation on port {port} for network {network}. {by}.")
+        self.device = device
+
+
+class OwnedPort(InUse):
+    """Raised when a port is a router's, and so not to be deleted by itself."""
+
+    def __init__(self, port: str, owner: str) -> None:
+        by = f"has device owner {owner}"
+        super().__init__("ServicePort", port, by, f"Port {port} cannot be deleted directly via the port API: {by}.")
+        self.owner = owner
+
+
+class InterfaceInUseByRoute(InUse):
+    """Raised when a router's routes go by an interface that it should lose."""
+
+    def __init__(self, router: str, subnet: str) -> None:
+        said = (
+            f"Router interface for subnet {subnet} on router {router} cannot be deleted, "
+            "as it is required by one or more routes."
+        )
+        super().__init__("RouterInterface", subnet, "one or more routes", said)
+        self.router, self.subnet = router, subnet
 
 
 class Conflict(WeftError):

@@ -27,7 +27,7 @@ import socket
 import time
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -472,6 +472,10 @@ class Guest(Node):
         self.hypervisor.sysctl(f"ipv4/conf/{self.tap}/arp_ignore", 8)
         self.hypervisor.ip_batch(f"link set {self.tap} up")
 
+    def routes(self, gateways: Iterable[str]) -> None:
+        """Send what is for elsewhere to these gateways."""
+        self.ip_batch(*(f"route replace default via {each}" for each in sorted(gateways)))
+
     @property
     def ip(self) -> str:
         """Its first address."""
@@ -498,12 +502,19 @@ class Guest(Node):
         self.plugged = False
 
     def ping(
-        self, target: Guest | str, *, count: int | None = None, interval_s: float = 0.05, mark: bytes = b""
+        self,
+        target: Guest | str,
+        *,
+        count: int | None = None,
+        interval_s: float = 0.05,
+        patience_s: float = 1.0,
+        mark: bytes = b"",
     ) -> Ping:
         """Start to ping a guest, or an address; see `probe.Ping`."""
         address = target if isinstance(target, str) else target.ip
         directory = self.hypervisor.directory
-        ping = Ping(self.pid, address, directory=directory, count=count, interval_s=interval_s, mark=mark)
+        timing = {"interval_s": interval_s, "patience_s": patience_s}
+        ping = Ping(self.pid, address, directory=directory, count=count, mark=mark, **timing)
         self._pings.append(ping)
         return ping
 
@@ -686,9 +697,9 @@ class Controller(Node):
         """The end of its log, over all its starts."""
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
 
-    def weft(self, *arguments: str, codes: tuple[int, ...] = (0,)) -> str:
+    def weft(self, *arguments: str, stdin: str = "", codes: tuple[int, ...] = (0,)) -> str:
         """Run a client command of `weft` against this controller."""
-        return run(*self.program, *arguments, env={"WEFT_URL": self.api.url}, codes=codes)
+        return run(*self.program, *arguments, env={"WEFT_URL": self.api.url}, stdin=stdin, codes=codes)
 
     def terminate(self) -> None:
         """End it, then the node."""

@@ -13,7 +13,7 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from typing import Any, Generic
@@ -259,11 +259,13 @@ class _Served(Generic[R]):
         change = collection.actions[request.match_info["action"]](await _object(request))
         expected, ask = _expected(request), self._ask(caller)
 
-        def work(tx: Transaction) -> R:
+        def work(tx: Transaction) -> R | Mapping[str, Json]:
             return change(tx, _current(tx, collection.kind, id, expected), ask)
 
-        record = await self.store.commit(work, request=REQUEST.get())
-        return _answer({collection.name: self.renderer.all(self._scene(), record)})
+        done = await self.store.commit(work, request=REQUEST.get())
+        return _answer(
+            dict(done) if isinstance(done, Mapping) else {collection.name: self.renderer.all(self._scene(), done)}
+        )
 
     async def delete(self, request: web.Request) -> web.Response:
         """Remove it."""

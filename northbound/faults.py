@@ -19,6 +19,7 @@ from controller.errors import (
     BadPortRange,
     BadPrefix,
     BadRequest,
+    BadRouter,
     Conflict,
     DefaultExists,
     DefaultKeepsName,
@@ -30,7 +31,9 @@ from controller.errors import (
     GatewayInPool,
     GroupsRemain,
     Inconsistent,
+    InterfaceInUseByRoute,
     InUse,
+    InvalidRoutes,
     MacInUse,
     ManyGroups,
     ManyProjects,
@@ -40,6 +43,7 @@ from controller.errors import (
     NoAddress,
     NoGroupsUnguarded,
     NoIcmpType,
+    NoInterface,
     NoMac,
     NoPorts,
     NoProtocol,
@@ -55,6 +59,7 @@ from controller.errors import (
     SegmentInUse,
     SharedByOthers,
     StaleRevision,
+    SubnetMismatch,
     TooManyPairs,
     Unavailable,
     UnknownEthertype,
@@ -86,7 +91,11 @@ _FAULTS: tuple[tuple[type[WeftError], HTTPStatus, str], ...] = (
     (RepeatedPair, HTTPStatus.BAD_REQUEST, "DuplicateAddressPairInRequest"),
     (TooManyPairs, HTTPStatus.BAD_REQUEST, "AllowedAddressPairExhausted"),
     (AddressesPresent, HTTPStatus.BAD_REQUEST, "AddressesAlreadyExist"),
+    (BadRouter, HTTPStatus.BAD_REQUEST, "BadRequest"),
+    (InvalidRoutes, HTTPStatus.BAD_REQUEST, "InvalidRoutes"),
+    (SubnetMismatch, HTTPStatus.BAD_REQUEST, "SubnetMismatchForPort"),
     (BadRequest, HTTPStatus.BAD_REQUEST, "HTTPBadRequest"),
+    (NoInterface, HTTPStatus.NOT_FOUND, "RouterInterfaceNotFound"),
     (NotFound, HTTPStatus.NOT_FOUND, "{kind}NotFound"),
     (AddressInUse, HTTPStatus.CONFLICT, "IpAddressInUse"),
     (MacInUse, HTTPStatus.CONFLICT, "MacAddressInUse"),
@@ -98,6 +107,7 @@ _FAULTS: tuple[tuple[type[WeftError], HTTPStatus, str], ...] = (
     (RuleExists, HTTPStatus.CONFLICT, "SecurityGroupRuleExists"),
     (RepeatedRule, HTTPStatus.CONFLICT, "DuplicateSecurityGroupRuleInPost"),
     (GroupsRemain, HTTPStatus.CONFLICT, "PortSecurityPortHasSecurityGroup"),
+    (InterfaceInUseByRoute, HTTPStatus.CONFLICT, "RouterInterfaceInUseByRoute"),
     (InUse, HTTPStatus.CONFLICT, "{kind}InUse"),
     (StaleRevision, HTTPStatus.PRECONDITION_FAILED, "RevisionNumberConstraintFailed"),
     (PoolsOverlap, HTTPStatus.CONFLICT, "OverlappingAllocationPools"),
@@ -136,6 +146,8 @@ def fault(error: WeftError) -> tuple[HTTPStatus, bytes]:
 
 
 def _name(error: WeftError, name: str) -> str:
+    if isinstance(error, NoInterface):
+        return "RouterInterfaceNotFound" if error.port else "RouterInterfaceNotFoundForSubnet"
     if isinstance(error, ForeignAddress):
         return "InvalidIpForNetwork" if error.subnet is None else "InvalidIpForSubnet"
     return name.format_map({"kind": getattr(error, "kind", "")})

@@ -14,6 +14,9 @@ Placements:
     peers(Port, fn)      every other chassis where the port's network is present
     neighbours(Port, fn) every chassis where the port's network is present, its own too
     present(Network, fn) every chassis where the network is present
+    joined(Port, fn)     the same, of the network of a port that is a router's interface, while the router is up
+    routing(Router, fn)  every chassis where any network of the router is present, while it is up
+    homes(Network, fn)   every chassis that has an attached port of the network
     each(Network, fn)    the same, computed for each chassis by itself
     under(Policy, fn)    every chassis where a port is under the policy
     guarding(Bundle, fn) every chassis where a port is in the bundle's, or rule's, security group
@@ -22,14 +25,15 @@ Placements:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from controller.flows import presence
 from controller.flows.flow import Item
-from controller.flows.pipeline import APPS
-from controller.model.records import Bundle, Chassis, Network, Policy, Port, Record, SecurityGroupRule
+from controller.flows.pipeline import APPS, Why
+from controller.flows.punted import Punted, Reply
+from controller.model.records import Bundle, Chassis, Network, Policy, Port, Record, Router, SecurityGroupRule
 from controller.model.view import Relation, View
 
 Kind = type[Record] | Relation[Any, Any] | None
@@ -71,6 +75,10 @@ class Rule:
         return self.compute.__name__
 
 
+Answer = Callable[[View, Punted], Iterator[Reply]]
+"""What is sent in answer to a packet that a switch handed over; pure, as rules are."""
+
+
 @dataclass(frozen=True, slots=True)
 class App:
     """A feature of the network: a name, the second byte of its cookies, and its rules."""
@@ -78,11 +86,12 @@ class App:
     name: str
     number: int
     rules: tuple[Rule, ...]
+    answers: Mapping[Why, Answer] = field(default_factory=dict)
 
 
-def app(name: str, *rules: Rule) -> App:
-    """An app by the number that `pipeline.APPS` gives it."""
-    return App(name, APPS[name], rules)
+def app(name: str, *rules: Rule, answers: Mapping[Why, Answer] | None = None) -> App:
+    """An app by the number that `pipeline.APPS` gives it; `answers` to packets that switches hand over."""
+    return App(name, APPS[name], rules, answers or {})
 
 
 def everywhere(compute: Callable[[View], Iterator[Item]]) -> Rule:
@@ -141,9 +150,34 @@ def present(kind: type[Network], compute: Callable[[View, Network], Iterator[Ite
     return Rule(kind, compute, _network_present)
 
 
+def homes(kind: type[Network], compute: Callable[[View, Network], Iterator[Item]]) -> Rule:
+    """On every chassis that has an attached port of the network."""
+    return Rule(kind, compute, _network_homes)
+
+
+def _network_homes(view: View, network: Network) -> Placement:
+    return Placement(Scope(presence.members_of_network, network.id))
+
+
+def joined(kind: type[Port], compute: Callable[[View, Port], Iterator[Item]]) -> Rule:
+    """On every chassis where the port's network is present, if the port is an interface of a router that is up."""
+
+    def place(view: View, port: Port) -> Placement | None:
+        if not presence.is_interface(port) or port.device_id not in view.gather(presence.JOINTS, port.network_id):
+            return None
+        return Placement(Scope(presence.chassis_of_network, port.network_id))
+
+    return Rule(kind, compute, place)
+
+
+def routing(kind: type[Router], compute: Callable[[View, Router], Iterator[Item]]) -> Rule:
+    """On every chassis where any network of the router is present, while it is up."""
+    return Rule(kind, compute, lambda view, router: Placement(Scope(presence.chassis_of_network, router.id)))
+
+
 def each(kind: type[Network], compute: Callable[[View, Network, str], Iterator[Item]]) -> Rule:
-    """On every chassis where the network is present, computed for each by itself."""
-    return Rule(kind, compute, _network_present, apart=True)
+    """On every chassis that has an attached port of the network, computed for each by itself."""
+    return Rule(kind, compute, _network_homes, apart=True)
 
 
 def under(kind: type[Policy], compute: Callable[[View, Policy], Iterator[Item]]) -> Rule:

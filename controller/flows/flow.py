@@ -228,6 +228,32 @@ class Untrack:
 
 
 @dataclass(frozen=True, slots=True)
+class DecrementTtl:
+    """One hop: TTL or hop limit less by one (ovs-actions(7), dec_ttl)."""
+
+    def __str__(self) -> str:
+        return "dec_ttl"
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """Let the packet go out by the port it came in by, which else no output does (ovs-fields(7), in_port)."""
+
+    def __str__(self) -> str:
+        return "load:0->NXM_OF_IN_PORT[]"
+
+
+@dataclass(frozen=True, slots=True)
+class Punt:
+    """Hand the first `max_bytes` of the packet to the controller, with its registers."""
+
+    max_bytes: int
+
+    def __str__(self) -> str:
+        return f"CONTROLLER:{self.max_bytes}"
+
+
+@dataclass(frozen=True, slots=True)
 class Conjunction:
     """This flow is dimension `k` of `n` of a conjunctive match (ovs-fields(7), Conjunctive Match Fields)."""
 
@@ -253,7 +279,22 @@ class Goto:
         return f"goto_table:{self.table.number}"
 
 
-Action = Set | Move | Output | Bounce | ToGroup | Resubmit | Track | Commit | Untrack | Conjunction | Goto
+Action = (
+    Set
+    | Move
+    | Output
+    | Bounce
+    | ToGroup
+    | Resubmit
+    | Track
+    | Commit
+    | Untrack
+    | DecrementTtl
+    | Turn
+    | Punt
+    | Conjunction
+    | Goto
+)
 
 
 def goto(table: Table) -> Goto:
@@ -451,7 +492,7 @@ def _verify(place: str, action: Action, declared: Table | GroupKind, *, last: bo
         case ToGroup(_, kind):
             if kind not in declared.groups:
                 raise Undeclared(place, "group", kind.name)
-        case Output() | Bounce():
+        case Output() | Bounce() | Punt():
             if not isinstance(declared, Table) or not declared.outputs:
                 raise Undeclared(place, "output", str(action))
         case Track(_, table):
@@ -462,7 +503,7 @@ def _verify(place: str, action: Action, declared: Table | GroupKind, *, last: bo
             for target in [write.field if isinstance(write, Set) else write.target for write in writes]:
                 if target not in commits:
                     raise Undeclared(place, "commit", target.name)
-        case Untrack() | Conjunction():
+        case Untrack() | DecrementTtl() | Turn() | Conjunction():
             pass
 
 

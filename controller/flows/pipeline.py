@@ -7,19 +7,22 @@ The path of a frame (`docs/pipeline.md` is generated from this module):
       ┌────────────── OUT_DONE <── EVALUATE <── OUT_RULES <── OUT_TRACK <─────────────────────────┘
       └─> L2_DISPATCH ──┬─> L2_LOOKUP ──┬─> IN_PORT ─> IN_TRACK ─> IN_RULES ─> EVALUATE ─> IN_DONE ─> DELIVER ─> guest
                         └─> L2_BUM ─────┤ (a copy a member)
+                              ^         ├─> HOP ─> L3_IN ─> L3_ROUTE (NEIGH) ─> L3_OUT ─> L2_LOOKUP, once a router
     underlay ─> CLASSIFY ─> VTEP ─> VNI ┘ (to L2_DISPATCH) └─> TUN_OUT ─> TUNNEL ─> underlay     every drop ─> DROP
 
 Registers:
 
-    reg0  31      26 24    13 12 10 9  8  5        0
-         |..........|ENCAP|GUARD|DIR|VERD|HIT|....|FROM_TUN|
+    reg0  31      26 24    20   19 16 13 12 10 9  8  5        0
+         |..........|ENCAP|TURNED|HOPS|GUARD|DIR|VERD|HIT|....|FROM_TUN|
     reg1  SRC      key of the port a frame came from; 0 = another hypervisor or nobody
     reg2  DST      key of the port a frame goes to
     reg3  ZONE     conntrack zone of the port that is checked (16 bits)
     reg4  NH4      IPv4 address whose MAC is wanted
     reg5  GEN      generation of the policy in force (28 bits)
-    reg6  NET      key of the network a frame is on; set by CLASSIFY and VNI alone
+    reg6  NET      key of the network a frame is on; set by CLASSIFY, VNI and, from one to another, by L3_ROUTE alone
+    reg7  RTR      key of the router that a packet is at
     reg8  WHY      what decided last: the bundle that allows, or the reason of a drop
+    reg9  NET_IN   key of the network by which a packet came to that router
     reg10 CHECKED  key of the port whose security groups are asked
     reg11 POLICY   key of the set of security groups that the port is under
     reg12 NH6      IPv6 address whose MAC is wanted, to reg15 (xxreg3)
@@ -53,12 +56,16 @@ NEIGH_HIT: Field[int] = register("neigh_hit", "reg0", 5, 1)
 VERDICT: Field[int] = register("verdict", "reg0", 8, 2)
 DIRECTION: Field[int] = register("direction", "reg0", 10, 1)
 GUARD: Field[int] = register("guard", "reg0", 12, 2)
+HOPS: Field[int] = register("hops", "reg0", 16, 4)
+TURNED: Field[int] = register("turned", "reg0", 20, 1)
 ENCAP: Field[int] = register("encap", "reg0", 24, 3)
 SRC: Field[int] = register("src", "reg1")
 DST: Field[int] = register("dst", "reg2")
 NH4: Field[Address] = Field("nh4", "reg4", 32, ipv4_number, hex)
 NET: Field[int] = register("net", "reg6")
+RTR: Field[int] = register("rtr", "reg7")
 WHY: Field[int] = register("why", "reg8")
+NET_IN: Field[int] = register("net_in", "reg9")
 ZONE: Field[int] = register("zone", "reg3", 0, 16)
 GEN: Field[int] = register("gen", "reg5", 0, 28)
 CHECKED: Field[int] = register("checked", "reg10")
@@ -76,7 +83,11 @@ REGISTERS: Final[tuple[tuple[Field[Any], str], ...]] = (
     (SRC, "key of the port the frame came from, 0 when it came from elsewhere"),
     (DST, "key of the port the frame goes to"),
     (NH4, "IPv4 address whose MAC is wanted"),
-    (NET, "key of the network the frame is on; only CLASSIFY and VNI set it"),
+    (NET, "key of the network the frame is on; only CLASSIFY, VNI and L3_ROUTE set it"),
+    (RTR, "key of the router that the packet is at"),
+    (NET_IN, "key of the network by which the packet came to that router"),
+    (HOPS, "how many routers the packet has passed on this hypervisor"),
+    (TURNED, "a router answered: the packet may leave by the port that it came by"),
     (WHY, "what decided last: the bundle of rules that allows, or the reason of the drop"),
     (VERDICT, "what the security groups say, see Verdict"),
     (DIRECTION, "whose rules are asked: 0 egress, 1 ingress"),
@@ -164,6 +175,12 @@ class Why(IntEnum):
     INGRESS_UNGUARDED = 31
     INGRESS_DENIED = 32
     INGRESS_CUT = 33
+    ROUTER_LOOP = 34
+    LINK_LOCAL = 35
+    TTL_EXCEEDED = 36
+    ROUTER_ADDRESS = 37
+    NO_ROUTE = 38
+    NO_NEIGHBOUR = 39
 
     @property
     def sentence(self) -> str:
@@ -204,6 +221,12 @@ _SENTENCES: Final[Mapping[Why, str]] = {
     Why.INGRESS_UNGUARDED: "was for a port whose security groups are not programmed here",
     Why.INGRESS_DENIED: "no ingress rule of the receiving port's security groups allows",
     Why.INGRESS_CUT: "was of a connection that the security groups of the receiving port no longer allow",
+    Why.ROUTER_LOOP: "would have passed more routers than one hypervisor lets it",
+    Why.LINK_LOCAL: "was for, or from, a link-local address: no router forwards that (RFC 4291 section 2.5.6)",
+    Why.TTL_EXCEEDED: "had no hop left at a router",
+    Why.ROUTER_ADDRESS: "was for an address of a router, which answers nothing but echo requests",
+    Why.NO_ROUTE: "was for an address that its router knows no way to",
+    Why.NO_NEIGHBOUR: "was routed to an address that no attached port of the network holds",
     Why.NO_TUNNEL: "was to leave by an encapsulation this hypervisor has no tunnel port for",
 }
 
@@ -225,6 +248,16 @@ PART_COPIES: Final = 1000
 """How many copies one group makes; an OpenFlow message of 64 KiB holds some 1,300."""
 PARTS: Final = 16
 """How many parts the copies of a network may have: the last four bits of a part's number, behind the network's key."""
+
+MAX_HOPS: Final = 8
+"""How many routers a packet may pass on one hypervisor, where all of its routing is done."""
+
+ROUTE_PRIORITIES: Final[Mapping[str, int]] = {
+    f"{kind}_{length}": 100 + 4 * length + rank
+    for length in range(129)
+    for rank, kind in enumerate(("static", "connected"))
+}
+"""By the length of the prefix; a subnet of the router's own goes before a route to the same block."""
 
 _GUARDED: Final = frozenset({
     GUARD, f.ETH_TYPE, f.IPV4_PROTO, f.UDP_SRC, f.UDP_DST, f.IPV6_PROTO, f.UDP6_SRC, f.UDP6_DST, f.ICMPV6_TYPE,
@@ -354,11 +387,41 @@ NEIGH: Final = Table(
     {"neighbour": 100, "pair": 90},
     matches=frozenset({NET, NH4, NH6}), sets=frozenset({f.ETH_DST, NEIGH_HIT}),
 )  # fmt: skip
+HOP: Final = Table(
+    23, "hop", "Counts the routers that a packet passes here: two that send it to each other do not keep it.",
+    {"hop": 100, "miss": 0},
+    matches=frozenset({HOPS}), sets=frozenset({HOPS, WHY}), nexts=frozenset({"l3_in", "drop"}),
+)  # fmt: skip
+L3_IN: Final = Table(
+    24, "l3_in", "At a router: is this for the router itself, and has it a hop left?",
+    {"echo": 120, "own_address": 110, "link_local": 100, "expired": 90, "through": 0},
+    matches=frozenset({
+        RTR, f.ETH_TYPE, f.IPV4_DST, f.IPV4_PROTO, f.ICMP_TYPE, f.TTL, f.IPV6_SRC, f.IPV6_DST, f.IPV6_PROTO,
+        f.ICMPV6_TYPE, f.HOP_LIMIT, f.IPV4_FRAG, f.IPV6_FRAG,
+    }),
+    sets=frozenset({
+        NET_IN, TURNED, WHY, f.ETH_SRC, f.ETH_DST, f.IPV4_SRC, f.IPV4_DST, f.ICMP_TYPE, f.TTL,
+        f.IPV6_SRC, f.IPV6_DST, f.ICMPV6_TYPE, f.HOP_LIMIT,
+    }),
+    nexts=frozenset({"l3_route", "l2_lookup", "trap", "drop"}),
+)  # fmt: skip
+L3_ROUTE: Final = Table(
+    27, "l3_route", "The longest prefix of the router: the next network and the next hop on it.",
+    {**ROUTE_PRIORITIES, "miss": 0},
+    matches=frozenset({RTR, f.ETH_TYPE, f.IPV4_DST, f.IPV6_DST}),
+    sets=frozenset({NET, NH4, NH6, NEIGH_HIT, f.ETH_SRC, WHY}), nexts=frozenset({"neigh", "l3_out", "trap"}),
+)  # fmt: skip
+L3_OUT: Final = Table(
+    31, "l3_out", "Is the next hop known?",
+    {"known": 100, "miss": 0},
+    matches=frozenset({NEIGH_HIT}), sets=frozenset({WHY}), nexts=frozenset({"l2_lookup", "trap"}),
+)  # fmt: skip
 L2_LOOKUP: Final = Table(
-    36, "l2_lookup", "Where is the holder of this MAC? Here, or behind which hypervisor.",
-    {"own_mac": 110, "local": 100, "remote": 100, "local_pair": 90, "remote_pair": 90, "miss": 0},
-    matches=frozenset({NET, SRC, f.ETH_DST}), sets=frozenset({DST, f.TUN_DST, f.TUN_IPV6_DST, WHY}),
-    nexts=frozenset({"in_port", "tun_out", "drop"}),
+    36, "l2_lookup", "Where is the holder of this MAC? Here, behind which hypervisor, or a router.",
+    {"own_mac": 110, "local": 100, "remote": 100, "router": 100, "local_pair": 90, "remote_pair": 90, "miss": 0},
+    matches=frozenset({NET, SRC, FROM_TUN, TURNED, f.ETH_DST}),
+    sets=frozenset({DST, RTR, f.TUN_DST, f.TUN_IPV6_DST, WHY}),
+    nexts=frozenset({"in_port", "tun_out", "hop", "drop"}),
 )  # fmt: skip
 L2_BUM: Final = Table(
     37, "l2_bum", "Broadcast and multicast: one copy a member, none back into a tunnel.",
@@ -389,8 +452,9 @@ IN_DONE: Final = Table(
 )  # fmt: skip
 DELIVER: Final = Table(
     50, "deliver", "Out of the interface of port DST.",
-    {"port": 100, "miss": 0},
-    matches=frozenset({DST}), sets=frozenset({WHY}), nexts=frozenset({"drop"}), outputs=True,
+    {"turned": 110, "port": 100, "miss": 0},
+    matches=frozenset({DST, TURNED}), sets=frozenset({TURNED, WHY}),
+    nexts=frozenset({"deliver", "drop"}), outputs=True,
 )  # fmt: skip
 TUN_OUT: Final = Table(
     52, "tun_out", "The segment of NET, for a frame that goes to another hypervisor.",
@@ -403,6 +467,11 @@ TUNNEL: Final = Table(
     {"port": 100, "miss": 0},
     matches=frozenset({ENCAP}), sets=frozenset({WHY}), nexts=frozenset({"drop"}), outputs=True,
 )  # fmt: skip
+TRAP: Final = Table(
+    60, "trap", "To the controller, which answers for a router what a switch cannot; one counter a reason.",
+    {"reason": 100},
+    matches=frozenset({WHY}), outputs=True,
+)  # fmt: skip
 DROP: Final = Table(
     62, "drop", "The end of every dropped frame: one flow, and so one counter, a reason.",
     {"reason": 100},
@@ -412,9 +481,15 @@ DROP: Final = Table(
 TABLES: Final[tuple[Table, ...]] = (
     CLASSIFY, VTEP, VNI, PORT_SECURITY, ADDRESS_SECURITY, ND_SECURITY, SERVICE, NEIGH_REPLY, ND_REPLY,
     OUT_PORT, OUT_TRACK, OUT_RULES, EVALUATE, OUT_DONE, PORT_POLICY, GENERATION, RECALL,
-    L2_DISPATCH, NEIGH, L2_LOOKUP, L2_BUM, IN_PORT, IN_TRACK, IN_RULES, IN_DONE,
-    DELIVER, TUN_OUT, TUNNEL, DROP,
+    L2_DISPATCH, HOP, L3_IN, L3_ROUTE, NEIGH, L3_OUT, L2_LOOKUP, L2_BUM, IN_PORT, IN_TRACK, IN_RULES, IN_DONE,
+    DELIVER, TUN_OUT, TUNNEL, TRAP, DROP,
 )  # fmt: skip
+
+TRAPS: Final[tuple[Why, ...]] = (Why.TTL_EXCEEDED, Why.ROUTER_ADDRESS, Why.NO_ROUTE, Why.NO_NEIGHBOUR)
+"""The reasons that end in TRAP, not in DROP: the sender may be told (`apps.routing`)."""
+
+TRAP_BYTES: Final = 1294
+"""How much of a frame the controller is given: what an error about it may quote (RFC 4443 section 2.4)."""
 
 MISSES: Final[Mapping[Table, Why]] = {
     CLASSIFY: Why.UNKNOWN_PORT,
@@ -428,6 +503,7 @@ MISSES: Final[Mapping[Table, Why]] = {
     OUT_DONE: Why.EGRESS_DENIED,
     L2_LOOKUP: Why.UNKNOWN_UNICAST,
     L2_BUM: Why.NO_MEMBERS,
+    HOP: Why.ROUTER_LOOP,
     IN_TRACK: Why.INGRESS_UNGUARDED,
     IN_RULES: Why.NOT_TRACKED,
     IN_DONE: Why.INGRESS_DENIED,
@@ -450,5 +526,7 @@ APPS: Final[Mapping[str, int]] = {
     "nd": 7,
     "port_security": 8,
     "security_groups": 9,
+    "routing": 10,
+    "router_errors": 11,
 }
 """The second byte of a cookie. A number is never given to another app."""

@@ -9,7 +9,18 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from controller.model.bindings import Placed, place
-from controller.model.records import Address, AddressGroup, Bundle, Chassis, Link, Mac, Network, Port
+from controller.model.records import (
+    ROUTER_INTERFACES,
+    Address,
+    AddressGroup,
+    Bundle,
+    Chassis,
+    Link,
+    Mac,
+    Network,
+    Port,
+    Router,
+)
 from controller.model.view import Relation, View
 
 
@@ -47,6 +58,19 @@ def _homes(view: View, port: Port) -> Iterator[tuple[str, str]]:
 def _members(view: View, port: Port) -> Iterator[tuple[tuple[str, str], int]]:
     if placed := attached(view, port.id):
         yield (port.network_id, placed.chassis), view.tag("port", port.id)
+
+
+def _interfaces(view: View, port: Port) -> Iterator[tuple[str, str]]:
+    """Both ways, so that whoever is at a router or at a network finds the other end."""
+    router = is_interface(port) and port.admin_state_up and view.get(Router, port.device_id)
+    if router and router.admin_state_up:
+        yield port.network_id, router.id
+        yield router.id, port.network_id
+
+
+def is_interface(port: Port) -> bool:
+    """Is it a router's?"""
+    return port.device_owner in ROUTER_INTERFACES
 
 
 def _registered(view: View, chassis: Chassis) -> Iterator[tuple[str, str]]:
@@ -91,6 +115,8 @@ def _pairs(view: View, port: Port) -> Iterator[tuple[tuple[str, str], str]]:
 
 HOMES: Relation[str, str] = Relation("homes", Port, _homes)
 MEMBERS: Relation[tuple[str, str], int] = Relation("members", Port, _members)
+JOINTS: Relation[str, str] = Relation("joints", Port, _interfaces)
+"""The routers that join a network, and the networks that a router joins, while they are up."""
 REGISTERED: Relation[str, str] = Relation("registered", Chassis, _registered)
 PAIRS: Relation[tuple[str, str], str] = Relation("pairs", Port, _pairs)
 """By network and address, or MAC address, of an allowed address pair: the attached ports that may use it."""
@@ -112,9 +138,27 @@ def everyone(view: View, _: str) -> frozenset[str]:
     return view.gather(REGISTERED, "")
 
 
-def chassis_of_network(view: View, network_id: str) -> frozenset[str]:
+def members_of_network(view: View, network_id: str) -> frozenset[str]:
     """The chassis that have an attached port of the network."""
     return view.gather(HOMES, network_id)
+
+
+def reach(view: View, joint: str) -> frozenset[str]:
+    """A network, or a router, and all networks and routers that it reaches."""
+    found, ahead = {joint}, [joint]
+    while ahead:
+        fresh = view.gather(JOINTS, ahead.pop()) - found
+        found |= fresh
+        ahead += fresh
+    return frozenset(found)
+
+
+def chassis_of_network(view: View, joint: str) -> frozenset[str]:
+    """The chassis that have an attached port of a network, or of any that is reached from it through routers.
+
+    The same of a router.
+    """
+    return frozenset[str]().union(*(view.gather(HOMES, each) for each in view.derive(reach, joint)))
 
 
 def members(view: View, network_id: str, chassis: str) -> frozenset[int]:
@@ -158,6 +202,6 @@ def ofport(view: View, port_id: str) -> int | None:
 
 
 RELATIONS: tuple[Relation[Any, Any], ...] = (
-    HOMES, MEMBERS, REGISTERED, PAIRS, POLICIES, GROUPS, MEMBER_ADDRESSES, LISTED_ADDRESSES,
+    HOMES, MEMBERS, JOINTS, REGISTERED, PAIRS, POLICIES, GROUPS, MEMBER_ADDRESSES, LISTED_ADDRESSES,
 )  # fmt: skip
 """Every relation there is; the engine keeps each up to date."""

@@ -22,22 +22,11 @@ from dataclasses import dataclass
 
 from controller.errors import AddressInUse, ForeignAddress, Inconsistent, NoAddress, NotFound
 from controller.model.addresses import address_of, block, eui64, number, ranges, version
-from controller.model.records import Address, Counter, FixedIp, Port, Released, Subnet
+from controller.model.records import ROUTER_INTERFACES, Address, Counter, FixedIp, Port, Released, Subnet
 from controller.model.store import Rows, Transaction
 
 RESTING = 256
 """How many released addresses of a subnet rest while there are fresh ones; more would only fill the store."""
-
-ROUTER_INTERFACES = frozenset(
-    f"network:{owner}"
-    for owner in (
-        "router_interface",
-        "ha_router_replicated_interface",
-        "router_interface_distributed",
-        "router_centralized_snat",
-    )
-)
-"""The device owners whose ports hold chosen addresses on SLAAC subnets, too (neutron-lib, constants)."""
 
 AUTOMATIC = frozenset({"slaac", "dhcpv6-stateless"})
 

@@ -189,6 +189,34 @@ class Port(Resource):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Router(Resource):
+    """What joins networks; its interfaces are ports whose `device_id` it is, its addresses theirs.
+
+    `routes` are those beside its own subnets (api-ref, "Routers", extraroute). `distributed` and `ha` are kept for
+    clients: every router here is both.
+    """
+
+    INDEXES = (("project_id",), ("name",))
+
+    admin_state_up: bool = True
+    distributed: bool = False
+    ha: bool = False
+    routes: tuple[HostRoute, ...] = ()
+
+
+ROUTER_INTERFACES = frozenset(
+    f"network:{owner}"
+    for owner in (
+        "router_interface",
+        "ha_router_replicated_interface",
+        "router_interface_distributed",
+        "router_centralized_snat",
+    )
+)
+"""The `device_owner` of ports that are interfaces of routers (neutron-lib, constants)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SecurityGroup(Resource):
     """What its ports may send and receive: whatever any of its rules allows.
 
@@ -414,6 +442,6 @@ class Released(Record):
 
 
 KINDS: tuple[type[Record], ...] = (
-    Network, Subnet, Port, SecurityGroup, SecurityGroupRule, Bundle, Policy, AddressGroup,
+    Network, Subnet, Port, Router, SecurityGroup, SecurityGroupRule, Bundle, Policy, AddressGroup,
     Chassis, Binding, Quarantine, Link, Tag, Counter, Released,
 )  # fmt: skip

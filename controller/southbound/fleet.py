@@ -34,6 +34,7 @@ from controller.model.records import Chassis, Link, Network, Port, Quarantine, R
 from controller.model.store import Change, Rows, Store, Transaction
 from controller.southbound.openflow import EncodedFlow, encode_flow
 from controller.southbound.ovsdb import SHOWN, OvsdbListener
+from controller.southbound.packet_in import Answerer, answers_of
 from controller.southbound.patience import Turns
 from controller.southbound.reconcile import (
     AddFlow,
@@ -48,7 +49,8 @@ from controller.southbound.reconcile import (
     partial,
     wanted_at,
 )
-from controller.southbound.switch import Applied, Switch, Tampering
+from controller.southbound.switch import Applied, Switch
+from controller.southbound.watch import Tampering
 from controller.southbound.zones import Zones
 
 log = logging.getLogger(__name__)
@@ -223,6 +225,7 @@ class Fleet:
     def __init__(self, store: Store, engine: Engine, *, ovsdb: bool = True, keep_foreign: bool = True) -> None:
         self._store = store
         self._engine = engine
+        self._answers = answers_of(engine.apps)
         self._ovsdb = ovsdb
         self._keep_foreign = keep_foreign
         self._members: dict[str, Member] = {}
@@ -291,6 +294,7 @@ class Fleet:
         member.left.clear()
         log.info("switch connected chassis=%s datapath=%016x", member.name, switch.datapath_id)
         try:
+            switch.on_packets(Answerer(self._answers, lambda: self._store.model, time.monotonic))
             switch.on_ports(lambda ports: self._ports_changed(member, switch, ports))
             await self._record_links(member, await switch.ports())
             await self._arrivals.idle(ARRIVED_S)

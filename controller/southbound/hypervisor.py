@@ -24,22 +24,25 @@ from controller.model.bindings import Claim, Hypervisor
 from controller.model.records import Address
 from controller.southbound.jsonrpc import Json, Object, Replica, Row, map_of, new_ref, row_ref, set_of
 
-WATCHED: Mapping[str, tuple[str, ...]] = {
-    "Open_vSwitch": ("datapath_types", "external_ids"),
-    "Bridge": ("name", "ports", "datapath_id", "datapath_type", "fail_mode", "controller", "other_config"),
-    "Controller": ("target", "inactivity_probe", "max_backoff", "connection_mode", "external_ids"),
-    "Port": ("name", "interfaces", "external_ids"),
-    "Interface": ("name", "type", "options", "external_ids", "error"),
-}
-"""What is monitored of a database, by table (ovs-vswitchd.conf.db(5)); nothing that changes by itself."""
-
 OWNER = "weft"
 CONTROLLER: Mapping[str, Json] = {
     "inactivity_probe": 5000,
     "max_backoff": 1000,
     "connection_mode": "out-of-band",
+    "controller_rate_limit": 500,
+    "controller_burst_limit": 125,
 }
-"""Every controller's columns; milliseconds. The backoff decides how soon a restarted switch is back."""
+"""Every controller's columns; milliseconds, and packets a second. The backoff decides how soon a restarted switch is
+back; the limits, how much of a flood a switch hands over, which it shares out among its ports."""
+
+WATCHED: Mapping[str, tuple[str, ...]] = {
+    "Open_vSwitch": ("datapath_types", "external_ids"),
+    "Bridge": ("name", "ports", "datapath_id", "datapath_type", "fail_mode", "controller", "other_config"),
+    "Controller": ("target", *CONTROLLER, "external_ids"),
+    "Port": ("name", "interfaces", "external_ids"),
+    "Interface": ("name", "type", "options", "external_ids", "error"),
+}
+"""What is monitored of a database, by table (ovs-vswitchd.conf.db(5)); nothing that changes by itself."""
 
 UNREACHABLE = netaddr.IPSet(["0.0.0.0/8", "127.0.0.0/8", "224.0.0.0/3", "::/127", "fe80::/10", "ff00::/8"])
 """No tunnel comes from elsewhere to these (RFC 6890 section 2.2.2, 2.2.3); a link-local one names no link."""

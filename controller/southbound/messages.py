@@ -9,6 +9,7 @@ Sections are those of the OpenFlow Switch Specification 1.4.1; NX errors are Ope
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from struct import Struct, error
 from typing import Final, NamedTuple
@@ -32,6 +33,7 @@ OFPT_FEATURES_REPLY: Final = 6
 OFPT_SET_CONFIG: Final = 9
 OFPT_PACKET_IN: Final = 10
 OFPT_FLOW_REMOVED: Final = 11
+OFPT_PACKET_OUT: Final = 13
 OFPT_PORT_STATUS: Final = 12
 OFPT_FLOW_MOD: Final = 14
 OFPT_GROUP_MOD: Final = 15
@@ -86,6 +88,7 @@ OFPPR_DELETE: Final = 1
 OFPPR_MODIFY: Final = 2
 OFPPC_PORT_DOWN: Final = 1
 OFPPS_LINK_DOWN: Final = 1
+OFPP_CONTROLLER: Final = 0xFFFFFFFD
 OFPP_IN_PORT: Final = 0xFFFFFFF8
 OFPP_LOCAL: Final = 0xFFFFFFFE
 OFPP_ANY: Final = 0xFFFFFFFF
@@ -115,6 +118,14 @@ _GROUP_MOD: Final = Struct("!HBxI")
 _NX: Final = 0x00002320
 _NXT_CT_FLUSH_ZONE: Final = 29
 _CT_FLUSH_ZONE: Final = Struct("!II6xH")
+
+_PACKET_IN: Final = Struct("!IHBBQHH")  # with the head of the match
+_PACKET_OUT: Final = Struct("!IIH6x")
+_OUTPUT: Final = Struct("!HHIH6x")
+_NO_BUFFER: Final = 0xFFFFFFFF
+_OXM_IN_PORT: Final = 0x80000004
+_NXM1: Final = 1
+_REGISTERS: Final = 16
 
 BUNDLED: Final = _HEADER.size + _BUNDLE_ADD.size
 """How many bytes a bundle wraps around a message."""
@@ -361,6 +372,42 @@ def decode_request_forward(body: bytes) -> int | None:
 def ct_flush_zone(xid: int, zone: int) -> bytes:
     """Forget all connections in a conntrack zone: Open vSwitch's own since 2.6 (nicira-ext.h, struct nx_zone_id)."""
     return message(OFPT_EXPERIMENTER, xid, _CT_FLUSH_ZONE.pack(_NX, _NXT_CT_FLUSH_ZONE, zone))
+
+
+class PacketIn(NamedTuple):
+    """A packet that a switch hands over: where it came in, what its registers held, and its first bytes."""
+
+    in_port: int
+    registers: Mapping[int, int]
+    frame: bytes
+
+
+def decode_packet_in(body: bytes) -> PacketIn:
+    """Section 7.4.1. Raises Malformed."""
+    *_, size = _read(_PACKET_IN, body, 0, "a packet-in")
+    match_bytes = size - 4
+    end = _PACKET_IN.size + match_bytes
+    frame_at = _PACKET_IN.size - 4 + (size + 7 & ~7) + 2
+    if size < 4 or frame_at > len(body):
+        raise malformed("a packet-in ends within its match")
+    in_port, registers = 0, {}
+    at = _PACKET_IN.size
+    while at + 4 <= end:
+        header = int.from_bytes(body[at : at + 4])
+        length = header & 0xFF
+        value = int.from_bytes(body[at + 4 : at + 4 + length])
+        if header == _OXM_IN_PORT:
+            in_port = value
+        elif header >> 16 == _NXM1 and header >> 9 & 0x7F < _REGISTERS and length == 4:
+            registers[header >> 9 & 0x7F] = value
+        at += 4 + length
+    return PacketIn(in_port, registers, body[frame_at:])
+
+
+def packet_out(xid: int, port: int, frame: bytes) -> bytes:
+    """Have a switch send a frame out of a port (section 7.3.7)."""
+    action = _OUTPUT.pack(0, _OUTPUT.size, port, 0)
+    return message(OFPT_PACKET_OUT, xid, _PACKET_OUT.pack(_NO_BUFFER, OFPP_CONTROLLER, len(action)) + action + frame)
 
 
 def bundle_open(xid: int, bundle_id: int) -> bytes:

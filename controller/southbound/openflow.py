@@ -31,6 +31,7 @@ from controller.flows.flow import (
     Bucket,
     Commit,
     Conjunction,
+    DecrementTtl,
     Field,
     Flow,
     Goto,
@@ -39,12 +40,14 @@ from controller.flows.flow import (
     Match,
     Move,
     Output,
+    Punt,
     Resubmit,
     Set,
     Table,
     Test,
     ToGroup,
     Track,
+    Turn,
     Untrack,
     match_text,
 )
@@ -55,6 +58,7 @@ from controller.southbound.messages import (
     OFPMP_FLOW,
     OFPMP_GROUP_DESC,
     OFPP_ANY,
+    OFPP_CONTROLLER,
     OFPP_IN_PORT,
     OFPT_FLOW_MOD,
     OFPT_GROUP_MOD,
@@ -256,6 +260,7 @@ def _tests_text(match: bytes) -> Iterator[str]:
 
 _OFPAT_OUTPUT: Final = 0  # ofp_action_type
 _OFPAT_GROUP: Final = 22
+_OFPAT_DEC_NW_TTL: Final = 24
 _OFPAT_SET_FIELD: Final = 25
 _OFPAT_EXPERIMENTER: Final = 0xFFFF
 _NX: Final = 0x00002320  # NX_VENDOR_ID
@@ -271,6 +276,9 @@ _OFPP_IN_PORT_16: Final = 0xFFF8  # the in_port of NXAST_RESUBMIT_TABLE has 16 b
 
 _OUTPUT: Final = Struct("!HHIH6x")
 _GROUP: Final = Struct("!HHI")
+_DEC_NW_TTL: Final = Struct("!HH4x")
+_NXM_OF_IN_PORT: Final = 2
+"""The header of the 16 bits of in_port that an action may write: class 0, field 0."""
 _SET_FIELD: Final = Struct("!HHI")
 _REG_MOVE: Final = Struct("!HHIHHHHII")
 _REG_LOAD: Final = Struct("!HHIHHIQ")
@@ -314,6 +322,18 @@ def _output(action: Output) -> bytes:
 
 def _bounce(_action: Bounce) -> bytes:
     return _OUTPUT.pack(_OFPAT_OUTPUT, 16, OFPP_IN_PORT, 0)
+
+
+def _punt(action: Punt) -> bytes:
+    return _OUTPUT.pack(_OFPAT_OUTPUT, 16, OFPP_CONTROLLER, action.max_bytes)
+
+
+def _decrement_ttl(_action: DecrementTtl) -> bytes:
+    return _DEC_NW_TTL.pack(_OFPAT_DEC_NW_TTL, 8)
+
+
+def _turn(_action: Turn) -> bytes:
+    return _REG_LOAD.pack(_OFPAT_EXPERIMENTER, 24, _NX, _NXAST_REG_LOAD, 15, _NXM_OF_IN_PORT, 0)
 
 
 def _to_group(action: ToGroup) -> bytes:
@@ -361,6 +381,9 @@ _ACTIONS: Final[Mapping[type[Any], Callable[[Any], bytes]]] = {
     Track: _track,
     Commit: _commit,
     Untrack: _untrack,
+    DecrementTtl: _decrement_ttl,
+    Turn: _turn,
+    Punt: _punt,
     Conjunction: _conjunction,
 }
 
@@ -475,7 +498,7 @@ _Kind = Field[Any] | Table | GroupKind | type[Output] | Action
 
 @dataclass(frozen=True, slots=True)
 class _Form:
-    """How all flows are written that differ in nothing but numbers: by one addition, and eight times as fast.
+    """How all flows are written that differ in nothing but numbers: by one addition, in about half the time.
 
     The content of a flow is itself a number, of `size` bytes: `base` if all that may differ is 0, plus each number that
     the flow has, shifted to its place. `fixed` are the bits where no number may reach. `start` is where instructions

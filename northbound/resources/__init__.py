@@ -8,6 +8,7 @@ from northbound.resources.address_groups import ADDRESS_GROUPS
 from northbound.resources.attributes import Collection
 from northbound.resources.networks import NETWORKS
 from northbound.resources.ports import PORTS
+from northbound.resources.routers import ROUTERS
 from northbound.resources.security_group_rules import SECURITY_GROUP_RULES
 from northbound.resources.security_groups import SECURITY_GROUPS
 from northbound.resources.subnets import SUBNETS
@@ -16,6 +17,7 @@ COLLECTIONS: tuple[Collection[Any], ...] = (
     NETWORKS,
     SUBNETS,
     PORTS,
+    ROUTERS,
     SECURITY_GROUPS,
     SECURITY_GROUP_RULES,
     ADDRESS_GROUPS,

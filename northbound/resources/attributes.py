@@ -177,8 +177,8 @@ class Body:
         return cast("V", self.given.get(attribute.name, otherwise))
 
 
-Change = Callable[[Transaction, R, Ask], R]
-"""What a request does to a record."""
+Change = Callable[[Transaction, R, Ask], R | Mapping[str, Json]]
+"""What a request does to a record: the record as it is then, or an answer of its own."""
 
 Action = Callable[[Mapping[str, Json]], Change[R]]
 """`PUT /v2.0/COLLECTION/ID/ACTION`: what a body asks for."""

@@ -11,6 +11,7 @@ import json
 import secrets
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from hashlib import blake2b
 from typing import cast
 
 from controller.errors import (
@@ -21,13 +22,27 @@ from controller.errors import (
     NoGroupsUnguarded,
     NoMac,
     NotFound,
+    OwnedPort,
     PairsUnguarded,
     RepeatedPair,
 )
 from controller.model import ipam, security
 from controller.model.bindings import NOT_PLUGGED, Placed, Unplaced, carries, place
 from controller.model.ipam import Wanted
-from controller.model.records import TRUSTED, Address, AddressPair, Chassis, Cidr, Mac, Network, Port, SecurityGroup
+from controller.model.records import (
+    ROUTER_INTERFACES,
+    TRUSTED,
+    Address,
+    AddressPair,
+    Chassis,
+    Cidr,
+    Mac,
+    Network,
+    Port,
+    Router,
+    SecurityGroup,
+    Subnet,
+)
 from controller.model.store import Rows, Transaction
 from northbound.resources import values
 from northbound.resources.attributes import (
@@ -329,12 +344,43 @@ def _reguarded(tx: Transaction, port: Port, body: Body, ask: Ask) -> Port:
     return port
 
 
-def delete(tx: Transaction, port: Port, ask: Ask) -> None:
+def delete(tx: Transaction, port: Port, _: Ask) -> None:
+    """Raises OwnedPort."""
+    if port.device_owner in ROUTER_INTERFACES and tx.get(Router, port.device_id) is not None:
+        raise OwnedPort(port.id, port.device_owner)
+    remove(tx, port)
+
+
+def remove(tx: Transaction, port: Port) -> None:
     """Its addresses, its MAC address and its tag can be given to others."""
     tx.delete(Port, port.id)
     tx.untag("port", port.id)
     ipam.release(tx, port)
     security.settle(tx, port, None)
+
+
+def make_interface(
+    tx: Transaction, router_id: str, project_id: str, subnet: Subnet, wanted: Wanted, owner: str, ask: Ask
+) -> Port:
+    """A port of a router on a subnet. Raises NoMac, and what `ipam.assign` raises.
+
+    A router that comes back to a subnet has the MAC address it had: guests remember it.
+    """
+    mine = blake2b(f"{router_id} {subnet.id}".encode(), digest_size=3).hexdigest()
+    mac = Mac(":".join((ask.settings.base_mac[:8], mine[:2], mine[2:4], mine[4:])))
+    if tx.where(Port, network_id=subnet.network_id, mac_address=mac):
+        mac = _mac(tx, subnet.network_id, None, ask)
+    port = Port(
+        **ask.stamp(),
+        project_id=project_id,
+        network_id=subnet.network_id,
+        mac_address=mac,
+        device_id=router_id,
+        device_owner=owner,
+        port_security_enabled=False,
+    )
+    tx.tag("port", port.id)
+    return tx.insert(replace(port, fixed_ips=ipam.assign(tx, port, [wanted])))
 
 
 def _text(name: str, narrow: Callable[[Rows, Sequence[str]], Iterable[Port]] | None = None) -> Attribute[Port, str]:

@@ -12,7 +12,7 @@ from ipaddress import ip_network
 from controller.errors import Inconsistent, InUse, MtuTooSmall, NotFound
 from controller.model import ipam, security
 from controller.model.addresses import block, check_pools, default_gateway, default_pools, eui64, number
-from controller.model.records import Address, Cidr, FixedIp, HostRoute, Network, Pool, Port, Subnet
+from controller.model.records import ROUTER_INTERFACES, Address, Cidr, FixedIp, HostRoute, Network, Pool, Port, Subnet
 from controller.model.store import Transaction
 from northbound.resources import values
 from northbound.resources.attributes import Ask, Attribute, Body, Collection, Filter, common, equal, indexed
@@ -224,7 +224,7 @@ def _check_apart(subnet: Subnet, others: Sequence[Subnet]) -> None:
 def _address_everybody(tx: Transaction, subnet: Subnet, ask: Ask) -> None:
     """The guests that are there already form addresses on a new SLAAC subnet, too."""
     for port in tx.where(Port, network_id=subnet.network_id):
-        if port.device_owner not in ipam.ROUTER_INTERFACES:
+        if port.device_owner not in ROUTER_INTERFACES:
             ip = FixedIp(subnet.id, eui64(subnet.cidr, port.mac_address))
             security.settle(tx, port, ask.save(tx, port, replace(port, fixed_ips=(*port.fixed_ips, ip))))
 
@@ -250,7 +250,7 @@ def update(tx: Transaction, old: Subnet, new: Subnet, body: Body, ask: Ask) -> S
 def delete(tx: Transaction, subnet: Subnet, ask: Ask) -> None:
     """Automatic addresses go with it; any other that a port holds keeps it. Raises InUse."""
     for port in tx.where(Port, subnets=subnet.id):
-        goes = ipam.is_automatic(subnet) and port.device_owner not in ipam.ROUTER_INTERFACES
+        goes = ipam.is_automatic(subnet) and port.device_owner not in ROUTER_INTERFACES
         if not goes and port.device_owner not in AUTO_DELETED:
             raise InUse("Subnet", subnet.id, "One or more ports have an IP allocation from this subnet")
         kept = tuple(ip for ip in port.fixed_ips if ip.subnet_id != subnet.id)

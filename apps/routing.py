@@ -1,0 +1,201 @@
+"""Routing: packets pass routers on the hypervisor of their sender, all of them, and cross the underlay once.
+
+A frame for the MAC of a router's interface is at that router: it answers echo requests, passes on what has a hop left
+and a route, and tells the sender of what it does not (the controller writes those errors, `TRAP`). The next hop's MAC
+is known from the model (`NEIGH`), so a router asks nobody. If the next hop is another router, the packet is at that one
+next.
+
+    L2_LOOKUP ─> HOP ─> L3_IN ─> L3_ROUTE ─(NEIGH)─> L3_OUT ─> L2_LOOKUP
+
+Routers have tables of their own (RTR), so their subnets may be the same as those of others. A hypervisor has the flows
+of routers whose networks its guests reach, and of no others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from ipaddress import ip_address, ip_network
+
+from controller.flows.app import app, everywhere, joined, routing
+from controller.flows.fields import (
+    ETH_DST,
+    ETH_SRC,
+    HOP_LIMIT,
+    ICMP_TYPE,
+    ICMPV6_TYPE,
+    IPV4_DST,
+    IPV4_SRC,
+    IPV6_DST,
+    IPV6_SRC,
+    TTL,
+    link_local,
+    within,
+)
+from controller.flows.flow import ANY, Action, DecrementTtl, Flow, Move, Punt, Turn, Untrack, goto, resubmit
+from controller.flows.pipeline import (
+    DELIVER,
+    DROP,
+    FROM_TUN,
+    HOP,
+    HOPS,
+    L2_LOOKUP,
+    L3_IN,
+    L3_OUT,
+    L3_ROUTE,
+    MAX_HOPS,
+    NEIGH,
+    NEIGH_HIT,
+    NET,
+    NET_IN,
+    NH4,
+    NH6,
+    RTR,
+    TRAP,
+    TRAP_BYTES,
+    TRAPS,
+    TURNED,
+    WHY,
+    Why,
+)
+from controller.flows.presence import is_interface
+from controller.model.records import Address, Cidr, HostRoute, Port, Router, Subnet
+from controller.model.view import View
+
+ECHO_REQUEST, ECHO_REPLY = 8, 0
+ECHO_REQUEST6, ECHO_REPLY6 = 128, 129
+HOPS_OF_ANSWERS = 255
+LINK_LOCAL = "fe80::/10"
+
+
+# ---- what is the same at all routers --------------------------------------------------------------------------
+
+
+def manners(view: View) -> Iterator[Flow]:
+    """What every router does to every packet."""
+    for passed in range(MAX_HOPS):
+        yield Flow(HOP, "hop", HOPS(passed), (HOPS.set(passed + 1), goto(L3_IN)))
+    for field in (IPV6_SRC, IPV6_DST):
+        yield Flow(L3_IN, "link_local", within(field, LINK_LOCAL), (WHY.set(Why.LINK_LOCAL), goto(DROP)))
+    for hops in (TTL, HOP_LIMIT):
+        for left in (0, 1):
+            yield Flow(L3_IN, "expired", hops(left), trap(Why.TTL_EXCEEDED))
+    yield Flow(L3_IN, "through", ANY, (Move(NET, NET_IN), goto(L3_ROUTE)))
+    yield Flow(L3_ROUTE, "miss", ANY, (WHY.set(Why.NO_ROUTE), goto(TRAP)))
+    yield Flow(L3_OUT, "known", NEIGH_HIT(1), (goto(L2_LOOKUP),))
+    yield Flow(L3_OUT, "miss", ANY, (WHY.set(Why.NO_NEIGHBOUR), goto(TRAP)))
+    yield Flow(DELIVER, "turned", TURNED(1), (Turn(), TURNED.set(0), resubmit(DELIVER)))
+    for why in TRAPS:
+        yield Flow(TRAP, "reason", WHY(why), (Punt(TRAP_BYTES),))
+
+
+def trap(why: Why) -> tuple[Action, ...]:
+    """Let the sender be told, by the interface that the packet came to."""
+    return (Move(NET, NET_IN), WHY.set(why), goto(TRAP))
+
+
+# ---- interfaces -----------------------------------------------------------------------------------------------
+
+
+def interface(view: View, port: Port) -> Iterator[Flow]:
+    """A router's interface: its MAC, its addresses, and the way to its subnets."""
+    router, net = RTR(view.tag("router", port.device_id)), NET(view.tag("network", port.network_id))
+    come = (RTR.set(router.tests[0].value), resubmit(HOP))
+    yield Flow(L2_LOOKUP, "router", net & ETH_DST(port.mac_address) & FROM_TUN(0), come)
+    for address in [ip.ip_address for ip in port.fixed_ips]:
+        yield from (answer6 if ":" in address else answer4)(view, port, address)
+    yield from answer_local(view, port)
+    for id in dict.fromkeys(ip.subnet_id for ip in port.fixed_ips):
+        yield connected(view, port, view.need(Subnet, id))
+
+
+def answer4(view: View, port: Port, address: Address) -> Iterator[Flow]:
+    """Who knows the address, and what it answers."""
+    router, net = RTR(view.tag("router", port.device_id)), NET(view.tag("network", port.network_id))
+    yield Flow(NEIGH, "neighbour", net & NH4(address), (ETH_DST.set(port.mac_address), NEIGH_HIT.set(1)))
+    own = router & IPV4_DST(address)
+    reply = (
+        Untrack(),
+        Move(IPV4_SRC, IPV4_DST),
+        IPV4_SRC.set(address),
+        ICMP_TYPE.set(ECHO_REPLY),
+        TTL.set(HOPS_OF_ANSWERS),
+        TURNED.set(1),
+        Move(NET, NET_IN),
+        goto(L3_ROUTE),
+    )
+    yield Flow(L3_IN, "echo", own & ICMP_TYPE(ECHO_REQUEST), reply)
+    yield Flow(L3_IN, "own_address", own, trap(Why.ROUTER_ADDRESS))
+
+
+def answer6(view: View, port: Port, address: Address) -> Iterator[Flow]:
+    """Who knows the address, and what it answers."""
+    router, net = RTR(view.tag("router", port.device_id)), NET(view.tag("network", port.network_id))
+    yield Flow(NEIGH, "neighbour", net & NH6(address), (ETH_DST.set(port.mac_address), NEIGH_HIT.set(1)))
+    own = router & IPV6_DST(address)
+    reply = (*echo6(address), TURNED.set(1), Move(NET, NET_IN), goto(L3_ROUTE))
+    yield Flow(L3_IN, "echo", own & ICMPV6_TYPE(ECHO_REQUEST6), reply)
+    yield Flow(L3_IN, "own_address", own, trap(Why.ROUTER_ADDRESS))
+
+
+def answer_local(view: View, port: Port) -> Iterator[Flow]:
+    """The link-local address: what it answers goes back the way it came, and is never routed."""
+    if not any(":" in ip.ip_address for ip in port.fixed_ips):
+        return
+    router, net = RTR(view.tag("router", port.device_id)), NET(view.tag("network", port.network_id))
+    address = link_local(port.mac_address)
+    yield Flow(NEIGH, "neighbour", net & NH6(address), (ETH_DST.set(port.mac_address), NEIGH_HIT.set(1)))
+    back = (Move(ETH_SRC, ETH_DST), ETH_SRC.set(port.mac_address), TURNED.set(1), goto(L2_LOOKUP))
+    own = router & IPV6_DST(address)
+    yield Flow(L3_IN, "echo", own & ICMPV6_TYPE(ECHO_REQUEST6), (*echo6(address), *back))
+    yield Flow(L3_IN, "own_address", own, trap(Why.ROUTER_ADDRESS))
+
+
+def echo6(address: Address) -> tuple[Action, ...]:
+    """Turn an echo request for an address around (RFC 4443 section 4.2)."""
+    return (
+        Untrack(),
+        Move(IPV6_SRC, IPV6_DST),
+        IPV6_SRC.set(address),
+        ICMPV6_TYPE.set(ECHO_REPLY6),
+        HOP_LIMIT.set(HOPS_OF_ANSWERS),
+    )
+
+
+# ---- routes ---------------------------------------------------------------------------------------------------
+
+
+def connected(view: View, port: Port, subnet: Subnet) -> Flow:
+    """To a subnet of the router's own: the next hop is the receiver."""
+    hop = Move(IPV6_DST, NH6) if subnet.ip_version == 6 else Move(IPV4_DST, NH4)
+    return route(view, port, "connected", subnet.cidr, hop)
+
+
+def routes(view: View, router: Router) -> Iterator[Flow]:
+    """By the router's own routes, to next hops on its subnets; others of them lead nowhere and are not there."""
+    interfaces = [port for port in view.where(Port, device_id=router.id) if is_interface(port)]
+    for each in router.routes:
+        if (port := towards(view, interfaces, each)) is not None:
+            field = NH6 if ":" in each.nexthop else NH4
+            yield route(view, port, "static", each.destination, field.set(each.nexthop))
+
+
+def towards(view: View, interfaces: Sequence[Port], wanted: HostRoute) -> Port | None:
+    """The interface on whose subnet the next hop of a route is."""
+    for port in interfaces:
+        for ip in port.fixed_ips:
+            if ip_address(wanted.nexthop) in ip_network(view.need(Subnet, ip.subnet_id).cidr):
+                return port
+    return None
+
+
+def route(view: View, port: Port, kind: str, destination: Cidr, hop: Action) -> Flow:
+    """What is for `destination` leaves by an interface, to the next hop that `hop` sets."""
+    router, net = RTR(view.tag("router", port.device_id)), view.tag("network", port.network_id)
+    field = IPV6_DST if ":" in destination else IPV4_DST
+    length = int(destination.partition("/")[2])
+    leave = (DecrementTtl(), hop, NET.set(net), ETH_SRC.set(port.mac_address), NEIGH_HIT.set(0))
+    match = router & within(field, destination)
+    return Flow(L3_ROUTE, f"{kind}_{length}", match, (*leave, resubmit(NEIGH), goto(L3_OUT)))
+
+
+APP = app("routing", everywhere(manners), joined(Port, interface), routing(Router, routes))
