@@ -83,6 +83,8 @@ HTTP statuses live in `northbound.faults` alone.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 
 class WeftError(Exception):
     """Base of all errors raised on purpose; `str()` of each is one sentence for an operator."""
@@ -329,11 +331,10 @@ class BadRouter(BadRequest):
 
 
 class InvalidRoutes(BadRequest):
-    """Raised when a router could not follow its routes, given as (destination, next hop)."""
+    """Raised when a router could not follow its routes, given as clients give them."""
 
-    def __init__(self, routes: tuple[tuple[str, str], ...], reason: str) -> None:
-        told = [{"destination": destination, "nexthop": nexthop} for destination, nexthop in routes]
-        super().__init__(f"Invalid format for routes: {told}, {reason}")
+    def __init__(self, routes: Sequence[Mapping[str, str]], reason: str) -> None:
+        super().__init__(f"Invalid format for routes: {[*routes]}, {reason}")
         self.routes, self.reason = routes, reason
 
 

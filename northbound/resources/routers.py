@@ -61,8 +61,13 @@ ROUTES: Attribute[Router, tuple[HostRoute, ...]] = Attribute(
     parse=values.host_routes,
     put=True,
     default=(),
-    show=lambda _, router: [{"destination": each.destination, "nexthop": each.nexthop} for each in router.routes],
+    show=lambda _, router: [dict(each) for each in _as_given(router.routes)],
 )
+
+
+def _as_given(routes: Sequence[HostRoute]) -> list[dict[str, str]]:
+    """Routes as clients see them."""
+    return [{"destination": each.destination, "nexthop": each.nexthop} for each in routes]
 
 
 def create(tx: Transaction, body: Body, ask: Ask) -> Router:
@@ -273,7 +278,7 @@ def _checked(tx: Transaction, router: Router, routes: tuple[HostRoute, ...]) -> 
     held = [ip for port in interfaces(tx, router) for ip in port.fixed_ips]
     own = {ip.ip_address for ip in held}
     cidrs = [ip_network(tx.need(Subnet, id).cidr) for id in dict.fromkeys(ip.subnet_id for ip in held)]
-    told = tuple((each.destination, each.nexthop) for each in routes)
+    told = _as_given(routes)
     for route in routes:
         if not any(ip_address(route.nexthop) in cidr for cidr in cidrs):
             raise InvalidRoutes(told, "the nexthop is not connected with router")
