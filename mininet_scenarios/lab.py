@@ -63,6 +63,7 @@ class Subnet:
 
     id: str
     cidr: str
+    gateway: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,9 +204,16 @@ class Lab:
         return node
 
     def network(
-        self, name: str, *, cidr: str | Sequence[str], project: str, type: str = "vxlan", **attributes: object
+        self,
+        name: str,
+        *,
+        cidr: str | Sequence[str],
+        project: str,
+        type: str = "vxlan",
+        gateways: bool = False,
+        **attributes: object,
     ) -> Network:
-        """Make a network with a subnet, or several, for a project, over HTTP."""
+        """Make a network with a subnet, or several, for a project; `gateways`: their first addresses."""
         wanted = {"name": name, "project_id": project, "provider:network_type": type, **attributes}
         made = self.api.post("/v2.0/networks", {"network": wanted})["network"]
         wanted_subnets = [
@@ -215,7 +223,7 @@ class Lab:
                 "network_id": made["id"],
                 "cidr": each,
                 "ip_version": ipaddress.ip_network(each).version,
-                "gateway_ip": None,
+                "gateway_ip": str(next(ipaddress.ip_network(each).hosts())) if gateways else None,
                 "enable_dhcp": False,
             }
             for each in _several(cidr)
@@ -228,7 +236,7 @@ class Lab:
             id=network["id"],
             name=network["name"],
             project=network.get("project_id") or "",
-            subnets=tuple(Subnet(subnet["id"], subnet["cidr"]) for subnet in subnets),
+            subnets=tuple(Subnet(subnet["id"], subnet["cidr"], subnet["gateway_ip"]) for subnet in subnets),
             mtu=network["mtu"],
             segment=network["provider:segmentation_id"],
         )
@@ -245,6 +253,24 @@ class Lab:
         }
         made: Json = self.api.post("/v2.0/ports", {"port": wanted})["port"]
         return made
+
+    def router(self, name: str, *networks: Network, project: str, **attributes: object) -> Json:
+        """Make a router with an interface on each subnet of these networks, over HTTP."""
+        wanted = {"name": name, "project_id": project, **attributes}
+        made: Json = self.api.post("/v2.0/routers", {"router": wanted})["router"]
+        for network in networks:
+            self.join(made, *network.subnets)
+        return made
+
+    def join(self, router: Json, *subnets: Subnet) -> None:
+        """Give a router the gateway addresses of subnets."""
+        for subnet in subnets:
+            self.api.put(f"/v2.0/routers/{router['id']}/add_router_interface", {"subnet_id": subnet.id})
+
+    def part(self, router: Json, *subnets: Subnet) -> None:
+        """Take a router's interfaces on subnets away."""
+        for subnet in subnets:
+            self.api.put(f"/v2.0/routers/{router['id']}/remove_router_interface", {"subnet_id": subnet.id})
 
     def group(self, name: str, *, project: str, born: bool = True, **attributes: object) -> Json:
         """Make a security group; unless `born`, without the rules it is born with, which let all out."""
@@ -345,6 +371,7 @@ class Lab:
         guest.tap = f"tap{guest.port_id[:11]}"  # as Nova names it
         self.net.addLink(guest, guest.hypervisor, intfName1="eth0", intfName2=guest.tap)
         guest.boot([f"{each}/{network.of(each).cidr.partition('/')[2]}" for each in _several(ip)], mac, network.mtu)
+        guest.routes({gateway for each in _several(ip) if (gateway := network.of(each).gateway)})
         self.guests[name] = guest
         return guest
 

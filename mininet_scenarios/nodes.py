@@ -27,7 +27,7 @@ import socket
 import time
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -471,6 +471,10 @@ class Guest(Node):
         # The hypervisor's kernel must not answer what only the network may answer.
         self.hypervisor.sysctl(f"ipv4/conf/{self.tap}/arp_ignore", 8)
         self.hypervisor.ip_batch(f"link set {self.tap} up")
+
+    def routes(self, gateways: Iterable[str]) -> None:
+        """Send what is for elsewhere to these gateways."""
+        self.ip_batch(*(f"route replace default via {each}" for each in sorted(gateways)))
 
     @property
     def ip(self) -> str:

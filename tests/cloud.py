@@ -17,11 +17,14 @@ from controller.model.records import (
     AddressPair,
     Cidr,
     FixedIp,
+    HostRoute,
     Mac,
     Network,
     Port,
+    Router,
     SecurityGroup,
     SecurityGroupRule,
+    Subnet,
 )
 from controller.model.store import Change, Model, Transaction
 
@@ -157,6 +160,49 @@ def address_group(id: str, *addresses: str) -> Work:
             tx.put(AddressGroup(id=id, addresses=blocks))
         else:
             security.put_addresses(tx, old, replace(old, addresses=blocks))
+
+    return work
+
+
+def subnet(id: str, network: str, cidr: str, gateway: str | None = None) -> Work:
+    """A subnet of a network."""
+    made = Subnet(
+        id=id,
+        network_id=network,
+        ip_version=6 if ":" in cidr else 4,
+        cidr=Cidr(cidr),
+        gateway_ip=None if gateway is None else Address(gateway),
+        allocation_pools=(),
+    )
+    return lambda tx: tx.put(made)
+
+
+def router(id: str, *routes: tuple[str, str], **more: Any) -> Work:
+    """A router and its tag, made or changed; `routes` are (destination, next hop)."""
+    made = Router(id=id, routes=tuple(HostRoute(Cidr(to), Address(by)) for to, by in routes), **more)
+
+    def work(tx: Transaction) -> None:
+        tx.put(made)
+        tx.tag("router", id)
+
+    return work
+
+
+def interface(id: str, router: str, network: str, mac: str, **addresses: str) -> Work:
+    """A router's port on a network, with an address on each of some subnets."""
+    made = Port(
+        id=id,
+        network_id=network,
+        mac_address=Mac(mac),
+        fixed_ips=tuple(FixedIp(subnet, Address(address)) for subnet, address in addresses.items()),
+        device_id=router,
+        device_owner="network:router_interface",
+        port_security_enabled=False,
+    )
+
+    def work(tx: Transaction) -> None:
+        tx.put(made)
+        tx.tag("port", id)
 
     return work
 

@@ -419,7 +419,8 @@ L3_OUT: Final = Table(
 L2_LOOKUP: Final = Table(
     36, "l2_lookup", "Where is the holder of this MAC? Here, behind which hypervisor, or a router.",
     {"own_mac": 110, "local": 100, "remote": 100, "router": 100, "local_pair": 90, "remote_pair": 90, "miss": 0},
-    matches=frozenset({NET, SRC, FROM_TUN, TURNED, f.ETH_DST}), sets=frozenset({DST, RTR, f.TUN_DST, f.TUN_IPV6_DST, WHY}),
+    matches=frozenset({NET, SRC, FROM_TUN, TURNED, f.ETH_DST}),
+    sets=frozenset({DST, RTR, f.TUN_DST, f.TUN_IPV6_DST, WHY}),
     nexts=frozenset({"in_port", "tun_out", "hop", "drop"}),
 )  # fmt: skip
 L2_BUM: Final = Table(

@@ -4,9 +4,9 @@
 
 A table gives the flow of the highest priority that matches; none is a miss, and nothing happens. `resubmit` comes back
 with what was written; each bucket of a group has a copy of its own. At one priority flows without conjunctions come
-first; a conjunction all of whose dimensions match is looked up as `conj_id`, for which it must have a flow (ovs-fields(7),
-Conjunctive Match Fields). Of several that match alike Open vSwitch takes any, this the lowest. `ct` ends a translation;
-another begins behind it, in which alone the packet has conntrack's fields (ovs-actions(7), ct).
+first; a conjunction all of whose dimensions match is looked up as `conj_id`, for which it must have a flow
+(ovs-fields(7), Conjunctive Match Fields). Of several that match alike Open vSwitch takes any, this the lowest. `ct`
+ends a translation; another begins behind it, in which alone the packet has conntrack's fields (ovs-actions(7), ct).
 
 Fields bear no checks of their own: a flow is taken at its word. `controller.flows.journey` follows packets from switch
 to switch.

@@ -11,6 +11,7 @@ import json
 import secrets
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from hashlib import blake2b
 from typing import cast
 
 from controller.errors import (
@@ -366,12 +367,19 @@ def remove(tx: Transaction, port: Port) -> None:
 def make_interface(
     tx: Transaction, router_id: str, project_id: str, subnet: Subnet, wanted: Wanted, owner: str, ask: Ask
 ) -> Port:
-    """A port of a router on a subnet. Raises NoMac, and what `ipam.assign` raises."""
+    """A port of a router on a subnet. Raises NoMac, and what `ipam.assign` raises.
+
+    A router that comes back to a subnet has the MAC address it had: guests remember it.
+    """
+    mine = blake2b(f"{router_id} {subnet.id}".encode(), digest_size=3).hexdigest()
+    mac = Mac(":".join((ask.settings.base_mac[:8], mine[:2], mine[2:4], mine[4:])))
+    if tx.where(Port, network_id=subnet.network_id, mac_address=mac):
+        mac = _mac(tx, subnet.network_id, None, ask)
     port = Port(
         **ask.stamp(),
         project_id=project_id,
         network_id=subnet.network_id,
-        mac_address=_mac(tx, subnet.network_id, None, ask),
+        mac_address=mac,
         device_id=router_id,
         device_owner=owner,
         port_security_enabled=False,

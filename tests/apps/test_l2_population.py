@@ -12,7 +12,7 @@ def test_a_frame_for_a_port_here_is_delivered_here(cloud: Cloud) -> None:
     flows = [flow for flow in cloud.flows("hv2", "l2_population") if "table=36" in flow and ":03" in flow]
     assert flows == [
         "table=36,priority=100,eth_dst=02:00:00:00:00:03,reg6=0x1 actions=set_field:0x3->reg2,goto_table:43",
-        "table=36,priority=110,eth_dst=02:00:00:00:00:03,reg1=0x3,reg6=0x1 actions=set_field:0xb->reg8,goto_table:62",
+        "table=36,priority=110,eth_dst=02:00:00:00:00:03,reg0=0x0/0x100000,reg1=0x3,reg6=0x1 actions=set_field:0xb->reg8,goto_table:62",
     ]
 
 

@@ -28,6 +28,7 @@ def test_a_new_port_runs_only_the_cells_that_read_it(cloud: Cloud) -> None:
         "nd.neighbour[vm4]",
         "nd.own_address[vm4]",
         "port_security.guest[vm4]",
+        "routing.interface[vm4]",
         "security_groups.guest[vm4]",
     ]
 

@@ -8,7 +8,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+import time
+from collections.abc import Callable
+from threading import Event, Thread
+from typing import Any, Self
 
 import pytest
 
@@ -24,7 +27,9 @@ from mininet_scenarios.probe import (
     REQUEST,
     VLAN,
     Frame,
+    Heard,
     advertisement,
+    answers_for,
     arp,
     ethernet,
     halved,
@@ -47,8 +52,9 @@ ROUTER_SOLICITATION, ROUTER_ADVERTISEMENT, REDIRECT = 133, 134, 137
 ANYWHERE, PORT = "255.255.255.255", 7
 SERVICE_VLAN = 0x88A8  # IEEE 802.1ad
 LONG = 200  # marks in a datagram that needs two fragments
-RATE_S = 0.0005
-STREAM_S = 1.0
+PER_SECOND = 1500
+STOPPED_S = 0.2
+"""How long Open vSwitch may take to bring cached decisions in line with flows that it has acknowledged."""
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -267,4 +273,284 @@ def test_without_port_security_all_of_that_is_heard(lab: Lab, far: Guest, open_:
         open_.sends(*frames)
     assert heard.copies(mark) == {"far": len(frames) - len(answered)}, "all that the switch does not answer or refuse"
     lab.change(far, port_security_enabled=True, security_groups=[lab.default_group("red")["id"]])
+    lab.settles()
+
+
+# What every guest may, and what none may --------------------------------------------------------------------------
+
+
+def test_a_guest_without_any_rule_finds_its_dhcp_server_and_nothing_else(lab: Lab, bare: Guest, open_: Guest) -> None:
+    asked, asked6, soliciting = token(), token(), token()
+    answers = {name: token() for name in ("broadcast", "unicast", "v6", "router")}
+    denied, hidden = token(), token()
+    with lab.sniff() as heard:
+        bare.sends(
+            udp(BROADCAST, bare.mac, NOBODY, ANYWHERE, SERVER, asked, from_port=CLIENT),
+            udp6(DHCP_SERVERS_MAC, bare.mac, local(bare), DHCP_SERVERS, SERVER6, asked6, from_port=CLIENT6),
+            router(bare, ROUTER_SOLICITATION, soliciting),
+            datagram(bare, denied),
+            datagram(bare, denied, to=open_.mac),
+            datagram6(bare, denied),
+        )
+        open_.sends(
+            offer(open_, answers["broadcast"]),
+            offer(open_, answers["unicast"], bare.mac),
+            offer6(open_, answers["v6"], bare),
+            router(open_, ROUTER_ADVERTISEMENT, answers["router"]),
+            datagram(open_, hidden, to=bare.mac),
+            datagram6(open_, hidden),
+        )
+    for mark in (asked, asked6, soliciting):
+        assert heard.copies(mark) == {"open": 1, "underlay": 1}, (
+            "it asks whom it does not know, and no guest hears that"
+        )
+    assert {name: heard.copies(mark) for name, mark in answers.items()} == {
+        "broadcast": {"web": 1, "bare": 1, "far": 1, "underlay": 1},
+        "unicast": {"bare": 1, "underlay": 1},
+        "v6": {"bare": 1, "underlay": 1},
+        "router": {"web": 1, "bare": 1, "far": 1, "underlay": 1},
+    }
+    assert heard.copies(denied) == {}
+    assert heard.copies(hidden) == {"underlay": 2}, "the hypervisor of who is not to hear it drops it"
+    assert not bare.pings(open_, count=1)
+    lab.settles()
+
+
+def test_who_listens_to_which_group_is_heard_by_everybody_whatever_the_rules(lab: Lab, bare: Guest) -> None:
+    dropped, marks = Dropped(lab), {source: token() for source in (local(bare), "::")}
+    with lab.sniff() as heard:
+        bare.sends(*(mld_report(bare.mac, source, mark) for source, mark in marks.items()))
+    for mark in marks.values():
+        assert heard.copies(mark) == {"web": 1, "far": 1, "open": 1, "underlay": 1}
+    dropped.are()
+    lab.settles()
+
+
+def test_duplicates_are_found_and_nobody_hears_who_looks(lab: Lab, web: Guest, bare: Guest, far: Guest) -> None:
+    dropped = Dropped(lab)
+    for guest in (web, bare):
+        with lab.sniff() as heard:
+            for ip in (guest.ip, far.ip, UNUSED):
+                guest.sends(arp(REQUEST, guest.mac, NOBODY, ip))
+            for ip in (guest.address(6), local(guest), far.address(6), local(far), UNUSED6):
+                guest.sends(solicitation(guest.mac, "::", ip, token()))
+        told = [frame.arp.sender_ip if frame.arp else frame.nd and frame.nd.target for frame in heard.at(guest)]
+        assert told == [far.ip, far.address(6), local(far)], (
+            "others' addresses are taken; its own and unused ones are not"
+        )
+        assert {place for place, frames in heard.by_place.items() for frame in frames if frame.arp or frame.nd} == {
+            guest.name
+        }
+    dropped.are()
+    lab.settles()
+
+
+# Allowed address pairs ------------------------------------------------------------------------------------------------
+
+
+def pair(lab: Lab, guest: Guest, *pairs: tuple[str, str]) -> None:
+    """Let a guest use these addresses (with a MAC, or "" for its own), and no others beside those of its port."""
+    wanted = [{"ip_address": ip, **({"mac_address": mac} if mac else {})} for ip, mac in pairs]
+    lab.change(guest, allowed_address_pairs=wanted)
+    lab.converged()
+
+
+@pytest.mark.parametrize(
+    ("allowed", "inside", "outside"),
+    [
+        (VIRTUAL_IP, [VIRTUAL_IP], ["10.0.0.101", GATEWAY]),
+        ("10.9.0.0/24", ["10.9.0.0", "10.9.0.255"], ["10.8.255.255", "10.9.1.0", VIRTUAL_IP]),
+        ("0.0.0.0/0", [VIRTUAL_IP, GATEWAY, "192.0.2.99"], []),
+        ("fd00:1::100", ["fd00:1::100"], ["fd00:1::101", "fe80::100"]),
+        ("fd00:9::/64", ["fd00:9::", "fd00:9::ffff:ffff:ffff:ffff"], ["fd00:9:0:1::", "fd00:8::ffff"]),
+        ("2000::/3", ["2001:db8::1", "3fff::1"], ["fd00:9::1", "fe80::99"]),
+    ],
+)
+def test_an_address_pair_lets_exactly_its_addresses_through(
+    lab: Lab, web: Guest, open_: Guest, allowed: str, inside: list[str], outside: list[str]
+) -> None:
+    def heard_of(addresses: list[str], mac: str = "") -> list[str]:
+        marks = {ip: token() for ip in addresses}
+        with lab.sniff(open_) as heard:
+            for ip, mark in marks.items():
+                web.sends(datagram6(web, mark, ip) if ":" in ip else datagram(web, mark, ip=ip, mac=mac))
+        return [ip for ip, mark in marks.items() if heard.copies(mark) == {"open": 1}]
+
+    version = 6 if ":" in allowed else 4
+    own, dropped = web.address(version), Dropped(lab)
+    assert heard_of([own, *inside, *outside]) == [own]
+    pair(lab, web, (allowed, ""))
+    assert heard_of([own, *inside, *outside]) == [own, *inside]
+    assert heard_of([inside[0]], mac=STRANGE) == ([inside[0]] if ":" in allowed else []), "with no other MAC"
+    pair(lab, web)
+    assert heard_of([own, *inside, *outside]) == [own], "what was allowed and is not is blocked at once"
+    strangers = {"SPOOFED_MAC": 1} if version == 4 else {}
+    dropped.are(**{f"SPOOFED_IPV{version}": 2 * len(inside) + 3 * len(outside)}, **strangers)
+    lab.settles()
+
+
+def test_a_virtual_router_speaks_from_its_virtual_mac_and_is_reached_there(
+    lab: Lab, web: Guest, far: Guest, open_: Guest
+) -> None:
+    """VRRP (RFC 5798 sections 7.3 and 8.1.2): the virtual MAC in ARP, from itself or from the port's own."""
+    held = lab.hypervisors["hv1"].holds()
+    speaks = [arp(REQUEST, VIRTUAL, VIRTUAL_IP, VIRTUAL_IP, src=mac) for mac in (VIRTUAL, web.mac)]
+    speaks.append(arp(REPLY, VIRTUAL, VIRTUAL_IP, UNUSED))
+    lies = [
+        arp(REQUEST, VIRTUAL, web.ip, UNUSED),
+        arp(REQUEST, web.mac, VIRTUAL_IP, UNUSED),
+        arp(REQUEST, far.mac, VIRTUAL_IP, UNUSED, src=VIRTUAL),
+    ]
+    for is_allowed in (False, True, False):
+        pair(lab, web, *([(VIRTUAL_IP, VIRTUAL)] if is_allowed else []))
+        dropped, mark, to_it = Dropped(lab), token(), token()
+        with lab.sniff() as heard:
+            web.sends(datagram(web, mark, mac=VIRTUAL, ip=VIRTUAL_IP), *speaks, *lies)
+            far.sends(datagram(far, to_it, to=VIRTUAL), arp(REQUEST, far.mac, far.ip, VIRTUAL_IP))
+        if is_allowed:
+            assert heard.copies(mark) == {"far": 1, "open": 1, "underlay": 1}
+            assert heard.copies(to_it) == {"web": 1, "underlay": 1}
+            assert heard.copies(answers_for(VIRTUAL_IP)) == {"far": 1}
+            dropped.are(SPOOFED_ARP=3)
+        else:
+            assert heard.copies(mark) == heard.copies(to_it) == heard.copies(answers_for(VIRTUAL_IP)) == {}
+            dropped.are(SPOOFED_MAC=5, SPOOFED_ARP=2)
+    assert lab.hypervisors["hv1"].holds() == held
+    lab.settles()
+
+
+# On and off -------------------------------------------------------------------------------------------------------
+
+
+class Stream:
+    """Numbered frames, some PER_SECOND, while used as a context manager; `sent` is how many they were."""
+
+    def __init__(self, guest: Guest, frame: Callable[[bytes], bytes]) -> None:
+        self.mark, self.sent = token(), 0
+        self._guest, self._frame, self._ending = guest, frame, Event()
+        self._thread = Thread(target=self._run, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ending.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        start = time.monotonic()
+        while not self._ending.wait(0.01):
+            due = int((time.monotonic() - start) * PER_SECOND)
+            numbers = range(self.sent, due)
+            self._guest.sends(*(self._frame(self.mark + number.to_bytes(4, "big")) for number in numbers))
+            self.sent = due
+
+    def numbers(self, heard: Heard, place: object) -> list[int]:
+        """The numbers that a place heard, in order."""
+        raws = (frame.raw.partition(self.mark) for frame in heard.at(place))
+        return [int.from_bytes(rest[:4], "big") for _, found, rest in raws if found]
+
+    def after(self, heard: Heard, when: float) -> dict[str, int]:
+        """Who heard how many of these frames after a time."""
+        return Heard(
+            {place: [frame for frame in frames if frame.at > when] for place, frames in heard.by_place.items()}
+        ).copies(self.mark)
+
+
+def test_port_security_goes_on_and_off_under_traffic_without_a_leak_and_without_a_loss(
+    lab: Lab, web: Guest, far: Guest, open_: Guest
+) -> None:
+    default = lab.default_group("red")["id"]
+    spoofs = Stream(web, lambda mark: datagram(web, mark, ip=UNUSED, to=open_.mac))
+    speaks = Stream(web, lambda mark: datagram(web, mark, to=open_.mac))
+    with lab.sniff() as heard, spoofs, speaks:
+        began = time.time()
+        time.sleep(0.5)
+        off = time.time()
+        lab.change(web, port_security_enabled=False, security_groups=[])
+        lab.converged()
+        time.sleep(0.5)
+        asked = time.time()
+        lab.change(web, port_security_enabled=True, security_groups=[default])
+        lab.converged()
+        on = time.time()
+        time.sleep(1.0)
+        rate = spoofs.sent / (time.time() - began)
+    leaked = spoofs.numbers(heard, open_)
+    last = max(frame.at for frame in heard.at(open_) if spoofs.mark in frame.raw)
+    print(f"{rate:.0f} spoofed frames a second, {len(leaked)} while off; the last {last - on:+.3f} s from `on`")
+    assert rate > 1000
+    assert min(frame.at for frame in heard.frames if spoofs.mark in frame.raw) > off, "none before it is off"
+    assert last > asked - 0.1, "there was something to stop"
+    assert spoofs.after(heard, on + STOPPED_S) == {}
+    assert heard.copies(spoofs.mark).keys() == {"open", "underlay"}
+    assert speaks.numbers(heard, open_) == list(range(speaks.sent)), "what is allowed before and after is never lost"
+    lab.settles()
+
+
+def test_a_port_without_port_security_has_no_connections(lab: Lab, web: Guest, open_: Guest) -> None:
+    hv1, port = lab.hypervisors["hv1"], 7777
+
+    def connections() -> int:
+        return hv1.appctl("dpctl/dump-conntrack").count(f"dport={port}")
+
+    web.reaches(open_, "udp", port)
+    assert connections() == 1
+    lab.change(web, port_security_enabled=False, security_groups=[])
+    lab.converged()
+    lab.eventually("its connections are forgotten", lambda: connections() == 0, 5)
+    assert web.reaches(open_, "udp", port)
+    assert connections() == 0
+    lab.change(web, port_security_enabled=True, security_groups=[lab.default_group("red")["id"]])
+    lab.settles()
+
+
+def test_what_the_network_itself_owns_is_not_filtered(lab: Lab, red: Network, bare: Guest, far: Guest) -> None:
+    owned = {"device_owner": "network:dhcp"}
+    server = lab.guest("dhcp", network=red, on="hv1", ip="10.0.0.2", mac="02:00:00:00:00:02", **owned)  # type: ignore[arg-type]
+    lab.converged()
+    assert not lab.api.get(f"/v2.0/ports/{server.port_id}")["port"]["port_security_enabled"]
+    marks = {name: token() for name in ("asked", "offered", "routed", "other")}
+    with lab.sniff() as heard:
+        bare.sends(udp(BROADCAST, bare.mac, NOBODY, ANYWHERE, SERVER, marks["asked"], from_port=CLIENT))
+        server.sends(
+            offer(server, marks["offered"], bare.mac),
+            router(server, ROUTER_ADVERTISEMENT, marks["routed"]),
+            datagram(server, marks["other"], ip=UNUSED),
+        )
+    assert {name: heard.copies(mark) for name, mark in marks.items()} == {
+        "asked": {"dhcp": 1, "open": 1, "underlay": 1},
+        "offered": {"bare": 1},
+        "routed": {"web": 1, "bare": 1, "far": 1, "open": 1, "underlay": 1},
+        "other": {"open": 1, "underlay": 1},
+    }
+    lab.dismiss(server)
+    lab.settles()
+
+
+def test_a_network_says_whether_its_new_ports_have_port_security(lab: Lab) -> None:
+    blue = lab.network("blue", cidr="10.0.0.0/24", project="blue", port_security_enabled=False)
+
+    def made(number: int, **more: Any) -> Guest:
+        ip, mac = f"10.0.0.{number}", f"02:00:00:00:00:{number}"
+        return lab.guest(f"blue{number}", network=blue, on=f"hv{1 + number % 2}", ip=ip, mac=mac, **more)
+
+    def spoofers(*guests: Guest) -> list[Guest]:
+        marks = {guest: token() for guest in guests}
+        with lab.sniff(ear) as heard:
+            for guest, mark in marks.items():
+                guest.sends(datagram(guest, mark, ip=UNUSED))
+        return [guest for guest, mark in marks.items() if heard.copies(mark)]
+
+    ear, first, asked = made(21), made(22), made(23, port_security_enabled=True)
+    lab.converged()
+    assert spoofers(first, asked) == [first]
+    lab.api.put(f"/v2.0/networks/{blue.id}", {"network": {"port_security_enabled": True}})
+    later = made(24)
+    lab.converged()
+    assert spoofers(first, asked, later) == [first], "ports that are there stay as they are"
+    for guest in (ear, first, asked, later):
+        lab.dismiss(guest)
+    lab.api.delete(f"/v2.0/networks/{blue.id}")
     lab.settles()

@@ -22,6 +22,7 @@ from controller.flows.pipeline import (
     FLOOD,
     FROM_TUN,
     L2_LOOKUP,
+    L3_ROUTE,
     NET,
     REGISTERS,
     SRC,
@@ -59,8 +60,8 @@ def test_every_register_in_a_table_is_documented() -> None:
     assert used == registers
 
 
-def test_only_classification_says_which_network_a_frame_is_on() -> None:
-    assert {table for table in TABLES if NET in table.sets} == {CLASSIFY, VNI}
+def test_only_classification_and_routes_say_which_network_a_frame_is_on() -> None:
+    assert {table for table in TABLES if NET in table.sets} == {CLASSIFY, VNI, L3_ROUTE}
     assert not any(NET in kind.sets for kind in pipeline.GROUP_KINDS)
 
 

@@ -1,0 +1,138 @@
+"""Routers in flows: where packets for elsewhere go, on whose hypervisor, and what a change of routers costs."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.cloud import Cloud, hypervisor, interface, network, port, router, subnet
+
+RED_MAC, BLUE_MAC = "02:00:00:00:0a:01", "02:00:00:00:0a:02"
+
+
+def add_networks(cloud: Cloud) -> None:
+    """Networks red (key 1, 10.0.0.0/24) and blue (key 2, 10.1.0.0/24 and fd01::/64), vm1 and vm2 on hv1 and hv2."""
+    cloud.commit(network("red", 100), network("blue", 200))
+    cloud.commit(subnet("red4", "red", "10.0.0.0/24", "10.0.0.254"))
+    cloud.commit(subnet("blue4", "blue", "10.1.0.0/24", "10.1.0.254"), subnet("blue6", "blue", "fd01::/64", "fd01::1"))
+    cloud.commit(
+        port("vm1", "red", "02:00:00:00:00:01", "10.0.0.1"), port("vm2", "blue", "02:00:00:00:00:02", "10.1.0.2")
+    )
+    cloud.commit(hypervisor(1, "vm1"), hypervisor(2, "vm2"), hypervisor(3))
+
+
+@pytest.fixture
+def joined() -> Cloud:
+    """Router r between red and blue."""
+    cloud = Cloud()
+    add_networks(cloud)
+    cloud.commit(router("r"))
+    cloud.commit(
+        interface("r-red", "r", "red", RED_MAC, red4="10.0.0.254"),
+        interface("r-blue", "r", "blue", BLUE_MAC, blue4="10.1.0.254", blue6="fd01::1"),
+    )
+    return cloud
+
+
+def own(cloud: Cloud, chassis: str = "hv1") -> list[str]:
+    """The flows of routers that are of this cloud alone."""
+    same = Cloud()
+    same.commit(hypervisor(1))
+    return sorted(set(cloud.flows(chassis, "routing")) - set(same.flows("hv1", "routing")))
+
+
+def at(cloud: Cloud, table: int, chassis: str = "hv1") -> list[str]:
+    return [text for text in own(cloud, chassis) if text.startswith(f"table={table},")]
+
+
+def test_a_subnet_is_reached_by_the_interface_on_its_network(joined: Cloud) -> None:
+    leave = "load:0x0->NXM_NX_REG0[5],resubmit(,30),goto_table:31"
+    assert at(joined, 27) == [
+        f"table=27,priority=197,ip,nw_dst=10.0.0.0/255.255.255.0,reg7=0x1 actions=dec_ttl,move:NXM_OF_IP_DST[]->NXM_NX_REG4[],set_field:0x1->reg6,set_field:{RED_MAC}->eth_src,{leave}",
+        f"table=27,priority=197,ip,nw_dst=10.1.0.0/255.255.255.0,reg7=0x1 actions=dec_ttl,move:NXM_OF_IP_DST[]->NXM_NX_REG4[],set_field:0x2->reg6,set_field:{BLUE_MAC}->eth_src,{leave}",
+        f"table=27,priority=357,ipv6,ipv6_dst=fd01::/ffff:ffff:ffff:ffff::,reg7=0x1 actions=dec_ttl,move:NXM_NX_IPV6_DST[]->NXM_NX_XXREG3[],set_field:0x2->reg6,set_field:{BLUE_MAC}->eth_src,{leave}",
+    ]
+
+
+def test_a_frame_for_a_routers_mac_is_at_the_router_unless_it_came_through_a_tunnel(joined: Cloud) -> None:
+    assert at(joined, 36) == [
+        f"table=36,priority=100,eth_dst={RED_MAC},reg0=0x0/0x1,reg6=0x1 actions=set_field:0x1->reg7,resubmit(,23)",
+        f"table=36,priority=100,eth_dst={BLUE_MAC},reg0=0x0/0x1,reg6=0x2 actions=set_field:0x1->reg7,resubmit(,23)",
+    ]
+
+
+def test_the_switch_knows_a_routers_addresses(joined: Cloud) -> None:
+    known = [text.partition(" ")[0] for text in at(joined, 30)]
+    assert known == [
+        "table=30,priority=100,reg4=0xa0000fe,reg6=0x1",
+        "table=30,priority=100,reg4=0xa0100fe,reg6=0x2",
+        "table=30,priority=100,reg6=0x2,xxreg3=0xfd010000000000000000000000000001",
+        "table=30,priority=100,reg6=0x2,xxreg3=0xfe80000000000000000000fffe000a02",
+    ]
+
+
+def test_an_echo_request_comes_back_as_the_reply(joined: Cloud) -> None:
+    (reply,) = [text for text in at(joined, 24) if "icmp_type=8" in text and "10.0.0.254" in text]
+    assert reply == (
+        "table=24,priority=120,ip,nw_dst=10.0.0.254,nw_proto=1,icmp_type=8,reg7=0x1 actions=ct_clear,"
+        "move:NXM_OF_IP_SRC[]->NXM_OF_IP_DST[],set_field:10.0.0.254->nw_src,set_field:0->icmp_type,"
+        "set_field:255->nw_ttl,load:0x1->NXM_NX_REG0[20],move:NXM_NX_REG6[]->NXM_NX_REG9[],goto_table:27"
+    )
+
+
+def test_where_a_guest_is_the_networks_it_reaches_are_known(joined: Cloud) -> None:
+    assert at(joined, 27, "hv2") == at(joined, 27)
+    reached = [text for text in joined.flows("hv1") if "02:00:00:00:00:02" in text]
+    assert reached == [
+        "table=30,priority=100,reg4=0xa010002,reg6=0x2 actions=set_field:02:00:00:00:00:02->eth_dst,load:0x1->NXM_NX_REG0[5]",
+        "table=36,priority=100,eth_dst=02:00:00:00:00:02,reg6=0x2 actions=set_field:192.0.2.2->tun_dst,goto_table:52",
+    ]
+    assert own(joined, "hv3") == [], "nobody there reaches anything"
+
+
+def test_broadcast_goes_to_members_alone(joined: Cloud) -> None:
+    groups = [text for text in joined.flows("hv1") if text.startswith("group_id")]
+    assert len(groups) == 2, "those of red: hv1 has no member of blue"
+    assert not [text for text in groups if "tun_dst" in text], "and no other hypervisor has one of red"
+
+
+@pytest.mark.parametrize("what", ["interface", "router"])
+def test_what_no_router_joins_any_more_is_forgotten(what: str) -> None:
+    cloud = Cloud()
+    add_networks(cloud)
+    before = {chassis: cloud.flows(chassis) for chassis in ("hv1", "hv2")}
+    cloud.commit(router("r"), interface("r-red", "r", "red", RED_MAC, red4="10.0.0.254"))
+    cloud.commit(interface("r-blue", "r", "blue", BLUE_MAC, blue4="10.1.0.254"))
+    assert before["hv1"] != cloud.flows("hv1")
+    if what == "router":
+        cloud.commit(router("r", admin_state_up=False))
+        assert {chassis: cloud.flows(chassis) for chassis in before} == before
+    else:
+        cloud.commit(interface("r-blue", "", "blue", BLUE_MAC, blue4="10.1.0.254"))
+        assert not [text for text in cloud.flows("hv1") if "10.1.0" in text or "0xa0100" in text]
+
+
+def test_two_routers_may_have_the_same_subnets(joined: Cloud) -> None:
+    joined.commit(network("red'", 300), subnet("red4'", "red'", "10.0.0.0/24", "10.0.0.254"))
+    joined.commit(router("s"), interface("s-red", "s", "red'", "02:00:00:00:0b:01", **{"red4'": "10.0.0.254"}))
+    joined.commit(port("vm9", "red'", "02:00:00:00:00:01", "10.0.0.1"), hypervisor(1, "vm1", "vm9"))
+    same = [text.partition(" actions")[0] for text in at(joined, 27) if "10.0.0.0/" in text]
+    assert same == [f"table=27,priority=197,ip,nw_dst=10.0.0.0/255.255.255.0,reg7={key:#x}" for key in (1, 2)]
+    assert joined.engine.conflicts == {}
+
+
+def test_a_route_goes_to_its_next_hop_on_a_subnet_of_the_router(joined: Cloud) -> None:
+    joined.commit(router("r", ("0.0.0.0/0", "10.1.0.77"), ("10.9.0.0/16", "192.0.2.1")))
+    (default,) = [text for text in at(joined, 27) if "nw_dst" not in text and "ipv6" not in text]
+    assert default == (
+        "table=27,priority=100,ip,reg7=0x1 actions=dec_ttl,set_field:0xa01004d->reg4,set_field:0x2->reg6,"
+        f"set_field:{BLUE_MAC}->eth_src,load:0x0->NXM_NX_REG0[5],resubmit(,30),goto_table:31"
+    )
+    assert not [text for text in at(joined, 27) if "10.9.0.0" in text], "a next hop on no subnet leads nowhere"
+
+
+def test_one_guest_more_costs_the_same_whatever_is_joined(joined: Cloud) -> None:
+    joined.commit(hypervisor(2, "vm2", "vm3"))
+    joined.commit(port("vm3", "blue", "02:00:00:00:00:03", "10.1.0.3"))
+    assert len(joined.delta["hv1"]) == 2, "its address and its MAC"
+    cells = [name for name in joined.engine.log if "[vm3]" not in name]
+    assert cells == ["l2_population.copies[blue]@hv2"]

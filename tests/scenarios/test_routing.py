@@ -1,0 +1,230 @@
+"""Routers: guests of networks that a router joins reach each other, hypervisor to hypervisor; no router is a machine."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import pytest
+
+from mininet_scenarios.lab import Lab, Network
+from mininet_scenarios.nodes import Guest
+from mininet_scenarios.probe import token
+
+pytestmark = pytest.mark.scenario
+
+CIDRS = {"red": ("10.0.0.0/24", "fd00:a::/64"), "blue": ("10.0.1.0/24", "fd00:b::/64")}
+
+
+@pytest.fixture(scope="module")
+def routed() -> Iterator[Lab]:
+    """Networks red and blue, dual stack, on one router; red1, blue1 on hv1, red2, blue2 on hv2; hv3 has nobody."""
+    with Lab(hypervisors=3) as lab:
+        networks = {
+            name: lab.network(name, cidr=cidr, project="a", type=type, gateways=True)
+            for (name, cidr), type in zip(CIDRS.items(), ("vxlan", "geneve"), strict=True)
+        }
+        lab.router("r", *networks.values(), project="a")
+        for number, (name, network) in enumerate(networks.items()):
+            for host in (1, 2):
+                lab.guest(
+                    f"{name}{host}",
+                    network=network,
+                    on=f"hv{host}",
+                    ip=(f"10.0.{number}.{10 + host}", f"fd00:{'ab'[number]}::{10 + host}"),
+                    mac=f"02:00:00:00:0{number}:0{host}",
+                )
+        lab.converged()
+        yield lab
+
+
+def others(lab: Lab, *but: Guest) -> list[Guest]:
+    return [guest for guest in lab.guests.values() if guest not in but]
+
+
+def test_everybody_reaches_everybody_by_both_families(routed: Lab) -> None:
+    for one in routed.guests.values():
+        for other in others(routed, one):
+            assert [one.pings(ip) for ip in other.ips] == [True, True], f"{one} to {other}"
+    routed.settles()
+
+
+def test_a_routed_packet_crosses_the_underlay_once(routed: Lab) -> None:
+    red1, blue2, mark = routed.guests["red1"], routed.guests["blue2"], token()
+    assert red1.pings(blue2)
+    with routed.sniff() as heard:
+        assert red1.ping(blue2.ip, count=1, mark=mark).wait().lost == 0
+    assert heard.copies(mark) == {"underlay": 2, "blue2": 1, "red1": 1}, "a question and its answer"
+    (question, answer) = [frame for frame in heard.at(routed.underlay) if mark in frame.raw]
+    segments = {question.vni, answer.vni}
+    networks = {row["name"]: row["provider:segmentation_id"] for row in routed.api.get("/v2.0/networks")["networks"]}
+    assert segments == {networks["blue"], networks["red"]}, "each in the network of its receiver"
+    routed.settles()
+
+
+def test_one_hop_is_one_less(routed: Lab) -> None:
+    red1 = routed.guests["red1"]
+    for target, hops in ((routed.guests["red2"], 64), (routed.guests["blue1"], 63), (routed.guests["blue2"], 63)):
+        for ip in target.ips:
+            said = red1.run("ping", "-n", "-c", "1", "-W", "2", ip)
+            assert re.search(r"(?:ttl|hlim)=(\d+)", said)[1] == str(hops), said  # type: ignore[index]
+    routed.settles()
+
+
+def test_every_address_of_a_router_answers_on_the_guests_own_hypervisor(routed: Lab) -> None:
+    with routed.sniff(routed.underlay, what="udp or proto gre") as heard:
+        for guest in routed.guests.values():
+            for ip in ("10.0.0.1", "10.0.1.1", "fd00:a::1", "fd00:b::1"):
+                assert guest.pings(ip), f"{guest} to {ip}"
+    assert [frame for frame in heard.frames if frame.vni is not None] == []
+    routed.settles()
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        ("ping -n -c 1 -W 2 -t 1 10.0.1.12", "From 10.0.0.1 icmp_seq=1 Time to live exceeded"),
+        ("ping -n -c 1 -W 2 -t 1 fd00:b::12", "From fd00:a::1 icmp_seq=1 Time exceeded: Hop limit"),
+        ("ping -n -c 1 -W 2 10.0.1.99", "From 10.0.0.1 icmp_seq=1 Destination Host Unreachable"),
+        ("ping -n -c 1 -W 2 fd00:b::99", "From fd00:a::1 icmp_seq=1 Destination unreachable: Address unreachable"),
+        ("ping -n -c 1 -W 2 192.0.2.77", "From 10.0.0.1 icmp_seq=1 Destination Net Unreachable"),
+        ("ping -n -c 1 -W 2 2001:db8::1", "From fd00:a::1 icmp_seq=1 Destination unreachable: No route"),
+    ],
+)
+def test_a_router_tells_its_sender_what_is_wrong(routed: Lab, command: str, said: str) -> None:
+    answer = routed.guests["red1"].run(*command.split(), codes=(1,))
+    assert said in answer, answer
+    routed.settles()
+
+
+def test_a_router_listens_to_nobody(routed: Lab) -> None:
+    red1 = routed.guests["red1"]
+    for ip in ("10.0.0.1", "fd00:a::1"):
+        program = (
+            "import socket, sys; s = socket.socket(socket.AF_INET6 if ':' in sys.argv[1] else socket.AF_INET, "
+            "socket.SOCK_DGRAM); s.settimeout(2); s.connect((sys.argv[1], 9)); s.send(b'x'); s.recv(1)"
+        )
+        said = red1.run("python3", "-c", program, ip, codes=(1,))
+        assert "ConnectionRefusedError" in said, said
+    routed.settles()
+
+
+def test_a_router_that_is_down_passes_nothing_and_leaves_no_flow(routed: Lab) -> None:
+    red1, blue2 = routed.guests["red1"], routed.guests["blue2"]
+    (router,) = routed.api.get("/v2.0/routers?name=r")["routers"]
+    before = {name: set(hypervisor.flows()) for name, hypervisor in routed.hypervisors.items()}
+    assert red1.pings(blue2)
+    routed.api.put(f"/v2.0/routers/{router['id']}", {"router": {"admin_state_up": False}})
+    routed.converged()
+    assert not red1.pings(blue2)
+    assert not red1.pings("10.0.0.1")
+    assert red1.pings(routed.guests["red2"]), "one's own network is no matter of routers"
+    dump = routed.hypervisors["hv1"].ofctl("dump-flows", "br-int", "table=27")
+    assert len([line for line in dump.splitlines() if "nw_dst" in line or "ipv6_dst" in line]) == 0
+    routed.api.put(f"/v2.0/routers/{router['id']}", {"router": {"admin_state_up": True}})
+    routed.converged()
+    assert red1.pings(blue2)
+    assert {name: set(hypervisor.flows()) for name, hypervisor in routed.hypervisors.items()} == before
+    routed.settles()
+
+
+def test_a_hypervisor_that_nobody_needs_has_no_route(routed: Lab) -> None:
+    dump = routed.hypervisors["hv3"].ofctl("dump-flows", "br-int", "table=27")
+    assert "nw_dst" not in dump
+    assert "ipv6_dst" not in dump
+    routed.settles()
+
+
+def test_without_its_interface_a_network_is_cut_off(routed: Lab) -> None:
+    red1, blue1 = routed.guests["red1"], routed.guests["blue1"]
+    (router,) = routed.api.get("/v2.0/routers?name=r")["routers"]
+    blue = next(guest for guest in (blue1,)).network_id
+    subnets = [row for row in routed.api.get(f"/v2.0/subnets?network_id={blue}")["subnets"]]
+    for subnet in subnets:
+        routed.api.put(f"/v2.0/routers/{router['id']}/remove_router_interface", {"subnet_id": subnet["id"]})
+    routed.converged()
+    assert [red1.pings(ip) for ip in blue1.ips] == [False, False]
+    for subnet in subnets:
+        routed.api.put(f"/v2.0/routers/{router['id']}/add_router_interface", {"subnet_id": subnet["id"]})
+    routed.converged()
+    assert [red1.pings(ip) for ip in blue1.ips] == [True, True]
+    routed.settles()
+
+
+def test_two_tenants_routers_may_have_the_same_networks() -> None:
+    with Lab(hypervisors=2) as lab:
+        guests: dict[str, list[Guest]] = {}
+        for number, project in enumerate(("a", "b")):
+            left, right = (
+                lab.network(f"{project}{n}", cidr=f"10.0.{n}.0/24", project=project, gateways=True) for n in (0, 1)
+            )
+            lab.router(project, left, right, project=project)
+            guests[project] = [
+                lab.guest(
+                    f"{project}{n}",
+                    network=network,
+                    on=f"hv{n + 1}",
+                    ip=f"10.0.{n}.10",
+                    mac=f"02:00:00:00:0{number}:1{n}",
+                )
+                for n, network in enumerate((left, right))
+            ]
+        lab.converged()
+        for project, other in (("a", "b"), ("b", "a")):
+            mark = token()
+            with lab.sniff(*guests[other]) as heard:
+                assert guests[project][0].ping("10.0.1.10", count=2, mark=mark).wait().lost == 0
+            assert heard.copies(mark) == {}
+        lab.settles()
+
+
+def chain(lab: Lab) -> tuple[Guest, Guest]:
+    """Three routers in a row, each with a route to what is behind the next; a guest at either end."""
+    ends = [lab.network(f"end{n}", cidr=f"10.0.{n}.0/24", project="a", gateways=True) for n in (0, 9)]
+    middles = [lab.network(f"mid{n}", cidr=f"10.0.{n}.0/24", project="a", gateways=True) for n in (1, 2)]
+
+    def attach(router: str, network: Network, last: int) -> None:
+        subnet = network.subnets[0]
+        address = f"{subnet.cidr.rpartition('.')[0]}.{last}"
+        fixed = [{"subnet_id": subnet.id, "ip_address": address}]
+        port = lab.api.post("/v2.0/ports", {"port": {"network_id": network.id, "fixed_ips": fixed, "project_id": "a"}})
+        lab.api.put(f"/v2.0/routers/{router}/add_router_interface", {"port_id": port["port"]["id"]})
+
+    one, two, three = (lab.router(f"r{n}", project="a")["id"] for n in (1, 2, 3))
+    for router, network, last in (
+        (one, ends[0], 1), (one, middles[0], 1), (two, middles[0], 2), (two, middles[1], 2),
+        (three, middles[1], 3), (three, ends[1], 1),
+    ):  # fmt: skip
+        attach(router, network, last)
+    for router, routes in (
+        (one, (("10.0.9.0/24", "10.0.1.2"),)),
+        (two, (("10.0.9.0/24", "10.0.2.3"), ("10.0.0.0/24", "10.0.1.1"))),
+        (three, (("10.0.0.0/24", "10.0.2.2"),)),
+    ):
+        wanted = [{"destination": destination, "nexthop": nexthop} for destination, nexthop in routes]
+        lab.api.put(f"/v2.0/routers/{router}", {"router": {"routes": wanted}})
+    first, last = (
+        lab.guest(f"g{n}", network=network, on=f"hv{n}", ip=f"10.0.{at}.10", mac=f"02:00:00:00:00:0{n}")
+        for n, network, at in ((1, ends[0], 0), (2, ends[1], 9))
+    )
+    lab.converged()
+    return first, last
+
+
+def test_a_chain_of_three_routers_is_passed_in_one_go() -> None:
+    with Lab(hypervisors=2) as lab:
+        first, last = chain(lab)
+        mark = token()
+        with lab.sniff(lab.underlay) as heard:
+            assert first.ping(last.ip, count=1, mark=mark).wait().lost == 0
+        assert heard.copies(mark) == {"underlay": 2}
+        said = first.run("ping", "-n", "-c", "1", last.ip)
+        assert "ttl=61" in said, said
+        hops = [
+            re.search(
+                r"From (\S+) icmp_seq", first.run("ping", "-n", "-c", "1", "-W", "2", "-t", str(n), last.ip, codes=(1,))
+            )
+            for n in (1, 2, 3)
+        ]
+        assert [hop[1] if hop else None for hop in hops] == ["10.0.0.1", "10.0.1.2", "10.0.2.3"]
+        lab.settles()
