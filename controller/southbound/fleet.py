@@ -549,6 +549,10 @@ class Fleet:
         found = [self._explanation(entry, self._engine.wanting(entry.key, name)) for entry in entries]
         return sorted(found, key=lambda each: (each.place, each.text))
 
+    def desired(self, name: str) -> Mapping[Key, Entry]:
+        """What one switch should hold, by key; nothing of a hypervisor that nobody knows."""
+        return self._engine.desired(name)
+
     def dictionary(self) -> Mapping[int, Explanation]:
         """Every flow anywhere, by cookie: a pure function of the model."""
         revision, known = self._dictionary
