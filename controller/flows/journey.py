@@ -18,7 +18,7 @@ from controller.model.store import Rows
 MAXUNSEEN: Final = Switch(())
 """In the place of a switch that nobody has looked into."""
 
-_TUNNELS: Final = 8
+MAX_TUNNELS: Final = 8
 """How many tunnels a packet is followed through; in this cloud it takes one."""
 
 UNSEEN: Final = Switch(())
