@@ -17,15 +17,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Final
+from typing import Final, assert_never
 
 from controller.flows.conntrack import Connections
-from controller.flows.fields import CONJ_ID, IN_PORT, IPV4_FRAG
+from controller.flows.fields import CONJ_ID, HOP_LIMIT, IN_PORT, IPV4_FRAG
 from controller.flows.flow import (
     Action,
     Bounce,
     Commit,
     Conjunction,
+    DecrementTtl,
     Entry,
     Flow,
     Goto,
@@ -33,11 +34,13 @@ from controller.flows.flow import (
     Key,
     Move,
     Output,
+    Punt,
     Resubmit,
     Set,
     Table,
     ToGroup,
     Track,
+    Turn,
     Untrack,
 )
 from controller.flows.packet import CONNTRACK, Packet
@@ -152,6 +155,7 @@ class Fate(Enum):
 
     SENT = "left by a port"
     ANSWERED = "went back as an answer, by the port it came by"
+    PUNTED = "went to the controller"
     DROPPED = "ended in table DROP, with a reason"
     WITHHELD = "was for the port it came by: a switch sends nothing back"
     LOST = "matched nothing, and nobody dropped it: a hole in the flows"
@@ -313,7 +317,7 @@ class _Run:
         self.lookups += 1
 
     def act(self, actions: Sequence[Action], table: Table) -> Table | None:
-        """Actions in order; then the table to go to, if any."""
+        """Actions in order; then the table to go to, if any. A packet without a hop left ends at `dec_ttl`."""
         for action in actions:
             match action:
                 case Set() | Move():
@@ -323,6 +327,14 @@ class _Run:
                     self.effects.append(End(fate, self.packet, table, port))
                 case Bounce():
                     self.effects.append(End(Fate.ANSWERED, self.packet, table, self.packet[IN_PORT]))
+                case Punt():
+                    self.effects.append(End(Fate.PUNTED, self.packet, table))
+                case DecrementTtl() if (ttl := self.packet[HOP_LIMIT]) <= 1:
+                    return None
+                case DecrementTtl():
+                    self.packet = self.packet.put(HOP_LIMIT, ttl - 1)
+                case Turn():
+                    self.packet = self.packet.put(IN_PORT, 0)
                 case ToGroup(id, _):
                     self.copy(id, table)
                 case Resubmit(other):
@@ -339,6 +351,8 @@ class _Run:
                     self.packet = self.packet.without(CONNTRACK)
                 case Conjunction():
                     pass
+                case _:
+                    assert_never(action)
         return None
 
     def resubmit(self, table: Table, back: Table) -> None:
