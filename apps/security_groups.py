@@ -286,10 +286,11 @@ def remote(view: View, bundle_id: str, address: str) -> Iterator[Clause]:
 def protocol(view: View, rule: SecurityGroupRule) -> Iterator[Clause]:
     """What a rule says of protocol, ports, ICMP type and code; and fragments, which bear none of these but the first.
 
-    Their datagram is held until it is whole, and its first fragment is judged by all of the rule.
+    Their datagram is held until it is whole, and its first fragment is judged by all of the rule. That a connection
+    is of protocol 0 cannot be tested (see `fields`): a stateful rule for it allows nothing.
     """
     bundle = view.need(Bundle, rule.bundle)
-    if bundle.any_protocol:
+    if bundle.any_protocol or (not protocol_number(rule) and view.derive(is_stateful, bundle.security_group_id)):
         return
     headers, k = headers_of(view, bundle), dimensions(bundle)
     proto = headers.proto(protocol_number(rule) or 0)

@@ -9,5 +9,6 @@ nodes.py         the Mininet nodes: hypervisor, guest, underlay, controller
 lab.py           the lab: nodes joined to a running controller, and the API to ask it
 guarded.py       four guests under security groups, and what these must stand
 two_networks.py  two tenants with the same addresses: the topology, and what must be seen in it
+security_groups.py  three tiers: who may reach whom, and what a removed rule cuts
 demo.py          `make demo`: the same topology, made with the stock `openstack` client, shown as a table
 """

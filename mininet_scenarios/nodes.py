@@ -502,12 +502,19 @@ class Guest(Node):
         self.plugged = False
 
     def ping(
-        self, target: Guest | str, *, count: int | None = None, interval_s: float = 0.05, mark: bytes = b""
+        self,
+        target: Guest | str,
+        *,
+        count: int | None = None,
+        interval_s: float = 0.05,
+        patience_s: float = 1.0,
+        mark: bytes = b"",
     ) -> Ping:
         """Start to ping a guest, or an address; see `probe.Ping`."""
         address = target if isinstance(target, str) else target.ip
         directory = self.hypervisor.directory
-        ping = Ping(self.pid, address, directory=directory, count=count, interval_s=interval_s, mark=mark)
+        timing = {"interval_s": interval_s, "patience_s": patience_s}
+        ping = Ping(self.pid, address, directory=directory, count=count, mark=mark, **timing)
         self._pings.append(ping)
         return ping
 

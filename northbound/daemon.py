@@ -96,8 +96,8 @@ class Survivors:
     def __call__(self, phase: str, info: Mapping[str, int]) -> None:
         """As `gc.callbacks` are called."""
         if phase == "start":
-            self._began = time.perf_counter()
-        elif info["generation"] == OLDEST and time.perf_counter() > self._began + LONG_S:
+            self._began = time.thread_time()
+        elif info["generation"] == OLDEST and time.thread_time() > self._began + LONG_S:
             gc.freeze()
 
 

@@ -49,7 +49,8 @@ from controller.southbound.reconcile import (
     partial,
     wanted_at,
 )
-from controller.southbound.switch import Applied, Switch, Tampering
+from controller.southbound.switch import Applied, Switch
+from controller.southbound.watch import Tampering
 from controller.southbound.zones import Zones
 
 log = logging.getLogger(__name__)

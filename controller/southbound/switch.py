@@ -2,16 +2,8 @@
 what others change.
 
 A connection ends for one reason, and everybody who waits on it is told that reason: `Disconnected` when the peer is
-silent or does not read, `Malformed` when it breaks the protocol. Others are not affected. A plan is applied by atomic
-ordered bundles; a message that the switch refuses is left out and reported, the others still happen:
-
-    OPEN, ADD..., BARRIER ──no error──> COMMIT, BARRIER ──> applied
-              ^               │                  │
-              │             errors (each names its message by xid)
-              └── the rest ───┴──── DISCARD <────┘     no name, or too many in a row: the two halves apart
-
-Of flows a monitor tells what others do and abbreviates what we do; of groups the switch forwards what others ask. From
-a dump on, `foreign` is what the monitor says it is; whatever may concern our own entries is gathered into one report:
+silent or does not read, `Malformed` when it breaks the protocol. Others are not affected. A plan is applied by bundles
+(`bundles`); what others change is noticed (`watch`):
 
     watch ─> dump ─> FLOW_UPDATE..., REQUESTFORWARD... ─> 0.2 s ─> one Tampering, and no other until it is dealt with
 
@@ -26,7 +18,7 @@ import contextlib
 import logging
 import socket
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import count
 from typing import Final, NoReturn, TypeAlias
@@ -34,6 +26,7 @@ from typing import Final, NoReturn, TypeAlias
 from controller.errors import Disconnected, Malformed, Rejected
 from controller.flows.punted import Reply
 from controller.southbound import messages as of
+from controller.southbound.bundles import Bundles
 from controller.southbound.openflow import (
     EncodedFlow,
     EncodedGroup,
@@ -43,6 +36,7 @@ from controller.southbound.openflow import (
     skim_groups,
 )
 from controller.southbound.patience import Clock, Deadline
+from controller.southbound.questions import Part, Question
 from controller.southbound.reconcile import (
     AddFlow,
     Installed,
@@ -52,8 +46,8 @@ from controller.southbound.reconcile import (
     Step,
     WireKey,
     own_flow,
-    own_group_id,
 )
+from controller.southbound.watch import Tampering, Watch
 
 log = logging.getLogger(__name__)
 
@@ -67,15 +61,9 @@ CHOKED_BYTES: Final = 4 << 20
 """Nobody waits to answer an echo; but a switch that leaves this much unread is given up."""
 ANSWER_BYTES: Final = 256 << 20
 """No multipart reply may be longer: a dump of about a million flows."""
-ATTEMPTS: Final = 8
-"""How often a bundle is tried again without what was refused, before its halves are tried apart."""
-WRITE_BYTES: Final = 64 << 10
-"""After this much output every other task gets its turn: some 500 modifications, 2 ms."""
 
 SETTLE_S: Final = 0.2
 """How long others' changes are gathered, from the first on, before they are reported: most come in bursts."""
-SUSPECTS: Final = 10_000
-"""A report names no more keys; beyond, anything may have changed."""
 _MONITOR: Final = 1
 _NONE: Final = -1
 """The type of the answer to what is only answered by an error, if at all: the barrier after it says that it is done."""
@@ -124,112 +112,11 @@ class Applied:
 
 Ended: TypeAlias = Disconnected | Malformed | Rejected
 """Why a connection is over."""
-Part: TypeAlias = Callable[[bytes, bool], None]
-"""Takes the payload of one part of a multipart reply, and whether more follow."""
 PortsReport: TypeAlias = Callable[[Mapping[str, int]], Awaitable[None]]
-
-
-@dataclass(frozen=True, slots=True)
-class Tampering:
-    """What others did to a switch, as far as it may concern us.
-
-    `own`: an entry of ours was changed, or any may have been. `keys`: where others put or removed flows that were not
-    known to be theirs: in place of ours, perhaps. `foreign_groups`: groups of others came, changed or went.
-    """
-
-    own: bool = False
-    keys: frozenset[WireKey] = frozenset()
-    foreign_groups: bool = False
 
 
 TamperingReport: TypeAlias = Callable[[Tampering], Awaitable[None]]
 Attend: TypeAlias = "Callable[[Switch], Awaitable[None]]"
-
-
-@dataclass(slots=True, eq=False)
-class _Question:
-    """What an xid waits for: a message of type `kind`, or all parts of a multipart reply."""
-
-    xid: int
-    what: str
-    kind: int
-    part: Part | None
-    answer: asyncio.Future[bytes]
-    deadline: Deadline | None = None
-    taken_bytes: int = 0
-
-    def fail(self, error: Exception) -> None:
-        if not self.answer.done():
-            self.answer.set_exception(error)
-            self.answer.exception()  # or asyncio complains when nobody is left to ask
-
-
-@dataclass(slots=True, eq=False)
-class _Offer:
-    """One bundle: the messages in it by xid, and what the switch said against it."""
-
-    id: int
-    steps: dict[int, Step] = field(default_factory=dict)
-    errors: dict[int, of.ErrorMessage] = field(default_factory=dict)
-    committed: bool = False
-    failure: Rejected | None = None
-
-
-@dataclass(slots=True, eq=False)
-class _Watch:
-    """The flows that others have on a switch, and what they did since the last report."""
-
-    foreign: dict[WireKey, EncodedFlow] = field(default_factory=dict)
-    noticed: asyncio.Event = field(default_factory=asyncio.Event)
-    own: bool = False
-    keys: set[WireKey] = field(default_factory=set)
-    foreign_groups: bool = False
-
-    def take_update(self, update: of.FlowUpdate) -> None:
-        """Section 7.3.5.15. Of what happens while the monitor pauses not all is told: so anything may have."""
-        match update.event:
-            case of.OFPFME_ABBREV | of.OFPFME_PAUSED:
-                pass
-            case of.OFPFME_RESUMED:
-                self.own = True
-                self.noticed.set()
-            case event:
-                flow = EncodedFlow(update.table, update.priority, update.match, update.instructions, update.cookie)
-                self._take_flow(flow, removed=event == of.OFPFME_REMOVED)
-
-    def _take_flow(self, flow: EncodedFlow, *, removed: bool) -> None:
-        """A flow of others under a new key may have replaced one of ours: that is told as an addition, too."""
-        known = self.foreign.pop(flow.key, None) is not None
-        own = own_flow(flow)
-        if not own and not removed:
-            self.foreign[flow.key] = flow
-        if own or not known:
-            self.own |= own or len(self.keys) >= SUSPECTS
-            self.keys.add(flow.key)
-            self.noticed.set()
-
-    def take_group(self, id: int | None) -> None:
-        """Section 7.4.6: somebody else's change of a group, or of all; None is of none."""
-        if id is not None:
-            self.own |= id == of.OFPG_ALL or own_group_id(id)
-            self.foreign_groups |= not own_group_id(id)
-            self.noticed.set()
-
-    def forget(self, steps: Iterable[Step]) -> None:
-        """Where we put or removed a flow there is none of others."""
-        for step in steps if self.foreign else ():
-            match step:
-                case AddFlow(_, flow):
-                    self.foreign.pop(flow.key, None)
-                case RemoveFlow((table, priority, _), match):
-                    self.foreign.pop((table, priority, match), None)
-
-    def report(self) -> Tampering:
-        """What was gathered, and begin anew."""
-        seen = Tampering(self.own, frozenset(() if self.own else self.keys), self.foreign_groups)
-        self.own, self.keys, self.foreign_groups = False, set(), False
-        self.noticed.clear()
-        return seen
 
 
 class Switch:
@@ -246,14 +133,14 @@ class Switch:
         self._input = bytearray()
         self._heard = clock.now
         self._version: int | None = None
-        self._xids, self._bundle_ids = count(1), count(1)
-        self._questions: dict[int, _Question] = {}
-        self._offer: _Offer | None = None
+        self._xids = count(1)
+        self._questions: dict[int, Question] = {}
+        self._bundles = Bundles(self, self._committed)
         self._applying = asyncio.Lock()
         self._ports: dict[int, str] | None = None
         self._ports_changed = asyncio.Event()
         self._report: PortsReport | None = None
-        self._watch = _Watch()
+        self._watch = Watch()
         self._tampered: TamperingReport | None = None
         self._answer_packet: Callable[[of.PacketIn], Iterable[Reply]] | None = None
         self._ended: Ended | None = None
@@ -299,7 +186,7 @@ class Switch:
             if features.auxiliary_id:
                 raise Disconnected(self.name, "auxiliary connections are not taken")
             self.datapath_id = features.datapath_id
-            self._send(of.read_first_fragments(self._xid()))
+            self._send(of.read_first_fragments(self.xid()))
             deadline.extend(None)
             await attend(self)
             for chore in chores:
@@ -341,7 +228,7 @@ class Switch:
 
         Whether it can: Open vSwitch has the flow monitors of OpenFlow 1.4 since 3.0.
         """
-        self._send(of.forward_group_mods(self._xid()))
+        self._send(of.forward_group_mods(self.xid()))
         try:
             await self._ask("to watch its flows", of.OFPMP_FLOW_MONITOR, self._monitor, self._take_updates)
         except Rejected as refused:
@@ -368,9 +255,9 @@ class Switch:
                 self._watch.foreign.clear()
                 self._watch.foreign.update((key, flow) for key, flow in flows.items() if not own_flow(flow))
 
-        asked = self._post("a dump of groups", of.OFPMP_GROUP_DESC, group_desc_request, take_groups)
+        asked = self.post("a dump of groups", of.OFPMP_GROUP_DESC, group_desc_request, take_groups)
         await self._ask("a dump of flows", of.OFPMP_FLOW, flow_dump_request, take_flows)
-        await self._answer(asked)
+        await self.answer(asked)
         return Installed(flows, groups)
 
     async def alive(self) -> bool:
@@ -392,7 +279,7 @@ class Switch:
 
     async def empty_zones(self, zones: Iterable[int]) -> None:
         """Have the switch forget all connections in some conntrack zones. Raises Rejected when it refuses."""
-        told = [self._post("to empty a conntrack zone", _NONE, partial(of.ct_flush_zone, zone=zone)) for zone in zones]
+        told = [self.post("to empty a conntrack zone", _NONE, partial(of.ct_flush_zone, zone=zone)) for zone in zones]
         await self.barrier()
         for question in told:
             if question.answer.done():
@@ -409,7 +296,7 @@ class Switch:
             before = replace(self.counters)
             refusals = [*plan.refusals]
             for part in plan.parts():
-                await self._settle(part, refusals)
+                await self._bundles.settle(part, refusals)
             now = self.counters
             return Applied(
                 tuple(refusals),
@@ -419,78 +306,14 @@ class Switch:
                 now.mods_bytes - before.mods_bytes,
             )
 
-    # ---- bundles --------------------------------------------------------------------------------------------------
-
-    async def _settle(self, steps: Sequence[Step], refusals: list[Refusal]) -> None:
-        """Commit all of `steps` but those that the switch refuses: together if that can be, else in order."""
-        attempts = ATTEMPTS
-        while steps:
-            offer = await self._propose(steps)
-            if offer.committed:
-                self._count(steps)
-                return
-            for xid, error in offer.errors.items():
-                refusals.append(_refusal(offer.steps[xid], error.type, error.code))
-            steps = [step for xid, step in offer.steps.items() if xid not in offer.errors]
-            attempts -= 1
-            if offer.errors and attempts:
-                continue
-            if not offer.errors and len(steps) == 1 and offer.failure is not None:
-                refusals.append(_refusal(steps[0], offer.failure.type, offer.failure.code))
-                return
-            half = (len(steps) + 1) // 2
-            log.warning("bundle halved switch=%016x messages=%d", self.datapath_id, len(steps))
-            await self._settle(steps[:half], refusals)
-            await self._settle(steps[half:], refusals)
-            return
-
-    async def _propose(self, steps: Sequence[Step]) -> _Offer:
-        """Put `steps` into one bundle, and commit it if the switch took every one of them (section 6.8).
-
-        An error about a message in a bundle comes by itself and would not fail the commit: so a barrier first.
-        """
-        offer = self._offer = _Offer(next(self._bundle_ids))
-        try:
-            opened = self._control("a bundle", of.bundle_open, offer)
-            await self._fill(offer, steps)
-            await self.barrier()
-            await self._answer(opened)
-            if offer.errors:
-                with contextlib.suppress(Rejected):  # then it is gone already
-                    await self._answer(self._control("to discard a bundle", of.bundle_discard, offer))
-                return offer
-            committed = self._control("to commit a bundle", of.bundle_commit, offer)
-            await self.barrier()
-            try:
-                await self._answer(committed)
-                offer.committed = True
-            except Rejected as failure:  # nothing of the bundle happened, and the bundle is gone
-                offer.failure = failure
-            return offer
-        finally:
-            self._offer = None
-
-    async def _fill(self, offer: _Offer, steps: Sequence[Step]) -> None:
-        data = bytearray()
-        for step in steps:
-            xid = self._xid()
-            offer.steps[xid] = step
-            data += of.bundle_add(xid, offer.id, step.message(xid))
-            if len(data) >= WRITE_BYTES:
-                await self._push(data)
-                data = bytearray()
-        await self._push(data)
-
-    async def _push(self, modifications: bytearray) -> None:
+    async def push(self, modifications: bytearray) -> None:
+        """Send messages that modify something, as fast as the switch takes them."""
         self._send(modifications)
         self.counters.mods_bytes += len(modifications)
         await self._drain()
         await asyncio.sleep(0)  # `drain` does not pause while there is room
 
-    def _control(self, what: str, build: Callable[[int, int], bytes], offer: _Offer) -> _Question:
-        return self._post(what, of.OFPT_BUNDLE_CONTROL, lambda xid: build(xid, offer.id))
-
-    def _count(self, steps: Sequence[Step]) -> None:
+    def _committed(self, steps: Sequence[Step]) -> None:
         flows = sum(isinstance(step, AddFlow | RemoveFlow) for step in steps)
         self.counters.flow_mods += flows
         self.counters.group_mods += len(steps) - flows
@@ -500,17 +323,17 @@ class Switch:
     # ---- questions and answers ------------------------------------------------------------------------------------
 
     async def _ask(self, what: str, kind: int, build: Callable[[int], bytes], part: Part | None = None) -> bytes:
-        return await self._answer(self._post(what, kind, build, part))
+        return await self.answer(self.post(what, kind, build, part))
 
-    def _post(self, what: str, kind: int, build: Callable[[int], bytes], part: Part | None = None) -> _Question:
+    def post(self, what: str, kind: int, build: Callable[[int], bytes], part: Part | None = None) -> Question:
         """Send a request now; its answer is of type `kind` (of multipart type `kind`, when `part` takes it)."""
-        xid = self._xid()
+        xid = self.xid()
         self._send(build(xid))
-        question = _Question(xid, what, kind, part, asyncio.get_running_loop().create_future())
+        question = Question(xid, what, kind, part, asyncio.get_running_loop().create_future())
         self._questions[xid] = question
         return question
 
-    async def _answer(self, question: _Question) -> bytes:
+    async def answer(self, question: Question) -> bytes:
         """The body of the answer. Raises Rejected when it is an error."""
         await self._drain()
         try:
@@ -520,7 +343,8 @@ class Switch:
             reason = f"no answer to {question.what} within {self.timing.answer_s:g} s"
             raise self._end(Disconnected(self.name, reason)) from None
 
-    def _xid(self) -> int:
+    def xid(self) -> int:
+        """A number for the next message."""
         return next(self._xids) & 0xFFFFFFFF
 
     def _send(self, data: bytes | bytearray) -> None:
@@ -568,7 +392,7 @@ class Switch:
 
     async def _greet(self) -> None:
         """Agree on OpenFlow 1.4 (section 6.3.1). A peer without a bitmap offers all versions up to its header's."""
-        self._send(of.hello(self._xid()))
+        self._send(of.hello(self.xid()))
         head, body = await self._message()
         offered = of.hello_versions(body) or frozenset(range(1, head.version + 1))
         if of.VERSION not in offered:
@@ -635,7 +459,7 @@ class Switch:
                 question = self._questions.get(head.xid)
                 if question is not None and question.part is None and question.kind == head.type:
                     del self._questions[head.xid]
-                    _resolve(question, body)
+                    question.resolve(body)
                 else:
                     log.debug("message ignored switch=%016x type=%d xid=%d", self.datapath_id, head.type, head.xid)
 
@@ -647,9 +471,9 @@ class Switch:
     def _take_error(self, xid: int, error: of.ErrorMessage) -> None:
         """An error carries the xid of what it is about; in a bundle, that of the message in it."""
         self.counters.errors += 1
-        if self._offer is not None and xid in self._offer.steps:
-            self._offer.errors[xid] = error
-        elif question := self._questions.pop(xid, None):
+        if self._bundles.take_error(xid, error):
+            return
+        if question := self._questions.pop(xid, None):
             question.fail(Rejected(question.what, error.type, error.code))
         else:
             name = of.error_name(error.type, error.code)
@@ -669,7 +493,7 @@ class Switch:
         question.part(found.payload, found.more)
         if not found.more:
             del self._questions[head.xid]
-            _resolve(question, b"")
+            question.resolve(b"")
         elif question.deadline is not None and not question.answer.done():
             question.deadline.extend(self.timing.answer_s)
 
@@ -714,19 +538,10 @@ class Switch:
             if now >= self._heard + self.timing.dead_s:
                 raise self._end(Disconnected(self.name, f"silent for {self.timing.dead_s:g} s"))
             if now >= max(self._heard, asked) + self.timing.echo_s:
-                self._send(of.echo_request(self._xid()))
+                self._send(of.echo_request(self.xid()))
                 asked = now
             next_s = min(self._heard + self.timing.dead_s, max(self._heard, asked) + self.timing.echo_s)
             await asyncio.sleep(next_s - now)
-
-
-def _resolve(question: _Question, body: bytes) -> None:
-    if not question.answer.done():
-        question.answer.set_result(body)
-
-
-def _refusal(step: Step, type: int, code: int) -> Refusal:
-    return Refusal(step.key, step.text, of.error_name(type, code), type, code)
 
 
 def _first(group: BaseExceptionGroup[Ended]) -> Ended:

@@ -213,11 +213,12 @@ class _Cloud:
         return "" if self.fakes.tally().last == tally.last else "switches were told something more"
 
     def check(self) -> None:
-        """Raises Wrong unless every port is wired, and every switch holds as much as it should."""
-        chassis = self.api.get("/v1/chassis")["chassis"]
-        wanted, held = sum(each["flows"] for each in chassis), self.fakes.tally()
-        if held.flows + held.groups != wanted or held.errors:
-            raise Wrong(f"{wanted} flows and groups are wanted, and there are {held}")
+        """Raises Wrong unless every port is wired, and every switch holds what it should."""
+        diff, held = self.api.get("/v1/diff"), self.fakes.tally()
+        kinds = ("missing", "unwanted", "altered", "refused")
+        wrong = [each["name"] for each in diff["chassis"] if any(each[kind] for kind in kinds)]
+        if wrong or diff["unreachable"] or held.errors:
+            raise Wrong(f"not as they should be: {wrong}; unreachable: {diff['unreachable']}; {held}")
         statuses = [each["status"] for each in self.api.get("/v2.0/ports?fields=status")["ports"]]
         if set(statuses) != {"ACTIVE"}:
             raise Wrong(f"{statuses.count('ACTIVE')} of {len(statuses)} ports are ACTIVE")
@@ -325,7 +326,7 @@ def _set_up(shape: Shape, directory: Path, stack: ExitStack) -> Generator[Figure
     with _Pulse(cloud.api.url) as pulse:
         seconds = cloud.join()
     cpu_s = cloud.asked_at_cpu_s - cpu_s
-    tally = cloud.fakes.tally()
+    tally, memory_bytes = cloud.fakes.tally(), cloud.memory_bytes("VmRSS")
     cloud.check()
     cloud.rest()
     yield Figure(f"{of}: all join, until {tally.flows:,} flows are acknowledged", seconds, "s")
@@ -333,7 +334,7 @@ def _set_up(shape: Shape, directory: Path, stack: ExitStack) -> Generator[Figure
     yield from pulse.figures(of)
     yield Figure(f"{of}: flow-mods sent for each flow held", tally.flow_mods / tally.flows, "")
     yield Figure(f"{of}: connections given up meanwhile, for the controller was silent", tally.given_up, "")
-    yield Figure(f"{of}: memory of the controller", cloud.memory_bytes("VmRSS") / GIB, "GiB")
+    yield Figure(f"{of}: memory of the controller", memory_bytes / GIB, "GiB")
     yield Figure(f"{of}: CPU time while nothing happens", 100 * cloud.idle, "%")
     return cloud
 

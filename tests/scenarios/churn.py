@@ -30,8 +30,8 @@ from mininet_scenarios.two_networks import Row, show
 
 MACHINES = 3
 """How many guests a hypervisor has."""
-NETWORKS, PORTS = 4, 24
-"""No more than these at a time, so that memory has no reason to grow."""
+NETWORKS, PORTS, PROJECTS = 4, 24, 4
+"""No more than these at a time, so that memory has no reason to grow: a project keeps its default group for good."""
 GROWTH_MIB = 8.0
 HEAVY_EVERY = 60
 """One step in so many restarts something."""
@@ -72,8 +72,9 @@ class Churn:
         """A new network; they all have the same subnet."""
         if len(self._networks) < NETWORKS:
             kind = self._draw.choice(("vxlan", "geneve"))
-            name = f"net{next(self._names)}"
-            made = self._lab.network(name, cidr="10.0.0.0/24", project=f"project-{name}", type=kind)
+            number = next(self._names)
+            project = f"project-{number % PROJECTS}"
+            made = self._lab.network(f"net{number}", cidr="10.0.0.0/24", project=project, type=kind)
             self._networks[made.id] = made
 
     def delete_network(self) -> None:

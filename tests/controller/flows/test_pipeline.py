@@ -11,25 +11,46 @@ from hypothesis import strategies as st
 
 from controller.errors import ConflictingMatch, Undeclared
 from controller.flows import pipeline
-from controller.flows.fields import ARP_OP, ARP_TPA, ETH_DST, IN_PORT
-from controller.flows.flow import ANY, Bucket, Conjunction, Flow, Group, Output, ToGroup, goto, match_text, resubmit
+from controller.flows.fields import ARP_OP, ARP_TPA, CT_PROTO4, CT_STATE, ETH_DST, IN_PORT, IPV4, IPV4_FRAG, ct_state
+from controller.flows.flow import (
+    ANY,
+    Bucket,
+    Commit,
+    Conjunction,
+    Flow,
+    Group,
+    Match,
+    Output,
+    ToGroup,
+    Track,
+    goto,
+    match_text,
+    resubmit,
+)
 from controller.flows.pipeline import (
     ARRIVED,
     CLASSIFY,
+    CONNECTION,
+    CT_BUNDLE,
     DELIVER,
     DST,
     ENCAP,
     FLOOD,
     FROM_TUN,
+    IN_RULES,
     L2_LOOKUP,
     L3_ROUTE,
     NET,
+    OUT_DONE,
+    OUT_RULES,
+    OUT_TRACK,
     REGISTERS,
     SRC,
     TABLES,
     TUN_OUT,
     VNI,
     WHY,
+    ZONE,
 )
 from controller.flows.pipeline_doc import markdown
 from controller.model.records import Address, Mac
@@ -45,11 +66,11 @@ def test_tables_stand_in_packet_order_with_numbers_and_names_of_their_own() -> N
     numbers = [table.number for table in TABLES]
     assert numbers == sorted(set(numbers))
     assert len({table.name for table in TABLES}) == len(TABLES)
-    assert all(name in {table.name for table in TABLES} for table in TABLES for name in table.nexts)
+    assert all(name in {table.name for table in TABLES} for table in TABLES for name in table.nexts | table.tracks)
 
 
-def test_no_two_register_fields_share_a_bit() -> None:
-    for (one, _), (other, _) in combinations(REGISTERS, 2):
+def test_no_two_fields_of_a_register_or_a_connection_share_a_bit() -> None:
+    for (one, _), (other, _) in combinations((*REGISTERS, *CONNECTION), 2):
         if one.wire == other.wire:
             assert not (one.full << one.shift) & (other.full << other.shift)
 
@@ -58,6 +79,17 @@ def test_every_register_in_a_table_is_documented() -> None:
     registers = {field for field, _ in REGISTERS}
     used = {field for table in TABLES for field in table.matches | table.sets if "reg" in field.wire}
     assert used == registers
+
+
+def test_everything_a_connection_is_remembered_with_is_documented() -> None:
+    remembered = {field for field, _ in CONNECTION}
+    assert {field for table in TABLES for field in table.commits} == remembered
+    assert not any(remembered & table.sets for table in TABLES), "only a commit writes to a connection"
+
+
+def test_who_goes_on_after_conntrack_may_read_what_it_said() -> None:
+    names = {name for table in TABLES for name in table.tracks}
+    assert all(CT_STATE in table.matches for table in TABLES if table.name in names)
 
 
 def test_only_classification_and_routes_say_which_network_a_frame_is_on() -> None:
@@ -79,6 +111,15 @@ def test_only_classification_and_routes_say_which_network_a_frame_is_on() -> Non
         ("next", lambda: Group(ARRIVED, 1, (Bucket((resubmit(TUN_OUT),)),))),
         ("set", lambda: Group(ARRIVED, 1, (Bucket((WHY.set(1),)),))),
         ("action beside", lambda: Flow(L2_LOOKUP, "local", NET(1), (Conjunction(1, 1, 2), DST.set(1)))),
+        ("way back", lambda: Flow(CLASSIFY, "guest", IN_PORT(1), (goto(CLASSIFY),))),
+        ("tracking into", lambda: Flow(OUT_TRACK, "guard", IPV4, (Track(ZONE, IN_RULES),))),
+        ("tracking into", lambda: Flow(OUT_DONE, "known", IPV4, (Track(ZONE, OUT_RULES),))),
+        ("commit", lambda: Flow(OUT_DONE, "known", IPV4, (Commit(ZONE, (WHY.set(1),)),))),
+        ("commit", lambda: Flow(OUT_TRACK, "guard", IPV4, (Commit(ZONE, (CT_BUNDLE.set(1),)),))),
+        ("set", lambda: Flow(OUT_DONE, "known", IPV4, (CT_BUNDLE.set(1),))),
+        ("protocol", lambda: CT_PROTO4(0)),
+        ("value", lambda: IPV4_FRAG(4)),
+        ("value", lambda: CT_STATE(64)),
         ("dimension", lambda: Conjunction(1, 3, 2)),
         ("dimension", lambda: Conjunction(1, 1, 1)),
         ("mask", lambda: ENCAP(1, 0x1F)),
@@ -98,6 +139,22 @@ def test_a_field_brings_its_prerequisites() -> None:
 
 def test_bits_of_one_register_are_one_test_on_the_wire() -> None:
     assert match_text(ENCAP(2) & FROM_TUN(1)) == "reg0=0x2000001/0x7000001"
+
+
+@pytest.mark.parametrize(
+    ("match", "words"),
+    [
+        (ct_state("+trk-inv"), "ct_state=-inv+trk"),
+        (ct_state("-trk"), "ct_state=-trk"),
+        (IPV4_FRAG(0), "ip,ip_frag=no"),
+        (IPV4_FRAG(1), "ip,ip_frag=first"),
+        (IPV4_FRAG(3), "ip,ip_frag=later"),
+        (IPV4_FRAG(0, 2), "ip,ip_frag=not_later"),
+    ],
+    ids=str,
+)
+def test_flags_and_fragments_are_tested_in_words(match: Match, words: str) -> None:
+    assert match_text(match) == words
 
 
 def test_two_values_for_one_field_are_refused() -> None:

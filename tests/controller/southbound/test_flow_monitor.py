@@ -16,11 +16,11 @@ from controller.errors import Malformed
 from controller.flows.pipeline import FLOOD, OWNER
 from controller.southbound import fleet
 from controller.southbound import messages as of
-from controller.southbound import switch as module
 from controller.southbound.fleet import Pace
 from controller.southbound.openflow import EncodedFlow, encode_flow
 from controller.southbound.reconcile import Plan, full
-from controller.southbound.switch import Switch, Tampering
+from controller.southbound.switch import Switch
+from controller.southbound.watch import Tampering
 from tests.controller.southbound.test_switch import (
     APP,
     Bridge,
@@ -317,7 +317,7 @@ def test_there_is_one_report_at_a_time_and_the_next_has_all_that_came_meanwhile(
 
 
 def test_too_many_suspects_are_anything(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "SUSPECTS", 10)
+    monkeypatch.setattr("controller.southbound.watch.SUSPECTS", 10)
     some = [update(of.OFPFME_ADDED, others(0, table)) for table in range(11)]
     assert told(updates(*some)) == [Tampering(own=True)]
 

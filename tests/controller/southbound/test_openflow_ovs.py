@@ -45,7 +45,7 @@ from controller.flows.flow import (
     Untrack,
     register,
 )
-from controller.model.records import Address
+from controller.model.records import Address, Mac
 from controller.southbound import messages, openflow
 from controller.southbound.openflow import EncodedFlow, EncodedGroup, encode_flow, encode_group
 from tests.controller.southbound import strategies
@@ -54,6 +54,7 @@ pytestmark = pytest.mark.ovs
 
 APP = 2
 BARRIER = 0xFFFFFFFF
+MAC = Mac("02:00:00:00:00:01")
 PATIENCE_S = 20.0
 
 
@@ -243,6 +244,45 @@ def test_open_vswitch_has_no_words_for_some_masks(ovs: Ovs, mask: str) -> None:
     assert not has_words(match)
     with pytest.raises(AssertionError, match=r"invalid IPv6 address|prefix bits not between"):
         ovs.ofctl("parse-flow", str(Flow(ANYTHING, "all", match)))
+
+
+@pytest.mark.parametrize(
+    "match",
+    [
+        strategies.tested(f.CT_PROTO4, 0, 0xFF),
+        strategies.tested(f.CT_PROTO6, 0, 0xFF),
+        f.TRACKED & f.CT_TP_SRC(80),
+        f.TRACKED & f.CT_TP_DST(80),
+    ],
+    ids=str,
+)
+def test_open_vswitch_reads_back_no_connection_of_protocol_0_nor_ports_of_any(switch: Connection, match: Match) -> None:
+    """When this fails, `fields` may let protocol 0 be tested, and `strategies` ports beside no protocol."""
+    switch.clear()
+    flow = encode_flow(Flow(ANYTHING, "all", match), APP)
+    switch.do(openflow.flow_add(1, flow))
+    (found,) = switch.flows()
+    switch.do(openflow.flow_delete(1, *found.key))
+    assert switch.flows() == {found}, "it cannot even be removed by what is read back"
+    switch.do(openflow.flow_delete(1, *flow.key))
+    assert switch.flows() == set()
+    assert not any(test.startswith(("ct_nw_proto", "ct_tp")) for test in openflow._tests_text(found.match))
+
+
+@pytest.mark.parametrize("match", [f.TCP_DST(80) & f.IPV4_FRAG(f.FRAGMENT), f.ND_TLL(MAC) & f.ICMPV6_CODE(1)], ids=str)
+def test_open_vswitch_refuses_packets_that_cannot_be(switch: Connection, match: Match) -> None:
+    """When this fails, `strategies.possible` has no reason any more."""
+    assert not strategies.possible(match)
+    heard = switch.ask(openflow.flow_add(40, encode_flow(Flow(ANYTHING, "all", match), APP)))
+    assert [refusal(*received) for received in heard] == [(40, "OFPET_BAD_MATCH/OFPBMC_BAD_PREREQ")]
+
+
+@pytest.mark.parametrize("family", [f.IPV4, f.IPV6], ids=str)
+def test_open_vswitch_commits_nothing_that_conntrack_could_make_nothing_of(switch: Connection, family: Match) -> None:
+    """When this fails, `strategies.flows` need not take care of +inv."""
+    commit = Flow(p.OUT_DONE, "opened", family & f.ct_state("+trk+inv"), (Commit(p.ZONE, ()),))
+    heard = switch.ask(openflow.flow_add(40, encode_flow(commit, APP)))
+    assert [refusal(*received) for received in heard] == [(40, "OFPET_BAD_ACTION/OFPBAC_MATCH_INCONSISTENT")]
 
 
 ANYTHING = Table(

@@ -1,0 +1,147 @@
+"""Changes that happen whole or not: atomic ordered bundles, without what a switch refuses.
+
+A message that the switch refuses is left out and reported, the others still happen:
+
+    OPEN, ADD..., BARRIER ──no error──> COMMIT, BARRIER ──> committed
+              ^               │                  │
+              │             errors (each names its message by xid)
+              └── the rest ───┴──── DISCARD <────┘     no name, or too many in a row: the two halves apart
+
+Sections are those of the OpenFlow 1.4.1 specification.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Final, Protocol
+
+from controller.errors import Rejected
+from controller.southbound import messages as of
+from controller.southbound.questions import Question
+from controller.southbound.reconcile import Refusal, Step
+
+log = logging.getLogger(__name__)
+
+ATTEMPTS: Final = 8
+"""How often a bundle is tried again without what was refused, before its halves are tried apart."""
+WRITE_BYTES: Final = 64 << 10
+"""After this much output every other task gets its turn: some 500 modifications, 2 ms."""
+
+
+class Wire(Protocol):
+    """What bundles need of a connection."""
+
+    datapath_id: int
+
+    def xid(self) -> int:
+        """A number for the next message."""
+
+    async def push(self, modifications: bytearray) -> None:
+        """Send messages that modify something, as fast as the switch takes them."""
+
+    def post(self, what: str, kind: int, build: Callable[[int], bytes]) -> Question:
+        """Send a request now; its answer is of type `kind`."""
+
+    async def answer(self, question: Question) -> bytes:
+        """The body of an answer. Raises Rejected when it is an error."""
+
+    async def barrier(self) -> None:
+        """Wait until the switch has done everything it was told."""
+
+
+@dataclass(slots=True, eq=False)
+class Offer:
+    """One bundle: the messages in it by xid, and what the switch said against it."""
+
+    id: int
+    steps: dict[int, Step] = field(default_factory=dict)
+    errors: dict[int, of.ErrorMessage] = field(default_factory=dict)
+    committed: bool = False
+    failure: Rejected | None = None
+
+
+class Bundles:
+    """The bundles of one connection, one after the other; `committed` hears of each that the switch applied."""
+
+    def __init__(self, wire: Wire, committed: Callable[[Sequence[Step]], None]) -> None:
+        self._wire, self._committed = wire, committed
+        self._ids = count(1)
+        self._offer: Offer | None = None
+
+    def take_error(self, xid: int, error: of.ErrorMessage) -> bool:
+        """Note an error, if it is about a message in the bundle that is under way; whether it is."""
+        if self._offer is None or xid not in self._offer.steps:
+            return False
+        self._offer.errors[xid] = error
+        return True
+
+    async def settle(self, steps: Sequence[Step], refusals: list[Refusal]) -> None:
+        """Commit all of `steps` but those that the switch refuses: together if that can be, else in order."""
+        attempts = ATTEMPTS
+        while steps:
+            offer = await self._propose(steps)
+            if offer.committed:
+                self._committed(steps)
+                return
+            for xid, error in offer.errors.items():
+                refusals.append(_refusal(offer.steps[xid], error.type, error.code))
+            steps = [step for xid, step in offer.steps.items() if xid not in offer.errors]
+            attempts -= 1
+            if offer.errors and attempts:
+                continue
+            if not offer.errors and len(steps) == 1 and offer.failure is not None:
+                refusals.append(_refusal(steps[0], offer.failure.type, offer.failure.code))
+                return
+            half = (len(steps) + 1) // 2
+            log.warning("bundle halved switch=%016x messages=%d", self._wire.datapath_id, len(steps))
+            await self.settle(steps[:half], refusals)
+            await self.settle(steps[half:], refusals)
+            return
+
+    async def _propose(self, steps: Sequence[Step]) -> Offer:
+        """Put `steps` into one bundle, and commit it if the switch took every one of them (section 6.8).
+
+        An error about a message in a bundle comes by itself and would not fail the commit: so a barrier first.
+        """
+        offer = self._offer = Offer(next(self._ids))
+        try:
+            opened = self._control("a bundle", of.bundle_open, offer)
+            await self._fill(offer, steps)
+            await self._wire.barrier()
+            await self._wire.answer(opened)
+            if offer.errors:
+                with contextlib.suppress(Rejected):  # then it is gone already
+                    await self._wire.answer(self._control("to discard a bundle", of.bundle_discard, offer))
+                return offer
+            committed = self._control("to commit a bundle", of.bundle_commit, offer)
+            await self._wire.barrier()
+            try:
+                await self._wire.answer(committed)
+                offer.committed = True
+            except Rejected as failure:  # nothing of the bundle happened, and the bundle is gone
+                offer.failure = failure
+            return offer
+        finally:
+            self._offer = None
+
+    async def _fill(self, offer: Offer, steps: Sequence[Step]) -> None:
+        data = bytearray()
+        for step in steps:
+            xid = self._wire.xid()
+            offer.steps[xid] = step
+            data += of.bundle_add(xid, offer.id, step.message(xid))
+            if len(data) >= WRITE_BYTES:
+                await self._wire.push(data)
+                data = bytearray()
+        await self._wire.push(data)
+
+    def _control(self, what: str, build: Callable[[int, int], bytes], offer: Offer) -> Question:
+        return self._wire.post(what, of.OFPT_BUNDLE_CONTROL, lambda xid: build(xid, offer.id))
+
+
+def _refusal(step: Step, type: int, code: int) -> Refusal:
+    return Refusal(step.key, step.text, of.error_name(type, code), type, code)
