@@ -20,12 +20,13 @@ from enum import Enum
 from typing import Final
 
 from controller.flows.conntrack import Connections
-from controller.flows.fields import CONJ_ID, IN_PORT
+from controller.flows.fields import CONJ_ID, ETH_TYPE, IN_PORT, IPV4, IPV6, TTL
 from controller.flows.flow import (
     Action,
     Bounce,
     Commit,
     Conjunction,
+    DecrementTtl,
     Entry,
     Flow,
     Goto,
@@ -33,11 +34,13 @@ from controller.flows.flow import (
     Key,
     Move,
     Output,
+    Punt,
     Resubmit,
     Set,
     Table,
     ToGroup,
     Track,
+    Turn,
     Untrack,
 )
 from controller.flows.packet import CONNTRACK, Packet
@@ -49,6 +52,9 @@ MAX_RESUBMITS: Final = 4096
 """How many tables one translation may go through (the same)."""
 MAX_RECIRCULATIONS: Final = 6
 """How many translations may follow one another (Open vSwitch, dpif-netdev.c)."""
+
+_HAVE_TTL: Final = frozenset(test.value for test in (*IPV4.tests, *IPV6.tests))
+"""The types of frames that `dec_ttl` is about; what has no hop left it stops in its table (`compose_dec_ttl`)."""
 
 
 # ---- switches -------------------------------------------------------------------------------------------------
@@ -144,6 +150,7 @@ class Fate(Enum):
 
     SENT = "left by a port"
     ANSWERED = "went back as an answer, by the port it came by"
+    PUNTED = "was handed to the controller, with a reason"
     DROPPED = "ended in table DROP, with a reason"
     WITHHELD = "was for the port it came by: a switch sends nothing back"
     LOST = "matched nothing, and nobody dropped it: a hole in the flows"
@@ -152,7 +159,7 @@ class Fate(Enum):
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """The end of one copy, in the table where it was; `port` of what was sent, `why` of what was dropped."""
+    """The end of one copy, in the table where it was; `port` of what was sent, `why` of what was dropped or punted."""
 
     fate: Fate
     packet: Packet
@@ -221,7 +228,7 @@ class Trace:
 
     @property
     def whys(self) -> frozenset[Why]:
-        """The reasons for which copies were dropped."""
+        """The reasons for which copies were dropped, or handed to the controller."""
         return frozenset(end.why for end in self.ends if end.why is not None)
 
 
@@ -315,6 +322,8 @@ class _Run:
                     self.effects.append(End(fate, self.packet, table, port))
                 case Bounce():
                     self.effects.append(End(Fate.ANSWERED, self.packet, table, self.packet[IN_PORT]))
+                case Punt():
+                    self.effects.append(End(Fate.PUNTED, self.packet, table, why=Why(self.packet[WHY])))
                 case ToGroup(id, _):
                     self.copy(id, table)
                 case Resubmit(other):
@@ -329,6 +338,13 @@ class _Run:
                     self.packet = self.packet.without(CONNTRACK)
                 case Untrack():
                     self.packet = self.packet.without(CONNTRACK)
+                case Turn():
+                    self.packet = self.packet.put(IN_PORT, 0)
+                case DecrementTtl():
+                    if self.packet[ETH_TYPE] in _HAVE_TTL:
+                        if self.packet[TTL] <= 1:
+                            return None
+                        self.packet = self.packet.put(TTL, self.packet[TTL] - 1)
                 case Conjunction():
                     pass
         return None

@@ -466,7 +466,7 @@ class Switch:
     def _take_packet(self, packet: of.PacketIn) -> None:
         """Section 7.4.1. What is answered goes out at once; a switch that does not read is given up elsewhere."""
         for reply in self._answer_packet(packet) if self._answer_packet else ():
-            self._send(of.packet_out(self._xid(), reply.port, reply.frame))
+            self._send(of.packet_out(self.xid(), reply.port, reply.frame))
 
     def _take_error(self, xid: int, error: of.ErrorMessage) -> None:
         """An error carries the xid of what it is about; in a bundle, that of the message in it."""

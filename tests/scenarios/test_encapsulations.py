@@ -7,6 +7,7 @@ vxlan1 .1  geneve1 .1  gre1 .1          vxlan2 .2  geneve2 .2  gre2 .2       10.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -42,7 +43,7 @@ def lab(version: int) -> Iterator[Lab]:
 @pytest.fixture(scope="module", autouse=True)
 def networks(lab: Lab) -> dict[str, Network]:
     """The topology above."""
-    segment = {"provider:segmentation_id": SEGMENT}
+    segment: dict[str, Any] = {"provider:segmentation_id": SEGMENT}
     made = {type: lab.network(type, cidr="10.0.0.0/24", project="a", type=type, **segment) for type in TYPES}
     for type, network in made.items():
         for number in (1, 2):

@@ -30,8 +30,8 @@ def test_flows_that_differ_in_numbers_have_one_form() -> None:
 
 
 def test_parts_of_one_register_have_their_places_in_it() -> None:
-    for hit, from_tun in ((1, 1), (1, 0), (0, 1)):
-        flow = Flow(p.NEIGH_REPLY, "arp_reply", p.NEIGH_HIT(hit) & p.FROM_TUN(from_tun))
+    for turned, from_tun in ((1, 1), (1, 0), (0, 1)):
+        flow = Flow(p.L2_LOOKUP, "local", p.TURNED(turned) & p.FROM_TUN(from_tun))
         assert openflow._formed(flow) == openflow._spelled(flow)
 
 
