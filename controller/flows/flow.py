@@ -245,7 +245,7 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class Punt:
-    """Hand the first `max_bytes` of the packet to the controller, with its registers."""
+    """Hand at least the first `max_bytes` of the packet to the controller, with its registers."""
 
     max_bytes: int
 
