@@ -15,10 +15,7 @@ from controller.flows.trace import End, Fate, Switch, Trace, trace
 from controller.model.records import Address, Chassis, Link
 from controller.model.store import Rows
 
-MAXUNSEEN: Final = Switch(())
-"""In the place of a switch that nobody has looked into."""
-
-_TUNNELS: Final = 8
+MAX_TUNNELS: Final = 8
 """How many tunnels a packet is followed through; in this cloud it takes one."""
 
 UNSEEN: Final = Switch(())
