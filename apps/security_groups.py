@@ -163,7 +163,10 @@ def recall() -> Iterator[Flow]:
 
 
 def conclude(half: Half) -> Iterator[Flow]:
-    """Onward or dropped, and remembered. An error about a connection (+rel) changes nothing in it."""
+    """Onward or dropped, and remembered. An error about a connection (+rel) changes nothing in it.
+
+    Only of a port that asks conntrack is a connection cut: before another, ct_state may be the sender's still.
+    """
     done, onward = half.done, goto(half.onward)
     allowed = VERDICT(Verdict.ALLOWED)
     yield Flow(done, "known", VERDICT(Verdict.CURRENT), (onward,))
@@ -174,7 +177,8 @@ def conclude(half: Half) -> Iterator[Flow]:
         yield Flow(done, "opened", allowed & ct_state("+trk+new") & family, (opened, onward))
         yield Flow(done, "judged_again", allowed & ct_state("+trk+est") & family, (Commit(ZONE, judged), onward))
     yield Flow(done, "related", allowed & ct_state("+trk+rel-new-est"), (onward,))
-    yield Flow(done, "cut", VERDICT(Verdict.DENIED) & ct_state("+trk+est"), (WHY.set(half.cut), goto(DROP)))
+    cut = GUARD(Guard.STATEFUL) & VERDICT(Verdict.DENIED) & ct_state("+trk+est")
+    yield Flow(done, "cut", cut, (WHY.set(half.cut), goto(DROP)))
 
 
 # ---- ports and policies ---------------------------------------------------------------------------------------

@@ -25,12 +25,12 @@ from controller.errors import (
     OwnedPort,
     PairsUnguarded,
     RepeatedPair,
+    UnsupportedOwner,
 )
 from controller.model import ipam, security
 from controller.model.bindings import NOT_PLUGGED, Placed, Unplaced, carries, place
 from controller.model.ipam import Wanted
 from controller.model.records import (
-    ROUTER_INTERFACES,
     TRUSTED,
     Address,
     AddressPair,
@@ -39,12 +39,11 @@ from controller.model.records import (
     Mac,
     Network,
     Port,
-    Router,
     SecurityGroup,
     Subnet,
 )
 from controller.model.store import Rows, Transaction
-from northbound.resources import values
+from northbound.resources import interfaces, values
 from northbound.resources.attributes import (
     Ask,
     Attribute,
@@ -199,7 +198,9 @@ def bound(scene: Scene, port: Port) -> Bound:
 
 
 def _bind(rows: Rows, port: Port) -> Bound:
-    """Bound where it is plugged; else, if a client named a host, as it would be there."""
+    """Bound where it is plugged; else, if a client named a host, as it would be there. A router's is everywhere."""
+    if interfaces.router_of(rows, port):
+        return Bound("distributed", {}, "")
     placed = place(rows, port)
     if isinstance(placed, Placed):
         chassis = rows.get(Chassis, placed.chassis)
@@ -238,12 +239,13 @@ def _details(chassis: Chassis) -> dict[str, Json]:
 
 
 def create(tx: Transaction, body: Body, ask: Ask) -> Port:
-    """Raises NotFound, MacInUse, NoMac, NoGroupsUnguarded, PairsUnguarded, MixedStates, RepeatedPair, and what
-    `ipam.assign` raises."""
+    """Raises NotFound, ForeignDevice, MacInUse, NoMac, NoGroupsUnguarded, PairsUnguarded, MixedStates, RepeatedPair,
+    and what `ipam.assign` raises."""
     network = tx.get(Network, body[NETWORK])
     if network is None:
         raise NotFound("Network", body[NETWORK])
     port = Port(**ask.stamp(), **body.fields, mac_address=_mac(tx, network.id, body[MAC], ask), host=body[HOST])
+    interfaces.check_made(tx, port)
     tx.tag("port", port.id)
     port = replace(port, fixed_ips=ipam.assign(tx, port, body[FIXED_IPS]))
     made = tx.insert(_guarded(tx, port, network, body, ask))
@@ -310,16 +312,19 @@ def _mac(tx: Transaction, network_id: str, asked: Mac | None, ask: Ask) -> Mac:
 
 
 def update(tx: Transaction, old: Port, new: Port, body: Body, ask: Ask) -> Port:
-    """Raises MacInUse, NoMac, NotFound, NoGroupsUnguarded, GroupsRemain, PairsUnguarded, MixedStates, RepeatedPair, and
-    what `ipam.assign` raises."""
+    """Raises MacInUse, NoMac, NotFound, NoGroupsUnguarded, GroupsRemain, PairsUnguarded, MixedStates, RepeatedPair,
+    UnsupportedOwner, and what `ipam.assign` and `interfaces.check_changed` raise."""
     if HOST in body:
         new = replace(new, host=body[HOST] or "")
     if MAC in body and body[MAC] != old.mac_address:
+        if (owner := new.device_owner or old.device_owner).startswith(TRUSTED):
+            raise UnsupportedOwner("mac address update", owner, old.id)
         new = replace(new, mac_address=_mac(tx, old.network_id, body[MAC], ask))
     if FIXED_IPS in body:
         new = replace(new, fixed_ips=ipam.assign(tx, new, body[FIXED_IPS]))
     elif new.mac_address != old.mac_address:
         new = replace(new, fixed_ips=ipam.assign(tx, new, ipam.chosen(tx, old)))
+    interfaces.check_changed(tx, old, new)
     saved = ask.save(tx, old, _reguarded(tx, new, body, ask))
     ipam.release(tx, old)
     security.settle(tx, old, saved)
@@ -346,7 +351,7 @@ def _reguarded(tx: Transaction, port: Port, body: Body, ask: Ask) -> Port:
 
 def delete(tx: Transaction, port: Port, _: Ask) -> None:
     """Raises OwnedPort."""
-    if port.device_owner in ROUTER_INTERFACES and tx.get(Router, port.device_id) is not None:
+    if interfaces.router_of(tx, port):
         raise OwnedPort(port.id, port.device_owner)
     remove(tx, port)
 

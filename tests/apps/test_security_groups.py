@@ -227,3 +227,10 @@ def test_flows_add_up_and_never_multiply(
     }
     policies = set(ports)
     assert len(own(cloud)) <= len(ports) + 8 * len(policies) + len(remotes) + services + len(later) + len(bundles)
+
+
+def test_only_a_port_that_asks_conntrack_cuts_connections() -> None:
+    """Before a stateless receiver, a packet may still bear what conntrack said of it in its sender's zone."""
+    assert [text for text in web().flows("hv1", "security_groups") if "table=46,priority=80" in text] == [
+        "table=46,priority=80,ct_state=+est+trk,reg0=0x2000/0x3300 actions=set_field:0x21->reg8,goto_table:62",
+    ]
