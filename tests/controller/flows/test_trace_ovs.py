@@ -136,8 +136,8 @@ def three_networks() -> Cloud:
     return cloud
 
 
-ROUTED = three_networks()
-ROUTED_SWITCH = Switch.of(ROUTED.engine.desired("hv1"))
+THREE_NETWORKS = three_networks()
+ROUTED_SWITCH = Switch.of(THREE_NETWORKS.engine.desired("hv1"))
 
 hops = st.sampled_from([0, 1, 2, 3, 64])
 above4 = st.sampled_from([f.ICMP_TYPE(8), f.ICMP_TYPE(0), f.UDP_DST(9), f.IPV4_PROTO(47)]).map(packet)
@@ -165,7 +165,7 @@ def routed_frames(draw: st.DrawFn) -> Packet:
 
 @given(routed_frames())
 def test_any_packet_goes_the_same_way_through_routers(open_vswitch: OpenVSwitch, frame: Packet) -> None:
-    open_vswitch.load(entry.item for entry in ROUTED.engine.desired("hv1").values())
+    open_vswitch.load(entry.item for entry in THREE_NETWORKS.engine.desired("hv1").values())
     same_throughout(open_vswitch, ROUTED_SWITCH, frame, Connections())
 
 
