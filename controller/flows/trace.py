@@ -20,7 +20,7 @@ from enum import Enum
 from typing import Final, assert_never
 
 from controller.flows.conntrack import Connections
-from controller.flows.fields import CONJ_ID, HOP_LIMIT, IN_PORT, IPV4_FRAG
+from controller.flows.fields import CONJ_ID, ETH_TYPE, IN_PORT, IPV4, IPV4_FRAG, IPV6, TTL
 from controller.flows.flow import (
     Action,
     Bounce,
@@ -58,6 +58,9 @@ MAX_RESUBMITS: Final = 4096
 """How many tables one translation may go through (the same)."""
 MAX_RECIRCULATIONS: Final = 6
 """How many translations may follow one another (Open vSwitch, dpif-netdev.c)."""
+
+_HAVE_TTL: Final = frozenset(test.value for test in (*IPV4.tests, *IPV6.tests))
+"""The types of frames that `dec_ttl` is about; what has no hop left it stops in its table (`compose_dec_ttl`)."""
 
 
 # ---- switches -------------------------------------------------------------------------------------------------
@@ -155,7 +158,7 @@ class Fate(Enum):
 
     SENT = "left by a port"
     ANSWERED = "went back as an answer, by the port it came by"
-    PUNTED = "went to the controller"
+    PUNTED = "was handed to the controller, with a reason"
     DROPPED = "ended in table DROP, with a reason"
     WITHHELD = "was for the port it came by: a switch sends nothing back"
     LOST = "matched nothing, and nobody dropped it: a hole in the flows"
@@ -164,7 +167,7 @@ class Fate(Enum):
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """The end of one copy, in the table where it was; `port` of what was sent, `why` of what was dropped."""
+    """The end of one copy, in the table where it was; `port` of what was sent, `why` of what was dropped or punted."""
 
     fate: Fate
     packet: Packet
@@ -233,7 +236,7 @@ class Trace:
 
     @property
     def whys(self) -> frozenset[Why]:
-        """The reasons for which copies were dropped."""
+        """The reasons for which copies were dropped, or handed to the controller."""
         return frozenset(end.why for end in self.ends if end.why is not None)
 
 
@@ -328,13 +331,7 @@ class _Run:
                 case Bounce():
                     self.effects.append(End(Fate.ANSWERED, self.packet, table, self.packet[IN_PORT]))
                 case Punt():
-                    self.effects.append(End(Fate.PUNTED, self.packet, table))
-                case DecrementTtl() if (ttl := self.packet[HOP_LIMIT]) <= 1:
-                    return None
-                case DecrementTtl():
-                    self.packet = self.packet.put(HOP_LIMIT, ttl - 1)
-                case Turn():
-                    self.packet = self.packet.put(IN_PORT, 0)
+                    self.effects.append(End(Fate.PUNTED, self.packet, table, why=Why(self.packet[WHY])))
                 case ToGroup(id, _):
                     self.copy(id, table)
                 case Resubmit(other):
@@ -349,6 +346,13 @@ class _Run:
                     self.packet = self.packet.without(CONNTRACK)
                 case Untrack():
                     self.packet = self.packet.without(CONNTRACK)
+                case Turn():
+                    self.packet = self.packet.put(IN_PORT, 0)
+                case DecrementTtl():
+                    if self.packet[ETH_TYPE] in _HAVE_TTL:
+                        if self.packet[TTL] <= 1:
+                            return None
+                        self.packet = self.packet.put(TTL, self.packet[TTL] - 1)
                 case Conjunction():
                     pass
                 case _:
