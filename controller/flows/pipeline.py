@@ -492,7 +492,10 @@ TRAPS: Final[tuple[Why, ...]] = (Why.TTL_EXCEEDED, Why.ROUTER_ADDRESS, Why.NO_RO
 """The reasons that end in TRAP, not in DROP: the sender may be told (`apps.routing`)."""
 
 TRAP_BYTES: Final = 1294
-"""How much of a frame the controller is given: what an error about it may quote (RFC 4443 section 2.4)."""
+"""How much of a frame the controller needs: what an error about it may quote (RFC 4443 section 2.4).
+
+Open vSwitch, which has kept no buffers since 2.7, hands over all of it.
+"""
 
 MISSES: Final[Mapping[Table, Why]] = {
     CLASSIFY: Why.UNKNOWN_PORT,

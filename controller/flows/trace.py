@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Final
+from typing import Final, assert_never
 
 from controller.flows.conntrack import Connections
 from controller.flows.fields import CONJ_ID, ETH_TYPE, IN_PORT, IPV4, IPV4_FRAG, IPV6, TTL
@@ -320,7 +320,7 @@ class _Run:
         self.lookups += 1
 
     def act(self, actions: Sequence[Action], table: Table) -> Table | None:
-        """Actions in order; then the table to go to, if any."""
+        """Actions in order; then the table to go to, if any. A packet without a hop left ends at `dec_ttl`."""
         for action in actions:
             match action:
                 case Set() | Move():
@@ -355,6 +355,8 @@ class _Run:
                         self.packet = self.packet.put(TTL, self.packet[TTL] - 1)
                 case Conjunction():
                     pass
+                case _:
+                    assert_never(action)
         return None
 
     def resubmit(self, table: Table, back: Table) -> None:
