@@ -26,7 +26,7 @@ class Began:
 
     @property
     def unread(self) -> bool:
-        """Are these ports of SCTP that conntrack did not read? The connection is then of any (see `controller.flows.fields`)."""
+        """Are these ports of SCTP that conntrack did not read? Then the connection may be of any (`flows.fields`)."""
         return self.protocol == NUMBERS["sctp"] and self.high == 0
 
 

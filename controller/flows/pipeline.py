@@ -376,8 +376,7 @@ RECALL: Final = Table(
     18, "recall", "Subroutine: was this connection judged under POLICY as it is now? Else judge it, by who began it.",
     {"unread": 120, "current": 110, "reply": 100, "stale": 0},
     matches=frozenset({
-        POLICY, DIRECTION, f.CT_STATE, CT_POLICY, CT_GEN,
-        f.ETH_TYPE, f.IPV4_PROTO, f.IPV6_PROTO, f.CT_PROTO4, f.CT_PROTO6, f.CT_TP_DST,
+        POLICY, DIRECTION, f.ETH_TYPE, f.CT_STATE, f.CT_PROTO4, f.CT_PROTO6, f.CT_TP_DST, CT_POLICY, CT_GEN,
     }),
     sets=frozenset({VERDICT, DIRECTION}), nexts=frozenset({"evaluate"}),
 )  # fmt: skip

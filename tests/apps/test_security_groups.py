@@ -102,8 +102,8 @@ def test_sctp_by_ports_is_tested_on_each_packet_where_conntrack_reads_no_ports_o
     assert [text for text in own(cloud) if "nw_proto=132" in text] == [
         "table=14,priority=50,ip,ct_state=-inv+trk,ct_nw_proto=132,ct_tp_dst=3000/65534 actions=conjunction(1,2/2)",
         "table=14,priority=50,ip,ct_state=-inv+trk,ip_frag=later,ct_nw_proto=132 actions=conjunction(1,2/2)",
-        "table=14,priority=50,ip,nw_proto=132,ct_state=+rpl-inv+trk,sctp_src=3000/65534,ct_nw_proto=132,ct_tp_dst=0 actions=conjunction(1,2/2)",
-        "table=14,priority=50,ip,nw_proto=132,ct_state=-rpl-inv+trk,sctp_dst=3000/65534,ct_nw_proto=132,ct_tp_dst=0 actions=conjunction(1,2/2)",
+        "table=14,priority=50,ip,nw_proto=132,ct_state=-rel+rpl-inv+trk,sctp_src=3000/65534,ct_nw_proto=132,ct_tp_dst=0 actions=conjunction(1,2/2)",
+        "table=14,priority=50,ip,nw_proto=132,ct_state=-rel-rpl-inv+trk,sctp_dst=3000/65534,ct_nw_proto=132,ct_tp_dst=0 actions=conjunction(1,2/2)",
     ]
     cloud.commit(group("web", ingress("sctp")))
     assert [text for text in own(cloud) if "nw_proto=132" in text] == [
@@ -113,9 +113,9 @@ def test_sctp_by_ports_is_tested_on_each_packet_where_conntrack_reads_no_ports_o
 
 def test_such_sctp_is_never_taken_for_current() -> None:
     assert [text for text in web().flows("hv1", "security_groups") if "table=18,priority=120,ip," in text] == [
-        "table=18,priority=120,ip,nw_proto=132,ct_state=+rpl-inv+trk,ct_nw_proto=132,ct_tp_dst=0,reg0=0x0/0x400 actions=load:0x1->NXM_NX_REG0[10],resubmit(,14)",
-        "table=18,priority=120,ip,nw_proto=132,ct_state=+rpl-inv+trk,ct_nw_proto=132,ct_tp_dst=0,reg0=0x400/0x400 actions=load:0x0->NXM_NX_REG0[10],resubmit(,14)",
-        "table=18,priority=120,ip,nw_proto=132,ct_state=-rpl-inv+trk,ct_nw_proto=132,ct_tp_dst=0 actions=resubmit(,14)",
+        "table=18,priority=120,ip,ct_state=-rel+rpl-inv+trk,ct_nw_proto=132,ct_tp_dst=0,reg0=0x0/0x400 actions=load:0x1->NXM_NX_REG0[10],resubmit(,14)",
+        "table=18,priority=120,ip,ct_state=-rel+rpl-inv+trk,ct_nw_proto=132,ct_tp_dst=0,reg0=0x400/0x400 actions=load:0x0->NXM_NX_REG0[10],resubmit(,14)",
+        "table=18,priority=120,ip,ct_state=-rel-rpl-inv+trk,ct_nw_proto=132,ct_tp_dst=0 actions=resubmit(,14)",
     ]
 
 

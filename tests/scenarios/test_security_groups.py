@@ -280,6 +280,13 @@ def test_sctp_is_allowed_by_its_ports(lab: Lab, cast: Cast, version: int) -> Non
         back = [(2999, 40000), (3000, 40000), (3010, 40001), (3011, 40001)]
         assert sctp_heard(lab, version, other, one, *back) == [(3000, 40000), (3010, 40001)]
         assert sctp_heard(lab, version, one, other, *there) == [(40000, 3000), (40001, 3010)], "another port is another"
+        marks = {port: token() for port in (3005, 3011)}
+        with lab.sniff(other) as heard:
+            for port, mark in marks.items():
+                one.sends_raw(other, socket.IPPROTO_SCTP, sctp(40002, port, mark + bytes(2000) + mark), version=version)
+        assert {port: heard.copies(mark) for port, mark in marks.items()} == {3005: {other.name: 2}, 3011: {}}
+    told = lab.controller.weft("conn", "hv1", "-", stdin="\n".join(lab.hypervisors["hv1"].connections()))
+    assert rule["id"] in told
     lab.remove(rule)
     lab.converged()
     for one, other in began:
