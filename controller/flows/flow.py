@@ -236,6 +236,17 @@ class DecrementTtl:
 
 
 @dataclass(frozen=True, slots=True)
+class Measure:
+    """Write into one bit whether the frame, from its first byte on, is longer than this (ovs-actions(7))."""
+
+    bytes: int
+    target: Field[int]
+
+    def __str__(self) -> str:
+        return f"check_pkt_larger({self.bytes})->{_span(self.target)}"
+
+
+@dataclass(frozen=True, slots=True)
 class Turn:
     """Let the packet go out by the port it came in by, which else no output does (ovs-fields(7), in_port)."""
 
@@ -290,6 +301,7 @@ Action = (
     | Commit
     | Untrack
     | DecrementTtl
+    | Measure
     | Turn
     | Punt
     | Conjunction
@@ -486,7 +498,7 @@ class Entry:
 
 def _verify(place: str, action: Action, declared: Table | GroupKind, *, last: bool) -> None:
     match action:
-        case Set(target, _) | Move(_, target):
+        case Set(target, _) | Move(_, target) | Measure(_, target):
             if target not in declared.sets:
                 raise Undeclared(place, "set", target.name)
         case Goto(table) | Resubmit(table):

@@ -32,6 +32,7 @@ from controller.flows.flow import (
     Goto,
     Group,
     Key,
+    Measure,
     Move,
     Output,
     Punt,
@@ -346,6 +347,8 @@ class _Run:
                     self.packet = self.packet.without(CONNTRACK)
                 case Untrack():
                     self.packet = self.packet.without(CONNTRACK)
+                case Measure(most, target):
+                    self.packet = self.packet.put(target, self.packet.length > most)
                 case Turn():
                     self.packet = self.packet.put(IN_PORT, 0)
                 case DecrementTtl():
