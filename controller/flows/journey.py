@@ -81,6 +81,7 @@ def _hosts(rows: Rows, switch: Callable[[str], Switch]) -> dict[str, Host]:
             switch(chassis.id),
             chassis.encap_ip,
             {link.ofport: link.interface for link in rows.where(Link, chassis=chassis.id)},
+            Connections(sctp_ports=chassis.datapath_type != "netdev"),
         )
         for chassis in rows.all(Chassis)
     }

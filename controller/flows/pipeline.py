@@ -352,7 +352,8 @@ EVALUATE: Final = Table(
         DIRECTION, POLICY, f.CONJ_ID, f.ETH_TYPE, f.CT_STATE, f.CT_NW_SRC, f.CT_NW_DST, f.CT_IPV6_SRC, f.CT_IPV6_DST,
         f.CT_PROTO4, f.CT_PROTO6, f.CT_TP_SRC, f.CT_TP_DST, f.IPV4_FRAG, f.IPV6_FRAG,
         f.IPV4_SRC, f.IPV4_DST, f.IPV4_PROTO, f.IPV6_SRC, f.IPV6_DST, f.IPV6_PROTO, f.ICMP_TYPE, f.ICMP_CODE,
-        f.ICMPV6_TYPE, f.ICMPV6_CODE, f.TCP_DST, f.TCP6_DST, f.UDP_DST, f.UDP6_DST, f.SCTP_DST, f.SCTP6_DST,
+        f.ICMPV6_TYPE, f.ICMPV6_CODE, f.TCP_DST, f.TCP6_DST, f.UDP_DST, f.UDP6_DST,
+        f.SCTP_SRC, f.SCTP6_SRC, f.SCTP_DST, f.SCTP6_DST,
     }),
     sets=frozenset({VERDICT, WHY}),
 )  # fmt: skip
@@ -373,8 +374,11 @@ GENERATION: Final = Table(
 )  # fmt: skip
 RECALL: Final = Table(
     18, "recall", "Subroutine: was this connection judged under POLICY as it is now? Else judge it, by who began it.",
-    {"current": 110, "reply": 100, "stale": 0},
-    matches=frozenset({POLICY, DIRECTION, f.CT_STATE, CT_POLICY, CT_GEN}),
+    {"unread": 120, "current": 110, "reply": 100, "stale": 0},
+    matches=frozenset({
+        POLICY, DIRECTION, f.CT_STATE, CT_POLICY, CT_GEN,
+        f.ETH_TYPE, f.IPV4_PROTO, f.IPV6_PROTO, f.CT_PROTO4, f.CT_PROTO6, f.CT_TP_DST,
+    }),
     sets=frozenset({VERDICT, DIRECTION}), nexts=frozenset({"evaluate"}),
 )  # fmt: skip
 L2_DISPATCH: Final = Table(
@@ -489,7 +493,10 @@ TRAPS: Final[tuple[Why, ...]] = (Why.TTL_EXCEEDED, Why.ROUTER_ADDRESS, Why.NO_RO
 """The reasons that end in TRAP, not in DROP: the sender may be told (`apps.routing`)."""
 
 TRAP_BYTES: Final = 1294
-"""How much of a frame the controller is given: what an error about it may quote (RFC 4443 section 2.4)."""
+"""How much of a frame the controller needs: what an error about it may quote (RFC 4443 section 2.4).
+
+Open vSwitch, which has kept no buffers since 2.7, hands over all of it.
+"""
 
 MISSES: Final[Mapping[Table, Why]] = {
     CLASSIFY: Why.UNKNOWN_PORT,

@@ -28,6 +28,7 @@ from controller.flows.flow import (
     Bucket,
     Commit,
     Conjunction,
+    DecrementTtl,
     Field,
     Flow,
     FlowKey,
@@ -37,11 +38,13 @@ from controller.flows.flow import (
     Match,
     Move,
     Output,
+    Punt,
     Resubmit,
     Set,
     Table,
     ToGroup,
     Track,
+    Turn,
     Untrack,
     register,
 )
@@ -327,9 +330,9 @@ def each_action(declared: Table | GroupKind) -> Iterator[Action]:
         yield from map(Goto, strategies.later(declared))
         yield from (ToGroup(kind.id(1), kind) for kind in declared.groups)
         yield from each_question(declared)
-        yield Conjunction(1, 2, 3)
+        yield from (Conjunction(1, 2, 3), DecrementTtl(), Turn())
         if declared.outputs:
-            yield from (Output(1), Output(messages.OFPP_LOCAL), Bounce())
+            yield from (Output(1), Output(messages.OFPP_LOCAL), Bounce(), Punt(p.TRAP_BYTES))
 
 
 def each_write(fields: Iterable[Field[Any]]) -> Iterator[Set | Move]:
