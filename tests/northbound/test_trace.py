@@ -352,6 +352,7 @@ def test_stateless_groups_do_not_ask_conntrack(cloud: Cloud) -> None:
         ({"from": "a1", "to": "t1"}, Invalid, "port t1 has no address of an IP version that the sender has, too"),
         ({"from": "a1", "to": "fd00::1"}, Invalid, "port a1 has no IPv6 address"),
         ({"from": "a1", "to": "224.0.0.1"}, Invalid, "224.0.0.1 is not the address of one receiver"),
+        ({"from": "a1", "to": "10.0.0.255"}, Invalid, "10.0.0.255 is all of subnet 10.0.0.0/24"),
         ({"from": "a1", "to": "a2", "proto": "tcp"}, Invalid, "tcp needs a destination port"),
         ({"from": "a1", "to": "a2", "proto": "tcp", "dport": 1, "type": 8}, Invalid, "tcp has neither type nor code"),
         ({"from": "a1", "to": "a2", "dport": 80}, Invalid, "of icmp a switch sees no ports"),
