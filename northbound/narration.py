@@ -98,7 +98,7 @@ class Met:
 
 
 def _words(met: Met) -> str:
-    if (tell := _TELL.get((met.flow.table, met.reason))) is not None:
+    if (tell := TOLD.get((met.flow.table, met.reason))) is not None:
         return tell(met)
     return "drops it" if any(isinstance(action, Goto) and action.table is p.DROP for action in met.flow.actions) else ""
 
@@ -350,7 +350,7 @@ _ERRORS6: Final = range(128)
 # ---- the list -------------------------------------------------------------------------------------------------
 
 
-_TELL: Final[Mapping[tuple[Table, str], Callable[[Met], str]]] = {
+TOLD: Final[Mapping[tuple[Table, str], Callable[[Met], str]]] = {
     (p.CLASSIFY, "guest"): _guest,
     (p.CLASSIFY, "admin_down"): _down,
     (p.VTEP, "peer"): _peer,

@@ -62,7 +62,9 @@ def trace(rows: Rows, desired: Callable[[str], Desired], asked: Question) -> Ans
         return Answer(tuple(steps), *_reason(question))
     journey = explorer.follow(sender.chassis, sent.put(ETH_DST, answer.packet[ETH_SRC]))
     steps += narrate(rows, journey)
-    return Answer(tuple(steps), *(() if journey.arrivals else _reason(journey)))
+    if journey.arrivals:
+        return Answer(tuple(steps))
+    return Answer(tuple(steps), *_reason(journey))
 
 
 def _ends(journey: Journey) -> Iterator[End]:

@@ -8,7 +8,7 @@ from controller.errors import Ambiguous, Invalid, MissingAttribute, NotFound, Un
 from controller.model import security
 from controller.model.records import Link, SecurityGroup, SecurityGroupRule
 from controller.model.store import Transaction
-from northbound import tracing
+from northbound import narration, tracing
 from northbound.sending import question
 from northbound.tracing import Desired
 from tests.cloud import (
@@ -295,6 +295,17 @@ def test_a_tunnel_that_the_other_hypervisor_lacks(cloud: Cloud) -> None:
     )
 
 
+def test_a_hole_in_the_flows_is_a_fate_too(cloud: Cloud) -> None:
+    def desired(name: str) -> Desired:
+        entries = cloud.engine.desired(name)
+        return {key: entry for key, entry in entries.items() if not str(entry.item).startswith("table=36,")}
+
+    answer = tracing.trace(cloud.model, desired, question({"from": "a1", "to": "a2"}))
+    assert [*tracing.text(tracing.as_json(answer))][-1] == (
+        "dropped: LOST matched nothing, and nobody dropped it: a hole in the flows"
+    )
+
+
 # ---- IPv6 and ICMP --------------------------------------------------------------------------------------------
 
 
@@ -385,3 +396,8 @@ def test_only_the_hypervisors_on_the_way_are_looked_into(cloud: Cloud) -> None:
     answer = tracing.trace(cloud.model, desired, question({"from": "a1", "to": "a3"}))
     assert answer.delivered
     assert (answer.chassis, looked) == (("hv1", "hv2"), ["hv1", "hv2"])
+
+
+def test_what_is_told_is_of_flows_that_there_are() -> None:
+    unknown = [(table.name, reason) for table, reason in narration.TOLD if reason not in table.priorities]
+    assert unknown == []
