@@ -1,24 +1,25 @@
-"""What routers tell senders: no hop left, no route, nobody there, nobody listening (ICMP, RFC 792; ICMPv6, RFC 4443).
+"""What routers tell senders: no hop left, no route, nobody there, nobody listening, too large (RFC 792, RFC 4443).
 
 A switch cannot write these, so it hands such packets over (`apps.routing`, TRAP) and the answer is written here, from
 the address of the interface that the packet came to, out of the port that it came from. Errors are never sent about an
-error, about a fragment that is not the first, to or about a group of hosts, nor to nobody (RFC 1122 section 3.2.2,
-RFC 1812 section 4.3.2.7, RFC 4443 section 2.4).
+error or a redirect, about a fragment that is not the first, to or about a group of hosts, nor to nobody (RFC 1122
+section 3.2.2, RFC 1812 section 4.3.2.7, RFC 4443 section 2.4).
 """
 
 from __future__ import annotations
 
 import socket
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from ipaddress import ip_address, ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from typing import NamedTuple
 
 from controller.flows.app import app
 from controller.flows.pipeline import Why
 from controller.flows.presence import is_interface
 from controller.flows.punted import Punted, Reply
-from controller.model.records import Address, Mac, Port, Router, Subnet, Tag
+from controller.model.records import Address, Cidr, Mac, Network, Port, Subnet, Tag
 from controller.model.view import View
 
 IPV4, IPV6 = 0x0800, 0x86DD
@@ -28,26 +29,33 @@ MOST4, MOST6 = 576, 1280
 """How long a packet with an error may be, in bytes (RFC 1812 section 4.3.2.3, RFC 4443 section 2.4)."""
 
 ASKING4 = frozenset({0, 8, 13, 14, 15, 16, 17, 18})
-"""The types of ICMP that are no errors."""
+"""The types of ICMP that are no errors, nor redirects."""
+REDIRECT6 = 137
+DONT_FRAGMENT = 0x4000
+
+EVERYBODY = Address("255.255.255.255")
+THIS_NETWORK = ip_network("0.0.0.0/8")
 
 ERRORS4: Mapping[Why, tuple[int, int]] = {
     Why.TTL_EXCEEDED: (11, 0),
     Why.NO_ROUTE: (3, 0),
     Why.NO_NEIGHBOUR: (3, 1),
     Why.ROUTER_ADDRESS: (3, 3),
+    Why.TOO_BIG: (3, 4),
 }
 ERRORS6: Mapping[Why, tuple[int, int]] = {
     Why.TTL_EXCEEDED: (3, 0),
     Why.NO_ROUTE: (1, 0),
     Why.NO_NEIGHBOUR: (1, 3),
     Why.ROUTER_ADDRESS: (1, 4),
+    Why.TOO_BIG: (2, 0),
 }
 """Type and code of what is told."""
 
 
 @dataclass(frozen=True, slots=True)
 class Packet:
-    """What an error needs of an IP packet; `body` is where its payload begins."""
+    """What an error needs of an IP packet; `body` is where its payload begins, `whole` that no router may cut it."""
 
     version: int
     source: Address
@@ -56,23 +64,42 @@ class Packet:
     fragment: int
     octets: bytes
     body: int
+    whole: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Interface:
+    """One address of a router."""
+
+    mac: Mac
+    network: str
+    address: Address
+    block: IPv4Network | IPv6Network
 
 
 def tell(view: View, punted: Punted) -> Iterator[Reply]:
     """The error about a packet, if its sender may be told."""
     packet = read(punted.frame)
     sender = tagged(view, "port", punted.source)
-    router = tagged(view, "router", punted.router)
-    if packet is None or sender is None or router is None or not may_tell(packet, punted.why):
+    to = None if sender is None else view.get(Port, sender)
+    if packet is None or to is None or not may_tell(packet, punted.why):
         return
-    to, at = view.get(Port, sender), view.get(Router, router)
-    network = tagged(view, "network", punted.net_in)
-    if to is None or at is None or network is None:
+    interfaces = [*addresses(view, tagged(view, "router", punted.router))]
+    if any(is_broadcast(end, interfaces) for end in (packet.source, packet.destination)):
         return
-    found = interface(view, at, network, packet)
-    if found is not None:
-        mac, address = found
-        yield Reply(punted.in_port, error(packet, punted.why, to.mac_address, mac, address))
+    at = facing(interfaces, tagged(view, "network", punted.net_in), packet)
+    most = borne(view, punted)
+    if at is not None and most is not None:
+        yield Reply(punted.in_port, error(packet, punted.why, holder(to, packet.source), at, most))
+
+
+def borne(view: View, punted: Punted) -> int | None:
+    """The largest packet that the network bears to which this one was too large; of any other 0."""
+    if punted.why is not Why.TOO_BIG:
+        return 0
+    onto = tagged(view, "network", punted.net)
+    network = None if onto is None else view.get(Network, onto)
+    return None if network is None else network.mtu
 
 
 def tagged(view: View, space: str, number: int) -> str | None:
@@ -81,86 +108,147 @@ def tagged(view: View, space: str, number: int) -> str | None:
     return found[0].id.partition("/")[2] if found else None
 
 
-def interface(view: View, router: Router, network: str, packet: Packet) -> tuple[Mac, Address] | None:
-    """MAC and address of the interface that the packet came to; of several, that of the sender's own subnet."""
-    candidates = []
-    for port in view.where(Port, device_id=router.id):
-        if not is_interface(port) or port.network_id != network:
-            continue
-        for ip in port.fixed_ips:
-            if (":" in ip.ip_address) == (packet.version == 6):
-                cidr = view.need(Subnet, ip.subnet_id).cidr
-                foreign = ip_address(packet.source) not in ip_network(cidr)
-                candidates.append((foreign, ip.ip_address, port.mac_address))
-    if not candidates:
-        return None
-    _, address, mac = min(candidates)
-    return mac, address
+def holder(port: Port, address: Address) -> Mac:
+    """The MAC by which a port holds an address: its own, unless a pair says otherwise."""
+    if any(ip.ip_address == address for ip in port.fixed_ips):
+        return port.mac_address
+    pairs = (pair.mac_address for pair in port.allowed_address_pairs if contains(pair.ip_address, address))
+    return next(pairs, port.mac_address)
+
+
+def contains(block: Cidr | Address, address: Address) -> bool:
+    """Is an address in a block, or the same address?"""
+    return ip_address(address) in ip_network(block)
+
+
+# ---- interfaces -----------------------------------------------------------------------------------------------
+
+
+def addresses(view: View, router: str | None) -> Iterator[Interface]:
+    """All interfaces of a router, once an address."""
+    for port in view.where(Port, device_id=router) if router is not None else ():
+        for ip in port.fixed_ips if is_interface(port) else ():
+            block = ip_network(view.need(Subnet, ip.subnet_id).cidr)
+            yield Interface(port.mac_address, port.network_id, ip.ip_address, block)
+
+
+def facing(interfaces: Sequence[Interface], network: str | None, packet: Packet) -> Interface | None:
+    """The interface that the packet came to; of several, that of the sender's own subnet."""
+    found = [each for each in interfaces if each.network == network and each.block.version == packet.version]
+    return min(found, key=lambda each: (ip_address(packet.source) not in each.block, each.address), default=None)
+
+
+def is_broadcast(address: Address, interfaces: Sequence[Interface]) -> bool:
+    """Does an address mean all hosts of a subnet of the router's? Point-to-point links have no such (RFC 3021)."""
+    blocks = (each.block for each in interfaces if each.block.version == 4 and each.block.prefixlen < 31)
+    return any(ip_address(address) == block.broadcast_address for block in blocks)
 
 
 # ---- packets --------------------------------------------------------------------------------------------------
 
 
 def read(frame: bytes) -> Packet | None:
-    """The IP packet in an Ethernet frame; None when it is none, or is cut before its payload."""
-    ethertype = int.from_bytes(frame[12:14])
-    octets = frame[14:]
+    """The IP packet in an Ethernet frame; None when it is none, came to a group of hosts, or has no sound header.
+
+    Sound is what RFC 1812 section 5.2.2 validates, and what is not cut before its payload.
+    """
+    ethertype, octets = int.from_bytes(frame[12:14]), frame[14:]
+    if len(frame) < 14 or frame[0] & 1:
+        return None
     if ethertype == IPV4 and len(octets) >= 20:
-        body = (octets[0] & 15) * 4
-        source, destination = (Address(socket.inet_ntoa(octets[at : at + 4])) for at in (12, 16))
-        fragment = int.from_bytes(octets[6:8]) & 0x1FFF
-        return Packet(4, source, destination, octets[9], fragment, octets, body) if len(octets) > body >= 20 else None
-    if ethertype == IPV6 and len(octets) > 40:
-        source, destination = (Address(socket.inet_ntop(socket.AF_INET6, octets[at : at + 16])) for at in (8, 24))
-        protocol, body, fragment = upper_layer(octets)
-        return Packet(6, source, destination, protocol, fragment, octets, body)
+        return read4(octets)
+    if ethertype == IPV6 and len(octets) >= 40:
+        return read6(octets)
     return None
+
+
+def read4(octets: bytes) -> Packet | None:
+    """An IPv4 packet (RFC 791 section 3.1), without what pads its frame."""
+    body, total = (octets[0] & 15) * 4, int.from_bytes(octets[2:4])
+    if octets[0] >> 4 != 4 or not 20 <= body <= min(total, len(octets)) or checksum(octets[:body]) != bytes(2):
+        return None
+    source, destination = (Address(socket.inet_ntoa(octets[at : at + 4])) for at in (12, 16))
+    flags = int.from_bytes(octets[6:8])
+    return Packet(4, source, destination, octets[9], flags & 0x1FFF, octets[:total], body, bool(flags & DONT_FRAGMENT))
+
+
+def read6(octets: bytes) -> Packet | None:
+    """An IPv6 packet (RFC 8200 section 3), without what pads its frame."""
+    octets, version = octets[: 40 + int.from_bytes(octets[4:6])], octets[0] >> 4
+    found = upper_layer(octets)
+    if version != 6 or found is None:
+        return None
+    source, destination = (Address(socket.inet_ntop(socket.AF_INET6, octets[at : at + 16])) for at in (8, 24))
+    return Packet(6, source, destination, found.protocol, found.fragment, octets, found.body, True)
+
+
+class Upper(NamedTuple):
+    """What is behind the extension headers of an IPv6 packet, where it begins, and the offset of a fragment."""
+
+    protocol: int
+    body: int
+    fragment: int
 
 
 EXTENSIONS = frozenset({0, 43, 60})
 FRAGMENT = 44
 
 
-def upper_layer(octets: bytes) -> tuple[int, int, int]:
-    """Of an IPv6 packet: the protocol behind its extension headers, where that begins, the offset of a fragment."""
+def upper_layer(octets: bytes) -> Upper | None:
+    """Behind the extension headers (RFC 8200 section 4); None when they are cut."""
     protocol, at, fragment = octets[6], 40, 0
-    while protocol in EXTENSIONS or protocol == FRAGMENT:
+    while (protocol in EXTENSIONS or protocol == FRAGMENT) and not fragment:
         if at + 8 > len(octets):
-            break
+            return None
         if protocol == FRAGMENT:
             fragment = int.from_bytes(octets[at + 2 : at + 4]) >> 3
             protocol, at = octets[at], at + 8
         else:
             protocol, at = octets[at], at + 8 * (octets[at + 1] + 1)
-    return protocol, at, fragment
+    return Upper(protocol, at, fragment)
 
 
 def may_tell(packet: Packet, why: Why) -> bool:
     """May the sender of a packet be told of this?"""
-    source, destination = ip_address(packet.source), ip_address(packet.destination)
-    if packet.fragment or source.is_unspecified or source.is_multicast or source.is_loopback:
+    if packet.fragment or not is_host(packet.source) or is_group(packet.destination):
         return False
-    if destination.is_multicast or str(destination) == "255.255.255.255" or packet.body >= len(packet.octets):
+    if why is Why.TOO_BIG and not packet.whole:
         return False
-    if packet.protocol == ICMP and packet.octets[packet.body] not in ASKING4:
-        return False
-    if packet.protocol == ICMPV6 and packet.octets[packet.body] < 128:
-        return False
+    type = packet.octets[packet.body : packet.body + 1]
+    if packet.protocol == ICMP:
+        return why is not Why.ROUTER_ADDRESS and bool(type) and type[0] in ASKING4
+    if packet.protocol == ICMPV6:
+        return why is not Why.ROUTER_ADDRESS and bool(type) and type[0] >= 128 and type[0] != REDIRECT6
     return why is not Why.ROUTER_ADDRESS or packet.protocol in (TCP, UDP)
 
 
-def error(packet: Packet, why: Why, to: Mac, mac: Mac, address: Address) -> bytes:
-    """The frame with the error, from an interface to the sender; it quotes as much of the packet as it may."""
-    head = bytes.fromhex((to + mac).replace(":", ""))
+def is_host(address: Address) -> bool:
+    """Is it the address of one host? RFC 1122 section 3.2.1.3 says which are not; 240.0.0.0/4 is nobody's."""
+    ip = ip_address(address)
+    nobody = ip.is_unspecified or ip.is_loopback or ip.is_multicast
+    return not nobody and not (ip.version == 4 and (ip.is_reserved or ip in THIS_NETWORK))
+
+
+def is_group(address: Address) -> bool:
+    """Does it mean all hosts, or those of a group?"""
+    return ip_address(address).is_multicast or address == EVERYBODY
+
+
+def error(packet: Packet, why: Why, to: Mac, at: Interface, most: int) -> bytes:
+    """The frame with the error, from an interface to the sender; it quotes as much of the packet as it may.
+
+    `most` is the MTU that is told of a packet that was too large (RFC 1191 section 4, RFC 4443 section 3.2), else 0.
+    """
+    head, address = bytes.fromhex((to + at.mac).replace(":", "")), at.address
     if packet.version == 4:
         type, code = ERRORS4[why]
-        message = struct.pack("!BBHI", type, code, 0, 0) + packet.octets[: MOST4 - 28]
+        message = struct.pack("!BBHI", type, code, 0, most) + packet.octets[: MOST4 - 28]
         message = message[:2] + checksum(message) + message[4:]
         ends = socket.inet_aton(address) + socket.inet_aton(packet.source)
         ip = struct.pack("!BBHHHBBH", 0x45, 0xC0, 20 + len(message), 0, 0, HOPS, ICMP, 0) + ends
         return head + struct.pack("!H", IPV4) + ip[:10] + checksum(ip) + ip[12:] + message
     type, code = ERRORS6[why]
-    message = struct.pack("!BBHI", type, code, 0, 0) + packet.octets[: MOST6 - 48]
+    message = struct.pack("!BBHI", type, code, 0, most) + packet.octets[: MOST6 - 48]
     ends = socket.inet_pton(socket.AF_INET6, address) + socket.inet_pton(socket.AF_INET6, packet.source)
     message = message[:2] + checksum(ends + struct.pack("!II", len(message), ICMPV6) + message) + message[4:]
     ip6 = struct.pack("!IHBB", 6 << 28, len(message), ICMPV6, HOPS) + ends

@@ -61,6 +61,8 @@
     │   ├── SharedByOthers      a network cannot be taken from the projects that use it
     │   ├── MixedStates         stateful and stateless security groups on one port
     │   ├── PairsUnguarded      address pairs on a port without port security
+    │   ├── Ambiguous           several records have the name
+    │   ├── Unplugged           a port that is plugged in nowhere sends nothing
     │   ├── ForeignDevice       a port would be a router's without the router
     │   ├── UnsupportedOwner    the owner of a port does not let it change so
     │   ├── TooManyRoutes       a router would have more routes than it may
@@ -591,6 +593,22 @@ class PairsUnguarded(Conflict):
 
     def __init__(self) -> None:
         super().__init__("Port Security must be enabled in order to have allowed address pairs on a port.")
+
+
+class Ambiguous(Conflict):
+    """Raised when a record is asked for by a name that several have."""
+
+    def __init__(self, kind: str, name: str, ids: tuple[str, ...]) -> None:
+        super().__init__(f"{len(ids)} {kind.lower()}s are named {name}: {', '.join(ids)}; say which by its id.")
+        self.kind, self.name, self.ids = kind, name, ids
+
+
+class Unplugged(Conflict):
+    """Raised when something is asked of a port that only one that is plugged in can do."""
+
+    def __init__(self, port: str, reason: str) -> None:
+        super().__init__(f"Port {port} sends nothing: {reason}.")
+        self.port, self.reason = port, reason
 
 
 class ForeignDevice(Conflict):

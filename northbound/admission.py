@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Any
 
-from controller.model.protocols import ports, protocol_number, type_and_code
+from controller.model.protocols import NUMBERS, ports, protocol_number, type_and_code
 from controller.model.records import AddressGroup, Bundle, Port, SecurityGroupRule, Tag
 from controller.model.store import Rows
 
@@ -23,6 +23,11 @@ class Began:
     destination: str
     low: int | None
     high: int | None
+
+    @property
+    def unread(self) -> bool:
+        """Are these ports of SCTP that conntrack did not read? Then the connection may be of any (`flows.fields`)."""
+        return self.protocol == NUMBERS["sctp"] and self.high == 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +75,7 @@ def _serves(rule: SecurityGroupRule, began: Began) -> bool:
         return False
     between, (type, code) = ports(rule), type_and_code(rule)
     if between is not None:
-        return began.high is not None and between[0] <= began.high <= between[1]
+        return began.high is not None and (began.unread or between[0] <= began.high <= between[1])
     return type in (None, began.low) and code in (None, began.high)
 
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from controller.flows.conntrack import Connections
 from controller.flows.flow import Flow, Group, Key, Move, Table
 from controller.flows.packet import TUNNEL, Packet
-from controller.flows.pipeline import CLASSIFY, CT_BUNDLE, WHY
+from controller.flows.pipeline import CLASSIFY, CT_BUNDLE, TRAP_BYTES, WHY
 from controller.flows.trace import Committed, End, Fate, Switch, Tracked, Translation, translate
 from controller.southbound import messages, openflow
 from controller.southbound.openflow import EncodedFlow, EncodedGroup, encode_flow, encode_group
@@ -30,7 +30,7 @@ PATIENCE_S = 20.0
 APP = 1
 
 Effect = tuple[str, tuple[int, ...]]
-"""output: port; track: zone; commit: zone, mark, its mask, label, its mask."""
+"""output: port; punt: bytes; track: zone; commit: zone, mark, its mask, label, its mask."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,10 +151,12 @@ def _received(stream: socket.socket) -> tuple[messages.Header, bytes]:
 
 
 def _effects(actions: str) -> Iterator[Effect]:
-    """Outputs and visits to conntrack among datapath actions."""
+    """Outputs, visits to the controller and to conntrack among datapath actions."""
     for action in _split(actions):
         if action.isdecimal():
             yield "output", (int(action),)
+        elif action.startswith("userspace("):
+            yield "punt", (int(action.partition("max_len=")[2].partition(")")[0]),)
         elif action.startswith("ct("):
             said = dict(word.partition("=")[::2] for word in _split(action[3:-1]))
             zone = int(said["zone"])
@@ -277,6 +279,8 @@ def _did(effects: Iterable[End | Tracked | Committed]) -> Iterator[Effect]:
         match effect:
             case End(fate=Fate.SENT | Fate.ANSWERED, port=int(port)):
                 yield "output", (port,)
+            case End(fate=Fate.PUNTED):
+                yield "punt", (TRAP_BYTES,)
             case Tracked(_, zone, _):
                 yield "track", (zone,)
             case Committed(packet, zone, writes):

@@ -17,6 +17,7 @@ from controller.model import bindings
 from controller.model.bindings import Placed
 from controller.model.records import (
     AddressGroup,
+    Chassis,
     Network,
     Port,
     SecurityGroup,
@@ -147,25 +148,29 @@ class Oracle:
             return (None if rules else denied), rules
         if not is_tracked(message):
             return Why.NOT_TRACKED, ()
-        known = self.find(rows, port, message)
+        read = reads_ports(rows, port, message)
+        seen = message if read else replace(message, low=0, high=0)
+        known = self.find(rows, port, seen)
         if known is None:
             if is_icmp_answer(message):
                 return Why.NOT_TRACKED, ()
-            rules = allowing(rows, port, message, direction, tracked=True)
+            rules = allowing(rows, port, message, direction, tracked=read)
             if rules and message.fragment != LATER:
-                self.zone(rows, port).append(Known(message))
+                self.zone(rows, port).append(Known(seen))
             return (None if rules else denied), rules
-        back = not known.began.same(message)
+        back = not known.began.same(seen)
         known.answered |= back
         began = replace(known.began, fragment=message.fragment)
+        if not read:
+            low, high = (message.high, message.low) if back else (message.low, message.high)
+            began = replace(began, low=low, high=high)
         way = {"egress": "ingress", "ingress": "egress"}[direction] if back else direction
-        rules = allowing(rows, port, began, way, tracked=True)
+        rules = allowing(rows, port, began, way, tracked=read)
         return (None if rules else cut if known.answered else denied), rules
 
     def zone(self, rows: Rows, port: Port) -> list[Known]:
         """The connections that the port's hypervisor knows of it."""
-        place = bindings.place(rows, port)
-        assert isinstance(place, Placed)
+        place = placed(rows, port)
         return self.known.setdefault((place.chassis, place.zone), [])
 
     def find(self, rows: Rows, port: Port, message: Message) -> Known | None:
@@ -287,6 +292,13 @@ def is_control(message: Message, egress: bool) -> bool:
 # ---- connections ----------------------------------------------------------------------------------------------
 
 
+def reads_ports(rows: Rows, port: Port, message: Message) -> bool:
+    """Does conntrack there tell a message by its ports? In user space not if it is SCTP: each is judged by its own."""
+    chassis = rows.get(Chassis, placed(rows, port).chassis)
+    assert chassis is not None
+    return message.protocol != 132 or chassis.datapath_type == "system"
+
+
 def is_tracked(message: Message) -> bool:
     """Can conntrack make anything of it?"""
     if message.fragment == LATER or message.protocol not in QUERIES:
@@ -321,6 +333,13 @@ def holder(rows: Rows, network: str, mac: str) -> Port | None:
     owner = next((port for port in ports if port.mac_address == mac), None)
     users = [port for port in ports if mac in {pair.mac_address for pair in port.allowed_address_pairs}]
     return owner or (users[0] if len(users) == 1 else None)
+
+
+def placed(rows: Rows, port: Port) -> Placed:
+    """Where an attached port is."""
+    place = bindings.place(rows, port)
+    assert isinstance(place, Placed)
+    return place
 
 
 def is_attached(rows: Rows, port: Port) -> bool:

@@ -236,6 +236,17 @@ class DecrementTtl:
 
 
 @dataclass(frozen=True, slots=True)
+class Measure:
+    """Write into one bit whether the frame, from its first byte on, is longer than this (ovs-actions(7))."""
+
+    bytes: int
+    target: Field[int]
+
+    def __str__(self) -> str:
+        return f"check_pkt_larger({self.bytes})->{_span(self.target)}"
+
+
+@dataclass(frozen=True, slots=True)
 class Turn:
     """Let the packet go out by the port it came in by, which else no output does (ovs-fields(7), in_port)."""
 
@@ -245,7 +256,7 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class Punt:
-    """Hand the first `max_bytes` of the packet to the controller, with its registers."""
+    """Hand at least the first `max_bytes` of the packet to the controller, with its registers."""
 
     max_bytes: int
 
@@ -290,6 +301,7 @@ Action = (
     | Commit
     | Untrack
     | DecrementTtl
+    | Measure
     | Turn
     | Punt
     | Conjunction
@@ -359,6 +371,8 @@ Key = FlowKey | GroupKey
 class Flow:
     """One entry of a table. `reason` is one of the table's `priorities`.
 
+    `memo` is no part of the value: what `remember` put there, for as long as the flow itself is remembered.
+
     Raises Undeclared when the table does not declare what the flow asks for.
     """
 
@@ -366,6 +380,7 @@ class Flow:
     reason: str
     match: Match
     actions: tuple[Action, ...] = ()
+    memo: object = field(default=None, init=False, repr=False, compare=False)
     _hash: int = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -384,6 +399,10 @@ class Flow:
 
     def __hash__(self) -> int:
         return self._hash
+
+    def remember(self, found: object) -> None:
+        """Keep what was worked out from this flow, so that it goes when nobody wants the flow any more."""
+        object.__setattr__(self, "memo", found)
 
     @property
     def priority(self) -> int:
@@ -479,7 +498,7 @@ class Entry:
 
 def _verify(place: str, action: Action, declared: Table | GroupKind, *, last: bool) -> None:
     match action:
-        case Set(target, _) | Move(_, target):
+        case Set(target, _) | Move(_, target) | Measure(_, target):
             if target not in declared.sets:
                 raise Undeclared(place, "set", target.name)
         case Goto(table) | Resubmit(table):

@@ -15,10 +15,7 @@ from controller.flows.trace import End, Fate, Switch, Trace, trace
 from controller.model.records import Address, Chassis, Link
 from controller.model.store import Rows
 
-MAXUNSEEN: Final = Switch(())
-"""In the place of a switch that nobody has looked into."""
-
-_TUNNELS: Final = 8
+MAX_TUNNELS: Final = 8
 """How many tunnels a packet is followed through; in this cloud it takes one."""
 
 UNSEEN: Final = Switch(())
@@ -84,6 +81,7 @@ def _hosts(rows: Rows, switch: Callable[[str], Switch]) -> dict[str, Host]:
             switch(chassis.id),
             chassis.encap_ip,
             {link.ofport: link.interface for link in rows.where(Link, chassis=chassis.id)},
+            Connections(sctp_ports=chassis.datapath_type != "netdev"),
         )
         for chassis in rows.all(Chassis)
     }
@@ -152,5 +150,6 @@ def _through(cloud: Mapping[str, Host], host: Host, interface: str, sent: Packet
         if sent[to.field] == to.value:
             came = packet(IN_PORT(port), tunnel_from(host.vtep), TUN_ID(sent[TUN_ID]))
             here = {TUN_DST.wire, TUN_IPV6_DST.wire} & sent.values.keys()
-            return name, Packet({**sent.bare.values, **came.values, **{wire: sent.values[wire] for wire in here}})
+            kept = {wire: sent.values[wire] for wire in here}
+            return name, Packet({**sent.bare.values, **came.values, **kept}, sent.length)
     return None

@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Final
+from typing import Final, assert_never
 
 from controller.flows.conntrack import Connections
 from controller.flows.fields import CONJ_ID, ETH_TYPE, IN_PORT, IPV4, IPV4_FRAG, IPV6, TTL
@@ -32,6 +32,7 @@ from controller.flows.flow import (
     Goto,
     Group,
     Key,
+    Measure,
     Move,
     Output,
     Punt,
@@ -320,7 +321,7 @@ class _Run:
         self.lookups += 1
 
     def act(self, actions: Sequence[Action], table: Table) -> Table | None:
-        """Actions in order; then the table to go to, if any."""
+        """Actions in order; then the table to go to, if any. A packet without a hop left ends at `dec_ttl`."""
         for action in actions:
             match action:
                 case Set() | Move():
@@ -346,6 +347,8 @@ class _Run:
                     self.packet = self.packet.without(CONNTRACK)
                 case Untrack():
                     self.packet = self.packet.without(CONNTRACK)
+                case Measure(most, target):
+                    self.packet = self.packet.put(target, self.packet.length > most)
                 case Turn():
                     self.packet = self.packet.put(IN_PORT, 0)
                 case DecrementTtl():
@@ -355,6 +358,8 @@ class _Run:
                         self.packet = self.packet.put(TTL, self.packet[TTL] - 1)
                 case Conjunction():
                     pass
+                case _:
+                    assert_never(action)
         return None
 
     def resubmit(self, table: Table, back: Table) -> None:

@@ -9,7 +9,7 @@ Sections are those of the OpenFlow Switch Specification 1.4.1; NX errors are Ope
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from struct import Struct, error
 from typing import Final, NamedTuple
@@ -124,7 +124,8 @@ _PACKET_OUT: Final = Struct("!IIH6x")
 _OUTPUT: Final = Struct("!HHIH6x")
 _NO_BUFFER: Final = 0xFFFFFFFF
 _OXM_IN_PORT: Final = 0x80000004
-_NXM1: Final = 1
+_NXM_REGISTER: Final = 0x00010004  # nicira-ext.h, NXM_NX_REG0
+_OXM_FIELD: Final = 0x7F << 9
 _REGISTERS: Final = 16
 
 BUNDLED: Final = _HEADER.size + _BUNDLE_ADD.size
@@ -375,33 +376,41 @@ def ct_flush_zone(xid: int, zone: int) -> bytes:
 
 
 class PacketIn(NamedTuple):
-    """A packet that a switch hands over: where it came in, what its registers held, and its first bytes."""
+    """A packet that a flow handed over: its cookie, where it came in, what its registers held, and its first bytes."""
 
+    cookie: int
     in_port: int
     registers: Mapping[int, int]
     frame: bytes
 
 
 def decode_packet_in(body: bytes) -> PacketIn:
-    """Section 7.4.1. Raises Malformed."""
-    *_, size = _read(_PACKET_IN, body, 0, "a packet-in")
-    match_bytes = size - 4
-    end = _PACKET_IN.size + match_bytes
-    frame_at = _PACKET_IN.size - 4 + (size + 7 & ~7) + 2
-    if size < 4 or frame_at > len(body):
-        raise malformed("a packet-in ends within its match")
+    """The body of a packet-in (section 7.4.1); of what it matches the port it came by, and registers."""
+    _, length, _, _, cookie, kind, match_bytes = _read(_PACKET_IN, body, 0, "a packet-in")
+    end = _PACKET_IN.size - 4 + match_bytes
+    frame = _PACKET_IN.size - 4 + _padded(match_bytes) + 2
+    if kind != _OFPMT_OXM or match_bytes < 4 or frame > len(body):
+        raise malformed(f"a packet-in of {len(body)} bytes has a match of type {kind} and {match_bytes} bytes")
+    if len(body) - frame > length:
+        raise malformed(f"a packet-in has {len(body) - frame} bytes of a packet of {length}")
     in_port, registers = 0, {}
-    at = _PACKET_IN.size
-    while at + 4 <= end:
-        header = int.from_bytes(body[at : at + 4])
-        length = header & 0xFF
-        value = int.from_bytes(body[at + 4 : at + 4 + length])
+    for header, value in _oxms(body, _PACKET_IN.size, end):
         if header == _OXM_IN_PORT:
             in_port = value
-        elif header >> 16 == _NXM1 and header >> 9 & 0x7F < _REGISTERS and length == 4:
+        elif header & ~_OXM_FIELD == _NXM_REGISTER and header >> 9 & 0x7F < _REGISTERS:
             registers[header >> 9 & 0x7F] = value
-        at += 4 + length
-    return PacketIn(in_port, registers, body[frame_at:])
+    return PacketIn(cookie, in_port, registers, body[frame:])
+
+
+def _oxms(data: bytes, at: int, end: int) -> Iterator[tuple[int, int]]:
+    """The fields of a match (section 7.2.2.2): header, and what follows it."""
+    while at < end:
+        header = int.from_bytes(data[at : at + 4])
+        after = at + 4 + (header & 0xFF)
+        if after > end:
+            raise malformed(f"a field claims {after - at} bytes of {end - at}")
+        yield header, int.from_bytes(data[at + 4 : after])
+        at = after
 
 
 def packet_out(xid: int, port: int, frame: bytes) -> bytes:

@@ -1,7 +1,8 @@
 """Packets that switches hand over: each goes to the app that answers for its reason, and the answers go back.
 
-Answers are pure functions beside the apps. What comes faster than `PER_SECOND` from one switch is let go: Open vSwitch
-itself sends no more than its controller's `controller_rate_limit`, shared out fairly among its ports.
+Answers are pure functions beside the apps. What flows of others hand over is none of ours. What comes faster than
+`PER_SECOND` from one switch is let go: Open vSwitch itself sends no more than its controller's `controller_rate_limit`,
+shared out fairly among its ports.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from dataclasses import dataclass, field
 
 from controller.flows.app import Answer, App
 from controller.flows.flow import Field
-from controller.flows.pipeline import NET_IN, RTR, SRC, WHY, Why
+from controller.flows.pipeline import NET, NET_IN, OWNER, RTR, SRC, WHY, Why
 from controller.flows.punted import Punted, Reply
 from controller.model.store import Rows
 from controller.model.view import View
@@ -72,7 +73,7 @@ def answers_of(apps: Iterable[App]) -> Mapping[Why, Answer]:
 
 def _punted(packet: PacketIn) -> Punted | None:
     why = _register(packet, WHY)
-    if why not in _REASONS:
+    if packet.cookie >> 56 != OWNER or why not in _REASONS:
         return None
     return Punted(
         why=Why(why),
@@ -80,6 +81,7 @@ def _punted(packet: PacketIn) -> Punted | None:
         source=_register(packet, SRC),
         router=_register(packet, RTR),
         net_in=_register(packet, NET_IN),
+        net=_register(packet, NET),
         frame=packet.frame,
     )
 

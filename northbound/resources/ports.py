@@ -39,6 +39,7 @@ from controller.model.records import (
     Mac,
     Network,
     Port,
+    Router,
     SecurityGroup,
     Subnet,
 )
@@ -364,24 +365,22 @@ def remove(tx: Transaction, port: Port) -> None:
     security.settle(tx, port, None)
 
 
-def make_interface(
-    tx: Transaction, router_id: str, project_id: str, subnet: Subnet, wanted: Wanted, owner: str, ask: Ask
-) -> Port:
-    """A port of a router on a subnet. Raises NoMac, and what `ipam.assign` raises.
+def make_interface(tx: Transaction, router: Router, subnet: Subnet, wanted: Wanted, ask: Ask) -> Port:
+    """An interface of a router on a subnet. Raises NoMac, and what `ipam.assign` raises.
 
     A router that comes back to a subnet has the MAC address it had: guests remember it.
     """
-    mine = blake2b(f"{router_id} {subnet.id}".encode(), digest_size=3).hexdigest()
+    mine = blake2b(f"{router.id} {subnet.id}".encode(), digest_size=3).hexdigest()
     mac = Mac(":".join((ask.settings.base_mac[:8], mine[:2], mine[2:4], mine[4:])))
     if tx.where(Port, network_id=subnet.network_id, mac_address=mac):
         mac = _mac(tx, subnet.network_id, None, ask)
     port = Port(
         **ask.stamp(),
-        project_id=project_id,
+        project_id=router.project_id,
         network_id=subnet.network_id,
         mac_address=mac,
-        device_id=router_id,
-        device_owner=owner,
+        device_id=router.id,
+        device_owner=interfaces.owner_of_interfaces(router),
         port_security_enabled=False,
     )
     tx.tag("port", port.id)

@@ -61,13 +61,8 @@ ROUTES: Attribute[Router, tuple[HostRoute, ...]] = Attribute(
     parse=values.host_routes,
     put=True,
     default=(),
-    show=lambda _, router: [dict(each) for each in _as_given(router.routes)],
+    show=lambda _, router: [{"destination": each.destination, "nexthop": each.nexthop} for each in router.routes],
 )
-
-
-def _as_given(routes: Sequence[HostRoute]) -> list[dict[str, str]]:
-    """Routes as clients see them."""
-    return [{"destination": each.destination, "nexthop": each.nexthop} for each in routes]
 
 
 def create(tx: Transaction, body: Body, ask: Ask) -> Router:
@@ -212,7 +207,7 @@ def _join(tx: Transaction, router: Router, subnet_id: str, ask: Ask) -> Port:
         held = [Wanted(ip.subnet_id, ip.ip_address) for ip in shared.fixed_ips]
         return _readdress(tx, shared, ipam.assign(tx, shared, [*held, wanted]), ask)
     ask.touch(tx, router)
-    return ports.make_interface(tx, router.id, router.project_id, subnet, wanted, owner_of_interfaces(router), ask)
+    return ports.make_interface(tx, router, subnet, wanted, ask)
 
 
 def _readdress(tx: Transaction, port: Port, fixed_ips: tuple[FixedIp, ...], ask: Ask) -> Port:
@@ -278,7 +273,7 @@ def _checked(tx: Transaction, router: Router, routes: tuple[HostRoute, ...]) -> 
     held = [ip for port in interfaces(tx, router) for ip in port.fixed_ips]
     own = {ip.ip_address for ip in held}
     cidrs = [ip_network(tx.need(Subnet, id).cidr) for id in dict.fromkeys(ip.subnet_id for ip in held)]
-    told = _as_given(routes)
+    told = [{"destination": each.destination, "nexthop": each.nexthop} for each in routes]
     for route in routes:
         if not any(ip_address(route.nexthop) in cidr for cidr in cidrs):
             raise InvalidRoutes(told, "the nexthop is not connected with router")

@@ -63,9 +63,13 @@ ADDRESSES = HOSTS | V6
 MAC = "02:00:00:00:00:00"
 NAMES = st.sampled_from(["", "a", "b"])
 BLOCKS = st.sampled_from(["10.0.0.0/8", "10.0.0.1/24", "0.0.0.0/0", "2001:db8::/64"])
-IDS = st.integers(0, 3).map("id-{}".format)
+IDS = st.integers(0, 7).map("id-{}".format)
 """Stands for the id of something that exists."""
-ENDS = st.fixed_dictionaries({"subnet_id": IDS}) | st.fixed_dictionaries({"port_id": IDS}, optional={"subnet_id": IDS})
+ENDS = IDS.flatmap(
+    lambda id: st.sampled_from(
+        [{"subnet_id": id}, {"subnet_id": id}, {"port_id": id}, {"subnet_id": id, "port_id": id}]
+    )
+)
 """What a router joins or leaves."""
 ROUTES = st.lists(
     st.fixed_dictionaries({"destination": st.sampled_from(["10.9.0.0/16", "::/0"]), "nexthop": ADDRESSES}), max_size=2
@@ -280,8 +284,11 @@ def no_groups(tx: Transaction) -> None:
         security.remove_group(tx, group)
 
 
-@given(st.lists(steps(), min_size=5, max_size=25))
-def test_no_history_breaks_the_cloud(api: Client, history: list[tuple[str, str, int, Any]]) -> None:
+Step = tuple[str, str, int, Any]
+
+
+def cleared(api: Client) -> None:
+    """Nothing is left of what others made."""
     model = api.store.model
     for router in ids(model, Router):
         assert api.put("router", router, routes=[]).status == 200
@@ -293,30 +300,82 @@ def test_no_history_breaks_the_cloud(api: Client, history: list[tuple[str, str, 
         if kind == "security_group":
             api.commit(no_groups)
     assert all(not model.all(kind) for kind in KINDS if kind is not Counter)
+
+
+def play(api: Client, step: Step) -> None:
+    """Ask for one step; whatever the answer, the cloud is what it must be."""
+    model = api.store.model
+    verb, kind, place, sketch = step
+    before = picture(model)
+    body = real(model, sketch)
+    known = ids(model, KIND[kind])
+    one = known[place % len(known)] if known else "x"
+    path = api.path(kind, "" if verb in ("create", "bulk") else one) + (f"/{verb}" if verb in ACTIONS else "")
+    method = {"create": "POST", "bulk": "POST", "delete": "DELETE"}.get(verb, "PUT")
+    sent = None if verb == "delete" else body if verb in ACTIONS else {f"{kind}s" if verb == "bulk" else kind: body}
+    answer = api.ask(method, path, sent)
+    assert answer.status in (200, 201, 204, 400, 404, 409), answer.text
+    if answer.status >= 400:
+        assert answer.body["NeutronError"].keys() == {"type", "message", "detail"}
+        assert picture(model) == before, "a refusal left a trace"
+    elif answer.status == 201:
+        made = answer.body[f"{kind}s"] if verb == "bulk" else [answer.body[kind]]
+        for each in made:
+            assert api.get(api.path(kind, each["id"]))[kind] == each | (
+                {"revision_number": each["revision_number"]} if kind != "port" else {}
+            )
+    check(model)
+
+
+@given(st.lists(steps(), min_size=5, max_size=25))
+def test_no_history_breaks_the_cloud(api: Client, history: list[Step]) -> None:
+    cleared(api)
     for cidr, version in (("10.0.0.0/28", 4), ("2001:db8::/64", 6)):
         network = api.make("network")["id"]
         api.make("subnet", network_id=network, cidr=cidr, ip_version=version)
     api.make("router")
-    for verb, kind, place, sketch in history:
-        before = picture(model)
-        body = real(model, sketch)
-        known = ids(model, KIND[kind])
-        one = known[place % len(known)] if known else "x"
-        path = api.path(kind, "" if verb in ("create", "bulk") else one) + (f"/{verb}" if verb in ACTIONS else "")
-        method = {"create": "POST", "bulk": "POST", "delete": "DELETE"}.get(verb, "PUT")
-        sent = None if verb == "delete" else body if verb in ACTIONS else {f"{kind}s" if verb == "bulk" else kind: body}
-        answer = api.ask(method, path, sent)
-        assert answer.status in (200, 201, 204, 400, 404, 409), answer.text
-        if answer.status >= 400:
-            assert answer.body["NeutronError"].keys() == {"type", "message", "detail"}
-            assert picture(model) == before, "a refusal left a trace"
-        elif answer.status == 201:
-            made = answer.body[f"{kind}s"] if verb == "bulk" else [answer.body[kind]]
-            for each in made:
-                assert api.get(api.path(kind, each["id"]))[kind] == each | (
-                    {"revision_number": each["revision_number"]} if kind != "port" else {}
-                )
-        check(model)
+    for step in history:
+        play(api, step)
+
+
+CROSSED = (
+    ("10.0.0.0/29", "10.0.0.8/29", "2001:db8::/126", "2001:db8:1::/64"),
+    ("10.0.0.0/28", "10.0.1.0/28", "2001:db8::/64"),
+)
+"""The subnets of two networks, some of which a router cannot join at once."""
+
+
+IPS = st.lists(st.fixed_dictionaries({}, optional={"ip_address": ADDRESSES, "subnet_id": IDS}), min_size=1, max_size=2)
+MOVES: dict[tuple[str, str], st.SearchStrategy[Any]] = {
+    **{(action, "router"): body for action, body in ACTIONS.items()},
+    ("update", "router"): st.fixed_dictionaries({}, optional=SANE["router"]),
+    ("create", "port"): st.fixed_dictionaries({"network_id": IDS}, optional={"fixed_ips": IPS}),
+    ("update", "port"): st.fixed_dictionaries({"fixed_ips": IPS})
+    | st.fixed_dictionaries({name: SANE["port"][name] for name in ("device_id", "device_owner")}),
+    ("update", "subnet"): st.fixed_dictionaries({"gateway_ip": st.none() | ADDRESSES}),
+    **{("delete", kind): st.none() for kind in ("port", "subnet", "router")},
+}
+JOIN = ("add_router_interface", "router")
+
+
+@st.composite
+def moves(draw: st.DrawFn) -> Step:
+    """What is done to routers, and to what they hold."""
+    verb, kind = move = draw(st.sampled_from([*MOVES, JOIN, JOIN, JOIN]))
+    return verb, kind, draw(st.integers(0, 7)), draw(MOVES[move])
+
+
+@given(st.lists(moves(), min_size=10, max_size=25))
+def test_no_history_breaks_a_router(api: Client, history: list[Step]) -> None:
+    cleared(api)
+    for cidrs in CROSSED:
+        network = api.make("network")["id"]
+        for cidr in cidrs:
+            api.make("subnet", network_id=network, cidr=cidr, ip_version=6 if ":" in cidr else 4)
+    for _ in range(2):
+        api.make("router")
+    for step in history:
+        play(api, step)
 
 
 @given(

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from controller.flows.pipeline import Why
 from mininet_scenarios.lab import Lab, Network
 from mininet_scenarios.nodes import Guest
 from mininet_scenarios.probe import icmpv6, nd_mark, token, udp, udp6
@@ -257,3 +258,71 @@ def test_a_chain_of_three_routers_is_passed_in_one_go() -> None:
         ]
         assert [hop[1] if hop else None for hop in hops] == ["10.0.0.1", "10.0.1.2", "10.0.2.3"]
         lab.settles()
+
+
+# ---- sizes ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def narrowing() -> Iterator[Lab]:
+    """Networks wide (1450 bytes) and narrow (1300), dual stack, on one router; w on hv1, n on hv2."""
+    with Lab(hypervisors=2) as lab:
+        wide = lab.network("wide", cidr=CIDRS["red"], project="a", gateways=True)
+        narrow = lab.network("narrow", cidr=CIDRS["blue"], project="a", gateways=True, mtu=1300)
+        lab.router("r", wide, narrow, project="a")
+        lab.guest("w", network=wide, on="hv1", ip=("10.0.0.11", "fd00:a::11"), mac="02:00:00:00:00:01")
+        lab.guest("n", network=narrow, on="hv2", ip=("10.0.1.12", "fd00:b::12"), mac="02:00:00:00:00:02")
+        lab.converged()
+        yield lab
+
+
+@pytest.mark.parametrize(
+    ("target", "header", "said"),
+    [
+        ("10.0.1.12", 28, "From 10.0.0.1 icmp_seq=1 Frag needed and DF set (mtu = 1300)"),
+        ("fd00:b::12", 48, "From fd00:a::1 icmp_seq=1 Packet too big: mtu=1300"),
+    ],
+)
+def test_a_sender_learns_the_size_of_the_next_network(narrowing: Lab, target: str, header: int, said: str) -> None:
+    w = narrowing.guests["w"]
+
+    def asks(size: int, *options: str, codes: tuple[int, ...] = (0,)) -> str:
+        return w.run("ping", "-n", "-c", "1", "-W", "2", *options, "-s", str(size - header), target, codes=codes)
+
+    assert " 0% packet loss" in asks(1300, "-M", "do"), "the largest that fits"
+    answer = asks(1301, "-M", "do", codes=(1,))
+    assert said in answer, answer
+    assert "mtu 1300" in w.run("ip", "route", "get", target), "and keeps it"
+    assert " 0% packet loss" in asks(1420), "so it cuts its packets itself"
+    w.run("ip", "-6" if ":" in target else "-4", "route", "flush", "cache")
+    narrowing.settles()
+
+
+def test_what_may_be_cut_is_dropped_counted_and_told_to_nobody(narrowing: Lab) -> None:
+    w = narrowing.guests["w"]
+    before = dropped(narrowing, 60, Why.TOO_BIG), dropped(narrowing, 62, Why.FRAGMENT_TOO_BIG)
+    whole = w.run("ping", "-n", "-c", "1", "-W", "2", "-M", "dont", "-s", "1400", "10.0.1.12", codes=(1,))
+    cut = w.run("ping", "-n", "-c", "1", "-W", "2", "-M", "dont", "-s", "2000", "10.0.1.12", codes=(1,))
+    assert "From" not in whole + cut
+    after = dropped(narrowing, 60, Why.TOO_BIG), dropped(narrowing, 62, Why.FRAGMENT_TOO_BIG)
+    assert (after[0] - before[0], after[1] - before[1]) == (1, 1), "of 2000 bytes the second fragment fits"
+    assert w.pings("10.0.1.12")
+    narrowing.settles()
+
+
+def dropped(lab: Lab, table: int, why: Why) -> int:
+    """How many packets of the guests of hv1 ended for a reason."""
+    dump = lab.hypervisors["hv1"].ofctl("dump-flows", "br-int", f"table={table},reg8={int(why)}")
+    return int(re.search(r"n_packets=(\d+)", dump)[1])  # type: ignore[index]
+
+
+def test_tcp_finds_its_way_to_a_narrower_network(narrowing: Lab) -> None:
+    w, n = narrowing.guests["w"], narrowing.guests["n"]
+    for target in n.ips:
+        assert len(w.fetch(n, target, 200_000)) == 200_000
+    narrowing.settles()
+
+
+def test_between_networks_of_one_size_nothing_is_measured(routed: Lab) -> None:
+    for hypervisor in routed.hypervisors.values():
+        assert "check_pkt_larger" not in hypervisor.ofctl("dump-flows", "br-int", "table=31")

@@ -8,6 +8,7 @@ import pytest
 
 from mininet_scenarios.guarded import Cast, allow_both, gather, zones
 from mininet_scenarios.lab import Lab
+from mininet_scenarios.nodes import Guest
 from mininet_scenarios.probe import datagram, icmp, ipv4, sctp, sent_by, token, udp
 from mininet_scenarios.sockets import Outcome
 
@@ -256,23 +257,46 @@ def test_protocols_are_allowed_by_number(lab: Lab, cast: Cast, version: int) -> 
     lab.settles()
 
 
-def test_sctp_is_allowed_as_a_whole_and_not_by_ports(lab: Lab, cast: Cast) -> None:
-    """Case SG26: conntrack in user space does not read the ports of SCTP, so a rule that names some allows none."""
+def sctp_heard(lab: Lab, version: int, sender: Guest, target: Guest, *ports: tuple[int, int]) -> list[tuple[int, int]]:
+    """Which packets of SCTP arrive, by source and destination port."""
+    marks = {pair: token() for pair in ports}
+    with lab.sniff(target) as heard:
+        for pair, mark in marks.items():
+            sender.sends_raw(target, socket.IPPROTO_SCTP, sctp(*pair, mark), version=version)
+    return [pair for pair, mark in marks.items() if heard.copies(mark)]
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_sctp_is_allowed_by_its_ports(lab: Lab, cast: Cast, version: int) -> None:
+    """Case SG26: conntrack in user space takes all SCTP between two guests for one connection, but the rules do not."""
     a, b, c, _d = cast
     web = lab.group("web", project="red")
-    lab.rule(web, protocol="sctp", ports=(3000, 3010))
-    cast.under(b=web, c=web)
-    mark = token()
-    with lab.sniff(b, c) as heard:
-        for other in (b, c):
-            a.sends_raw(other, socket.IPPROTO_SCTP, sctp(40000, 3000, mark))
-    assert heard.copies(mark) == {}
-    lab.rule(web, protocol="sctp")
+    rule = lab.rule(web, ethertype=f"IPv{version}", protocol="sctp", ports=(3000, 3010))
+    cast.under(a=web, b=web, c=web)
+    began = ((a, b), (c, a))
+    for one, other in began:
+        there = [(40000, 2999), (40000, 3000), (40001, 3010), (40001, 3011)]
+        assert sctp_heard(lab, version, one, other, *there) == [(40000, 3000), (40001, 3010)]
+        back = [(2999, 40000), (3000, 40000), (3010, 40001), (3011, 40001)]
+        assert sctp_heard(lab, version, other, one, *back) == [(3000, 40000), (3010, 40001)]
+        assert sctp_heard(lab, version, one, other, *there) == [(40000, 3000), (40001, 3010)], "another port is another"
+        marks = {port: token() for port in (3005, 3011)}
+        with lab.sniff(other) as heard:
+            for port, mark in marks.items():
+                one.sends_raw(other, socket.IPPROTO_SCTP, sctp(40002, port, mark + bytes(2000) + mark), version=version)
+        assert {port: heard.copies(mark) for port, mark in marks.items()} == {3005: {other.name: 2}, 3011: {}}
+    told = lab.controller.weft("conn", "hv1", "-", stdin="\n".join(lab.hypervisors["hv1"].connections()))
+    assert rule["id"] in told
+    lab.remove(rule)
     lab.converged()
-    with lab.sniff(b, c) as heard:
-        for other in (b, c):
-            a.sends_raw(other, socket.IPPROTO_SCTP, sctp(40000, 3000, mark))
-    assert heard.copies(mark) == {"b": 1, "c": 1}
+    for one, other in began:
+        assert sctp_heard(lab, version, one, other, (40000, 3000)) == []
+        assert sctp_heard(lab, version, other, one, (3000, 40000)) == []
+    lab.rule(web, ethertype=f"IPv{version}", protocol="sctp")
+    lab.converged()
+    for one, other in began:
+        assert sctp_heard(lab, version, one, other, (40000, 2999)) == [(40000, 2999)], "all ports"
+        assert sctp_heard(lab, version, other, one, (2999, 40000)) == [(2999, 40000)]
     lab.settles()
 
 

@@ -17,7 +17,7 @@ from controller.flows.flow import Conjunction, Flow, FlowKey, Table
 from controller.flows.packet import Packet, packet
 from controller.flows.trace import Switch
 from controller.model.records import Address, Mac
-from tests.cloud import Cloud, hypervisor, network, port
+from tests.cloud import Cloud, hypervisor, interface, network, port, router, subnet
 from tests.open_vswitch import OpenVSwitch, same, same_throughout
 
 pytestmark = pytest.mark.ovs
@@ -86,6 +86,75 @@ def frames(draw: st.DrawFn) -> Packet:
 def test_any_frame_goes_the_same_way(open_vswitch: OpenVSwitch, frame: Packet) -> None:
     open_vswitch.load(entry.item for entry in CLOUD.engine.desired("hv1").values())
     same_throughout(open_vswitch, SWITCH, frame, Connections())
+
+
+# ---- routers --------------------------------------------------------------------------------------------------
+
+ROUTERS = {
+    "r-red": Mac("02:00:00:00:0a:01"), "r-blue": Mac("02:00:00:00:0a:02"), "s-blue": Mac("02:00:00:00:0b:02"),
+    "s-green": Mac("02:00:00:00:0b:03"),
+}  # fmt: skip
+ROUTED4 = [Address(text) for text in (
+    "10.0.0.1", "10.0.0.254", "10.1.0.1", "10.1.0.2", "10.1.0.77", "10.1.0.253", "10.1.0.254", "10.2.0.3", "10.2.0.254",
+    "10.3.0.1", "192.0.2.77",
+)]  # fmt: skip
+ROUTED6 = [Address(text) for text in (
+    "fd00::1", "fd00::fe", "fd01::1", "fd01::2", "fd01::77", "fe80::ff:fe00:1", "fe80::ff:fe00:a01", "2001:db8::1",
+)]  # fmt: skip
+
+
+def three_networks() -> Cloud:
+    """Red and blue on router r, blue and green on router s; each router knows the other's far network."""
+    cloud = Cloud()
+    cloud.commit(network("red", 100), network("blue", 200, "geneve"), network("green", 300))
+    for number, (name, gateway) in enumerate((("red", "254"), ("blue", "254"), ("green", "254"))):
+        cloud.commit(subnet(f"{name}4", name, f"10.{number}.0.0/24", f"10.{number}.0.{gateway}"))
+        cloud.commit(subnet(f"{name}6", name, f"fd0{number}::/64", f"fd0{number}::fe"))
+    cloud.commit(router("r", ("10.2.0.0/24", "10.1.0.253")), router("s", ("0.0.0.0/0", "10.1.0.254")))
+    for name, of, on, last in (("r-red", "r", "red", 254), ("r-blue", "r", "blue", 254), ("s-blue", "s", "blue", 253),
+                               ("s-green", "s", "green", 254)):  # fmt: skip
+        number = ["red", "blue", "green"].index(on)
+        addresses = {f"{on}4": f"10.{number}.0.{last}", f"{on}6": f"fd0{number}::{'fe' if last == 254 else 'fd'}"}
+        cloud.commit(interface(name, of, on, ROUTERS[name], **addresses))
+    cloud.commit(port("r1", "red", MACS[0], "10.0.0.1", "fd00::1", guarded=False))
+    cloud.commit(port("b1", "blue", MACS[1], "10.1.0.1", "fd01::1"))
+    cloud.commit(port("b2", "blue", MACS[2], "10.1.0.2", "fd01::2", guarded=False))
+    cloud.commit(port("g3", "green", MACS[3], "10.2.0.3", "fd02::3", guarded=False))
+    cloud.commit(hypervisor(1, "r1", "b1"), hypervisor(2, "b2", "g3"))
+    return cloud
+
+
+THREE_NETWORKS = three_networks()
+ROUTED_SWITCH = Switch.of(THREE_NETWORKS.engine.desired("hv1"))
+
+hops = st.sampled_from([0, 1, 2, 3, 64])
+above4 = st.sampled_from([f.ICMP_TYPE(8), f.ICMP_TYPE(0), f.UDP_DST(9), f.IPV4_PROTO(47)]).map(packet)
+above6 = st.sampled_from([f.ICMPV6_TYPE(128), f.ICMPV6_TYPE(1), f.UDP6_DST(9)]).map(packet)
+to_routers = st.builds(
+    lambda came, target: packet(f.IN_PORT(came), f.ETH_SRC(MACS[came - 10]), f.ETH_DST(target)),
+    st.sampled_from([10, 11]), st.sampled_from([*ROUTERS.values(), MACS[1]]),
+)  # fmt: skip
+between4 = st.builds(
+    lambda source, target, left: packet(f.IPV4_SRC(source), f.IPV4_DST(target), f.TTL(left)),
+    st.sampled_from(ROUTED4), st.sampled_from(ROUTED4), hops,
+)  # fmt: skip
+between6 = st.builds(
+    lambda source, target, left: packet(f.IPV6_SRC(source), f.IPV6_DST(target), f.HOP_LIMIT(left)),
+    st.sampled_from(ROUTED6), st.sampled_from(ROUTED6), hops,
+)  # fmt: skip
+
+
+@st.composite
+def routed_frames(draw: st.DrawFn) -> Packet:
+    """What a guest may send to a router."""
+    inner, above = draw(st.tuples(between4, above4) | st.tuples(between6, above6))
+    return Packet({**draw(to_routers).values, **inner.values, **above.values})
+
+
+@given(routed_frames())
+def test_any_packet_goes_the_same_way_through_routers(open_vswitch: OpenVSwitch, frame: Packet) -> None:
+    open_vswitch.load(entry.item for entry in THREE_NETWORKS.engine.desired("hv1").values())
+    same_throughout(open_vswitch, ROUTED_SWITCH, frame, Connections())
 
 
 # ---- conjunctions ---------------------------------------------------------------------------------------------

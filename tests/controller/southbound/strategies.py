@@ -21,20 +21,24 @@ from controller.flows.flow import (
     Bucket,
     Commit,
     Conjunction,
+    DecrementTtl,
     Field,
     Flow,
     Goto,
     Group,
     GroupKind,
     Match,
+    Measure,
     Move,
     Output,
+    Punt,
     Resubmit,
     Set,
     Table,
     Test,
     ToGroup,
     Track,
+    Turn,
     Untrack,
 )
 from controller.flows.pipeline import CONNECTION, GROUP_KINDS, REGISTERS, TABLES
@@ -167,6 +171,8 @@ def required(action: Action) -> tuple[Match, ...]:
             return all_of((f.IPV4, f.IPV6), (Match(zone.requires),))
         case Commit(zone, writes):
             return all_of((f.IPV4, f.IPV6), (Match(zone.requires),), *map(required, writes))
+        case DecrementTtl():  # ovs-actions(7), dec_ttl: "ip or ipv6"
+            return (f.IPV4, f.IPV6)
     return (ANY,)
 
 
@@ -206,6 +212,12 @@ def writes(fields: Iterable[Field[Any]]) -> SearchStrategy[Set | Move]:
     return st.one_of(*map(sets, targets), sampled(copies))
 
 
+def measures(fields: Iterable[Field[Any]]) -> SearchStrategy[Action]:
+    """Sizes of packets told in those of some fields that have one bit."""
+    flags = [field for field in ordered(fields) if bits(field) == 1]
+    return st.builds(Measure, st.integers(1, 0xFFFF), sampled(flags)) if flags else st.nothing()
+
+
 ZONES = [field for field in READABLE if bits(field) == 16]
 """Every field that may hold the number of a conntrack zone (ovs-actions(7), ct: 16 bits)."""
 
@@ -234,10 +246,15 @@ INVALID = f.ct_state("+inv").tests[0].value
 """The flag of ct_state that Open vSwitch lets nobody commit."""
 
 
+punts = st.integers(1, 0xFFFF).map(Punt)
+hops: SearchStrategy[Action] = st.sampled_from([DecrementTtl(), Turn()])
+"""What routers do to a packet; any table may."""
+
+
 def sends(table: Table) -> SearchStrategy[Action]:
     """Outputs, groups and subroutines that a table declares."""
     groups = [ToGroup(kind.id(number), kind) for kind in table.groups for number in range(4)]
-    outputs = [ports.map(Output), st.just(Bounce())] if table.outputs else []
+    outputs = [ports.map(Output), st.just(Bounce()), punts] if table.outputs else []
     return st.one_of(*outputs, sampled(groups), resubmits(table))
 
 
@@ -277,7 +294,9 @@ def actions(draw: st.DrawFn, table: Table) -> tuple[Action, ...]:
     """What a flow of a table may do."""
     if draw(st.integers(0, 9)) == 0:
         return draw(conjunctions)
-    one = (writes(table.sets) | sends(table) | conntrack(table)).filter(lambda action: openings(action, table))
+    one = (writes(table.sets) | sends(table) | conntrack(table) | hops | measures(table.sets)).filter(
+        lambda action: openings(action, table)
+    )
     return (*draw(some(one, 6)), *draw(some(sampled([*map(Goto, later(table))]), 1)))
 
 

@@ -28,6 +28,7 @@ from controller.flows.flow import (
     Bucket,
     Commit,
     Conjunction,
+    DecrementTtl,
     Field,
     Flow,
     FlowKey,
@@ -35,13 +36,16 @@ from controller.flows.flow import (
     Group,
     GroupKind,
     Match,
+    Measure,
     Move,
     Output,
+    Punt,
     Resubmit,
     Set,
     Table,
     ToGroup,
     Track,
+    Turn,
     Untrack,
     register,
 )
@@ -321,15 +325,16 @@ def each_test(table: Table) -> Iterator[Match]:
 def each_action(declared: Table | GroupKind) -> Iterator[Action]:
     """Each write, subroutine and way out that a table or a kind of group declares, and what it asks of conntrack."""
     yield from each_write(declared.sets)
+    yield from (Measure(1464, field) for field in strategies.ordered(declared.sets) if strategies.bits(field) == 1)
     nexts = [strategies.BY_NAME[name] for name in sorted(declared.nexts)]
     yield from map(Resubmit, nexts)
     if isinstance(declared, Table):
         yield from map(Goto, strategies.later(declared))
         yield from (ToGroup(kind.id(1), kind) for kind in declared.groups)
         yield from each_question(declared)
-        yield Conjunction(1, 2, 3)
+        yield from (Conjunction(1, 2, 3), DecrementTtl(), Turn())
         if declared.outputs:
-            yield from (Output(1), Output(messages.OFPP_LOCAL), Bounce())
+            yield from (Output(1), Output(messages.OFPP_LOCAL), Bounce(), Punt(p.TRAP_BYTES))
 
 
 def each_write(fields: Iterable[Field[Any]]) -> Iterator[Set | Move]:
