@@ -195,6 +195,8 @@ def forged(port: Port, message: Message) -> Why | None:
         return Why.ROGUE_DHCP
     if message.protocol == 58 and message.icmp and message.icmp[0] in (134, 137):
         return Why.ROGUE_RA
+    if message.version == 6 and (message.protocol == 0 or (message.protocol in (17, 58) and message.fragment == FIRST)):
+        return Why.HIDDEN  # which this switch takes all for that hide their ports, as it sees none in any
     held = [*((port.mac_address, fixed.ip_address) for fixed in port.fixed_ips), *pairs]
     if any(mac == message.source_mac and contains(block, message.source) for mac, block in held):
         return None
@@ -281,7 +283,9 @@ def is_control(message: Message, egress: bool) -> bool:
         pair = (68, 67) if message.version == 4 else (546, 547)
         return message.ports == (pair if egress else pair[::-1])
     if message.protocol == 58 and message.icmp is not None:
-        return message.icmp[0] in MLD or message.icmp[0] == (133 if egress else 134)
+        if message.icmp[0] in MLD:
+            return ip_address(message.target).is_multicast
+        return message.icmp[0] == 133 if egress else message.icmp[0] == 134 and ip_address(message.source).is_link_local
     return False
 
 
