@@ -231,8 +231,8 @@ _SENTENCES: Final[Mapping[Why, str]] = {
     Why.ROUTER_ADDRESS: "was for an address of a router, which answers nothing but echo requests",
     Why.NO_ROUTE: "was for an address that its router knows no way to",
     Why.NO_NEIGHBOUR: "was routed to an address that no attached port of the network holds",
-    Why.TOO_BIG: "was routed to a network that bears no packet of its size; nobody is told who let routers cut it (DF)",
-    Why.FRAGMENT_TOO_BIG: "was a fragment of an IPv4 packet, and too large for the network it was routed to",
+    Why.TOO_BIG: "was routed to a network that bears no packet of its size (what was measured and fits is counted too)",
+    Why.FRAGMENT_TOO_BIG: "was an IPv4 fragment, and too large for the network it was routed to (counted likewise)",
     Why.NO_TUNNEL: "was to leave by an encapsulation this hypervisor has no tunnel port for",
 }
 
