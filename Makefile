@@ -37,6 +37,7 @@ bench: setup ## measure
 soak: setup ## run what takes long: thousands of examples, ten restarts under traffic, ten minutes of churn
 	$(ISOLATED) env WEFT_HYPOTHESIS_PROFILE=soak $(BIN)/python -m pytest -m hypothesis --timeout 0
 	$(ISOLATED) $(BIN)/python -m mininet_scenarios.controller_restart
+	$(ISOLATED) $(BIN)/python -m mininet_scenarios.guarded
 	$(ISOLATED) $(BIN)/python -m tests.scenarios.churn
 
 serve: setup ## run a controller with its defaults

@@ -39,6 +39,7 @@ from controller.flows.fields import (
     ORIGINAL6,
     PACKET4,
     PACKET6,
+    SCTP,
     UDP6_DST,
     UDP6_SRC,
     UDP_DST,
@@ -155,15 +156,25 @@ def judge(half: Half) -> Iterator[Flow]:
 
 
 def recall() -> Iterator[Flow]:
-    """A connection that was judged under another policy is judged again, by the rules of the direction it began in."""
+    """A connection that was judged under another policy is judged again, by the rules of the direction it began in.
+
+    So is every packet of SCTP whose ports conntrack did not read: another port's may be of the same connection.
+    """
+    (there4, _), (back4, _) = ORIGINAL4.unread
+    (there6, _), (back6, _) = ORIGINAL6.unread
+    answers = {ct_state("+trk+rpl"): "reply", back4: "unread", back6: "unread"}
     for one, other in ((EGRESS, INGRESS), (INGRESS, EGRESS)):
-        answer = ct_state("+trk+rpl") & DIRECTION(one)
-        yield Flow(RECALL, "reply", answer, (DIRECTION.set(other), resubmit(EVALUATE)))
-    yield Flow(RECALL, "stale", ANY, (resubmit(EVALUATE),))
+        for answer, reason in answers.items():
+            yield Flow(RECALL, reason, answer & DIRECTION(one), (DIRECTION.set(other), resubmit(EVALUATE)))
+    for match, reason in ((ANY, "stale"), (there4, "unread"), (there6, "unread")):
+        yield Flow(RECALL, reason, match, (resubmit(EVALUATE),))
 
 
 def conclude(half: Half) -> Iterator[Flow]:
-    """Onward or dropped, and remembered. An error about a connection (+rel) changes nothing in it."""
+    """Onward or dropped, and remembered. An error about a connection (+rel) changes nothing in it.
+
+    Only of a port that asks conntrack is a connection cut: before another, ct_state may be the sender's still.
+    """
     done, onward = half.done, goto(half.onward)
     allowed = VERDICT(Verdict.ALLOWED)
     yield Flow(done, "known", VERDICT(Verdict.CURRENT), (onward,))
@@ -174,7 +185,8 @@ def conclude(half: Half) -> Iterator[Flow]:
         yield Flow(done, "opened", allowed & ct_state("+trk+new") & family, (opened, onward))
         yield Flow(done, "judged_again", allowed & ct_state("+trk+est") & family, (Commit(ZONE, judged), onward))
     yield Flow(done, "related", allowed & ct_state("+trk+rel-new-est"), (onward,))
-    yield Flow(done, "cut", VERDICT(Verdict.DENIED) & ct_state("+trk+est"), (WHY.set(half.cut), goto(DROP)))
+    cut = GUARD(Guard.STATEFUL) & VERDICT(Verdict.DENIED) & ct_state("+trk+est")
+    yield Flow(done, "cut", cut, (WHY.set(half.cut), goto(DROP)))
 
 
 # ---- ports and policies ---------------------------------------------------------------------------------------
@@ -302,13 +314,17 @@ def protocol(view: View, rule: SecurityGroupRule) -> Iterator[Clause]:
 
 
 def services(rule: SecurityGroupRule, headers: Headers, proto: Match) -> Iterator[Match]:
-    """The first packets that a rule allows. Of protocols whose ports Open vSwitch cannot see, none is by port."""
+    """The first packets that a rule allows. Of protocols whose ports Open vSwitch cannot see, none is by port.
+
+    Of SCTP whose ports conntrack did not read, each packet that goes to such a port, or answers from there.
+    """
     number = protocol_number(rule) or 0
     type, code = type_and_code(rule)
     between = ports(rule)
     if between is not None:
-        field = headers.high.get(number)
-        yield from (proto & field(*block) for block in cover(*between)) if field is not None else ()
+        fields = [(proto, headers.high[number])] if number in headers.high else []
+        fields += headers.unread if number == SCTP else ()
+        yield from (match & field(*block) for match, field in fields for block in cover(*between))
     elif type is not None:
         yield proto & headers.low[number](type) & (ANY if code is None else headers.high[number](code))
     else:

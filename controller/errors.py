@@ -11,6 +11,7 @@
     │   ├── BadRouter           a request to a router that makes no sense
     │   ├── InvalidRoutes       routes that a router could not follow
     │   ├── SubnetMismatch      a port that is not on the subnet named beside it
+    │   ├── RouterAddressStays  an IPv4 address that an interface of a router would lose or get
     │   ├── ForeignAddress      an address outside the subnets it should be of
     │   ├── BadPool             an allocation pool that is no range of its subnet's version
     │   ├── PoolOutOfBounds     an allocation pool reaches out of its subnet
@@ -35,12 +36,13 @@
     │   ├── TooManyPairs        more address pairs than a port may have
     │   └── AddressesPresent    an address group has the addresses already
     ├── NotFound                no such record
-    │   └── NoInterface         the router has no such interface
+    │   ├── NoInterface         the router has no such interface
     │   └── AddressesAbsent     an address group does not have the addresses
     ├── InUse                   a record that others still need
     │   ├── PortInUse           the port is another device's
     │   ├── OwnedPort           the port is a router's
     │   ├── InterfaceInUseByRoute  routes go by the interface
+    │   ├── GatewayInUse        a router has the gateway address of a subnet
     │   ├── AddressInUse        another port of the network has the address
     │   ├── MacInUse            another port of the network has the MAC address
     │   ├── SegmentInUse        another network has the segment
@@ -59,6 +61,11 @@
     │   ├── SharedByOthers      a network cannot be taken from the projects that use it
     │   ├── MixedStates         stateful and stateless security groups on one port
     │   ├── PairsUnguarded      address pairs on a port without port security
+    │   ├── Ambiguous           several records have the name
+    │   ├── Unplugged           a port that is plugged in nowhere sends nothing
+    │   ├── ForeignDevice       a port would be a router's without the router
+    │   ├── UnsupportedOwner    the owner of a port does not let it change so
+    │   ├── TooManyRoutes       a router would have more routes than it may
     │   └── Exhausted           a pool has nothing left to give
     │       ├── NoAddress       the subnets of a network are full
     │       ├── NoSegment       every segment of a network type is taken
@@ -77,6 +84,8 @@ HTTP statuses live in `northbound.faults` alone.
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
 
 
 class WeftError(Exception):
@@ -315,6 +324,38 @@ class TooManyPairs(BadRequest):
         self.most = most
 
 
+class BadRouter(BadRequest):
+    """Raised when a request to a router makes no sense."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"Bad router request: {reason}.")
+        self.reason = reason
+
+
+class InvalidRoutes(BadRequest):
+    """Raised when a router could not follow its routes, given as clients give them."""
+
+    def __init__(self, routes: Sequence[Mapping[str, str]], reason: str) -> None:
+        super().__init__(f"Invalid format for routes: {[*routes]}, {reason}")
+        self.routes, self.reason = routes, reason
+
+
+class SubnetMismatch(BadRequest):
+    """Raised when a port is not on the subnet that a request names beside it."""
+
+    def __init__(self, port: str, subnet: str) -> None:
+        super().__init__(f"Subnet on port {port} does not match the requested subnet {subnet}.")
+        self.port, self.subnet = port, subnet
+
+
+class RouterAddressStays(BadRequest):
+    """Raised when the IPv4 addresses of a router's interface would change."""
+
+    def __init__(self, port: str) -> None:
+        super().__init__(f"IP updates for port {port} are not allowed")
+        self.port = port
+
+
 class AddressesPresent(BadRequest):
     """Raised when addresses are added to an address group that has them."""
 
@@ -327,32 +368,9 @@ _ABSENT = {
     "SecurityGroup": "Security group {} does not exist",
     "SecurityGroupRule": "Security group rule {} does not exist",
     "AddressGroup": "Address group {} could not be found.",
+    "Router": "Router {} could not be found",
 }
 """As Neutron writes it; of most kinds by their names."""
-
-
-class BadRouter(BadRequest):
-    """Raised when a request to a router makes no sense."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(f"Bad router request: {reason}.")
-        self.reason = reason
-
-
-class InvalidRoutes(BadRequest):
-    """Raised when a router could not follow its routes."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
-
-
-class SubnetMismatch(BadRequest):
-    """Raised when a port is not on the subnet that a request names beside it."""
-
-    def __init__(self, port: str, subnet: str) -> None:
-        super().__init__(f"Subnet on port {port} does not match the requested subnet {subnet}.")
-        self.port, self.subnet = port, subnet
 
 
 class NotFound(WeftError):
@@ -505,6 +523,15 @@ class InterfaceInUseByRoute(InUse):
         self.router, self.subnet = router, subnet
 
 
+class GatewayInUse(InUse):
+    """Raised when a subnet would get another gateway while a router has the address of this one."""
+
+    def __init__(self, gateway: str, port: str) -> None:
+        said = f"Current gateway ip {gateway} already in use by port {port}. Unable to update."
+        super().__init__("Gateway", gateway, f"port {port}", said)
+        self.gateway, self.port = gateway, port
+
+
 class Conflict(WeftError):
     """Base of the refusals that a later or different request may not meet."""
 
@@ -566,6 +593,48 @@ class PairsUnguarded(Conflict):
 
     def __init__(self) -> None:
         super().__init__("Port Security must be enabled in order to have allowed address pairs on a port.")
+
+
+class Ambiguous(Conflict):
+    """Raised when a record is asked for by a name that several have."""
+
+    def __init__(self, kind: str, name: str, ids: tuple[str, ...]) -> None:
+        super().__init__(f"{len(ids)} {kind.lower()}s are named {name}: {', '.join(ids)}; say which by its id.")
+        self.kind, self.name, self.ids = kind, name, ids
+
+
+class Unplugged(Conflict):
+    """Raised when something is asked of a port that only one that is plugged in can do."""
+
+    def __init__(self, port: str, reason: str) -> None:
+        super().__init__(f"Port {port} sends nothing: {reason}.")
+        self.port, self.reason = port, reason
+
+
+class ForeignDevice(Conflict):
+    """Raised when a client would make a port an interface of a router without asking the router."""
+
+    def __init__(self, device: str) -> None:
+        super().__init__(
+            f"The following device_id {device} is not owned by your project or matches another project router."
+        )
+        self.device = device
+
+
+class UnsupportedOwner(Conflict):
+    """Raised when the owner of a port does not let a client change it so."""
+
+    def __init__(self, operation: str, owner: str, port: str) -> None:
+        super().__init__(f"Operation {operation} is not supported for device_owner {owner} on port {port}.")
+        self.operation, self.owner, self.port = operation, owner, port
+
+
+class TooManyRoutes(Conflict):
+    """Raised when a router would have more routes than it may."""
+
+    def __init__(self, router: str, most: int) -> None:
+        super().__init__("Quota exceeded for resources: ['router_route'].")
+        self.router, self.most = router, most
 
 
 class Exhausted(Conflict):

@@ -25,7 +25,7 @@ from itertools import cycle
 
 from mininet_scenarios.api import Json
 from mininet_scenarios.errors import LabError
-from mininet_scenarios.lab import Lab
+from mininet_scenarios.lab import Lab, Network
 from mininet_scenarios.nodes import Guest, Hypervisor
 from mininet_scenarios.probe import sent_by
 from mininet_scenarios.processes import end_on_sigterm, inside
@@ -45,6 +45,7 @@ class Cast:
     """The guests; and a group whose ports may send anything, by the rules it is born with, and hear answers only."""
 
     lab: Lab
+    network: Network
     a: Guest
     b: Guest
     c: Guest
@@ -78,7 +79,7 @@ def gather(lab: Lab) -> Cast:
         for n, (name, on) in enumerate(PLACES.items(), 1)
     )
     lab.converged()
-    return Cast(lab, a, b, c, d, out)
+    return Cast(lab, network, a, b, c, d, out)
 
 
 def allow_both(lab: Lab, group: Json, direction: str = "ingress", **rule: object) -> list[Json]:
@@ -128,7 +129,7 @@ def update(cast: Cast, count: int = UPDATES) -> Updated:
         heard = stack.enter_context(lab.sniff(cast.b, cast.c, what=f"ether src {cast.d.mac}"))
         before = sum(cast.d.hypervisor.drops().values())
         tries = [cast.d.talks(guest, _SERVICE, "udp", interval_s=0.001) for guest in (cast.b, cast.c)]
-        steps = cycle(changes(lab, clients, web))
+        steps = cycle(changes(lab, cast.network, clients, web))
         for _ in range(count):
             next(steps)()
         lab.converged()
@@ -144,11 +145,10 @@ def update(cast: Cast, count: int = UPDATES) -> Updated:
     return Updated(count, numbers, lost, denied, passed)
 
 
-def changes(lab: Lab, clients: Json, web: Json) -> list[Callable[[], object]]:
+def changes(lab: Lab, network: Network, clients: Json, web: Json) -> list[Callable[[], object]]:
     """One round of changes that keep what `a` may do: rules replaced by others that allow it too, members that come
     and go, and rules about others that come and go."""
-    network = lab.api.get("/v2.0/networks")["networks"][0]
-    spare = lab.api.post("/v2.0/ports", {"port": {"network_id": network["id"], "project_id": "red"}})["port"]
+    spare = lab.api.post("/v2.0/ports", {"port": {"network_id": network.id, "project_id": "red"}})["port"]
     made: dict[str, Json] = {}
 
     def make(name: str, **rule: object) -> Callable[[], object]:

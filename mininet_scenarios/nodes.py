@@ -699,9 +699,9 @@ class Controller(Node):
         """The end of its log, over all its starts."""
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
 
-    def weft(self, *arguments: str, codes: tuple[int, ...] = (0,)) -> str:
+    def weft(self, *arguments: str, stdin: str = "", codes: tuple[int, ...] = (0,)) -> str:
         """Run a client command of `weft` against this controller."""
-        return run(*self.program, *arguments, env={"WEFT_URL": self.api.url}, codes=codes)
+        return run(*self.program, *arguments, env={"WEFT_URL": self.api.url}, stdin=stdin, codes=codes)
 
     def terminate(self) -> None:
         """End it, then the node."""

@@ -28,7 +28,6 @@ from mininet_scenarios.processes import Daemon, wait_until
 
 KINDS = {"tcp": socket.SOCK_STREAM, "udp": socket.SOCK_DGRAM}
 _WORD = struct.Struct("!I")
-_TOTAL_RETRANS = 100  # offset of tcpi_total_retrans in struct tcp_info (linux/tcp.h)
 
 
 class Talk:
@@ -82,10 +81,6 @@ class Talk:
         """The longest time, in seconds, between two numbers of one conversation."""
         times = [sorted(numbers.values()) for numbers in self.heard().values()]
         return max((b - a for each in times for a, b in pairwise(each)), default=0.0)
-
-    def repeated(self) -> int:
-        """How many TCP segments this end has sent again; known once it has stopped."""
-        return sum(int(count) for (count,) in self._lines("repeated"))
 
     def listening(self) -> None:
         """Wait until callers may call."""
@@ -242,7 +237,6 @@ class _End:
                 due += interval_s
                 self._speak(mute)
             sys.stdout.flush()
-        print("repeated", sum(map(_retransmitted, self.conversations.values())))
 
     def _speak(self, mute: bool) -> None:
         for conversation in () if mute else [*self.conversations.values()]:
@@ -250,14 +244,6 @@ class _End:
                 conversation.say()
             except OSError as error:
                 self._end(conversation, os.strerror(error.errno or 0))
-
-
-def _retransmitted(conversation: _Conversation) -> int:
-    if conversation.socket.type != socket.SOCK_STREAM:
-        return 0
-    info = conversation.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104)
-    count: int = struct.unpack_from("I", info, _TOTAL_RETRANS)[0]
-    return count
 
 
 def main(arguments: list[str]) -> None:

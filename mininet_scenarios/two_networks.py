@@ -165,17 +165,17 @@ def build(lab: Lab, type: str = "vxlan", guarded: bool = True) -> dict[str, Netw
     return networks
 
 
-def who_hears(lab: Lab, kind: Kind) -> dict[str, Copies]:
-    """Let every member send one frame of a kind while everybody listens: the copies heard of each, by sender."""
-    marks = {sender.name: token() for sender in MEMBERS}
+def who_hears(lab: Lab, *kinds: Kind) -> dict[Kind, dict[str, Copies]]:
+    """Let every member send one frame of each kind while everybody listens: the copies heard of each, by sender."""
+    marks = {(kind, sender): token() for kind in kinds for sender in MEMBERS}
     with lab.sniff() as heard:
-        for sender in MEMBERS:
-            lab.guests[sender.name].sends(kind.frame(sender, marks[sender.name]))
-    return {name: heard.copies(mark) for name, mark in marks.items()}
+        for (kind, sender), mark in marks.items():
+            lab.guests[sender.name].sends(kind.frame(sender, mark))
+    return {kind: {sender.name: heard.copies(marks[kind, sender]) for sender in MEMBERS} for kind in kinds}
 
 
 def must_hear(kind: Kind, guarded: bool = True) -> dict[str, Copies]:
-    """What `who_hears` must find."""
+    """What `who_hears` must find of a kind."""
     hearers = nobody if guarded and kind.forbidden else kind.hearers
     return {sender.name: hearers(sender) for sender in MEMBERS}
 
@@ -214,8 +214,8 @@ def _ponged(ip: str, copies: Copies, answers: int) -> str:
 
 def frames(lab: Lab, guarded: bool) -> Iterator[Row]:
     """Frames of every kind: exactly one copy at each place that must hear it, none anywhere else."""
-    for kind in KINDS:
-        expected, seen = must_hear(kind, guarded), who_hears(lab, kind)
+    for kind, seen in who_hears(lab, *KINDS).items():
+        expected = must_hear(kind, guarded)
         wrong = [f"; {name}: {_told(seen[name])}" for name in seen if seen[name] != expected[name]]
         yield Row.equal(f"{kind}, from each guest", _sums(expected), _sums(seen) + "".join(wrong))
 

@@ -6,6 +6,7 @@
     weft flows CHASSIS         what a hypervisor's switch should hold, and why
     weft diff                  where switches hold something else
     weft explain FILE|-        annotate the text of ovs-ofctl dump-flows
+    weft trace --from --to     what becomes of one packet, and why
     weft conn CHASSIS [FILE|-] whose connections a hypervisor has, and which rules allow them
 
 Client commands ask the controller at `--url` or `WEFT_URL`. They end 0 when all is well, 1 when what was asked
@@ -26,7 +27,7 @@ from typing import Any
 from urllib.parse import quote
 
 from controller.errors import WeftError
-from northbound import attach, config, conn, explain
+from northbound import attach, config, conn, explain, tracing
 from northbound.client import Client, Unanswered
 
 DEFAULT_URL = "http://127.0.0.1:9696"
@@ -74,6 +75,8 @@ def _parser() -> argparse.ArgumentParser:
     what = _client(commands.add_parser("explain", help="annotate the text of ovs-ofctl dump-flows"), _explain)
     what.add_argument("file", metavar="FILE|-")
 
+    _trace_options(_client(commands.add_parser("trace", help="what becomes of one packet, and why"), _trace))
+
     whose = _client(commands.add_parser("conn", help="whose connections a hypervisor has, and what allows them"), _conn)
     whose.add_argument("chassis")
     whose.add_argument(
@@ -88,6 +91,25 @@ def _client(parser: argparse.ArgumentParser, run: Callable[[argparse.Namespace],
     parser.add_argument("--json", action="store_true", help="print the answer as JSON")
     parser.set_defaults(run=run)
     return parser
+
+
+def _trace_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--from", required=True, metavar="PORT", help="the port that sends, by id or name")
+    parser.add_argument("--to", required=True, metavar="ADDRESS|PORT", help="an IP address, or a port by id or name")
+    parser.add_argument("--source", metavar="ADDRESS", help="the address that the packet bears (default: the port's)")
+    parser.add_argument("--proto", help="tcp, udp, icmp, sctp or a number (default: icmp)")
+    for name, what in TRACED.items():
+        parser.add_argument(f"--{name}", type=int, metavar="N", help=what)
+
+
+TRACED = {
+    "sport": "the source port (default: 49152)",
+    "dport": "the destination port",
+    "type": "the ICMP type (default: an echo request)",
+    "code": "the ICMP code (default: 0)",
+    "ttl": "TTL or hop limit (default: 64)",
+}
+"""The numbers that a traced packet may have."""
 
 
 def _serve(options: argparse.Namespace) -> int:
@@ -209,6 +231,17 @@ def _conn(options: argparse.Namespace) -> int:
         for line in conn.text(found):
             print(line)
     return 0
+
+
+def _trace(options: argparse.Namespace) -> int:
+    asked = {name: getattr(options, name) for name in ("from", "to", "source", "proto", *TRACED)}
+    answer = Client(options.url).post("/v1/trace", {name: value for name, value in asked.items() if value is not None})
+    if options.json:
+        _print_json(answer)
+    else:
+        for line in tracing.text(answer):
+            print(line)
+    return 0 if answer["fate"] == "delivered" else 1
 
 
 LINES = 2_000

@@ -13,12 +13,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Any
 
-from controller.model.protocols import NUMBERS, ports, protocol_number, type_and_code
-from controller.model.records import AddressGroup, Binding, Bundle, Port, SecurityGroupRule, Tag
+from controller.model.protocols import NUMBERS
+from controller.model.records import Binding, Bundle, Port, SecurityGroupRule
 from controller.model.store import Rows
+from northbound.admission import Began, Remotes, fitting, named, remote_of, remotes, tagged
 
 _HEAD = re.compile(r"^\s*(\w[\w-]*),orig=\(([^)]*)\)")
 _VALUE = re.compile(r"\b(zone|mark|labels)=(0x[0-9a-fA-F]+|\d+)")
@@ -28,17 +28,10 @@ _WORD = (1 << 32) - 1
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """A line of the dump: the tuple in which the connection began, and what is kept with it.
-
-    `low` and `high` are source and destination port, or ICMP type and code; None where the protocol has neither.
-    """
+    """A line of the dump: the tuple in which the connection began, and what is kept with it."""
 
     text: str
-    protocol: int
-    source: str
-    destination: str
-    low: int | None
-    high: int | None
+    began: Began
     zone: int
     mark: int
     label: int
@@ -78,11 +71,9 @@ def _read_line(line: str) -> Connection | None:
     low, high = ("type", "code") if "type" in original else ("sport", "dport")
     return Connection(
         text=line.strip(),
-        protocol=protocol,
-        source=original["src"],
-        destination=original["dst"],
-        low=_number(original.get(low)),
-        high=_number(original.get(high)),
+        began=Began(
+            protocol, original["src"], original["dst"], _number(original.get(low)), _number(original.get(high))
+        ),
         zone=kept.get("zone", 0),
         mark=kept.get("mark", 0),
         label=kept.get("labels", 0),
@@ -107,26 +98,21 @@ class Known:
 
 def join(rows: Rows, chassis: str, connections: Iterable[Connection]) -> Iterator[Connection | Known]:
     """Each connection with its port, opener, bundle and the bundle's rules that fit it; a foreign one as it is."""
-    remotes: dict[str, _Remotes | None] = {}
+    about: dict[str, Remotes | None] = {}
     for connection in connections:
         claims = rows.where(Binding, zones=(chassis, connection.zone)) if connection.zone else ()
         port = rows.get(Port, claims[0].port_id) if claims else None
         if port is None:
             yield connection
             continue
-        bundle = _tagged(rows, Bundle, "bundle", connection.bundle)
-        opener = _tagged(rows, Port, "port", connection.opener) or _holder(rows, port, connection.source)
+        bundle = tagged(rows, Bundle, "bundle", connection.bundle)
+        opener = tagged(rows, Port, "port", connection.opener) or _holder(rows, port, connection.began.source)
         rules: tuple[SecurityGroupRule, ...] = ()
         if bundle is not None:
-            if bundle.id not in remotes:
-                remotes[bundle.id] = _remotes(rows, bundle)
-            rules = _fitting(rows, bundle, remotes[bundle.id], connection)
+            if bundle.id not in about:
+                about[bundle.id] = remotes(rows, bundle)
+            rules = fitting(rows, bundle, about[bundle.id], connection.began)
         yield Known(connection, port, opener, bundle, rules)
-
-
-def _tagged(rows: Rows, kind: type[Any], space: str, number: int) -> Any:
-    found = rows.where(Tag, space=space, number=number) if number else ()
-    return rows.get(kind, found[0].id.partition("/")[2]) if found else None
 
 
 def _holder(rows: Rows, port: Port, address: str) -> Port | None:
@@ -135,59 +121,14 @@ def _holder(rows: Rows, port: Port, address: str) -> Port | None:
     return found[0] if found else None
 
 
-@dataclass(frozen=True, slots=True)
-class _Remotes:
-    """Whom a bundle is about: addresses, and blocks of them."""
-
-    addresses: frozenset[str]
-    blocks: tuple[IPv4Network | IPv6Network, ...]
-
-    def __contains__(self, address: str) -> bool:
-        return address in self.addresses or any(ip_address(address) in block for block in self.blocks)
-
-
-def _remotes(rows: Rows, bundle: Bundle) -> _Remotes | None:
-    """Whom a bundle is about; None is everybody."""
-    if bundle.remote_group_id is not None:
-        members = rows.where(Port, groups=bundle.remote_group_id)
-        named = frozenset[str]().union(*(port.addresses for port in members))
-    elif bundle.remote_address_group_id is not None:
-        group = rows.get(AddressGroup, bundle.remote_address_group_id)
-        named = frozenset(group.addresses if group else ())
-    elif bundle.remote_ip_prefix is not None:
-        named = frozenset({bundle.remote_ip_prefix})
-    else:
-        return None
-    return _Remotes(named, tuple(ip_network(each, strict=False) for each in named if "/" in each))
-
-
-def _fitting(
-    rows: Rows, bundle: Bundle, remotes: _Remotes | None, connection: Connection
-) -> tuple[SecurityGroupRule, ...]:
-    """The rules of a bundle that allow a connection as they are now."""
-    remote = connection.destination if bundle.direction == "egress" else connection.source
-    if remotes is not None and remote not in remotes:
-        return ()
-    return tuple(rule for rule in rows.where(SecurityGroupRule, bundle=bundle.id) if _serves(rule, connection))
-
-
-def _serves(rule: SecurityGroupRule, connection: Connection) -> bool:
-    if protocol_number(rule) not in (None, connection.protocol):
-        return False
-    between, (type, code) = ports(rule), type_and_code(rule)
-    if between is not None:
-        return connection.high is not None and between[0] <= connection.high <= between[1]
-    return type in (None, connection.low) and code in (None, connection.high)
-
-
 def as_json(found: Connection | Known) -> dict[str, Any]:
     """One connection for machines; `port` None: it is foreign."""
     connection = found if isinstance(found, Connection) else found.connection
     answer: dict[str, Any] = {
         "text": connection.text,
-        "protocol": connection.protocol,
-        "source": connection.source,
-        "destination": connection.destination,
+        "protocol": connection.began.protocol,
+        "source": connection.began.source,
+        "destination": connection.began.destination,
         "zone": connection.zone,
         "state": connection.state,
         "port": None,
@@ -207,12 +148,11 @@ def _port(port: Port) -> dict[str, str]:
 
 
 def _bundle(bundle: Bundle) -> dict[str, str]:
-    remote = bundle.remote_group_id or bundle.remote_address_group_id or bundle.remote_ip_prefix or "any"
     return {
         "security_group_id": bundle.security_group_id,
         "direction": bundle.direction,
         "ethertype": bundle.ethertype,
-        "remote": remote,
+        "remote": remote_of(bundle),
     }
 
 
@@ -237,8 +177,8 @@ def text(answers: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 def _sentence(each: Mapping[str, Any]) -> str:
     if each["port"] is None:
         return "foreign: its zone is no port's of this hypervisor"
-    opener = _named("port", each["opener"]) if each["opener"] else each["source"]
-    return f"{_named('port', each['port'])}, begun by {opener}; {_admitted(each['bundle'], each['rules'])}"
+    opener = named("port", **each["opener"]) if each["opener"] else each["source"]
+    return f"{named('port', **each['port'])}, begun by {opener}; {_admitted(each['bundle'], each['rules'])}"
 
 
 def _admitted(bundle: Mapping[str, str] | None, rules: Sequence[Mapping[str, Any]]) -> str:
@@ -248,7 +188,3 @@ def _admitted(bundle: Mapping[str, str] | None, rules: Sequence[Mapping[str, Any
         f"{bundle['direction']} {bundle['ethertype']} of group {bundle['security_group_id']}, remote {bundle['remote']}"
     )
     return f"admitted by {by}: " + (", ".join(f"rule {rule['id']}" for rule in rules) or "no rule of these fits it now")
-
-
-def _named(kind: str, each: Mapping[str, str]) -> str:
-    return f'{kind} "{each["name"]}" {each["id"]}' if each["name"] else f"{kind} {each['id']}"

@@ -10,8 +10,8 @@ from typing import Any
 from aiohttp import web
 
 from controller.errors import Invalid
-from controller.southbound.fleet import Difference, Explanation, Fleet, Status
-from northbound import conn
+from controller.southbound.fleet import Difference, Explanation, Fleet, State, Status
+from northbound import conn, sending, tracing
 
 _COOKIE = re.compile(r"0x[0-9a-f]{1,16}")
 _MAX_COOKIES = 1_000_000
@@ -27,6 +27,7 @@ def add_routes(app: web.Application, fleet: Fleet) -> None:
     app.router.add_get("/v1/diff", routes.diff)
     app.router.add_post("/v1/explain", routes.explain)
     app.router.add_post("/v1/conn/{name}", routes.conn)
+    app.router.add_post("/v1/trace", routes.trace)
     app.router.add_post("/v1/recompute", routes.recompute)
     app.router.add_get("/healthz", routes.health)
     app.router.add_get("/readyz", routes.ready)
@@ -92,6 +93,17 @@ class Routes:
         found = conn.join(self._fleet.rows, name, conn.read(_dump(await request.read())))
         return web.json_response({"connections": [conn.as_json(each) for each in found]})
 
+    async def trace(self, request: web.Request) -> web.Response:
+        """POST /v1/trace `{"from": PORT, "to": ADDRESS|PORT, ...}`: one packet to its fate, through what is desired.
+
+        `behind` are the hypervisors on its way that do not hold what they should, and how far they have got.
+        """
+        asked = sending.question(_object(await request.read()))
+        answer = tracing.trace(self._fleet.rows, self._fleet.desired, asked)
+        states = {name: self._fleet.status(name).state for name in answer.chassis}
+        behind = {name: state.value for name, state in states.items() if state is not State.IN_STEP}
+        return web.json_response({**tracing.as_json(answer), "behind": behind})
+
     async def recompute(self, request: web.Request) -> web.Response:
         """POST /v1/recompute: compute everything from scratch; how many entries come out otherwise (always 0)."""
         return web.json_response({"changed": self._fleet.recompute()})
@@ -106,13 +118,20 @@ class Routes:
         return web.json_response({"status": problem or "ok"}, status=503 if problem else 200)
 
 
-def _given(body: bytes, name: str) -> object:
-    """One value of a JSON object. Raises Invalid."""
+def _object(body: bytes) -> dict[str, object]:
+    """A JSON object. Raises Invalid."""
     try:
         given = json.loads(body)
     except ValueError as error:
         raise Invalid("body", "it is no JSON") from error
-    return given.get(name) if isinstance(given, dict) else None
+    if not isinstance(given, dict):
+        raise Invalid("body", "it is no JSON object")
+    return given
+
+
+def _given(body: bytes, name: str) -> object:
+    """One value of a JSON object; None if it is not there. Raises Invalid."""
+    return _object(body).get(name)
 
 
 def _dump(body: bytes) -> list[str]:

@@ -207,7 +207,13 @@ def interface(id: str, router: str, network: str, mac: str, **addresses: str) ->
     return work
 
 
-def hypervisor(number: int, *plugged: str, encaps: tuple[str, ...] = ("vxlan", "geneve"), first: int = 10) -> Work:
+def hypervisor(
+    number: int,
+    *plugged: str,
+    encaps: tuple[str, ...] = ("vxlan", "geneve"),
+    first: int = 10,
+    datapath: str = "netdev",
+) -> Work:
     """Hypervisor `hvN` at 192.0.2.N whose interfaces `tap-ID` are plugged; their OpenFlow ports count from `first`."""
     seen = Hypervisor(
         system_id=f"hv{number}",
@@ -215,7 +221,7 @@ def hypervisor(number: int, *plugged: str, encaps: tuple[str, ...] = ("vxlan", "
         encap_ip=Address(f"192.0.2.{number}"),
         encap_types=encaps,
         bridge="br-int",
-        datapath_type="netdev",
+        datapath_type=datapath,
         bridge_mappings=(),
         gateway_priority=None,
         datapath_id=number,

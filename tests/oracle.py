@@ -17,6 +17,7 @@ from controller.model import bindings
 from controller.model.bindings import Placed
 from controller.model.records import (
     AddressGroup,
+    Chassis,
     Network,
     Port,
     SecurityGroup,
@@ -33,8 +34,6 @@ QUERIES = {1: {8: 0, 13: 14, 15: 16}, 58: {128: 129}}
 WHOLE, FIRST, LATER = 0, 1, 3
 """Whether a packet is a fragment, in the words of ip_frag (ovs-fields(7))."""
 
-DHCP = {(68, 67), (546, 547)}
-DHCP_ANSWERS = {(67, 68), (547, 546)}
 MLD = {130, 131, 132, 143}
 
 
@@ -64,13 +63,15 @@ class Message:
 
     @property
     def ports(self) -> tuple[int, int] | None:
-        """What of it is ports, which only the first fragment of a datagram has."""
-        return (self.low, self.high) if self.protocol in (6, 17, 132) and self.fragment != LATER else None
+        """What of it a switch takes for ports: fragments have none (ovs-fields(7), Fragmentation Handling)."""
+        return (self.low, self.high) if self.protocol in (6, 17, 132) and self.fragment == WHOLE else None
 
     @property
     def icmp(self) -> tuple[int, int] | None:
-        """What of it is type and code."""
-        return (self.low, self.high) if self.protocol == (1, 58)[self.version == 6] and self.fragment != LATER else None
+        """What of it a switch takes for type and code."""
+        if self.protocol != (1 if self.version == 4 else 58) or self.fragment != WHOLE:
+            return None
+        return (self.low, self.high)
 
     def answer(self, sender: str) -> Message:
         """What the receiver sends back."""
@@ -91,10 +92,9 @@ class Message:
 
 @dataclass(slots=True)
 class Known:
-    """A connection as one port's hypervisor knows it: the packet it began with, that way or the other, answered or not."""
+    """A connection as one port's hypervisor knows it: the packet it began with, and whether it was ever answered."""
 
     began: Message
-    direction: str
     answered: bool = False
 
 
@@ -128,10 +128,11 @@ class Oracle:
         receiver = holder(rows, sender.network_id, message.target_mac)
         if receiver is None:
             return Judgement(None, Why.UNKNOWN_UNICAST)
-        if receiver.id == sender.id:
+        if receiver.id == sender.id and message.target_mac == sender.mac_address:
             return Judgement(None, Why.OWN_MAC)
         denied, into = self.half(rows, receiver, message, "ingress")
-        return Judgement(None if denied else receiver.id, denied, (*out, *into))
+        back = receiver.id == sender.id  # a switch sends nothing back
+        return Judgement(None if denied or back else receiver.id, denied, (*out, *into))
 
     def half(
         self, rows: Rows, port: Port, message: Message, direction: str
@@ -143,27 +144,33 @@ class Oracle:
         groups = [rows.get(SecurityGroup, id) for id in port.security_groups]
         denied, cut = (Why.EGRESS_DENIED, Why.EGRESS_CUT) if egress else (Why.INGRESS_DENIED, Why.INGRESS_CUT)
         if any(group is not None and not group.stateful for group in groups):
-            rules = allowing(rows, port, message, direction)
+            rules = allowing(rows, port, message, direction, tracked=False)
             return (None if rules else denied), rules
         if not is_tracked(message):
             return Why.NOT_TRACKED, ()
-        known = self.find(rows, port, message)
+        read = reads_ports(rows, port, message)
+        seen = message if read else replace(message, low=0, high=0)
+        known = self.find(rows, port, seen)
         if known is None:
             if is_icmp_answer(message):
                 return Why.NOT_TRACKED, ()
-            rules = allowing(rows, port, message, direction)
+            rules = allowing(rows, port, message, direction, tracked=read)
             if rules and message.fragment != LATER:
-                self.zone(rows, port).append(Known(message, direction))
+                self.zone(rows, port).append(Known(seen))
             return (None if rules else denied), rules
-        known.answered |= known.direction != direction
+        back = not known.began.same(seen)
+        known.answered |= back
         began = replace(known.began, fragment=message.fragment)
-        rules = allowing(rows, port, began, known.direction)
+        if not read:
+            low, high = (message.high, message.low) if back else (message.low, message.high)
+            began = replace(began, low=low, high=high)
+        way = {"egress": "ingress", "ingress": "egress"}[direction] if back else direction
+        rules = allowing(rows, port, began, way, tracked=read)
         return (None if rules else cut if known.answered else denied), rules
 
     def zone(self, rows: Rows, port: Port) -> list[Known]:
         """The connections that the port's hypervisor knows of it."""
-        place = bindings.place(rows, port)
-        assert isinstance(place, Placed)
+        place = placed(rows, port)
         return self.known.setdefault((place.chassis, place.zone), [])
 
     def find(self, rows: Rows, port: Port, message: Message) -> Known | None:
@@ -184,7 +191,7 @@ def forged(port: Port, message: Message) -> Why | None:
     macs = {port.mac_address, *(mac for mac, _ in pairs)}
     if message.source_mac not in macs:
         return Why.SPOOFED_MAC
-    if message.protocol == 17 and message.ports in DHCP_ANSWERS:
+    if message.protocol == 17 and message.ports == ((67, 68) if message.version == 4 else (547, 546)):
         return Why.ROGUE_DHCP
     if message.protocol == 58 and message.icmp and message.icmp[0] in (134, 137):
         return Why.ROGUE_RA
@@ -215,7 +222,7 @@ def contains(block: str, address: str) -> bool:
 # ---- security groups ------------------------------------------------------------------------------------------
 
 
-def allowing(rows: Rows, port: Port, message: Message, direction: str) -> tuple[SecurityGroupRule, ...]:
+def allowing(rows: Rows, port: Port, message: Message, direction: str, tracked: bool) -> tuple[SecurityGroupRule, ...]:
     """The rules of a port's groups that allow a message which began a connection in this direction."""
     rules = [rule for rule in rows.all(SecurityGroupRule) if rule.security_group_id in port.security_groups]
     remote = message.target if direction == "egress" else message.source
@@ -225,7 +232,7 @@ def allowing(rows: Rows, port: Port, message: Message, direction: str) -> tuple[
         if rule.direction == direction
         and rule.ethertype == message.ethertype
         and any(contains(block, remote) for block in remotes(rows, rule))
-        and covers(rule, message)
+        and covers(rule, message, tracked)
     )
 
 
@@ -245,8 +252,11 @@ def remotes(rows: Rows, rule: SecurityGroupRule) -> Iterator[str]:
         yield "0.0.0.0/0" if rule.ethertype == "IPv4" else "::/0"
 
 
-def covers(rule: SecurityGroupRule, message: Message) -> bool:
-    """Is a rule about a message's protocol and ports? Of a later fragment only the protocol is known."""
+def covers(rule: SecurityGroupRule, message: Message, tracked: bool) -> bool:
+    """Is a rule about a message's protocol and ports?
+
+    Of a later fragment only the protocol is known; of the first, conntrack knows the ports, a switch takes them for 0.
+    """
     if rule.protocol is None:
         return True
     number = NUMBERS[rule.protocol] if rule.protocol in NUMBERS else int(rule.protocol)
@@ -255,11 +265,14 @@ def covers(rule: SecurityGroupRule, message: Message) -> bool:
     if number != message.protocol:
         return False
     first, last = rule.port_range_min, rule.port_range_max
+    if number in (33, 136):  # Open vSwitch does not see the ports of DCCP and UDP-Lite
+        return first is None
+    if message.fragment == LATER:
+        return True
+    low, high = (message.low, message.high) if tracked or message.fragment == WHOLE else (0, 0)
     if number in (6, 17, 132):
-        return message.ports is None or first is None or last is None or first <= message.high <= last
-    if number in (1, 58):
-        return message.icmp is None or (first in (None, message.low) and last in (None, message.high))
-    return number not in (33, 136) or first is None  # Open vSwitch does not see the ports of DCCP and UDP-Lite
+        return first is None or last is None or first <= high <= last
+    return number not in (1, 58) or (first in (None, low) and last in (None, high))
 
 
 def is_control(message: Message, egress: bool) -> bool:
@@ -275,15 +288,24 @@ def is_control(message: Message, egress: bool) -> bool:
 # ---- connections ----------------------------------------------------------------------------------------------
 
 
+def reads_ports(rows: Rows, port: Port, message: Message) -> bool:
+    """Does conntrack there tell a message by its ports? In user space not if it is SCTP: each is judged by its own."""
+    chassis = rows.get(Chassis, placed(rows, port).chassis)
+    assert chassis is not None
+    return message.protocol != 132 or chassis.datapath_type == "system"
+
+
 def is_tracked(message: Message) -> bool:
     """Can conntrack make anything of it?"""
-    pairs = QUERIES[message.protocol].items() if message.icmp and message.protocol in QUERIES else None
-    return pairs is None or any(message.low in pair for pair in pairs)
+    if message.fragment == LATER or message.protocol not in QUERIES:
+        return True
+    return any(message.low in pair for pair in QUERIES[message.protocol].items())
 
 
 def is_icmp_answer(message: Message) -> bool:
     """Does it answer something that must have been asked?"""
-    return message.icmp is not None and message.low in QUERIES[message.protocol].values()
+    whole = message.fragment != LATER and message.protocol in QUERIES
+    return whole and message.low in QUERIES[message.protocol].values()
 
 
 def asked(message: Message) -> Message:
@@ -302,6 +324,20 @@ def is_up(rows: Rows, port: Port) -> bool:
 
 
 def holder(rows: Rows, network: str, mac: str) -> Port | None:
-    """The attached port of a network that has a MAC."""
-    ports = (port for port in rows.all(Port) if port.network_id == network and port.mac_address == mac)
-    return next((port for port in ports if is_up(rows, port) and isinstance(bindings.place(rows, port), Placed)), None)
+    """The attached port of a network that has a MAC; else the only one that may use it by an address pair."""
+    ports = [port for port in rows.all(Port) if port.network_id == network and is_attached(rows, port)]
+    owner = next((port for port in ports if port.mac_address == mac), None)
+    users = [port for port in ports if mac in {pair.mac_address for pair in port.allowed_address_pairs}]
+    return owner or (users[0] if len(users) == 1 else None)
+
+
+def placed(rows: Rows, port: Port) -> Placed:
+    """Where an attached port is."""
+    place = bindings.place(rows, port)
+    assert isinstance(place, Placed)
+    return place
+
+
+def is_attached(rows: Rows, port: Port) -> bool:
+    """Is a port up and plugged in?"""
+    return is_up(rows, port) and isinstance(bindings.place(rows, port), Placed)

@@ -1,9 +1,9 @@
 """What conntrack would say of a packet: a small model of it, for tracing.
 
 A connection is new until it is committed and answered; from then on it is established, both ways. It is remembered for
-ever. Limits: TCP has no states, so whatever comes may begin a connection; a packet's payload is not modelled, so
-nothing is an error about another connection (`+rel`); a fragment but the first is of any connection that agrees in all
-but the ports.
+ever. Without `sctp_ports`, all SCTP between two addresses is one connection. Limits: TCP has no states, so whatever
+comes may begin a connection; a packet's payload is not modelled, so nothing is an error about another connection
+(`+rel`); a fragment but the first is of any connection that agrees in all but the ports.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from controller.flows.fields import (
     ORIGINAL6,
     PACKET4,
     PACKET6,
+    SCTP,
     Headers,
     ct_state,
 )
@@ -106,15 +107,19 @@ class Connection:
 
 
 class Connections:
-    """The connections of one hypervisor, by zone."""
+    """The connections of one hypervisor, by zone.
 
-    def __init__(self) -> None:
+    A kernel's conntrack reads `sctp_ports`, that of user space does not.
+    """
+
+    def __init__(self, *, sctp_ports: bool = True) -> None:
         self._zones: dict[int, dict[Ends, Connection]] = {}
+        self._sctp_ports = sctp_ports
 
     def look(self, zone: int, packet: Packet) -> Packet:
         """The packet with what conntrack says of it; who sees an answer knows that there was one."""
         plain = packet.without(CONNTRACK).put_whole("ct_zone", zone)
-        at = ends(packet)
+        at = self._ends(packet)
         if at is None:
             return plain.put(CT_STATE, INVALID)
         known = self._find(zone, at)
@@ -129,7 +134,7 @@ class Connections:
 
     def commit(self, zone: int, packet: Packet, writes: Iterable[Set | Move]) -> None:
         """Remember the packet's connection, with what is written to its mark and label."""
-        at = ends(packet)
+        at = self._ends(packet)
         known = at and self._find(zone, at)
         if at is None or (known is None and (at.later or not at.may_begin)):
             return
@@ -137,6 +142,10 @@ class Connections:
         made = _remembered(packet, known).written(writes)
         kept = replace(known, mark=made.whole(CT_GEN.wire), label=made.whole(CT_POLICY.wire))
         self._zones.setdefault(zone, {})[known.began] = kept
+
+    def _ends(self, packet: Packet) -> Ends | None:
+        at = ends(packet)
+        return at._replace(low=0, high=0) if at and at.proto == SCTP and not self._sctp_ports else at
 
     def _find(self, zone: int, at: Ends) -> Connection | None:
         known = self._zones.get(zone, {})

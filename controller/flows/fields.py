@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from controller.errors import Undeclared
-from controller.flows.flow import Field, Match, Set
+from controller.flows.flow import Field, Match, Set, Test
 from controller.model.records import Address, Mac
 
 BROADCAST = Mac("ff:ff:ff:ff:ff:ff")
@@ -143,7 +143,8 @@ class Headers:
     """The fields by which one IP version is filtered: of the packet itself, or of what began its connection.
 
     `low` and `high` are, by protocol number, the source and destination port, or the ICMP type and code. `later` are
-    the fragments but the first, which have neither.
+    the fragments but the first, which have neither. `unread` are packets of SCTP of whose connection no port is known,
+    on the way that it began and back, each with the field that then is the port the association began to.
     """
 
     family: Match
@@ -153,6 +154,7 @@ class Headers:
     low: Mapping[int, Field[int]]
     high: Mapping[int, Field[int]]
     later: Match
+    unread: tuple[tuple[Match, Field[int]], ...] = ()
 
 
 def within(field: Field[Address], block: str) -> Match:
@@ -212,15 +214,24 @@ CT_TP_SRC: Field[int] = Field("ct_tp_src", "ct_tp_src", 16, _number, str)
 CT_TP_DST: Field[int] = Field("ct_tp_dst", "ct_tp_dst", 16, _number, str)
 """Of ICMP these two are type and code. Open vSwitch reads them back only beside a test of the protocol."""
 
+
+def _unread(packet: Headers, proto: Field[int]) -> tuple[tuple[Match, Field[int]], ...]:
+    """The conntrack of Open vSwitch 3.1's userspace datapath reads no ports of SCTP: all between two addresses is one
+    connection, with ports 0, which no association has (RFC 9260 section 3.1). Errors about it are SCTP's no more."""
+    known = packet.family & Match((Test(proto, SCTP, proto.full),)) & CT_TP_DST(0)
+    there, back = (known & ct_state(f"+trk-inv-rel{way}rpl") for way in "-+")
+    return (there, packet.high[SCTP]), (back, packet.low[SCTP])
+
+
 ORIGINAL4: Final = Headers(
     family=_TRACKED4, source=CT_NW_SRC, destination=CT_NW_DST, proto=CT_PROTO4,
     low=dict.fromkeys((TCP, UDP, SCTP, ICMP4), CT_TP_SRC), high=dict.fromkeys((TCP, UDP, SCTP, ICMP4), CT_TP_DST),
-    later=IPV4_FRAG(FRAGMENT, 3),
+    later=IPV4_FRAG(FRAGMENT, 3), unread=_unread(PACKET4, CT_PROTO4),
 )  # fmt: skip
 ORIGINAL6: Final = Headers(
     family=_TRACKED6, source=CT_IPV6_SRC, destination=CT_IPV6_DST, proto=CT_PROTO6,
     low=dict.fromkeys((TCP, UDP, SCTP, ICMP6), CT_TP_SRC), high=dict.fromkeys((TCP, UDP, SCTP, ICMP6), CT_TP_DST),
-    later=IPV6_FRAG(FRAGMENT, 3),
+    later=IPV6_FRAG(FRAGMENT, 3), unread=_unread(PACKET6, CT_PROTO6),
 )  # fmt: skip
 
 ARP_REQUEST: Match = ARP_OP(1)

@@ -374,6 +374,8 @@ Key = FlowKey | GroupKey
 class Flow:
     """One entry of a table. `reason` is one of the table's `priorities`.
 
+    `memo` is no part of the value: what `remember` put there, for as long as the flow itself is remembered.
+
     Raises Undeclared when the table does not declare what the flow asks for.
     """
 
@@ -381,6 +383,7 @@ class Flow:
     reason: str
     match: Match
     actions: tuple[Action, ...] = ()
+    memo: object = field(default=None, init=False, repr=False, compare=False)
     _hash: int = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -399,6 +402,10 @@ class Flow:
 
     def __hash__(self) -> int:
         return self._hash
+
+    def remember(self, found: object) -> None:
+        """Keep what was worked out from this flow, so that it goes when nobody wants the flow any more."""
+        object.__setattr__(self, "memo", found)
 
     @property
     def priority(self) -> int:

@@ -18,6 +18,9 @@ from controller.model.store import Rows
 MAX_TUNNELS: Final = 8
 """How many tunnels a packet is followed through; in this cloud it takes one."""
 
+UNSEEN: Final = Switch(())
+"""In the place of a switch that nobody has looked into."""
+
 _TUNNELS: Final = frozenset(TUNNEL_PORTS.values())
 
 
@@ -69,14 +72,46 @@ class Journey:
 
 def hosts(rows: Rows, desired: Callable[[str], Mapping[Key, Entry]]) -> dict[str, Host]:
     """Every hypervisor, with what is desired of it and no connections."""
+    return _hosts(rows, lambda name: Switch.of(desired(name)))
+
+
+def _hosts(rows: Rows, switch: Callable[[str], Switch]) -> dict[str, Host]:
     return {
         chassis.id: Host(
-            Switch.of(desired(chassis.id)),
+            switch(chassis.id),
             chassis.encap_ip,
             {link.ofport: link.interface for link in rows.where(Link, chassis=chassis.id)},
+            Connections(sctp_ports=chassis.datapath_type != "netdev"),
         )
         for chassis in rows.all(Chassis)
     }
+
+
+class Explorer:
+    """Follows packets whose connections nobody knows yet, and looks only into the hypervisors that they come to.
+
+    There may be hundreds of hypervisors, and thousands of flows on each.
+    """
+
+    def __init__(self, rows: Rows, desired: Callable[[str], Mapping[Key, Entry]]) -> None:
+        self._rows = rows
+        self._desired = desired
+        self._switches: dict[str, Switch] = {}
+
+    def follow(self, chassis: str, sent: Packet) -> Journey:
+        """What becomes of a packet that comes into a hypervisor by its `in_port`."""
+        self._look(chassis)
+        while True:
+            journey = follow(_hosts(self._rows, lambda name: self._switches.get(name, UNSEEN)), chassis, sent)
+            ahead = [leg.chassis for leg in journey.legs if leg.chassis not in self._switches]
+            if not ahead:
+                return journey
+            for name in ahead:
+                self._look(name)
+
+    def _look(self, chassis: str) -> None:
+        if chassis not in self._switches:
+            self._switches[chassis] = Switch.of(self._desired(chassis))
 
 
 def follow(cloud: Mapping[str, Host], chassis: str, sent: Packet) -> Journey:

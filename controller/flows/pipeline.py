@@ -358,7 +358,8 @@ EVALUATE: Final = Table(
         DIRECTION, POLICY, f.CONJ_ID, f.ETH_TYPE, f.CT_STATE, f.CT_NW_SRC, f.CT_NW_DST, f.CT_IPV6_SRC, f.CT_IPV6_DST,
         f.CT_PROTO4, f.CT_PROTO6, f.CT_TP_SRC, f.CT_TP_DST, f.IPV4_FRAG, f.IPV6_FRAG,
         f.IPV4_SRC, f.IPV4_DST, f.IPV4_PROTO, f.IPV6_SRC, f.IPV6_DST, f.IPV6_PROTO, f.ICMP_TYPE, f.ICMP_CODE,
-        f.ICMPV6_TYPE, f.ICMPV6_CODE, f.TCP_DST, f.TCP6_DST, f.UDP_DST, f.UDP6_DST, f.SCTP_DST, f.SCTP6_DST,
+        f.ICMPV6_TYPE, f.ICMPV6_CODE, f.TCP_DST, f.TCP6_DST, f.UDP_DST, f.UDP6_DST,
+        f.SCTP_SRC, f.SCTP6_SRC, f.SCTP_DST, f.SCTP6_DST,
     }),
     sets=frozenset({VERDICT, WHY}),
 )  # fmt: skip
@@ -379,8 +380,10 @@ GENERATION: Final = Table(
 )  # fmt: skip
 RECALL: Final = Table(
     18, "recall", "Subroutine: was this connection judged under POLICY as it is now? Else judge it, by who began it.",
-    {"current": 110, "reply": 100, "stale": 0},
-    matches=frozenset({POLICY, DIRECTION, f.CT_STATE, CT_POLICY, CT_GEN}),
+    {"unread": 120, "current": 110, "reply": 100, "stale": 0},
+    matches=frozenset({
+        POLICY, DIRECTION, f.ETH_TYPE, f.CT_STATE, f.CT_PROTO4, f.CT_PROTO6, f.CT_TP_DST, CT_POLICY, CT_GEN,
+    }),
     sets=frozenset({VERDICT, DIRECTION}), nexts=frozenset({"evaluate"}),
 )  # fmt: skip
 L2_DISPATCH: Final = Table(

@@ -17,10 +17,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Final
+from typing import Final, assert_never
 
 from controller.flows.conntrack import Connections
-from controller.flows.fields import CONJ_ID, ETH_TYPE, IN_PORT, IPV4, IPV6, TTL
+from controller.flows.fields import CONJ_ID, ETH_TYPE, IN_PORT, IPV4, IPV4_FRAG, IPV6, TTL
 from controller.flows.flow import (
     Action,
     Bounce,
@@ -46,6 +46,12 @@ from controller.flows.flow import (
 )
 from controller.flows.packet import CONNTRACK, Packet
 from controller.flows.pipeline import CLASSIFY, DROP, WHY, Why
+
+_PORTS: Final = frozenset({
+    "tcp_src", "tcp_dst", "udp_src", "udp_dst", "sctp_src", "sctp_dst", "icmp_type", "icmp_code", "icmpv6_type",
+    "icmpv6_code",
+})  # fmt: skip
+"""What no flow sees of a fragment, not even of the first (ovs-fields(7), Fragmentation Handling: mode `normal`)."""
 
 MAX_DEPTH: Final = 64
 """How deep lookups in the same or an earlier table may be nested (Open vSwitch, ofproto-dpif-xlate.c)."""
@@ -108,6 +114,8 @@ class Switch:
 
     def match(self, table: Table, packet: Packet) -> Flow | None:
         """The flow of a table that a packet meets."""
+        if packet[IPV4_FRAG]:
+            packet = packet.without(_PORTS)
         for tier in self._tables.get(table.number, ()):
             found = [*tier.matching(packet)]
             plain = next((flow for flow in found if not _shares(flow)), None)
@@ -313,7 +321,7 @@ class _Run:
         self.lookups += 1
 
     def act(self, actions: Sequence[Action], table: Table) -> Table | None:
-        """Actions in order; then the table to go to, if any."""
+        """Actions in order; then the table to go to, if any. A packet without a hop left ends at `dec_ttl`."""
         for action in actions:
             match action:
                 case Set() | Move():
@@ -350,6 +358,8 @@ class _Run:
                         self.packet = self.packet.put(TTL, self.packet[TTL] - 1)
                 case Conjunction():
                     pass
+                case _:
+                    assert_never(action)
         return None
 
     def resubmit(self, table: Table, back: Table) -> None:

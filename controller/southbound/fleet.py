@@ -30,7 +30,16 @@ from controller.flows.flow import Entry, Flow, Key
 from controller.flows.pipeline import APPS
 from controller.model import bindings
 from controller.model.bindings import Hypervisor, Placed
-from controller.model.records import Chassis, Link, Network, Port, Quarantine, Resource
+from controller.model.records import (
+    ROUTER_INTERFACES,
+    Chassis,
+    Link,
+    Network,
+    Port,
+    Quarantine,
+    Resource,
+    Router,
+)
 from controller.model.store import Change, Rows, Store, Transaction
 from controller.southbound.openflow import EncodedFlow, encode_flow
 from controller.southbound.ovsdb import SHOWN, OvsdbListener
@@ -461,11 +470,18 @@ class Fleet:
         return self._store.model
 
     def port_status(self, port: Port) -> str:
-        """ACTIVE when the port's host has acknowledged the revision that wired it, else DOWN (api-ref, Show port)."""
+        """ACTIVE when the port's host has acknowledged the revision that wired it, else DOWN (api-ref, Show port).
+
+        A router's interface is on no host: it is ACTIVE while its router is up.
+        """
         model = self._store.model
-        placed = bindings.place(model, port)
         network = model.get(Network, port.network_id)
-        if not isinstance(placed, Placed) or not port.admin_state_up or not network or not network.admin_state_up:
+        if not port.admin_state_up or not network or not network.admin_state_up:
+            return "DOWN"
+        if port.device_owner in ROUTER_INTERFACES and (router := model.get(Router, port.device_id)):
+            return "ACTIVE" if router.admin_state_up else "DOWN"
+        placed = bindings.place(model, port)
+        if not isinstance(placed, Placed):
             return "DOWN"
         member = self._members.get(placed.chassis)
         wired = self._engine.wired(Port, port.id, placed.chassis)
@@ -532,6 +548,10 @@ class Fleet:
         entries = self._engine.desired(name).values()
         found = [self._explanation(entry, self._engine.wanting(entry.key, name)) for entry in entries]
         return sorted(found, key=lambda each: (each.place, each.text))
+
+    def desired(self, name: str) -> Mapping[Key, Entry]:
+        """What one switch should hold, by key; nothing of a hypervisor that nobody knows."""
+        return self._engine.desired(name)
 
     def dictionary(self) -> Mapping[int, Explanation]:
         """Every flow anywhere, by cookie: a pure function of the model."""

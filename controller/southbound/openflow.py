@@ -426,20 +426,20 @@ _HASHER: Final = blake2b(digest_size=6)
 
 
 def encode_flow(flow: Flow, app: int) -> EncodedFlow:
-    """The bytes of a flow of one app (a number of `pipeline.APPS`); remembered.
+    """The bytes of a flow of one app (a number of `pipeline.APPS`), remembered with the flow.
 
     Raises Undeclared for what the encoder does not know, Oversized when the flow's actions fit into no message.
     """
-    return _encode_flow(flow, app)
-
-
-@lru_cache(1 << 18)
-def _encode_flow(flow: Flow, app: int) -> EncodedFlow:
+    known = flow.memo
+    if isinstance(known, EncodedFlow) and known.cookie >> 48 & 0xFF == app:
+        return known
     content, start = _formed(flow) or _spelled(flow)
     hasher = _HASHER.copy()
     hasher.update(content)
     cookie = OWNER << 56 | app << 48 | int.from_bytes(hasher.digest())
-    return EncodedFlow(flow.table.number, flow.priority, content[_PLACE.size : start], content[start:], cookie)
+    made = EncodedFlow(flow.table.number, flow.priority, content[_PLACE.size : start], content[start:], cookie)
+    flow.remember(made)
+    return made
 
 
 def _spelled(flow: Flow) -> tuple[bytes, int]:
@@ -508,7 +508,7 @@ _Kind = Field[Any] | Table | GroupKind | type[Output] | Action
 
 @dataclass(frozen=True, slots=True)
 class _Form:
-    """How all flows are written that differ in nothing but numbers: by one addition, and eight times as fast.
+    """How all flows are written that differ in nothing but numbers: by one addition, in about half the time.
 
     The content of a flow is itself a number, of `size` bytes: `base` if all that may differ is 0, plus each number that
     the flow has, shifted to its place. `fixed` are the bits where no number may reach. `start` is where instructions

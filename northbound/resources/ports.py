@@ -25,12 +25,12 @@ from controller.errors import (
     OwnedPort,
     PairsUnguarded,
     RepeatedPair,
+    UnsupportedOwner,
 )
 from controller.model import ipam, security
 from controller.model.bindings import NOT_PLUGGED, Placed, Unplaced, carries, place
 from controller.model.ipam import Wanted
 from controller.model.records import (
-    ROUTER_INTERFACES,
     TRUSTED,
     Address,
     AddressPair,
@@ -44,7 +44,7 @@ from controller.model.records import (
     Subnet,
 )
 from controller.model.store import Rows, Transaction
-from northbound.resources import values
+from northbound.resources import interfaces, values
 from northbound.resources.attributes import (
     Ask,
     Attribute,
@@ -199,7 +199,9 @@ def bound(scene: Scene, port: Port) -> Bound:
 
 
 def _bind(rows: Rows, port: Port) -> Bound:
-    """Bound where it is plugged; else, if a client named a host, as it would be there."""
+    """Bound where it is plugged; else, if a client named a host, as it would be there. A router's is everywhere."""
+    if interfaces.router_of(rows, port):
+        return Bound("distributed", {}, "")
     placed = place(rows, port)
     if isinstance(placed, Placed):
         chassis = rows.get(Chassis, placed.chassis)
@@ -238,12 +240,13 @@ def _details(chassis: Chassis) -> dict[str, Json]:
 
 
 def create(tx: Transaction, body: Body, ask: Ask) -> Port:
-    """Raises NotFound, MacInUse, NoMac, NoGroupsUnguarded, PairsUnguarded, MixedStates, RepeatedPair, and what
-    `ipam.assign` raises."""
+    """Raises NotFound, ForeignDevice, MacInUse, NoMac, NoGroupsUnguarded, PairsUnguarded, MixedStates, RepeatedPair,
+    and what `ipam.assign` raises."""
     network = tx.get(Network, body[NETWORK])
     if network is None:
         raise NotFound("Network", body[NETWORK])
     port = Port(**ask.stamp(), **body.fields, mac_address=_mac(tx, network.id, body[MAC], ask), host=body[HOST])
+    interfaces.check_made(tx, port)
     tx.tag("port", port.id)
     port = replace(port, fixed_ips=ipam.assign(tx, port, body[FIXED_IPS]))
     made = tx.insert(_guarded(tx, port, network, body, ask))
@@ -310,16 +313,19 @@ def _mac(tx: Transaction, network_id: str, asked: Mac | None, ask: Ask) -> Mac:
 
 
 def update(tx: Transaction, old: Port, new: Port, body: Body, ask: Ask) -> Port:
-    """Raises MacInUse, NoMac, NotFound, NoGroupsUnguarded, GroupsRemain, PairsUnguarded, MixedStates, RepeatedPair, and
-    what `ipam.assign` raises."""
+    """Raises MacInUse, NoMac, NotFound, NoGroupsUnguarded, GroupsRemain, PairsUnguarded, MixedStates, RepeatedPair,
+    UnsupportedOwner, and what `ipam.assign` and `interfaces.check_changed` raise."""
     if HOST in body:
         new = replace(new, host=body[HOST] or "")
     if MAC in body and body[MAC] != old.mac_address:
+        if (owner := new.device_owner or old.device_owner).startswith(TRUSTED):
+            raise UnsupportedOwner("mac address update", owner, old.id)
         new = replace(new, mac_address=_mac(tx, old.network_id, body[MAC], ask))
     if FIXED_IPS in body:
         new = replace(new, fixed_ips=ipam.assign(tx, new, body[FIXED_IPS]))
     elif new.mac_address != old.mac_address:
         new = replace(new, fixed_ips=ipam.assign(tx, new, ipam.chosen(tx, old)))
+    interfaces.check_changed(tx, old, new)
     saved = ask.save(tx, old, _reguarded(tx, new, body, ask))
     ipam.release(tx, old)
     security.settle(tx, old, saved)
@@ -346,7 +352,7 @@ def _reguarded(tx: Transaction, port: Port, body: Body, ask: Ask) -> Port:
 
 def delete(tx: Transaction, port: Port, _: Ask) -> None:
     """Raises OwnedPort."""
-    if port.device_owner in ROUTER_INTERFACES and tx.get(Router, port.device_id) is not None:
+    if interfaces.router_of(tx, port):
         raise OwnedPort(port.id, port.device_owner)
     remove(tx, port)
 
@@ -359,24 +365,22 @@ def remove(tx: Transaction, port: Port) -> None:
     security.settle(tx, port, None)
 
 
-def make_interface(
-    tx: Transaction, router_id: str, project_id: str, subnet: Subnet, wanted: Wanted, owner: str, ask: Ask
-) -> Port:
-    """A port of a router on a subnet. Raises NoMac, and what `ipam.assign` raises.
+def make_interface(tx: Transaction, router: Router, subnet: Subnet, wanted: Wanted, ask: Ask) -> Port:
+    """An interface of a router on a subnet. Raises NoMac, and what `ipam.assign` raises.
 
     A router that comes back to a subnet has the MAC address it had: guests remember it.
     """
-    mine = blake2b(f"{router_id} {subnet.id}".encode(), digest_size=3).hexdigest()
+    mine = blake2b(f"{router.id} {subnet.id}".encode(), digest_size=3).hexdigest()
     mac = Mac(":".join((ask.settings.base_mac[:8], mine[:2], mine[2:4], mine[4:])))
     if tx.where(Port, network_id=subnet.network_id, mac_address=mac):
         mac = _mac(tx, subnet.network_id, None, ask)
     port = Port(
         **ask.stamp(),
-        project_id=project_id,
+        project_id=router.project_id,
         network_id=subnet.network_id,
         mac_address=mac,
-        device_id=router_id,
-        device_owner=owner,
+        device_id=router.id,
+        device_owner=interfaces.owner_of_interfaces(router),
         port_security_enabled=False,
     )
     tx.tag("port", port.id)

@@ -9,13 +9,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from ipaddress import ip_network
 
-from controller.errors import Inconsistent, InUse, MtuTooSmall, NotFound
+from controller.errors import GatewayInUse, Inconsistent, InUse, MtuTooSmall, NotFound
 from controller.model import ipam, security
 from controller.model.addresses import block, check_pools, default_gateway, default_pools, eui64, number
 from controller.model.records import ROUTER_INTERFACES, Address, Cidr, FixedIp, HostRoute, Network, Pool, Port, Subnet
-from controller.model.store import Transaction
+from controller.model.store import Rows, Transaction
 from northbound.resources import values
 from northbound.resources.attributes import Ask, Attribute, Body, Collection, Filter, common, equal, indexed
+from northbound.resources.interfaces import router_of
 from northbound.resources.values import nothing_yet
 
 IPV6_MTU = 1280
@@ -230,11 +231,13 @@ def _address_everybody(tx: Transaction, subnet: Subnet, ask: Ask) -> None:
 
 
 def update(tx: Transaction, old: Subnet, new: Subnet, body: Body, ask: Ask) -> Subnet:
-    """Raises Inconsistent, BadPool, PoolOutOfBounds, PoolsOverlap, GatewayInPool."""
+    """Raises Inconsistent, BadPool, PoolOutOfBounds, PoolsOverlap, GatewayInPool, GatewayInUse."""
     gateway = body.get(GATEWAY, old.gateway_ip)
     new = replace(new, gateway_ip=gateway, allocation_pools=body.get(POOLS, old.allocation_pools))
     if GATEWAY in body:
         _check_gateway(new)
+    if gateway != old.gateway_ip:
+        _check_gateway_free(tx, old)
     _check_options(new)
     if new.enable_dhcp and not old.enable_dhcp:
         _check_dhcp(new)
@@ -245,6 +248,15 @@ def update(tx: Transaction, old: Subnet, new: Subnet, body: Body, ask: Ask) -> S
     if new.allocation_pools != old.allocation_pools:
         ipam.forget(tx, old.id)
     return ask.save(tx, old, new)
+
+
+def _check_gateway_free(rows: Rows, subnet: Subnet) -> None:
+    """No router is the subnet's gateway. Raises GatewayInUse."""
+    if subnet.gateway_ip is None:
+        return
+    for port in rows.where(Port, reservations=(subnet.network_id, subnet.gateway_ip)):
+        if router_of(rows, port):
+            raise GatewayInUse(subnet.gateway_ip, port.id)
 
 
 def delete(tx: Transaction, subnet: Subnet, ask: Ask) -> None:

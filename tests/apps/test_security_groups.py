@@ -97,6 +97,28 @@ def test_stateless_rules_are_tested_on_each_packet() -> None:
     )
 
 
+def test_sctp_by_ports_is_tested_on_each_packet_where_conntrack_reads_no_ports_of_it() -> None:
+    cloud = web(ingress("sctp", 3000, 3001))
+    assert [text for text in own(cloud) if "nw_proto=132" in text] == [
+        "table=14,priority=50,ip,ct_state=-inv+trk,ct_nw_proto=132,ct_tp_dst=3000/65534 actions=conjunction(1,2/2)",
+        "table=14,priority=50,ip,ct_state=-inv+trk,ip_frag=later,ct_nw_proto=132 actions=conjunction(1,2/2)",
+        "table=14,priority=50,ip,nw_proto=132,ct_state=-rel+rpl-inv+trk,sctp_src=3000/65534,ct_nw_proto=132,ct_tp_dst=0 actions=conjunction(1,2/2)",
+        "table=14,priority=50,ip,nw_proto=132,ct_state=-rel-rpl-inv+trk,sctp_dst=3000/65534,ct_nw_proto=132,ct_tp_dst=0 actions=conjunction(1,2/2)",
+    ]
+    cloud.commit(group("web", ingress("sctp")))
+    assert [text for text in own(cloud) if "nw_proto=132" in text] == [
+        "table=14,priority=50,ip,ct_state=-inv+trk,ct_nw_proto=132 actions=conjunction(1,2/2)"
+    ]
+
+
+def test_such_sctp_is_never_taken_for_current() -> None:
+    assert [text for text in web().flows("hv1", "security_groups") if "table=18,priority=120,ip," in text] == [
+        "table=18,priority=120,ip,ct_state=-rel+rpl-inv+trk,ct_nw_proto=132,ct_tp_dst=0,reg0=0x0/0x400 actions=load:0x1->NXM_NX_REG0[10],resubmit(,14)",
+        "table=18,priority=120,ip,ct_state=-rel+rpl-inv+trk,ct_nw_proto=132,ct_tp_dst=0,reg0=0x400/0x400 actions=load:0x0->NXM_NX_REG0[10],resubmit(,14)",
+        "table=18,priority=120,ip,ct_state=-rel-rpl-inv+trk,ct_nw_proto=132,ct_tp_dst=0 actions=resubmit(,14)",
+    ]
+
+
 def test_one_member_more_is_one_flow_on_each_hypervisor_that_asks() -> None:
     cloud = web(TCP80)
     cloud.commit(port("vm4", "red", "02:00:00:00:00:04", "10.0.0.4", groups=["web"]))
@@ -169,7 +191,15 @@ def test_masks_cover_a_range_exactly(ends: list[int], probes: list[int]) -> None
 # ---- the budget -----------------------------------------------------------------------------------------------
 
 SERVICES = st.sampled_from(
-    [("tcp", 22, None), ("tcp", 80, 90), ("udp", 53, None), ("icmp", 8, 0), ("47", None, None), (None, None, None)]
+    [
+        ("tcp", 22, None),
+        ("tcp", 80, 90),
+        ("udp", 53, None),
+        ("sctp", 3868, None),
+        ("icmp", 8, 0),
+        ("47", None, None),
+        (None, None, None),
+    ]
 )
 REMOTES = st.sampled_from(
     [
@@ -193,7 +223,7 @@ RULES = st.builds(
 def test_flows_add_up_and_never_multiply(
     one: list[Allowed], other: list[Allowed], ports: list[tuple[str, ...]]
 ) -> None:
-    """At most P ports + 8 S policies + M remotes + L services + R bundles; see docs/security-groups.md."""
+    """At most P ports + 8 S policies + M remotes + L services + R bundles, one of SCTP by ports three; see docs/security-groups.md."""
     cloud = Cloud()
     cloud.commit(network("red", 100), address_group("ag", "192.0.2.0/24"), group("g0", *one), group("g1", *other))
     for last, groups in enumerate(ports, start=1):
@@ -217,7 +247,7 @@ def test_flows_add_up_and_never_multiply(
         )
     }
     services = sum(
-        {"tcp": 1, "udp": 1, "icmp": 1, "47": 1}[str(name)] if first != 80 else len([*cover(80, 90)])
+        {"tcp": 1, "udp": 1, "icmp": 1, "47": 1, "sctp": 3}[str(name)] if first != 80 else len([*cover(80, 90)])
         for name, first in {(rule["protocol"], rule["port_range_min"]) for _, rule in rules if rule["protocol"]}
     )
     later = {rule["protocol"] for _, rule in rules if rule["port_range_min"] is not None}
@@ -227,3 +257,10 @@ def test_flows_add_up_and_never_multiply(
     }
     policies = set(ports)
     assert len(own(cloud)) <= len(ports) + 8 * len(policies) + len(remotes) + services + len(later) + len(bundles)
+
+
+def test_only_a_port_that_asks_conntrack_cuts_connections() -> None:
+    """Before a stateless receiver, a packet may still bear what conntrack said of it in its sender's zone."""
+    assert [text for text in web().flows("hv1", "security_groups") if "table=46,priority=80" in text] == [
+        "table=46,priority=80,ct_state=+est+trk,reg0=0x2000/0x3300 actions=set_field:0x21->reg8,goto_table:62",
+    ]

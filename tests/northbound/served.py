@@ -48,7 +48,7 @@ class Answer:
         return self.status, error["type"], error["message"]
 
 
-@dataclass
+@dataclass(repr=False)
 class Client:
     """One controller's API; bodies are JSON, or text to send as it is."""
 

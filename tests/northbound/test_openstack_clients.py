@@ -162,6 +162,54 @@ def test_the_command_secures_a_port(api: Client) -> None:
     assert [each["Name"] for each in listed] == ["plain"]
 
 
+def test_the_command_runs_through_the_life_of_a_router(api: Client) -> None:
+    made, _, four, _, door, first, second, less, ports, shown, routers = openstack(
+        api,
+        "router create edge --distributed --description d -f json",
+        "network create red -f json",
+        "subnet create four --network red --subnet-range 10.0.0.0/24 -f json",
+        "subnet create six --network red --ip-version 6 --subnet-range 2001:db8::/64 -f json",
+        "port create door --network red --fixed-ip subnet=six,ip-address=2001:db8::9 -f json",
+        "router add subnet edge four",
+        "router add port edge door",
+        "router add route edge --route destination=192.0.2.0/24,gateway=10.0.0.9 -f json",
+        "router set edge --route destination=198.51.100.0/24,gateway=10.0.0.9",
+        "router add route edge --route destination=2001:db8:9::/48,gateway=2001:db8::7 -f json",
+        "router remove route edge --route destination=192.0.2.0/24,gateway=10.0.0.9 -f json",
+        "port list --router edge -f json",
+        "router show edge -f json",
+        "router list --long -f json",
+    )
+    assert (made["name"], made["distributed"], made["ha"], made["external_gateway_info"]) == ("edge", True, False, None)
+    addresses = {each["ID"]: each["Fixed IP Addresses"] for each in ports}
+    assert sorted(ip["ip_address"] for ips in addresses.values() for ip in ips) == ["10.0.0.1", "2001:db8::9"]
+    assert door["id"] in addresses
+    assert four["id"] in {each["subnet_id"] for each in shown["interfaces_info"]}
+    assert {each["port_id"] for each in shown["interfaces_info"]} == addresses.keys()
+    assert [len(each["routes"]) for each in (first, second, less)] == [1, 3, 2]
+    assert shown["routes"] == [
+        {"destination": "198.51.100.0/24", "nexthop": "10.0.0.9"},
+        {"destination": "2001:db8:9::/48", "nexthop": "2001:db8::7"},
+    ]
+    assert [(each["Name"], each["Status"], each["State"]) for each in routers] == [("edge", "ACTIVE", True)]
+    bare, listed = openstack(
+        api,
+        "router unset edge --route destination=198.51.100.0/24,gateway=10.0.0.9",
+        "router set edge --no-route",
+        "router set edge --name core --disable --description e",
+        "router set core --centralized --ha",
+        "router show core -f json",
+        "router remove subnet core four",
+        "router remove port core door",
+        "port list -f json",
+        "router delete core",
+    )
+    assert (bare["name"], bare["admin_state_up"], bare["description"]) == ("core", False, "e")
+    assert (bare["routes"], bare["distributed"], bare["ha"]) == ([], False, True)
+    assert listed == []
+    assert api.get("/v2.0/routers")["routers"] == []
+
+
 def test_the_sdk_runs_through_the_life_of_every_resource(api: Client, network: Any) -> None:
     red = network.create_network(name="red", description="d", is_admin_state_up=True)
     assert network.find_network("red").id == red.id

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from ipaddress import ip_address, ip_network
+from itertools import combinations
 from typing import Any
 from urllib.parse import urlencode
 
@@ -14,6 +16,7 @@ from hypothesis import strategies as st
 from controller.model import security
 from controller.model.records import (
     KINDS,
+    ROUTER_INTERFACES,
     UNGUARDED,
     AddressGroup,
     Bundle,
@@ -23,6 +26,7 @@ from controller.model.records import (
     Port,
     Record,
     Resource,
+    Router,
     SecurityGroup,
     SecurityGroupRule,
     Subnet,
@@ -59,12 +63,23 @@ ADDRESSES = HOSTS | V6
 MAC = "02:00:00:00:00:00"
 NAMES = st.sampled_from(["", "a", "b"])
 BLOCKS = st.sampled_from(["10.0.0.0/8", "10.0.0.1/24", "0.0.0.0/0", "2001:db8::/64"])
-IDS = st.integers(0, 3).map("id-{}".format)
+IDS = st.integers(0, 7).map("id-{}".format)
 """Stands for the id of something that exists."""
+ENDS = IDS.flatmap(
+    lambda id: st.sampled_from(
+        [{"subnet_id": id}, {"subnet_id": id}, {"port_id": id}, {"subnet_id": id, "port_id": id}]
+    )
+)
+"""What a router joins or leaves."""
+ROUTES = st.lists(
+    st.fixed_dictionaries({"destination": st.sampled_from(["10.9.0.0/16", "::/0"]), "nexthop": ADDRESSES}), max_size=2
+)
 
 POOLS: dict[str, type[Resource]] = {
     "network_id": Network,
     "subnet_id": Subnet,
+    "port_id": Port,
+    "device_id": Router,
     "security_groups": SecurityGroup,
     "security_group_id": SecurityGroup,
     "remote_group_id": SecurityGroup,
@@ -103,6 +118,7 @@ SANE: dict[str, dict[str, st.SearchStrategy[Any]]] = {
             st.fixed_dictionaries({}, optional={"ip_address": ADDRESSES, "subnet_id": IDS}), max_size=3
         ),
         "device_owner": st.sampled_from(["", "compute:nova", "network:dhcp", "network:router_interface"]),
+        "device_id": st.just("") | IDS,
         "binding:host_id": st.none() | NAMES,
         "binding:profile": st.dictionaries(st.text(max_size=3), st.integers(), max_size=1),
         "name": NAMES,
@@ -127,15 +143,30 @@ SANE: dict[str, dict[str, st.SearchStrategy[Any]]] = {
         "remote_address_group_id": IDS,
     },
     "address_group": {"name": NAMES, "addresses": st.lists(BLOCKS, max_size=2)},
+    "router": {
+        "name": NAMES,
+        "admin_state_up": st.booleans(),
+        "distributed": st.none() | st.booleans(),
+        "ha": st.booleans(),
+        "routes": ROUTES,
+        "project_id": NAMES,
+    },
+}
+ACTIONS: dict[str, st.SearchStrategy[Any]] = {
+    "add_router_interface": ENDS,
+    "remove_router_interface": ENDS,
+    "add_extraroutes": st.fixed_dictionaries({"router": st.fixed_dictionaries({"routes": ROUTES})}),
+    "remove_extraroutes": st.fixed_dictionaries({"router": st.fixed_dictionaries({"routes": ROUTES})}),
 }
 KIND = {each.name: each.kind for each in COLLECTIONS}
 
 
 @st.composite
-def bodies(draw: st.DrawFn, kind: str) -> dict[str, Any]:
+def bodies(draw: st.DrawFn, kind: str, create: bool) -> dict[str, Any]:
     """A body that makes sense, or one attribute of which does not."""
     required = {"network_id", "cidr", "security_group_id", "direction"} & SANE[kind].keys()
-    names = draw(st.sets(st.sampled_from(sorted(SANE[kind].keys() - required)), max_size=2)) | required
+    offered = SANE[kind].keys() - required - ({"routes"} if create else set())
+    names = draw(st.sets(st.sampled_from(sorted(offered)), max_size=2)) | required
     body = {name: draw(SANE[kind][name]) for name in sorted(names)}
     if "cidr" in body:
         body["ip_version"] = 6 if ":" in body["cidr"] else 4
@@ -150,13 +181,16 @@ FIXED = ("network_id", "ip_version", "cidr", "project_id")
 
 @st.composite
 def steps(draw: st.DrawFn) -> tuple[str, str, int, Any]:
-    """A verb, a kind, which of its resources, and a body."""
-    verb = draw(st.sampled_from(["create", "create", "create", "bulk", "update", "update", "delete"]))
-    kind = draw(st.sampled_from(sorted(SANE)))
+    """A verb or an action, a kind, which of its resources, and a body."""
+    verb = draw(st.sampled_from(["create", "create", "create", "bulk", "update", "update", "delete", "act", "act"]))
     place = draw(st.integers(0, 30))
+    if verb == "act":
+        action = draw(st.sampled_from(sorted(ACTIONS)))
+        return action, "router", place, draw(ACTIONS[action])
+    kind = draw(st.sampled_from(sorted(SANE)))
     if verb == "bulk":
-        return verb, kind, place, draw(st.lists(bodies(kind), min_size=1, max_size=4))
-    body = draw(bodies(kind))
+        return verb, kind, place, draw(st.lists(bodies(kind, create=True), min_size=1, max_size=4))
+    body = draw(bodies(kind, create=verb == "create"))
     if verb == "update":
         body = {name: value for name, value in body.items() if name not in FIXED or kind == "security_group_rule"}
     return verb, kind, place, body
@@ -179,7 +213,23 @@ def check(model: Model) -> None:
     reserved = [each for port in model.all(Port) for each in port.reservations]
     assert len(reserved) == len(set(reserved)) == sum(len(port.fixed_ips) for port in model.all(Port))
     assert all(model.get(Network, subnet.network_id) for subnet in model.all(Subnet))
+    for router in model.all(Router):
+        check_router(model, router)
     check_security(model)
+
+
+def check_router(model: Model, router: Router) -> None:
+    """Its subnets are apart, one address on each network's IPv4 subnets, and its next hops are on them."""
+    own = [port for port in model.where(Port, device_id=router.id) if port.device_owner in ROUTER_INTERFACES]
+    assert all(port.fixed_ips for port in own)
+    assert all(sum(":" not in ip.ip_address for ip in port.fixed_ips) < 2 for port in own)
+    with_ipv6 = [port.network_id for port in own if any(":" in ip.ip_address for ip in port.fixed_ips)]
+    assert len(with_ipv6) == len(set(with_ipv6))
+    joined = [id for port in own for id in port.subnets]
+    cidrs = [ip_network(subnet.cidr) for subnet in (model.get(Subnet, id) for id in joined) if subnet]
+    assert len(cidrs) == len(joined)
+    assert not any(one.version == other.version and one.overlaps(other) for one, other in combinations(cidrs, 2))
+    assert all(any(ip_address(route.nexthop) in cidr for cidr in cidrs) for route in router.routes)
 
 
 def check_security(model: Model) -> None:
@@ -194,7 +244,13 @@ def check_security(model: Model) -> None:
         assert len({group.stateful if group else None for group in groups} | {None}) <= 2
         assert None not in groups
         assert port.port_security_enabled or not (groups or port.allowed_address_pairs)
-    tagged: dict[str, type[Record]] = {"network": Network, "port": Port, "bundle": Bundle, "policy": Policy}
+    tagged: dict[str, type[Record]] = {
+        "network": Network,
+        "port": Port,
+        "bundle": Bundle,
+        "policy": Policy,
+        "router": Router,
+    }
     for space, kind in tagged.items():
         tags = {tag.id for tag in model.all(Tag) if tag.space == space}
         assert tags == {f"{space}/{each.id}" for each in model.all(kind)}
@@ -228,38 +284,98 @@ def no_groups(tx: Transaction) -> None:
         security.remove_group(tx, group)
 
 
-@given(st.lists(steps(), min_size=5, max_size=25))
-def test_no_history_breaks_the_cloud(api: Client, history: list[tuple[str, str, int, Any]]) -> None:
+Step = tuple[str, str, int, Any]
+
+
+def cleared(api: Client) -> None:
+    """Nothing is left of what others made."""
     model = api.store.model
-    for kind in ("port", "subnet", "network", "security_group", "address_group"):
+    for router in ids(model, Router):
+        assert api.put("router", router, routes=[]).status == 200
+        for port in model.where(Port, device_id=router):
+            api.ask("PUT", f"/v2.0/routers/{router}/remove_router_interface", {"port_id": port.id})
+    for kind in ("port", "router", "subnet", "network", "security_group", "address_group"):
         for id in ids(model, KIND[kind]):
             assert api.delete(kind, id).status == 204 or kind == "security_group"
         if kind == "security_group":
             api.commit(no_groups)
     assert all(not model.all(kind) for kind in KINDS if kind is not Counter)
+
+
+def play(api: Client, step: Step) -> None:
+    """Ask for one step; whatever the answer, the cloud is what it must be."""
+    model = api.store.model
+    verb, kind, place, sketch = step
+    before = picture(model)
+    body = real(model, sketch)
+    known = ids(model, KIND[kind])
+    one = known[place % len(known)] if known else "x"
+    path = api.path(kind, "" if verb in ("create", "bulk") else one) + (f"/{verb}" if verb in ACTIONS else "")
+    method = {"create": "POST", "bulk": "POST", "delete": "DELETE"}.get(verb, "PUT")
+    sent = None if verb == "delete" else body if verb in ACTIONS else {f"{kind}s" if verb == "bulk" else kind: body}
+    answer = api.ask(method, path, sent)
+    assert answer.status in (200, 201, 204, 400, 404, 409), answer.text
+    if answer.status >= 400:
+        assert answer.body["NeutronError"].keys() == {"type", "message", "detail"}
+        assert picture(model) == before, "a refusal left a trace"
+    elif answer.status == 201:
+        made = answer.body[f"{kind}s"] if verb == "bulk" else [answer.body[kind]]
+        for each in made:
+            assert api.get(api.path(kind, each["id"]))[kind] == each | (
+                {"revision_number": each["revision_number"]} if kind != "port" else {}
+            )
+    check(model)
+
+
+@given(st.lists(steps(), min_size=5, max_size=25))
+def test_no_history_breaks_the_cloud(api: Client, history: list[Step]) -> None:
+    cleared(api)
     for cidr, version in (("10.0.0.0/28", 4), ("2001:db8::/64", 6)):
         network = api.make("network")["id"]
         api.make("subnet", network_id=network, cidr=cidr, ip_version=version)
-    for verb, kind, place, sketch in history:
-        before = picture(model)
-        body = real(model, sketch)
-        known = ids(model, KIND[kind])
-        one = known[place % len(known)] if known else "x"
-        path = api.path(kind, one if verb in ("update", "delete") else "")
-        method = {"create": "POST", "bulk": "POST", "update": "PUT", "delete": "DELETE"}[verb]
-        sent = None if verb == "delete" else {f"{kind}s" if verb == "bulk" else kind: body}
-        answer = api.ask(method, path, sent)
-        assert answer.status in (200, 201, 204, 400, 404, 409), answer.text
-        if answer.status >= 400:
-            assert answer.body["NeutronError"].keys() == {"type", "message", "detail"}
-            assert picture(model) == before, "a refusal left a trace"
-        elif answer.status == 201:
-            made = answer.body[f"{kind}s"] if verb == "bulk" else [answer.body[kind]]
-            for each in made:
-                assert api.get(api.path(kind, each["id"]))[kind] == each | (
-                    {"revision_number": each["revision_number"]} if kind != "port" else {}
-                )
-        check(model)
+    api.make("router")
+    for step in history:
+        play(api, step)
+
+
+CROSSED = (
+    ("10.0.0.0/29", "10.0.0.8/29", "2001:db8::/126", "2001:db8:1::/64"),
+    ("10.0.0.0/28", "10.0.1.0/28", "2001:db8::/64"),
+)
+"""The subnets of two networks, some of which a router cannot join at once."""
+
+
+IPS = st.lists(st.fixed_dictionaries({}, optional={"ip_address": ADDRESSES, "subnet_id": IDS}), min_size=1, max_size=2)
+MOVES: dict[tuple[str, str], st.SearchStrategy[Any]] = {
+    **{(action, "router"): body for action, body in ACTIONS.items()},
+    ("update", "router"): st.fixed_dictionaries({}, optional=SANE["router"]),
+    ("create", "port"): st.fixed_dictionaries({"network_id": IDS}, optional={"fixed_ips": IPS}),
+    ("update", "port"): st.fixed_dictionaries({"fixed_ips": IPS})
+    | st.fixed_dictionaries({name: SANE["port"][name] for name in ("device_id", "device_owner")}),
+    ("update", "subnet"): st.fixed_dictionaries({"gateway_ip": st.none() | ADDRESSES}),
+    **{("delete", kind): st.none() for kind in ("port", "subnet", "router")},
+}
+JOIN = ("add_router_interface", "router")
+
+
+@st.composite
+def moves(draw: st.DrawFn) -> Step:
+    """What is done to routers, and to what they hold."""
+    verb, kind = move = draw(st.sampled_from([*MOVES, JOIN, JOIN, JOIN]))
+    return verb, kind, draw(st.integers(0, 7)), draw(MOVES[move])
+
+
+@given(st.lists(moves(), min_size=10, max_size=25))
+def test_no_history_breaks_a_router(api: Client, history: list[Step]) -> None:
+    cleared(api)
+    for cidrs in CROSSED:
+        network = api.make("network")["id"]
+        for cidr in cidrs:
+            api.make("subnet", network_id=network, cidr=cidr, ip_version=6 if ":" in cidr else 4)
+    for _ in range(2):
+        api.make("router")
+    for step in history:
+        play(api, step)
 
 
 @given(

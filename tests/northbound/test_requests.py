@@ -45,6 +45,7 @@ def test_discovery_leads_from_the_root_to_every_resource(api: Client) -> None:
             "security_groups": ["/v2.0/security-groups"],
             "security_group_rules": ["/v2.0/security-group-rules"],
             "address_groups": ["/v2.0/address-groups"],
+            "routers": ["/v2.0/routers"],
         }
         for name, ((link),) in found.items():
             assert link["rel"] == "self"
@@ -124,6 +125,7 @@ ABSENT = {
     "security_group": ("SecurityGroupNotFound", "Security group red does not exist"),
     "security_group_rule": ("SecurityGroupRuleNotFound", "Security group rule red does not exist"),
     "address_group": ("AddressGroupNotFound", "Address group red could not be found."),
+    "router": ("RouterNotFound", "Router red could not be found"),
 }
 
 

@@ -24,6 +24,8 @@ from mininet_scenarios.processes import inside
 from mininet_scenarios.two_networks import build
 
 INTERVAL_S = 0.02
+BACK_S = 12
+"""In which a database is back whose controller was away: its Manager row waits up to 8 s between two attempts."""
 MOVED = "192.0.2.113"
 CONNECTIONS = 300
 GROWTH_MIB = 64
@@ -188,7 +190,7 @@ class Rivals:
     def assert_holder(self, holder: Guest | None) -> None:
         """Assert that one of them, or none, is the port, and that nothing stands for the other."""
         path, where = f"/v2.0/ports/{self.older.port_id}", holder.hypervisor.name if holder else ""
-        self._lab.eventually("the claim", lambda: self._lab.api.get(path)["port"]["binding:host_id"] == where, 5)
+        self._lab.eventually("the claim", lambda: self._lab.api.get(path)["port"]["binding:host_id"] == where, BACK_S)
         self._lab.converged()
         marks = {guest.name: token() for guest in (self.older, self.newer)}
         to_it, senders = token(), [self._lab.guests["red1"], self._lab.guests["red3"]]

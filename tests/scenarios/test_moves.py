@@ -276,6 +276,7 @@ def test_a_hypervisor_without_ports_of_a_network_holds_nothing_of_it(lab: Lab, r
 
 def test_a_port_is_only_where_its_client_lets_it_be(lab: Lab, red: Network, peers: list[Guest]) -> None:
     guest = lab.guest("choosy", network=red, on="hv1", ip="10.0.0.80", mac="02:00:00:00:00:80", plug=False)
+    lab.converged()
     nowhere = all_held(lab)
     guest.plug()
     lab.converged()

@@ -29,6 +29,7 @@ def red1(lab: Lab, red: Network) -> Guest:
 def guest(lab: Lab, red: Network) -> Iterator[Guest]:
     """A guest on hv2 with a port of its own; unplugged, and its port deleted, at the end."""
     guest = lab.guest("guest", network=red, on="hv2", ip="10.0.0.20", mac="02:00:00:00:00:20", plug=False)
+    lab.converged()  # plugged or not, its address is one of its group's
     yield guest
     lab.dismiss(guest)
 

@@ -53,7 +53,7 @@ tunnelled = st.builds(
     st.sampled_from([Address("192.0.2.2"), Address("192.0.2.9")]), st.sampled_from([100, 200, 300]),
 )  # fmt: skip
 arp = st.builds(
-    lambda op, sha, spa, mac, tpa: packet(f.ARP_OP(op), f.ARP_SHA(sha), f.ARP_SPA(spa), f.ARP_THA(mac), f.ARP_TPA(tpa)),
+    lambda op, sha, spa, tha, tpa: packet(f.ARP_OP(op), f.ARP_SHA(sha), f.ARP_SPA(spa), f.ARP_THA(tha), f.ARP_TPA(tpa)),
     st.sampled_from([1, 1, 1, 2]), macs, st.sampled_from(V4), macs, st.sampled_from(V4),
 )  # fmt: skip
 solicitation = st.builds(
@@ -124,8 +124,8 @@ def three_networks() -> Cloud:
     return cloud
 
 
-ROUTED = three_networks()
-ROUTED_SWITCH = Switch.of(ROUTED.engine.desired("hv1"))
+THREE_NETWORKS = three_networks()
+ROUTED_SWITCH = Switch.of(THREE_NETWORKS.engine.desired("hv1"))
 
 hops = st.sampled_from([0, 1, 2, 3, 64])
 above4 = st.sampled_from([f.ICMP_TYPE(8), f.ICMP_TYPE(0), f.UDP_DST(9), f.IPV4_PROTO(47)]).map(packet)
@@ -153,7 +153,7 @@ def routed_frames(draw: st.DrawFn) -> Packet:
 
 @given(routed_frames())
 def test_any_packet_goes_the_same_way_through_routers(open_vswitch: OpenVSwitch, frame: Packet) -> None:
-    open_vswitch.load(entry.item for entry in ROUTED.engine.desired("hv1").values())
+    open_vswitch.load(entry.item for entry in THREE_NETWORKS.engine.desired("hv1").values())
     same_throughout(open_vswitch, ROUTED_SWITCH, frame, Connections())
 
 

@@ -13,8 +13,8 @@ from apps import APPS
 from controller.errors import Disconnected, InUse
 from controller.flows.engine import Engine
 from controller.model.bindings import Claim, Hypervisor
-from controller.model.records import Address, FixedIp, Port, Quarantine
-from controller.model.store import MemoryJournal, Store
+from controller.model.records import Address, FixedIp, Network, Port, Quarantine, Router
+from controller.model.store import MemoryJournal, Store, Transaction
 from controller.southbound.fleet import Fleet, State
 from controller.southbound.reconcile import Installed, Plan
 from controller.southbound.switch import Applied, Switch
@@ -176,6 +176,27 @@ def test_a_change_that_changes_no_flow_leaves_a_port_active() -> None:
         assert fleet.port_status(vm1) == "ACTIVE"
         assert len(switch.plans) == plans
         switch.over.set()
+
+    played(story)
+
+
+def test_an_interface_of_a_router_is_active_while_all_it_needs_is_up() -> None:
+    async def story(fleet: Fleet, store: Store, group: asyncio.TaskGroup) -> None:
+        def work(tx: Transaction) -> Port:
+            tx.insert(Router(id="r1"))
+            return replace(vm1, id="door", device_id="r1", device_owner="network:router_interface")
+
+        await store.commit(VM1)
+        (vm1,) = store.model.all(Port)
+        door = await store.commit(work)
+        assert fleet.port_status(door) == "ACTIVE"
+        assert fleet.port_status(replace(door, admin_state_up=False)) == "DOWN"
+        assert fleet.port_status(replace(door, device_id="r2")) == "DOWN", "there is no such router"
+        await store.commit(lambda tx: tx.put(Router(id="r1", admin_state_up=False)))
+        assert fleet.port_status(door) == "DOWN"
+        await store.commit(lambda tx: tx.put(Router(id="r1")))
+        await store.commit(lambda tx: tx.put(replace(tx.need(Network, "red"), admin_state_up=False)))
+        assert fleet.port_status(door) == "DOWN"
 
     played(story)
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from controller.errors import Undeclared
 from controller.flows import fields as f
 from controller.flows import pipeline as p
-from controller.flows.flow import ANY, Conjunction, Flow, Output, Set, ToGroup, goto
+from controller.flows.flow import ANY, Conjunction, Flow, Output, Set, Table, ToGroup, goto
 from controller.model.records import Address, Mac
 from controller.southbound import openflow
 from tests.controller.southbound import strategies
@@ -30,8 +30,9 @@ def test_flows_that_differ_in_numbers_have_one_form() -> None:
 
 
 def test_parts_of_one_register_have_their_places_in_it() -> None:
-    for turned, from_tun in ((1, 1), (1, 0), (0, 1)):
-        flow = Flow(p.L2_LOOKUP, "local", p.TURNED(turned) & p.FROM_TUN(from_tun))
+    table = Table(200, "both", "", {"any": 1}, frozenset({p.NEIGH_HIT, p.FROM_TUN}))
+    for hit, from_tun in ((1, 1), (1, 0), (0, 1)):
+        flow = Flow(table, "any", p.NEIGH_HIT(hit) & p.FROM_TUN(from_tun))
         assert openflow._formed(flow) == openflow._spelled(flow)
 
 

@@ -1,0 +1,395 @@
+"""The way of a packet in logical words: ports, networks, routers, security groups instead of keys and registers.
+
+What a table did is told by the flow that was met there; a table of which an operator need not know is not mentioned.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from controller.flows import fields as f
+from controller.flows import pipeline as p
+from controller.flows.fields import ICMP4, ICMP6, SCTP, TCP, UDP
+from controller.flows.flow import Field, Flow, Goto, Set, Table
+from controller.flows.journey import Journey
+from controller.flows.packet import Packet
+from controller.flows.pipeline import Guard, Why
+from controller.model.bindings import Placed, place
+from controller.model.protocols import ports, type_and_code
+from controller.model.records import (
+    Address,
+    AddressGroup,
+    Bundle,
+    Chassis,
+    Network,
+    Port,
+    Router,
+    SecurityGroup,
+    SecurityGroupRule,
+)
+from controller.model.store import Rows
+from northbound.admission import Began, fitting, named, remotes, tagged
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What happened to a packet in a table of a hypervisor."""
+
+    chassis: str
+    table: str
+    words: str
+
+
+def narrate(rows: Rows, journey: Journey) -> Iterator[Step]:
+    """Each thing that happened, in order."""
+    for leg in journey.legs:
+        for hop in leg.trace.hops:
+            if isinstance(hop.met, Flow) and (words := _words(Met(rows, hop.packet, hop.met))):
+                yield Step(leg.chassis, hop.table.name, words)
+
+
+@dataclass(frozen=True, slots=True)
+class Met:
+    """A packet as it came to a table, and the flow that it met there."""
+
+    rows: Rows
+    packet: Packet
+    flow: Flow
+
+    @property
+    def reason(self) -> str:
+        """The reason of the flow."""
+        return self.flow.reason
+
+    def written(self, field: Field[int]) -> int:
+        """What the flow writes into a field; 0 if nothing."""
+        writes = (each for each in self.flow.actions if isinstance(each, Set) and each.field is field)
+        return next((write.value for write in writes), 0)
+
+    def port(self, key: int) -> str:
+        """A port by its key."""
+        port: Port | None = tagged(self.rows, Port, "port", key)
+        return named("port", port.id, port.name) if port else f"port with key {key}"
+
+    def network(self, key: int) -> str:
+        """A network by its key."""
+        network = self.network_of(key)
+        return named("network", network.id, network.name) if network else f"network with key {key}"
+
+    def network_of(self, key: int) -> Network | None:
+        """The same, as it is in the model."""
+        found: Network | None = tagged(self.rows, Network, "network", key)
+        return found
+
+    def router(self) -> str:
+        """The router that the packet is at."""
+        key = self.packet[p.RTR]
+        router: Router | None = tagged(self.rows, Router, "router", key)
+        return named("router", router.id, router.name) if router else f"router with key {key}"
+
+    def hypervisor(self, ipv4: Field[Address], ipv6: Field[Address]) -> str:
+        """The hypervisor whose tunnel address is in one of two fields."""
+        field = ipv6 if self.packet[ipv6] else ipv4
+        address = field.show(self.packet[field])
+        found = self.rows.where(Chassis, encap_ip=address)
+        return f"{found[0].id} ({address})" if found else address
+
+
+def _words(met: Met) -> str:
+    if (tell := TOLD.get((met.flow.table, met.reason))) is not None:
+        return tell(met)
+    return "drops it" if any(isinstance(action, Goto) and action.table is p.DROP for action in met.flow.actions) else ""
+
+
+# ---- the packet -----------------------------------------------------------------------------------------------
+
+ARP, IPV6, SOLICITATION = 0x0806, 0x86DD, 135
+_PROTOCOLS: Final[Mapping[int, str]] = {ICMP4: "icmp", ICMP6: "icmpv6", TCP: "tcp", UDP: "udp", SCTP: "sctp"}
+
+
+def _message(packet: Packet) -> str:
+    """What a packet is, as a guest sends it."""
+    if _is_request(packet):
+        return f"asks {_request(packet)}"
+    began = _began(packet)
+    return f"sends {_service(packet)} from {began.source} to {began.destination}"
+
+
+def _is_request(packet: Packet) -> bool:
+    """Does it ask for a neighbour's MAC?"""
+    return _is_arp(packet) or (packet[f.IPV6_PROTO] == ICMP6 and packet[f.ICMPV6_TYPE] == SOLICITATION)
+
+
+def _is_arp(packet: Packet) -> bool:
+    return packet[f.ETH_TYPE] == ARP
+
+
+def _request(packet: Packet) -> str:
+    if _is_arp(packet):
+        return f"by ARP who has {f.ARP_TPA.show(packet[f.ARP_TPA])}"
+    return f"by ND who has {f.ND_TARGET.show(packet[f.ND_TARGET])}"
+
+
+def _service(packet: Packet) -> str:
+    began = _began(packet)
+    name = _PROTOCOLS.get(began.protocol, f"protocol {began.protocol}")
+    if began.protocol in (ICMP4, ICMP6):
+        return f"{name} type {began.low} code {began.high}"
+    return name if began.low is None else f"{name} {began.low} > {began.high}"
+
+
+def _began(packet: Packet) -> Began:
+    """The tuple of a packet of IP."""
+    six = packet[f.ETH_TYPE] == IPV6
+    headers = f.PACKET6 if six else f.PACKET4
+    number = packet[headers.proto]
+    low, high = (packet[of[number]] if number in of else None for of in (headers.low, headers.high))
+    source, destination = (field.show(packet[field]) for field in (headers.source, headers.destination))
+    return Began(number, source, destination, low, high)
+
+
+# ---- in and out of hypervisors --------------------------------------------------------------------------------
+
+
+def _guest(met: Met) -> str:
+    return f"{met.port(met.written(p.SRC))} on {met.network(met.written(p.NET))} {_message(met.packet)}"
+
+
+def _down(met: Met) -> str:
+    return "its port, or the network, is administratively down"
+
+
+def _peer(met: Met) -> str:
+    return f"by tunnel from {met.hypervisor(f.TUN_SRC, f.TUN_IPV6_SRC)}"
+
+
+def _segment(met: Met) -> str:
+    return f"{_carrier(met.packet)} is {met.network(met.written(p.NET))}"
+
+
+def _carrier(packet: Packet) -> str:
+    encap = next((name for name, code in p.ENCAPS.items() if code == packet[p.ENCAP]), "?")
+    return f"{encap} segment {packet[f.TUN_ID]}"
+
+
+def _tunnel(met: Met) -> str:
+    network = met.network_of(met.packet[p.NET])
+    mtu = f", MTU {network.mtu}" if network else ""
+    return f"by {_carrier(met.packet)} to {met.hypervisor(f.TUN_DST, f.TUN_IPV6_DST)}{mtu}"
+
+
+def _delivered(met: Met) -> str:
+    port: Port | None = tagged(met.rows, Port, "port", met.packet[p.DST])
+    placed = place(met.rows, port) if port else None
+    return f"out of {placed.interface}: {met.port(met.packet[p.DST])}" if isinstance(placed, Placed) else ""
+
+
+# ---- what the switch answers, and who may send what -----------------------------------------------------------
+
+
+def _wanted(packet: Packet) -> str:
+    """The address whose MAC is wanted, and the MAC, if NEIGH knew it."""
+    return f.ipv4_text(packet[p.NH4]) if packet[p.NH4] else f.IPV6_DST.show(packet[p.NH6])
+
+
+def _answered(met: Met) -> str:
+    return f"the switch answers: {_wanted(met.packet)} is at {f.ETH_DST.show(met.packet[f.ETH_DST])}"
+
+
+def _unanswered(met: Met) -> str:
+    return f"nobody who is attached to {met.network(met.packet[p.NET])} has {_wanted(met.packet)}"
+
+
+def _unguarded(met: Met) -> str:
+    return "" if _is_request(met.packet) else "no port security: it may send with any address"
+
+
+def _own(met: Met) -> str:
+    return "" if _is_request(met.packet) else f"{_sender(met.packet)} are its own, or of its allowed address pairs"
+
+
+def _spoofed(met: Met) -> str:
+    return f"{_sender(met.packet)} are not its own together, nor of its allowed address pairs"
+
+
+def _sender(packet: Packet) -> str:
+    return f"MAC {f.ETH_SRC.show(packet[f.ETH_SRC])} and address {_began(packet).source}"
+
+
+# ---- security groups ------------------------------------------------------------------------------------------
+
+
+def _past(met: Met) -> str:
+    """Past conntrack, or to it."""
+    match met.packet[p.GUARD]:
+        case Guard.OFF:
+            return f"{met.port(met.packet[p.CHECKED])} has no port security: any packet may pass"
+        case Guard.STATELESS:
+            return f"{met.port(met.packet[p.CHECKED])} is under stateless security groups: conntrack is not asked"
+        case _:
+            return ""
+
+
+def _control(met: Met) -> str:
+    return "needs no rule: DHCP, router discovery and MLD always pass"
+
+
+def _new(met: Met) -> str:
+    return f"conntrack zone {met.packet[p.ZONE]}: taken for a new connection"
+
+
+def _known(met: Met) -> str:
+    return f"conntrack zone {met.packet[p.ZONE]}: the answer to what just went out"
+
+
+def _allowed(met: Met) -> str:
+    bundle: Bundle | None = tagged(met.rows, Bundle, "bundle", met.packet[p.WHY])
+    if bundle is None:
+        return "allowed by rules that are gone"
+    group = met.rows.get(SecurityGroup, bundle.security_group_id)
+    name = named("security group", bundle.security_group_id, group.name if group else "")
+    rules = fitting(met.rows, bundle, remotes(met.rows, bundle), _began(met.packet))
+    return f"{_way(met)} allowed by {name}, {_remote(met.rows, bundle)}: {', '.join(map(_rule, rules))}"
+
+
+def _denied(met: Met) -> str:
+    port: Port | None = tagged(met.rows, Port, "port", met.packet[p.CHECKED])
+    found = [met.rows.get(SecurityGroup, id) for id in (port.security_groups if port else ())]
+    groups = ", ".join(named("security group", group.id, group.name) for group in found if group)
+    return f"no {_way(met)} rule of {met.port(met.packet[p.CHECKED])} allows it: {groups or 'no security group'}"
+
+
+def _way(met: Met) -> str:
+    return "ingress" if met.packet[p.DIRECTION] == p.INGRESS else "egress"
+
+
+def _remote(rows: Rows, bundle: Bundle) -> str:
+    """Whom a bundle is about."""
+    preposition = "to" if bundle.direction == "egress" else "from"
+    if bundle.remote_group_id is not None:
+        group = rows.get(SecurityGroup, bundle.remote_group_id)
+        members = named("security group", bundle.remote_group_id, group.name if group else "")
+        return f"{preposition} members of {members}"
+    if bundle.remote_address_group_id is not None:
+        listed = rows.get(AddressGroup, bundle.remote_address_group_id)
+        return f"{preposition} {named('address group', bundle.remote_address_group_id, listed.name if listed else '')}"
+    return f"{preposition} {bundle.remote_ip_prefix or 'anybody'}"
+
+
+def _rule(rule: SecurityGroupRule) -> str:
+    between, (type, code) = ports(rule), type_and_code(rule)
+    service = rule.protocol or "any protocol"
+    if between is not None:
+        service += f" {between[0]}" if between[0] == between[1] else f" {between[0]}-{between[1]}"
+    if type is not None:
+        service += f" type {type}" + ("" if code is None else f" code {code}")
+    return f"rule {rule.id} ({service})"
+
+
+# ---- switching and routing ------------------------------------------------------------------------------------
+
+
+def _here(met: Met) -> str:
+    return f"{f.ETH_DST.show(met.packet[f.ETH_DST])} is {met.port(met.written(p.DST))}, on this hypervisor"
+
+
+def _nobody(met: Met) -> str:
+    return f"no attached port of {met.network(met.packet[p.NET])} has {f.ETH_DST.show(met.packet[f.ETH_DST])}"
+
+
+def _through(met: Met) -> str:
+    return f"at {met.router()}, from {met.network(met.packet[p.NET])}"
+
+
+def _echo(met: Met) -> str:
+    return f"{met.router()} answers the echo request itself"
+
+
+def _own_of_router(met: Met) -> str:
+    return f"{_began(met.packet).destination} is an address of {met.router()}"
+
+
+def _route(met: Met) -> str:
+    """The route, and the network it leads to; a smaller MTU there is lost packets."""
+    kind, _, length = met.reason.partition("_")
+    field = f.IPV6_DST if met.packet[f.ETH_TYPE] == IPV6 else f.IPV4_DST
+    prefix = next((test.value for test in met.flow.match.tests if test.field is field), 0)
+    come, go = met.network_of(met.packet[p.NET_IN]), met.network_of(met.written(p.NET))
+    narrow = come is not None and go is not None and go.mtu < come.mtu
+    mtu = f"; packets of more than {go.mtu} bytes do not fit there" if narrow and go else ""
+    return f"{kind} route {field.show(prefix)}/{length}, to {met.network(met.written(p.NET))}{mtu}"
+
+
+def _no_route(met: Met) -> str:
+    return f"{met.router()} has no route to {_began(met.packet).destination}"
+
+
+def _next_hop(met: Met) -> str:
+    return f"next hop {_wanted(met.packet)} is at {f.ETH_DST.show(met.packet[f.ETH_DST])}"
+
+
+def _trapped(met: Met) -> str:
+    """A router tells of no error, and of a closed port by TCP and UDP alone (`apps.router_errors`)."""
+    began = _began(met.packet)
+    is_error = (
+        began.low not in _ASKING if began.protocol == ICMP4 else began.protocol == ICMP6 and began.low in _ERRORS6
+    )
+    closed = met.packet[p.WHY] == Why.ROUTER_ADDRESS
+    silent = is_error or (closed and began.protocol not in (TCP, UDP))
+    return "the router tells nobody" if silent else "the router tells the sender, by ICMP"
+
+
+_ASKING: Final = frozenset({0, 8, 13, 14, 15, 16, 17, 18})
+"""The types of ICMP that are no errors."""
+_ERRORS6: Final = range(128)
+"""The types of ICMPv6 that are."""
+
+
+# ---- the list -------------------------------------------------------------------------------------------------
+
+
+TOLD: Final[Mapping[tuple[Table, str], Callable[[Met], str]]] = {
+    (p.CLASSIFY, "guest"): _guest,
+    (p.CLASSIFY, "admin_down"): _down,
+    (p.VTEP, "peer"): _peer,
+    (p.VNI, "segment"): _segment,
+    (p.PORT_SECURITY, "unguarded"): _unguarded,
+    (p.ADDRESS_SECURITY, "own_address"): _own,
+    (p.ADDRESS_SECURITY, "spoofed"): _spoofed,
+    (p.NEIGH_REPLY, "arp_reply"): _answered,
+    (p.NEIGH_REPLY, "nd_reply"): _answered,
+    (p.NEIGH_REPLY, "nd_unknown"): _unanswered,
+    (p.NEIGH_REPLY, "miss"): _unanswered,
+    (p.OUT_TRACK, "guard"): _past,
+    (p.IN_TRACK, "guard"): _past,
+    (p.OUT_TRACK, "control"): _control,
+    (p.IN_TRACK, "control"): _control,
+    (p.OUT_RULES, "new"): _new,
+    (p.IN_RULES, "new"): _new,
+    (p.OUT_RULES, "known"): _known,
+    (p.IN_RULES, "known"): _known,
+    (p.OUT_DONE, "stateless"): _allowed,
+    (p.IN_DONE, "stateless"): _allowed,
+    (p.OUT_DONE, "opened"): _allowed,
+    (p.IN_DONE, "opened"): _allowed,
+    (p.OUT_DONE, "miss"): _denied,
+    (p.IN_DONE, "miss"): _denied,
+    (p.L2_LOOKUP, "local"): _here,
+    (p.L2_LOOKUP, "local_pair"): _here,
+    (p.L2_LOOKUP, "miss"): _nobody,
+    (p.L3_IN, "through"): _through,
+    (p.L3_IN, "expired"): _through,
+    (p.L3_IN, "link_local"): _through,
+    (p.L3_IN, "echo"): _echo,
+    (p.L3_IN, "own_address"): _own_of_router,
+    (p.L3_ROUTE, "miss"): _no_route,
+    **{(p.L3_ROUTE, reason): _route for reason in p.ROUTE_PRIORITIES},
+    (p.L3_OUT, "known"): _next_hop,
+    (p.L3_OUT, "miss"): _unanswered,
+    (p.DELIVER, "port"): _delivered,
+    (p.TUNNEL, "port"): _tunnel,
+    (p.TRAP, "reason"): _trapped,
+}
+"""By table and reason. Other flows that drop are told in two words, and no others at all."""
