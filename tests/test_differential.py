@@ -49,6 +49,7 @@ INTO = [
     ingress(ethertype="IPv6", remote_group_id="web"),
     ingress("udp"),
     ingress("tcp"),
+    ingress("sctp", 80, 80),
 ]
 
 
