@@ -387,6 +387,7 @@ TOLD: Final[Mapping[tuple[Table, str], Callable[[Met], str]]] = {
     (p.L3_ROUTE, "miss"): _no_route,
     **{(p.L3_ROUTE, reason): _route for reason in p.ROUTE_PRIORITIES},
     (p.L3_OUT, "known"): _next_hop,
+    (p.L3_OUT, "measured"): _next_hop,
     (p.L3_OUT, "miss"): _unanswered,
     (p.DELIVER, "port"): _delivered,
     (p.TUNNEL, "port"): _tunnel,
