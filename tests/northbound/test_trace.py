@@ -116,7 +116,7 @@ def test_through_a_router_to_a_network_of_a_smaller_mtu(cloud: Cloud) -> None:
     ]
     assert sent(cloud, "a1", "b1")[4:] == [
         'hv1 l3_in            at router r, from network "red" red',
-        "hv1 l3_route         connected route 10.1.0.0/24, to network blue; packets of more than 1400 bytes do not fit there",
+        "hv1 l3_route         connected route 10.1.0.0/24, to network blue, MTU 1400",
         "hv1 l3_out           next hop 10.1.0.1 is at 02:00:00:00:01:01",
         "hv1 tunnel           by geneve segment 200 to hv2 (192.0.2.2), MTU 1400",
         "hv2 vtep             by tunnel from hv1 (192.0.2.1)",
@@ -127,6 +127,7 @@ def test_through_a_router_to_a_network_of_a_smaller_mtu(cloud: Cloud) -> None:
         "hv2 deliver          out of tap-b1: port b1",
         "delivered",
     ]
+    assert sent(cloud, "a1", "b1", size=1400)[-1] == "delivered"
     back = [line for line in sent(cloud, "b1", "a1") if "l3_route" in line]
     assert back == ['hv2 l3_route         connected route 10.0.0.0/24, to network "red" red']
 
@@ -141,7 +142,7 @@ def test_through_a_chain_of_routers(cloud: Cloud) -> None:
     assert "sends protocol 47 from 10.0.0.1 to 10.9.0.1" in lines[0]
     assert lines[4:] == [
         'hv1 l3_in            at router r, from network "red" red',
-        "hv1 l3_route         static route 10.9.0.0/16, to network blue; packets of more than 1400 bytes do not fit there",
+        "hv1 l3_route         static route 10.9.0.0/16, to network blue, MTU 1400",
         "hv1 l3_out           next hop 10.1.0.253 is at 02:00:00:00:0b:02",
         "hv1 l3_in            at router s, from network blue",
         "hv1 l3_route         connected route 10.9.0.0/24, to network far",
@@ -252,6 +253,17 @@ def test_a_router_answers_an_echo_request(cloud: Cloud) -> None:
                 'hv1 l3_in            at router r, from network "red" red',
                 "hv1 trap             the router tells the sender, by ICMP",
                 "dropped: TTL_EXCEEDED had no hop left at a router",
+            ],
+        ),
+        (
+            {"to": "b1", "size": 1401},
+            [
+                'hv1 l3_in            at router r, from network "red" red',
+                "hv1 l3_route         connected route 10.1.0.0/24, to network blue, MTU 1400",
+                "hv1 l3_out           next hop 10.1.0.1 is at 02:00:00:00:01:01",
+                "hv1 l3_mtu           network blue bears no packet of more than 1400 bytes",
+                "hv1 trap             the router tells the sender, by ICMP, if it said that no router may cut it (DF)",
+                "dropped: TOO_BIG was routed to a network that bears no packet of its size; nobody is told who let routers cut it (DF)",
             ],
         ),
         (
@@ -371,6 +383,7 @@ def test_stateless_groups_do_not_ask_conntrack(cloud: Cloud) -> None:
         ({"from": "a1", "to": "a2", "proto": "256"}, Invalid, "256 is no IP protocol"),
         ({"from": "a1", "to": "a2", "dport": 65536}, Invalid, "65536 is no number from 0 to 65535"),
         ({"from": "a1", "to": "a2", "ttl": True}, Invalid, "True is no number from 0 to 255"),
+        ({"from": "a1", "to": "a2", "size": 1451}, Invalid, "packets of network red have 1450 bytes at most"),
         ({"from": 7, "to": "a2"}, Invalid, "7 is no name, id, protocol or address"),
         ({"from": "a1", "to": "a2", "source": "fd00::1"}, Invalid, "fd00::1 is no IPv4 address"),
     ],
