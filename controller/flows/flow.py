@@ -237,7 +237,10 @@ class DecrementTtl:
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """Write into one bit whether the frame, from its first byte on, is longer than this (ovs-actions(7))."""
+    """Write into one bit whether the frame is longer than this: `check_pkt_larger` (ovs-actions(7)).
+
+    Open vSwitch translates what follows twice, and counts every packet for the flows of both ways.
+    """
 
     bytes: int
     target: Field[int]

@@ -151,6 +151,12 @@ def test_a_route_goes_to_its_next_hop_on_a_subnet_of_the_router(joined: Cloud) -
     assert not [text for text in at(joined, 27) if "10.9.0.0" in text], "a next hop on no subnet leads nowhere"
 
 
+def test_an_interface_that_claims_a_routers_port_is_nobodys(joined: Cloud) -> None:
+    before = joined.flows("hv1")
+    joined.commit(hypervisor(1, "vm1", "r-blue"))
+    assert joined.flows("hv1") == before
+
+
 def test_one_guest_more_costs_the_same_whatever_is_joined(joined: Cloud) -> None:
     joined.commit(hypervisor(2, "vm2", "vm3"))
     joined.commit(port("vm3", "blue", "02:00:00:00:00:03", "10.1.0.3"))
