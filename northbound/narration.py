@@ -396,6 +396,7 @@ TOLD: Final[Mapping[tuple[Table, str], Callable[[Met], str]]] = {
     (p.L2_LOOKUP, "local_pair"): _here,
     (p.L2_LOOKUP, "miss"): _nobody,
     (p.L3_IN, "through"): _through,
+    (p.L3_IN, "martian"): _through,
     (p.L3_IN, "expired"): _through,
     (p.L3_IN, "link_local"): _through,
     (p.L3_IN, "echo"): _echo,

@@ -87,10 +87,10 @@ def question(asked: Mapping[str, object]) -> Question:
     unknown = tuple(sorted(asked.keys() - NAMES.keys()))
     if unknown:
         raise UnknownAttributes(unknown)
-    for name in ("from", "to"):
-        if name not in asked:
-            raise MissingAttribute(name)
     given = {name: value for name, value in asked.items() if value is not None}
+    for name in ("from", "to"):
+        if name not in given:
+            raise MissingAttribute(name)
     for name, value in given.items():
         _check(name, value)
     parts: dict[str, Any] = {NAMES[name]: value for name, value in given.items()}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from controller.errors import Ambiguous, Invalid, MissingAttribute, NotFound, UnknownAttributes, Unplugged, WeftError
+from controller.flows.pipeline import Why
 from controller.model import security
 from controller.model.records import Link, SecurityGroup, SecurityGroupRule
 from controller.model.store import Transaction
@@ -263,7 +264,7 @@ def test_a_router_answers_an_echo_request(cloud: Cloud) -> None:
                 "hv1 l3_out           next hop 10.1.0.1 is at 02:00:00:00:01:01",
                 "hv1 l3_mtu           network blue bears no packet of more than 1400 bytes",
                 "hv1 trap             the router tells the sender, by ICMP, if it said that no router may cut it (DF)",
-                "dropped: TOO_BIG was routed to a network that bears no packet of its size; nobody is told who let routers cut it (DF)",
+                f"dropped: TOO_BIG {Why.TOO_BIG.sentence}",
             ],
         ),
         (
@@ -286,6 +287,14 @@ def test_a_router_answers_an_echo_request(cloud: Cloud) -> None:
 )
 def test_what_a_router_does_not_pass(cloud: Cloud, asked: dict[str, object], lines: list[str]) -> None:
     assert sent(cloud, "a1", str(asked.pop("to")), **asked)[4:] == lines
+
+
+def test_what_no_router_forwards(cloud: Cloud) -> None:
+    cloud.commit(port("lonely", "red", "02:00:00:00:00:09", "10.0.0.9", guarded=False))
+    assert sent(cloud, "lonely", "b1", source="127.0.0.1")[3:] == [
+        'hv1 l3_in            at router r, from network "red" red',
+        f"dropped: MARTIAN {Why.MARTIAN.sentence}",
+    ]
 
 
 def test_without_a_gateway_nothing_leaves_the_guest(cloud: Cloud) -> None:
@@ -367,6 +376,7 @@ def test_stateless_groups_do_not_ask_conntrack(cloud: Cloud) -> None:
     ("asked", "error", "says"),
     [
         ({"from": "a1"}, MissingAttribute, "Required attribute 'to' not specified"),
+        ({"from": None, "to": "a2"}, MissingAttribute, "Required attribute 'from' not specified"),
         ({"from": "a1", "to": "a2", "speed": 1}, UnknownAttributes, "'speed'"),
         ({"from": "nosuch", "to": "a2"}, NotFound, "Port nosuch could not be found."),
         ({"from": "a1", "to": "nosuch"}, NotFound, "Port nosuch could not be found."),
