@@ -1,4 +1,4 @@
-"""What routers tell senders: no hop left, no route, nobody there, nobody listening (ICMP, RFC 792; ICMPv6, RFC 4443).
+"""What routers tell senders: no hop left, no route, nobody there, nobody listening, too large (RFC 792, RFC 4443).
 
 A switch cannot write these, so it hands such packets over (`apps.routing`, TRAP) and the answer is written here, from
 the address of the interface that the packet came to, out of the port that it came from. Errors are never sent about an
@@ -19,7 +19,7 @@ from controller.flows.app import app
 from controller.flows.pipeline import Why
 from controller.flows.presence import is_interface
 from controller.flows.punted import Punted, Reply
-from controller.model.records import Address, Cidr, Mac, Port, Subnet, Tag
+from controller.model.records import Address, Cidr, Mac, Network, Port, Subnet, Tag
 from controller.model.view import View
 
 IPV4, IPV6 = 0x0800, 0x86DD
@@ -31,6 +31,7 @@ MOST4, MOST6 = 576, 1280
 ASKING4 = frozenset({0, 8, 13, 14, 15, 16, 17, 18})
 """The types of ICMP that are no errors, nor redirects."""
 REDIRECT6 = 137
+DONT_FRAGMENT = 0x4000
 
 EVERYBODY = Address("255.255.255.255")
 THIS_NETWORK = ip_network("0.0.0.0/8")
@@ -40,19 +41,21 @@ ERRORS4: Mapping[Why, tuple[int, int]] = {
     Why.NO_ROUTE: (3, 0),
     Why.NO_NEIGHBOUR: (3, 1),
     Why.ROUTER_ADDRESS: (3, 3),
+    Why.TOO_BIG: (3, 4),
 }
 ERRORS6: Mapping[Why, tuple[int, int]] = {
     Why.TTL_EXCEEDED: (3, 0),
     Why.NO_ROUTE: (1, 0),
     Why.NO_NEIGHBOUR: (1, 3),
     Why.ROUTER_ADDRESS: (1, 4),
+    Why.TOO_BIG: (2, 0),
 }
 """Type and code of what is told."""
 
 
 @dataclass(frozen=True, slots=True)
 class Packet:
-    """What an error needs of an IP packet; `body` is where its payload begins."""
+    """What an error needs of an IP packet; `body` is where its payload begins, `whole` that no router may cut it."""
 
     version: int
     source: Address
@@ -61,6 +64,7 @@ class Packet:
     fragment: int
     octets: bytes
     body: int
+    whole: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +88,18 @@ def tell(view: View, punted: Punted) -> Iterator[Reply]:
     if any(is_broadcast(end, interfaces) for end in (packet.source, packet.destination)):
         return
     at = facing(interfaces, tagged(view, "network", punted.net_in), packet)
-    if at is not None:
-        yield Reply(punted.in_port, error(packet, punted.why, holder(to, packet.source), at))
+    most = borne(view, punted)
+    if at is not None and most is not None:
+        yield Reply(punted.in_port, error(packet, punted.why, holder(to, packet.source), at, most))
+
+
+def borne(view: View, punted: Punted) -> int | None:
+    """The largest packet that the network bears to which this one was too large; of any other 0."""
+    if punted.why is not Why.TOO_BIG:
+        return 0
+    onto = tagged(view, "network", punted.net)
+    network = None if onto is None else view.get(Network, onto)
+    return None if network is None else network.mtu
 
 
 def tagged(view: View, space: str, number: int) -> str | None:
@@ -154,8 +168,8 @@ def read4(octets: bytes) -> Packet | None:
     if octets[0] >> 4 != 4 or not 20 <= body <= min(total, len(octets)) or checksum(octets[:body]) != bytes(2):
         return None
     source, destination = (Address(socket.inet_ntoa(octets[at : at + 4])) for at in (12, 16))
-    fragment = int.from_bytes(octets[6:8]) & 0x1FFF
-    return Packet(4, source, destination, octets[9], fragment, octets[:total], body)
+    flags = int.from_bytes(octets[6:8])
+    return Packet(4, source, destination, octets[9], flags & 0x1FFF, octets[:total], body, bool(flags & DONT_FRAGMENT))
 
 
 def read6(octets: bytes) -> Packet | None:
@@ -165,7 +179,7 @@ def read6(octets: bytes) -> Packet | None:
     if version != 6 or found is None:
         return None
     source, destination = (Address(socket.inet_ntop(socket.AF_INET6, octets[at : at + 16])) for at in (8, 24))
-    return Packet(6, source, destination, found.protocol, found.fragment, octets, found.body)
+    return Packet(6, source, destination, found.protocol, found.fragment, octets, found.body, True)
 
 
 class Upper(NamedTuple):
@@ -198,6 +212,8 @@ def may_tell(packet: Packet, why: Why) -> bool:
     """May the sender of a packet be told of this?"""
     if packet.fragment or not is_host(packet.source) or is_group(packet.destination):
         return False
+    if why is Why.TOO_BIG and not packet.whole:
+        return False
     type = packet.octets[packet.body : packet.body + 1]
     if packet.protocol == ICMP:
         return why is not Why.ROUTER_ADDRESS and bool(type) and type[0] in ASKING4
@@ -218,18 +234,21 @@ def is_group(address: Address) -> bool:
     return ip_address(address).is_multicast or address == EVERYBODY
 
 
-def error(packet: Packet, why: Why, to: Mac, at: Interface) -> bytes:
-    """The frame with the error, from an interface to the sender; it quotes as much of the packet as it may."""
+def error(packet: Packet, why: Why, to: Mac, at: Interface, most: int) -> bytes:
+    """The frame with the error, from an interface to the sender; it quotes as much of the packet as it may.
+
+    `most` is the MTU that is told of a packet that was too large (RFC 1191 section 4, RFC 4443 section 3.2), else 0.
+    """
     head, address = bytes.fromhex((to + at.mac).replace(":", "")), at.address
     if packet.version == 4:
         type, code = ERRORS4[why]
-        message = struct.pack("!BBHI", type, code, 0, 0) + packet.octets[: MOST4 - 28]
+        message = struct.pack("!BBHI", type, code, 0, most) + packet.octets[: MOST4 - 28]
         message = message[:2] + checksum(message) + message[4:]
         ends = socket.inet_aton(address) + socket.inet_aton(packet.source)
         ip = struct.pack("!BBHHHBBH", 0x45, 0xC0, 20 + len(message), 0, 0, HOPS, ICMP, 0) + ends
         return head + struct.pack("!H", IPV4) + ip[:10] + checksum(ip) + ip[12:] + message
     type, code = ERRORS6[why]
-    message = struct.pack("!BBHI", type, code, 0, 0) + packet.octets[: MOST6 - 48]
+    message = struct.pack("!BBHI", type, code, 0, most) + packet.octets[: MOST6 - 48]
     ends = socket.inet_pton(socket.AF_INET6, address) + socket.inet_pton(socket.AF_INET6, packet.source)
     message = message[:2] + checksum(ends + struct.pack("!II", len(message), ICMPV6) + message) + message[4:]
     ip6 = struct.pack("!IHBB", 6 << 28, len(message), ICMPV6, HOPS) + ends

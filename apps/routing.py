@@ -5,7 +5,7 @@ and a route, and tells the sender of what it does not (the controller writes tho
 is known from the model (`NEIGH`), so a router asks nobody. If the next hop is another router, the packet is at that one
 next.
 
-    L2_LOOKUP ─> HOP ─> L3_IN ─> L3_ROUTE ─(NEIGH)─> L3_OUT ─> L2_LOOKUP
+    L2_LOOKUP ─> HOP ─> L3_IN ─> L3_ROUTE ─(NEIGH)─> L3_OUT (─> L3_MTU) ─> L2_LOOKUP
 
 Routers have tables of their own (RTR), so their subnets may be the same as those of others. A hypervisor has the flows
 of routers whose networks its guests reach, and of no others.
@@ -24,6 +24,7 @@ from controller.flows.fields import (
     ICMP_TYPE,
     ICMPV6_TYPE,
     IPV4_DST,
+    IPV4_FRAG,
     IPV4_SRC,
     IPV6_DST,
     IPV6_SRC,
@@ -31,7 +32,7 @@ from controller.flows.fields import (
     link_local,
     within,
 )
-from controller.flows.flow import ANY, Action, DecrementTtl, Flow, Move, Punt, Turn, Untrack, goto, resubmit
+from controller.flows.flow import ANY, Action, DecrementTtl, Flow, Measure, Move, Punt, Turn, Untrack, goto, resubmit
 from controller.flows.pipeline import (
     DELIVER,
     DROP,
@@ -40,6 +41,7 @@ from controller.flows.pipeline import (
     HOPS,
     L2_LOOKUP,
     L3_IN,
+    L3_MTU,
     L3_OUT,
     L3_ROUTE,
     MAX_HOPS,
@@ -50,6 +52,7 @@ from controller.flows.pipeline import (
     NH4,
     NH6,
     RTR,
+    TOO_BIG,
     TRAP,
     TRAP_BYTES,
     TRAPS,
@@ -58,13 +61,23 @@ from controller.flows.pipeline import (
     Why,
 )
 from controller.flows.presence import is_interface
-from controller.model.records import Address, Cidr, HostRoute, Port, Router, Subnet
+from controller.model.records import Address, Cidr, HostRoute, Network, Port, Router, Subnet
 from controller.model.view import View
 
 ECHO_REQUEST, ECHO_REPLY = 8, 0
 ECHO_REQUEST6, ECHO_REPLY6 = 128, 129
 HOPS_OF_ANSWERS = 255
 LINK_LOCAL = "fe80::/10"
+ETHERNET_BYTES = 14
+"""How much longer a frame is than its packet."""
+FRAGMENTS = (1, 1)
+"""ip_frag, and its mask, of all fragments."""
+MARTIANS = ("0.0.0.0/8", "127.0.0.0/8", "224.0.0.0/3", "::/16", "ff00::/8")
+"""Of nobody, of the host itself, of groups: never forwarded (RFC 1812 section 5.3.7, RFC 4291 sections 2.5.2, 2.5.3).
+
+Groups are routed by those who know their members, which nobody here does. The blocks are wide so that a switch's cached
+decisions read few bits of an address.
+"""
 
 
 # ---- what is the same at all routers --------------------------------------------------------------------------
@@ -76,6 +89,9 @@ def manners(view: View) -> Iterator[Flow]:
         yield Flow(HOP, "hop", HOPS(passed), (HOPS.set(passed + 1), goto(L3_IN)))
     for field in (IPV6_SRC, IPV6_DST):
         yield Flow(L3_IN, "link_local", within(field, LINK_LOCAL), (WHY.set(Why.LINK_LOCAL), goto(DROP)))
+    for block in MARTIANS:
+        for field in (IPV6_SRC, IPV6_DST) if ":" in block else (IPV4_SRC, IPV4_DST):
+            yield Flow(L3_IN, "martian", within(field, block), (WHY.set(Why.MARTIAN), goto(DROP)))
     for hops in (TTL, HOP_LIMIT):
         for left in (0, 1):
             yield Flow(L3_IN, "expired", hops(left), trap(Why.TTL_EXCEEDED))
@@ -83,6 +99,9 @@ def manners(view: View) -> Iterator[Flow]:
     yield Flow(L3_ROUTE, "miss", ANY, (WHY.set(Why.NO_ROUTE), goto(TRAP)))
     yield Flow(L3_OUT, "known", NEIGH_HIT(1), (goto(L2_LOOKUP),))
     yield Flow(L3_OUT, "miss", ANY, (WHY.set(Why.NO_NEIGHBOUR), goto(TRAP)))
+    yield Flow(L3_MTU, "fragment", TOO_BIG(1) & IPV4_FRAG(*FRAGMENTS), (WHY.set(Why.FRAGMENT_TOO_BIG), goto(DROP)))
+    yield Flow(L3_MTU, "too_big", TOO_BIG(1), (WHY.set(Why.TOO_BIG), goto(TRAP)))
+    yield Flow(L3_MTU, "fits", ANY, (goto(L2_LOOKUP),))
     yield Flow(DELIVER, "turned", TURNED(1), (Turn(), TURNED.set(0), resubmit(DELIVER)))
     for why in TRAPS:
         yield Flow(TRAP, "reason", WHY(why), (Punt(TRAP_BYTES),))
@@ -172,16 +191,21 @@ def connected(view: View, port: Port, subnet: Subnet) -> Flow:
 
 def routes(view: View, router: Router) -> Iterator[Flow]:
     """By the router's own routes, to next hops on its subnets; others of them lead nowhere and are not there."""
-    interfaces = [port for port in view.where(Port, device_id=router.id) if is_interface(port)]
+    at = interfaces(view, router)
     for each in router.routes:
-        if (port := towards(view, interfaces, each)) is not None:
+        if (port := towards(view, at, each)) is not None:
             field = NH6 if ":" in each.nexthop else NH4
             yield route(view, port, "static", each.destination, field.set(each.nexthop))
 
 
-def towards(view: View, interfaces: Sequence[Port], wanted: HostRoute) -> Port | None:
+def interfaces(view: View, router: Router) -> list[Port]:
+    """The ports by which a router is on networks."""
+    return [port for port in view.where(Port, device_id=router.id) if is_interface(port)]
+
+
+def towards(view: View, ports: Sequence[Port], wanted: HostRoute) -> Port | None:
     """The interface on whose subnet the next hop of a route is."""
-    for port in interfaces:
+    for port in ports:
         for ip in port.fixed_ips:
             if ip_address(wanted.nexthop) in ip_network(view.need(Subnet, ip.subnet_id).cidr):
                 return port
@@ -198,4 +222,21 @@ def route(view: View, port: Port, kind: str, destination: Cidr, hop: Action) -> 
     return Flow(L3_ROUTE, f"{kind}_{length}", match, (*leave, resubmit(NEIGH), goto(L3_OUT)))
 
 
-APP = app("routing", everywhere(manners), joined(Port, interface), routing(Router, routes))
+# ---- sizes ----------------------------------------------------------------------------------------------------
+
+
+def measured(view: View, router: Router) -> Iterator[Flow]:
+    """What leaves for a network is measured if packets come to the router by one that bears more."""
+    sizes = {port.network_id: view.derive(mtu, port.network_id) for port in interfaces(view, router)}
+    for network, most in sizes.items():
+        if most < max(sizes.values()):
+            known = NEIGH_HIT(1) & NET(view.tag("network", network))
+            yield Flow(L3_OUT, "measured", known, (Measure(most + ETHERNET_BYTES, TOO_BIG), goto(L3_MTU)))
+
+
+def mtu(view: View, network_id: str) -> int:
+    """How many bytes a packet may have on a network."""
+    return view.need(Network, network_id).mtu
+
+
+APP = app("routing", everywhere(manners), joined(Port, interface), routing(Router, routes), routing(Router, measured))

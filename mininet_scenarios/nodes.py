@@ -343,10 +343,12 @@ class Hypervisor(Node):
         return flows | {*self.groups().splitlines()}
 
     def drops(self) -> Counter[int]:
-        """How many frames each reason of a drop has counted (table 62 of `docs/pipeline.md`); a second late."""
-        counted = re.findall(
-            r"n_packets=(\d+),.*,reg8=(\w+) actions=drop", self.ofctl("dump-flows", self.bridge, "table=62")
-        )
+        """How many frames each reason of a drop has counted, or of a trap (tables 62 and 60 of `docs/pipeline.md`).
+
+        A second late.
+        """
+        dumps = [self.ofctl("dump-flows", self.bridge, f"table={table}") for table in (60, 62)]
+        counted = re.findall(r"n_packets=(\d+),.*,reg8=(\w+) actions=", "".join(dumps))
         return Counter({int(why, 0): int(packets) for packets, why in counted})
 
     def must_run(self) -> None:

@@ -98,28 +98,38 @@ class Met:
 
 
 def _words(met: Met) -> str:
-    if (tell := _TELL.get((met.flow.table, met.reason))) is not None:
+    if (tell := TOLD.get((met.flow.table, met.reason))) is not None:
         return tell(met)
     return "drops it" if any(isinstance(action, Goto) and action.table is p.DROP for action in met.flow.actions) else ""
 
 
 # ---- the packet -----------------------------------------------------------------------------------------------
 
+ARP, IPV6, SOLICITATION = 0x0806, 0x86DD, 135
 _PROTOCOLS: Final[Mapping[int, str]] = {ICMP4: "icmp", ICMP6: "icmpv6", TCP: "tcp", UDP: "udp", SCTP: "sctp"}
 
 
 def _message(packet: Packet) -> str:
     """What a packet is, as a guest sends it."""
-    if packet[f.ETH_TYPE] == 0x0806:
-        return f"asks by ARP who has {f.ARP_TPA.show(packet[f.ARP_TPA])}"
-    if _is_solicitation(packet):
-        return f"asks by ND who has {f.ND_TARGET.show(packet[f.ND_TARGET])}"
+    if _is_request(packet):
+        return f"asks {_request(packet)}"
     began = _began(packet)
     return f"sends {_service(packet)} from {began.source} to {began.destination}"
 
 
-def _is_solicitation(packet: Packet) -> bool:
-    return packet[f.IPV6_PROTO] == ICMP6 and packet[f.ICMPV6_TYPE] == 135
+def _is_request(packet: Packet) -> bool:
+    """Does it ask for a neighbour's MAC?"""
+    return _is_arp(packet) or (packet[f.IPV6_PROTO] == ICMP6 and packet[f.ICMPV6_TYPE] == SOLICITATION)
+
+
+def _is_arp(packet: Packet) -> bool:
+    return packet[f.ETH_TYPE] == ARP
+
+
+def _request(packet: Packet) -> str:
+    if _is_arp(packet):
+        return f"by ARP who has {f.ARP_TPA.show(packet[f.ARP_TPA])}"
+    return f"by ND who has {f.ND_TARGET.show(packet[f.ND_TARGET])}"
 
 
 def _service(packet: Packet) -> str:
@@ -132,7 +142,7 @@ def _service(packet: Packet) -> str:
 
 def _began(packet: Packet) -> Began:
     """The tuple of a packet of IP."""
-    six = packet[f.ETH_TYPE] == 0x86DD
+    six = packet[f.ETH_TYPE] == IPV6
     headers = f.PACKET6 if six else f.PACKET4
     number = packet[headers.proto]
     low, high = (packet[of[number]] if number in of else None for of in (headers.low, headers.high))
@@ -193,13 +203,11 @@ def _unanswered(met: Met) -> str:
 
 
 def _unguarded(met: Met) -> str:
-    return "no port security: it may send with any address"
+    return "" if _is_request(met.packet) else "no port security: it may send with any address"
 
 
 def _own(met: Met) -> str:
-    if met.packet[f.ETH_TYPE] == 0x0806 or _is_solicitation(met.packet):
-        return ""
-    return f"{_sender(met.packet)} are its own, or of its allowed address pairs"
+    return "" if _is_request(met.packet) else f"{_sender(met.packet)} are its own, or of its allowed address pairs"
 
 
 def _spoofed(met: Met) -> str:
@@ -306,7 +314,7 @@ def _own_of_router(met: Met) -> str:
 def _route(met: Met) -> str:
     """The route, and the network it leads to; a smaller MTU there is lost packets."""
     kind, _, length = met.reason.partition("_")
-    field = f.IPV6_DST if met.packet[f.ETH_TYPE] == 0x86DD else f.IPV4_DST
+    field = f.IPV6_DST if met.packet[f.ETH_TYPE] == IPV6 else f.IPV4_DST
     prefix = next((test.value for test in met.flow.match.tests if test.field is field), 0)
     come, go = met.network_of(met.packet[p.NET_IN]), met.network_of(met.written(p.NET))
     narrow = come is not None and go is not None and go.mtu < come.mtu
@@ -342,7 +350,7 @@ _ERRORS6: Final = range(128)
 # ---- the list -------------------------------------------------------------------------------------------------
 
 
-_TELL: Final[Mapping[tuple[Table, str], Callable[[Met], str]]] = {
+TOLD: Final[Mapping[tuple[Table, str], Callable[[Met], str]]] = {
     (p.CLASSIFY, "guest"): _guest,
     (p.CLASSIFY, "admin_down"): _down,
     (p.VTEP, "peer"): _peer,
@@ -379,6 +387,7 @@ _TELL: Final[Mapping[tuple[Table, str], Callable[[Met], str]]] = {
     (p.L3_ROUTE, "miss"): _no_route,
     **{(p.L3_ROUTE, reason): _route for reason in p.ROUTE_PRIORITIES},
     (p.L3_OUT, "known"): _next_hop,
+    (p.L3_OUT, "measured"): _next_hop,
     (p.L3_OUT, "miss"): _unanswered,
     (p.DELIVER, "port"): _delivered,
     (p.TUNNEL, "port"): _tunnel,

@@ -158,6 +158,8 @@ def way_of(rows: Rows, port: Port, asked: Question) -> Way:
             raise Invalid("from", f"port {asked.sender} has no IPv{version} address")
         return Way(source, target, None, source)
     fixed, subnet = home
+    if _is_broadcast(target, subnet):
+        raise Invalid("to", f"{target} is all of subnet {subnet.cidr}, not the address of one receiver")
     neighbour = target if _is_in(target, subnet) else subnet.gateway_ip
     return Way(source or fixed.ip_address, target, neighbour, fixed.ip_address)
 
@@ -181,6 +183,12 @@ def _homes(rows: Rows, port: Port, version: int) -> Iterator[tuple[FixedIp, Subn
 def _is_in(address: Address, subnet: Subnet) -> bool:
     ip = ip_address(address)
     return block(subnet.cidr).holds(ip.version, int(ip))
+
+
+def _is_broadcast(address: Address, subnet: Subnet) -> bool:
+    """A subnet of one or two addresses has none for all (RFC 3021)."""
+    net = block(subnet.cidr)
+    return net.version == 4 and net.prefix < 31 and int(ip_address(address)) == net.last
 
 
 def target_of(rows: Rows, port: Port, said: str) -> Address:

@@ -20,6 +20,9 @@ from controller.model.store import Rows
 from northbound.narration import Step, narrate
 from northbound.sending import Question, message, request, sender_of, way_of
 
+Desired = Mapping[Key, Entry]
+"""What one switch should hold, by key."""
+
 UNSENT: Final = ("NO_GATEWAY", "was for an address on none of the sender's subnets, and none of them has a gateway")
 ASTRAY: Final = ("NO_TUNNEL_END", "went into a tunnel of which no hypervisor of this cloud has the other end")
 """Why a packet ends that no switch drops: a name and a sentence, as those of `Why`."""
@@ -44,7 +47,7 @@ class Answer:
         return tuple(dict.fromkeys(step.chassis for step in self.steps))
 
 
-def trace(rows: Rows, desired: Callable[[str], Mapping[Key, Entry]], asked: Question) -> Answer:
+def trace(rows: Rows, desired: Callable[[str], Desired], asked: Question) -> Answer:
     """What becomes of a packet. Raises BadRequest, NotFound, Ambiguous, Unplugged."""
     sender = sender_of(rows, asked.sender)
     way = way_of(rows, sender.port, asked)
@@ -59,7 +62,9 @@ def trace(rows: Rows, desired: Callable[[str], Mapping[Key, Entry]], asked: Ques
         return Answer(tuple(steps), *_reason(question))
     journey = explorer.follow(sender.chassis, sent.put(ETH_DST, answer.packet[ETH_SRC]))
     steps += narrate(rows, journey)
-    return Answer(tuple(steps), *(() if journey.arrivals else _reason(journey)))
+    if journey.arrivals:
+        return Answer(tuple(steps))
+    return Answer(tuple(steps), *_reason(journey))
 
 
 def _ends(journey: Journey) -> Iterator[End]:
@@ -85,10 +90,10 @@ def as_json(answer: Answer) -> dict[str, Any]:
 
 
 def text(answer: Mapping[str, Any]) -> Iterator[str]:
-    """A line a hop, one for every hypervisor that does not hold all it should, and at last the fate."""
+    """A line a hop, one for each hypervisor that may not hold all this yet, and at last the fate."""
     width = max((len(hop["chassis"]) for hop in answer["hops"]), default=0)
     for hop in answer["hops"]:
         yield f"{hop['chassis']:<{width}} {hop['table']:<16} {hop['words']}"
     for name, state in answer.get("behind", {}).items():
-        yield f"{name} is not where it should be: {state}"
+        yield f"{name} may not hold all of this: {state}"
     yield "delivered" if answer["fate"] == "delivered" else f"dropped: {answer['reason']} {answer['sentence']}"

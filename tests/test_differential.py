@@ -6,9 +6,10 @@ the model; the oracle reads no flow, the interpreter no model, and Open vSwitch 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
+from random import Random
 from typing import Any
 
 import pytest
@@ -43,114 +44,127 @@ BLOCKS6 = ("fd00::/126", "fd00::3/128", "fe80::/10", "::/1", "::/0")
 PAIRS = ((SHARED, "10.9.0.0/24"), (SHARED, "10.9.0.7"), (MACS["vm1"], "10.9.0.8"), (SHARED, "fd00:9::/64"))
 SOURCES = {4: ("10.9.0.7", "10.0.0.250", "0.0.0.0"), 6: ("fd00:9::1", "fd00::250", "::", "fe80::ff:fe00:1")}
 
-OUT = [egress(), egress(ethertype="IPv6")]
-INTO = [
-    ingress(remote_group_id="web"),
-    ingress(ethertype="IPv6", remote_group_id="web"),
-    ingress("udp"),
-    ingress("tcp"),
-    ingress("sctp", 80, 80),
-]
+EDGES = [(1000, 78), (1000, 81), (1000, 91), (1000, 1024), (1000, 4096), (80, 1000), (68, 67), (67, 68)]
+EVERYBODY = [egress(), egress(ethertype="IPv6")]
 
 
 # ---- what may be drawn ----------------------------------------------------------------------------------------
 
 
-@st.composite
-def rules(draw: st.DrawFn) -> Allowed:
-    """One rule, as the API lets it be."""
-    six = draw(st.booleans())
-    about = draw(st.sampled_from(["all", "tcp", "udp", "icmp", "sctp", "gre", "dccp"]))
-    ends: tuple[int | None, int | None] = (None, None)
-    if about in ("tcp", "udp", "sctp", "dccp") and draw(st.booleans()):
-        ends = draw(st.sampled_from([(80, 80), (79, 90), (1, 1023), (1, 65535), (1000, 1000)]))
-    if about == "icmp":
-        ends = draw(st.sampled_from([(None, None), (128 if six else 8, None), (128 if six else 8, 0), (3, 1)]))
-    remotes: list[dict[str, Any]] = [{}, {"remote_address_group_id": LISTS[six]}]
-    remotes += [{"remote_group_id": id} for id in STATEFUL + STATELESS]
-    remotes += [{"remote_ip_prefix": block} for block in (BLOCKS6 if six else BLOCKS4)]
-    way, remote = egress if draw(st.booleans()) else ingress, draw(st.sampled_from(remotes))
-    return way(None if about == "all" else about, *ends, ethertype="IPv6" if six else "IPv4", **remote)
-
-
-def groups(names: Sequence[str] = STATEFUL + STATELESS) -> st.SearchStrategy[Work]:
-    """A group with some rules, in place of those that it had; it is open wide more often than not."""
-    some = st.lists(rules(), max_size=5)
-    opened = st.sampled_from([[*OUT, *INTO], [*OUT, *INTO], OUT, OUT, INTO, []])
-    return st.builds(
-        lambda id, more, all: group(id, *more, *all, stateful=id in STATEFUL), st.sampled_from(names), some, opened
-    )
-
-
-def ports(names: Sequence[str] = NAMES) -> st.SearchStrategy[Work]:
-    """A port with some groups, all of one kind, and some address pairs."""
-    kinds = (STATEFUL, STATEFUL, STATEFUL, STATELESS)
-    some = st.one_of(
-        *(st.lists(st.sampled_from(kind), min_size=1, max_size=2, unique=True) for kind in kinds), st.just([])
-    )
-    return st.builds(
-        lambda id, groups, pairs, guarded, up: port(
-            id, "red", MACS[id], V4[id], V6[id], groups=groups if guarded else (), pairs=pairs if guarded else (),
-            guarded=guarded, admin_state_up=up,
-        ),
-        st.sampled_from(names), some, st.lists(st.sampled_from(PAIRS), max_size=2, unique=True),
-        st.sampled_from([True] * 5 + [False]), st.sampled_from([True] * 11 + [False]),
-    )  # fmt: skip
-
-
-lists = st.builds(lambda blocks: address_group(LISTS[0], *blocks), st.sets(st.sampled_from(BLOCKS4)).map(sorted)) | (
-    st.builds(lambda blocks: address_group(LISTS[1], *blocks), st.sets(st.sampled_from(BLOCKS6)).map(sorted))
-)
-changes = groups() | ports() | lists
-
-
-@st.composite
-def messages(draw: st.DrawFn) -> Message:
-    """One packet from a guest to another, honest more often than not."""
-    version = draw(st.sampled_from([4, 6]))
-    sender, target = draw(st.permutations(NAMES[:4]))[:2]
-    target = draw(st.sampled_from([target] * 11 + ["away"]))
-    own = (V4 if version == 4 else V6)[sender]
-    protocol = draw(st.sampled_from([6, 6, 17, 1 if version == 4 else 58, 132, 47, 33]))
-    low = high = 0
-    if protocol in (6, 17, 132):
-        low, high = draw(st.sampled_from([(1000, 80), (1000, 81), (80, 1000), (1000, 1024), (68, 67), (67, 68)]))
-    if protocol in QUERIES:
-        asked, answered = [*QUERIES[protocol]], [*QUERIES[protocol].values()]
-        low, high = draw(st.sampled_from([*asked * 2, *answered, 3, 130, 133, 134])), draw(st.sampled_from([0, 0, 1]))
-    return Message(
-        sender=sender,
-        source_mac=draw(st.sampled_from([MACS[sender]] * 18 + [SHARED, STRANGER])),
-        target_mac=draw(st.sampled_from([MACS[target]] * 18 + [SHARED, STRANGER, MACS[sender]])),
-        source=draw(st.sampled_from([own] * 18 + [*SOURCES[version]])),
-        target=(V4 if version == 4 else V6)[target],
-        protocol=protocol,
-        low=low,
-        high=high,
-        fragment=draw(st.sampled_from([WHOLE] * 9 + [FIRST, LATER])),
-    )
-
-
 @dataclass(frozen=True, slots=True)
-class Round:
-    """Changes, then packets: by the number of a conversation, there or back."""
+class World:
+    """The groups, lists and ports there are, and how they change, by chance: one thing at a time."""
 
-    changes: Sequence[Work]
-    packets: Sequence[tuple[int, bool]]
+    chance: Random
+    rules: dict[str, list[Allowed]] = field(default_factory=dict)
+    blocks: dict[str, list[str]] = field(default_factory=dict)
+    ports: dict[str, dict[str, Any]] = field(default_factory=dict)
 
+    def begin(self) -> Iterator[Work]:
+        """Everything, for the first time."""
+        for name in STATEFUL + STATELESS:
+            yield group(name, stateful=name in STATEFUL)
+        for name in LISTS:
+            self.blocks[name] = []
+            yield self.change_list(name)
+        for name in STATEFUL + STATELESS:
+            self.rules[name] = [self.rule() for _ in range(self.chance.randrange(3, 12))]
+            self.rules[name] += EVERYBODY if self.often(0.9) else []
+            yield self.group(name)
+        for name in NAMES:
+            self.ports[name] = {"groups": (), "pairs": (), "guarded": True, "admin_state_up": True}
+            self.change_groups(name)
+            yield self.change_port(name)
 
-rounds = st.builds(
-    Round, st.lists(changes, max_size=2), st.lists(st.tuples(st.integers(0, 2), st.booleans()), min_size=2, max_size=8)
-)
+    def change(self) -> Work:
+        """One thing becomes another."""
+        what = self.chance.random()
+        if what < 0.6:
+            return self.change_group(self.chance.choice(STATEFUL + STATEFUL + STATELESS))
+        return (
+            self.change_list(self.chance.choice(LISTS)) if what < 0.8 else self.change_port(self.chance.choice(NAMES))
+        )
 
+    def often(self, share: float) -> bool:
+        """Yes, in so many cases of one."""
+        return self.chance.random() < share
 
-@st.composite
-def beginnings(draw: st.DrawFn) -> list[Work]:
-    """Every group and port there is."""
-    made = [group(name, stateful=name in STATEFUL) for name in STATEFUL + STATELESS]
-    made += [address_group(LISTS[0], "10.0.0.0/30"), address_group(LISTS[1], "fd00::/126")]
-    made += [draw(groups([name])) for name in STATEFUL + STATELESS]
-    return made + [draw(ports([name])) for name in NAMES]
+    def rule(self) -> Allowed:
+        """One rule, as the API lets it be."""
+        six = self.often(0.3)
+        about = self.chance.choice(["all", "tcp", "tcp", "udp", "icmp", "sctp", "gre", "dccp"])
+        ends: tuple[int | None, int | None] = (None, None)
+        if about in ("tcp", "udp", "sctp", "dccp") and self.often(0.8):
+            ends = self.chance.choice([(80, 80), (79, 90), (1, 1023), (1, 65535), (1000, 1000), (81, 0xFFF)])
+        if about == "icmp":
+            ends = self.chance.choice([(None, None), (128 if six else 8, None), (128 if six else 8, 0), (3, 1)])
+        remotes: list[dict[str, Any]] = [{}] * 3 + [{"remote_address_group_id": LISTS[six]}] * 2
+        remotes += [{"remote_group_id": id} for id in STATEFUL + STATELESS]
+        remotes += [{"remote_ip_prefix": block} for block in self.chance.sample(BLOCKS6 if six else BLOCKS4, 2)]
+        way = egress if self.often(0.2) else ingress
+        ethertype = "IPv6" if six else "IPv4"
+        return way(None if about == "all" else about, *ends, ethertype=ethertype, **self.chance.choice(remotes))
+
+    def group(self, name: str) -> Work:
+        """A group as it is now."""
+        return group(name, *self.rules[name], stateful=name in STATEFUL)
+
+    def change_group(self, name: str) -> Work:
+        """One rule goes, or one more comes."""
+        rules = self.rules[name]
+        if rules and self.often(0.6):
+            rules.remove(self.chance.choice(rules))
+        else:
+            rules.append(self.rule())
+        return self.group(name)
+
+    def change_list(self, name: str) -> Work:
+        """Other blocks in an address group."""
+        blocks = BLOCKS4 if name == LISTS[0] else BLOCKS6
+        self.blocks[name] = self.chance.sample(blocks, self.chance.randrange(len(blocks)))
+        return address_group(name, *self.blocks[name])
+
+    def change_groups(self, name: str) -> None:
+        """A port is in other groups, all of one kind."""
+        kind = STATEFUL if self.often(0.8) else STATELESS
+        self.ports[name]["groups"] = tuple(self.chance.sample(kind, self.chance.choice([0, *[1] * 6, 2, 2])))
+
+    def change_port(self, name: str) -> Work:
+        """A port is in other groups, has other pairs, is guarded or not, up or down."""
+        port_, what = self.ports[name], self.chance.random()
+        if what < 0.4:
+            self.change_groups(name)
+        elif what < 0.8:
+            port_["pairs"] = tuple(self.chance.sample(PAIRS, self.chance.randrange(3)))
+        port_["guarded"] = self.often(0.92)
+        port_["admin_state_up"] = self.often(0.96)
+        kept = port_ if port_["guarded"] else {**port_, "groups": (), "pairs": ()}
+        return port(name, "red", MACS[name], V4[name], V6[name], **kept)
+
+    def message(self) -> Message:
+        """One packet from a guest to another, mostly an honest one."""
+        version = self.chance.choice([4, 4, 4, 6])
+        own = V4 if version == 4 else V6
+        sender, target = self.chance.sample(NAMES[:4], 2)
+        target = target if self.often(0.95) else "away"
+        protocol = self.chance.choice([6, 6, 6, 17, 17, 1 if version == 4 else 58, 132, 47, 33])
+        low = high = 0
+        if protocol in (6, 17, 132):
+            low, high = self.chance.choice([(1000, 80)] * 8 + EDGES)
+        if protocol in QUERIES:
+            low = self.chance.choice([*QUERIES[protocol]] * 3 + [*QUERIES[protocol].values(), 3, 130, 133, 134])
+            high = self.chance.choice([0, 0, 1])
+        return Message(
+            sender=sender,
+            source_mac=MACS[sender] if self.often(0.94) else self.chance.choice([SHARED, STRANGER]),
+            target_mac=MACS[target] if self.often(0.94) else self.chance.choice([SHARED, STRANGER, MACS[sender]]),
+            source=own[sender] if self.often(0.94) else self.chance.choice(SOURCES[version]),
+            target=own[target],
+            protocol=protocol,
+            low=low,
+            high=high,
+            fragment=WHOLE if self.often(0.85) else self.chance.choice([FIRST, LATER]),
+        )
 
 
 # ---- the judges -----------------------------------------------------------------------------------------------
@@ -234,26 +248,25 @@ def told(journey: Journey) -> str:
     )
 
 
-@given(
-    st.sampled_from(["netdev", "system"]), beginnings(), st.lists(messages(), min_size=3, max_size=3),
-    st.lists(rounds, min_size=1, max_size=4),
-)  # fmt: skip
+@given(st.sampled_from(["netdev", "system"]), st.randoms(use_true_random=True), st.integers(2, 4))
 def test_the_model_the_interpreter_and_open_vswitch_judge_alike(
-    open_vswitch: OpenVSwitch,
-    datapath: str,
-    beginning: list[Work],
-    conversations: list[Message],
-    history: list[Round],
+    open_vswitch: OpenVSwitch, datapath: str, chance: Random, rounds: int
 ) -> None:
-    court = Court()
-    court.change(network("red", 100), *beginning)
+    """A few conversations begin and are answered; then things change, and they go on."""
+    court, world = Court(), World(chance)
+    court.change(network("red", 100), *world.begin())
     court.change(*(hypervisor(number, *names, datapath=datapath) for number, names in HOMES.items()))
-    begun = Round((), [(number, back) for number in range(len(conversations)) for back in (False, True)])
-    for one in (begun, *history):
-        for change in one.changes:
-            court.change(change)
-        for number, back in one.packets:
-            there = conversations[number]
-            receiver = next((name for name in NAMES[:4] if MACS[name] == there.target_mac), None)
-            court.send(there if not back or receiver is None else there.answer(receiver))
+    conversations = [world.message() for _ in range(6)]
+    for _ in range(rounds):
+        for there in conversations:
+            for message in (there, answer(there), there):
+                court.send(message)
         court.appeal(open_vswitch)
+        for _ in range(chance.randrange(1, 4)):
+            court.change(world.change())
+
+
+def answer(message: Message) -> Message:
+    """What the receiver of a message sends back, if any guest is."""
+    receiver = next((name for name in NAMES[:4] if MACS[name] == message.target_mac), None)
+    return message.answer(receiver) if receiver else message

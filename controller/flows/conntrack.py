@@ -1,9 +1,9 @@
 """What conntrack would say of a packet: a small model of it, for tracing.
 
 A connection is new until it is committed and answered; from then on it is established, both ways. It is remembered for
-ever. Limits: TCP has no states, so whatever comes may begin a connection; a packet's payload is not modelled, so
-nothing is an error about another connection (`+rel`); a fragment but the first is of any connection that agrees in all
-but the ports.
+ever. Without `sctp_ports`, all SCTP between two addresses is one connection. Limits: TCP has no states, so whatever
+comes may begin a connection; a packet's payload is not modelled, so nothing is an error about another connection
+(`+rel`); a fragment but the first is of any connection that agrees in all but the ports.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ class Connection:
 class Connections:
     """The connections of one hypervisor, by zone.
 
-    Where conntrack does not read `sctp_ports`, as in user space, all SCTP between two addresses is one connection.
+    A kernel's conntrack reads `sctp_ports`, that of user space does not.
     """
 
     def __init__(self, *, sctp_ports: bool = True) -> None:

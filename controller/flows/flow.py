@@ -236,6 +236,20 @@ class DecrementTtl:
 
 
 @dataclass(frozen=True, slots=True)
+class Measure:
+    """Write into one bit whether the frame is longer than this: `check_pkt_larger` (ovs-actions(7)).
+
+    Open vSwitch translates what follows twice, and counts every packet for the flows of both ways.
+    """
+
+    bytes: int
+    target: Field[int]
+
+    def __str__(self) -> str:
+        return f"check_pkt_larger({self.bytes})->{_span(self.target)}"
+
+
+@dataclass(frozen=True, slots=True)
 class Turn:
     """Let the packet go out by the port it came in by, which else no output does (ovs-fields(7), in_port)."""
 
@@ -290,6 +304,7 @@ Action = (
     | Commit
     | Untrack
     | DecrementTtl
+    | Measure
     | Turn
     | Punt
     | Conjunction
@@ -486,7 +501,7 @@ class Entry:
 
 def _verify(place: str, action: Action, declared: Table | GroupKind, *, last: bool) -> None:
     match action:
-        case Set(target, _) | Move(_, target):
+        case Set(target, _) | Move(_, target) | Measure(_, target):
             if target not in declared.sets:
                 raise Undeclared(place, "set", target.name)
         case Goto(table) | Resubmit(table):

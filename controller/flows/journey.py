@@ -150,5 +150,6 @@ def _through(cloud: Mapping[str, Host], host: Host, interface: str, sent: Packet
         if sent[to.field] == to.value:
             came = packet(IN_PORT(port), tunnel_from(host.vtep), TUN_ID(sent[TUN_ID]))
             here = {TUN_DST.wire, TUN_IPV6_DST.wire} & sent.values.keys()
-            return name, Packet({**sent.bare.values, **came.values, **{wire: sent.values[wire] for wire in here}})
+            kept = {wire: sent.values[wire] for wire in here}
+            return name, Packet({**sent.bare.values, **came.values, **kept}, sent.length)
     return None

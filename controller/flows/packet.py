@@ -34,10 +34,11 @@ _FIELDS: Final[Mapping[str, Field[Any]]] = {
 class Packet:
     """A packet and its metadata: `values` by the names of whole fields; what is not there is 0.
 
-    `str()` is what `ovs-appctl ofproto/trace` reads.
+    `length` is that of the frame, in bytes. `str()` is what `ovs-appctl ofproto/trace` reads.
     """
 
     values: Mapping[str, int]
+    length: int = 0
 
     def __str__(self) -> str:
         return ",".join(f"{wire}={_text(wire, self.values[wire])}" for wire in sorted(self.values, key=_order))
@@ -65,11 +66,11 @@ class Packet:
             changed[part] = value >> 32 * at & 0xFFFFFFFF
         if parts is None:
             changed[wire] = value
-        return Packet({name: number for name, number in changed.items() if number})
+        return Packet({name: number for name, number in changed.items() if number}, self.length)
 
     def without(self, wires: frozenset[str]) -> Packet:
         """The same packet with 0 in some fields."""
-        return Packet({wire: value for wire, value in self.values.items() if wire not in wires})
+        return Packet({wire: value for wire, value in self.values.items() if wire not in wires}, self.length)
 
     def written(self, writes: Iterable[Set | Move]) -> Packet:
         """The packet once the actions are done."""

@@ -12,8 +12,8 @@ The path of a frame (`docs/pipeline.md` is generated from this module):
 
 Registers:
 
-    reg0  31      26 24    20   19 16 13 12 10 9  8  5        0
-         |..........|ENCAP|TURNED|HOPS|GUARD|DIR|VERD|HIT|....|FROM_TUN|
+    reg0  31      26 24  21      20   19 16 13 12 10 9  8  5        0
+         |..........|ENCAP|TOO_BIG|TURNED|HOPS|GUARD|DIR|VERD|HIT|....|FROM_TUN|
     reg1  SRC      key of the port a frame came from; 0 = another hypervisor or nobody
     reg2  DST      key of the port a frame goes to
     reg3  ZONE     conntrack zone of the port that is checked (16 bits)
@@ -58,6 +58,7 @@ DIRECTION: Field[int] = register("direction", "reg0", 10, 1)
 GUARD: Field[int] = register("guard", "reg0", 12, 2)
 HOPS: Field[int] = register("hops", "reg0", 16, 4)
 TURNED: Field[int] = register("turned", "reg0", 20, 1)
+TOO_BIG: Field[int] = register("too_big", "reg0", 21, 1)
 ENCAP: Field[int] = register("encap", "reg0", 24, 3)
 SRC: Field[int] = register("src", "reg1")
 DST: Field[int] = register("dst", "reg2")
@@ -88,6 +89,7 @@ REGISTERS: Final[tuple[tuple[Field[Any], str], ...]] = (
     (NET_IN, "key of the network by which the packet came to that router"),
     (HOPS, "how many routers the packet has passed on this hypervisor"),
     (TURNED, "a router answered: the packet may leave by the port that it came by"),
+    (TOO_BIG, "the packet is larger than the network it is routed to bears"),
     (WHY, "what decided last: the bundle of rules that allows, or the reason of the drop"),
     (VERDICT, "what the security groups say, see Verdict"),
     (DIRECTION, "whose rules are asked: 0 egress, 1 ingress"),
@@ -181,6 +183,10 @@ class Why(IntEnum):
     ROUTER_ADDRESS = 37
     NO_ROUTE = 38
     NO_NEIGHBOUR = 39
+    TOO_BIG = 40
+    FRAGMENT_TOO_BIG = 41
+    MARTIAN = 42
+    HIDDEN = 43
 
     @property
     def sentence(self) -> str:
@@ -227,6 +233,10 @@ _SENTENCES: Final[Mapping[Why, str]] = {
     Why.ROUTER_ADDRESS: "was for an address of a router, which answers nothing but echo requests",
     Why.NO_ROUTE: "was for an address that its router knows no way to",
     Why.NO_NEIGHBOUR: "was routed to an address that no attached port of the network holds",
+    Why.TOO_BIG: "was routed to a network that bears no packet of its size (what was measured and fits is counted too)",
+    Why.FRAGMENT_TOO_BIG: "was an IPv4 fragment, and too large for the network it was routed to (counted likewise)",
+    Why.MARTIAN: "was for, or from, an address of a group, of nobody or of the host itself: no router forwards that",
+    Why.HIDDEN: "was a first fragment that does not say what the datagram is (RFC 7112): a guest sends none",
     Why.NO_TUNNEL: "was to leave by an encapsulation this hypervisor has no tunnel port for",
 }
 
@@ -261,6 +271,7 @@ ROUTE_PRIORITIES: Final[Mapping[str, int]] = {
 
 _GUARDED: Final = frozenset({
     GUARD, f.ETH_TYPE, f.IPV4_PROTO, f.UDP_SRC, f.UDP_DST, f.IPV6_PROTO, f.UDP6_SRC, f.UDP6_DST, f.ICMPV6_TYPE,
+    f.IPV6_SRC, f.IPV6_DST,
 })  # fmt: skip
 _DONE_MATCHES: Final = frozenset({GUARD, VERDICT, f.CT_STATE, f.ETH_TYPE})
 _JUDGED: Final[Mapping[str, int]] = {
@@ -296,6 +307,7 @@ ADDRESS_SECURITY: Final = Table(
     matches=frozenset({
         SRC, f.ETH_SRC, f.ETH_TYPE, f.ARP_OP, f.ARP_SPA, f.ARP_SHA, f.IPV4_SRC, f.IPV4_PROTO,
         f.IPV6_SRC, f.IPV6_PROTO, f.ICMPV6_TYPE, f.UDP_SRC, f.UDP_DST, f.UDP6_SRC, f.UDP6_DST,
+        f.IPV6_FRAG,
     }),
     sets=frozenset({WHY}), nexts=frozenset({"nd_security", "service", "drop"}),
 )  # fmt: skip
@@ -397,9 +409,9 @@ HOP: Final = Table(
 )  # fmt: skip
 L3_IN: Final = Table(
     24, "l3_in", "At a router: is this for the router itself, and has it a hop left?",
-    {"echo": 120, "own_address": 110, "link_local": 100, "expired": 90, "through": 0},
+    {"martian": 130, "echo": 120, "own_address": 110, "link_local": 100, "expired": 90, "through": 0},
     matches=frozenset({
-        RTR, f.ETH_TYPE, f.IPV4_DST, f.IPV4_PROTO, f.ICMP_TYPE, f.TTL, f.IPV6_SRC, f.IPV6_DST, f.IPV6_PROTO,
+        RTR, f.ETH_TYPE, f.IPV4_SRC, f.IPV4_DST, f.IPV4_PROTO, f.ICMP_TYPE, f.TTL, f.IPV6_SRC, f.IPV6_DST, f.IPV6_PROTO,
         f.ICMPV6_TYPE, f.HOP_LIMIT, f.IPV4_FRAG, f.IPV6_FRAG,
     }),
     sets=frozenset({
@@ -415,9 +427,16 @@ L3_ROUTE: Final = Table(
     sets=frozenset({NET, NH4, NH6, NEIGH_HIT, f.ETH_SRC, WHY}), nexts=frozenset({"neigh", "l3_out", "trap"}),
 )  # fmt: skip
 L3_OUT: Final = Table(
-    31, "l3_out", "Is the next hop known?",
-    {"known": 100, "miss": 0},
-    matches=frozenset({NEIGH_HIT}), sets=frozenset({WHY}), nexts=frozenset({"l2_lookup", "trap"}),
+    31, "l3_out", "Is the next hop known? Where networks bear more than the next, the packet is measured.",
+    {"measured": 110, "known": 100, "miss": 0},
+    matches=frozenset({NEIGH_HIT, NET}), sets=frozenset({TOO_BIG, WHY}),
+    nexts=frozenset({"l3_mtu", "l2_lookup", "trap"}),
+)  # fmt: skip
+L3_MTU: Final = Table(
+    32, "l3_mtu", "Does the next network bear a packet of this size? A switch can cut none.",
+    {"fragment": 110, "too_big": 100, "fits": 0},
+    matches=frozenset({TOO_BIG, f.ETH_TYPE, f.IPV4_FRAG}), sets=frozenset({WHY}),
+    nexts=frozenset({"l2_lookup", "trap", "drop"}),
 )  # fmt: skip
 L2_LOOKUP: Final = Table(
     36, "l2_lookup", "Where is the holder of this MAC? Here, behind which hypervisor, or a router.",
@@ -484,11 +503,13 @@ DROP: Final = Table(
 TABLES: Final[tuple[Table, ...]] = (
     CLASSIFY, VTEP, VNI, PORT_SECURITY, ADDRESS_SECURITY, ND_SECURITY, SERVICE, NEIGH_REPLY, ND_REPLY,
     OUT_PORT, OUT_TRACK, OUT_RULES, EVALUATE, OUT_DONE, PORT_POLICY, GENERATION, RECALL,
-    L2_DISPATCH, HOP, L3_IN, L3_ROUTE, NEIGH, L3_OUT, L2_LOOKUP, L2_BUM, IN_PORT, IN_TRACK, IN_RULES, IN_DONE,
+    L2_DISPATCH, HOP, L3_IN, L3_ROUTE, NEIGH, L3_OUT, L3_MTU, L2_LOOKUP, L2_BUM, IN_PORT, IN_TRACK, IN_RULES, IN_DONE,
     DELIVER, TUN_OUT, TUNNEL, TRAP, DROP,
 )  # fmt: skip
 
-TRAPS: Final[tuple[Why, ...]] = (Why.TTL_EXCEEDED, Why.ROUTER_ADDRESS, Why.NO_ROUTE, Why.NO_NEIGHBOUR)
+TRAPS: Final[tuple[Why, ...]] = (
+    Why.TTL_EXCEEDED, Why.ROUTER_ADDRESS, Why.NO_ROUTE, Why.NO_NEIGHBOUR, Why.TOO_BIG,
+)  # fmt: skip
 """The reasons that end in TRAP, not in DROP: the sender may be told (`apps.routing`)."""
 
 TRAP_BYTES: Final = 1294

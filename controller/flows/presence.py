@@ -36,7 +36,7 @@ def attached(view: View, port_id: str) -> Placed | None:
 
 def _plugged(view: View, port_id: str) -> Placed | None:
     port = view.get(Port, port_id)
-    if port is None:
+    if port is None or is_interface(port):  # a router is no guest, whatever an interface says
         return None
     placed = place(view, port)
     return placed if isinstance(placed, Placed) else None

@@ -11,7 +11,8 @@ from controller.flows.pipeline import Why
 class Punted:
     """A frame, or its start, that a flow of table TRAP handed over, as it was then, and the registers it had.
 
-    `in_port` is the OpenFlow port it came by; `source`, `router` and `net_in` are keys (SRC, RTR, NET_IN).
+    `in_port` is the OpenFlow port it came by; `source`, `router` and `net_in` are keys (SRC, RTR, NET_IN, and NET,
+    the network that it was on, or was routed to).
     """
 
     why: Why
@@ -19,6 +20,7 @@ class Punted:
     source: int
     router: int
     net_in: int
+    net: int
     frame: bytes
 
 

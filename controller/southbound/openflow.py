@@ -38,6 +38,7 @@ from controller.flows.flow import (
     Group,
     GroupKind,
     Match,
+    Measure,
     Move,
     Output,
     Punt,
@@ -270,6 +271,7 @@ _NXAST_RESUBMIT_TABLE: Final = 14
 _NXAST_CONJUNCTION: Final = 34
 _NXAST_CT: Final = 35
 _NXAST_CT_CLEAR: Final = 43
+_NXAST_CHECK_PKT_LARGER: Final = 49
 _NX_CT_F_COMMIT: Final = 1
 _NX_CT_RECIRC_NONE: Final = 0xFF
 _OFPP_IN_PORT_16: Final = 0xFFF8  # the in_port of NXAST_RESUBMIT_TABLE has 16 bits; this one means: unchanged
@@ -286,6 +288,7 @@ _RESUBMIT: Final = Struct("!HHIHHB3x")
 _CONJUNCTION: Final = Struct("!HHIHBBI")
 _CT: Final = Struct("!HHIHHIHB5x")
 _CT_CLEAR: Final = Struct("!HHIH6x")
+_CHECK_PKT_LARGER: Final = Struct("!HHIHHHI6x")
 
 
 def _movable(name: str) -> tuple[_Wire, int]:
@@ -330,6 +333,12 @@ def _punt(action: Punt) -> bytes:
 
 def _decrement_ttl(_action: DecrementTtl) -> bytes:
     return _DEC_NW_TTL.pack(_OFPAT_DEC_NW_TTL, 8)
+
+
+def _measure(action: Measure) -> bytes:
+    target = action.target
+    span = target.shift, _movable(target.wire)[1]
+    return _CHECK_PKT_LARGER.pack(_OFPAT_EXPERIMENTER, 24, _NX, _NXAST_CHECK_PKT_LARGER, action.bytes, *span)
 
 
 def _turn(_action: Turn) -> bytes:
@@ -382,6 +391,7 @@ _ACTIONS: Final[Mapping[type[Any], Callable[[Any], bytes]]] = {
     Commit: _commit,
     Untrack: _untrack,
     DecrementTtl: _decrement_ttl,
+    Measure: _measure,
     Turn: _turn,
     Punt: _punt,
     Conjunction: _conjunction,

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from controller.flows.app import Answer, App
 from controller.flows.flow import Field
-from controller.flows.pipeline import NET_IN, OWNER, RTR, SRC, WHY, Why
+from controller.flows.pipeline import NET, NET_IN, OWNER, RTR, SRC, WHY, Why
 from controller.flows.punted import Punted, Reply
 from controller.model.store import Rows
 from controller.model.view import View
@@ -81,6 +81,7 @@ def _punted(packet: PacketIn) -> Punted | None:
         source=_register(packet, SRC),
         router=_register(packet, RTR),
         net_in=_register(packet, NET_IN),
+        net=_register(packet, NET),
         frame=packet.frame,
     )
 

@@ -20,12 +20,14 @@ from tests.cloud import Cloud, interface, network, port, router, subnet
 VM, RED, BLUE = "02:00:00:00:00:01", "02:00:00:00:0a:01", "02:00:00:00:0a:02"
 PAIR = "02:00:00:00:00:99"
 IN_PORT = 17
+DONT_FRAGMENT = 2
+"""The flags of an IPv4 header (RFC 791 section 3.1)."""
 
 
 def joined() -> Cloud:
     """vm of red, on two subnets of each version; router r between red and blue."""
     cloud = Cloud()
-    cloud.commit(network("red", 100), network("blue", 200), network("grey", 300), router("r"))
+    cloud.commit(network("red", 100), network("blue", 200, mtu=1300), network("grey", 300), router("r"))
     for name, on, cidr in (
         ("red4", "red", "10.0.0.0/24"), ("red4b", "red", "10.0.1.0/24"), ("red6", "red", "fd00::/64"),
         ("blue4", "blue", "10.1.0.0/24"), ("blue31", "blue", "10.3.0.0/31"),
@@ -67,7 +69,7 @@ def v6(*above: Any, source: str = "fd00::1", target: str = "2001:db8::77", **mor
 
 
 def punted(frame: bytes, why: Why = Why.NO_ROUTE) -> Punted:
-    return Punted(why, IN_PORT, PORT, ROUTER, ON_RED, frame)
+    return Punted(why, IN_PORT, PORT, ROUTER, ON_RED, ON_BLUE, frame)
 
 
 def told(frame: bytes, why: Why = Why.NO_ROUTE) -> list[Reply]:
@@ -82,6 +84,7 @@ class Error:
     ends: tuple[str, str]
     type: int
     code: int
+    mtu: int
     quoted: bytes
 
 
@@ -105,18 +108,27 @@ def error(replies: Sequence[Reply]) -> Error:
         assert packet_utils.checksum_ip(ip, len(message), message) == 0
     assert (ip.proto if ip.version == 4 else ip.nxt) == (1 if ip.version == 4 else 58)
     assert (ip.ttl if ip.version == 4 else ip.hop_limit) == 64
-    return Error((link.src, link.dst), (ip.src, ip.dst), message[0], message[1], message[8:])
+    return Error(
+        (link.src, link.dst), (ip.src, ip.dst), message[0], message[1], int.from_bytes(message[4:8]), message[8:]
+    )
 
 
 # ---- what is told ---------------------------------------------------------------------------------------------
 
-SAID4 = {Why.TTL_EXCEEDED: (11, 0), Why.NO_ROUTE: (3, 0), Why.NO_NEIGHBOUR: (3, 1), Why.ROUTER_ADDRESS: (3, 3)}
-SAID6 = {Why.TTL_EXCEEDED: (3, 0), Why.NO_ROUTE: (1, 0), Why.NO_NEIGHBOUR: (1, 3), Why.ROUTER_ADDRESS: (1, 4)}
+SAID4 = {
+    Why.TTL_EXCEEDED: (11, 0, 0), Why.NO_ROUTE: (3, 0, 0), Why.NO_NEIGHBOUR: (3, 1, 0), Why.ROUTER_ADDRESS: (3, 3, 0),
+    Why.TOO_BIG: (3, 4, 1300),
+}  # fmt: skip
+SAID6 = {
+    Why.TTL_EXCEEDED: (3, 0, 0), Why.NO_ROUTE: (1, 0, 0), Why.NO_NEIGHBOUR: (1, 3, 0), Why.ROUTER_ADDRESS: (1, 4, 0),
+    Why.TOO_BIG: (2, 0, 1300),
+}  # fmt: skip
+"""Type, code, and the MTU of the next hop (RFC 1191 section 4, RFC 4443 section 3.2)."""
 
 
 @pytest.mark.parametrize("why", TRAPS)
 def test_a_sender_is_told_by_the_interface_that_its_packet_came_to(why: Why) -> None:
-    frame = v4()
+    frame = v4(flags=DONT_FRAGMENT)
     assert error(told(frame, why)) == Error((RED, VM), ("10.0.0.254", "10.0.0.1"), *SAID4[why], frame[14:])
     frame = v6()
     assert error(told(frame, why)) == Error((RED, VM), ("fd00::fe", "fd00::1"), *SAID6[why], frame[14:])
@@ -234,6 +246,15 @@ def test_nobody_is_told(frame: bytes, why: Why) -> None:
 )
 def test_a_router_tells_of_no_port_where_there_are_no_ports(frame: bytes) -> None:
     assert told(frame, Why.ROUTER_ADDRESS) == []
+
+
+@pytest.mark.parametrize("flags", [0, 1])
+def test_who_lets_routers_cut_a_packet_is_not_told_that_it_is_too_large(flags: int) -> None:
+    assert told(v4(flags=flags), Why.TOO_BIG) == []
+
+
+def test_nobody_is_told_the_size_of_a_network_that_is_gone() -> None:
+    assert [*tell(VIEW, replace(punted(v6(), Why.TOO_BIG), net=99))] == []
 
 
 def test_what_is_gone_meanwhile_tells_nobody() -> None:

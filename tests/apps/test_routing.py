@@ -95,6 +95,27 @@ def test_broadcast_goes_to_members_alone(joined: Cloud) -> None:
     assert not [text for text in groups if "tun_dst" in text], "and no other hypervisor has one of red"
 
 
+def test_packets_are_measured_only_where_they_come_from_a_network_that_bears_more(joined: Cloud) -> None:
+    assert at(joined, 31) == []
+    joined.commit(network("blue", 200, mtu=1300))
+    assert at(joined, 31) == [
+        "table=31,priority=110,reg0=0x20/0x20,reg6=0x2 actions=check_pkt_larger(1314)->NXM_NX_REG0[21],goto_table:32"
+    ]
+    assert len(joined.delta["hv1"]) == 1
+    joined.commit(network("red", 100, mtu=1300))
+    assert at(joined, 31) == []
+
+
+def test_the_size_of_a_network_is_known_to_all_routers_by_one_flow(joined: Cloud) -> None:
+    joined.commit(network("blue", 200, mtu=1300), network("green", 300), router("s"))
+    joined.commit(interface("s-blue", "s", "blue", "02:00:00:00:0b:02", blue4="10.1.0.253"))
+    assert len(at(joined, 31)) == 1
+    joined.commit(subnet("green4", "green", "10.2.0.0/24"))
+    joined.commit(interface("s-green", "s", "green", "02:00:00:00:0b:03", green4="10.2.0.254"))
+    assert len(at(joined, 31)) == 1
+    assert joined.engine.conflicts == {}
+
+
 @pytest.mark.parametrize("what", ["interface", "router"])
 def test_what_no_router_joins_any_more_is_forgotten(what: str) -> None:
     cloud = Cloud()
@@ -128,6 +149,12 @@ def test_a_route_goes_to_its_next_hop_on_a_subnet_of_the_router(joined: Cloud) -
         f"set_field:{BLUE_MAC}->eth_src,load:0x0->NXM_NX_REG0[5],resubmit(,30),goto_table:31"
     )
     assert not [text for text in at(joined, 27) if "10.9.0.0" in text], "a next hop on no subnet leads nowhere"
+
+
+def test_an_interface_that_claims_a_routers_port_is_nobodys(joined: Cloud) -> None:
+    before = joined.flows("hv1")
+    joined.commit(hypervisor(1, "vm1", "r-blue"))
+    assert joined.flows("hv1") == before
 
 
 def test_one_guest_more_costs_the_same_whatever_is_joined(joined: Cloud) -> None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 
 import pytest
 
+from controller.flows.pipeline import Why
 from mininet_scenarios.lab import Lab, Network
 from mininet_scenarios.nodes import Guest
-from mininet_scenarios.probe import token
+from mininet_scenarios.probe import icmpv6, nd_mark, token, udp, udp6
 
 pytestmark = pytest.mark.scenario
 
@@ -106,6 +108,35 @@ def test_a_router_listens_to_nobody(routed: Lab) -> None:
         )
         said = red1.run("python3", "-c", program, ip, codes=(1,))
         assert "ConnectionRefusedError" in said, said
+    routed.settles()
+
+
+def test_a_router_forwards_nothing_of_nobody_nor_to_a_group(routed: Lab) -> None:
+    red1, blue2, mark = routed.guests["red1"], routed.guests["blue2"], token()
+    (row,) = routed.api.get("/v2.0/routers?name=r")["routers"]
+    router, everything = f"/v2.0/routers/{row['id']}", {"0.0.0.0/0": blue2.ip, "::/0": blue2.address(6)}
+    ports = routed.api.get(f"/v2.0/ports?device_id={row['id']}&network_id={red1.network_id}")["ports"]
+    routes = [{"destination": to, "nexthop": by} for to, by in everything.items()]
+    routed.api.put(router, {"router": {"routes": routes}})
+    routed.change(blue2, port_security_enabled=False, security_groups=[])
+    routed.converged()
+    with routed.sniff(blue2) as heard:
+        for port in ports:
+            macs = port["mac_address"], red1.mac
+            red1.sends(
+                udp(*macs, "0.0.0.0", blue2.ip, 67, mark, from_port=68),  # port security lets a DHCP client send this
+                icmpv6(*macs, "::", blue2.address(6), 133, bytes(4) + nd_mark(mark)),
+                *(udp(*macs, red1.ip, to, 7, mark) for to in ("239.1.1.1", "255.255.255.255", "127.0.0.1", "0.0.0.0")),
+                *(udp6(*macs, red1.address(6), to, 7, mark) for to in ("ff05::1", "::1", "::")),
+            )
+    assert heard.copies(mark) == {}
+    known = token()
+    with routed.sniff(blue2) as heard:
+        for port in ports:
+            red1.sends(udp(port["mac_address"], red1.mac, red1.ip, "192.0.2.9", 7, known))
+    assert heard.copies(known) == {"blue2": len(ports)}, "by the same route, to an address of somebody's"
+    routed.api.put(router, {"router": {"routes": []}})
+    routed.change(blue2, port_security_enabled=True, security_groups=[routed.default_group("a")["id"]])
     routed.settles()
 
 
@@ -228,3 +259,62 @@ def test_a_chain_of_three_routers_is_passed_in_one_go() -> None:
         ]
         assert [hop[1] if hop else None for hop in hops] == ["10.0.0.1", "10.0.1.2", "10.0.2.3"]
         lab.settles()
+
+
+# ---- sizes ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def narrowing() -> Iterator[Lab]:
+    """Networks wide (1450 bytes) and narrow (1300), dual stack, on one router; w on hv1, n on hv2."""
+    with Lab(hypervisors=2) as lab:
+        wide = lab.network("wide", cidr=CIDRS["red"], project="a", gateways=True)
+        narrow = lab.network("narrow", cidr=CIDRS["blue"], project="a", gateways=True, mtu=1300)
+        lab.router("r", wide, narrow, project="a")
+        lab.guest("w", network=wide, on="hv1", ip=("10.0.0.11", "fd00:a::11"), mac="02:00:00:00:00:01")
+        lab.guest("n", network=narrow, on="hv2", ip=("10.0.1.12", "fd00:b::12"), mac="02:00:00:00:00:02")
+        lab.converged()
+        yield lab
+
+
+@pytest.mark.parametrize(
+    ("target", "header", "said"),
+    [
+        ("10.0.1.12", 28, "From 10.0.0.1 icmp_seq=1 Frag needed and DF set (mtu = 1300)"),
+        ("fd00:b::12", 48, "From fd00:a::1 icmp_seq=1 Packet too big: mtu=1300"),
+    ],
+)
+def test_a_sender_learns_the_size_of_the_next_network(narrowing: Lab, target: str, header: int, said: str) -> None:
+    w = narrowing.guests["w"]
+
+    def asks(size: int, *options: str, codes: tuple[int, ...] = (0,)) -> str:
+        return w.run("ping", "-n", "-c", "1", "-W", "2", *options, "-s", str(size - header), target, codes=codes)
+
+    assert " 0% packet loss" in asks(1300, "-M", "do"), "the largest that fits"
+    answer = asks(1301, "-M", "do", codes=(1,))
+    assert said in answer, answer
+    assert "mtu 1300" in w.run("ip", "route", "get", target), "and keeps it"
+    assert " 0% packet loss" in asks(1420), "so it cuts its packets itself"
+    w.run("ip", "-6" if ":" in target else "-4", "route", "flush", "cache")
+    narrowing.settles()
+
+
+def test_what_may_be_cut_is_dropped_counted_and_told_to_nobody(narrowing: Lab) -> None:
+    w, hv1 = narrowing.guests["w"], narrowing.hypervisors["hv1"]
+    before = hv1.drops()
+
+    def asks(size: int) -> str:
+        return w.run("ping", "-n", "-c", "1", "-W", "2", "-M", "dont", "-s", str(size), "10.0.1.12", codes=(1,))
+
+    with narrowing.sniff(narrowing.guests["n"], what="icmp") as heard:
+        assert "From" not in asks(1400) + asks(2000)
+    assert heard.frames == [], "nor the second fragment: the receiver's conntrack waits for the first"
+    wanted = Counter({Why.TOO_BIG: 1, Why.FRAGMENT_TOO_BIG: 1})
+    narrowing.eventually("a count of each", lambda: hv1.drops() - before >= wanted, 5)
+    assert w.pings("10.0.1.12")
+    narrowing.settles()
+
+
+def test_between_networks_of_one_size_nothing_is_measured(routed: Lab) -> None:
+    for hypervisor in routed.hypervisors.values():
+        assert "check_pkt_larger" not in hypervisor.ofctl("dump-flows", "br-int", "table=31")

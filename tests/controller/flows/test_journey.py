@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from controller.flows import fields as f
@@ -22,7 +24,7 @@ VM1, VM2 = Mac("02:00:00:00:00:01"), Mac("02:00:00:00:00:02")
 def cloud() -> Cloud:
     """vm1 of red on hv1, vm2 of blue on hv2, and router r between the networks."""
     cloud = Cloud()
-    cloud.commit(network("red", 100), network("blue", 200), router("r"))
+    cloud.commit(network("red", 100), network("blue", 200, mtu=1300), router("r"))
     cloud.commit(subnet("red4", "red", "10.0.0.0/24", "10.0.0.254"), subnet("red6", "red", "fd00::/64", "fd00::fe"))
     cloud.commit(subnet("blue4", "blue", "10.1.0.0/24", "10.1.0.254"), subnet("blue6", "blue", "fd01::/64", "fd01::fe"))
     cloud.commit(interface("r-red", "r", "red", RED, red4="10.0.0.254", red6="fd00::fe"))
@@ -33,9 +35,9 @@ def cloud() -> Cloud:
     return cloud
 
 
-def journey(cloud: Cloud, *ip: Match) -> Journey:
+def journey(cloud: Cloud, *ip: Match, length: int = 0) -> Journey:
     """Of what vm1 sends to its router."""
-    sent = packet(f.IN_PORT(10), f.ETH_SRC(VM1), f.ETH_DST(RED), *ip)
+    sent = replace(packet(f.IN_PORT(10), f.ETH_SRC(VM1), f.ETH_DST(RED), *ip), length=length)
     return follow(hosts(cloud.model, cloud.engine.desired), "hv1", sent)
 
 
@@ -82,3 +84,22 @@ def test_what_its_sender_is_told_of_goes_to_the_controller(cloud: Cloud, ip: tup
     found = journey(cloud, *ip)
     assert [leg.trace.fate for leg in found.legs] == [Fate.PUNTED]
     assert found.legs[0].trace.whys == {why}
+
+
+@pytest.mark.parametrize(
+    ("length", "ip", "fate", "whys"),
+    [
+        (1314, (*V4, f.TTL(9)), Fate.SENT, set()),
+        (1315, (*V4, f.TTL(9)), Fate.PUNTED, {Why.TOO_BIG}),
+        (1314, (*V6, f.HOP_LIMIT(9)), Fate.SENT, set()),
+        (1315, (*V6, f.HOP_LIMIT(9)), Fate.PUNTED, {Why.TOO_BIG}),
+        (1315, (*V4[:2], f.IPV4_FRAG(1), f.TTL(9)), Fate.DROPPED, {Why.FRAGMENT_TOO_BIG}),
+        (1315, (*V4[:2], f.IPV4_FRAG(3), f.TTL(9)), Fate.DROPPED, {Why.FRAGMENT_TOO_BIG}),
+    ],
+)
+def test_a_packet_is_as_large_as_its_next_network_bears(
+    cloud: Cloud, length: int, ip: tuple[Match, ...], fate: Fate, whys: set[Why]
+) -> None:
+    found = journey(cloud, *ip, length=length)
+    assert found.legs[0].trace.fate is fate
+    assert found.legs[0].trace.whys == whys

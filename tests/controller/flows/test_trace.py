@@ -147,11 +147,12 @@ def test_conntrack_knows_what_was_committed() -> None:
     assert known.look(2, echo)[f.CT_STATE] == INVALID
 
 
-def test_no_flow_sees_ports_of_a_fragment() -> None:
+def test_no_flow_sees_ports_of_a_fragment_but_the_first() -> None:
     switch = Switch([Flow(p.OUT_TRACK, "control", f.UDP_DST(67), (goto(p.L2_DISPATCH),))])
     whole = packet(f.UDP_DST(67))
     assert switch.match(p.OUT_TRACK, whole) is not None
-    assert switch.match(p.OUT_TRACK, whole.put(f.IPV4_FRAG, 1)) is None
+    assert switch.match(p.OUT_TRACK, whole.put(f.IPV4_FRAG, 1)) is not None
+    assert switch.match(p.OUT_TRACK, whole.put(f.IPV4_FRAG, f.FRAGMENT)) is None
 
 
 def test_a_packet_is_written_as_open_vswitch_reads_it() -> None:

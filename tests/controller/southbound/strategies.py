@@ -28,6 +28,7 @@ from controller.flows.flow import (
     Group,
     GroupKind,
     Match,
+    Measure,
     Move,
     Output,
     Punt,
@@ -211,6 +212,12 @@ def writes(fields: Iterable[Field[Any]]) -> SearchStrategy[Set | Move]:
     return st.one_of(*map(sets, targets), sampled(copies))
 
 
+def measures(fields: Iterable[Field[Any]]) -> SearchStrategy[Action]:
+    """Sizes of packets told in those of some fields that have one bit."""
+    flags = [field for field in ordered(fields) if bits(field) == 1]
+    return st.builds(Measure, st.integers(1, 0xFFFF), sampled(flags)) if flags else st.nothing()
+
+
 ZONES = [field for field in READABLE if bits(field) == 16]
 """Every field that may hold the number of a conntrack zone (ovs-actions(7), ct: 16 bits)."""
 
@@ -287,7 +294,9 @@ def actions(draw: st.DrawFn, table: Table) -> tuple[Action, ...]:
     """What a flow of a table may do."""
     if draw(st.integers(0, 9)) == 0:
         return draw(conjunctions)
-    one = (writes(table.sets) | sends(table) | conntrack(table) | hops).filter(lambda action: openings(action, table))
+    one = (writes(table.sets) | sends(table) | conntrack(table) | hops | measures(table.sets)).filter(
+        lambda action: openings(action, table)
+    )
     return (*draw(some(one, 6)), *draw(some(sampled([*map(Goto, later(table))]), 1)))
 
 

@@ -30,6 +30,7 @@ from controller.flows.flow import (
     Goto,
     Group,
     Match,
+    Measure,
     Move,
     Output,
     Punt,
@@ -219,6 +220,16 @@ def test_a_packet_goes_one_hop_and_may_go_back_the_way_it_came() -> None:
           ffff 0018 00002320 0007               |   NXAST_REG_LOAD
             000f 0000 00 02 0000000000000000    |     16 bits from bit 0 of NXM_OF_IN_PORT, value
         0001 0008 1f 000000                     | OFPIT_GOTO_TABLE 31
+    """)
+
+
+def test_a_packet_is_measured() -> None:
+    flow = Flow(p.L3_OUT, "measured", p.NET(3), (Measure(1464, p.TOO_BIG), goto(p.L3_MTU)))
+    assert encode_flow(flow, APP).instructions == laid_out("""
+        0004 0020 00000000                      | OFPIT_APPLY_ACTIONS, 32 bytes
+          ffff 0018 00002320 0031 05b8          |   NXAST_CHECK_PKT_LARGER: 1464 bytes
+            0015 0001 00 04 000000000000        |     into bit 21 of NXM_NX_REG0, padding
+        0001 0008 20 000000                     | OFPIT_GOTO_TABLE 32
     """)
 
 
@@ -508,6 +519,9 @@ def osken_action(action: Any) -> tuple[object, ...]:
             return "ct", action.flags, *zone, action.recirc_table, action.alg, [*map(osken_action, action.actions)]
         case "NXActionCTClear":
             return ("forget",)
+        case "NXActionUnknown" if action.subtype == 49:  # NXAST_CHECK_PKT_LARGER, which os-ken 4.2.2 does not know
+            most, offset, header = struct.unpack_from("!HHI", action.data)
+            return "measure", most, offset, header
         case "OFPActionDecNwTtl":
             return ("decrement",)
     return ("unknown", repr(action))
@@ -540,6 +554,8 @@ def meant_action(action: Action) -> tuple[object, ...]:
             return ("forget",)
         case DecrementTtl():
             return ("decrement",)
+        case Measure(most, target):
+            return "measure", most, target.shift, 0x00010004 | int(target.wire.removeprefix("reg")) << 9
         case Turn():
             return "load", "in_port_nxm", 0, 16, 0
         case Punt(max_bytes):

@@ -36,6 +36,7 @@ from controller.flows.flow import (
     Group,
     GroupKind,
     Match,
+    Measure,
     Move,
     Output,
     Punt,
@@ -324,6 +325,7 @@ def each_test(table: Table) -> Iterator[Match]:
 def each_action(declared: Table | GroupKind) -> Iterator[Action]:
     """Each write, subroutine and way out that a table or a kind of group declares, and what it asks of conntrack."""
     yield from each_write(declared.sets)
+    yield from (Measure(1464, field) for field in strategies.ordered(declared.sets) if strategies.bits(field) == 1)
     nexts = [strategies.BY_NAME[name] for name in sorted(declared.nexts)]
     yield from map(Resubmit, nexts)
     if isinstance(declared, Table):

@@ -17,7 +17,7 @@ from apps import APPS
 from controller.errors import Malformed
 from controller.flows.flow import Flow, Group, Punt
 from controller.flows.pipeline import APPS as NUMBERS
-from controller.flows.pipeline import NET_IN, RTR, SRC, TRAP, TRAP_BYTES, WHY, Why
+from controller.flows.pipeline import NET, NET_IN, RTR, SRC, TRAP, TRAP_BYTES, WHY, Why
 from controller.flows.punted import Punted, Reply
 from controller.model.view import View
 from controller.southbound import messages, openflow
@@ -46,7 +46,12 @@ def joined() -> Cloud:
 
 CLOUD = joined()
 VIEW = View(CLOUD.model)
-KEYS = {SRC: VIEW.tag("port", "vm"), RTR: VIEW.tag("router", "r"), NET_IN: VIEW.tag("network", "red")}
+KEYS = {
+    SRC: VIEW.tag("port", "vm"),
+    RTR: VIEW.tag("router", "r"),
+    NET_IN: VIEW.tag("network", "red"),
+    NET: VIEW.tag("network", "red"),
+}
 
 
 def frame(ttl: int = 1, target: bytes = bytes([10, 1, 0, 7]), payload: bytes = b"question") -> bytes:
@@ -304,7 +309,7 @@ def test_an_answer_gets_the_packet_and_what_the_switch_knew() -> None:
         yield Reply(punted.in_port, b"answer")
 
     assert [*answerer(NO_ROUTE=answer)(handed(Why.NO_ROUTE))] == [Reply(TAP, b"answer")]
-    assert seen == [Punted(Why.NO_ROUTE, TAP, KEYS[SRC], KEYS[RTR], KEYS[NET_IN], frame())]
+    assert seen == [Punted(Why.NO_ROUTE, TAP, KEYS[SRC], KEYS[RTR], KEYS[NET_IN], KEYS[NET], frame())]
 
 
 @pytest.mark.parametrize(

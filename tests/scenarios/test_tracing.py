@@ -1,0 +1,119 @@
+"""What `weft trace` says of a packet is what becomes of it: every guest to every other, by rules, tunnels and routers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import permutations
+
+import pytest
+
+from mininet_scenarios.lab import Lab
+from mininet_scenarios.nodes import Guest
+
+PLACES = {"server": "hv1", "client": "hv1", "stranger": "hv2", "closed": "hv2", "trusted": "hv1"}
+
+
+@dataclass(frozen=True, slots=True)
+class Cast:
+    """Guests of network red, `remote` on blue behind a router. `server` lets ICMP in, and TCP 80 of `client` alone."""
+
+    lab: Lab
+    guests: tuple[Guest, ...]
+
+    def foretold(self, sender: Guest, target: str, proto: str = "icmp", dport: int | None = None) -> bool:
+        """Does the trace end in `delivered`?"""
+        asked = {"from": sender.name, "to": target, "proto": proto, "dport": dport}
+        answer = self.lab.api.post("/v1/trace", {name: value for name, value in asked.items() if value is not None})
+        assert answer["behind"] == {}
+        return bool(answer["fate"] == "delivered")
+
+    def pairs(self) -> Iterator[tuple[Guest, Guest]]:
+        """Everybody and everybody else."""
+        return permutations(self.guests, 2)
+
+
+@pytest.fixture(scope="module")
+def cast(lab: Lab) -> Cast:
+    """On two hypervisors, all with both families."""
+    red = lab.network("red", cidr=["10.0.0.0/24", "fd00:a::/64"], project="p", gateways=True)
+    blue = lab.network("blue", cidr=["10.0.1.0/24", "fd00:b::/64"], project="p", type="geneve", gateways=True)
+    lab.router("r", red, blue, project="p")
+    groups = {name: lab.group(name, project="p") for name in ("server", "client", "stranger", "remote")}
+    for ethertype in ("IPv4", "IPv6"):
+        lab.rule(groups["server"], ethertype=ethertype, protocol="icmp")
+        lab.rule(groups["server"], ethertype=ethertype, protocol="tcp", ports=80, remote=groups["client"])
+        lab.rule(groups["stranger"], ethertype=ethertype, protocol="tcp", ports=(81, 90))
+    lab.rule(groups["client"], prefix="10.0.1.0/24")
+    lab.rule(groups["remote"], protocol="icmp", prefix="10.0.0.10/31")
+    for name in PLACES:
+        groups.setdefault(name, {})
+    guests = []
+    for number, (name, on) in enumerate([*PLACES.items(), ("remote", "hv2")], start=10):
+        network, part = (blue, "b") if name == "remote" else (red, "a")
+        guests.append(
+            lab.guest(
+                name,
+                network=network,
+                on=on,
+                ip=[f"10.0.{part == 'b':d}.{number}", f"fd00:{part}::{number}"],
+                mac=f"02:00:00:00:00:{number}",
+                security_groups=[groups[name]["id"]] if groups[name] else [],
+                port_security_enabled=name != "trusted",
+            )
+        )
+    lab.converged()
+    return Cast(lab, tuple(guests))
+
+
+@pytest.mark.parametrize("version", [4, 6])
+def test_who_is_said_to_reach_whom_by_icmp_does(lab: Lab, cast: Cast, version: int) -> None:
+    """Routers and addresses that nobody has are pinged, too."""
+    red, blue, none = (
+        ("10.0.0.1", "10.0.1.1", "10.0.0.99") if version == 4 else ("fd00:a::1", "fd00:b::1", "fd00:b::99")
+    )
+    asked = [(one, other.address(version)) for one, other in cast.pairs()]
+    asked += [
+        (one, address) for one in cast.guests for address in (red, blue, none, "192.0.2.77")[: 3 + (version == 4)]
+    ]
+    pings = [one.ping(address, count=2) for one, address in asked]
+    happened = [(one.name, address, ping.wait().lost == 0) for (one, address), ping in zip(asked, pings, strict=True)]
+    assert [(one.name, address, cast.foretold(one, address)) for one, address in asked] == happened
+    assert {reached for *_, reached in happened} == {True, False}
+
+
+def test_who_is_said_to_reach_whom_by_tcp_does(lab: Lab, cast: Cast) -> None:
+    happened, foretold = {}, {}
+    for one, other in cast.pairs():
+        if one.name in ("server", "closed"):
+            continue  # as senders they are like others here
+        pair = (one.name, other.name)
+        happened[pair] = one.reaches(other, "tcp", 80, 81, patience_s=0.3)
+        foretold[pair] = {port for port in (80, 81) if cast.foretold(one, other.name, "tcp", port)}
+    assert foretold == happened
+    assert {len(ports) for ports in happened.values()} == {0, 1, 2}
+
+
+def test_the_command_tells_the_way_and_ends_in_the_fate(lab: Lab, cast: Cast) -> None:
+    weft = lab.controller.weft
+    way = weft("trace", "--from", "client", "--to", "server", "--proto", "tcp", "--dport", "80").splitlines()
+    assert [line for line in way if line.startswith("hv1 in_done ") and "from members of security group" in line]
+    assert way[-1] == "delivered"
+    routed = weft("trace", "--from", "server", "--to", "remote").splitlines()
+    assert [line for line in routed if " tunnel " in line and "geneve" in line]
+    assert {line.split()[0] for line in routed} == {"hv1", "hv2", "delivered"}
+    denied = weft("trace", "--from", "closed", "--to", "server", codes=(1,)).splitlines()
+    assert denied[-1] == "dropped: EGRESS_DENIED no egress rule of its port's security groups allows"
+    weft("trace", "--from", "nobody", "--to", "server", codes=(2,))
+
+
+def test_a_guest_that_is_unplugged_is_an_address_that_nobody_has(lab: Lab, cast: Cast) -> None:
+    server, client = cast.guests[:2]
+    assert (cast.foretold(client, server.ip), client.pings(server)) == (True, True)
+    server.unplug()
+    lab.converged()
+    assert (cast.foretold(client, server.ip), client.pings(server, count=1)) == (False, False)
+    server.plug()
+    lab.converged()
+    assert (cast.foretold(client, server.ip), client.pings(server)) == (True, True)
+    lab.settles()
