@@ -269,7 +269,7 @@ ROUTE_PRIORITIES: Final[Mapping[str, int]] = {
 }
 """By the length of the prefix; a subnet of the router's own goes before a route to the same block."""
 
-_GUARDED: Final = frozenset({
+_GUARDED: Final[frozenset[Field[Any]]] = frozenset({
     GUARD, f.ETH_TYPE, f.IPV4_PROTO, f.UDP_SRC, f.UDP_DST, f.IPV6_PROTO, f.UDP6_SRC, f.UDP6_DST, f.ICMPV6_TYPE,
     f.IPV6_SRC, f.IPV6_DST,
 })  # fmt: skip
