@@ -46,6 +46,8 @@ SOURCES = {4: ("10.9.0.7", "10.0.0.250", "0.0.0.0"), 6: ("fd00:9::1", "fd00::250
 
 EDGES = [(1000, 78), (1000, 81), (1000, 91), (1000, 1024), (1000, 4096), (80, 1000), (68, 67), (67, 68)]
 EVERYBODY = [egress(), egress(ethertype="IPv6")]
+<<<<<<< HEAD
+=======
 OUT = [egress(), egress(ethertype="IPv6")]
 INTO = [
     ingress(remote_group_id="web"),
@@ -54,6 +56,7 @@ INTO = [
     ingress("tcp"),
     ingress("sctp", 80, 80),
 ]
+>>>>>>> main
 
 
 # ---- what may be drawn ----------------------------------------------------------------------------------------
