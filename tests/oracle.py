@@ -195,8 +195,8 @@ def forged(port: Port, message: Message) -> Why | None:
         return Why.ROGUE_DHCP
     if message.protocol == 58 and message.icmp and message.icmp[0] in (134, 137):
         return Why.ROGUE_RA
-    if message.version == 6 and (message.protocol == 0 or (message.protocol in (17, 58) and message.fragment == FIRST)):
-        return Why.HIDDEN  # which this switch takes all for that hide their ports, as it sees none in any
+    if message.version == 6 and (message.protocol == 0 or hides(message)):
+        return Why.HIDDEN
     held = [*((port.mac_address, fixed.ip_address) for fixed in port.fixed_ips), *pairs]
     if any(mac == message.source_mac and contains(block, message.source) for mac, block in held):
         return None
@@ -207,6 +207,12 @@ def forged(port: Port, message: Message) -> Why | None:
     if ip_address(message.source).is_unspecified and message.icmp and message.icmp[0] in (131, 133, 143):
         return None if message.version == 6 else Why.SPOOFED_IPV4
     return Why.SPOOFED_IPV4 if message.version == 4 else Why.SPOOFED_IPV6
+
+
+def hides(message: Message) -> bool:
+    """Is it a first fragment in which ports, or the type, are 0: as where none were read?"""
+    nothing = message.ports == (0, 0) if message.protocol == 17 else message.icmp is not None and message.icmp[0] == 0
+    return message.fragment == FIRST and nothing
 
 
 def link_local(mac: str) -> int:

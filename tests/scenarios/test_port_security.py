@@ -192,7 +192,7 @@ def of_others(web: Guest, far: Guest, mark: bytes) -> dict[Why, list[bytes]]:
 
 
 SPOOFED = (Why.SPOOFED_MAC, Why.SPOOFED_IPV4, Why.SPOOFED_IPV6, Why.SPOOFED_ARP, Why.SPOOFED_ND,
-           Why.ETHERTYPE, Why.TAGGED, Why.ROGUE_DHCP, Why.ROGUE_RA, Why.HIDDEN)  # fmt: skip
+           Why.ETHERTYPE, Why.TAGGED, Why.ROGUE_DHCP, Why.ROGUE_RA)  # fmt: skip
 
 
 class Dropped:
@@ -205,7 +205,7 @@ class Dropped:
     def since(self) -> dict[Why, int]:
         """How many frames, by reason."""
         more = self._hypervisor.drops() - self._before
-        return {why: more[why] for why in SPOOFED if more[why]}
+        return {why: more[why] for why in (*SPOOFED, Why.HIDDEN) if more[why]}
 
     def are(self, **expected: int) -> None:
         """Wait until exactly these are counted."""
