@@ -32,6 +32,8 @@ from typing import Final
 from controller.flows.app import app, everywhere, guarding, host, remotes, under
 from controller.flows.fields import (
     CONJ_ID,
+    CT_PROTO4,
+    CT_PROTO6,
     ICMPV6_TYPE,
     IPV4,
     IPV6,
@@ -48,6 +50,7 @@ from controller.flows.fields import (
     UDP_SRC,
     Headers,
     ct_state,
+    unread,
     within,
 )
 from controller.flows.flow import ANY, Action, Clause, Commit, Field, Flow, Match, Move, Table, Track, goto, resubmit
@@ -163,22 +166,18 @@ def judge(half: Half) -> Iterator[Flow]:
 
 
 def recall() -> Iterator[Flow]:
-    """A connection that was judged under another policy is judged again, by the rules of the direction it began in.
-
-    So is every packet of SCTP whose ports conntrack did not read: another port's may be of the same connection.
-    """
-    (there4, _), (back4, _) = ORIGINAL4.unread
-    (there6, _), (back6, _) = ORIGINAL6.unread
-    answers = {ct_state("+trk+rpl"): "reply", back4: "unread", back6: "unread"}
+    """A connection that was judged under another policy is judged again, by the rules of the direction it began in."""
     for one, other in ((EGRESS, INGRESS), (INGRESS, EGRESS)):
-        for answer, reason in answers.items():
-            yield Flow(RECALL, reason, answer & DIRECTION(one), (DIRECTION.set(other), resubmit(EVALUATE)))
-    for match, reason in ((ANY, "stale"), (there4, "unread"), (there6, "unread")):
-        yield Flow(RECALL, reason, match, (resubmit(EVALUATE),))
+        answer = ct_state("+trk+rpl") & DIRECTION(one)
+        yield Flow(RECALL, "reply", answer, (DIRECTION.set(other), resubmit(EVALUATE)))
+    yield Flow(RECALL, "stale", ANY, (resubmit(EVALUATE),))
 
 
 def conclude(half: Half) -> Iterator[Flow]:
     """Onward or dropped, and remembered. An error about a connection (+rel) changes nothing in it.
+
+    SCTP whose ports conntrack did not read is remembered under no policy, so that each packet is judged: another port's
+    may be of the same connection. It is remembered anew each time, which holds the fragments of what is denied.
 
     Only of a port that asks conntrack is a connection cut: before another, ct_state may be the sender's still.
     """
@@ -191,6 +190,10 @@ def conclude(half: Half) -> Iterator[Flow]:
         opened = Commit(ZONE, (*judged, Move(SRC, CT_OPENER)))
         yield Flow(done, "opened", allowed & ct_state("+trk+new") & family, (opened, onward))
         yield Flow(done, "judged_again", allowed & ct_state("+trk+est") & family, (Commit(ZONE, judged), onward))
+        proto, by = CT_PROTO4 if family == IPV4 else CT_PROTO6, Move(WHY, CT_BUNDLE)
+        opened = Commit(ZONE, (by, Move(SRC, CT_OPENER)))
+        yield Flow(done, "unread", allowed & unread(family, proto, "+new"), (opened, onward))
+        yield Flow(done, "unread", allowed & unread(family, proto, "+est"), (Commit(ZONE, (by,)), onward))
     yield Flow(done, "related", allowed & ct_state("+trk+rel-new-est"), (onward,))
     cut = GUARD(Guard.STATEFUL) & VERDICT(Verdict.DENIED) & ct_state("+trk+est")
     yield Flow(done, "cut", cut, (WHY.set(half.cut), goto(DROP)))
@@ -323,7 +326,8 @@ def protocol(view: View, rule: SecurityGroupRule) -> Iterator[Clause]:
 def services(rule: SecurityGroupRule, headers: Headers, proto: Match) -> Iterator[Match]:
     """The first packets that a rule allows. Of protocols whose ports Open vSwitch cannot see, none is by port.
 
-    Of SCTP whose ports conntrack did not read, each packet that goes to such a port, or answers from there.
+    Of SCTP whose ports conntrack did not read, each packet that goes to such a port, or answers from there; and errors
+    about it, whichever port they mean.
     """
     number = protocol_number(rule) or 0
     type, code = type_and_code(rule)
@@ -332,6 +336,8 @@ def services(rule: SecurityGroupRule, headers: Headers, proto: Match) -> Iterato
         fields = [(proto, headers.high[number])] if number in headers.high else []
         fields += headers.unread if number == SCTP else ()
         yield from (match & field(*block) for match, field in fields for block in cover(*between))
+        if number == SCTP and headers.unread:
+            yield unread(FAMILIES[rule.ethertype], headers.proto, "+rel")
     elif type is not None:
         yield proto & headers.low[number](type) & (ANY if code is None else headers.high[number](code))
     else:

@@ -215,11 +215,14 @@ CT_TP_DST: Field[int] = Field("ct_tp_dst", "ct_tp_dst", 16, _number, str)
 """Of ICMP these two are type and code. Open vSwitch reads them back only beside a test of the protocol."""
 
 
-def _unread(packet: Headers, proto: Field[int]) -> tuple[tuple[Match, Field[int]], ...]:
+def unread(family: Match, proto: Field[int], state: str) -> Match:
     """The conntrack of Open vSwitch 3.1's userspace datapath reads no ports of SCTP: all between two addresses is one
-    connection, with ports 0, which no association has (RFC 9260 section 3.1). Errors about it are SCTP's no more."""
-    known = packet.family & Match((Test(proto, SCTP, proto.full),)) & CT_TP_DST(0)
-    there, back = (known & ct_state(f"+trk-inv-rel{way}rpl") for way in "-+")
+    connection, with ports 0, which no association has (RFC 9260 section 3.1). This is it, in this `ct_state`."""
+    return family & ct_state(f"+trk-inv{state}") & Match((Test(proto, SCTP, proto.full),)) & CT_TP_DST(0)
+
+
+def _unread(packet: Headers, proto: Field[int]) -> tuple[tuple[Match, Field[int]], ...]:
+    there, back = (unread(packet.family, proto, way) for way in ("-rpl", "+rpl"))
     return (there, packet.high[SCTP]), (back, packet.low[SCTP])
 
 

@@ -273,9 +273,9 @@ _GUARDED: Final[frozenset[Field[Any]]] = frozenset({
     GUARD, f.ETH_TYPE, f.IPV4_PROTO, f.UDP_SRC, f.UDP_DST, f.IPV6_PROTO, f.UDP6_SRC, f.UDP6_DST, f.ICMPV6_TYPE,
     f.IPV6_SRC, f.IPV6_DST,
 })  # fmt: skip
-_DONE_MATCHES: Final = frozenset({GUARD, VERDICT, f.CT_STATE, f.ETH_TYPE})
+_DONE_MATCHES: Final = frozenset({GUARD, VERDICT, f.CT_STATE, f.ETH_TYPE, f.CT_PROTO4, f.CT_PROTO6, f.CT_TP_DST})
 _JUDGED: Final[Mapping[str, int]] = {
-    "known": 110, "stateless": 100, "opened": 90, "judged_again": 90, "related": 90, "cut": 80, "miss": 0,
+    "known": 110, "stateless": 100, "unread": 95, "opened": 90, "judged_again": 90, "related": 90, "cut": 80, "miss": 0,
 }  # fmt: skip
 _REMEMBERED: Final = frozenset({CT_GEN, CT_BUNDLE, CT_POLICY, CT_OPENER})
 
@@ -386,10 +386,8 @@ GENERATION: Final = Table(
 )  # fmt: skip
 RECALL: Final = Table(
     18, "recall", "Subroutine: was this connection judged under POLICY as it is now? Else judge it, by who began it.",
-    {"unread": 120, "current": 110, "reply": 100, "stale": 0},
-    matches=frozenset({
-        POLICY, DIRECTION, f.ETH_TYPE, f.CT_STATE, f.CT_PROTO4, f.CT_PROTO6, f.CT_TP_DST, CT_POLICY, CT_GEN,
-    }),
+    {"current": 110, "reply": 100, "stale": 0},
+    matches=frozenset({POLICY, DIRECTION, f.CT_STATE, CT_POLICY, CT_GEN}),
     sets=frozenset({VERDICT, DIRECTION}), nexts=frozenset({"evaluate"}),
 )  # fmt: skip
 L2_DISPATCH: Final = Table(
