@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from pathlib import Path
 
 import pytest
 
@@ -280,6 +281,11 @@ def test_sctp_is_allowed_by_its_ports(lab: Lab, cast: Cast, version: int) -> Non
         back = [(2999, 40000), (3000, 40000), (3010, 40001), (3011, 40001)]
         assert sctp_heard(lab, version, other, one, *back) == [(3000, 40000), (3010, 40001)]
         assert sctp_heard(lab, version, one, other, *there) == [(40000, 3000), (40001, 3010)], "another port is another"
+        mark = token()
+        with lab.sniff(one, what="icmp or icmp6") as heard:
+            one.sends_raw(other, socket.IPPROTO_SCTP, sctp(40000, 3000, mark), version=version)
+        speaks = Path("/proc/sys/net/sctp").exists()  # a kernel that does not says so, by an error about the packet
+        assert speaks or heard.copies(mark) == {one.name: 1}
         marks = {port: token() for port in (3005, 3011)}
         with lab.sniff(other) as heard:
             for port, mark in marks.items():
