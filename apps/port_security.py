@@ -25,6 +25,8 @@ from controller.flows.fields import (
     IPV4,
     IPV4_SRC,
     IPV6,
+    IPV6_FRAG,
+    IPV6_PROTO,
     IPV6_SRC,
     ND_ADVERTISEMENT,
     ND_SLL,
@@ -59,12 +61,20 @@ NO_OPTION = Mac("00:00:00:00:00:00")
 
 ROUTER_SOLICITATION, ROUTER_ADVERTISEMENT, REDIRECT = 133, 134, 137
 MLD_REPORTS = (131, 143)
+FIRST = IPV6_FRAG(1, 3)
+"""A first fragment may be full of extension headers and leave it to the second to say what it is (RFC 7112, RFC 7113).
+
+Open vSwitch then reads zeros where ports or the type would be; and protocol 0 when the headers themselves are cut.
+"""
 
 ROGUES = (
     (UDP_SRC(67) & UDP_DST(68), Why.ROGUE_DHCP),
     (UDP6_SRC(547) & UDP6_DST(546), Why.ROGUE_DHCP),
     (ICMPV6_TYPE(ROUTER_ADVERTISEMENT), Why.ROGUE_RA),
     (ICMPV6_TYPE(REDIRECT), Why.ROGUE_RA),
+    (UDP6_SRC(0) & UDP6_DST(0) & FIRST, Why.HIDDEN),
+    (ICMPV6_TYPE(0) & FIRST, Why.HIDDEN),
+    (IPV6_PROTO(0), Why.HIDDEN),
 )
 UNADDRESSED = (
     IPV4_SRC(NOBODY4) & UDP_SRC(68) & UDP_DST(67),

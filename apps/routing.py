@@ -99,6 +99,12 @@ Way = tuple[Action, ...]
 LOOK: Way = (resubmit(NEIGH), goto(L3_OUT))
 FRAGMENTS = (1, 1)
 """ip_frag, and its mask, of all fragments."""
+MARTIANS = ("0.0.0.0/8", "127.0.0.0/8", "224.0.0.0/3", "::/16", "ff00::/8")
+"""Of nobody, of the host itself, of groups: never forwarded (RFC 1812 section 5.3.7, RFC 4291 sections 2.5.2, 2.5.3).
+
+Groups are routed by those who know their members, which nobody here does. The blocks are wide so that a switch's cached
+decisions read few bits of an address.
+"""
 
 
 # ---- what is the same at all routers --------------------------------------------------------------------------
@@ -110,6 +116,9 @@ def manners(view: View) -> Iterator[Flow]:
         yield Flow(HOP, "hop", HOPS(passed), (HOPS.set(passed + 1), goto(L3_IN)))
     for field in (IPV6_SRC, IPV6_DST):
         yield Flow(L3_IN, "link_local", within(field, LINK_LOCAL), (WHY.set(Why.LINK_LOCAL), goto(DROP)))
+    for block in MARTIANS:
+        for field in (IPV6_SRC, IPV6_DST) if ":" in block else (IPV4_SRC, IPV4_DST):
+            yield Flow(L3_IN, "martian", within(field, block), (WHY.set(Why.MARTIAN), goto(DROP)))
     for hops in (TTL, HOP_LIMIT):
         for left in (0, 1):
             yield Flow(L3_IN, "expired", hops(left), trap(Why.TTL_EXCEEDED))

@@ -35,6 +35,8 @@ from controller.flows.fields import (
     ICMPV6_TYPE,
     IPV4,
     IPV6,
+    IPV6_DST,
+    IPV6_SRC,
     ORIGINAL4,
     ORIGINAL6,
     PACKET4,
@@ -107,8 +109,13 @@ class Half:
     cut: Why
 
 
-MLD: Final = tuple(ICMPV6_TYPE(type) for type in (130, 131, 132, 143))
-"""Multicast listener discovery (RFC 2710, RFC 3810): a switch or router may have to hear it whatever the rules."""
+MLD: Final = tuple(ICMPV6_TYPE(type) & within(IPV6_DST, "ff00::/8") for type in (130, 131, 132, 143))
+"""Multicast listener discovery (RFC 2710, RFC 3810): a switch or router may have to hear it whatever the rules.
+
+To groups alone, so that it is no way past the rules to one guest; groups are never routed.
+"""
+ADVERTISEMENT: Final = ICMPV6_TYPE(134) & within(IPV6_SRC, "fe80::/10")
+"""A router's, on the link (RFC 4861 section 6.1.2): what was routed is none."""
 
 OUT: Final = Half(
     port=OUT_PORT, track=OUT_TRACK, rules=OUT_RULES, done=OUT_DONE, onward=L2_DISPATCH, guest=SRC, direction=EGRESS,
@@ -117,7 +124,7 @@ OUT: Final = Half(
 )  # fmt: skip
 IN: Final = Half(
     port=IN_PORT, track=IN_TRACK, rules=IN_RULES, done=IN_DONE, onward=DELIVER, guest=DST, direction=INGRESS,
-    control=(UDP_SRC(67) & UDP_DST(68), UDP6_SRC(547) & UDP6_DST(546), ICMPV6_TYPE(134), *MLD),
+    control=(UDP_SRC(67) & UDP_DST(68), UDP6_SRC(547) & UDP6_DST(546), ADVERTISEMENT, *MLD),
     unguarded=Why.INGRESS_UNGUARDED, cut=Why.INGRESS_CUT,
 )  # fmt: skip
 FAMILIES: Final[Mapping[str, Match]] = {"IPv4": IPV4, "IPv6": IPV6}

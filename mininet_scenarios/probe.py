@@ -34,7 +34,8 @@ EXPERIMENTAL = 0x88B5  # IEEE 802, local experimental ethertype 1
 REQUEST, REPLY = 1, 2
 SOLICITATION, ADVERTISEMENT = 135, 136
 ALL_NODES, ALL_NODES_MAC = "ff02::1", "33:33:00:00:00:01"
-_UDP, _GRE, _FRAGMENT, _ICMPV6 = 17, 47, 44, 58
+_UDP, _GRE, _FRAGMENT, _ICMPV6, _OPTIONS = 17, 47, 44, 58, 60
+_PADDING = bytes((1, 6, 0, 0, 0, 0, 0, 0))
 _MORE_FRAGMENTS = 1 << 13
 _HALF = 1256
 _TUNNEL_PORTS = {4789: "vxlan", 6081: "geneve"}
@@ -125,6 +126,21 @@ def halved(frame: bytes) -> tuple[bytes, bytes]:
         return ethernet(*macs, IPV6, head + struct.pack("!BxHI", frame[20], place, id) + part)
 
     return fragment(body[:_HALF], 1), fragment(body[_HALF:], _HALF)
+
+
+def hidden(frame: bytes, *, cut: bool = False) -> tuple[bytes, bytes]:
+    """An IPv6 packet without extension headers in two fragments, the first of which is full of options (RFC 7112).
+
+    What the packet is stands in the second; so does the end of the options if they are `cut`.
+    """
+    macs, id, body = (_mac_text(frame[:6]), _mac_text(frame[6:12])), os.urandom(4), frame[54:]
+    options = bytes((frame[20], _HALF // 8 - 1 + cut)) + _PADDING * (_HALF // 8 - 1) + bytes((1, 4, 0, 0, 0, 0))
+
+    def fragment(part: bytes, place: int) -> bytes:
+        head = frame[14:18] + struct.pack("!HBB", 8 + len(part), _FRAGMENT, frame[21]) + frame[22:54]
+        return ethernet(*macs, IPV6, head + struct.pack("!BxH", _OPTIONS, place) + id + part)
+
+    return fragment(options, 1), fragment(_PADDING * cut + body, _HALF)
 
 
 def tcp(src: str, dst: str, ports: tuple[int, int], sequence: int, flags: int, payload: bytes) -> bytes:

@@ -108,6 +108,7 @@ TRACED = {
     "type": "the ICMP type (default: an echo request)",
     "code": "the ICMP code (default: 0)",
     "ttl": "TTL or hop limit (default: 64)",
+    "size": "bytes of the IP packet (default: few)",
 }
 """The numbers that a traced packet may have."""
 

@@ -122,6 +122,10 @@ def _is_request(packet: Packet) -> bool:
     return _is_arp(packet) or (packet[f.IPV6_PROTO] == ICMP6 and packet[f.ICMPV6_TYPE] == SOLICITATION)
 
 
+def _is_ipv6(packet: Packet) -> bool:
+    return packet[f.ETH_TYPE] == IPV6
+
+
 def _is_arp(packet: Packet) -> bool:
     return packet[f.ETH_TYPE] == ARP
 
@@ -142,8 +146,7 @@ def _service(packet: Packet) -> str:
 
 def _began(packet: Packet) -> Began:
     """The tuple of a packet of IP."""
-    six = packet[f.ETH_TYPE] == IPV6
-    headers = f.PACKET6 if six else f.PACKET4
+    headers = f.PACKET6 if _is_ipv6(packet) else f.PACKET4
     number = packet[headers.proto]
     low, high = (packet[of[number]] if number in of else None for of in (headers.low, headers.high))
     source, destination = (field.show(packet[field]) for field in (headers.source, headers.destination))
@@ -312,15 +315,15 @@ def _own_of_router(met: Met) -> str:
 
 
 def _route(met: Met) -> str:
-    """The route, and the network it leads to; a smaller MTU there is lost packets."""
+    """The route, and the network it leads to, with its MTU if that is smaller."""
     kind, _, length = met.reason.partition("_")
-    field = f.IPV6_DST if met.packet[f.ETH_TYPE] == IPV6 else f.IPV4_DST
+    field = f.IPV6_DST if _is_ipv6(met.packet) else f.IPV4_DST
     prefix = next((test.value for test in met.flow.match.tests if test.field is field), 0)
     if any(isinstance(action, ToGroup) for action in met.flow.actions):
         return f"{kind} route {field.show(prefix)}/{length}, to one of its next hops; here the first is followed"
     come, go = met.network_of(met.packet[p.NET_IN]), met.network_of(met.written(p.NET))
     narrow = come is not None and go is not None and go.mtu < come.mtu
-    mtu = f"; packets of more than {go.mtu} bytes do not fit there" if narrow and go else ""
+    mtu = f", MTU {go.mtu}" if narrow and go else ""
     return f"{kind} route {field.show(prefix)}/{length}, to {met.network(met.written(p.NET))}{mtu}"
 
 
@@ -332,20 +335,33 @@ def _next_hop(met: Met) -> str:
     return f"next hop {_wanted(met.packet)} is at {f.ETH_DST.show(met.packet[f.ETH_DST])}"
 
 
+def _too_big(met: Met) -> str:
+    network = met.network_of(met.packet[p.NET])
+    most = f" of more than {network.mtu} bytes" if network else " of this size"
+    return f"{met.network(met.packet[p.NET])} bears no packet{most}"
+
+
 def _trapped(met: Met) -> str:
-    """A router tells of no error, and of a closed port by TCP and UDP alone (`apps.router_errors`)."""
-    began = _began(met.packet)
-    is_error = (
-        began.low not in _ASKING if began.protocol == ICMP4 else began.protocol == ICMP6 and began.low in _ERRORS6
+    """Whom the router tells of it (`apps.router_errors`)."""
+    began, why = _began(met.packet), met.packet[p.WHY]
+    if _is_error(began) or (why == Why.ROUTER_ADDRESS and began.protocol not in (TCP, UDP)):
+        return "the router tells nobody"
+    unless_cut = (
+        ", if it said that no router may cut it (DF)" if why == Why.TOO_BIG and not _is_ipv6(met.packet) else ""
     )
-    closed = met.packet[p.WHY] == Why.ROUTER_ADDRESS
-    silent = is_error or (closed and began.protocol not in (TCP, UDP))
-    return "the router tells nobody" if silent else "the router tells the sender, by ICMP"
+    return f"the router tells the sender, by ICMP{unless_cut}"
+
+
+def _is_error(began: Began) -> bool:
+    """Is it an error or a redirect? Nobody is told of those."""
+    if began.protocol == ICMP6:
+        return began.low in _ERRORS6
+    return began.protocol == ICMP4 and began.low not in _ASKING
 
 
 _ASKING: Final = frozenset({0, 8, 13, 14, 15, 16, 17, 18})
-"""The types of ICMP that are no errors."""
-_ERRORS6: Final = range(128)
+"""The types of ICMP that are neither."""
+_ERRORS6: Final = frozenset({*range(128), 137})
 """The types of ICMPv6 that are."""
 
 
@@ -382,6 +398,7 @@ TOLD: Final[Mapping[tuple[Table, str], Callable[[Met], str]]] = {
     (p.L2_LOOKUP, "local_pair"): _here,
     (p.L2_LOOKUP, "miss"): _nobody,
     (p.L3_IN, "through"): _through,
+    (p.L3_IN, "martian"): _through,
     (p.L3_IN, "expired"): _through,
     (p.L3_IN, "link_local"): _through,
     (p.L3_IN, "echo"): _echo,
@@ -390,6 +407,7 @@ TOLD: Final[Mapping[tuple[Table, str], Callable[[Met], str]]] = {
     **{(p.L3_ROUTE, reason): _route for reason in p.ROUTE_PRIORITIES},
     (p.L3_OUT, "known"): _next_hop,
     (p.L3_OUT, "measured"): _next_hop,
+    (p.L3_MTU, "too_big"): _too_big,
     (p.L3_OUT, "miss"): _unanswered,
     (p.DELIVER, "port"): _delivered,
     (p.TUNNEL, "port"): _tunnel,

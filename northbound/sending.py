@@ -32,7 +32,7 @@ from controller.flows.packet import Packet, packet
 from controller.model import protocols
 from controller.model.addresses import address_of, block
 from controller.model.bindings import Unplaced, place
-from controller.model.records import Address, FixedIp, Link, Mac, Port, Subnet
+from controller.model.records import Address, FixedIp, Link, Mac, Network, Port, Subnet
 from controller.model.store import Rows
 
 EPHEMERAL: Final = 49152
@@ -40,8 +40,17 @@ EPHEMERAL: Final = 49152
 ECHO: Final[Mapping[int, int]] = {ICMP4: 8, ICMP6: 128}
 """The type of ICMP, if none is asked about: an echo request, by protocol."""
 HOPS: Final = 64
+ETHERNET_BYTES: Final = 14
+"""How much longer a frame is than its packet."""
 _WITH_PORTS: Final = frozenset({TCP, UDP, SCTP})
-_LIMITS: Final[Mapping[str, int]] = {"sport": 65535, "dport": 65535, "type": 255, "code": 255, "ttl": 255}
+_LIMITS: Final[Mapping[str, int]] = {
+    "sport": 65535,
+    "dport": 65535,
+    "type": 255,
+    "code": 255,
+    "ttl": 255,
+    "size": 65535,
+}
 
 
 # ---- what is asked --------------------------------------------------------------------------------------------
@@ -51,7 +60,8 @@ _LIMITS: Final[Mapping[str, int]] = {"sport": 65535, "dport": 65535, "type": 255
 class Question:
     """One packet: `sender` is a port, by id or name, `target` an address or a port; None is what is usual.
 
-    `source` is the address that the packet bears, which need not be the sender's.
+    `source` is the address that the packet bears, which need not be the sender's; `size` is in bytes, of all of the IP
+    packet.
     """
 
     sender: str
@@ -63,6 +73,7 @@ class Question:
     type: int | None = None
     code: int | None = None
     ttl: int | None = None
+    size: int = 0
 
 
 NAMES: Final[Mapping[str, str]] = {"from": "sender", "to": "target"} | {
@@ -76,10 +87,10 @@ def question(asked: Mapping[str, object]) -> Question:
     unknown = tuple(sorted(asked.keys() - NAMES.keys()))
     if unknown:
         raise UnknownAttributes(unknown)
-    for name in ("from", "to"):
-        if name not in asked:
-            raise MissingAttribute(name)
     given = {name: value for name, value in asked.items() if value is not None}
+    for name in ("from", "to"):
+        if name not in given:
+            raise MissingAttribute(name)
     for name, value in given.items():
         _check(name, value)
     parts: dict[str, Any] = {NAMES[name]: value for name, value in given.items()}
@@ -129,6 +140,13 @@ def sender_of(rows: Rows, said: str) -> Sender:
     if link is None:
         raise Unplugged(said, f"the switch of {placed.chassis} has not shown its interface {placed.interface} yet")
     return Sender(port, placed.chassis, link.ofport)
+
+
+def check_size(rows: Rows, port: Port, asked: Question) -> None:
+    """A guest knows the MTU of its network. Raises Invalid."""
+    network = rows.get(Network, port.network_id)
+    if network is not None and asked.size > network.mtu:
+        raise Invalid("size", f"packets of network {network.id} have {network.mtu} bytes at most")
 
 
 def find_port(rows: Rows, said: str) -> Port:
@@ -256,7 +274,7 @@ def message(sender: Sender, way: Way, asked: Question) -> Packet:
         raise Invalid("type", f"{asked.proto} has neither type nor code")
     if number not in _WITH_PORTS and (asked.sport is not None or asked.dport is not None):
         raise Invalid("dport", f"of {asked.proto} a switch sees no ports")
-    return packet(*parts)
+    return Packet(packet(*parts).values, ETHERNET_BYTES + asked.size)
 
 
 def protocol_of(asked: Question, ethertype: str) -> int:

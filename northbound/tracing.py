@@ -18,7 +18,7 @@ from controller.flows.journey import Explorer, Journey
 from controller.flows.trace import End, Fate
 from controller.model.store import Rows
 from northbound.narration import Step, narrate
-from northbound.sending import Question, message, request, sender_of, way_of
+from northbound.sending import Question, check_size, message, request, sender_of, way_of
 
 Desired = Mapping[Key, Entry]
 """What one switch should hold, by key."""
@@ -51,6 +51,7 @@ def trace(rows: Rows, desired: Callable[[str], Desired], asked: Question) -> Ans
     """What becomes of a packet. Raises BadRequest, NotFound, Ambiguous, Unplugged."""
     sender = sender_of(rows, asked.sender)
     way = way_of(rows, sender.port, asked)
+    check_size(rows, sender.port, asked)
     sent = message(sender, way, asked)
     if way.neighbour is None:
         return Answer((), *UNSENT)

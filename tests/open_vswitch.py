@@ -87,6 +87,7 @@ class OpenVSwitch:
             self._control = stack.enter_context(_connected(f"{self.home}/ovs-vswitchd.ctl"))
             self._speak(messages.hello(0))
             assert _received(self._openflow)[0].type == messages.OFPT_HELLO
+            self._speak(messages.read_first_fragments(1))
             yield self
 
     def load(self, items: Iterable[Flow | Group]) -> None:

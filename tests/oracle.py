@@ -63,13 +63,13 @@ class Message:
 
     @property
     def ports(self) -> tuple[int, int] | None:
-        """What of it a switch takes for ports: fragments have none (ovs-fields(7), Fragmentation Handling)."""
-        return (self.low, self.high) if self.protocol in (6, 17, 132) and self.fragment == WHOLE else None
+        """What of it a switch takes for ports: later fragments have none (ovs-fields(7), Fragmentation Handling)."""
+        return (self.low, self.high) if self.protocol in (6, 17, 132) and self.fragment != LATER else None
 
     @property
     def icmp(self) -> tuple[int, int] | None:
         """What of it a switch takes for type and code."""
-        if self.protocol != (1 if self.version == 4 else 58) or self.fragment != WHOLE:
+        if self.protocol != (1 if self.version == 4 else 58) or self.fragment == LATER:
             return None
         return (self.low, self.high)
 
@@ -144,7 +144,7 @@ class Oracle:
         groups = [rows.get(SecurityGroup, id) for id in port.security_groups]
         denied, cut = (Why.EGRESS_DENIED, Why.EGRESS_CUT) if egress else (Why.INGRESS_DENIED, Why.INGRESS_CUT)
         if any(group is not None and not group.stateful for group in groups):
-            rules = allowing(rows, port, message, direction, tracked=False)
+            rules = allowing(rows, port, message, direction)
             return (None if rules else denied), rules
         if not is_tracked(message):
             return Why.NOT_TRACKED, ()
@@ -154,7 +154,7 @@ class Oracle:
         if known is None:
             if is_icmp_answer(message):
                 return Why.NOT_TRACKED, ()
-            rules = allowing(rows, port, message, direction, tracked=read)
+            rules = allowing(rows, port, message, direction)
             if rules and message.fragment != LATER:
                 self.zone(rows, port).append(Known(seen))
             return (None if rules else denied), rules
@@ -165,7 +165,7 @@ class Oracle:
             low, high = (message.high, message.low) if back else (message.low, message.high)
             began = replace(began, low=low, high=high)
         way = {"egress": "ingress", "ingress": "egress"}[direction] if back else direction
-        rules = allowing(rows, port, began, way, tracked=read)
+        rules = allowing(rows, port, began, way)
         return (None if rules else cut if known.answered else denied), rules
 
     def zone(self, rows: Rows, port: Port) -> list[Known]:
@@ -195,6 +195,8 @@ def forged(port: Port, message: Message) -> Why | None:
         return Why.ROGUE_DHCP
     if message.protocol == 58 and message.icmp and message.icmp[0] in (134, 137):
         return Why.ROGUE_RA
+    if message.version == 6 and (message.protocol == 0 or hides(message)):
+        return Why.HIDDEN
     held = [*((port.mac_address, fixed.ip_address) for fixed in port.fixed_ips), *pairs]
     if any(mac == message.source_mac and contains(block, message.source) for mac, block in held):
         return None
@@ -205,6 +207,12 @@ def forged(port: Port, message: Message) -> Why | None:
     if ip_address(message.source).is_unspecified and message.icmp and message.icmp[0] in (131, 133, 143):
         return None if message.version == 6 else Why.SPOOFED_IPV4
     return Why.SPOOFED_IPV4 if message.version == 4 else Why.SPOOFED_IPV6
+
+
+def hides(message: Message) -> bool:
+    """Is it a first fragment in which ports, or the type, are 0: as where none were read?"""
+    nothing = message.ports == (0, 0) if message.protocol == 17 else message.icmp is not None and message.icmp[0] == 0
+    return message.fragment == FIRST and nothing
 
 
 def link_local(mac: str) -> int:
@@ -222,7 +230,7 @@ def contains(block: str, address: str) -> bool:
 # ---- security groups ------------------------------------------------------------------------------------------
 
 
-def allowing(rows: Rows, port: Port, message: Message, direction: str, tracked: bool) -> tuple[SecurityGroupRule, ...]:
+def allowing(rows: Rows, port: Port, message: Message, direction: str) -> tuple[SecurityGroupRule, ...]:
     """The rules of a port's groups that allow a message which began a connection in this direction."""
     rules = [rule for rule in rows.all(SecurityGroupRule) if rule.security_group_id in port.security_groups]
     remote = message.target if direction == "egress" else message.source
@@ -232,7 +240,7 @@ def allowing(rows: Rows, port: Port, message: Message, direction: str, tracked: 
         if rule.direction == direction
         and rule.ethertype == message.ethertype
         and any(contains(block, remote) for block in remotes(rows, rule))
-        and covers(rule, message, tracked)
+        and covers(rule, message)
     )
 
 
@@ -252,10 +260,10 @@ def remotes(rows: Rows, rule: SecurityGroupRule) -> Iterator[str]:
         yield "0.0.0.0/0" if rule.ethertype == "IPv4" else "::/0"
 
 
-def covers(rule: SecurityGroupRule, message: Message, tracked: bool) -> bool:
+def covers(rule: SecurityGroupRule, message: Message) -> bool:
     """Is a rule about a message's protocol and ports?
 
-    Of a later fragment only the protocol is known; of the first, conntrack knows the ports, a switch takes them for 0.
+    Of a later fragment only the protocol is known.
     """
     if rule.protocol is None:
         return True
@@ -269,7 +277,7 @@ def covers(rule: SecurityGroupRule, message: Message, tracked: bool) -> bool:
         return first is None
     if message.fragment == LATER:
         return True
-    low, high = (message.low, message.high) if tracked or message.fragment == WHOLE else (0, 0)
+    low, high = message.low, message.high
     if number in (6, 17, 132):
         return first is None or last is None or first <= high <= last
     return number not in (1, 58) or (first in (None, low) and last in (None, high))
@@ -281,7 +289,9 @@ def is_control(message: Message, egress: bool) -> bool:
         pair = (68, 67) if message.version == 4 else (546, 547)
         return message.ports == (pair if egress else pair[::-1])
     if message.protocol == 58 and message.icmp is not None:
-        return message.icmp[0] in MLD or message.icmp[0] == (133 if egress else 134)
+        if message.icmp[0] in MLD:
+            return ip_address(message.target).is_multicast
+        return message.icmp[0] == 133 if egress else message.icmp[0] == 134 and ip_address(message.source).is_link_local
     return False
 
 

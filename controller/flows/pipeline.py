@@ -185,6 +185,8 @@ class Why(IntEnum):
     NO_NEIGHBOUR = 39
     TOO_BIG = 40
     FRAGMENT_TOO_BIG = 41
+    MARTIAN = 42
+    HIDDEN = 43
 
     @property
     def sentence(self) -> str:
@@ -233,6 +235,8 @@ _SENTENCES: Final[Mapping[Why, str]] = {
     Why.NO_NEIGHBOUR: "was routed to an address that no attached port of the network holds",
     Why.TOO_BIG: "was routed to a network that bears no packet of its size (what was measured and fits is counted too)",
     Why.FRAGMENT_TOO_BIG: "was an IPv4 fragment, and too large for the network it was routed to (counted likewise)",
+    Why.MARTIAN: "was for, or from, an address of a group, of nobody or of the host itself: no router forwards that",
+    Why.HIDDEN: "was a first fragment that does not say what the datagram is (RFC 7112): a guest sends none",
     Why.NO_TUNNEL: "was to leave by an encapsulation this hypervisor has no tunnel port for",
 }
 
@@ -272,8 +276,9 @@ ROUTE_PRIORITIES: Final[Mapping[str, int]] = {
 }
 """By the length of the prefix; a subnet of the router's own goes before a route to the same block."""
 
-_GUARDED: Final = frozenset({
+_GUARDED: Final[frozenset[Field[Any]]] = frozenset({
     GUARD, f.ETH_TYPE, f.IPV4_PROTO, f.UDP_SRC, f.UDP_DST, f.IPV6_PROTO, f.UDP6_SRC, f.UDP6_DST, f.ICMPV6_TYPE,
+    f.IPV6_SRC, f.IPV6_DST,
 })  # fmt: skip
 _DONE_MATCHES: Final = frozenset({GUARD, VERDICT, f.CT_STATE, f.ETH_TYPE})
 _JUDGED: Final[Mapping[str, int]] = {
@@ -309,6 +314,7 @@ ADDRESS_SECURITY: Final = Table(
     matches=frozenset({
         SRC, f.ETH_SRC, f.ETH_TYPE, f.ARP_OP, f.ARP_SPA, f.ARP_SHA, f.IPV4_SRC, f.IPV4_PROTO,
         f.IPV6_SRC, f.IPV6_PROTO, f.ICMPV6_TYPE, f.UDP_SRC, f.UDP_DST, f.UDP6_SRC, f.UDP6_DST,
+        f.IPV6_FRAG,
     }),
     sets=frozenset({WHY}), nexts=frozenset({"nd_security", "service", "drop"}),
 )  # fmt: skip
@@ -410,9 +416,9 @@ HOP: Final = Table(
 )  # fmt: skip
 L3_IN: Final = Table(
     24, "l3_in", "At a router: is this for the router itself, and has it a hop left?",
-    {"echo": 120, "own_address": 110, "link_local": 100, "expired": 90, "through": 0},
+    {"martian": 130, "echo": 120, "own_address": 110, "link_local": 100, "expired": 90, "through": 0},
     matches=frozenset({
-        RTR, f.ETH_TYPE, f.IPV4_DST, f.IPV4_PROTO, f.ICMP_TYPE, f.TTL, f.IPV6_SRC, f.IPV6_DST, f.IPV6_PROTO,
+        RTR, f.ETH_TYPE, f.IPV4_SRC, f.IPV4_DST, f.IPV4_PROTO, f.ICMP_TYPE, f.TTL, f.IPV6_SRC, f.IPV6_DST, f.IPV6_PROTO,
         f.ICMPV6_TYPE, f.HOP_LIMIT, f.IPV4_FRAG, f.IPV6_FRAG,
     }),
     sets=frozenset({

@@ -23,7 +23,7 @@ from enum import Enum
 from typing import Final, assert_never
 
 from controller.flows.conntrack import Connections
-from controller.flows.fields import CONJ_ID, ETH_TYPE, IN_PORT, IPV4, IPV4_FRAG, IPV6, TTL
+from controller.flows.fields import CONJ_ID, ETH_TYPE, FRAGMENT, IN_PORT, IPV4, IPV4_FRAG, IPV6, TTL
 from controller.flows.flow import (
     Action,
     Bounce,
@@ -54,7 +54,7 @@ _PORTS: Final = frozenset({
     "tcp_src", "tcp_dst", "udp_src", "udp_dst", "sctp_src", "sctp_dst", "icmp_type", "icmp_code", "icmpv6_type",
     "icmpv6_code",
 })  # fmt: skip
-"""What no flow sees of a fragment, not even of the first (ovs-fields(7), Fragmentation Handling: mode `normal`)."""
+"""What no flow sees of a fragment but the first (ovs-fields(7), Fragmentation Handling: mode `nx-match`)."""
 
 MAX_DEPTH: Final = 64
 """How deep lookups in the same or an earlier table may be nested (Open vSwitch, ofproto-dpif-xlate.c)."""
@@ -117,7 +117,7 @@ class Switch:
 
     def match(self, table: Table, packet: Packet) -> Flow | None:
         """The flow of a table that a packet meets."""
-        if packet[IPV4_FRAG]:
+        if packet[IPV4_FRAG] == FRAGMENT:
             packet = packet.without(_PORTS)
         for tier in self._tables.get(table.number, ()):
             found = [*tier.matching(packet)]

@@ -649,7 +649,8 @@ def compare(chassis: str, plan: Plan, installed: Installed, refusals: Mapping[Ke
                 continue
         if step.key not in refusals:
             kind.append(step.text)
-    refused = [f"{each.what}: {each.error}" for each in (*plan.refusals, *refusals.values())]
+    told = {**refusals, **{refusal.key: refusal for refusal in plan.refusals}}
+    refused = [f"{each.what}: {each.error}" for each in told.values()]
     foreign = [flow.text for flow in installed.foreign]
     foreign += [f"group_id={group.id}" for group in installed.foreign_groups]
     return Difference(chassis, *map(tuple, (missing, unwanted, altered, foreign, refused)))

@@ -1,8 +1,9 @@
 """Packets that switches hand over: each goes to the app that answers for its reason, and the answers go back.
 
 Answers are pure functions beside the apps. What flows of others hand over is none of ours. What comes faster than
-`PER_SECOND` from one switch is let go: Open vSwitch itself sends no more than its controller's `controller_rate_limit`,
-shared out fairly among its ports.
+`PER_SECOND` from one switch, or `PORT_PER_SECOND` from one of its ports, is let go: Open vSwitch sends no more than its
+controller's `controller_rate_limit`, shared out among its ports, but that is more than is answered here, and one port's
+flood must not use up what others are answered.
 """
 
 from __future__ import annotations
@@ -23,19 +24,26 @@ log = logging.getLogger(__name__)
 
 PER_SECOND = 200.0
 BURST = 100.0
+PORT_PER_SECOND = 20.0
+PORT_BURST = 20.0
 
 
 @dataclass(slots=True)
 class Bucket:
-    """How many packets of one switch are answered: `PER_SECOND` in the long run, `BURST` at once."""
+    """How many packets are answered: `per_second` in the long run, `burst` at once."""
 
-    left: float = BURST
+    per_second: float = PER_SECOND
+    burst: float = BURST
+    left: float = field(init=False)
     at: float = 0.0
     dropped: int = 0
 
+    def __post_init__(self) -> None:
+        self.left = self.burst
+
     def take(self, now: float) -> bool:
         """Whether one more is answered."""
-        self.left = min(BURST, self.left + (now - self.at) * PER_SECOND)
+        self.left = min(self.burst, self.left + (now - self.at) * self.per_second)
         self.at = now
         if self.left < 1:
             self.dropped += 1
@@ -46,24 +54,32 @@ class Bucket:
 
 @dataclass(slots=True)
 class Answerer:
-    """Answers what one switch hands over."""
+    """Answers what one switch hands over; `shares` are its ports' parts of that."""
 
     answers: Mapping[Why, Answer]
     rows: Callable[[], Rows]
     clock: Callable[[], float]
     bucket: Bucket = field(default_factory=Bucket)
+    shares: dict[int, Bucket] = field(default_factory=dict)
 
     def __call__(self, packet: PacketIn) -> Iterable[Reply]:
         """What to send in answer; nothing when nobody answers for it, or there were too many."""
         punted = _punted(packet)
         answer = self.answers.get(punted.why) if punted else None
-        if punted is None or answer is None or not self.bucket.take(self.clock()):
+        if punted is None or answer is None or not self._in_turn(packet.in_port):
             return ()
         try:
             return [*answer(View(self.rows()), punted)]
         except Exception:  # a packet's own doing: the switch and all others go on
             log.exception("answer failed why=%s frame=%s", punted.why.name, punted.frame[:64].hex())
             return ()
+
+    def _in_turn(self, port: int) -> bool:
+        now = self.clock()
+        share = self.shares.get(port)
+        if share is None:
+            share = self.shares[port] = Bucket(PORT_PER_SECOND, PORT_BURST)
+        return share.take(now) and self.bucket.take(now)
 
 
 def answers_of(apps: Iterable[App]) -> Mapping[Why, Answer]:

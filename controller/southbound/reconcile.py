@@ -12,11 +12,11 @@ Pure: values in, values out. Sending them is `switch`'s.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, TypeAlias
 
 from controller.errors import FlowError
-from controller.flows.flow import Entry, Flow, FlowKey, GroupKey, Key, match_text
+from controller.flows.flow import Conjunction, Entry, Flow, FlowKey, GroupKey, Key, match_text
 from controller.flows.pipeline import CLASSIFY, GROUP_KINDS, OWNER
 from controller.southbound import openflow
 from controller.southbound.openflow import EncodedFlow, EncodedGroup, Oversized, encode_flow, encode_group, encode_match
@@ -49,7 +49,7 @@ def wanted_at(keys: Set[WireKey], desired: Iterable[Entry]) -> bool:
     """Is there a flow among `desired` that has one of these keys?"""
     places = {key[:2] for key in keys}
     return any(
-        isinstance(encoded := _encoded(entry), EncodedFlow) and encoded.key in keys
+        isinstance(encoded := _encoded(entry)[0], EncodedFlow) and encoded.key in keys
         for entry in desired
         if isinstance(entry.item, Flow) and (entry.item.table.number, entry.item.priority) in places
     )
@@ -247,7 +247,10 @@ class Comparison:
     def take(self, desired: Iterable[Entry]) -> None:
         """Compare some of what is desired."""
         for entry in desired:
-            match _encoded(entry):
+            encoded, refusal = _encoded(entry)
+            if refusal is not None:
+                self._refusals.append(refusal)
+            match encoded:
                 case EncodedFlow() as flow:
                     found = self._stale.pop(flow.key, None)
                     if found != flow:
@@ -257,8 +260,6 @@ class Comparison:
                 case EncodedGroup() as group:
                     if self._stale_groups.pop(group.id, None) != group:
                         self._puts.append(PutGroup(entry, group))
-                case refusal:
-                    self._refusals.append(refusal)
 
     def plan(self) -> Plan:
         """What to send, once all that is desired was taken."""
@@ -292,15 +293,16 @@ def partial(changes: Mapping[Key, Entry | None]) -> Plan:
     refusals: list[Refusal] = []
     for key, entry in changes.items():
         if entry is not None:
-            match _encoded(entry):
+            encoded, refusal = _encoded(entry)
+            if refusal is not None:
+                refusals.append(refusal)
+            match encoded:
                 case EncodedFlow() as flow:
                     adds.append(AddFlow(entry, flow))
                     continue
                 case EncodedGroup() as group:
                     puts.append(PutGroup(entry, group))
                     continue
-                case refusal:
-                    refusals.append(refusal)
         if len(key) == 2:
             stale_groups.append(RemoveGroup(key))
         elif (removal := _removal(key)) is not None:
@@ -308,13 +310,20 @@ def partial(changes: Mapping[Key, Entry | None]) -> Plan:
     return Plan(order(puts, adds, stale, stale_groups), tuple(refusals))
 
 
-def _encoded(entry: Entry) -> EncodedFlow | EncodedGroup | Refusal:
-    """The bytes of an entry. One that cannot be encoded is not wanted either: better nothing than half."""
+def _encoded(entry: Entry) -> tuple[EncodedFlow | EncodedGroup | None, Refusal | None]:
+    """The bytes of an entry, and what was refused. One that cannot be encoded is not wanted either: better nothing than
+    half. But the shares of a conjunctive flow are of many tenants, and each stands for itself: as many are sent as fit.
+    """
     item = entry.item
     try:
-        return encode_flow(item, entry.app) if isinstance(item, Flow) else encode_group(item)
-    except (FlowError, Oversized) as error:
-        return Refusal(entry.key, str(item), str(error))
+        return (encode_flow(item, entry.app) if isinstance(item, Flow) else encode_group(item)), None
+    except Oversized as error:
+        refusal = Refusal(entry.key, str(item), str(error))
+        if not isinstance(item, Flow) or not all(isinstance(action, Conjunction) for action in item.actions):
+            return None, refusal
+        return encode_flow(replace(item, actions=item.actions[: error.fit]), entry.app), refusal
+    except FlowError as error:
+        return None, Refusal(entry.key, str(item), str(error))
 
 
 def _removal(key: FlowKey) -> RemoveFlow | None:

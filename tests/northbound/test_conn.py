@@ -79,6 +79,23 @@ def test_an_opener_elsewhere_is_found_by_its_address() -> None:
     assert found.opener.id == "a"
 
 
+def test_sctp_of_unread_ports_fits_the_rules_of_any() -> None:
+    rows, bundle = model()
+    tx = Transaction(rows)
+    rule = SecurityGroupRule(
+        id="r3868", security_group_id="web", direction="ingress", ethertype="IPv4", protocol="sctp",
+        port_range_min=3868, port_range_max=3868, remote_group_id="web",
+    )  # fmt: skip
+    security.add_rule(tx, rule)
+    for write in tx.writes():
+        assert write.new is not None
+        rows.put(write.new)
+    line = TCP.format(opener=1, policy=1, bundle=bundle).replace("tcp", "sctp")
+    unread = line.replace("sport=33000,dport=80", "sport=0,dport=0")
+    assert told(rows, unread)[1].endswith("remote web: rule r3868")
+    assert told(rows, line)[1].endswith("remote web: no rule of these fits it now")
+
+
 def test_a_bundle_that_is_gone_is_said_to_be() -> None:
     rows, _ = model()
     text = '    # port "vm-b" b, begun by 10.0.0.9; the rules that admitted it are gone'

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from controller.errors import Ambiguous, Invalid, MissingAttribute, NotFound, UnknownAttributes, Unplugged, WeftError
+from controller.flows.pipeline import Why
 from controller.model import security
 from controller.model.records import Link, SecurityGroup, SecurityGroupRule
 from controller.model.store import Transaction
@@ -116,7 +117,7 @@ def test_through_a_router_to_a_network_of_a_smaller_mtu(cloud: Cloud) -> None:
     ]
     assert sent(cloud, "a1", "b1")[4:] == [
         'hv1 l3_in            at router r, from network "red" red',
-        "hv1 l3_route         connected route 10.1.0.0/24, to network blue; packets of more than 1400 bytes do not fit there",
+        "hv1 l3_route         connected route 10.1.0.0/24, to network blue, MTU 1400",
         "hv1 l3_out           next hop 10.1.0.1 is at 02:00:00:00:01:01",
         "hv1 tunnel           by geneve segment 200 to hv2 (192.0.2.2), MTU 1400",
         "hv2 vtep             by tunnel from hv1 (192.0.2.1)",
@@ -127,6 +128,7 @@ def test_through_a_router_to_a_network_of_a_smaller_mtu(cloud: Cloud) -> None:
         "hv2 deliver          out of tap-b1: port b1",
         "delivered",
     ]
+    assert sent(cloud, "a1", "b1", size=1400)[-1] == "delivered"
     back = [line for line in sent(cloud, "b1", "a1") if "l3_route" in line]
     assert back == ['hv2 l3_route         connected route 10.0.0.0/24, to network "red" red']
 
@@ -141,7 +143,7 @@ def test_through_a_chain_of_routers(cloud: Cloud) -> None:
     assert "sends protocol 47 from 10.0.0.1 to 10.9.0.1" in lines[0]
     assert lines[4:] == [
         'hv1 l3_in            at router r, from network "red" red',
-        "hv1 l3_route         static route 10.9.0.0/16, to network blue; packets of more than 1400 bytes do not fit there",
+        "hv1 l3_route         static route 10.9.0.0/16, to network blue, MTU 1400",
         "hv1 l3_out           next hop 10.1.0.253 is at 02:00:00:00:0b:02",
         "hv1 l3_in            at router s, from network blue",
         "hv1 l3_route         connected route 10.9.0.0/24, to network far",
@@ -255,6 +257,17 @@ def test_a_router_answers_an_echo_request(cloud: Cloud) -> None:
             ],
         ),
         (
+            {"to": "b1", "size": 1401},
+            [
+                'hv1 l3_in            at router r, from network "red" red',
+                "hv1 l3_route         connected route 10.1.0.0/24, to network blue, MTU 1400",
+                "hv1 l3_out           next hop 10.1.0.1 is at 02:00:00:00:01:01",
+                "hv1 l3_mtu           network blue bears no packet of more than 1400 bytes",
+                "hv1 trap             the router tells the sender, by ICMP, if it said that no router may cut it (DF)",
+                f"dropped: TOO_BIG {Why.TOO_BIG.sentence}",
+            ],
+        ),
+        (
             {"to": "10.1.0.254", "proto": "udp", "dport": 53},
             [
                 "hv1 l3_in            10.1.0.254 is an address of router r",
@@ -274,6 +287,14 @@ def test_a_router_answers_an_echo_request(cloud: Cloud) -> None:
 )
 def test_what_a_router_does_not_pass(cloud: Cloud, asked: dict[str, object], lines: list[str]) -> None:
     assert sent(cloud, "a1", str(asked.pop("to")), **asked)[4:] == lines
+
+
+def test_what_no_router_forwards(cloud: Cloud) -> None:
+    cloud.commit(port("lonely", "red", "02:00:00:00:00:09", "10.0.0.9", guarded=False))
+    assert sent(cloud, "lonely", "b1", source="127.0.0.1")[3:] == [
+        'hv1 l3_in            at router r, from network "red" red',
+        f"dropped: MARTIAN {Why.MARTIAN.sentence}",
+    ]
 
 
 def test_without_a_gateway_nothing_leaves_the_guest(cloud: Cloud) -> None:
@@ -355,6 +376,7 @@ def test_stateless_groups_do_not_ask_conntrack(cloud: Cloud) -> None:
     ("asked", "error", "says"),
     [
         ({"from": "a1"}, MissingAttribute, "Required attribute 'to' not specified"),
+        ({"from": None, "to": "a2"}, MissingAttribute, "Required attribute 'from' not specified"),
         ({"from": "a1", "to": "a2", "speed": 1}, UnknownAttributes, "'speed'"),
         ({"from": "nosuch", "to": "a2"}, NotFound, "Port nosuch could not be found."),
         ({"from": "a1", "to": "nosuch"}, NotFound, "Port nosuch could not be found."),
@@ -371,6 +393,7 @@ def test_stateless_groups_do_not_ask_conntrack(cloud: Cloud) -> None:
         ({"from": "a1", "to": "a2", "proto": "256"}, Invalid, "256 is no IP protocol"),
         ({"from": "a1", "to": "a2", "dport": 65536}, Invalid, "65536 is no number from 0 to 65535"),
         ({"from": "a1", "to": "a2", "ttl": True}, Invalid, "True is no number from 0 to 255"),
+        ({"from": "a1", "to": "a2", "size": 1451}, Invalid, "packets of network red have 1450 bytes at most"),
         ({"from": 7, "to": "a2"}, Invalid, "7 is no name, id, protocol or address"),
         ({"from": "a1", "to": "a2", "source": "fd00::1"}, Invalid, "fd00::1 is no IPv4 address"),
     ],

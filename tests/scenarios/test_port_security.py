@@ -33,6 +33,7 @@ from mininet_scenarios.probe import (
     arp,
     ethernet,
     halved,
+    hidden,
     icmpv6,
     mld_report,
     nd_mark,
@@ -204,7 +205,7 @@ class Dropped:
     def since(self) -> dict[Why, int]:
         """How many frames, by reason."""
         more = self._hypervisor.drops() - self._before
-        return {why: more[why] for why in SPOOFED if more[why]}
+        return {why: more[why] for why in (*SPOOFED, Why.HIDDEN) if more[why]}
 
     def are(self, **expected: int) -> None:
         """Wait until exactly these are counted."""
@@ -256,6 +257,21 @@ def test_in_two_fragments_a_guest_may_send_no_more_than_in_one(lab: Lab, web: Gu
             web.sends(*halved(frame))
     assert heard.copies(mark) == {}
     dropped.are(ROGUE_DHCP=3)
+    lab.settles()
+
+
+def test_no_fragment_hides_what_its_datagram_is(lab: Lab, web: Guest, far: Guest, open_: Guest) -> None:
+    stateless = lab.group("stateless", project="red", stateful=False)  # conntrack would refuse these by itself
+    lab.regroup(web, stateless)
+    lab.converged()
+    dropped = Dropped(lab)
+    with lab.sniff(open_, what="ip6 proto 44") as heard:
+        for frame in (offer6(web, LONG * token(), open_), router(web, ROUTER_ADVERTISEMENT, token())):
+            web.sends(hidden(frame)[0], hidden(frame, cut=True)[0])
+    assert heard.frames == [], "the second is nothing without the first"
+    dropped.are(HIDDEN=4)
+    lab.regroup(web, lab.default_group("red"))
+    lab.api.delete(f"/v2.0/security-groups/{stateless['id']}")
     lab.settles()
 
 
@@ -323,6 +339,16 @@ def test_who_listens_to_which_group_is_heard_by_everybody_whatever_the_rules(lab
     for mark in marks.values():
         assert heard.copies(mark) == {"web": 1, "far": 1, "open": 1, "underlay": 1}
     dropped.are()
+    lab.settles()
+
+
+@pytest.mark.parametrize("type", [130, 131, 132, 143])
+def test_who_listens_tells_groups_and_no_single_guest(lab: Lab, bare: Guest, far: Guest, type: int) -> None:
+    mark = token()
+    with lab.sniff(far) as heard:
+        for source, target in ((local(bare), local(far)), (bare.address(6), far.address(6))):
+            bare.sends(icmpv6(far.mac, bare.mac, source, target, type, bytes(20) + mark, hops=1))
+    assert heard.copies(mark) == {}, "bare has no rule, so it talks to nobody"
     lab.settles()
 
 

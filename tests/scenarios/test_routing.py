@@ -11,7 +11,7 @@ import pytest
 from controller.flows.pipeline import Why
 from mininet_scenarios.lab import Lab, Network
 from mininet_scenarios.nodes import Guest
-from mininet_scenarios.probe import token
+from mininet_scenarios.probe import icmpv6, nd_mark, token, udp, udp6
 
 pytestmark = pytest.mark.scenario
 
@@ -108,6 +108,35 @@ def test_a_router_listens_to_nobody(routed: Lab) -> None:
         )
         said = red1.run("python3", "-c", program, ip, codes=(1,))
         assert "ConnectionRefusedError" in said, said
+    routed.settles()
+
+
+def test_a_router_forwards_nothing_of_nobody_nor_to_a_group(routed: Lab) -> None:
+    red1, blue2, mark = routed.guests["red1"], routed.guests["blue2"], token()
+    (row,) = routed.api.get("/v2.0/routers?name=r")["routers"]
+    router, everything = f"/v2.0/routers/{row['id']}", {"0.0.0.0/0": blue2.ip, "::/0": blue2.address(6)}
+    ports = routed.api.get(f"/v2.0/ports?device_id={row['id']}&network_id={red1.network_id}")["ports"]
+    routes = [{"destination": to, "nexthop": by} for to, by in everything.items()]
+    routed.api.put(router, {"router": {"routes": routes}})
+    routed.change(blue2, port_security_enabled=False, security_groups=[])
+    routed.converged()
+    with routed.sniff(blue2) as heard:
+        for port in ports:
+            macs = port["mac_address"], red1.mac
+            red1.sends(
+                udp(*macs, "0.0.0.0", blue2.ip, 67, mark, from_port=68),  # port security lets a DHCP client send this
+                icmpv6(*macs, "::", blue2.address(6), 133, bytes(4) + nd_mark(mark)),
+                *(udp(*macs, red1.ip, to, 7, mark) for to in ("239.1.1.1", "255.255.255.255", "127.0.0.1", "0.0.0.0")),
+                *(udp6(*macs, red1.address(6), to, 7, mark) for to in ("ff05::1", "::1", "::")),
+            )
+    assert heard.copies(mark) == {}
+    known = token()
+    with routed.sniff(blue2) as heard:
+        for port in ports:
+            red1.sends(udp(port["mac_address"], red1.mac, red1.ip, "192.0.2.9", 7, known))
+    assert heard.copies(known) == {"blue2": len(ports)}, "by the same route, to an address of somebody's"
+    routed.api.put(router, {"router": {"routes": []}})
+    routed.change(blue2, port_security_enabled=True, security_groups=[routed.default_group("a")["id"]])
     routed.settles()
 
 

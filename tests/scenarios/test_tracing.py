@@ -21,10 +21,9 @@ class Cast:
     lab: Lab
     guests: tuple[Guest, ...]
 
-    def foretold(self, sender: Guest, target: str, proto: str = "icmp", dport: int | None = None) -> bool:
+    def foretold(self, sender: Guest, target: str, **more: object) -> bool:
         """Does the trace end in `delivered`?"""
-        asked = {"from": sender.name, "to": target, "proto": proto, "dport": dport}
-        answer = self.lab.api.post("/v1/trace", {name: value for name, value in asked.items() if value is not None})
+        answer = self.lab.api.post("/v1/trace", {"from": sender.name, "to": target, **more})
         assert answer["behind"] == {}
         return bool(answer["fate"] == "delivered")
 
@@ -37,7 +36,7 @@ class Cast:
 def cast(lab: Lab) -> Cast:
     """On two hypervisors, all with both families."""
     red = lab.network("red", cidr=["10.0.0.0/24", "fd00:a::/64"], project="p", gateways=True)
-    blue = lab.network("blue", cidr=["10.0.1.0/24", "fd00:b::/64"], project="p", type="geneve", gateways=True)
+    blue = lab.network("blue", cidr=["10.0.1.0/24", "fd00:b::/64"], project="p", type="geneve", gateways=True, mtu=1400)
     lab.router("r", red, blue, project="p")
     groups = {name: lab.group(name, project="p") for name in ("server", "client", "stranger", "remote")}
     for ethertype in ("IPv4", "IPv6"):
@@ -46,6 +45,8 @@ def cast(lab: Lab) -> Cast:
         lab.rule(groups["stranger"], ethertype=ethertype, protocol="tcp", ports=(81, 90))
     lab.rule(groups["client"], prefix="10.0.1.0/24")
     lab.rule(groups["remote"], protocol="icmp", prefix="10.0.0.10/31")
+    for ethertype, prefix in (("IPv4", "10.0.0.14/32"), ("IPv6", "fd00:a::14/128")):
+        lab.rule(groups["remote"], ethertype=ethertype, prefix=prefix)
     for name in PLACES:
         groups.setdefault(name, {})
     guests = []
@@ -89,9 +90,19 @@ def test_who_is_said_to_reach_whom_by_tcp_does(lab: Lab, cast: Cast) -> None:
             continue  # as senders they are like others here
         pair = (one.name, other.name)
         happened[pair] = one.reaches(other, "tcp", 80, 81, patience_s=0.3)
-        foretold[pair] = {port for port in (80, 81) if cast.foretold(one, other.name, "tcp", port)}
+        foretold[pair] = {port for port in (80, 81) if cast.foretold(one, other.name, proto="tcp", dport=port)}
     assert foretold == happened
     assert {len(ports) for ports in happened.values()} == {0, 1, 2}
+
+
+@pytest.mark.parametrize("version", [4, 6])
+def test_what_is_said_not_to_fit_the_next_network_does_not(lab: Lab, cast: Cast, version: int) -> None:
+    trusted, remote = cast.guests[4], cast.guests[5].address(version)
+    headers = 28 if version == 4 else 48
+    for size, fits in ((1400, True), (1401, False)):
+        assert cast.foretold(trusted, remote, size=size) is fits
+        ping = ("ping", "-n", "-c", "1", "-W", "1", "-M", "do", "-s", str(size - headers), remote)
+        assert ("1 received" in trusted.run(*ping, codes=(0, 1))) is fits
 
 
 def test_the_command_tells_the_way_and_ends_in_the_fate(lab: Lab, cast: Cast) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from controller.flows import fields as f
 from controller.flows import pipeline as p
-from controller.flows.conntrack import ANSWER, INVALID, NEW, Connections
+from controller.flows.conntrack import ANSWER, ESTABLISHED, INVALID, NEW, Connections
 from controller.flows.flow import ANY, Conjunction, Flow, Group, Output, Table, ToGroup, goto, resubmit
 from controller.flows.journey import follow, hosts
 from controller.flows.packet import Packet, packet
@@ -35,6 +35,11 @@ def tcp(number: int, source: Mac, target: Mac, low: int, high: int) -> Packet:
     return packet(f.IN_PORT(number), *ends, f.TCP_SRC(low), f.TCP_DST(high))
 
 
+def sctp(number: int, source: Mac, target: Mac, low: int, high: int) -> Packet:
+    ends = (f.ETH_SRC(source), f.ETH_DST(target), f.IPV4_SRC(ADDRESS[source]), f.IPV4_DST(ADDRESS[target]))
+    return packet(f.IN_PORT(number), *ends, f.SCTP_SRC(low), f.SCTP_DST(high))
+
+
 def test_what_a_rule_allows_is_sent_and_its_answers_too(web: Cloud) -> None:
     switch, known = Switch.of(web.engine.desired("hv1")), Connections()
     there = trace(switch, tcp(10, A, B, 1000, 80), known)
@@ -56,6 +61,23 @@ def test_a_connection_whose_rule_is_gone_is_cut(web: Cloud) -> None:
     web.commit(group("web", egress()))
     cut = trace(Switch.of(web.engine.desired("hv1")), tcp(10, A, B, 1000, 80), known)
     assert (cut.fate, cut.whys) == (Fate.DROPPED, frozenset({Why.INGRESS_CUT}))
+
+
+@pytest.mark.parametrize("datapath", ["netdev", "system"])
+def test_sctp_is_judged_by_its_ports_whether_conntrack_reads_them_or_not(web: Cloud, datapath: str) -> None:
+    web.commit(group("web", egress(), ingress("sctp", 80)), hypervisor(1, "a", "b", datapath=datapath))
+    known = hosts(web.model, web.engine.desired)["hv1"].connections
+
+    def fates(*sent: Packet) -> list[Fate]:
+        switch = Switch.of(web.engine.desired("hv1"))
+        return [trace(switch, each, known).fate for each in sent]
+
+    there, back, another = sctp(10, A, B, 1000, 80), sctp(11, B, A, 80, 1000), sctp(10, A, B, 1000, 81)
+    assert fates(there, back, another, there, back) == [Fate.SENT, Fate.SENT, Fate.DROPPED, Fate.SENT, Fate.SENT]
+    told = known.look(1, sctp(10, A, B, 1000, 9))[f.CT_STATE]
+    assert told == (ESTABLISHED if datapath == "netdev" else NEW), "in user space all of it is one connection"
+    web.commit(group("web", egress()))
+    assert fates(there, back) == [Fate.DROPPED, Fate.DROPPED]
 
 
 def test_a_packet_is_followed_through_a_tunnel(web: Cloud) -> None:
@@ -125,11 +147,12 @@ def test_conntrack_knows_what_was_committed() -> None:
     assert known.look(2, echo)[f.CT_STATE] == INVALID
 
 
-def test_no_flow_sees_ports_of_a_fragment() -> None:
+def test_no_flow_sees_ports_of_a_fragment_but_the_first() -> None:
     switch = Switch([Flow(p.OUT_TRACK, "control", f.UDP_DST(67), (goto(p.L2_DISPATCH),))])
     whole = packet(f.UDP_DST(67))
     assert switch.match(p.OUT_TRACK, whole) is not None
-    assert switch.match(p.OUT_TRACK, whole.put(f.IPV4_FRAG, 1)) is None
+    assert switch.match(p.OUT_TRACK, whole.put(f.IPV4_FRAG, 1)) is not None
+    assert switch.match(p.OUT_TRACK, whole.put(f.IPV4_FRAG, f.FRAGMENT)) is None
 
 
 def test_a_packet_is_written_as_open_vswitch_reads_it() -> None:

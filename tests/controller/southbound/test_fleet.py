@@ -15,8 +15,8 @@ from controller.flows.engine import Engine
 from controller.model.bindings import Claim, Hypervisor
 from controller.model.records import Address, FixedIp, Network, Port, Quarantine, Router
 from controller.model.store import MemoryJournal, Store, Transaction
-from controller.southbound.fleet import Fleet, State
-from controller.southbound.reconcile import Installed, Plan
+from controller.southbound.fleet import Fleet, State, compare
+from controller.southbound.reconcile import Installed, Plan, Refusal
 from controller.southbound.switch import Applied, Switch
 from tests.cloud import network, port
 
@@ -306,3 +306,9 @@ def test_what_changes_while_a_switch_waits_for_its_turn_reaches_it() -> None:
         switch.over.set()
 
     played(story)
+
+
+def test_what_is_refused_is_told_once() -> None:
+    refusal = Refusal(("group", 1), "group 1", "too large")
+    told = compare("hv1", Plan(refusals=(refusal,)), Installed({}, {}), {refusal.key: refusal})
+    assert told.refused == ("group 1: too large",)

@@ -23,7 +23,7 @@ from controller.model.view import View
 from controller.southbound import messages, openflow
 from controller.southbound.messages import PacketIn
 from controller.southbound.openflow import encode_flow, encode_group
-from controller.southbound.packet_in import BURST, PER_SECOND, Answerer, Bucket, answers_of
+from controller.southbound.packet_in import BURST, PER_SECOND, PORT_BURST, Answerer, Bucket, answers_of
 from controller.southbound.switch import Switch
 from tests.cloud import Cloud, hypervisor, interface, network, port, router, subnet
 from tests.controller.southbound.test_openflow_ovs import Connection, Ovs
@@ -295,10 +295,10 @@ def answerer(**answers: object) -> Answerer:
     return Answerer(wanted, lambda: CLOUD.model, lambda: 1000.0)  # type: ignore[arg-type]
 
 
-def handed(why: int = Why.TTL_EXCEEDED, cookie: int = 0xA70A << 48, data: bytes = b"") -> PacketIn:
+def handed(why: int = Why.TTL_EXCEEDED, cookie: int = 0xA70A << 48, data: bytes = b"", port: int = TAP) -> PacketIn:
     values = {**KEYS, WHY: why}
     registers = {int(field.wire.removeprefix("reg")): value for field, value in values.items()}
-    return PacketIn(cookie, TAP, registers, data or frame())
+    return PacketIn(cookie, port, registers, data or frame())
 
 
 def test_an_answer_gets_the_packet_and_what_the_switch_knew() -> None:
@@ -346,5 +346,11 @@ def test_one_bad_packet_harms_nobody(caplog: pytest.LogCaptureFixture) -> None:
 
 def test_too_many_at_once_are_let_go() -> None:
     answers = answerer()
-    assert sum(len([*answers(handed())]) for _ in range(1000)) == BURST
+    assert sum(len([*answers(handed(port=port))]) for _ in range(10) for port in range(100)) == BURST
     assert answers.bucket.dropped == 1000 - BURST
+
+
+def test_a_port_that_sends_without_end_takes_nothing_from_others() -> None:
+    answers = answerer()
+    assert sum(len([*answers(handed())]) for _ in range(1000)) == PORT_BURST
+    assert [len([*answers(handed(port=TAP + 1))]) for _ in range(5)] == [1] * 5

@@ -11,12 +11,13 @@ from hypothesis import strategies as st
 
 from controller.flows import fields as f
 from controller.flows import flow as values
-from controller.flows.flow import Bucket, Entry, Flow, Group, Match, Output, ToGroup, goto, resubmit
+from controller.flows.flow import Bucket, Conjunction, Entry, Flow, Group, Match, Output, ToGroup, goto, resubmit
 from controller.flows.pipeline import (
     ARRIVED,
     CLASSIFY,
     DELIVER,
     DST,
+    EVALUATE,
     FLOOD,
     IN_PORT,
     L2_BUM,
@@ -366,6 +367,22 @@ def test_a_group_that_fits_into_no_message_keeps_nothing_else_from_the_switch() 
         (refusal,) = plan.refusals
         assert (refusal.key, refusal.what, refusal.type) == (huge.key, str(huge), None)
         assert "3000" in refusal.error
+
+
+def test_of_more_shares_than_a_message_holds_the_first_are_sent_and_the_refusal_is_told() -> None:
+    shares = tuple(Conjunction(tag, 2, 2) for tag in range(1, 5_001))
+    match = f.IPV4_PROTO(6) & f.TCP_DST(22)
+    switch, service = FakeSwitch(*encoded([])), Flow(EVALUATE, "rule", match, shares)
+    for plan in (full(entries([service]), switch.installed()), partial({service.key: Entry(APP, service)})):
+        ((step,), (refusal,)) = plan.steps, plan.refusals
+        assert isinstance(step, AddFlow)
+        fitting = [encode_flow(Flow(EVALUATE, "rule", match, shares[:count]), APP) for count in (4_000, 4_080)]
+        assert all(step.flow.instructions[8:].startswith(each.instructions[8:]) for each in fitting), (
+            "the oldest bundles"
+        )
+        assert (refusal.key, "5000" in refusal.error) == (service.key, True)
+        held = FakeSwitch({step.flow.key: step.flow})
+        assert full(entries([service]), held.installed()).steps == (), "what was sent is what is wanted"
 
 
 def test_a_match_that_cannot_be_encoded_is_refused_and_never_removed() -> None:
