@@ -7,12 +7,16 @@ next.
 
     L2_LOOKUP ─> HOP ─> L3_IN ─> L3_ROUTE ─(NEIGH)─> L3_OUT (─> L3_MTU) ─> L2_LOOKUP
 
+Of several routes to one destination each connection takes one, by a hash (ECMP): the first `ECMP_ROUTES` destinations
+of a router that have several; of others the first next hop is taken alone.
+
 Routers have tables of their own (RTR), so their subnets may be the same as those of others. A hypervisor has the flows
 of routers whose networks its guests reach, and of no others.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from ipaddress import ip_address, ip_network
 
@@ -32,14 +36,34 @@ from controller.flows.fields import (
     link_local,
     within,
 )
-from controller.flows.flow import ANY, Action, DecrementTtl, Flow, Measure, Move, Punt, Turn, Untrack, goto, resubmit
+from controller.flows.flow import (
+    ANY,
+    Action,
+    Bucket,
+    DecrementTtl,
+    Flow,
+    Group,
+    Item,
+    Measure,
+    Move,
+    Punt,
+    Set,
+    ToGroup,
+    Turn,
+    Untrack,
+    goto,
+    resubmit,
+)
 from controller.flows.pipeline import (
     DELIVER,
     DROP,
+    ECMP,
+    ECMP_ROUTES,
     FROM_TUN,
     HOP,
     HOPS,
     L2_LOOKUP,
+    L3_ECMP,
     L3_IN,
     L3_MTU,
     L3_OUT,
@@ -70,6 +94,9 @@ HOPS_OF_ANSWERS = 255
 LINK_LOCAL = "fe80::/10"
 ETHERNET_BYTES = 14
 """How much longer a frame is than its packet."""
+Way = tuple[Action, ...]
+"""What is done to a packet for its next hop."""
+LOOK: Way = (resubmit(NEIGH), goto(L3_OUT))
 FRAGMENTS = (1, 1)
 """ip_frag, and its mask, of all fragments."""
 MARTIANS = ("0.0.0.0/8", "127.0.0.0/8", "224.0.0.0/3", "::/16", "ff00::/8")
@@ -97,6 +124,7 @@ def manners(view: View) -> Iterator[Flow]:
             yield Flow(L3_IN, "expired", hops(left), trap(Why.TTL_EXCEEDED))
     yield Flow(L3_IN, "through", ANY, (Move(NET, NET_IN), goto(L3_ROUTE)))
     yield Flow(L3_ROUTE, "miss", ANY, (WHY.set(Why.NO_ROUTE), goto(TRAP)))
+    yield Flow(L3_ECMP, "chosen", ANY, LOOK)
     yield Flow(L3_OUT, "known", NEIGH_HIT(1), (goto(L2_LOOKUP),))
     yield Flow(L3_OUT, "miss", ANY, (WHY.set(Why.NO_NEIGHBOUR), goto(TRAP)))
     yield Flow(L3_MTU, "fragment", TOO_BIG(1) & IPV4_FRAG(*FRAGMENTS), (WHY.set(Why.FRAGMENT_TOO_BIG), goto(DROP)))
@@ -186,16 +214,31 @@ def echo6(address: Address) -> tuple[Action, ...]:
 def connected(view: View, port: Port, subnet: Subnet) -> Flow:
     """To a subnet of the router's own: the next hop is the receiver."""
     hop = Move(IPV6_DST, NH6) if subnet.ip_version == 6 else Move(IPV4_DST, NH4)
-    return route(view, port, "connected", subnet.cidr, hop)
+    return route(view, port.device_id, "connected", subnet.cidr, (*leave(view, port, hop), *LOOK))
 
 
-def routes(view: View, router: Router) -> Iterator[Flow]:
+def routes(view: View, router: Router) -> Iterator[Item]:
     """By the router's own routes, to next hops on its subnets; others of them lead nowhere and are not there."""
-    at = interfaces(view, router)
-    for each in router.routes:
+    at, ways = interfaces(view, router), defaultdict[Cidr, list[Way]](list)
+    for each in sorted(router.routes, key=lambda route: route.nexthop):
         if (port := towards(view, at, each)) is not None:
-            field = NH6 if ":" in each.nexthop else NH4
-            yield route(view, port, "static", each.destination, field.set(each.nexthop))
+            ways[each.destination].append(leave(view, port, by(each.nexthop)))
+    several = sorted(destination for destination, found in ways.items() if len(found) > 1)[:ECMP_ROUTES]
+    for destination, (first, *_) in ways.items():
+        if destination not in several:
+            yield route(view, router.id, "static", destination, (*first, *LOOK))
+    for place, destination in enumerate(several):
+        group = choice(view.tag("router", router.id) * ECMP_ROUTES + place, ways[destination])
+        yield group
+        yield route(view, router.id, "static", destination, (ToGroup(group.id, ECMP),))
+
+
+def choice(number: int, ways: Sequence[Way]) -> Group:
+    """One of several ways, the same for all of a connection (RFC 2992).
+
+    Open vSwitch hashes addresses, protocol, and ports of TCP and SCTP (flow.c, `flow_hash_symmetric_l4`).
+    """
+    return Group(ECMP, number, tuple(Bucket((*way, resubmit(L3_ECMP))) for way in ways))
 
 
 def interfaces(view: View, router: Router) -> list[Port]:
@@ -212,14 +255,22 @@ def towards(view: View, ports: Sequence[Port], wanted: HostRoute) -> Port | None
     return None
 
 
-def route(view: View, port: Port, kind: str, destination: Cidr, hop: Action) -> Flow:
-    """What is for `destination` leaves by an interface, to the next hop that `hop` sets."""
-    router, net = RTR(view.tag("router", port.device_id)), view.tag("network", port.network_id)
+def by(nexthop: Address) -> Set:
+    """The next hop is this."""
+    return NH6.set(nexthop) if ":" in nexthop else NH4.set(nexthop)
+
+
+def leave(view: View, port: Port, hop: Action) -> Way:
+    """Leave by an interface, to the next hop that `hop` sets."""
+    net = NET.set(view.tag("network", port.network_id))
+    return (hop, net, ETH_SRC.set(port.mac_address), NEIGH_HIT.set(0))
+
+
+def route(view: View, router: str, kind: str, destination: Cidr, onward: Way) -> Flow:
+    """What is for `destination` goes one hop on."""
     field = IPV6_DST if ":" in destination else IPV4_DST
-    length = int(destination.partition("/")[2])
-    leave = (DecrementTtl(), hop, NET.set(net), ETH_SRC.set(port.mac_address), NEIGH_HIT.set(0))
-    match = router & within(field, destination)
-    return Flow(L3_ROUTE, f"{kind}_{length}", match, (*leave, resubmit(NEIGH), goto(L3_OUT)))
+    match = RTR(view.tag("router", router)) & within(field, destination)
+    return Flow(L3_ROUTE, f"{kind}_{destination.partition('/')[2]}", match, (DecrementTtl(), *onward))
 
 
 # ---- sizes ----------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from typing import Final
 from controller.flows import fields as f
 from controller.flows import pipeline as p
 from controller.flows.fields import ICMP4, ICMP6, SCTP, TCP, UDP
-from controller.flows.flow import Field, Flow, Goto, Set, Table
+from controller.flows.flow import Field, Flow, Goto, Set, Table, ToGroup
 from controller.flows.journey import Journey
 from controller.flows.packet import Packet
 from controller.flows.pipeline import Guard, Why
@@ -319,6 +319,8 @@ def _route(met: Met) -> str:
     kind, _, length = met.reason.partition("_")
     field = f.IPV6_DST if _is_ipv6(met.packet) else f.IPV4_DST
     prefix = next((test.value for test in met.flow.match.tests if test.field is field), 0)
+    if any(isinstance(action, ToGroup) for action in met.flow.actions):
+        return f"{kind} route {field.show(prefix)}/{length}, to one of its next hops; here the first is followed"
     come, go = met.network_of(met.packet[p.NET_IN]), met.network_of(met.written(p.NET))
     narrow = come is not None and go is not None and go.mtu < come.mtu
     mtu = f", MTU {go.mtu}" if narrow and go else ""

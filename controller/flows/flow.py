@@ -324,7 +324,11 @@ def resubmit(table: Table) -> Resubmit:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class GroupKind:
-    """A family of groups: ids from `base`, and what their buckets may set, resubmit to and hand on to."""
+    """A family of groups: ids from `base`, and what their buckets may set, resubmit to and hand on to.
+
+    A group gives every bucket a copy (OFPGT_ALL); one that `chooses` gives a packet to one bucket, and all packets of a
+    connection, in one direction, to the same (OFPGT_SELECT).
+    """
 
     name: str
     base: int
@@ -332,6 +336,7 @@ class GroupKind:
     sets: frozenset[Field[Any]] = frozenset()
     nexts: frozenset[str] = frozenset()
     groups: frozenset[GroupKind] = frozenset()
+    chooses: bool = False
 
     def id(self, number: int) -> int:
         """The group id for a tag."""
@@ -447,17 +452,17 @@ class Clause:
 
 @dataclass(frozen=True, slots=True)
 class Bucket:
-    """What one copy of a packet goes through."""
+    """What one copy of a packet goes through.
+
+    A switch takes this for a set (section 5.12): of several ways on only one would count, and comes last.
+    """
 
     actions: tuple[Action, ...]
-
-    def __str__(self) -> str:
-        return f"bucket=actions={actions_text(self.actions)}"
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """A group that gives every bucket a copy (OFPGT_ALL). Raises Undeclared as `Flow` does."""
+    """A group of a kind. Raises Undeclared as `Flow` does."""
 
     kind: GroupKind
     number: int
@@ -467,6 +472,8 @@ class Group:
         for bucket in self.buckets:
             for action in bucket.actions:
                 _verify(f"Group {self.kind.name}", action, self.kind, last=False)
+                if isinstance(action, Resubmit | ToGroup) and action is not bucket.actions[-1]:
+                    raise Undeclared(f"Group {self.kind.name}", "action after", str(action))
 
     @property
     def id(self) -> int:
@@ -479,7 +486,9 @@ class Group:
         return ("group", self.id)
 
     def __str__(self) -> str:
-        return ",".join((f"group_id={self.id},type=all", *map(str, self.buckets)))
+        type, weight = ("select", "weight:1,") if self.kind.chooses else ("all", "")
+        buckets = (f"bucket={weight}actions={actions_text(bucket.actions)}" for bucket in self.buckets)
+        return ",".join((f"group_id={self.id},type={type}", *buckets))
 
 
 Item = Flow | Clause | Group

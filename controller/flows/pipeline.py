@@ -19,7 +19,7 @@ Registers:
     reg3  ZONE     conntrack zone of the port that is checked (16 bits)
     reg4  NH4      IPv4 address whose MAC is wanted
     reg5  GEN      generation of the policy in force (28 bits)
-    reg6  NET      key of the network a frame is on; set by CLASSIFY, VNI and, from one to another, by L3_ROUTE alone
+    reg6  NET      key of the network a frame is on; set by CLASSIFY, VNI and, from one to another, by routes alone
     reg7  RTR      key of the router that a packet is at
     reg8  WHY      what decided last: the bundle that allows, or the reason of a drop
     reg9  NET_IN   key of the network by which a packet came to that router
@@ -84,7 +84,7 @@ REGISTERS: Final[tuple[tuple[Field[Any], str], ...]] = (
     (SRC, "key of the port the frame came from, 0 when it came from elsewhere"),
     (DST, "key of the port the frame goes to"),
     (NH4, "IPv4 address whose MAC is wanted"),
-    (NET, "key of the network the frame is on; only CLASSIFY, VNI and L3_ROUTE set it"),
+    (NET, "key of the network the frame is on; only CLASSIFY, VNI and routes (L3_ROUTE, groups of kind ECMP) set it"),
     (RTR, "key of the router that the packet is at"),
     (NET_IN, "key of the network by which the packet came to that router"),
     (HOPS, "how many routers the packet has passed on this hypervisor"),
@@ -252,12 +252,19 @@ ARRIVED: Final = GroupKind(
     "arrived", 5 << 28, "a copy to every member of a network on this hypervisor",
     sets=frozenset({DST}), nexts=frozenset({"in_port"}), groups=frozenset({PART}),
 )  # fmt: skip
-GROUP_KINDS: Final[tuple[GroupKind, ...]] = (FLOOD, ARRIVED, PART)
+ECMP: Final = GroupKind(
+    "ecmp", 2 << 28, "one of the next hops of a route that has several, the same for all of a connection",
+    sets=frozenset({NET, NH4, NH6, NEIGH_HIT, f.ETH_SRC}), nexts=frozenset({"l3_ecmp"}), chooses=True,
+)  # fmt: skip
+GROUP_KINDS: Final[tuple[GroupKind, ...]] = (FLOOD, ARRIVED, PART, ECMP)
 
 PART_COPIES: Final = 1000
 """How many copies one group makes; an OpenFlow message of 64 KiB holds some 1,300."""
 PARTS: Final = 16
 """How many parts the copies of a network may have: the last four bits of a part's number, behind the network's key."""
+
+ECMP_ROUTES: Final = 16
+"""How many routes of a router may have several next hops: the last four bits of a group's number, behind its key."""
 
 MAX_HOPS: Final = 8
 """How many routers a packet may pass on one hypervisor, where all of its routing is done."""
@@ -423,6 +430,12 @@ L3_ROUTE: Final = Table(
     {**ROUTE_PRIORITIES, "miss": 0},
     matches=frozenset({RTR, f.ETH_TYPE, f.IPV4_DST, f.IPV6_DST}),
     sets=frozenset({NET, NH4, NH6, NEIGH_HIT, f.ETH_SRC, WHY}), nexts=frozenset({"neigh", "l3_out", "trap"}),
+    groups=frozenset({ECMP}),
+)  # fmt: skip
+L3_ECMP: Final = Table(
+    28, "l3_ecmp", "Of several next hops one is chosen: on as if there were no other.",
+    {"chosen": 0},
+    nexts=frozenset({"neigh", "l3_out"}),
 )  # fmt: skip
 L3_OUT: Final = Table(
     31, "l3_out", "Is the next hop known? Where networks bear more than the next, the packet is measured.",
@@ -501,8 +514,8 @@ DROP: Final = Table(
 TABLES: Final[tuple[Table, ...]] = (
     CLASSIFY, VTEP, VNI, PORT_SECURITY, ADDRESS_SECURITY, ND_SECURITY, SERVICE, NEIGH_REPLY, ND_REPLY,
     OUT_PORT, OUT_TRACK, OUT_RULES, EVALUATE, OUT_DONE, PORT_POLICY, GENERATION, RECALL,
-    L2_DISPATCH, HOP, L3_IN, L3_ROUTE, NEIGH, L3_OUT, L3_MTU, L2_LOOKUP, L2_BUM, IN_PORT, IN_TRACK, IN_RULES, IN_DONE,
-    DELIVER, TUN_OUT, TUNNEL, TRAP, DROP,
+    L2_DISPATCH, HOP, L3_IN, L3_ROUTE, L3_ECMP, NEIGH, L3_OUT, L3_MTU, L2_LOOKUP, L2_BUM,
+    IN_PORT, IN_TRACK, IN_RULES, IN_DONE, DELIVER, TUN_OUT, TUNNEL, TRAP, DROP,
 )  # fmt: skip
 
 TRAPS: Final[tuple[Why, ...]] = (

@@ -14,7 +14,6 @@ from controller.flows.pipeline import (
     ENCAPS,
     GROUP_KINDS,
     MISSES,
-    PART,
     REGISTERS,
     TABLES,
     TUNNEL_PORTS,
@@ -107,7 +106,12 @@ def _groups() -> Iterator[str]:
 
 
 def _number(kind: GroupKind) -> str:
-    return "16 x network key + part" if kind is PART else "network key"
+    match kind:
+        case pipeline.PART:
+            return "16 x network key + part"
+        case pipeline.ECMP:
+            return "16 x router key + route"
+    return "network key"
 
 
 def _drops() -> Iterator[str]:

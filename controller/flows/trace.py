@@ -8,6 +8,9 @@ first; a conjunction all of whose dimensions match is looked up as `conj_id`, fo
 (ovs-fields(7), Conjunctive Match Fields). Of several that match alike Open vSwitch takes any, this the lowest. `ct`
 ends a translation; another begins behind it, in which alone the packet has conntrack's fields (ovs-actions(7), ct).
 
+Which bucket of a group that chooses a connection goes through hangs on a hash that only Open vSwitch knows: this takes
+the first.
+
 Fields bear no checks of their own: a flow is taken at its word. `controller.flows.journey` follows packets from switch
 to switch.
 """
@@ -370,11 +373,12 @@ class _Run:
         self.depth, self.nesting = self.depth - deeper, self.nesting - 1
 
     def copy(self, id: int, table: Table) -> None:
-        """A copy through each bucket of a group; the packet itself stays as it was."""
+        """A copy through each bucket of a group, or through one bucket; the packet itself stays as it was."""
         group, original = self.switch.group(id), self.packet
         self.hops.append(Hop(self.nesting, original, table, group))
         self.nesting += 1
-        for bucket in group.buckets if group else ():
+        buckets = group.buckets if group else ()
+        for bucket in buckets[:1] if group and group.kind.chooses else buckets:
             before = len(self.effects)
             self.act(bucket.actions, table)
             self.missed(before)

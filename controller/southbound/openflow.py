@@ -645,6 +645,7 @@ _OFPGC_MODIFY: Final = 1
 _OFPGC_DELETE: Final = 2
 _OFPGC_ADD_OR_MOD: Final = 0x8000  # Open vSwitch's own since 2.6 (openflow-1.1.h)
 _OFPGT_ALL: Final = 0
+_OFPGT_SELECT: Final = 1
 _GROUP_MOD: Final = Struct("!HBxI")
 _BUCKET: Final = Struct("!HHII4x")
 _GROUP_MOD_BYTES: Final = 8 + _GROUP_MOD.size  # up to the buckets
@@ -653,14 +654,16 @@ _GROUP_DESC: Final = Struct("!HBxI")
 
 def encode_group(group: Group) -> EncodedGroup:
     """The bytes of a group. Raises Oversized when its buckets fit into no message."""
-    buckets = [_bucket(bucket) for bucket in group.buckets]
-    return EncodedGroup(group.id, _OFPGT_ALL, _joined(buckets, _GROUP_MOD_BYTES, group))
+    chooses = group.kind.chooses
+    buckets = [_bucket(bucket, weight=int(chooses)) for bucket in group.buckets]
+    type = _OFPGT_SELECT if chooses else _OFPGT_ALL
+    return EncodedGroup(group.id, type, _joined(buckets, _GROUP_MOD_BYTES, group))
 
 
-def _bucket(bucket: Bucket) -> bytes:
-    """Weight 0 and nothing watched, as suits a group that gives every bucket a copy (ofp_bucket)."""
+def _bucket(bucket: Bucket, weight: int) -> bytes:
+    """Nothing is watched (ofp_bucket); only a group that chooses may have weights, which here are all alike."""
     actions = b"".join(map(_encode_action, bucket.actions))
-    return _BUCKET.pack(_BUCKET.size + len(actions), 0, OFPP_ANY, _OFPG_ANY) + actions
+    return _BUCKET.pack(_BUCKET.size + len(actions), weight, OFPP_ANY, _OFPG_ANY) + actions
 
 
 def group_add(xid: int, group: EncodedGroup) -> bytes:

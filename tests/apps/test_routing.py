@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from controller.flows.pipeline import ECMP_ROUTES
 from tests.cloud import Cloud, hypervisor, interface, network, port, router, subnet
 
 RED_MAC, BLUE_MAC = "02:00:00:00:0a:01", "02:00:00:00:0a:02"
@@ -93,6 +94,51 @@ def test_broadcast_goes_to_members_alone(joined: Cloud) -> None:
     groups = [text for text in joined.flows("hv1") if text.startswith("group_id")]
     assert len(groups) == 2, "those of red: hv1 has no member of blue"
     assert not [text for text in groups if "tun_dst" in text], "and no other hypervisor has one of red"
+
+
+def test_of_several_next_hops_each_connection_takes_one(joined: Cloud) -> None:
+    joined.commit(router("r", ("10.9.0.0/16", "10.1.0.77"), ("10.9.0.0/16", "10.0.0.66"), ("10.9.0.0/16", "192.0.2.1")))
+    (flow,) = [text for text in at(joined, 27) if "10.9.0.0" in text]
+    assert flow == ("table=27,priority=164,ip,nw_dst=10.9.0.0/255.255.0.0,reg7=0x1 actions=dec_ttl,group:536870928")
+    (group,) = [text for text in own(joined) if text.startswith("group_id=53687")]
+    onward = "load:0x0->NXM_NX_REG0[5],resubmit(,28)"
+    assert group == (
+        "group_id=536870928,type=select,"
+        f"bucket=weight:1,actions=set_field:0xa000042->reg4,set_field:0x1->reg6,set_field:{RED_MAC}->eth_src,{onward},"
+        f"bucket=weight:1,actions=set_field:0xa01004d->reg4,set_field:0x2->reg6,set_field:{BLUE_MAC}->eth_src,{onward}"
+    )
+
+
+def test_the_order_in_which_routes_were_given_does_not_show(joined: Cloud) -> None:
+    hops = [(f"10.{n}.0.0/16", f"10.1.0.{last}") for n in (8, 9) for last in (7, 70, 8)]
+    joined.commit(router("r", *hops))
+    flows = own(joined)
+    joined.commit(router("r", *reversed(hops)))
+    assert own(joined) == flows
+    assert joined.delta == {}
+
+
+def test_a_route_that_loses_all_next_hops_but_one_needs_no_group(joined: Cloud) -> None:
+    joined.commit(router("r", ("10.9.0.0/16", "10.1.0.77")))
+    flows = own(joined)
+    joined.commit(router("r", ("10.9.0.0/16", "10.1.0.77"), ("10.9.0.0/16", "10.1.0.78")))
+    assert own(joined) != flows
+    joined.commit(router("r", ("10.9.0.0/16", "10.1.0.77")))
+    assert own(joined) == flows
+
+
+def test_only_so_many_routes_of_a_router_have_several_next_hops(joined: Cloud) -> None:
+    hops = [(f"10.{100 + n}.0.0/16", f"10.1.0.{last}") for n in range(ECMP_ROUTES + 2) for last in (7, 8)]
+    joined.commit(router("r", *hops))
+    groups = [text for text in own(joined) if "type=select" in text]
+    assert len(groups) == ECMP_ROUTES
+    alone = [
+        text for text in at(joined, 27) if "nw_dst=10.1" in text and "group" not in text and "/255.255.0.0" in text
+    ]
+    assert len(alone) == 2
+    assert all("set_field:0xa010007->reg4" in text for text in alone)
+    assert joined.engine.conflicts == {}
+    assert joined.engine.failures == {}
 
 
 def test_packets_are_measured_only_where_they_come_from_a_network_that_bears_more(joined: Cloud) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 
 import pytest
@@ -209,31 +209,34 @@ def test_two_tenants_routers_may_have_the_same_networks() -> None:
         lab.settles()
 
 
+def attach(lab: Lab, router: str, network: Network, last: int) -> str:
+    """Give a router an address on a network, by its last number; the MAC of its interface."""
+    subnet = network.subnets[0]
+    address = f"{subnet.cidr.rpartition('.')[0]}.{last}"
+    fixed = [{"subnet_id": subnet.id, "ip_address": address}]
+    wanted = {"network_id": network.id, "fixed_ips": fixed, "project_id": "a"}
+    port = lab.api.post("/v2.0/ports", {"port": wanted})["port"]
+    lab.api.put(f"/v2.0/routers/{router}/add_router_interface", {"port_id": port["id"]})
+    return str(port["mac_address"])
+
+
 def chain(lab: Lab) -> tuple[Guest, Guest]:
     """Three routers in a row, each with a route to what is behind the next; a guest at either end."""
     ends = [lab.network(f"end{n}", cidr=f"10.0.{n}.0/24", project="a", gateways=True) for n in (0, 9)]
     middles = [lab.network(f"mid{n}", cidr=f"10.0.{n}.0/24", project="a", gateways=True) for n in (1, 2)]
-
-    def attach(router: str, network: Network, last: int) -> None:
-        subnet = network.subnets[0]
-        address = f"{subnet.cidr.rpartition('.')[0]}.{last}"
-        fixed = [{"subnet_id": subnet.id, "ip_address": address}]
-        port = lab.api.post("/v2.0/ports", {"port": {"network_id": network.id, "fixed_ips": fixed, "project_id": "a"}})
-        lab.api.put(f"/v2.0/routers/{router}/add_router_interface", {"port_id": port["port"]["id"]})
 
     one, two, three = (lab.router(f"r{n}", project="a")["id"] for n in (1, 2, 3))
     for router, network, last in (
         (one, ends[0], 1), (one, middles[0], 1), (two, middles[0], 2), (two, middles[1], 2),
         (three, middles[1], 3), (three, ends[1], 1),
     ):  # fmt: skip
-        attach(router, network, last)
-    for router, routes in (
+        attach(lab, router, network, last)
+    for router, ways in (
         (one, (("10.0.9.0/24", "10.0.1.2"),)),
         (two, (("10.0.9.0/24", "10.0.2.3"), ("10.0.0.0/24", "10.0.1.1"))),
         (three, (("10.0.0.0/24", "10.0.2.2"),)),
     ):
-        wanted = [{"destination": destination, "nexthop": nexthop} for destination, nexthop in routes]
-        lab.api.put(f"/v2.0/routers/{router}", {"router": {"routes": wanted}})
+        routes(lab, router, *ways)
     first, last = (
         lab.guest(f"g{n}", network=network, on=f"hv{n}", ip=f"10.0.{at}.10", mac=f"02:00:00:00:00:0{n}")
         for n, network, at in ((1, ends[0], 0), (2, ends[1], 9))
@@ -259,6 +262,83 @@ def test_a_chain_of_three_routers_is_passed_in_one_go() -> None:
         ]
         assert [hop[1] if hop else None for hop in hops] == ["10.0.0.1", "10.0.1.2", "10.0.2.3"]
         lab.settles()
+
+
+# ---- several next hops ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def forked() -> Iterator[tuple[Lab, set[str]]]:
+    """Near and far, and between them one router and then either of two; a on hv1 in near, z on hv2 in far.
+
+    With the lab, the MACs by which the two are on far.
+    """
+    with Lab(hypervisors=2) as lab:
+        near, middle, far = (
+            lab.network(name, cidr=f"10.0.{n}.0/24", project="a", gateways=True)
+            for n, name in enumerate(("near", "middle", "far"))
+        )
+        first, left, right = (lab.router(name, project="a")["id"] for name in ("first", "left", "right"))
+        attach(lab, first, near, 1)
+        for last, router in enumerate((first, left, right), start=1):
+            attach(lab, router, middle, last)
+        macs = {attach(lab, left, far, 1), attach(lab, right, far, 2)}
+        routes(lab, first, *(("10.0.2.0/24", f"10.0.1.{last}") for last in (2, 3)))
+        for router in (left, right):
+            routes(lab, router, ("10.0.0.0/24", "10.0.1.1"))
+        for name, network, ip, host in (("a", near, "10.0.0.10", 1), ("z", far, "10.0.2.10", 2)):
+            lab.guest(name, network=network, on=f"hv{host}", ip=ip, mac=f"02:00:00:00:00:0{host}")
+        lab.converged()
+        yield lab, macs
+
+
+def routes(lab: Lab, router: str, *wanted: tuple[str, str]) -> None:
+    """Give a router these routes, and no others."""
+    given = [{"destination": destination, "nexthop": nexthop} for destination, nexthop in wanted]
+    lab.api.put(f"/v2.0/routers/{router}", {"router": {"routes": given}})
+
+
+PORTS = range(2000, 2064)
+
+
+def taken(lab: Lab) -> list[set[str]]:
+    """By which routers, by their MACs, the packets of each of many TCP connections from a come to z.
+
+    Of UDP Open vSwitch hashes no ports (flow.c, `flow_hash_symmetric_l4`): between two hosts all of it goes one way.
+    """
+    a, z = lab.guests["a"], lab.guests["z"]
+    with lab.sniff(z, what="tcp and src host 10.0.0.10") as heard:
+        assert a.reaches(z, "tcp", *PORTS, patience_s=5) == {*PORTS}
+    found = defaultdict[bytes, list[str]](list)
+    for frame in heard.frames:
+        found[frame.raw[34:38]].append(frame.src)
+    assert all(len(macs) > 2 for macs in found.values()), "more than a packet each"
+    return [{*macs} for macs in found.values()]
+
+
+def test_connections_spread_over_all_next_hops_and_each_keeps_to_its_own(forked: tuple[Lab, set[str]]) -> None:
+    lab, macs = forked
+    assert lab.guests["a"].pings(lab.guests["z"])
+    found = taken(lab)
+    assert len(found) == len(PORTS)
+    assert {len(each) for each in found} == {1}
+    shares = Counter(mac for (mac,) in found)
+    assert shares.keys() == macs
+    assert min(shares.values()) > len(PORTS) // 8, "about half of them each"
+    lab.settles()
+
+
+def test_when_a_next_hop_goes_all_take_the_other(forked: tuple[Lab, set[str]]) -> None:
+    lab, _ = forked
+    (first,) = lab.api.get("/v2.0/routers?name=first")["routers"]
+    routes(lab, first["id"], ("10.0.2.0/24", "10.0.1.3"))
+    lab.converged()
+    assert len(set().union(*taken(lab))) == 1
+    assert "type=select" not in lab.hypervisors["hv1"].groups()
+    routes(lab, first["id"], *(("10.0.2.0/24", f"10.0.1.{last}") for last in (2, 3)))
+    lab.converged()
+    assert len(set().union(*taken(lab))) == 2
+    lab.settles()
 
 
 # ---- sizes ----------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ import pytest
 
 from controller.flows import fields as f
 from controller.flows.flow import Match
-from controller.flows.journey import Journey, follow, hosts
+from controller.flows.journey import Arrival, Journey, follow, hosts
 from controller.flows.packet import packet
 from controller.flows.pipeline import HOP, L3_ROUTE, NET, Why
 from controller.flows.trace import Fate
@@ -20,7 +20,7 @@ BLUE_KEY = 2
 VM1, VM2 = Mac("02:00:00:00:00:01"), Mac("02:00:00:00:00:02")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def cloud() -> Cloud:
     """vm1 of red on hv1, vm2 of blue on hv2, and router r between the networks."""
     cloud = Cloud()
@@ -103,3 +103,12 @@ def test_a_packet_is_as_large_as_its_next_network_bears(
     found = journey(cloud, *ip, length=length)
     assert found.legs[0].trace.fate is fate
     assert found.legs[0].trace.whys == whys
+
+
+def test_of_several_next_hops_the_first_is_followed(cloud: Cloud) -> None:
+    cloud.commit(port("vm3", "blue", "02:00:00:00:00:03", "10.1.0.3", guarded=False), hypervisor(2, "vm2", "vm3"))
+    cloud.commit(router("r", ("192.0.2.0/24", "10.1.0.3"), ("192.0.2.0/24", "10.1.0.2")))
+    ip = (V4[0], f.IPV4_DST(Address("192.0.2.9")), f.UDP_DST(9))
+    found = journey(cloud, *ip, f.TTL(64))
+    assert found.arrivals == (Arrival("hv2", "tap-vm2", packet(f.ETH_SRC(BLUE), f.ETH_DST(VM2), *ip, f.TTL(63))),)
+    assert found.lost == ()

@@ -94,7 +94,7 @@ def test_who_goes_on_after_conntrack_may_read_what_it_said() -> None:
 
 def test_only_classification_and_routes_say_which_network_a_frame_is_on() -> None:
     assert {table for table in TABLES if NET in table.sets} == {CLASSIFY, VNI, L3_ROUTE}
-    assert not any(NET in kind.sets for kind in pipeline.GROUP_KINDS)
+    assert {kind for kind in pipeline.GROUP_KINDS if NET in kind.sets} == {pipeline.ECMP}
 
 
 @pytest.mark.parametrize(
@@ -109,6 +109,7 @@ def test_only_classification_and_routes_say_which_network_a_frame_is_on() -> Non
         ("group", lambda: Flow(L2_LOOKUP, "local", NET(1), (ToGroup(1, FLOOD),))),
         ("action after", lambda: Flow(L2_LOOKUP, "local", NET(1), (goto(TUN_OUT), DST.set(1)))),
         ("next", lambda: Group(ARRIVED, 1, (Bucket((resubmit(TUN_OUT),)),))),
+        ("action after", lambda: Group(ARRIVED, 1, (Bucket((resubmit(pipeline.IN_PORT), DST.set(1))),))),
         ("set", lambda: Group(ARRIVED, 1, (Bucket((WHY.set(1),)),))),
         ("action beside", lambda: Flow(L2_LOOKUP, "local", NET(1), (Conjunction(1, 1, 2), DST.set(1)))),
         ("way back", lambda: Flow(CLASSIFY, "guest", IN_PORT(1), (goto(CLASSIFY),))),

@@ -325,8 +325,8 @@ def flow_tables(max_size: int = 40) -> SearchStrategy[list[Flow]]:
 @st.composite
 def buckets(draw: st.DrawFn, kind: GroupKind) -> Bucket:
     """What a bucket of this kind may do."""
-    one = (writes(kind.sets) | resubmits(kind)).filter(lambda action: required(action) == (ANY,))
-    return Bucket(tuple(draw(some(one, 4))))
+    done = draw(some(writes(kind.sets).filter(lambda action: required(action) == (ANY,)), 4))
+    return Bucket((*done, *draw(some(resubmits(kind), 1))))
 
 
 @st.composite

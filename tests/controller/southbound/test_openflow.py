@@ -256,6 +256,23 @@ def test_a_group_gives_every_bucket_a_copy() -> None:
     """)
 
 
+def test_a_group_chooses_between_buckets_of_one_weight() -> None:
+    group = Group(p.ECMP, 0x12, (Bucket((p.NET.set(3), Resubmit(p.L3_ECMP))), Bucket((Resubmit(p.L3_ECMP),))))
+    assert str(group) == (
+        "group_id=536870930,type=select,bucket=weight:1,actions=set_field:0x3->reg6,resubmit(,28),"
+        "bucket=weight:1,actions=resubmit(,28)"
+    )
+    assert openflow.group_add(9, encode_group(group)) == laid_out("""
+        05 0f 0060 00000009                     | OpenFlow 1.4, OFPT_GROUP_MOD, 96 bytes, xid
+        0000 01 00 20000012                     | OFPGC_ADD, OFPGT_SELECT, group id
+        0030 0001 ffffffff ffffffff 00000000    | bucket: 48 bytes, weight 1, watches nothing
+          0019 0010 0001 0c 04 00000003 00000000  | OFPAT_SET_FIELD: NXM_NX_REG6
+          ffff 0010 00002320 000e fff8 1c 000000  | NXAST_RESUBMIT_TABLE: same in_port, table 28
+        0020 0001 ffffffff ffffffff 00000000    | bucket
+          ffff 0010 00002320 000e fff8 1c 000000  | NXAST_RESUBMIT_TABLE: table 28
+    """)
+
+
 def test_a_flow_is_removed_by_its_key_alone() -> None:
     match = encode_match(f.GROUP_BIT)
     assert openflow.flow_delete(3, 20, 100, match) == laid_out("""
@@ -607,9 +624,11 @@ def test_osken_reads_the_removal_that_was_meant(flow: Flow) -> None:
 @given(strategies.groups())
 def test_osken_reads_the_group_that_was_meant(group: Group) -> None:
     read = osken_message(openflow.group_modify(1, encode_group(group)))
-    assert (read.command, read.type, read.group_id) == (1, OSKEN.ofproto.OFPGT_ALL, group.id)
+    ofproto, chooses = OSKEN.ofproto, group.kind.chooses
+    type, weight = (ofproto.OFPGT_SELECT, 1) if chooses else (ofproto.OFPGT_ALL, 0)
+    assert (read.command, read.type, read.group_id) == (1, type, group.id)
     assert {(bucket.weight, bucket.watch_port, bucket.watch_group) for bucket in read.buckets} <= {
-        (0, 0xFFFFFFFF, 0xFFFFFFFF)
+        (weight, 0xFFFFFFFF, 0xFFFFFFFF)
     }
     found = [[*map(osken_action, bucket.actions)] for bucket in read.buckets]
     assert found == [[*map(meant_action, bucket.actions)] for bucket in group.buckets]
