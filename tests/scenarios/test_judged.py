@@ -17,9 +17,10 @@ import os
 import sqlite3
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from pathlib import Path
 from random import Random, SystemRandom
 from tempfile import TemporaryDirectory
@@ -89,8 +90,11 @@ class World:
             name = project.name
             project.lists = [self.lab.address_group("list", *self.blocks(), project=name) for _ in range(2)]
             for kind, stateful in KINDS.items():
-                made = self.lab.group(kind, project=name, stateful=stateful, born=self.often(0.7))
+                made = self.lab.group(kind, project=name, stateful=stateful, born=self.often(0.5))
                 project.groups[kind] = made
+                project.rules += self.lab.api.get(f"/v2.0/security-groups/{made['id']}")["security_group"][
+                    "security_group_rules"
+                ]
             for _ in range(14):
                 self.add(project)
             for guest in project.guests:
@@ -115,27 +119,29 @@ class World:
         """What a list of addresses may hold."""
         return [block for blocks in BLOCKS.values() for block in self.chance.sample(blocks, 2)]
 
-    def change(self) -> str:
-        """One thing becomes another, in one project; what."""
+    def change(self, used: Set[str]) -> str:
+        """One thing becomes another, in one project; what. Rules that were of use go before others."""
         project = self.chance.choice(self.projects)
         what = self.chance.choice(("rule goes", "rule goes", "rule comes", "list", "guest", "guest"))
-        if what == "rule goes" and project.rules:
-            self.lab.remove(project.rules.pop(self.chance.randrange(len(project.rules))))
+        rules = [rule for rule in project.rules if rule["id"] in used] or project.rules
+        if what == "rule goes" and rules:
+            rule = self.chance.choice(rules)
+            project.rules.remove(rule)
+            self.lab.remove(rule)
         elif what == "guest":
             self.regroup(project, self.chance.choice(project.guests))
         elif what == "list":
-            one, wanted = self.chance.choice(project.lists), {"address_group": {"addresses": self.blocks()}}
-            self.relist(one, wanted["address_group"]["addresses"])
+            self.relist(self.chance.choice(project.lists))
         else:
             self.add(project)
         return f"{what} ({project.name})"
 
-    def relist(self, one: Json, blocks: Sequence[str]) -> None:
+    def relist(self, one: Json) -> None:
         """Other addresses in a list."""
         path = f"/v2.0/address-groups/{one['id']}"
         held = self.lab.api.get(path)["address_group"]["addresses"]
         self.lab.api.put(f"{path}/remove_addresses", {"addresses": held})
-        self.lab.api.put(f"{path}/add_addresses", {"addresses": list(blocks)})
+        self.lab.api.put(f"{path}/add_addresses", {"addresses": self.blocks()})
 
     def regroup(self, project: Project, guest: Guest) -> None:
         """A guest in other groups, all of one kind, or in none; or not guarded at all."""
@@ -149,8 +155,11 @@ class World:
 
     def add(self, project: Project) -> None:
         """One rule more, unless there is one like it."""
-        with suppress(Refused):  # 409
+        try:
             project.rules.append(self.rule(project))
+        except Refused as refused:
+            if refused.status != HTTPStatus.CONFLICT:
+                raise
 
     def rule(self, project: Project) -> Json:
         """A rule, as the API lets it be."""
@@ -162,7 +171,7 @@ class World:
         if protocol in ("icmp", "icmpv6"):
             asks, answers = (8, 0) if version == 4 else (128, 129)
             ends = self.chance.choice(((None, None), (asks, None), (asks, 0), (answers, None), (3, 1)))
-        remotes: list[dict[str, object]] = [{}, {}, {"prefix": EVERYWHERE[version]}]
+        remotes: list[dict[str, object]] = [{}, {"prefix": EVERYWHERE[version]}]
         remotes += [{"prefix": block} for block in self.chance.sample(BLOCKS[version], 3)]
         remotes += [{"address_group": one} for one in project.lists]
         remotes += [{"remote": one} for one in project.groups.values()]
@@ -197,14 +206,14 @@ class Conversation:
     def there(self) -> Packet:
         """What the caller sends."""
         self.at, self.rung = time.monotonic(), False
-        return Packet(self, self.caller, self.first, ACK if self.connected else SYN)
+        return Packet(self, self.caller, self.called, self.first, ACK if self.connected else SYN)
 
     def back(self) -> Packet | None:
         """What the called one sends, if anything."""
         if self.first.protocol == TCP and not (self.connected or self.rung):
             return None
-        message = self.first.answer(self.called.port_id)
-        return Packet(self, self.called, message, ACK if self.connected else SYN | ACK)
+        message, flags = self.first.answer(self.called.port_id), ACK if self.connected else SYN | ACK
+        return Packet(self, self.called, self.caller, message, flags)
 
     def hear(self, flags: int) -> None:
         """A packet arrived; only those of TCP have flags that matter."""
@@ -218,6 +227,7 @@ class Packet:
 
     of: Conversation
     sender: Guest
+    receiver: Guest
     message: Message
     flags: int
     mark: bytes = field(default_factory=token)
@@ -239,7 +249,8 @@ class Packet:
         return ipv4(macs, *ends, ICMP, icmp(said.low, said.high, echo))
 
     def __str__(self) -> str:
-        return f"{self.of.caller} calls {self.of.called}: {self.message}, flags {self.flags:#x}"
+        number = f"flags {self.flags:#x}" if self.message.protocol == TCP else f"number {self.of.number}"
+        return f"{self.sender} to {self.receiver}, called by {self.of.caller}: {self.message}, {number}"
 
 
 def begin(chance: Random, projects: Sequence[Project]) -> Conversation:
@@ -278,6 +289,8 @@ class Court:
     oracle: Oracle = field(default_factory=Oracle)
     verdicts: Counter[str] = field(default_factory=Counter)
     disagreements: list[str] = field(default_factory=list)
+    used: set[str] = field(default_factory=set)
+    """The rules that have allowed anything."""
 
     def judge(self, rows: Model, packets: Sequence[Packet], case: str) -> None:
         """Each of these packets, sent at once, arrives where the oracle says, and nowhere else."""
@@ -289,8 +302,9 @@ class Court:
             self.verdicts[judgement.why.name if judgement.why else "arrived"] += 1
             if places != ([names[judgement.receiver]] if judgement.receiver else []):
                 self.disagreements.append(told(case, packet, judgement, places))
-            if places == [packet.of.called.name, packet.of.caller.name][packet.sender is packet.of.called :][:1]:
+            if packet.receiver.name in places:
                 packet.of.hear(packet.flags)
+            self.used |= {rule.id for rule in judgement.rules}
 
     def send(self, packets: Sequence[Packet], expected: int) -> Mapping[bytes, list[str]]:
         """Send them all, and listen at every guest: who heard which mark, a name for each time."""
@@ -361,7 +375,7 @@ def try_world(lab: Lab, projects: Sequence[Project], seed: int) -> Court:
         talks = current([*talks, *(begin(chance, projects) for _ in range(BEGUN))])
         court.judge(rows, [talk.there() for talk in talks], case)
         court.judge(rows, [packet for talk in talks if (packet := talk.back())], case)
-        changes = [world.change() for _ in range(chance.randrange(1, 4))]
+        changes = [world.change(court.used) for _ in range(chance.randrange(1, 4))]
     world.end()
     return court
 
