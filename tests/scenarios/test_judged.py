@@ -21,6 +21,7 @@ from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field
 from http import HTTPStatus
+from operator import itemgetter
 from pathlib import Path
 from random import Random, SystemRandom
 from tempfile import TemporaryDirectory
@@ -56,6 +57,8 @@ BLOCKS = {
     6: ("fd00::/126", "fd00::2/127", "fd00::1/128", "fd00::4/128", "8000::/1", "::/1"),
 }
 EVERYWHERE = {4: "0.0.0.0/0", 6: "::/0"}
+SEEN = {"arrived", "EGRESS_DENIED", "INGRESS_DENIED", "EGRESS_CUT", "INGRESS_CUT", "NOT_TRACKED"}
+"""What the worlds come to between them, or they are too dull to judge by."""
 PORTS = (78, 79, 80, 80, 81, 91, 1023, 1024, 65535)
 RANGES = ((80, 80), (80, 80), (79, 90), (1, 1023), (1024, 65535), (81, 4095), (65535, 65535))
 _PORTS = itertools.cycle(range(20_000, 60_000))
@@ -92,9 +95,8 @@ class World:
             for kind, stateful in KINDS.items():
                 made = self.lab.group(kind, project=name, stateful=stateful, born=self.often(0.7))
                 project.groups[kind] = made
-                project.rules += self.lab.api.get(f"/v2.0/security-groups/{made['id']}")["security_group"][
-                    "security_group_rules"
-                ]
+                born = self.lab.api.get(f"/v2.0/security-groups/{made['id']}")["security_group"]["security_group_rules"]
+                project.rules += sorted(born, key=itemgetter("ethertype"))  # ids are drawn by the API
             for _ in range(18):
                 self.add(project)
             for guest in project.guests:
@@ -413,6 +415,6 @@ def test_packets_arrive_exactly_when_the_oracle_allows_them(lab: Lab, projects: 
         print(f"seed {seed}: {dict(court.verdicts)}")
         assert court.disagreements == [], "\n".join(court.disagreements)
         verdicts += court.verdicts
-    assert verdicts["arrived"] > 40
-    assert verdicts.total() - verdicts["arrived"] > 40
+    assert "WEFT_JUDGED_SEED" in os.environ or set(verdicts) >= SEEN
+    assert " ERROR " not in lab.controller.log.read_text()
     lab.settles()
