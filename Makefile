@@ -34,8 +34,9 @@ scenario: setup ## run only the scenarios on real Open vSwitch
 bench: setup ## measure
 	$(ISOLATED) $(BIN)/python -m tests.benchmarks
 
-soak: setup ## run what takes long: thousands of examples, ten restarts under traffic, ten minutes of churn
+soak: setup ## run what takes long: thousands of examples, judged packets, restarts under traffic, ten minutes of churn
 	$(ISOLATED) env WEFT_HYPOTHESIS_PROFILE=soak $(BIN)/python -m pytest -m hypothesis --timeout 0
+	$(ISOLATED) env WEFT_HYPOTHESIS_PROFILE=soak $(BIN)/python -m pytest -s tests/scenarios/test_judged.py
 	$(ISOLATED) $(BIN)/python -m mininet_scenarios.controller_restart
 	$(ISOLATED) $(BIN)/python -m mininet_scenarios.guarded
 	$(ISOLATED) $(BIN)/python -m tests.scenarios.churn

@@ -34,7 +34,7 @@ EXPERIMENTAL = 0x88B5  # IEEE 802, local experimental ethertype 1
 REQUEST, REPLY = 1, 2
 SOLICITATION, ADVERTISEMENT = 135, 136
 ALL_NODES, ALL_NODES_MAC = "ff02::1", "33:33:00:00:00:01"
-_UDP, _GRE, _FRAGMENT, _ICMPV6, _OPTIONS = 17, 47, 44, 58, 60
+_TCP, _UDP, _GRE, _FRAGMENT, _ICMPV6, _OPTIONS = 6, 17, 47, 44, 58, 60
 _PADDING = bytes((1, 6, 0, 0, 0, 0, 0, 0))
 _MORE_FRAGMENTS = 1 << 13
 _HALF = 1256
@@ -143,9 +143,11 @@ def hidden(frame: bytes, *, cut: bool = False) -> tuple[bytes, bytes]:
     return fragment(options, 1), fragment(_PADDING * cut + body, _HALF)
 
 
-def tcp(src: str, dst: str, ports: tuple[int, int], sequence: int, flags: int, payload: bytes) -> bytes:
+def tcp(
+    src: str, dst: str, ports: tuple[int, int], sequence: int, flags: int, payload: bytes, *, ack: int = 0
+) -> bytes:
     """A TCP segment for an IPv4 packet (RFC 9293 section 3.1)."""
-    head = struct.pack("!HHIIBBHHH", *ports, sequence, 0, 5 << 4, flags, 1024, 0, 0)
+    head = struct.pack("!HHIIBBHHH", *ports, sequence, ack, 5 << 4, flags, 1024, 0, 0)
     pseudo = socket.inet_aton(src) + socket.inet_aton(dst) + struct.pack("!HH", 6, len(head) + len(payload))
     return head[:16] + struct.pack("!H", _checksum(pseudo + head + payload)) + head[18:] + payload
 
@@ -194,6 +196,23 @@ def udp6(
     """A UDP datagram over IPv6, from the same port unless another is given."""
     head = struct.pack("!HHH", port if from_port is None else from_port, port, 8 + len(payload))
     return _ipv6((dst_mac, src_mac), src, dst, _UDP, head, payload, hops=64)
+
+
+def tcp6(
+    dst_mac: str,
+    src_mac: str,
+    src: str,
+    dst: str,
+    ports: tuple[int, int],
+    sequence: int,
+    flags: int,
+    payload: bytes,
+    *,
+    ack: int = 0,
+) -> bytes:
+    """A TCP segment over IPv6."""
+    head = struct.pack("!HHIIBBH", *ports, sequence, ack, 5 << 4, flags, 1024)
+    return _ipv6((dst_mac, src_mac), src, dst, _TCP, head, bytes(2) + payload, hops=64)
 
 
 def icmpv6(dst_mac: str, src_mac: str, src: str, dst: str, type: int, body: bytes, *, hops: int = 255) -> bytes:

@@ -25,8 +25,11 @@ from controller.model.records import (
 )
 from controller.model.store import Rows
 
-NUMBERS = {"icmp": 1, "tcp": 6, "udp": 17, "dccp": 33, "gre": 47, "esp": 50, "icmpv6": 58, "sctp": 132, "udplite": 136}
-"""The protocols that the differential test has rules about (IANA, "Assigned Internet Protocol Numbers")."""
+NUMBERS = {
+    "icmp": 1, "tcp": 6, "udp": 17, "dccp": 33, "gre": 47, "esp": 50, "icmpv6": 58, "ipv6-icmp": 58, "sctp": 132,
+    "udplite": 136,
+}  # fmt: skip
+"""The protocols that the tests have rules about (IANA, "Assigned Internet Protocol Numbers")."""
 
 QUERIES = {1: {8: 0, 13: 14, 15: 16}, 58: {128: 129}}
 """By protocol: the ICMP messages that ask, with those that answer; conntrack follows no others."""

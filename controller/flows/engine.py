@@ -154,6 +154,7 @@ class Engine:
         self.log: list[str] = []
         self.conflicts: dict[tuple[str, Key], Conflict] = {}
         self.failures: dict[str, str] = {}
+        self._raised: dict[str, Exception] = {}
         self._rules = _by_kind((rule.kind, (app, rule)) for app in apps for rule in app.rules)
         self._relations = _by_kind((relation.kind, relation) for relation in relations)
 
@@ -184,6 +185,7 @@ class Engine:
         for key, places in self._wants.items():
             self._judge(key, _crowded(places))
         self._collect()
+        self._tell_failures()
 
     # What others ask
 
@@ -271,6 +273,7 @@ class Engine:
                     deltas.setdefault(at, {})[key] = new.get(at)
             self._judge(key, chassis)
         self._collect()
+        self._tell_failures()
         return dict(deltas)
 
     # Records come and go
@@ -412,7 +415,7 @@ class Engine:
         try:
             value = fn(view)
         except Exception as error:
-            log.exception("cell failed name=%s", node.name)
+            self._raised[node.name] = error
             self.failures[node.name] = f"{type(error).__name__}: {error}"
             value = fallback
         else:
@@ -446,6 +449,13 @@ class Engine:
             for read in unread:
                 if read in self._derived and read not in self._readers:
                     self._forget(self._derived.pop(read))
+
+    def _tell_failures(self) -> None:
+        """Log what raised, unless nobody reads it now: a value may have been stale only for what went after it."""
+        raised, self._raised = self._raised, {}
+        for name, error in raised.items():
+            if name in self.failures:
+                log.error("cell failed name=%s", name, exc_info=error)
 
     # Cells run
 

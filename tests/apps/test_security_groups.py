@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from apps.security_groups import cover
+from controller.model import security
+from controller.model.records import SecurityGroup
 from tests.cloud import Allowed, Cloud, address_group, egress, group, hypervisor, ingress, network, no_port, port
 
 TCP80 = ingress("tcp", 80, remote_group_id="web")
@@ -50,6 +53,17 @@ def test_what_allows_everything_needs_no_conjunction() -> None:
         "table=14,priority=60,ip,reg0=0x0/0x400,reg11=0x1 actions=load:0x1->NXM_NX_REG0[8..9],set_field:0x1->reg8",
         "table=14,priority=60,ipv6,reg0=0x0/0x400,reg11=0x1 actions=load:0x1->NXM_NX_REG0[8..9],set_field:0x2->reg8",
     ]
+
+
+def test_a_group_that_is_deleted_fails_nowhere_on_its_way_out(caplog: pytest.LogCaptureFixture) -> None:
+    """A remote of its rules goes only after the group: whether that was stateful is asked for nobody any more."""
+    cloud = web()
+    before = own(cloud)
+    cloud.commit(group("bare", ingress("tcp", 80, remote_address_group_id="ag"), stateful=False))
+    cloud.commit(lambda tx: security.remove_group(tx, tx.need(SecurityGroup, "bare")))
+    assert own(cloud) == before
+    assert cloud.engine.failures == {}
+    assert caplog.records == []
 
 
 def test_two_groups_that_allow_everything_do_not_quarrel() -> None:

@@ -362,8 +362,8 @@ def test_a_cell_that_raises_yields_nothing_and_harms_no_other(caplog: pytest.Log
 
     cloud = Cloud([_app(1, "test", host(Port, fragile))])
     cloud.commit(network("red", 100), hypervisor(1, "a", "b"))
-    with caplog.at_level(logging.CRITICAL):
-        cloud.commit(port("a", "red", "02:00:00:00:00:01", name="bad"), port("b", "red", "02:00:00:00:00:02"))
+    cloud.commit(port("a", "red", "02:00:00:00:00:01", name="bad"), port("b", "red", "02:00:00:00:00:02"))
+    assert [record.getMessage() for record in caplog.records] == ["cell failed name=test.fragile[a]"]
     assert cloud.engine.failures == {"test.fragile[a]": "ValueError: a bad name"}
     assert [str(entry.item) for entry in cloud.engine.desired("hv1").values()] == [
         "table=36,priority=100,reg6=0x2 actions=drop"
