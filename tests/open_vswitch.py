@@ -83,11 +83,8 @@ class OpenVSwitch:
             bridge = ("add-br", "br0", "--", "set", "bridge", "br0", "datapath_type=dummy", "fail_mode=secure",
                       "protocols=OpenFlow14")  # fmt: skip
             self._run(*vsctl, *bridge, *added)
-            self._openflow = stack.enter_context(_connected(f"{self.home}/br0.mgmt"))
             self._control = stack.enter_context(_connected(f"{self.home}/ovs-vswitchd.ctl"))
-            self._speak(messages.hello(0))
-            assert _received(self._openflow)[0].type == messages.OFPT_HELLO
-            self._speak(messages.read_first_fragments(1))
+            self._tell(messages.read_first_fragments(1))
             yield self
 
     def load(self, items: Iterable[Flow | Group]) -> None:
@@ -99,13 +96,17 @@ class OpenVSwitch:
         changes += [openflow.flow_add(1, flow) for flow in news if isinstance(flow, EncodedFlow)]
         changes += [openflow.flow_delete(1, *flow.key) for flow in gone if isinstance(flow, EncodedFlow)]
         changes += [openflow.group_delete(1, group.id) for group in gone if isinstance(group, EncodedGroup)]
-        self._speak(*changes, messages.barrier_request(2))
-        head, body = _received(self._openflow)
-        assert head.type == messages.OFPT_BARRIER_REPLY, (head, body)
+        self._tell(*changes)
         self._held = wanted
 
-    def _speak(self, *sent: bytes) -> None:
-        self._openflow.sendall(b"".join(sent))
+    def _tell(self, *sent: bytes) -> None:
+        """Over a connection of its own: Open vSwitch ends one that answers no echo request for a minute."""
+        with _connected(f"{self.home}/br0.mgmt") as switch:
+            switch.sendall(b"".join((messages.hello(0), *sent, messages.barrier_request(2))))
+            greeting, _ = _received(switch)
+            assert greeting.type == messages.OFPT_HELLO, greeting
+            head, body = _received(switch)
+            assert head.type == messages.OFPT_BARRIER_REPLY, (head, body)
 
     def trace(self, packet: Packet, table: Table) -> Seen:
         """What becomes of a packet from a table on, until it ends or goes to conntrack."""
