@@ -717,5 +717,8 @@ def empty_topology() -> Mininet:
 
 
 def open_cli(net: Mininet) -> None:
-    """Open Mininet's command line on a topology, until its user leaves."""
+    """Open Mininet's command line on a topology, until its user leaves; a hypervisor's tools there ask its own OVS."""
+    for node in net.values():
+        if isinstance(node, Hypervisor):
+            node.cmd("export", *(f"{name}={shlex.quote(value)}" for name, value in node.environment.items()))
     CLI(net)

@@ -7,6 +7,7 @@ offers to add Weft's beside them instead.
 from __future__ import annotations
 
 import argparse
+import ipaddress
 import shlex
 import socket
 import subprocess
@@ -16,27 +17,35 @@ from collections.abc import Sequence
 from controller.errors import Invalid
 
 DEFAULT_PORT = 6640
+ENCAPS = frozenset({"vxlan", "geneve", "gre"})
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """The options of `weft attach`."""
-    parser.add_argument("controller", metavar="CONTROLLER[:PORT]", help=f"where weft serve is (port {DEFAULT_PORT})")
+    parser.add_argument(
+        "controller", metavar="CONTROLLER[:PORT]", help=f"where weft serve is (port {DEFAULT_PORT}); IPv6 in [ ]"
+    )
     parser.add_argument("--encap-ip", required=True, help="this hypervisor's address on the underlay")
     parser.add_argument("--encap-type", default="geneve,vxlan", help="encapsulations it offers (default geneve,vxlan)")
     parser.add_argument("--system-id", default=socket.gethostname(), help="its name (default: the host name)")
-    parser.add_argument("--bridge-mappings", help="physnet1:br-ex,...")
+    parser.add_argument("--bridge-mappings", help="physnet1:br-ex,... (kept, without effect yet)")
     parser.add_argument("--datapath-type", choices=("system", "netdev"), help="kernel or userspace datapath")
-    parser.add_argument("--gateway-priority", type=int, help="may host SNAT, with this rank")
+    parser.add_argument("--gateway-priority", type=int, help="may host SNAT, with this rank (kept, without effect yet)")
     parser.add_argument("--bridge", help="the integration bridge (default br-int)")
     parser.add_argument("--add", action="store_true", help="keep the managers that are there")
-    parser.add_argument("--run", action="store_true", dest="execute", help="run the command instead of printing it")
+    parser.add_argument("--run", action="store_true", dest="execute", help="run the command, too")
 
 
 def command(options: argparse.Namespace, managers: Sequence[str] = ()) -> list[str]:
     """The ovs-vsctl command; `managers` are kept beside ours. Raises Invalid."""
-    host, colon, port = options.controller.partition(":")
-    if not host or (colon and not port.isdigit()):
-        raise Invalid("CONTROLLER", f"'{options.controller}' is not HOST or HOST:PORT")
+    target = _target(options.controller)
+    try:
+        ipaddress.ip_address(options.encap_ip)
+    except ValueError:
+        raise Invalid("--encap-ip", f"'{options.encap_ip}' is no IP address") from None
+    types = options.encap_type.split(",")
+    if not ENCAPS.issuperset(types):
+        raise Invalid("--encap-type", f"'{options.encap_type}' is no list of {', '.join(sorted(ENCAPS))}")
     keys = {
         "system-id": options.system_id,
         "weft-encap-ip": options.encap_ip,
@@ -47,8 +56,20 @@ def command(options: argparse.Namespace, managers: Sequence[str] = ()) -> list[s
         "weft-bridge": options.bridge,
     }
     words = [f"external_ids:{key}={value}" for key, value in keys.items() if value is not None]
-    targets = [*managers, f"tcp:{host}:{port or DEFAULT_PORT}"]
-    return ["ovs-vsctl", "set", "Open_vSwitch", ".", *words, "--", "set-manager", *targets]
+    return ["ovs-vsctl", "set", "Open_vSwitch", ".", *words, "--", "set-manager", *managers, target]
+
+
+def _target(controller: str) -> str:
+    """Where ovsdb-server is to connect (ovsdb(7)); an IPv6 address with a port is in brackets."""
+    try:
+        port, host = DEFAULT_PORT, str(ipaddress.ip_address(controller.strip("[]")))
+    except ValueError:
+        host, colon, after = controller.rpartition(":") if ":" in controller else (controller, "", "")
+        port = int(after) if after.isdecimal() else DEFAULT_PORT
+        host = host.removeprefix("[").removesuffix("]")
+        if not host or (colon and not after.isdecimal()) or not 0 < port < 1 << 16:
+            raise Invalid("CONTROLLER", f"'{controller}' is not HOST, HOST:PORT or [IPV6]:PORT") from None
+    return f"tcp:[{host}]:{port}" if ":" in host else f"tcp:{host}:{port}"
 
 
 def run(options: argparse.Namespace) -> int:
@@ -62,7 +83,8 @@ def run(options: argparse.Namespace) -> int:
         )
     words = command(options, theirs if options.add else ())
     print(shlex.join(words))
-    return subprocess.run(words, check=False).returncode if options.execute else 0
+    failed = options.execute and subprocess.run(words, check=False).returncode
+    return 2 if failed else 0
 
 
 def _managers() -> list[str]:

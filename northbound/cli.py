@@ -19,6 +19,7 @@ import argparse
 import json
 import os
 import shlex
+import signal
 import subprocess
 import sys
 import time
@@ -31,6 +32,8 @@ from northbound import attach, config, conn, explain, tracing
 from northbound.client import Client, Unanswered
 
 DEFAULT_URL = "http://127.0.0.1:9696"
+READER_GONE = 128 + signal.SIGPIPE
+"""The exit code of what SIGPIPE ends, as a shell tells it."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -38,7 +41,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         return int(options.run(options))
-    except (WeftError, Unanswered, OSError) as error:
+    except BrokenPipeError:  # `weft flows hv1 | head`: whoever read has read enough, and Python's exit must not flush
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return READER_GONE
+    except OSError as error:
+        print(f"weft: {f'{error.filename}: ' if error.filename else ''}{error.strerror or error}", file=sys.stderr)
+        return 2
+    except (WeftError, Unanswered) as error:
         print(f"weft: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
@@ -63,10 +72,10 @@ def _parser() -> argparse.ArgumentParser:
         "--wait", type=float, default=0, metavar="SECONDS", help="until all are in step, at most so long"
     )
     forget = _client(chassis.add_parser("delete", help="forget a hypervisor that is gone for good"), _chassis_delete)
-    forget.add_argument("chassis")
+    forget.add_argument("chassis", help=CHASSIS)
 
     flows = _client(commands.add_parser("flows", help="what a hypervisor's switch should hold"), _flows)
-    flows.add_argument("chassis")
+    flows.add_argument("chassis", help=CHASSIS)
     flows.add_argument("--plain", action="store_true", help="without the reasons (ovs-ofctl add-flows reads both)")
     flows.add_argument("--groups", action="store_true", help="the groups instead, as ovs-ofctl add-groups reads them")
 
@@ -78,7 +87,7 @@ def _parser() -> argparse.ArgumentParser:
     _trace_options(_client(commands.add_parser("trace", help="what becomes of one packet, and why"), _trace))
 
     whose = _client(commands.add_parser("conn", help="whose connections a hypervisor has, and what allows them"), _conn)
-    whose.add_argument("chassis")
+    whose.add_argument("chassis", help=CHASSIS)
     whose.add_argument(
         "file", metavar="FILE|-", nargs="?", help=f"the text of `{shlex.join(DUMP_CONNTRACK)}` (default: run it here)"
     )
@@ -101,6 +110,8 @@ def _trace_options(parser: argparse.ArgumentParser) -> None:
     for name, what in TRACED.items():
         parser.add_argument(f"--{name}", type=int, metavar="N", help=what)
 
+
+CHASSIS = "its name, as in `weft chassis list`"
 
 TRACED = {
     "sport": "the source port (default: 49152)",
@@ -156,7 +167,8 @@ def _all_in_step(answer: Mapping[str, Any]) -> bool:
 
 def _is_in_step(chassis: Mapping[str, Any]) -> bool:
     at = chassis["applied_revision"] == chassis["revision"]
-    return bool(chassis["connected"] and at and not chassis["problem"] and not chassis["refused_flows"])
+    well = chassis["state"] == "in step" and not chassis["problem"] and not chassis["refused_flows"]
+    return bool(chassis["connected"] and at and well)
 
 
 def _progress(answer: Mapping[str, Any]) -> str:
@@ -221,7 +233,7 @@ def _text(name: str) -> str:
 
 
 def _conn(options: argparse.Namespace) -> int:
-    dump = _text(options.file) if options.file else _run(DUMP_CONNTRACK)
+    dump = _text(options.file) if options.file else _own_connections(options.chassis)
     client, path, lines = Client(options.url), f"/v1/conn/{quote(options.chassis, safe='')}", dump.splitlines()
     found: list[Mapping[str, Any]] = []
     for start in range(0, max(1, len(lines)), LINES):
@@ -253,11 +265,26 @@ DUMP_CONNTRACK = ("ovs-appctl", "dpctl/dump-conntrack")
 """What tells the connections of a hypervisor; run on it, as root."""
 
 
-def _run(command: Sequence[str]) -> str:
+OWN_NAME = ("ovs-vsctl", "--timeout=5", "--if-exists", "get", "Open_vSwitch", ".", "external_ids:system-id")
+
+
+def _own_connections(chassis: str) -> str:
+    """The dump of the hypervisor that this runs on, which must be that chassis. Raises Unanswered."""
+    piped = f"run this on {chassis}, or pipe its dump in: `{shlex.join(DUMP_CONNTRACK)} | weft conn {chassis} -`"
+    own = _printed(OWN_NAME, piped).strip().strip('"')
+    if own != chassis:
+        raise Unanswered(f"this is {own or 'no hypervisor of Weft'}, not {chassis}; {piped}")
+    return _printed(DUMP_CONNTRACK, piped)
+
+
+def _printed(command: Sequence[str], otherwise: str) -> str:
     """What a command prints. Raises Unanswered."""
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    except OSError as error:
+        raise Unanswered(f"{command[0]} cannot be run here; {otherwise}") from error
     if done.returncode:
-        raise Unanswered(f"{shlex.join(command)}: {done.stderr.strip()}; run this on the hypervisor, or name a dump")
+        raise Unanswered(f"`{shlex.join(command)}` failed here; {otherwise}")
     return done.stdout
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import urllib.error
 import urllib.request
+from http.client import HTTPException
 from typing import Any
 
 
@@ -32,17 +33,21 @@ class Client:
 
     def _ask(self, method: str, path: str, body: bytes | None = None) -> Any:
         if not self._url.startswith(("http://", "https://")):
-            raise Unanswered(f"{self._url} is no URL; say --url http://HOST:PORT")
-        request = urllib.request.Request(self._url + path, body, {"Content-Type": "application/json"}, method=method)
+            raise Unanswered(f"'{self._url}' is no URL; say --url http://HOST:PORT")
         try:
+            request = urllib.request.Request(
+                self._url + path, body, {"Content-Type": "application/json"}, method=method
+            )
             with urllib.request.urlopen(request, timeout=60) as answer:
                 content = answer.read()
+            return json.loads(content) if content else None
         except urllib.error.HTTPError as error:
             raise Unanswered(_refusal(error)) from error
         except OSError as error:
             reason = getattr(error, "reason", error)
             raise Unanswered(f"no controller answers at {self._url}: {reason}; is `weft serve` running?") from error
-        return json.loads(content) if content else None
+        except (HTTPException, ValueError) as error:
+            raise Unanswered(f"what answers at {self._url} is no Weft API; say --url http://HOST:PORT") from error
 
 
 def _refusal(error: urllib.error.HTTPError) -> str:

@@ -538,7 +538,9 @@ class Fleet:
         status = self.status(name)
         session = self.databases and self.databases.sessions.get(name)
         if session or status.member.database or status.member.switch is not None:
-            raise InUse("Chassis", name, "it is connected; detach it first (ovs-vsctl del-manager)")
+            bridge = session.seen.bridge if session and session.seen else "BRIDGE"
+            leave = f"ovs-vsctl del-manager -- del-controller {bridge}"
+            raise InUse("Chassis", name, "", f"Chassis {name} is connected; first run on it: {leave}")
         await self._store.commit(lambda tx: bindings.forget(tx, name))
         del self._members[name]
 

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from mininet_scenarios import controller_restart, hypervisor_restart
+from mininet_scenarios.errors import Refused
 from mininet_scenarios.hypervisor_restart import FAULTS, Fault
 from mininet_scenarios.lab import Lab, Network
 from mininet_scenarios.nodes import BRIDGE, CONTROLLER, OPENFLOW_PORT, OVSDB_PORT, Guest, Node
@@ -332,11 +333,14 @@ def test_a_second_hypervisor_of_one_name_is_refused_and_the_first_is_unharmed(la
     lab.converged()
     lab.eventually("nobody is refused any more", lambda: not refused() or lab.chassis()["hv4"]["connected"], 10)
     lab.settles()
-    hv4.leave()
+    with pytest.raises(Refused, match=f"ovs-vsctl del-manager -- del-controller {BRIDGE}"):
+        lab.api.delete("/v1/chassis/hv4")
+    hv4.vsctl("del-manager", "--", "del-controller", BRIDGE)
     del lab.hypervisors["hv4"]
     lab.eventually("hv4 is gone", lambda: not lab.chassis()["hv4"]["connected"], 10)
     lab.eventually("its database is gone", lambda: not lab.chassis()["hv4"]["database_connected"], 10)
-    lab.api.delete("/v1/chassis/hv4")
+    lab.controller.weft("chassis", "delete", "hv4")
+    hv4.leave()
     lab.settles()
 
 

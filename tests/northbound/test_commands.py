@@ -1,0 +1,115 @@
+"""Mistakes at the command line: one sentence that says what to do, and the exit code of the contract."""
+
+from __future__ import annotations
+
+import shlex
+import socket
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from mininet_scenarios.processes import beside_python
+from northbound import cli
+
+
+@contextmanager
+def answering(answer: bytes) -> Iterator[str]:
+    """The URL of something that says this to whoever connects first."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            stream, _ = server.accept()
+            with stream:
+                stream.recv(1 << 16)
+                stream.sendall(answer)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield f"http://127.0.0.1:{server.getsockname()[1]}"
+        thread.join()
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [b"\x06\x00\x00\x08\x00\x00\x00\x01", b"HTTP/1.0 200 OK\r\n\r\n<html>", b""],
+    ids=["OpenFlow", "another page", "nothing"],
+)
+def test_what_is_no_weft_api_is_told_apart(answer: bytes, capsys: pytest.CaptureFixture[str]) -> None:
+    with answering(answer) as url:
+        assert cli.main(["chassis", "list", "--url", url]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("weft: ")
+    assert url in said
+
+
+@pytest.mark.parametrize("url", ["http://[::1", "localhost:9696", ""])
+def test_what_is_no_url_is_told(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["chassis", "list", "--url", url]) == 2
+    assert "say --url http://HOST:PORT" in capsys.readouterr().err
+
+
+def test_a_file_that_is_not_there_is_told_by_its_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    missing = str(tmp_path / "missing")
+    assert cli.main(["explain", missing]) == 2
+    assert capsys.readouterr().err == f"weft: {missing}: No such file or directory\n"
+
+
+def test_who_reads_no_further_ends_a_command_without_a_word() -> None:
+    page = b'{"flows": [' + b",".join(b'{"cookie": "", "text": "drop"}' for _ in range(50_000)) + b'], "groups": []}'
+    head = b"HTTP/1.0 200 OK\r\nContent-Length: %d\r\n\r\n" % len(page)
+    with answering(head + page) as url:
+        command = [beside_python("weft"), "flows", "hv1", "--plain", "--url", url]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as weft:
+            assert weft.stdout is not None
+            assert weft.stderr is not None
+            assert weft.stdout.readline() == b"drop\n"
+            weft.stdout.close()
+            assert weft.stderr.read() == b""
+    assert weft.returncode == cli.READER_GONE
+
+
+@pytest.mark.parametrize(
+    ("controller", "target"),
+    [
+        ("192.0.2.1", "tcp:192.0.2.1:6640"),
+        ("192.0.2.1:7000", "tcp:192.0.2.1:7000"),
+        ("weft.example", "tcp:weft.example:6640"),
+        ("2001:db8::1", "tcp:[2001:db8::1]:6640"),
+        ("[2001:db8::1]", "tcp:[2001:db8::1]:6640"),
+        ("[2001:db8::1]:7000", "tcp:[2001:db8::1]:7000"),
+    ],
+)
+def test_attach_names_the_controller_as_ovsdb_server_reads_it(
+    controller: str, target: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["attach", controller, "--encap-ip", "192.0.2.11"]) == 0
+    assert shlex.split(capsys.readouterr().out)[-1] == target
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("192.0.2.1:99999", "--encap-ip", "192.0.2.11"),
+        ("192.0.2.1:x", "--encap-ip", "192.0.2.11"),
+        (":6640", "--encap-ip", "192.0.2.11"),
+        ("192.0.2.1", "--encap-ip", "bogus"),
+        ("192.0.2.1", "--encap-ip", "192.0.2.11", "--encap-type", "foo"),
+        ("192.0.2.1", "--encap-ip", "192.0.2.11", "--encap-type", ""),
+    ],
+)
+def test_attach_refuses_what_no_hypervisor_could_join_with(
+    options: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["attach", *options]) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.startswith("weft: Invalid input for ")
+
+
+def test_connections_are_not_read_where_the_hypervisor_is_not(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["conn", "no such hypervisor", "--url", "http://127.0.0.1:1"]) == 2
+    assert "pipe its dump in: `ovs-appctl dpctl/dump-conntrack | weft conn" in capsys.readouterr().err
