@@ -392,6 +392,8 @@ TOLD: Final[Mapping[tuple[Table, str], Callable[[Met], str]]] = {
     (p.IN_DONE, "stateless"): _allowed,
     (p.OUT_DONE, "opened"): _allowed,
     (p.IN_DONE, "opened"): _allowed,
+    (p.OUT_DONE, "unread"): _allowed,
+    (p.IN_DONE, "unread"): _allowed,
     (p.OUT_DONE, "miss"): _denied,
     (p.IN_DONE, "miss"): _denied,
     (p.L2_LOOKUP, "local"): _here,
