@@ -164,7 +164,8 @@ class _End:
 
     def _socket(self) -> socket.socket:
         made = socket.socket(self.family, self.kind)
-        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if self.kind == socket.SOCK_STREAM:  # datagram sockets that allow this are given each other's ports (socket(7))
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         return made
 
     def listen(self) -> None:
