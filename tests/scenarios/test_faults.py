@@ -761,7 +761,7 @@ def test_who_claims_the_datapath_of_a_hypervisor_does_not_get_its_place(
     assert "switch disconnected chassis=hv1" not in lab.controller.log.read_text()[said:]
 
 
-@pytest.mark.xfail(strict=False, reason="every unexpected error is a line of the log")
+@pytest.mark.xfail(strict=True, reason="every unexpected error is a line of the log")
 def test_a_flood_of_errors_is_no_flood_of_log_lines(lab: Lab, mallory: Node) -> None:
     liar, said = Liar(mallory, seed=2), lab.controller.log.stat().st_size
     with liar.connection(OPENFLOW_PORT) as peer:
