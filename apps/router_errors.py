@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from controller.flows.app import app
 from controller.flows.pipeline import Why
-from controller.flows.presence import is_interface
+from controller.flows.presence import joins
 from controller.flows.punted import Punted, Reply
 from controller.model.addresses import packed, unpacked
 from controller.model.records import Address, Cidr, Mac, Network, Port, Subnet, Tag
@@ -125,9 +125,9 @@ def contains(block: Cidr | Address, address: Address) -> bool:
 
 
 def addresses(view: View, router: str | None) -> Iterator[Interface]:
-    """All interfaces of a router, once an address."""
+    """All interfaces of a router that are up, once an address."""
     for port in view.where(Port, device_id=router) if router is not None else ():
-        for ip in port.fixed_ips if is_interface(port) else ():
+        for ip in port.fixed_ips if joins(view, port) else ():
             block = ip_network(view.need(Subnet, ip.subnet_id).cidr)
             yield Interface(port.mac_address, port.network_id, ip.ip_address, block)
 

@@ -188,7 +188,7 @@ def router(id: str, *routes: tuple[str, str], **more: Any) -> Work:
     return work
 
 
-def interface(id: str, router: str, network: str, mac: str, **addresses: str) -> Work:
+def interface(id: str, router: str, network: str, mac: str, *, up: bool = True, **addresses: str) -> Work:
     """A router's port on a network, with an address on each of some subnets."""
     made = Port(
         id=id,
@@ -197,6 +197,7 @@ def interface(id: str, router: str, network: str, mac: str, **addresses: str) ->
         fixed_ips=tuple(FixedIp(subnet, Address(address)) for subnet, address in addresses.items()),
         device_id=router,
         device_owner="network:router_interface",
+        admin_state_up=up,
         port_security_enabled=False,
     )
 
