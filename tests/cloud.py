@@ -188,7 +188,7 @@ def router(id: str, *routes: tuple[str, str], **more: Any) -> Work:
     return work
 
 
-def interface(id: str, router: str, network: str, mac: str, *, up: bool = True, **addresses: str) -> Work:
+def interface(id: str, router: str, network: str, mac: str, **addresses: str) -> Work:
     """A router's port on a network, with an address on each of some subnets."""
     made = Port(
         id=id,
@@ -197,7 +197,6 @@ def interface(id: str, router: str, network: str, mac: str, *, up: bool = True, 
         fixed_ips=tuple(FixedIp(subnet, Address(address)) for subnet, address in addresses.items()),
         device_id=router,
         device_owner="network:router_interface",
-        admin_state_up=up,
         port_security_enabled=False,
     )
 
@@ -206,6 +205,11 @@ def interface(id: str, router: str, network: str, mac: str, *, up: bool = True, 
         tx.tag("port", id)
 
     return work
+
+
+def turned(port: str, *, up: bool) -> Work:
+    """A port is administratively up, or down."""
+    return lambda tx: tx.put(replace(tx.need(Port, port), admin_state_up=up))
 
 
 def hypervisor(

@@ -8,7 +8,7 @@ import pytest
 
 from controller.flows.pipeline import ECMP_ROUTES
 from controller.model import bindings
-from tests.cloud import Cloud, Work, hypervisor, interface, network, port, router, subnet
+from tests.cloud import Cloud, Work, hypervisor, interface, network, port, router, subnet, turned
 
 RED_MAC, BLUE_MAC = "02:00:00:00:0a:01", "02:00:00:00:0a:02"
 
@@ -168,9 +168,9 @@ def test_a_next_hop_that_is_a_router_is_down_as_its_router_and_interface_are(joi
     if what == "router":
         joined.commit(router("s", admin_state_up=False))
     else:
-        joined.commit(interface("s-blue", "s", "blue", mac, up=False, blue4="10.1.0.253"))
+        joined.commit(turned("s-blue", up=False))
     assert hops(joined) == ["10.1.0.2"]
-    joined.commit(router("s"), interface("s-blue", "s", "blue", mac, blue4="10.1.0.253"))
+    joined.commit(router("s"), turned("s-blue", up=True))
     assert joined.flows("hv1") == flows
 
 
@@ -187,20 +187,21 @@ def test_what_is_down_leads_nowhere(joined: Cloud, what: str) -> None:
     if what == "network":
         joined.commit(network("blue", 200, admin_state_up=False))
     else:
-        joined.commit(interface("r-blue", "r", "blue", BLUE_MAC, up=False, blue4="10.1.0.254", blue6="fd01::1"))
+        joined.commit(turned("r-blue", up=False))
     assert not [text for text in own(joined) if "10.1.0" in text or "0xa0100" in text or "fd01" in text]
     assert [text for text in at(joined, 27) if "10.0.0.0" in text]
     assert own(joined, "hv2") == [], "nobody there reaches anything"
-    joined.commit(network("blue", 200), interface("r-blue", "r", "blue", BLUE_MAC, blue4="10.1.0.254", blue6="fd01::1"))
+    joined.commit(network("blue", 200), turned("r-blue", up=True))
     assert {name: joined.flows(name) for name in ("hv1", "hv2")} == before
 
 
 def test_one_interface_of_two_on_a_network_may_be_down(joined: Cloud) -> None:
     joined.commit(subnet("red4'", "red", "10.5.0.0/24", "10.5.0.254"))
     flows = own(joined)
-    joined.commit(interface("r-red'", "r", "red", "02:00:00:00:0a:05", up=False, **{"red4'": "10.5.0.254"}))
+    second = interface("r-red'", "r", "red", "02:00:00:00:0a:05", **{"red4'": "10.5.0.254"})
+    joined.commit(second, turned("r-red'", up=False))
     assert own(joined) == flows
-    joined.commit(interface("r-red'", "r", "red", "02:00:00:00:0a:05", **{"red4'": "10.5.0.254"}))
+    joined.commit(turned("r-red'", up=True))
     assert own(joined) != flows
 
 
