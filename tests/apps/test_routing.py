@@ -74,6 +74,14 @@ def test_the_switch_knows_a_routers_addresses(joined: Cloud) -> None:
     ]
 
 
+def test_a_link_local_address_is_the_routers_on_its_own_network_alone(joined: Cloud) -> None:
+    known = [text.partition(" actions")[0] for text in at(joined, 24) if "ipv6_dst=fe80::ff:fe00:a02" in text]
+    assert known == [
+        "table=24,priority=110,ipv6,ipv6_dst=fe80::ff:fe00:a02,reg6=0x2,reg7=0x1",
+        "table=24,priority=120,ipv6,nw_proto=58,ipv6_dst=fe80::ff:fe00:a02,icmpv6_type=128,reg6=0x2,reg7=0x1",
+    ]
+
+
 def test_an_echo_request_comes_back_as_the_reply(joined: Cloud) -> None:
     (reply,) = [text for text in at(joined, 24) if "icmp_type=8" in text and "10.0.0.254" in text]
     assert reply == (
