@@ -6,7 +6,7 @@ SUDO   := $(if $(filter 0,$(shell id -u)),,sudo)
 
 # mininet is here for mnexec; the library itself comes with the `lab` extra.
 PACKAGES := python3-venv openvswitch-switch openvswitch-common mininet iproute2 iputils-ping iputils-arping \
-            tcpdump ethtool util-linux
+            tcpdump traceroute ethtool util-linux
 
 # A network namespace of its own, with nothing but loopback: no frame of a test can leave the machine.
 ISOLATED := $(SUDO) unshare --net -- sh -c 'ip link set lo up && exec "$$@"' isolated
