@@ -31,12 +31,15 @@ from controller.flows.pipeline import APPS
 from controller.model import bindings
 from controller.model.bindings import Hypervisor, Placed
 from controller.model.records import (
-    ROUTER_INTERFACES,
+    FLOATING,
+    ROUTED,
     Chassis,
+    FloatingIp,
     Link,
     Network,
     Port,
     Quarantine,
+    Record,
     Resource,
     Router,
 )
@@ -472,24 +475,37 @@ class Fleet:
     def port_status(self, port: Port) -> str:
         """ACTIVE when the port's host has acknowledged the revision that wired it, else DOWN (api-ref, Show port).
 
-        A router's interface is on no host: it is ACTIVE while its router is up.
+        A router's port is on no host: it is ACTIVE while its router is up. That of a floating IP has no status.
         """
         model = self._store.model
+        if port.device_owner == FLOATING and model.get(FloatingIp, port.device_id):
+            return "N/A"
         network = model.get(Network, port.network_id)
         if not port.admin_state_up or not network or not network.admin_state_up:
             return "DOWN"
-        if port.device_owner in ROUTER_INTERFACES and (router := model.get(Router, port.device_id)):
+        if port.device_owner in ROUTED and (router := model.get(Router, port.device_id)):
             return "ACTIVE" if router.admin_state_up else "DOWN"
         placed = bindings.place(model, port)
         if not isinstance(placed, Placed):
             return "DOWN"
-        member = self._members.get(placed.chassis)
-        wired = self._engine.wired(Port, port.id, placed.chassis)
-        if member is None or member.applied_revision is None or wired is None:
-            return "DOWN"
         linked = model.get(Link, f"{placed.chassis}/{placed.interface}") is not None
-        acknowledged = member.applied_revision == member.revision or wired <= member.applied_revision
-        return "ACTIVE" if linked and acknowledged else "DOWN"
+        return "ACTIVE" if linked and self._acknowledged(Port, port.id, placed.chassis) else "DOWN"
+
+    def _acknowledged(self, kind: type[Record], id: str, chassis: str) -> bool:
+        """Has a switch what a record wants on it? Not if it wants nothing there."""
+        member, wired = self._members.get(chassis), self._engine.wired(kind, id, chassis)
+        if member is None or member.applied_revision is None or wired is None:
+            return False
+        return member.applied_revision == member.revision or wired <= member.applied_revision
+
+    def floatingip_status(self, floating_ip: FloatingIp) -> str:
+        """ACTIVE when it stands for something and a switch that translates it has acknowledged the revision that made
+        it, else DOWN (api-ref, Show floating IP details)."""
+        router = self._store.model.get(Router, floating_ip.router_id)
+        if router is None or not router.admin_state_up:
+            return "DOWN"
+        served = any(self._acknowledged(FloatingIp, floating_ip.id, chassis) for chassis in self._members)
+        return "ACTIVE" if served else "DOWN"
 
     def statuses(self) -> list[Status]:
         """Every chassis, by name."""

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from aiohttp import web
 
-from controller.model.records import Port
+from controller.model.records import FloatingIp, Port
 from controller.model.store import Change, Journal, MemoryJournal, Store, Transaction
 from northbound.api import Settings, application
 
@@ -28,6 +28,9 @@ class Wires:
 
     def port_status(self, port: Port) -> str:
         return "ACTIVE" if port.id in self.active else "DOWN"
+
+    def floatingip_status(self, floating_ip: FloatingIp) -> str:
+        return "ACTIVE" if floating_ip.id in self.active else "DOWN"
 
 
 @dataclass(frozen=True)
