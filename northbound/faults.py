@@ -25,6 +25,7 @@ from controller.errors import (
     DefaultKeepsName,
     DefaultStays,
     Exhausted,
+    Forbidden,
     ForeignAddress,
     ForeignDevice,
     ForeignPrefix,
@@ -32,6 +33,7 @@ from controller.errors import (
     GatewayInPool,
     GatewayInUse,
     GroupsRemain,
+    IdentityUnavailable,
     Inconsistent,
     InterfaceInUseByRoute,
     InUse,
@@ -51,6 +53,7 @@ from controller.errors import (
     NoProtocol,
     NoSegment,
     NotFound,
+    OtherProject,
     PairsUnguarded,
     PairWithoutAddress,
     PoolOutOfBounds,
@@ -63,8 +66,10 @@ from controller.errors import (
     SharedByOthers,
     StaleRevision,
     SubnetMismatch,
+    Throttled,
     TooManyPairs,
     TooManyRoutes,
+    Unauthorized,
     Unavailable,
     UnknownEthertype,
     UnknownProtocol,
@@ -131,6 +136,11 @@ _FAULTS: tuple[tuple[type[WeftError], HTTPStatus, str], ...] = (
     (Exhausted, HTTPStatus.SERVICE_UNAVAILABLE, "ResourceExhausted"),
     (Conflict, HTTPStatus.CONFLICT, "Conflict"),
     (Unavailable, HTTPStatus.SERVICE_UNAVAILABLE, "ServiceUnavailable"),
+    (IdentityUnavailable, HTTPStatus.SERVICE_UNAVAILABLE, "ServiceUnavailable"),
+    (Unauthorized, HTTPStatus.UNAUTHORIZED, "Unauthorized"),
+    (Forbidden, HTTPStatus.FORBIDDEN, "PolicyNotAuthorized"),
+    (Throttled, HTTPStatus.TOO_MANY_REQUESTS, "HTTPTooManyRequests"),
+    (OtherProject, HTTPStatus.BAD_REQUEST, "HTTPBadRequest"),
 )
 
 _FRAMEWORK = {
@@ -167,6 +177,12 @@ def _message(error: WeftError) -> str:
     if isinstance(error, StaleRevision):
         return f"Constrained to {error.expected}, but current revision is {error.found}"
     return str(error)
+
+
+def unauthorized() -> bytes:
+    """The body of 401, which is keystonemiddleware's and not Neutron's."""
+    said = {"code": 401, "title": "Unauthorized", "message": str(Unauthorized())}
+    return json.dumps({"error": said}).encode()
 
 
 def plain(status: int) -> bytes:

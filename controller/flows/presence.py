@@ -10,6 +10,7 @@ from typing import Any
 
 from controller.model.bindings import Placed, place
 from controller.model.records import (
+    ROUTED,
     ROUTER_INTERFACES,
     Address,
     AddressGroup,
@@ -36,7 +37,7 @@ def attached(view: View, port_id: str) -> Placed | None:
 
 def _plugged(view: View, port_id: str) -> Placed | None:
     port = view.get(Port, port_id)
-    if port is None or is_interface(port):  # a router is no guest, whatever an interface says
+    if port is None or port.device_owner in ROUTED:  # a router is no guest, whatever an interface says
         return None
     placed = place(view, port)
     return placed if isinstance(placed, Placed) else None
