@@ -56,7 +56,13 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 def application(store: Store, wiring: Wiring, settings: Settings, identity: Identity | None = None) -> web.Application:
     """The API as an application, for the daemon to add to and to serve; without `identity` all are administrators."""
-    app = web.Application(middlewares=[_guarded, Gate(identity or Open()).admit], client_max_size=BODY_LIMIT)
+    identity = identity or Open()
+    app = web.Application(middlewares=[_guarded, Gate(identity).admit], client_max_size=BODY_LIMIT)
+
+    async def close(_: web.Application) -> None:
+        await identity.close()
+
+    app.on_cleanup.append(close)
     route = app.router
     route.add_get("/", _versions, allow_head=False)
     route.add_get("/v2.0", _resources, allow_head=False)

@@ -145,7 +145,6 @@ async def _serve(store: Store, config: Config, group: asyncio.TaskGroup) -> None
     finally:
         with contextlib.suppress(asyncio.CancelledError):
             await runner.cleanup()
-            await identity.close()
         for task in tasks:
             task.cancel()
 
