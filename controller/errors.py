@@ -3,6 +3,7 @@
     WeftError
     ├── BadRequest              a request that would be wrong at any time
     │   ├── Invalid             an attribute holds what it may not hold
+    │   ├── OtherProject        what is made would belong to somebody else
     │   ├── Unreadable          the body or the query is not what the API speaks
     │   ├── UnknownAttributes   the resource has no such attributes
     │   ├── MissingAttribute    a resource cannot be made without it
@@ -82,6 +83,10 @@
     │       ├── NoAddress       the subnets of a network are full
     │       ├── NoSegment       every segment of a network type is taken
     │       └── NoMac           no free MAC address was found for a port
+    ├── Unauthorized            nobody knows who asks
+    ├── Forbidden               the caller may not do that
+    ├── Throttled               too many requests of callers that nobody knows
+    ├── IdentityUnavailable     whoever knows the callers does not answer
     ├── Unavailable             the store cannot be read or written just now
     ├── FlowError               a programmer's error, raised when a flow is built
     │   ├── ConflictingMatch    one field tested for two values
@@ -122,6 +127,16 @@ class Unreadable(BadRequest):
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
         self.reason = reason
+
+
+class OtherProject(BadRequest):
+    """Raised when a caller who is no administrator would make something for another project."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Specifying 'project_id' or 'tenant_id' other than the authenticated project in request requires admin "
+            "privileges"
+        )
 
 
 class UnknownAttributes(BadRequest):
@@ -799,6 +814,40 @@ class NoMac(Exhausted):
 
     def __init__(self, network: str) -> None:
         super().__init__("MAC addresses", network, f"Unable to generate unique mac on network {network}.")
+
+
+class Unauthorized(WeftError):
+    """Raised when a request shows no token, or none that is known."""
+
+    def __init__(self) -> None:
+        super().__init__("The request you have made requires authentication.")
+
+
+class Forbidden(WeftError):
+    """Raised when a caller sees what it may not change so; `rules` are those of `northbound.policy` that were asked."""
+
+    def __init__(self, rules: tuple[str, ...]) -> None:
+        said = " and ".join(f"rule:{rule}" for rule in rules)
+        super().__init__(f"({said}) is disallowed by policy" if len(rules) > 1 else f"{said} is disallowed by policy")
+        self.rules = rules
+
+
+class Throttled(WeftError):
+    """Raised when more requests without a known token come from one address than are looked at."""
+
+    def __init__(self, wait: int) -> None:
+        super().__init__(
+            f"Too many requests without a valid token came from this address: try again in {wait} s, with one."
+        )
+        self.wait = wait
+
+
+class IdentityUnavailable(WeftError):
+    """Raised when it cannot be found out who asks."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"The identity service is unavailable: {reason}.")
+        self.reason = reason
 
 
 class Unavailable(WeftError):

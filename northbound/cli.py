@@ -1,6 +1,7 @@
 """The command `weft`.
 
     weft serve                 run the controller
+    weft token                 make a token for `--auth tokens FILE`
     weft attach CONTROLLER     print (or run) the command by which this hypervisor joins
     weft chassis list          the hypervisors, and how far each has got
     weft flows CHASSIS         what a hypervisor's switch should hold, and why
@@ -18,6 +19,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import secrets
 import shlex
 import signal
 import subprocess
@@ -62,6 +64,12 @@ def _parser() -> argparse.ArgumentParser:
     config.add_options(serve)
     serve.set_defaults(run=_serve)
 
+    token = commands.add_parser("token", help="make a token: what goes into the FILE of --auth tokens FILE")
+    token.add_argument("--project", required=True, help="the id of the project it speaks for")
+    token.add_argument("--role", action="append", required=True, help="admin, manager, member, reader or service")
+    token.add_argument("--user", default="", help="whose it is, for whoever reads the file")
+    token.set_defaults(run=_token)
+
     join = commands.add_parser("attach", help="print or run the command by which this hypervisor joins")
     attach.add_options(join)
     join.set_defaults(run=attach.run)
@@ -97,9 +105,15 @@ def _parser() -> argparse.ArgumentParser:
 def _client(parser: argparse.ArgumentParser, run: Callable[[argparse.Namespace], int]) -> argparse.ArgumentParser:
     url = os.environ.get("WEFT_URL", DEFAULT_URL)
     parser.add_argument("--url", default=url, help=f"the controller's API (WEFT_URL, default {DEFAULT_URL})")
+    token = os.environ.get("WEFT_TOKEN") or os.environ.get("OS_TOKEN", "")
+    parser.add_argument("--token", default=token, help="an administrator's token (WEFT_TOKEN, OS_TOKEN)")
     parser.add_argument("--json", action="store_true", help="print the answer as JSON")
     parser.set_defaults(run=run)
     return parser
+
+
+def _controller(options: argparse.Namespace) -> Client:
+    return Client(options.url, options.token)
 
 
 def _trace_options(parser: argparse.ArgumentParser) -> None:
@@ -130,12 +144,26 @@ def _serve(options: argparse.Namespace) -> int:
     return run(config.read(options))
 
 
+def _token(options: argparse.Namespace) -> int:
+    """The token goes to stderr, once; what the file needs of it to stdout: `weft token ... >> FILE`."""
+    from northbound.auth import digest  # which loads an HTTP client
+
+    token = secrets.token_urlsafe(32)
+    print(f"token: {token}", file=sys.stderr)
+    print("[[token]]")
+    for key, value in (
+        ("sha256", digest(token)), ("project", options.project), ("roles", options.role), ("user", options.user),
+    ):  # fmt: skip
+        print(f"{key} = {json.dumps(value)}")
+    return 0
+
+
 def _print_json(answer: object) -> None:
     print(json.dumps(answer, indent=2))
 
 
 def _chassis_list(options: argparse.Namespace) -> int:
-    client = Client(options.url)
+    client = _controller(options)
     answer = client.get("/v1/chassis")
     deadline = time.monotonic() + options.wait
     while not _all_in_step(answer) and time.monotonic() < deadline:
@@ -179,12 +207,12 @@ def _progress(answer: Mapping[str, Any]) -> str:
 
 
 def _chassis_delete(options: argparse.Namespace) -> int:
-    Client(options.url).delete(f"/v1/chassis/{quote(options.chassis, safe='')}")
+    _controller(options).delete(f"/v1/chassis/{quote(options.chassis, safe='')}")
     return 0
 
 
 def _flows(options: argparse.Namespace) -> int:
-    answer = Client(options.url).get(f"/v1/flows/{quote(options.chassis, safe='')}")
+    answer = _controller(options).get(f"/v1/flows/{quote(options.chassis, safe='')}")
     if options.json:
         _print_json(answer)
         return 0
@@ -196,7 +224,7 @@ def _flows(options: argparse.Namespace) -> int:
 
 
 def _diff(options: argparse.Namespace) -> int:
-    answer = Client(options.url).get("/v1/diff")
+    answer = _controller(options).get("/v1/diff")
     different = bool(answer["failures"]) or any(each[kind] for each in answer["chassis"] for kind in DIFFERENCES)
     if options.json:
         _print_json(answer)
@@ -234,7 +262,11 @@ def _text(name: str) -> str:
 
 def _conn(options: argparse.Namespace) -> int:
     dump = _text(options.file) if options.file else _own_connections(options.chassis)
-    client, path, lines = Client(options.url), f"/v1/conn/{quote(options.chassis, safe='')}", dump.splitlines()
+    client, path, lines = (
+        _controller(options),
+        f"/v1/conn/{quote(options.chassis, safe='')}",
+        dump.splitlines(),
+    )
     found: list[Mapping[str, Any]] = []
     for start in range(0, max(1, len(lines)), LINES):
         found += client.post(path, {"dump": "\n".join(lines[start : start + LINES])})["connections"]
@@ -248,7 +280,7 @@ def _conn(options: argparse.Namespace) -> int:
 
 def _trace(options: argparse.Namespace) -> int:
     asked = {name: getattr(options, name) for name in ("from", "to", "source", "proto", *TRACED)}
-    answer = Client(options.url).post("/v1/trace", {name: value for name, value in asked.items() if value is not None})
+    answer = _controller(options).post("/v1/trace", {name: value for name, value in asked.items() if value is not None})
     if options.json:
         _print_json(answer)
     else:
@@ -290,7 +322,7 @@ def _printed(command: Sequence[str], otherwise: str) -> str:
 
 def _explain(options: argparse.Namespace) -> int:
     found = explain.read(_text(options.file).splitlines())
-    answer = Client(options.url).post("/v1/explain", {"cookies": explain.cookies(found)})
+    answer = _controller(options).post("/v1/explain", {"cookies": explain.cookies(found)})
     explained = explain.explain(found, answer["flows"])
     if options.json:
         _print_json(explain.as_json(explained))

@@ -27,6 +27,7 @@ from controller.errors import (
     DefaultKeepsName,
     DefaultStays,
     Exhausted,
+    Forbidden,
     ForeignAddress,
     ForeignDevice,
     ForeignPrefix,
@@ -36,6 +37,7 @@ from controller.errors import (
     GatewayInUse,
     GroupsRemain,
     HasFloatingIp,
+    IdentityUnavailable,
     Inconsistent,
     InterfaceInUseByFloatingIp,
     InterfaceInUseByRoute,
@@ -57,6 +59,7 @@ from controller.errors import (
     NoProtocol,
     NoSegment,
     NotFound,
+    OtherProject,
     PairsUnguarded,
     PairWithoutAddress,
     PoolOutOfBounds,
@@ -72,8 +75,10 @@ from controller.errors import (
     SharedByOthers,
     StaleRevision,
     SubnetMismatch,
+    Throttled,
     TooManyPairs,
     TooManyRoutes,
+    Unauthorized,
     Unavailable,
     UnknownEthertype,
     UnknownProtocol,
@@ -149,6 +154,11 @@ _FAULTS: tuple[tuple[type[WeftError], HTTPStatus, str], ...] = (
     (Exhausted, HTTPStatus.SERVICE_UNAVAILABLE, "ResourceExhausted"),
     (Conflict, HTTPStatus.CONFLICT, "Conflict"),
     (Unavailable, HTTPStatus.SERVICE_UNAVAILABLE, "ServiceUnavailable"),
+    (IdentityUnavailable, HTTPStatus.SERVICE_UNAVAILABLE, "ServiceUnavailable"),
+    (Unauthorized, HTTPStatus.UNAUTHORIZED, "Unauthorized"),
+    (Forbidden, HTTPStatus.FORBIDDEN, "PolicyNotAuthorized"),
+    (Throttled, HTTPStatus.TOO_MANY_REQUESTS, "HTTPTooManyRequests"),
+    (OtherProject, HTTPStatus.BAD_REQUEST, "HTTPBadRequest"),
 )
 
 _FRAMEWORK = {
@@ -185,6 +195,12 @@ def _message(error: WeftError) -> str:
     if isinstance(error, StaleRevision):
         return f"Constrained to {error.expected}, but current revision is {error.found}"
     return str(error)
+
+
+def unauthorized() -> bytes:
+    """The body of 401, which is keystonemiddleware's and not Neutron's."""
+    said = {"code": 401, "title": "Unauthorized", "message": str(Unauthorized())}
+    return json.dumps({"error": said}).encode()
 
 
 def plain(status: int) -> bytes:

@@ -23,6 +23,7 @@ from northbound.resources.attributes import (
     common,
     equal,
     indexed,
+    one,
 )
 from northbound.resources.values import Json
 
@@ -36,6 +37,7 @@ NETWORK: Attribute[FloatingIp, str] = Attribute(
     field="floating_network_id",
     filter=Filter(equal(), indexed(FloatingIp, "floating_network_id")),
     sort=True,
+    names=one(Network),
 )
 ADDRESS: Attribute[FloatingIp, Address | None] = Attribute(
     name="floating_ip_address",
@@ -64,6 +66,7 @@ PORT: Attribute[FloatingIp, str | None] = Attribute(
     default=None,
     show=lambda _, floating_ip: floating_ip.port_id or None,
     filter=Filter(equal(), indexed(FloatingIp, "port_id")),
+    names=one(Port),
 )
 FIXED: Attribute[FloatingIp, Address | None] = Attribute(
     name="fixed_ip_address",

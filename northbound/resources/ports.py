@@ -60,6 +60,8 @@ from northbound.resources.attributes import (
     common,
     equal,
     indexed,
+    many,
+    one,
 )
 from northbound.resources.values import Json
 
@@ -122,6 +124,7 @@ NETWORK: Attribute[Port, str] = Attribute(
     field="network_id",
     filter=Filter(equal(), indexed(Port, "network_id")),
     sort=True,
+    names=one(Network),
 )
 MAC: Attribute[Port, Mac | None] = Attribute(
     name="mac_address",
@@ -144,6 +147,7 @@ FIXED_IPS: Attribute[Port, tuple[Wanted, ...] | None] = Attribute(
     default=None,
     show=lambda _, port: [{"subnet_id": ip.subnet_id, "ip_address": ip.ip_address} for ip in port.fixed_ips],
     filter=Filter(_by_address, _with_address),
+    names=lambda wanted: [(Subnet, each.subnet_id) for each in wanted or () if each.subnet_id],
 )
 HOST: Attribute[Port, str | None] = Attribute(
     name="binding:host_id",
@@ -171,6 +175,7 @@ GROUPS: Attribute[Port, tuple[str, ...] | None] = Attribute(
     default=None,
     show=lambda _, port: [*port.security_groups],
     filter=Filter(any_of, indexed(Port, "groups")),
+    names=many(SecurityGroup),
 )
 PAIRS: Attribute[Port, tuple[tuple[Mac | None, Address | Cidr], ...]] = Attribute(
     name="allowed_address_pairs",

@@ -19,7 +19,7 @@ from controller.errors import (
 )
 from controller.model import ipam, security
 from controller.model.ipam import Wanted
-from controller.model.records import FixedIp, HostRoute, Port, Router, Subnet
+from controller.model.records import FixedIp, HostRoute, Network, Port, Router, Subnet
 from controller.model.store import Transaction
 from northbound.resources import associations, gateways, ports, values
 from northbound.resources.attributes import Ask, Attribute, Body, Change, Collection, Filter, common, equal
@@ -63,6 +63,7 @@ EXTERNAL: Attribute[Router, gateways.Way | None] = Attribute(
     put=True,
     default=None,
     show=lambda scene, router: gateways.shown(scene.rows, router),
+    names=lambda way: ((Network, way.network_id),) if way else (),
 )
 ROUTES: Attribute[Router, tuple[HostRoute, ...]] = Attribute(
     name="routes",

@@ -15,7 +15,7 @@ from controller.model.addresses import block, check_pools, default_gateway, defa
 from controller.model.records import ROUTER_INTERFACES, Address, Cidr, FixedIp, HostRoute, Network, Pool, Port, Subnet
 from controller.model.store import Rows, Transaction
 from northbound.resources import gateways, values
-from northbound.resources.attributes import Ask, Attribute, Body, Collection, Filter, common, equal, indexed
+from northbound.resources.attributes import Ask, Attribute, Body, Collection, Filter, common, equal, indexed, one
 from northbound.resources.interfaces import router_of
 from northbound.resources.values import nothing_yet
 
@@ -33,6 +33,7 @@ NETWORK: Attribute[Subnet, str] = Attribute(
     post=True,
     field="network_id",
     filter=Filter(equal(), indexed(Subnet, "network_id")),
+    names=one(Network),
     sort=True,
 )
 IP_VERSION: Attribute[Subnet, int] = Attribute(

@@ -16,6 +16,7 @@ from aiohttp import web
 from controller.model.records import FloatingIp, Port
 from controller.model.store import Change, Journal, MemoryJournal, Store, Transaction
 from northbound.api import Settings, application
+from northbound.auth import Identity
 
 T = TypeVar("T")
 
@@ -108,7 +109,9 @@ class Client:
 
 
 @contextmanager
-def serving(settings: Settings | None = None, journal: Journal | None = None) -> Iterator[Client]:
+def serving(
+    settings: Settings | None = None, journal: Journal | None = None, identity: Identity | None = None
+) -> Iterator[Client]:
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
@@ -117,7 +120,8 @@ def serving(settings: Settings | None = None, journal: Journal | None = None) ->
     async def start() -> tuple[Store, web.AppRunner, asyncio.Task[None]]:
         store = await Store.open(journal or MemoryJournal())
         store.follow(changes.extend)
-        runner = web.AppRunner(application(store, wires, settings or Settings()), shutdown_timeout=0.2)
+        api = application(store, wires, settings or Settings(), identity)
+        runner = web.AppRunner(api, shutdown_timeout=0.2)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         return store, runner, asyncio.create_task(store.run())

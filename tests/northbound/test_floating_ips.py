@@ -467,8 +467,8 @@ def test_the_port_of_a_floating_ip_belongs_to_it_alone(api: Client, cloud: Cloud
         "ServicePortInUse",
         f"Port {hidden['id']} cannot be deleted directly via the port API: has device owner {FLOATING}.",
     )
-    for change in ({"device_id": ""}, {"device_owner": ""}, {"fixed_ips": []}):
-        assert api.put("port", hidden["id"], **change).fault[:2] == (409, "UnsupportedPortDeviceOwner")
+    for name, value in (("device_id", ""), ("device_owner", ""), ("fixed_ips", [])):
+        assert api.put("port", hidden["id"], **{name: value}).fault[:2] == (409, "UnsupportedPortDeviceOwner")
     assert api.put("port", hidden["id"], name="vip").status == 200
     foreign = api.post("port", network_id=cloud.network, device_owner=FLOATING, device_id=made["id"])
     assert foreign.fault[:2] == (409, "DeviceIDNotOwnedByTenant")
