@@ -199,8 +199,13 @@ def test_an_external_network_is_everybodys_way_out_and_nobodys_to_change(cloud: 
             "PolicyNotAuthorized",
             f"(rule:update_router and rule:update_router:external_gateway_info:{inner}) is disallowed by policy",
         )
-    chosen = cloud.post("other", "floatingip", floating_network_id=outside, floating_ip_address="203.0.113.9")
-    assert chosen.fault[:2] == (403, "PolicyNotAuthorized")
+    chosen = {"floating_network_id": outside, "floating_ip_address": "203.0.113.9"}
+    assert cloud.post("owner", "floatingip", **chosen).fault == (
+        403,
+        "PolicyNotAuthorized",
+        "(rule:create_floatingip and rule:create_floatingip:floating_ip_address) is disallowed by policy",
+    )
+    assert cloud.post("other", "floatingip", **chosen).status == 201, "a manager may"
     theirs = cloud.make("owner", "floatingip", floating_network_id=outside)["id"]
     assert cloud.put("owner", "floatingip", theirs, port_id=port).fault[:2] == (404, "PortNotFound")
     hidden = cloud.make("owner", "network")["id"]
