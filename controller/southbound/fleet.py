@@ -34,6 +34,7 @@ from controller.model.records import (
     FLOATING,
     ROUTED,
     Chassis,
+    Drained,
     FloatingIp,
     Link,
     Network,
@@ -189,13 +190,17 @@ class State(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """One chassis as its operator should see it; `flows` is how many it should hold, `problem` "" when all is well."""
+    """One chassis as its operator should see it.
+
+    `flows` is how many it should hold, `problem` "" when all is well; no gateway is active on one that is `drained`.
+    """
 
     chassis: Chassis
     member: Member
     flows: int
     state: State
     problem: str
+    drained: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -519,7 +524,14 @@ class Fleet:
         member = self._member(name)
         session = self.databases.sessions.get(name) if self.databases else None
         problems = (chassis.problem, session.trouble if session else "", self._twin(chassis), member.pace.problem)
-        return Status(chassis, member, self._engine.count(name), self._state(member), " ".join(filter(None, problems)))
+        return Status(
+            chassis,
+            member,
+            self._engine.count(name),
+            self._state(member),
+            " ".join(filter(None, problems)),
+            self._store.model.get(Drained, name) is not None,
+        )
 
     def _twin(self, chassis: Chassis) -> str:
         """Two hypervisors with one tunnel address hear only half of what is meant for them."""
@@ -559,6 +571,11 @@ class Fleet:
             raise InUse("Chassis", name, "", f"Chassis {name} is connected; first run on it: {leave}")
         await self._store.commit(lambda tx: bindings.forget(tx, name))
         del self._members[name]
+
+    async def drain(self, name: str, drained: bool) -> None:
+        """Have no gateway be active on a chassis, or let them again. Raises NotFound."""
+        self.status(name)
+        await self._store.commit(lambda tx: bindings.drain(tx, name, drained))
 
     def flows(self, name: str) -> list[Explanation]:
         """What one switch should hold, in pipeline order. Raises NotFound."""
