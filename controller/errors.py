@@ -8,7 +8,8 @@
     │   ├── MissingAttribute    a resource cannot be made without it
     │   ├── ReadOnlyAttribute   it is not the client's to set
     │   ├── Inconsistent        each value is fine, together or in this cloud they are not
-    │   ├── BadRouter           a request to a router that makes no sense
+    │   ├── Senseless           a request to a resource that makes no sense
+    │   │   └── BadRouter           one to a router
     │   ├── InvalidRoutes       routes that a router could not follow
     │   ├── SubnetMismatch      a port that is not on the subnet named beside it
     │   ├── RouterAddressStays  an IPv4 address that an interface of a router would lose or get
@@ -324,12 +325,19 @@ class TooManyPairs(BadRequest):
         self.most = most
 
 
-class BadRouter(BadRequest):
+class Senseless(BadRequest):
+    """Raised when a request to a resource makes no sense."""
+
+    def __init__(self, resource: str, reason: str) -> None:
+        super().__init__(f"Bad {resource} request: {reason}.")
+        self.resource, self.reason = resource, reason
+
+
+class BadRouter(Senseless):
     """Raised when a request to a router makes no sense."""
 
     def __init__(self, reason: str) -> None:
-        super().__init__(f"Bad router request: {reason}.")
-        self.reason = reason
+        super().__init__("router", reason)
 
 
 class InvalidRoutes(BadRequest):

@@ -57,6 +57,7 @@ from northbound.resources.attributes import (
     common,
     equal,
     indexed,
+    tags,
 )
 from northbound.resources.values import Json
 
@@ -404,7 +405,8 @@ PORTS: Collection[Port] = Collection(
     "port",
     Port,
     (
-        *common(Port),
+        *common(Port, tagged=False),
+        *tags(post=True),
         NETWORK,
         MAC,
         FIXED_IPS,

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from operator import attrgetter
 from urllib.parse import urlencode
 
-from controller.errors import NotFound, Unreadable
+from controller.errors import Unreadable
 from northbound.resources.attributes import Attribute, Collection, R, Scene
 from northbound.resources.values import Json
 
@@ -71,16 +71,15 @@ def _sorts(collection: Collection[R], given: dict[str, list[str]]) -> tuple[tupl
     return tuple((name, way == "desc") for name, way in zip(names, directions, strict=True))
 
 
-def find(collection: Collection[R], scene: Scene, query: Query) -> list[R]:
-    """The records of one page, in order. Raises Inconsistent, and NotFound for an unknown marker."""
-    records = _order(collection, scene, query, _filtered(collection, scene, query))
+def find(collection: Collection[R], scene: Scene, query: Query, within: str = "") -> list[R]:
+    """The records of one page, in order; `within` is what they are part of. Raises Inconsistent, and NotFound for that
+    and for an unknown marker."""
+    records = _order(collection, scene, query, _filtered(collection, scene, query, within))
     if not query.limit:
         return records
     marker = None
     if query.marker is not None:
-        marker = scene.rows.get(collection.kind, query.marker)
-        if marker is None:
-            raise NotFound(collection.kind.__name__, query.marker)
+        marker = collection.source.need(scene.rows, within, query.marker)
     if query.backwards:
         records.reverse()
     if marker is not None:
@@ -94,7 +93,7 @@ def find(collection: Collection[R], scene: Scene, query: Query) -> list[R]:
     return page[::-1] if query.backwards else page
 
 
-def _filtered(collection: Collection[R], scene: Scene, query: Query) -> Iterable[R]:
+def _filtered(collection: Collection[R], scene: Scene, query: Query, within: str) -> Iterable[R]:
     asked = [(each, query.filters[each.name]) for each in collection.attributes if each.name in query.filters]
     records: Iterable[R] | None = None
     tests = []
@@ -105,7 +104,7 @@ def _filtered(collection: Collection[R], scene: Scene, query: Query) -> Iterable
             records = attribute.filter.narrow(scene.rows, values)
         tests.append((attribute, attribute.filter.test(values)))
     if records is None:
-        records = scene.rows.all(collection.kind)
+        records = collection.source.all(scene.rows, within)
     for attribute, test in tests:
         records = [record for record in records if test(attribute.shown(scene, record))]
     return records
