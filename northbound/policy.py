@@ -21,7 +21,7 @@ from controller.model.records import Network, Port, Resource, SecurityGroup, Sub
 from controller.model.store import Rows
 from northbound.auth import Caller
 from northbound.resources import COLLECTIONS
-from northbound.resources.attributes import Body, Collection
+from northbound.resources.attributes import Body, Collection, Operation
 from northbound.resources.values import Json
 
 
@@ -184,6 +184,11 @@ RULES: Final[Mapping[str, Rule]] = {
     "get_floatingip": OWN,
     "update_floatingip": MEMBER,
     "delete_floatingip": MEMBER,
+    "get_floatingip_pool": READER,
+    "create_floatingip_port_forwarding": MEMBER,
+    "get_floatingip_port_forwarding": OWN,
+    "update_floatingip_port_forwarding": MEMBER,
+    "delete_floatingip_port_forwarding": MEMBER,
     "create_security_group": MEMBER,
     "get_security_group": either(OWN, shared),
     "update_security_group": MEMBER,
@@ -217,7 +222,16 @@ SEEN: Final[Mapping[str, Callable[[Caller], bool]]] = {
 NAMED_BY_ACTIONS: Final[Mapping[str, type[Resource]]] = {"port_id": Port, "subnet_id": Subnet}
 """What the bodies of actions name."""
 
-_GETTERS: Final = {collection.kind: f"get_{collection.name}" for collection in COLLECTIONS}
+_NAMES: Final = {collection.kind: collection.name for collection in reversed(COLLECTIONS)}
+"""By kind; what several collections show is called as in the first."""
+
+
+def subject(collection: Collection[Any]) -> str:
+    """What rules call the resources of a collection: parts are named after what they are part of, too."""
+    return f"{_NAMES[collection.whole]}_{collection.name}" if collection.whole else collection.name
+
+
+_GETTERS: Final = {collection.kind: f"get_{subject(collection)}" for collection in reversed(COLLECTIONS)}
 
 
 def sees(caller: Caller, rows: Rows, record: Resource) -> bool:
@@ -229,7 +243,7 @@ def hidden(caller: Caller, collection: Collection[Any]) -> frozenset[str]:
     """The attributes of a collection that the caller does not see; the same for all its records."""
     if caller.is_admin:
         return frozenset()
-    prefix = f"get_{collection.name}:"
+    prefix = f"get_{subject(collection)}:"
     return frozenset(name for name in collection.table if (rule := SEEN.get(prefix + name)) and not rule(caller))
 
 
@@ -241,7 +255,7 @@ def check_create(caller: Caller, collection: Collection[Any], rows: Rows, body: 
     target = Target(rows, None, body.given)
     given = [name for name in body.given if body.given[name] != collection.table[name].default]
     check_references(caller, rows, collection, body)
-    _check(caller, target, f"create_{collection.name}", given, raw)
+    _check(caller, target, f"create_{subject(collection)}", given, raw)
 
 
 def check_update(caller: Caller, collection: Collection[Any], rows: Rows, old: Resource, body: Body, raw: Json) -> None:
@@ -250,7 +264,7 @@ def check_update(caller: Caller, collection: Collection[Any], rows: Rows, old: R
         return
     check_seen(caller, rows, old)
     check_references(caller, rows, collection, body)
-    _check(caller, Target(rows, old, body.given), f"update_{collection.name}", body.given, raw)
+    _check(caller, Target(rows, old, body.given), f"update_{subject(collection)}", body.given, raw)
 
 
 def check_delete(caller: Caller, collection: Collection[Any], rows: Rows, old: Resource) -> None:
@@ -258,7 +272,7 @@ def check_delete(caller: Caller, collection: Collection[Any], rows: Rows, old: R
     if caller.is_admin:
         return
     check_seen(caller, rows, old)
-    _check(caller, Target(rows, old), f"delete_{collection.name}", (), None)
+    _check(caller, Target(rows, old), f"delete_{subject(collection)}", (), None)
 
 
 def check_action(caller: Caller, rows: Rows, old: Resource, action: str, asked: Mapping[str, Json]) -> None:
@@ -270,6 +284,23 @@ def check_action(caller: Caller, rows: Rows, old: Resource, action: str, asked: 
     for name, kind in NAMED_BY_ACTIONS.items():
         if isinstance(id := asked.get(name), str):
             check_named(caller, rows, kind, id)
+
+
+def check_operation(
+    caller: Caller,
+    collection: Collection[Any],
+    rows: Rows,
+    old: Resource,
+    operation: Operation[Any],
+    asked: Mapping[str, Json],
+) -> None:
+    """Who changes a resource changes its tags. Raises Forbidden; NotFound for what the caller does not see."""
+    if operation.path in collection.actions:
+        check_action(caller, rows, old, operation.path, asked)
+    elif not caller.is_admin:
+        check_seen(caller, rows, old)
+        if operation.method != "GET":
+            _check(caller, Target(rows, old), f"update_{subject(collection)}", (), None)
 
 
 def check_seen(caller: Caller, rows: Rows, record: Resource) -> None:
