@@ -21,6 +21,7 @@ from uuid import uuid4
 
 from aiohttp import web
 
+from controller import measures
 from controller.errors import Throttled, Unauthorized, Unreadable, WeftError
 from controller.model.records import Resource
 from controller.model.store import Store, Transaction
@@ -111,6 +112,8 @@ async def _guarded(request: web.Request, handler: Handler) -> web.StreamResponse
         answer = _json(500, faults.internal())
         log.exception("request failed id=%s method=%s path=%s", request_id, request.method, request.path)
     answer.headers[REQUEST_ID] = request_id
+    took = time.perf_counter() - began
+    measures.REQUEST.labels(request.method, _resource(request), answer.status).observe(took)
     log.log(
         logging.DEBUG if request.method == "GET" else logging.INFO,
         "request served id=%s method=%s path=%s status=%d ms=%.1f",
@@ -118,9 +121,15 @@ async def _guarded(request: web.Request, handler: Handler) -> web.StreamResponse
         request.method,
         request.path,
         answer.status,
-        (time.perf_counter() - began) * 1e3,
+        took * 1e3,
     )
     return answer
+
+
+def _resource(request: web.Request) -> str:
+    """What kind of path is asked for: one of few, whatever ids there are."""
+    found = request.match_info.route.resource
+    return found.canonical if found is not None else "none"
 
 
 def _json(status: int, body: bytes) -> web.Response:
