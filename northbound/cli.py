@@ -4,6 +4,7 @@
     weft token                 make a token for `--auth tokens FILE`
     weft attach CONTROLLER     print (or run) the command by which this hypervisor joins
     weft chassis list          the hypervisors, and how far each has got
+    weft chassis drain NAME    move the gateways of routers to others
     weft flows CHASSIS         what a hypervisor's switch should hold, and why
     weft drops [CHASSIS...]    what is dropped, why, and whose it is
     weft diff                  where switches hold something else
@@ -80,6 +81,9 @@ def _parser() -> argparse.ArgumentParser:
     listing.add_argument(
         "--wait", type=float, default=0, metavar="SECONDS", help="until all are in step, at most so long"
     )
+    drain = _client(chassis.add_parser("drain", help="move the gateways of routers to others"), _chassis_drain)
+    drain.add_argument("chassis", help=CHASSIS)
+    drain.add_argument("--undo", action="store_true", help="let gateways be active there again")
     forget = _client(chassis.add_parser("delete", help="forget a hypervisor that is gone for good"), _chassis_delete)
     forget.add_argument("chassis", help=CHASSIS)
 
@@ -211,6 +215,15 @@ def _progress(answer: Mapping[str, Any]) -> str:
         f"{each['name']} {each['problem'] or each['state']}" for each in answer["chassis"] if not _is_in_step(each)
     ]
     return f"{len(answer['chassis']) - len(behind)} of {len(answer['chassis'])} in step; " + "; ".join(behind[:3])
+
+
+def _chassis_drain(options: argparse.Namespace) -> int:
+    answer = _controller(options).put(f"/v1/chassis/{quote(options.chassis, safe='')}", {"gateway": options.undo})
+    if options.json:
+        _print_json(answer)
+    elif answer["chassis"]["gateway_priority"] is None:
+        print(f"{options.chassis} has no weft-gateway-priority: it is no gateway anyway")
+    return 0
 
 
 def _chassis_delete(options: argparse.Namespace) -> int:

@@ -27,6 +27,10 @@ class Client:
         """The JSON that POST answers. Raises Unanswered."""
         return self._ask("POST", path, json.dumps(body).encode())
 
+    def put(self, path: str, body: object) -> Any:
+        """The JSON that PUT answers. Raises Unanswered."""
+        return self._ask("PUT", path, json.dumps(body).encode())
+
     def delete(self, path: str) -> None:
         """DELETE. Raises Unanswered."""
         self._ask("DELETE", path)

@@ -95,6 +95,11 @@ def shared_network(caller: Caller, target: Target) -> bool:
     return target.network is not None and target.network.shared
 
 
+def external_network(caller: Caller, target: Target) -> bool:
+    """The target's network leads outside, for everybody."""
+    return target.network is not None and target.network.external
+
+
 def shared(caller: Caller, target: Target) -> bool:
     """The target itself is everybody's."""
     return bool(getattr(target.record, "shared", False))
@@ -117,17 +122,21 @@ NET_OR_SHARED: Final = either(NET_MEMBER, shared_network)
 
 RULES: Final[Mapping[str, Rule]] = {
     "create_network": MEMBER,
-    "get_network": either(OWN, SERVICE, shared_network),
+    "get_network": either(OWN, SERVICE, shared_network, external_network),
     "update_network": MEMBER,
     "delete_network": MEMBER,
-    **{f"{verb}_network:{name}": ADMIN for verb in ("create", "update") for name in ("shared", "router:external")},
+    **{
+        f"{verb}_network:{name}": ADMIN
+        for verb in ("create", "update")
+        for name in ("shared", "router:external", "is_default")
+    },
     **{
         f"{verb}_network:{name}": ADMIN
         for verb in ("create", "update")
         for name in ("provider:network_type", "provider:physical_network", "provider:segmentation_id")
     },
     "create_subnet": either(ADMIN, network_owner("member")),
-    "get_subnet": either(OWN, SERVICE, network_owner("reader"), shared_network),
+    "get_subnet": either(OWN, SERVICE, network_owner("reader"), shared_network, external_network),
     "update_subnet": either(MEMBER, network_owner("member")),
     "delete_subnet": either(MEMBER, network_owner("member")),
     "create_port": NET_OR_SHARED,
@@ -170,6 +179,11 @@ RULES: Final[Mapping[str, Rule]] = {
         action: MEMBER
         for action in ("add_router_interface", "remove_router_interface", "add_extraroutes", "remove_extraroutes")
     },
+    "create_floatingip": MEMBER,
+    "create_floatingip:floating_ip_address": MANAGER,
+    "get_floatingip": OWN,
+    "update_floatingip": MEMBER,
+    "delete_floatingip": MEMBER,
     "create_security_group": MEMBER,
     "get_security_group": either(OWN, shared),
     "update_security_group": MEMBER,

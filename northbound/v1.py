@@ -23,6 +23,7 @@ def add_routes(app: web.Application, fleet: Fleet) -> None:
     routes = Routes(fleet)
     app.router.add_get("/v1/chassis", routes.chassis_list)
     app.router.add_get("/v1/chassis/{name}", routes.chassis)
+    app.router.add_put("/v1/chassis/{name}", routes.change)
     app.router.add_delete("/v1/chassis/{name}", routes.forget)
     app.router.add_get("/v1/flows/{name}", routes.flows)
     app.router.add_get("/v1/diff", routes.diff)
@@ -56,6 +57,14 @@ class Routes:
     async def chassis(self, request: web.Request) -> web.Response:
         """GET /v1/chassis/NAME."""
         return web.json_response({"chassis": _status(self._fleet.status(request.match_info["name"]))})
+
+    async def change(self, request: web.Request) -> web.Response:
+        """PUT /v1/chassis/NAME `{"gateway": false}`: no router's gateway shall be active there; `true` lets them."""
+        name, asked = request.match_info["name"], _object(await request.read())
+        if asked.keys() != {"gateway"} or not isinstance(asked["gateway"], bool):
+            raise Invalid("chassis", '{"gateway": true} or {"gateway": false} is needed')
+        await self._fleet.drain(name, drained=not asked["gateway"])
+        return web.json_response({"chassis": _status(self._fleet.status(name))})
 
     async def forget(self, request: web.Request) -> web.Response:
         """DELETE /v1/chassis/NAME: for a hypervisor that is gone for good."""
@@ -181,6 +190,8 @@ def _status(status: Status) -> dict[str, Any]:
         "datapath_type": chassis.datapath_type,
         "bridge_mappings": dict(chassis.bridge_mappings),
         "gateway_priority": chassis.gateway_priority,
+        "gateway": chassis.gateway_priority is not None and not status.drained,
+        "drained": status.drained,
         "flows": status.flows,
         "foreign_flows": len(member.foreign),
         "refused_flows": [{"flow": refusal.what, "error": refusal.error} for refusal in member.refusals.values()],

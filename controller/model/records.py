@@ -148,7 +148,7 @@ class Port(Resource):
 
     INDEXES = (
         ("network_id",), ("project_id",), ("name",), ("device_id",), ("subnets",), ("mac_address",),
-        ("groups",), ("policy",),
+        ("groups",), ("policy",), ("joined",),
     )  # fmt: skip
     UNIQUE = (("network_id", "mac_address"), ("reservations",))
 
@@ -187,6 +187,11 @@ class Port(Resource):
     def subnets(self) -> frozenset[str]:
         """The subnets this port holds addresses of."""
         return frozenset(ip.subnet_id for ip in self.fixed_ips)
+
+    @property
+    def joined(self) -> frozenset[str]:
+        """The same of an interface of a router: the subnets that it joins to the router."""
+        return self.subnets if self.device_owner in ROUTER_INTERFACES else frozenset()
 
     @property
     def reservations(self) -> frozenset[tuple[str, Address]]:
@@ -273,10 +278,10 @@ class PortForwarding(Resource):
     forwarding").
 
     Both ranges include their ends. They are of one size, each port standing for the one in its place, or the internal
-    one is a single port. It belongs to its floating IP, and has no project of its own.
+    one is a single port. Its project is that of its floating IP.
     """
 
-    INDEXES = (("floatingip_id",), ("internal_port_id",))
+    INDEXES = (("floatingip_id",), ("internal_port_id",), ("project_id",))
 
     floatingip_id: str
     protocol: str

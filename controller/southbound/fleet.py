@@ -32,13 +32,17 @@ from controller.flows.pipeline import APPS, DROP, TRAP, WHY, Why
 from controller.model import bindings
 from controller.model.bindings import Hypervisor, Placed
 from controller.model.records import (
+    FLOATING,
     KINDS,
-    ROUTER_INTERFACES,
+    ROUTED,
     Chassis,
+    Drained,
+    FloatingIp,
     Link,
     Network,
     Port,
     Quarantine,
+    Record,
     Resource,
     Router,
 )
@@ -191,13 +195,17 @@ class State(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """One chassis as its operator should see it; `flows` is how many it should hold, `problem` "" when all is well."""
+    """One chassis as its operator should see it.
+
+    `flows` is how many it should hold, `problem` "" when all is well; no gateway is active on one that is `drained`.
+    """
 
     chassis: Chassis
     member: Member
     flows: int
     state: State
     problem: str
+    drained: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -503,24 +511,37 @@ class Fleet:
     def port_status(self, port: Port) -> str:
         """ACTIVE when the port's host has acknowledged the revision that wired it, else DOWN (api-ref, Show port).
 
-        A router's interface is on no host: it is ACTIVE while its router is up.
+        A router's port is on no host: it is ACTIVE while its router is up. That of a floating IP has no status.
         """
         model = self._store.model
+        if port.device_owner == FLOATING and model.get(FloatingIp, port.device_id):
+            return "N/A"
         network = model.get(Network, port.network_id)
         if not port.admin_state_up or not network or not network.admin_state_up:
             return "DOWN"
-        if port.device_owner in ROUTER_INTERFACES and (router := model.get(Router, port.device_id)):
+        if port.device_owner in ROUTED and (router := model.get(Router, port.device_id)):
             return "ACTIVE" if router.admin_state_up else "DOWN"
         placed = bindings.place(model, port)
         if not isinstance(placed, Placed):
             return "DOWN"
-        member = self._members.get(placed.chassis)
-        wired = self._engine.wired(Port, port.id, placed.chassis)
-        if member is None or member.applied_revision is None or wired is None:
-            return "DOWN"
         linked = model.get(Link, f"{placed.chassis}/{placed.interface}") is not None
-        acknowledged = member.applied_revision == member.revision or wired <= member.applied_revision
-        return "ACTIVE" if linked and acknowledged else "DOWN"
+        return "ACTIVE" if linked and self._acknowledged(Port, port.id, placed.chassis) else "DOWN"
+
+    def _acknowledged(self, kind: type[Record], id: str, chassis: str) -> bool:
+        """Has a switch what a record wants on it? Not if it wants nothing there."""
+        member, wired = self._members.get(chassis), self._engine.wired(kind, id, chassis)
+        if member is None or member.applied_revision is None or wired is None:
+            return False
+        return member.applied_revision == member.revision or wired <= member.applied_revision
+
+    def floatingip_status(self, floating_ip: FloatingIp) -> str:
+        """ACTIVE when it stands for something and a switch that translates it has acknowledged the revision that made
+        it, else DOWN (api-ref, Show floating IP details)."""
+        router = self._store.model.get(Router, floating_ip.router_id)
+        if router is None or not router.admin_state_up:
+            return "DOWN"
+        served = any(self._acknowledged(FloatingIp, floating_ip.id, chassis) for chassis in self._members)
+        return "ACTIVE" if served else "DOWN"
 
     def statuses(self) -> list[Status]:
         """Every chassis, by name."""
@@ -534,7 +555,14 @@ class Fleet:
         member = self._member(name)
         session = self.databases.sessions.get(name) if self.databases else None
         problems = (chassis.problem, session.trouble if session else "", self._twin(chassis), member.pace.problem)
-        return Status(chassis, member, self._engine.count(name), self._state(member), " ".join(filter(None, problems)))
+        return Status(
+            chassis,
+            member,
+            self._engine.count(name),
+            self._state(member),
+            " ".join(filter(None, problems)),
+            self._store.model.get(Drained, name) is not None,
+        )
 
     def _twin(self, chassis: Chassis) -> str:
         """Two hypervisors with one tunnel address hear only half of what is meant for them."""
@@ -574,6 +602,11 @@ class Fleet:
             raise InUse("Chassis", name, "", f"Chassis {name} is connected; first run on it: {leave}")
         await self._store.commit(lambda tx: bindings.forget(tx, name))
         del self._members[name]
+
+    async def drain(self, name: str, drained: bool) -> None:
+        """Have no gateway be active on a chassis, or let them again. Raises NotFound."""
+        self.status(name)
+        await self._store.commit(lambda tx: bindings.drain(tx, name, drained))
 
     def flows(self, name: str) -> list[Explanation]:
         """What one switch should hold, in pipeline order. Raises NotFound."""

@@ -23,7 +23,7 @@ from controller.errors import (
     UnknownAttributes,
     Unreadable,
 )
-from controller.model.records import Port, Resource
+from controller.model.records import FloatingIp, Port, Resource
 from controller.model.store import Rows, Transaction
 from northbound.resources import values
 from northbound.resources.values import Json, Parser, Unfit
@@ -38,6 +38,9 @@ class Wiring(Protocol):
 
     def port_status(self, port: Port) -> str:
         """`ACTIVE` when the port's host has acknowledged what wires it, else `DOWN`."""
+
+    def floatingip_status(self, floating_ip: FloatingIp) -> str:
+        """`ACTIVE` when whoever translates it has acknowledged what does, else `DOWN`."""
 
 
 @dataclass(frozen=True, slots=True)

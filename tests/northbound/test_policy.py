@@ -62,11 +62,14 @@ def bodies(cloud: Cloud) -> dict[str, dict[str, object]]:
     network = cloud.make("owner", "network")["id"]
     cloud.make("owner", "subnet", network_id=network, cidr="10.0.0.0/24", ip_version=4)
     group = cloud.make("owner", "security_group", name="web")["id"]
+    outside = cloud.make("admin", "network", **{"router:external": True})["id"]
+    cloud.make("admin", "subnet", network_id=outside, cidr="203.0.113.0/24", ip_version=4)
     return {
         "network": {"name": "n"},
         "subnet": {"network_id": network, "cidr": "10.1.0.0/24", "ip_version": 4},
         "port": {"network_id": network},
         "router": {"name": "r"},
+        "floatingip": {"floating_network_id": outside},
         "security_group": {"name": "g"},
         "security_group_rule": {"security_group_id": group, "direction": "ingress", "protocol": "tcp"},
         "address_group": {"name": "a"},
@@ -172,8 +175,48 @@ def test_a_shared_network_is_used_by_all_and_shows_nobodys_ports(cloud: Cloud) -
     assert cloud.ask("owner", "DELETE", Client.path("port", mine)).status == 204, "the network's owner may"
 
 
+def test_an_external_network_is_everybodys_way_out_and_nobodys_to_change(cloud: Cloud) -> None:
+    outside = cloud.make("admin", "network", **{"router:external": True})["id"]
+    four = cloud.make("admin", "subnet", network_id=outside, cidr="203.0.113.0/24", ip_version=4)["id"]
+    network = cloud.make("other", "network")["id"]
+    inside = cloud.make("other", "subnet", network_id=network, cidr="10.0.0.0/24", ip_version=4)["id"]
+    port = cloud.make("other", "port", network_id=network)["id"]
+    router = cloud.make("other", "router", external_gateway_info={"network_id": outside})["id"]
+    assert (
+        cloud.ask("other", "PUT", f"/v2.0/routers/{router}/add_router_interface", {"subnet_id": inside}).status == 200
+    )
+    floating = cloud.make("other", "floatingip", floating_network_id=outside, subnet_id=four, port_id=port)
+    assert floating["router_id"] == router
+    assert [each["id"] for each in cloud.list("other", "network", f"id={outside}")] == [outside]
+    assert [each["id"] for each in cloud.list("other", "subnet", f"id={four}")] == [four]
+    assert cloud.list("other", "port", f"network_id={outside}") == [], "gateways and floating IPs hide theirs"
+    assert cloud.put("other", "network", outside, name="mine").status == 403
+    assert cloud.post("other", "port", network_id=outside).status == 403
+    for inner in ("enable_snat", "external_fixed_ips"):
+        way = {"network_id": outside, inner: [] if inner.endswith("ips") else True}
+        assert cloud.put("other", "router", router, external_gateway_info=way).fault == (
+            403,
+            "PolicyNotAuthorized",
+            f"(rule:update_router and rule:update_router:external_gateway_info:{inner}) is disallowed by policy",
+        )
+    chosen = {"floating_network_id": outside, "floating_ip_address": "203.0.113.9"}
+    assert cloud.post("owner", "floatingip", **chosen).fault == (
+        403,
+        "PolicyNotAuthorized",
+        "(rule:create_floatingip and rule:create_floatingip:floating_ip_address) is disallowed by policy",
+    )
+    assert cloud.post("other", "floatingip", **chosen).status == 201, "a manager may"
+    theirs = cloud.make("owner", "floatingip", floating_network_id=outside)["id"]
+    assert cloud.put("owner", "floatingip", theirs, port_id=port).fault[:2] == (404, "PortNotFound")
+    hidden = cloud.make("owner", "network")["id"]
+    assert cloud.post("other", "router", external_gateway_info={"network_id": hidden}).status == 404
+    assert cloud.post("other", "floatingip", floating_network_id=hidden).status == 404
+
+
 ADMINISTRATORS = [
     ("network", {"shared": True}),
+    ("network", {"router:external": True}),
+    ("network", {"is_default": True}),
     ("network", {"provider:network_type": "geneve"}),
     ("network", {"provider:network_type": "geneve", "provider:segmentation_id": 77}),
     ("port", {"binding:host_id": "hv1"}),
