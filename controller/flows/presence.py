@@ -63,15 +63,28 @@ def _members(view: View, port: Port) -> Iterator[tuple[tuple[str, str], int]]:
 
 def _interfaces(view: View, port: Port) -> Iterator[tuple[str, str]]:
     """Both ways, so that whoever is at a router or at a network finds the other end."""
-    router = is_interface(port) and port.admin_state_up and view.get(Router, port.device_id)
-    if router and router.admin_state_up:
-        yield port.network_id, router.id
-        yield router.id, port.network_id
+    if joins(view, port):
+        yield port.network_id, port.device_id
+        yield port.device_id, port.network_id
 
 
 def is_interface(port: Port) -> bool:
     """Is it a router's?"""
     return port.device_owner in ROUTER_INTERFACES
+
+
+def joins(view: View, port: Port) -> bool:
+    """Is a router on a network by this port: are the port, the router and the network administratively up?"""
+    if not is_interface(port) or not port.admin_state_up:
+        return False
+    router, network = view.get(Router, port.device_id), view.get(Network, port.network_id)
+    return bool(router and router.admin_state_up and network and network.admin_state_up)
+
+
+def is_down(view: View, network_id: str, address: Address) -> bool:
+    """Does the model know who holds an address, and that nobody is there now? Of other addresses it knows nothing."""
+    holders = view.where(Port, reservations=(network_id, address))
+    return bool(holders) and not any(joins(view, port) or attached(view, port.id) for port in holders)
 
 
 def _registered(view: View, chassis: Chassis) -> Iterator[tuple[str, str]]:
