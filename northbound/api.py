@@ -22,6 +22,7 @@ from uuid import uuid4
 
 from aiohttp import web
 
+from controller import measures
 from controller.errors import StaleRevision, Throttled, Unauthorized, Unreadable, WeftError
 from controller.model.store import Rows, Store, Transaction
 from northbound import faults, policy
@@ -118,6 +119,8 @@ async def _guarded(request: web.Request, handler: Handler) -> web.StreamResponse
         answer = _json(500, faults.internal())
         log.exception("request failed id=%s method=%s path=%s", request_id, request.method, request.path)
     answer.headers[REQUEST_ID] = request_id
+    took = time.perf_counter() - began
+    measures.REQUEST.labels(request.method, _resource(request), answer.status).observe(took)
     log.log(
         logging.DEBUG if request.method == "GET" else logging.INFO,
         "request served id=%s method=%s path=%s status=%d ms=%.1f",
@@ -125,9 +128,15 @@ async def _guarded(request: web.Request, handler: Handler) -> web.StreamResponse
         request.method,
         request.path,
         answer.status,
-        (time.perf_counter() - began) * 1e3,
+        took * 1e3,
     )
     return answer
+
+
+def _resource(request: web.Request) -> str:
+    """What kind of path is asked for: one of few, whatever ids there are."""
+    found = request.match_info.route.resource
+    return found.canonical if found is not None else "none"
 
 
 def _json(status: int, body: bytes) -> web.Response:
@@ -283,7 +292,7 @@ class _Served(Generic[R]):
         """One of them."""
         caller = request[CALLER]
         record = self._need(self.store.model, request)
-        policy.check_seen(caller, self.store.model, record)
+        policy.check_seen(caller, self.collection, self.store.model, record)
         fields = tuple(name for name in request.query.getall("fields", ()) if name)
         return _answer({self.collection.name: self._shown(self._scene(caller), record, fields)})
 
@@ -327,8 +336,8 @@ class _Served(Generic[R]):
         """Remove it."""
         if await request.read():
             raise Unreadable("Request body is not supported in DELETE.")
-        caller, expected = request[CALLER], _expected(request)
-        ask = self._ask(request, caller)
+        caller = request[CALLER]
+        expected, ask = _expected(request), self._ask(request, caller)
 
         def work(tx: Transaction) -> None:
             old = self._need(tx, request)
@@ -342,15 +351,21 @@ class _Served(Generic[R]):
         """What they are part of is there. Raises NotFound."""
         if self.collection.whole:
             whole = need(rows, self.collection.whole, request.match_info["within"])
-            policy.check_seen(caller, rows, whole)
+            policy.check_named(caller, rows, type(whole), whole.id)
 
     def _need(self, rows: Rows, request: web.Request) -> R:
         """What the path names. Raises NotFound."""
         return self.collection.source.need(rows, request.match_info.get("within", ""), request.match_info["id"])
 
     def _scene(self, caller: Caller) -> Scene:
-        rows, hidden = self.store.model, policy.hidden(caller, self.collection)
-        return Scene(rows, self.wiring, caller.project_id, lambda record: policy.sees(caller, rows, record), hidden)
+        rows, collection = self.store.model, self.collection
+        return Scene(
+            rows,
+            self.wiring,
+            lambda record: policy.sees(caller, collection, rows, record),
+            policy.hidden(caller, collection),
+            caller.project_id,
+        )
 
     def _shown(self, scene: Scene, record: R, fields: tuple[str, ...]) -> Json:
         return self.renderer.some(scene, record, fields) if fields else self.renderer.all(scene, record)

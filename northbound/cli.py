@@ -6,6 +6,7 @@
     weft chassis list          the hypervisors, and how far each has got
     weft chassis drain NAME    move the gateways of routers to others
     weft flows CHASSIS         what a hypervisor's switch should hold, and why
+    weft drops [CHASSIS...]    what is dropped, why, and whose it is
     weft diff                  where switches hold something else
     weft explain FILE|-        annotate the text of ovs-ofctl dump-flows
     weft trace --from --to     what becomes of one packet, and why
@@ -90,6 +91,12 @@ def _parser() -> argparse.ArgumentParser:
     flows.add_argument("chassis", help=CHASSIS)
     flows.add_argument("--plain", action="store_true", help="without the reasons (ovs-ofctl add-flows reads both)")
     flows.add_argument("--groups", action="store_true", help="the groups instead, as ovs-ofctl add-groups reads them")
+
+    dropped = _client(
+        commands.add_parser("drops", help="which flows decide that packets are dropped, and whose"), _drops
+    )
+    dropped.add_argument("chassis", nargs="*", help=f"{CHASSIS} (default: all that are connected)")
+    dropped.add_argument("--top", type=int, default=20, metavar="N", help="how many at the most (default: 20)")
 
     _client(commands.add_parser("diff", help="where switches hold something else than they should"), _diff)
 
@@ -233,6 +240,18 @@ def _flows(options: argparse.Namespace) -> int:
         if not options.plain:
             print(f"# {explain.sentence(entry)}")
         print(f"cookie={entry['cookie']},{entry['text']}" if entry["cookie"] else entry["text"])
+    return 0
+
+
+def _drops(options: argparse.Namespace) -> int:
+    query = "&".join(f"chassis={quote(name, safe='')}" for name in options.chassis)
+    answer = _controller(options).get(f"/v1/drops?{query}")
+    if options.json:
+        _print_json(answer)
+        return 0
+    for each in answer["drops"][: options.top]:
+        print(f"{each['chassis']} {each['packets']:>9} {each['reason']:<17} {explain.sentence(each['flow'])}")
+    print(f"{sum(each['packets'] for each in answer['drops'])} packets dropped by {len(answer['drops'])} flows")
     return 0
 
 

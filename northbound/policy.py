@@ -219,8 +219,8 @@ SEEN: Final[Mapping[str, Callable[[Caller], bool]]] = {
 }
 """Who sees an attribute, whosever the record is. They neither narrow nor sort a list for others."""
 
-NAMED_BY_ACTIONS: Final[Mapping[str, type[Resource]]] = {"port_id": Port, "subnet_id": Subnet}
-"""What the bodies of actions name."""
+NAMED_BY_OPERATIONS: Final[Mapping[str, type[Resource]]] = {"port_id": Port, "subnet_id": Subnet}
+"""What the bodies of operations name."""
 
 _NAMES: Final = {collection.kind: collection.name for collection in reversed(COLLECTIONS)}
 """By kind; what several collections show is called as in the first."""
@@ -234,9 +234,9 @@ def subject(collection: Collection[Any]) -> str:
 _GETTERS: Final = {collection.kind: f"get_{subject(collection)}" for collection in reversed(COLLECTIONS)}
 
 
-def sees(caller: Caller, rows: Rows, record: Resource) -> bool:
+def sees(caller: Caller, collection: Collection[Any], rows: Rows, record: Resource) -> bool:
     """Is the record there at all, for this caller?"""
-    return caller.is_admin or RULES[_GETTERS[type(record)]](caller, Target(rows, record))
+    return caller.is_admin or RULES[f"get_{subject(collection)}"](caller, Target(rows, record))
 
 
 def hidden(caller: Caller, collection: Collection[Any]) -> frozenset[str]:
@@ -262,7 +262,7 @@ def check_update(caller: Caller, collection: Collection[Any], rows: Rows, old: R
     """Raises Forbidden; NotFound for what the caller does not see."""
     if caller.is_admin:
         return
-    check_seen(caller, rows, old)
+    check_seen(caller, collection, rows, old)
     check_references(caller, rows, collection, body)
     _check(caller, Target(rows, old, body.given), f"update_{subject(collection)}", body.given, raw)
 
@@ -271,19 +271,8 @@ def check_delete(caller: Caller, collection: Collection[Any], rows: Rows, old: R
     """Raises Forbidden; NotFound for what the caller does not see."""
     if caller.is_admin:
         return
-    check_seen(caller, rows, old)
+    check_seen(caller, collection, rows, old)
     _check(caller, Target(rows, old), f"delete_{subject(collection)}", (), None)
-
-
-def check_action(caller: Caller, rows: Rows, old: Resource, action: str, asked: Mapping[str, Json]) -> None:
-    """Raises Forbidden; NotFound for what the caller does not see, or names and does not see."""
-    if caller.is_admin:
-        return
-    check_seen(caller, rows, old)
-    _check(caller, Target(rows, old), action, (), None)
-    for name, kind in NAMED_BY_ACTIONS.items():
-        if isinstance(id := asked.get(name), str):
-            check_named(caller, rows, kind, id)
 
 
 def check_operation(
@@ -292,20 +281,24 @@ def check_operation(
     rows: Rows,
     old: Resource,
     operation: Operation[Any],
-    asked: Mapping[str, Json],
+    given: Mapping[str, Json],
 ) -> None:
-    """Who changes a resource changes its tags. Raises Forbidden; NotFound for what the caller does not see."""
-    if operation.path in collection.actions:
-        check_action(caller, rows, old, operation.path, asked)
-    elif not caller.is_admin:
-        check_seen(caller, rows, old)
-        if operation.method != "GET":
-            _check(caller, Target(rows, old), f"update_{subject(collection)}", (), None)
+    """What has no rule of its own is a change, or a look. Raises Forbidden; NotFound for what the caller does not see,
+    or names and does not see."""
+    if caller.is_admin:
+        return
+    check_seen(caller, collection, rows, old)
+    if operation.path in RULES or operation.method != "GET":
+        rule = operation.path if operation.path in RULES else f"update_{subject(collection)}"
+        _check(caller, Target(rows, old), rule, (), None)
+    for name, kind in NAMED_BY_OPERATIONS.items():
+        if isinstance(id := given.get(name), str):
+            check_named(caller, rows, kind, id)
 
 
-def check_seen(caller: Caller, rows: Rows, record: Resource) -> None:
+def check_seen(caller: Caller, collection: Collection[Any], rows: Rows, record: Resource) -> None:
     """Raises NotFound."""
-    if not sees(caller, rows, record):
+    if not sees(caller, collection, rows, record):
         raise NotFound(type(record).__name__, record.id)
 
 
@@ -326,7 +319,7 @@ def check_references(caller: Caller, rows: Rows, collection: Collection[Any], bo
 def check_named(caller: Caller, rows: Rows, kind: type[Resource], id: str) -> None:
     """A record that a request names must be there for the caller. Raises NotFound."""
     record = rows.get(kind, id)
-    if record is not None and not sees(caller, rows, record):
+    if record is not None and not caller.is_admin and not RULES[_GETTERS[kind]](caller, Target(rows, record)):
         raise NotFound(kind.__name__, id)
 
 

@@ -501,6 +501,23 @@ class Link(Record):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Neighbour(Record):
+    """An address that a guest said it holds, where the model alone does not say who does; the id is `network/address`.
+
+    It counts while its port may hold it (`controller.flows.presence`). `sequence` grows with every change: of several
+    that go with one MAC address, the newest says where that is.
+    """
+
+    INDEXES = (("port_id",), ("network_id", "mac_address"))
+
+    network_id: str
+    address: Address
+    mac_address: Mac
+    port_id: str
+    sequence: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Tag(Record):
     """A small stable integer that stands for a long id in flows; the id is `space/long id`."""
 
@@ -529,5 +546,5 @@ class Released(Record):
 
 KINDS: tuple[type[Record], ...] = (
     Network, Subnet, Port, Router, FloatingIp, PortForwarding, SecurityGroup, SecurityGroupRule, Bundle, Policy,
-    AddressGroup, Chassis, Drained, Binding, Quarantine, Link, Tag, Counter, Released,
+    AddressGroup, Chassis, Drained, Binding, Quarantine, Link, Neighbour, Tag, Counter, Released,
 )  # fmt: skip

@@ -24,14 +24,16 @@ from enum import Enum
 from itertools import islice
 from typing import NoReturn, cast
 
+from controller import measures
 from controller.errors import Disconnected, InUse, NotFound, SouthboundError, Unavailable
 from controller.flows.engine import Cell, Delta, Engine
-from controller.flows.flow import Entry, Flow, Key
-from controller.flows.pipeline import APPS
+from controller.flows.flow import Entry, Flow, Item, Key, Set
+from controller.flows.pipeline import APPS, DROP, TRAP, WHY, Why
 from controller.model import bindings
 from controller.model.bindings import Hypervisor, Placed
 from controller.model.records import (
     FLOATING,
+    KINDS,
     ROUTED,
     Chassis,
     Drained,
@@ -45,7 +47,7 @@ from controller.model.records import (
     Router,
 )
 from controller.model.store import Change, Rows, Store, Transaction
-from controller.southbound.openflow import EncodedFlow, encode_flow
+from controller.southbound.openflow import EncodedFlow, encode_flow, encode_match
 from controller.southbound.ovsdb import SHOWN, OvsdbListener
 from controller.southbound.packet_in import Answerer, answers_of
 from controller.southbound.patience import Turns
@@ -92,6 +94,9 @@ CALM_S = 6.0
 """After so long without one, the next healing is the first again."""
 QUARREL = 5
 """So many healings in a row are no accident: an operator is told."""
+
+REASONS = {encode_match(WHY(why)): why for why in Why}
+"""What the flows that end packets match: the reason, in a register."""
 
 
 @dataclass(slots=True, eq=False)
@@ -236,6 +241,25 @@ class Explanation:
     place: tuple[int, int] = (0, 0)
 
 
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """How much a switch has dropped for one reason since it started, by its own count."""
+
+    why: Why
+    packets: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Culprit:
+    """A flow that decides that packets are dropped, and how many it decided so since it was added."""
+
+    why: Why
+    packets: int
+    bytes: int
+    flow: Explanation
+
+
 class Fleet:
     """All chassis; the one place that knows both the model's desire and the switches' state."""
 
@@ -265,7 +289,9 @@ class Fleet:
 
     def follow(self, changes: Sequence[Change]) -> None:
         """Recompute, and put each switch's difference in its queue."""
-        deltas = self._engine.update(changes)
+        with measures.RECOMPUTE.time():
+            deltas = self._engine.update(changes)
+        measures.CELLS.inc(len(self._engine.log))
         requests = [change.request for change in changes if change.request]
         for name, delta in deltas.items():
             self._queue(self._member(name), delta, requests)
@@ -396,6 +422,7 @@ class Fleet:
 
     async def _reconcile(self, member: Member, switch: Switch) -> tuple[Applied, int]:
         """Make of what the switch holds what it should hold, under the member's lock; with how much was pending."""
+        began = time.perf_counter()
         installed = await switch.dump()
         member.foreign = switch.foreign
         asked = len(member.pending)
@@ -407,7 +434,9 @@ class Fleet:
         while some := [*islice(desired, SLICE)]:
             comparison.take(some)
             await asyncio.sleep(0)
-        return await self._apply(member, switch, comparison.plan(), revision), asked
+        applied = await self._apply(member, switch, comparison.plan(), revision)
+        measures.RECONCILE.observe(time.perf_counter() - began)
+        return applied, asked
 
     async def _tampered(self, member: Member, switch: Switch, seen: Tampering) -> None:
         """Heal a switch if what others did concerns us; one call at a time (see `Switch.on_tampered`)."""
@@ -422,6 +451,7 @@ class Fleet:
             applied, asked = await self._reconcile(member, switch)
         if applied.flow_mods + applied.group_mods > asked:
             member.pace.healed()
+            measures.HEALED.labels(member.name).inc()
             log.warning(
                 "healed chassis=%s flows=%d groups=%d in_a_row=%d",
                 member.name, applied.flow_mods, applied.group_mods, member.pace.in_a_row,
@@ -445,7 +475,8 @@ class Fleet:
     async def _apply(self, member: Member, switch: Switch, plan: Plan, revision: int) -> Applied:
         requests = ",".join(dict.fromkeys(member.requests)) or "-"
         member.requests.clear()
-        applied = await switch.apply(plan)
+        with measures.APPLY.time():
+            applied = await switch.apply(plan)
         member.flow_mods += applied.flow_mods
         member.mods_bytes += applied.mods_bytes
         for step in plan.steps:
@@ -653,6 +684,38 @@ class Fleet:
             found, conflicts=tuple(f"{each.cells[0]} wins over {', '.join(each.cells[1:])}" for each in conflicts)
         )
 
+    async def dropped(self, name: str) -> list[Dropped]:
+        """What a switch has dropped, or handed over instead, by reason. Raises NotFound, Disconnected."""
+        switch = self._switch(name)
+        counts = [count for table in (DROP, TRAP) for count in await switch.counts(table.number)]
+        return [Dropped(REASONS[count.match], count.packets, count.bytes) for count in counts if count.match in REASONS]
+
+    async def culprits(self, name: str) -> list[Culprit]:
+        """The flows of a switch that decided that packets are dropped, most first. Raises NotFound, Disconnected."""
+        switch = self._switch(name)
+        counted = {count.cookie: count for count in await switch.counts() if count.packets}
+        found = []
+        for entry in self._engine.desired(name).values():
+            why = _decides(entry.item)
+            if why is None:
+                continue
+            flow = self._explanation(entry, self._engine.wanting(entry.key, name))
+            if count := counted.get(flow.cookie):
+                found.append(Culprit(why, count.packets, count.bytes, flow))
+        return sorted(found, key=lambda each: -each.packets)
+
+    def _switch(self, name: str) -> Switch:
+        """Raises NotFound, Disconnected."""
+        self.status(name)
+        switch = self._member(name).switch
+        if switch is None:
+            raise Disconnected(name, "its switch is not connected")
+        return switch
+
+    def counts(self) -> Mapping[str, int]:
+        """How many records the model has, by kind."""
+        return {kind.__name__.lower(): len(self._store.model.all(kind)) for kind in KINDS}
+
     def failures(self) -> Mapping[str, str]:
         """What could not be computed, by the name of the cell or value: its flows are missing everywhere."""
         return self._engine.failures
@@ -666,6 +729,12 @@ class Fleet:
     def problem(self) -> str:
         """What keeps the controller from its work, or ""."""
         return self._store.problem and f"the store cannot write: {self._store.problem}"
+
+
+def _decides(item: Item) -> Why | None:
+    """Why a flow has packets dropped, if it does."""
+    actions = item.actions if isinstance(item, Flow) else ()
+    return next((Why(each.value) for each in actions if isinstance(each, Set) and each.field is WHY), None)
 
 
 def compare(chassis: str, plan: Plan, installed: Installed, refusals: Mapping[Key | WireKey, Refusal]) -> Difference:

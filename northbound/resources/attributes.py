@@ -62,11 +62,11 @@ class Scene:
 
     rows: Rows
     wiring: Wiring
-    project_id: str = ""
     sees: Callable[[Resource], bool] = lambda _: True
     """Whether a record is there for whom this is shown to."""
     hidden: frozenset[str] = frozenset()
     """The attributes that are not shown, and neither narrow nor sort a list."""
+    project_id: str = ""
     memo: dict[str, object] = field(default_factory=dict)
     """What was worked out for this answer already."""
 
