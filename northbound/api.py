@@ -42,6 +42,7 @@ from northbound.resources.attributes import (
     Settings,
     Update,
     Wiring,
+    need,
     read_body,
 )
 from northbound.resources.extensions import EXTENSIONS
@@ -232,6 +233,7 @@ class _Served(Generic[R]):
         collection.together(bodies)
 
         def work(tx: Transaction) -> list[R]:
+            self._check_whole(caller, tx, request)
             for item, body in zip(items, bodies, strict=True):
                 policy.check_create(caller, collection, tx, body, item)
             return [create(tx, body, ask) for body, ask in zip(bodies, asks, strict=True)]
@@ -256,6 +258,7 @@ class _Served(Generic[R]):
         query = read_query(self.collection, pairs)
         caller = request[CALLER]
         ask = self._ask(request, caller)
+        self._check_whole(caller, self.store.model, request)
         await self._prepare(caller, ask, query)
         scene = self._scene(caller)
         records = find(self.collection, scene, query, ask.within)
@@ -343,6 +346,12 @@ class _Served(Generic[R]):
 
         await self.store.commit(work, request=REQUEST.get())
         return web.Response(status=204)
+
+    def _check_whole(self, caller: Caller, rows: Rows, request: web.Request) -> None:
+        """What they are part of is there. Raises NotFound."""
+        if self.collection.whole:
+            whole = need(rows, self.collection.whole, request.match_info["within"])
+            policy.check_named(caller, rows, type(whole), whole.id)
 
     def _need(self, rows: Rows, request: web.Request) -> R:
         """What the path names. Raises NotFound."""

@@ -274,9 +274,9 @@ class Collection(Generic[R]):
 
     `together` refuses what one request may not make at once. `prepare` makes what a project must find in every list: it
     is given the transaction and the project, and is committed only when it writes something. `plural` is the name of a
-    list of them in bodies, `path` in paths, where `{within}` stands for the id of what they are part of; `key` is the
-    attribute that stands for one in paths and in pages. Those that the store does not hold as they are come from
-    `elsewhere`.
+    list of them in bodies, `path` in paths, where `{within}` stands for the id of what they are part of, which is of
+    the kind `whole`; `key` is the attribute that stands for one in paths and in pages. Those that the store does not
+    hold as they are come from `elsewhere`.
     """
 
     name: str
@@ -292,6 +292,7 @@ class Collection(Generic[R]):
     elsewhere: Source[R] | None = None
     plural: str = ""
     path: str = ""
+    whole: type[Resource] | None = None
     key: str = "id"
     table: Mapping[str, Attribute[R, object]] = field(init=False)
 
