@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 OURS = ("controller", "apps", "northbound", "mininet_scenarios", "tests")
 
-MODEL = ("controller.errors", "controller.model")
+MODEL = ("controller.errors", "controller.measures", "controller.model")
 FLOWS = (*MODEL, "controller.flows")
 NETWORKING = (*MODEL, "northbound")
 
@@ -26,6 +26,7 @@ ALLOWED = {
     "northbound.faults": NETWORKING,
     "northbound.auth": NETWORKING,
     "northbound.v1": (*NETWORKING, "controller.southbound.fleet"),
+    "northbound.metrics": (*NETWORKING, "controller.southbound.fleet"),
     "northbound.daemon": ("controller", "northbound", "apps"),
     "mininet_scenarios": ("controller", "northbound", "mininet_scenarios"),
 }
