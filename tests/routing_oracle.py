@@ -201,13 +201,10 @@ class _Journey:
             yield self.fail(at, sent, Why.TOO_BIG, network.mtu)
 
     def is_down(self, way: Way) -> bool:
-        """Is the next hop known to be nobody now: a port that is down or not plugged in, a router that is down?"""
-        return any(
-            port.network_id == way.interface.network_id
-            and way.nexthop in {ip.ip_address for ip in port.fixed_ips}
-            and not (port.id in {each.id for each in interfaces(self.rows)} or is_guest(self.rows, port))
-            for port in self.rows.all(Port)
-        )
+        """Is the next hop some port's address, and nobody there now: it is down, not plugged in, its router is down?"""
+        there = [port for port in self.rows.all(Port) if port.network_id == way.interface.network_id]
+        known = any(way.nexthop in {ip.ip_address for ip in port.fixed_ips} for port in there)
+        return known and neighbour(self.rows, way.interface, way.nexthop) is None
 
     # What the sender is told
 

@@ -149,6 +149,17 @@ def test_a_next_hop_that_is_down_is_left_out(joined: Cloud, change: Work, left: 
     assert hops(joined, "hv3") == left
 
 
+def test_a_next_hop_whose_address_another_port_may_use_is_not_down(joined: Cloud) -> None:
+    joined.commit(router("r", *FORKED))
+    pairs = [("02:00:00:00:00:02", "10.1.0.4")]
+    joined.commit(
+        port("vm4", "blue", "02:00:00:00:00:04", "10.1.0.4"), router("r", *FORKED, ("10.9.0.0/16", "10.1.0.4"))
+    )
+    assert "10.1.0.4" not in hops(joined)
+    joined.commit(port("vm2", "blue", "02:00:00:00:00:02", "10.1.0.2", pairs=pairs))
+    assert "10.1.0.4" in hops(joined)
+
+
 def test_a_next_hop_that_comes_back_is_taken_again(joined: Cloud) -> None:
     joined.commit(router("r", *FORKED[:2]))
     flows = own(joined)
