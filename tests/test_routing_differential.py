@@ -284,7 +284,7 @@ class Court:
         """Commit, and look at every switch anew."""
         self.cloud.commit(*works)
         assert (self.cloud.engine.failures, self.cloud.engine.conflicts) == ({}, {})
-        self.hosts = hosts(self.cloud.model, self.cloud.engine.desired)
+        self.hosts = hosts(self.cloud.model, self.cloud.standing)
         self.see_presence()
 
     def see_presence(self) -> None:

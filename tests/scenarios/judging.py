@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, suppress
 from pathlib import Path
@@ -54,6 +55,11 @@ def model(lab: Lab) -> Model:
             return Model(*journal.load())
         finally:
             journal.close()
+
+
+def drops(lab: Lab) -> Counter[int]:
+    """How many frames the switches have dropped, or handed to the controller, by reason."""
+    return sum((each.drops() for each in lab.hypervisors.values()), Counter[int]())
 
 
 def hear(

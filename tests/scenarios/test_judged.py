@@ -30,7 +30,7 @@ from mininet_scenarios.lab import Lab
 from mininet_scenarios.nodes import Guest
 from mininet_scenarios.probe import icmp, icmpv6, ipv4, tcp, tcp6, token, udp, udp6
 from tests.oracle import QUERIES, Judgement, Message, Oracle
-from tests.scenarios.judging import hear, is_one, model, seeds
+from tests.scenarios.judging import drops, hear, is_one, model, seeds
 
 SEEDS = (1, 2, 3, 4)
 SOAK_S = 300.0
@@ -292,11 +292,11 @@ class Court:
         Beside one that was allowed and not heard stands what the switches dropped meanwhile.
         """
         said = [self.oracle.judge(rows, packet.message) for packet in packets]
-        before = self.drops()
+        before = drops(self.lab)
         heard = self.send(packets, sum(each.receiver is not None for each in said))
         if any(each.receiver and packet.mark not in heard for packet, each in zip(packets, said, strict=True)):
             time.sleep(1.1)  # counters of drops are a second late
-            case = f"{case}; drops {self.drops() - before}"
+            case = f"{case}; drops {drops(self.lab) - before}"
         names = {guest.port_id: name for name, guest in self.lab.guests.items()}
         for packet, judgement in zip(packets, said, strict=True):
             places = heard.get(packet.mark, [])
@@ -306,10 +306,6 @@ class Court:
             if packet.receiver.name in places:
                 packet.of.hear(packet.flags)
             self.used |= {rule.id for rule in judgement.rules}
-
-    def drops(self) -> Counter[int]:
-        """How many frames the switches have dropped, by reason."""
-        return sum((each.drops() for each in self.lab.hypervisors.values()), Counter[int]())
 
     def send(self, packets: Sequence[Packet], expected: int) -> Mapping[bytes, list[str]]:
         """Send them all, and listen at every guest: who heard which mark, a name for each time."""
