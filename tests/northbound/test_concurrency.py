@@ -45,7 +45,7 @@ class Controller:
     def start(self) -> None:
         api, openflow, ovsdb = (f"127.0.0.1:{port}" for port in self.ports)
         store = f"sqlite:///{self.directory}/weft.db"
-        command = [Path(sys.executable).with_name("weft"), "serve", "--api", api, "--openflow", openflow]
+        command = [str(Path(sys.executable).with_name("weft")), "serve", "--api", api, "--openflow", openflow]
         with open(self.directory / "log", "ab") as log:
             self.process = subprocess.Popen(
                 [*command, "--ovsdb", ovsdb, "--store", store, "--log-level", "warning"], stderr=log
