@@ -272,7 +272,7 @@ def same_throughout(
     for effect in same(judge, switch, packet, table, either).effects:
         if isinstance(effect, Committed):
             known.commit(effect.zone, effect.packet, effect.writes)
-        elif isinstance(effect, Tracked):
+        if isinstance(effect, Committed | Tracked):
             same_throughout(judge, switch, known.look(effect.zone, effect.packet), known, effect.table, either)
 
 
@@ -285,7 +285,7 @@ def _did(effects: Iterable[End | Tracked | Committed]) -> Iterator[Effect]:
                 yield "punt", (TRAP_BYTES,)
             case Tracked(_, zone, _):
                 yield "track", (zone,)
-            case Committed(packet, zone, writes):
+            case Committed(packet, zone, writes, _):
                 made, written = packet.written(writes), Packet({})
                 for write in writes:
                     target = write.target if isinstance(write, Move) else write.field

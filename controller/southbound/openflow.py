@@ -185,6 +185,7 @@ _WIRES: Final[Mapping[str, _Wire]] = {
     **{f"reg{n}": _wire(4, (_NXM1, n), (_NXM1, n)) for n in range(16)},
     "xxreg3": _wire(16, (_NXM1, 114), (_NXM1, 114)),
     "ct_state": _wire(4, (_NXM1, 105), None),
+    "ct_zone": _wire(2, (_NXM1, 106), None, maskable=False),
     "ct_mark": _wire(4, (_NXM1, 107), (_NXM1, 107)),
     "ct_label": _wire(16, (_NXM1, 108), (_NXM1, 108)),
     "ct_nw_src": _wire(4, (_NXM1, 120), None),
@@ -273,7 +274,6 @@ _NXAST_CT: Final = 35
 _NXAST_CT_CLEAR: Final = 43
 _NXAST_CHECK_PKT_LARGER: Final = 49
 _NX_CT_F_COMMIT: Final = 1
-_NX_CT_RECIRC_NONE: Final = 0xFF
 _OFPP_IN_PORT_16: Final = 0xFFF8  # the in_port of NXAST_RESUBMIT_TABLE has 16 bits; this one means: unchanged
 
 _OUTPUT: Final = Struct("!HHIH6x")
@@ -373,7 +373,7 @@ def _track(action: Track) -> bytes:
 
 
 def _commit(action: Commit) -> bytes:
-    return _ct(action.zone, _NX_CT_F_COMMIT, _NX_CT_RECIRC_NONE, b"".join(map(_encode_action, action.writes)))
+    return _ct(action.zone, _NX_CT_F_COMMIT, action.table.number, b"".join(map(_encode_action, action.writes)))
 
 
 def _untrack(_action: Untrack) -> bytes:

@@ -7,6 +7,7 @@ is what Open vSwitch accepts, so prerequisites hold; the groups a flow points to
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from hypothesis import strategies as st
@@ -169,7 +170,7 @@ def required(action: Action) -> tuple[Match, ...]:
             return all_of((Match(source.requires),), (Match(target.requires),))
         case Track(zone, _):  # ovs-actions(7), ct: "ip or ipv6"
             return all_of((f.IPV4, f.IPV6), (Match(zone.requires),))
-        case Commit(zone, writes):
+        case Commit(zone, writes, _):
             return all_of((f.IPV4, f.IPV6), (Match(zone.requires),), *map(required, writes))
         case DecrementTtl():  # ovs-actions(7), dec_ttl: "ip or ipv6"
             return (f.IPV4, f.IPV6)
@@ -230,9 +231,10 @@ def tracks(table: Table) -> SearchStrategy[Track]:
 @st.composite
 def commits(draw: st.DrawFn, table: Table) -> Commit:
     """What a table may remember of a connection."""
-    commit = Commit(draw(sampled([zone for zone in ZONES if openings(Commit(zone, ()), table)])), ())
+    onward = BY_NAME[draw(sampled(sorted(table.tracks)))]
+    commit = Commit(draw(sampled([zone for zone in ZONES if openings(Commit(zone, (), onward), table)])), (), onward)
     for write in draw(st.lists(writes(table.commits), max_size=5)):
-        longer = Commit(commit.zone, (*commit.writes, write))
+        longer = replace(commit, writes=(*commit.writes, write))
         commit = longer if openings(longer, table) else commit
     return commit
 

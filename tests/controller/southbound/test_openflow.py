@@ -180,8 +180,8 @@ def test_a_connection_is_looked_up_in_the_zone_of_a_register() -> None:
 
 
 def test_a_connection_is_remembered_with_what_allowed_it() -> None:
-    commit = Commit(p.ZONE, (Move(p.GEN, p.CT_GEN), p.CT_OPENER.set(5)))
-    flow = Flow(p.OUT_DONE, "opened", f.ct_state("+trk+new") & f.IPV6, (commit, goto(p.L2_DISPATCH)))
+    commit = Commit(p.ZONE, (Move(p.GEN, p.CT_GEN), p.CT_OPENER.set(5)), p.OUT_RULES)
+    flow = Flow(p.OUT_DONE, "opened", f.ct_state("+trk+new") & f.IPV6, (commit,))
     encoded = encode_flow(flow, APP)
     assert encoded.match == laid_out("""
         0001 0016                               | OFPMT_OXM, 22 bytes without padding
@@ -193,13 +193,12 @@ def test_a_connection_is_remembered_with_what_allowed_it() -> None:
         0004 0050 00000000                      | OFPIT_APPLY_ACTIONS, 80 bytes
           ffff 0048 00002320 0023               |   NXAST_CT: 72 bytes, with the actions in it
             0001 0001 06 04 000f                |     NX_CT_F_COMMIT; zone: NXM_NX_REG3, 16 bits from bit 0
-            ff 000000 0000                      |     NX_CT_RECIRC_NONE, padding, no alg
+            0d 000000 0000                      |     recirculates to table 13, padding, no alg
             ffff 0018 00002320 0006             |     NXAST_REG_MOVE
               001c 0000 0000                    |       28 bits from bit 0 to bit 0
               0001 0a 04 0001 d6 04             |       NXM_NX_REG5 to NXM_NX_CT_MARK
             ffff 0018 00002320 0007             |     NXAST_REG_LOAD
               101f 0001 d8 10 0000000000000005  |       32 bits from bit 64 of NXM_NX_CT_LABEL, value
-        0001 0008 14 000000                     | OFPIT_GOTO_TABLE 20
     """)
 
 
@@ -565,8 +564,8 @@ def meant_action(action: Action) -> tuple[object, ...]:
             return "conjunction", id, k - 1, n
         case Track(zone, table):
             return "ct", 0, osken_nxm_name(zone.wire), zone.shift, 16, table.number, 0, []
-        case Commit(zone, writes):
-            return "ct", 1, osken_nxm_name(zone.wire), zone.shift, 16, 0xFF, 0, [*map(meant_action, writes)]
+        case Commit(zone, writes, table):
+            return "ct", 1, osken_nxm_name(zone.wire), zone.shift, 16, table.number, 0, [*map(meant_action, writes)]
         case Untrack():
             return ("forget",)
         case DecrementTtl():
