@@ -62,6 +62,7 @@ from controller.flows.fields import (
 from controller.flows.flow import (
     ANY,
     Action,
+    Apart,
     Clause,
     Commit,
     Field,
@@ -172,13 +173,16 @@ def machine(view: View) -> Iterator[Flow]:
 
 
 def ask(half: Half) -> Iterator[Flow]:
-    """Whose groups are asked; then to conntrack, or past it. DHCP, MLD and router discovery need no rule."""
+    """Whose groups are asked; then to conntrack, or past it. DHCP, MLD and router discovery need no rule.
+
+    Of the copies for the members of a network each goes to conntrack apart, for what comes back with it (see `judge`).
+    """
     anew = (*afresh(half), VERDICT.set(Verdict.DENIED), GUARD.set(Guard.UNKNOWN))
     yield Flow(half.port, "ask", ANY, (Move(half.guest, CHECKED), *anew, resubmit(PORT_POLICY), goto(half.track)))
     for match in half.control:
         yield Flow(half.track, "control", GUARDED & match, (goto(half.onward),))
     for family in FAMILIES.values():
-        yield Flow(half.track, "guard", GUARD(Guard.STATEFUL) & family, (Track(ZONE, half.rules),))
+        yield Flow(half.track, "guard", GUARD(Guard.STATEFUL) & family, (Apart((Track(ZONE, half.rules),)),))
     yield Flow(half.track, "guard", GUARD(Guard.STATELESS), (resubmit(EVALUATE), goto(half.done)))
     yield Flow(half.track, "guard", GUARD(Guard.OFF), (goto(half.onward),))
 

@@ -159,6 +159,8 @@ def _effects(actions: str) -> Iterator[Effect]:
             yield "output", (int(action),)
         elif action.startswith("userspace("):
             yield "punt", (int(action.partition("max_len=")[2].partition(")")[0]),)
+        elif action.startswith("clone("):
+            yield from _effects(action[6:-1])
         elif action.startswith("ct("):
             said = dict(word.partition("=")[::2] for word in _split(action[3:-1]))
             zone = int(said["zone"])
@@ -170,7 +172,7 @@ def _effects(actions: str) -> Iterator[Effect]:
 
 def _split(words: str) -> Sequence[str]:
     """Words between commas, but not those inside parentheses."""
-    return re.findall(r"(?:[^,()]|\((?:[^()]|\([^()]*\))*\))+", words)
+    return re.findall(r"(?:[^,()]|\((?:[^()]|\((?:[^()]|\([^()]*\))*\))*\))+", words)
 
 
 def _masked(word: str) -> tuple[int, int]:

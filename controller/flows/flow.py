@@ -227,6 +227,19 @@ class Commit:
 
 
 @dataclass(frozen=True, slots=True)
+class Apart:
+    """Do this with a copy: what becomes of that is nothing to the packet (ovs-actions(7), clone).
+
+    The datapath makes a copy only if there is something to do after this.
+    """
+
+    actions: tuple[Action, ...]
+
+    def __str__(self) -> str:
+        return f"clone({actions_text(self.actions)})"
+
+
+@dataclass(frozen=True, slots=True)
 class Untrack:
     """Forget what conntrack said of the packet."""
 
@@ -309,6 +322,7 @@ Action = (
     | Resubmit
     | Track
     | Commit
+    | Apart
     | Untrack
     | DecrementTtl
     | Measure
@@ -541,6 +555,9 @@ def _verify(place: str, action: Action, declared: Table | GroupKind, *, last: bo
             for target in [write.field if isinstance(write, Set) else write.target for write in writes]:
                 if target not in commits:
                     raise Undeclared(place, "commit", target.name)
+        case Apart(actions):
+            for inner in actions:
+                _verify(place, inner, declared, last=False)
         case Untrack() | DecrementTtl() | Turn() | Conjunction():
             pass
 

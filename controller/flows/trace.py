@@ -26,6 +26,7 @@ from controller.flows.conntrack import Connections
 from controller.flows.fields import CONJ_ID, ETH_TYPE, FRAGMENT, IN_PORT, IPV4, IPV4_FRAG, IPV6, TTL
 from controller.flows.flow import (
     Action,
+    Apart,
     Bounce,
     Commit,
     Conjunction,
@@ -350,6 +351,10 @@ class _Run:
                 case Commit(zone, writes, onward):
                     self.effects.append(Committed(self.packet, self.packet[zone], writes, onward))
                     self.packet = self.packet.without(CONNTRACK)
+                case Apart(inner):
+                    packet = self.packet
+                    self.act(inner, table)
+                    self.packet = packet
                 case Untrack():
                     self.packet = self.packet.without(CONNTRACK)
                 case Measure(most, target):

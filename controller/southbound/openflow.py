@@ -27,6 +27,7 @@ from typing import Any, Final, NamedTuple
 from controller.errors import SouthboundError, Undeclared
 from controller.flows.flow import (
     Action,
+    Apart,
     Bounce,
     Bucket,
     Commit,
@@ -271,6 +272,7 @@ _NXAST_REG_LOAD: Final = 7
 _NXAST_RESUBMIT_TABLE: Final = 14
 _NXAST_CONJUNCTION: Final = 34
 _NXAST_CT: Final = 35
+_NXAST_CLONE: Final = 42
 _NXAST_CT_CLEAR: Final = 43
 _NXAST_CHECK_PKT_LARGER: Final = 49
 _NX_CT_F_COMMIT: Final = 1
@@ -287,6 +289,7 @@ _REG_LOAD: Final = Struct("!HHIHHIQ")
 _RESUBMIT: Final = Struct("!HHIHHB3x")
 _CONJUNCTION: Final = Struct("!HHIHBBI")
 _CT: Final = Struct("!HHIHHIHB5x")
+_CLONE: Final = Struct("!HHIH6x")
 _CT_CLEAR: Final = Struct("!HHIH6x")
 _CHECK_PKT_LARGER: Final = Struct("!HHIHHHI6x")
 
@@ -376,6 +379,11 @@ def _commit(action: Commit) -> bytes:
     return _ct(action.zone, _NX_CT_F_COMMIT, action.table.number, b"".join(map(_encode_action, action.writes)))
 
 
+def _apart(action: Apart) -> bytes:
+    nested = b"".join(map(_encode_action, action.actions))
+    return _CLONE.pack(_OFPAT_EXPERIMENTER, _CLONE.size + len(nested), _NX, _NXAST_CLONE) + nested
+
+
 def _untrack(_action: Untrack) -> bytes:
     return _CT_CLEAR.pack(_OFPAT_EXPERIMENTER, 16, _NX, _NXAST_CT_CLEAR)
 
@@ -389,6 +397,7 @@ _ACTIONS: Final[Mapping[type[Any], Callable[[Any], bytes]]] = {
     Resubmit: _resubmit,
     Track: _track,
     Commit: _commit,
+    Apart: _apart,
     Untrack: _untrack,
     DecrementTtl: _decrement_ttl,
     Measure: _measure,

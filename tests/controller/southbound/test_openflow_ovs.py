@@ -24,6 +24,7 @@ from controller.flows import pipeline as p
 from controller.flows.flow import (
     ANY,
     Action,
+    Apart,
     Bounce,
     Bucket,
     Commit,
@@ -354,6 +355,7 @@ def each_question(table: Table) -> Iterator[Action]:
             yield Commit(zone, (), onward)
             yield from (Commit(zone, (write,), onward) for write in each_write(table.commits))
             yield Commit(zone, tuple(Set(target, 1) for target in strategies.ordered(table.commits)), onward)
+            yield Apart((Track(zone, onward), Commit(zone, (), onward)))
 
 
 def everything(table: Table) -> Iterator[Flow]:
