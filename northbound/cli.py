@@ -206,7 +206,8 @@ def _chassis_list(options: argparse.Namespace) -> int:
             f"{chassis['name']:<16} {chassis['hostname']:<16} {chassis['revision']:>8} {applied:>8} "
             f"{chassis['flows']:>7}  {underlay:<24} {chassis['state']}"
         )
-        for trouble in filter(None, (chassis["problem"], *(each["error"] for each in chassis["refused_flows"]))):
+        refused = (each["error"] for each in chassis["refused_flows"])
+        for trouble in filter(None, (chassis["problem"], *refused, chassis["advice"])):
             print(f"    {trouble}")
     for stranger in answer["strangers"]:
         print(f"    {stranger['address']}: {stranger['reason']}")

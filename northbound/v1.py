@@ -192,6 +192,7 @@ def _status(status: Status) -> dict[str, Any]:
         "applied_revision": member.applied_revision,
         "state": status.state.value,
         "problem": status.problem,
+        "advice": chassis.advice,
         "encap_ip": chassis.encap_ip,
         "encap_types": list(chassis.encap_types),
         "bridge": chassis.bridge,
