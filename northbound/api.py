@@ -13,7 +13,8 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from functools import partial
@@ -23,6 +24,8 @@ from uuid import uuid4
 from aiohttp import web
 
 from controller.errors import StaleRevision, Unreadable, WeftError
+from controller.model import quotas
+from controller.model.records import Resource
 from controller.model.store import Rows, Store, Transaction
 from northbound import faults
 from northbound.auth import Caller, nobody_checked
@@ -186,6 +189,8 @@ class _Served(Generic[R]):
             route.add_get(list_path, self.list, allow_head=False)
             if collection.create:
                 route.add_post(list_path, partial(self.create, collection.create))
+        for name, answer in collection.answers.items():
+            route.add_get(f"{path}/{name}", partial(self.tell, answer), allow_head=False)
         route.add_get(f"{path}/{{id}}", self.show, allow_head=False)
         if collection.update:
             route.add_put(f"{path}/{{id}}", partial(self.update, collection.update))
@@ -211,6 +216,8 @@ class _Served(Generic[R]):
         collection.together(bodies)
 
         def work(tx: Transaction) -> list[R]:
+            for project, more in Counter(body.fields.get("project_id", "") for body in bodies).items():
+                quotas.check(tx, project, collection.name, more, self.settings.quotas)
             return [create(tx, body, ask) for body, ask in zip(bodies, asks, strict=True)]
 
         made = await self.store.commit(work, request=REQUEST.get())
@@ -267,6 +274,10 @@ class _Served(Generic[R]):
         scene = self._scene(nobody_checked(request.headers))
         return _answer({self.collection.name: self._shown(scene, record, fields)})
 
+    async def tell(self, answer: Callable[[Ask], Json], request: web.Request) -> web.Response:
+        """What is no resource."""
+        return _answer(answer(self._ask(request, nobody_checked(request.headers))))
+
     async def update(self, update: Update[R], request: web.Request) -> web.Response:
         """Change what the body names, and nothing else."""
         caller, collection = nobody_checked(request.headers), self.collection
@@ -290,15 +301,15 @@ class _Served(Generic[R]):
         change = operation.ask(request.match_info.get("item", ""), given)
         expected, ask = _expected(request), self._ask(request, caller)
 
-        def work(tx: Transaction) -> R | Mapping[str, Json] | None:
+        def work(tx: Transaction) -> R | Json:
             return change(tx, _as_expected(self._need(tx, request), expected), ask)
 
         done = work(Transaction(self.store.model)) if reads else await self.store.commit(work, request=REQUEST.get())
         if operation.status == 204:
             return web.Response(status=204)
-        if done is None or isinstance(done, Mapping):
-            return _answer(None if done is None else dict(done), operation.status)
-        return _answer({self.collection.name: self.renderer.all(self._scene(caller), done)}, operation.status)
+        if isinstance(done, Resource):
+            done = {self.collection.name: self.renderer.all(self._scene(caller), done)}
+        return _answer(done, operation.status)
 
     async def delete(self, delete: Delete[R], request: web.Request) -> web.Response:
         """Remove it."""
@@ -318,7 +329,7 @@ class _Served(Generic[R]):
         return self.collection.source.need(rows, request.match_info.get("within", ""), request.match_info["id"])
 
     def _scene(self, caller: Caller) -> Scene:
-        return Scene(self.store.model, self.wiring, caller.project_id)
+        return Scene(self.store.model, self.wiring, self.settings, caller.project_id)
 
     def _shown(self, scene: Scene, record: R, fields: tuple[str, ...]) -> Json:
         return self.renderer.some(scene, record, fields) if fields else self.renderer.all(scene, record)

@@ -1,13 +1,16 @@
-"""What a store of an older release lacks, in terms of records: each function goes from one schema to the next.
+"""What a store of an older release lacks: each function goes from one schema to the next.
 
-They change records as requests do, by the same functions, so that a migrated store is one that today's requests could
-have made. Limit: they read the records of today; who renames an attribute puts a migration of bare rows before them.
+Most change records as requests do, by the same functions, so that a migrated store is one that today's requests could
+have made. They read the records of today, so `ROWS`, which make bare rows what those are, go before any of them.
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from typing import Any
+from uuid import uuid4
 
 from controller.model import bindings, security
 from controller.model.records import TRUSTED, Binding, Port
@@ -27,3 +30,29 @@ def _guarded(tx: Transaction, port: Port, now: int) -> Port:
     if port.device_owner.startswith(TRUSTED):
         return replace(port, port_security_enabled=False)
     return replace(port, security_groups=(security.default_group(tx, port.project_id, now).id,))
+
+
+Row = tuple[str, dict[str, Any]]
+"""A kind, and the values of one of its records."""
+
+
+def share(kind: str, row: dict[str, Any]) -> Iterator[Row]:
+    """2 to 3: a network is shared by an RBAC policy."""
+    shared = kind == "Network" and row.pop("shared", False)
+    yield kind, row
+    if shared:
+        yield (
+            "RbacPolicy",
+            {
+                "id": str(uuid4()),
+                "project_id": row["project_id"],
+                "object_type": "network",
+                "object_id": row["id"],
+                "action": "access_as_shared",
+                "target_project": "*",
+            },
+        )
+
+
+ROWS: tuple[Callable[[str, dict[str, Any]], Iterator[Row]], ...] = (share,)
+"""Each turns a row of any older schema into the rows of today; of today's it makes the same."""

@@ -67,7 +67,6 @@ class Network(Resource):
     segmentation_id: int | None
     physical_network: str | None = None
     admin_state_up: bool = True
-    shared: bool = False
     mtu: int = 1450
     port_security_enabled: bool = True
 
@@ -90,9 +89,12 @@ class HostRoute:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subnet(Resource):
-    """A block of addresses on a network; ports draw from a network's subnets in the order of `ordinal`."""
+    """A block of addresses on a network; ports draw from a network's subnets in the order of `ordinal`.
 
-    INDEXES = (("network_id",), ("project_id",), ("name",))
+    `subnetpool_id` is the pool that it was cut from, "" if from none.
+    """
+
+    INDEXES = (("network_id",), ("project_id",), ("name",), ("subnetpool_id",))
 
     network_id: str
     ip_version: int
@@ -105,6 +107,67 @@ class Subnet(Resource):
     host_routes: tuple[HostRoute, ...] = ()
     ipv6_ra_mode: str | None = None
     ipv6_address_mode: str | None = None
+    subnetpool_id: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AddressScope(Resource):
+    """Where an address means one thing alone: the prefixes of its subnet pools are apart."""
+
+    INDEXES = (("project_id",), ("name",))
+
+    ip_version: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubnetPool(Resource):
+    """Prefixes that subnets are cut from (api-ref, "Subnet pools"); the lengths are bits.
+
+    `default_quota` is how much of it one project may have: addresses in IPv4, /64s in IPv6, None for all.
+    """
+
+    INDEXES = (("project_id",), ("name",), ("address_scope_id",))
+    UNIQUE = (("default_of",),)
+
+    ip_version: int
+    prefixes: tuple[Cidr, ...]
+    default_prefixlen: int
+    min_prefixlen: int
+    max_prefixlen: int
+    default_quota: int | None = None
+    address_scope_id: str | None = None
+    is_default: bool = False
+
+    @property
+    def default_of(self) -> frozenset[int]:
+        """The IP version whose default pool this is."""
+        return frozenset({self.ip_version}) if self.is_default else frozenset()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RbacPolicy(Resource):
+    """Lets a project use an object of another (api-ref, "RBAC Policies"); EVERYBODY is all projects.
+
+    That an object is shared is nowhere else (see `controller.model.sharing`).
+    """
+
+    INDEXES = (("project_id",), ("object_id",), ("target_project",))
+    UNIQUE = (("object_id", "action", "target_project"),)
+
+    object_type: str
+    object_id: str
+    action: str
+    target_project: str
+
+
+EVERYBODY = "*"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quota(Resource):
+    """How many resources of each name a project may have, where that is not the default; the id is the project's."""
+
+    limits: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -443,6 +506,6 @@ class Released(Record):
 
 
 KINDS: tuple[type[Record], ...] = (
-    Network, Subnet, Port, Router, SecurityGroup, SecurityGroupRule, Bundle, Policy, AddressGroup,
-    Chassis, Binding, Quarantine, Link, Tag, Counter, Released,
+    Network, Subnet, AddressScope, SubnetPool, RbacPolicy, Quota, Port, Router, SecurityGroup, SecurityGroupRule,
+    Bundle, Policy, AddressGroup, Chassis, Binding, Quarantine, Link, Tag, Counter, Released,
 )  # fmt: skip

@@ -5,20 +5,28 @@ from __future__ import annotations
 from typing import Any
 
 from northbound.resources.address_groups import ADDRESS_GROUPS
+from northbound.resources.address_scopes import ADDRESS_SCOPES
 from northbound.resources.attributes import Collection
 from northbound.resources.networks import NETWORKS
 from northbound.resources.ports import PORTS
+from northbound.resources.quotas import QUOTAS
+from northbound.resources.rbac_policies import RBAC_POLICIES
 from northbound.resources.routers import ROUTERS
 from northbound.resources.security_group_rules import SECURITY_GROUP_RULES
 from northbound.resources.security_groups import SECURITY_GROUPS
+from northbound.resources.subnetpools import SUBNETPOOLS
 from northbound.resources.subnets import SUBNETS
 
 COLLECTIONS: tuple[Collection[Any], ...] = (
     NETWORKS,
     SUBNETS,
+    SUBNETPOOLS,
+    ADDRESS_SCOPES,
     PORTS,
     ROUTERS,
     SECURITY_GROUPS,
     SECURITY_GROUP_RULES,
     ADDRESS_GROUPS,
+    RBAC_POLICIES,
+    QUOTAS,
 )

@@ -25,6 +25,7 @@ from controller.errors import (
     UnknownAttributes,
     Unreadable,
 )
+from controller.model import sharing
 from controller.model.records import Port, Resource
 from controller.model.store import Rows, Transaction
 from northbound.resources import values
@@ -51,6 +52,8 @@ class Settings:
     network_type: str = "vxlan"
     segments: tuple[int, int] = (1, 0xEFFFFF)
     base_mac: str = "fa:16:3e"
+    quotas: Mapping[str, int] = field(default_factory=dict)
+    """Limits by name, where they are not Neutron's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +62,7 @@ class Scene:
 
     rows: Rows
     wiring: Wiring
+    settings: Settings = Settings()
     project_id: str = ""
     memo: dict[str, object] = field(default_factory=dict)
     """What was worked out for this answer already."""
@@ -186,8 +190,8 @@ Update = Callable[[Transaction, R, R, Body, Ask], R]
 """Is given the record, and the record with `Body.fields` in place."""
 Delete = Callable[[Transaction, R, Ask], None]
 
-Change = Callable[[Transaction, R, Ask], R | Mapping[str, Json] | None]
-"""What a request does to a record: the record as it is then, or an answer of its own, or none."""
+Change = Callable[[Transaction, R, Ask], R | Json]
+"""What a request does to a record: the record as it is then, or an answer of its own."""
 
 Action = Callable[[Mapping[str, Json]], Change[R]]
 """`PUT /v2.0/COLLECTION/ID/ACTION`: what a body asks for."""
@@ -248,7 +252,7 @@ class Collection(Generic[R]):
     is given the transaction and the project, and is committed only when it writes something. `plural` is the name of a
     list of them in bodies, `path` in paths, where `{within}` stands for the id of what they are part of; `key` is the
     attribute that stands for one in paths and in pages. Those that the store does not hold as they are come from
-    `elsewhere`.
+    `elsewhere`; `answers` are what some names in place of ids are answered with.
     """
 
     name: str
@@ -261,6 +265,7 @@ class Collection(Generic[R]):
     prepare: Callable[[Transaction, str, Ask], None] = _prepare
     actions: Mapping[str, Action[R]] = field(default_factory=dict)
     operations: tuple[Operation[R], ...] = ()
+    answers: Mapping[str, Callable[[Ask], Json]] = field(default_factory=dict)
     elsewhere: Source[R] | None = None
     plural: str = ""
     path: str = ""
@@ -293,32 +298,40 @@ PROJECT = values.text(255)
 
 
 def common(
-    kind: type[R], name: Parser[str] | None = values.name, tagged: bool = True
+    kind: type[R],
+    name: Parser[str] | None = values.name,
+    described: bool = True,
+    dated: bool = True,
+    tagged: bool = True,
 ) -> tuple[Attribute[R, object], ...]:
-    """What every resource has (api-ref, "Standard Attributes"); `name` reads names, None is for what has none."""
+    """What resources have in common (api-ref, "Standard Attributes"); some lack some of it.
+
+    `name` reads names, None is for what has none; a name that cannot be empty is required.
+    """
     project: Filter[R] = Filter(equal(), indexed(kind, "project_id"))
     named: Attribute[R, str] = Attribute(
         name="name",
         parse=name,
         post=True,
         put=True,
-        default="",
+        default=REQUIRED if name is values.given_name else "",
         field="name",
         sort=True,
         filter=Filter(equal(), indexed(kind, "name")),
     )
+    description: Attribute[R, str] = Attribute(
+        name="description",
+        parse=values.text(255),
+        post=True,
+        put=True,
+        default="",
+        field="description",
+        filter=Filter(equal()),
+    )
     return (
         Attribute(name="id", field="id", sort=True, filter=Filter(equal(), lambda rows, ids: _by_id(rows, kind, ids))),
         *((named,) if name else ()),
-        Attribute(
-            name="description",
-            parse=values.text(255),
-            post=True,
-            put=True,
-            default="",
-            field="description",
-            filter=Filter(equal()),
-        ),
+        *((description,) if described else ()),
         Attribute(
             name="project_id", parse=PROJECT, post=True, default="", field="project_id", sort=True, filter=project
         ),
@@ -331,11 +344,17 @@ def common(
             sort=True,
             filter=project,
         ),
+        *(_dates() if dated else ()),
+        *(tags() if tagged else ()),
+    )
+
+
+def _dates() -> tuple[Attribute[R, object], ...]:
+    return (
         Attribute(name="revision_number", field="revision_number", sort=True, filter=Filter(equal(values.integer))),
         Attribute(name="created_at", show=lambda _, record: _iso(record.created_at), sort=True),
         Attribute(name="updated_at", show=lambda _, record: _iso(record.updated_at), sort=True),
         Attribute(name="changed_since", field="updated_at", hidden=True, filter=Filter(values.changed_since)),
-        *(tags() if tagged else ()),
     )
 
 
@@ -364,6 +383,19 @@ def tags(post: bool = False) -> tuple[Attribute[R, object], ...]:
         listed("tags-any", lambda wanted, held: not wanted.isdisjoint(held), hidden=True),
         listed("not-tags", lambda wanted, held: not wanted <= held, hidden=True),
         listed("not-tags-any", lambda wanted, held: wanted.isdisjoint(held), hidden=True),
+    )
+
+
+def shared(post: bool = False, put: bool = False) -> Attribute[R, bool]:
+    """Whether a resource is shared with who asks; a client sets it for everybody (`controller.model.sharing`)."""
+    return Attribute(
+        name="shared",
+        parse=values.boolean,
+        post=post,
+        put=put,
+        default=False,
+        show=lambda scene, record: sharing.is_shared(scene.rows, record.id, scene.project_id),
+        filter=Filter(equal(values.boolean)),
     )
 
 

@@ -8,12 +8,22 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from controller.errors import Inconsistent, InUse, MtuTooSmall, NoSegment, SegmentInUse, SharedByOthers
-from controller.model import security
+from controller.errors import Inconsistent, InUse, MtuTooSmall, NoSegment, SegmentInUse
+from controller.model import prefixes, security, sharing
 from controller.model.records import Network, Port, Subnet
 from controller.model.store import Rows, Transaction
 from northbound.resources import ports, subnets, values
-from northbound.resources.attributes import Ask, Attribute, Body, Collection, Filter, Settings, common, equal
+from northbound.resources.attributes import (
+    Ask,
+    Attribute,
+    Body,
+    Collection,
+    Filter,
+    Settings,
+    common,
+    equal,
+    shared,
+)
 from northbound.resources.subnets import AUTO_DELETED, IPV6_MTU
 from northbound.resources.values import Json
 
@@ -31,13 +41,6 @@ def _is_external(value: Json) -> bool:
     if values.boolean(value):
         raise values.Unfit("external networks are not supported yet")
     return False
-
-
-def _mtu(value: Json) -> int:
-    size = values.integer(value)
-    if size < 0:
-        raise values.Unfit(f"'{size}' should be non-negative")
-    return size
 
 
 NETWORK_TYPE: Attribute[Network, str] = Attribute(
@@ -69,7 +72,7 @@ SEGMENTATION_ID: Attribute[Network, int | None] = Attribute(
 )
 MTU: Attribute[Network, int] = Attribute(
     name="mtu",
-    parse=_mtu,
+    parse=values.count,
     post=True,
     put=True,
     default=0,
@@ -77,15 +80,7 @@ MTU: Attribute[Network, int] = Attribute(
     filter=Filter(equal(values.integer)),
     sort=True,
 )
-SHARED: Attribute[Network, bool] = Attribute(
-    name="shared",
-    parse=values.boolean,
-    post=True,
-    put=True,
-    default=False,
-    field="shared",
-    filter=Filter(equal(values.boolean)),
-)
+SHARED: Attribute[Network, bool] = shared(post=True, put=True)
 
 
 def create(tx: Transaction, body: Body, ask: Ask) -> Network:
@@ -101,7 +96,10 @@ def create(tx: Transaction, body: Body, ask: Ask) -> Network:
         mtu=_checked_mtu(body[MTU], network_type, ask.settings),
     )
     tx.tag("network", network.id)
-    return tx.insert(network)
+    made = tx.insert(network)
+    if body[SHARED]:
+        sharing.share(tx, made)
+    return made
 
 
 def _network_type(body: Body, settings: Settings) -> str:
@@ -164,21 +162,20 @@ def update(tx: Transaction, old: Network, new: Network, body: Body, ask: Ask) ->
         if mtu < IPV6_MTU and any(each.ip_version == 6 for each in tx.where(Subnet, network_id=old.id)):
             raise MtuTooSmall(old.id, IPV6_MTU)
         new = replace(new, mtu=mtu)
-    if old.shared and not new.shared:
-        _alone(tx, old)
+    if SHARED in body:
+        (sharing.share if body[SHARED] else _unshare)(tx, old)
     return ask.save(tx, old, new)
 
 
-def _alone(rows: Rows, network: Network) -> None:
-    """Nobody but the owner uses the network. Raises SharedByOthers."""
-    users = {each.project_id for each in rows.where(Subnet, network_id=network.id)}
+def _unshare(tx: Transaction, network: Network) -> None:
+    """Raises SharedByOthers."""
+    users = {each.project_id for each in tx.where(Subnet, network_id=network.id)}
     users |= {
         each.project_id
-        for each in rows.where(Port, network_id=network.id)
+        for each in tx.where(Port, network_id=network.id)
         if not each.device_owner.startswith("network:")
     }
-    if users - {network.project_id}:
-        raise SharedByOthers(network.name)
+    sharing.unshare(tx, network, users)
 
 
 def delete(tx: Transaction, network: Network, ask: Ask) -> None:
@@ -194,6 +191,7 @@ def delete(tx: Transaction, network: Network, ask: Ask) -> None:
         ports.delete(tx, port, ask)
     for subnet in tx.where(Subnet, network_id=network.id):
         subnets.delete(tx, subnet, ask)
+    sharing.forget(tx, network)
     tx.delete(Network, network.id)
     tx.untag("network", network.id)
 
@@ -249,8 +247,8 @@ NETWORKS: Collection[Network] = Collection(
             show=lambda *_: [],
         ),
         Attribute(name="availability_zones", show=lambda *_: []),
-        Attribute(name="ipv4_address_scope", show=lambda *_: None),
-        Attribute(name="ipv6_address_scope", show=lambda *_: None),
+        Attribute(name="ipv4_address_scope", show=lambda scene, network: prefixes.scope_of(scene.rows, network.id, 4)),
+        Attribute(name="ipv6_address_scope", show=lambda scene, network: prefixes.scope_of(scene.rows, network.id, 6)),
     ),
     create,
     update,

@@ -19,7 +19,7 @@ from controller.errors import (
     SubnetMismatch,
     TooManyRoutes,
 )
-from controller.model import ipam, security
+from controller.model import ipam, quotas, security
 from controller.model.ipam import Wanted
 from controller.model.records import FixedIp, HostRoute, Port, Router, Subnet
 from controller.model.store import Transaction
@@ -35,9 +35,6 @@ from northbound.resources.interfaces import (
     with_ipv6,
 )
 from northbound.resources.values import Json
-
-MOST_ROUTES = 30
-"""How many routes a router may have (Neutron, `quota_router_route`)."""
 
 
 def _flag(name: str, show: Callable[[Router], bool]) -> Attribute[Router, bool | None]:
@@ -75,7 +72,7 @@ def create(tx: Transaction, body: Body, ask: Ask) -> Router:
 def update(tx: Transaction, old: Router, new: Router, body: Body, ask: Ask) -> Router:
     """Raises BadRouter, InvalidRoutes, TooManyRoutes."""
     if ROUTES in body:
-        new = replace(new, routes=_checked(tx, old, body[ROUTES]))
+        new = replace(new, routes=_checked(tx, old, body[ROUTES], ask))
     new = _converted(old, new, body)
     for port in interfaces(tx, old):
         ask.save(tx, port, replace(port, device_owner=owner_of_interfaces(new)))
@@ -118,7 +115,7 @@ def add_interface(body: Mapping[str, Json]) -> Change[Router]:
     if port_id and subnet_id:
         raise BadRouter("Cannot specify both subnet-id and port-id")
 
-    def add(tx: Transaction, router: Router, ask: Ask) -> Mapping[str, Json]:
+    def add(tx: Transaction, router: Router, ask: Ask) -> Json:
         if port_id:
             port = _adopt(tx, router, port_id, ask)
             joined = [ip.subnet_id for ip in port.fixed_ips]
@@ -132,7 +129,7 @@ def remove_interface(body: Mapping[str, Json]) -> Change[Router]:
     """Raises BadRouter, NotFound, NoInterface, SubnetMismatch, InterfaceInUseByRoute."""
     port_id, subnet_id = _asked(body)
 
-    def remove(tx: Transaction, router: Router, ask: Ask) -> Mapping[str, Json]:
+    def remove(tx: Transaction, router: Router, ask: Ask) -> Json:
         if port_id:
             port = _by_port(tx, router, port_id, subnet_id)
             left = [*dict.fromkeys(ip.subnet_id for ip in port.fixed_ips)]
@@ -161,7 +158,7 @@ def _asked(body: Mapping[str, Json]) -> tuple[str, str]:
     return port_id, subnet_id
 
 
-def _told(router: Router, port: Port, subnet_id: str, subnet_ids: Sequence[str]) -> Mapping[str, Json]:
+def _told(router: Router, port: Port, subnet_id: str, subnet_ids: Sequence[str]) -> Json:
     return {
         "id": router.id,
         "project_id": port.project_id,
@@ -246,7 +243,7 @@ def add_routes(body: Mapping[str, Json]) -> Change[Router]:
 
     def add(tx: Transaction, router: Router, ask: Ask) -> Router:
         routes = tuple(dict.fromkeys((*router.routes, *given)))
-        return ask.save(tx, router, replace(router, routes=_checked(tx, router, routes)))
+        return ask.save(tx, router, replace(router, routes=_checked(tx, router, routes, ask)))
 
     return add
 
@@ -268,7 +265,7 @@ def _given(body: Mapping[str, Json]) -> tuple[HostRoute, ...]:
     return ROUTES.read(asked["routes"])
 
 
-def _checked(tx: Transaction, router: Router, routes: tuple[HostRoute, ...]) -> tuple[HostRoute, ...]:
+def _checked(tx: Transaction, router: Router, routes: tuple[HostRoute, ...], ask: Ask) -> tuple[HostRoute, ...]:
     """Routes whose next hops are on the router's subnets, and are not its own. Raises InvalidRoutes, TooManyRoutes."""
     held = [ip for port in interfaces(tx, router) for ip in port.fixed_ips]
     own = {ip.ip_address for ip in held}
@@ -279,8 +276,9 @@ def _checked(tx: Transaction, router: Router, routes: tuple[HostRoute, ...]) -> 
             raise InvalidRoutes(told, "the nexthop is not connected with router")
         if route.nexthop in own:
             raise InvalidRoutes(told, "the nexthop is used by router")
-    if len(routes) > MOST_ROUTES:
-        raise TooManyRoutes(router.id, MOST_ROUTES)
+    most = quotas.limits(tx, router.project_id, ask.settings.quotas)["router_route"]
+    if 0 <= most < len(routes):
+        raise TooManyRoutes(router.id, most)
     return routes
 
 

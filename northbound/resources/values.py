@@ -72,6 +72,14 @@ def integer(value: Json) -> int:
     raise Inconsistent(f"'{_said(value)}' is not an integer")
 
 
+def count(value: Json) -> int:
+    """A number that is not negative."""
+    number = integer(value)
+    if number < 0:
+        raise Unfit(f"'{number}' should be non-negative")
+    return number
+
+
 def text(limit: int) -> Parser[str]:
     """Any string of at most `limit` characters."""
 
@@ -95,6 +103,14 @@ def name(value: Json) -> str:
     return parsed
 
 
+def given_name(value: Json) -> str:
+    """A name that is not empty."""
+    parsed = name(value)
+    if not parsed:
+        raise Unfit(f"'{parsed}' Blank strings are not permitted")
+    return parsed
+
+
 def _is_unicode(value: str) -> bool:
     try:
         value.encode()
@@ -114,7 +130,7 @@ def choice(values: Collection[str | int], convert: Parser[T]) -> Parser[T]:
     def parse(value: Json) -> T:
         converted = convert(value)
         if converted not in values:
-            raise Unfit(f"{_said(value)} is not in {list(values)}")
+            raise Unfit(f"{_said(value)} is not in valid_values")
         return converted
 
     return parse
@@ -222,8 +238,18 @@ def subnet(value: Json) -> Cidr:
 
 
 def subnet_list(value: Json) -> tuple[Cidr, ...]:
-    """Blocks, each once; `null` is none."""
-    return tuple(_each_once([] if value is None else value, subnet))
+    """Blocks, each written once; those that differ in host bits alone are one."""
+    return tuple(dict.fromkeys(subnet(each) for each in _each_once(value, _written)))
+
+
+def _written(value: Json) -> str:
+    subnet(value)
+    return str(value)
+
+
+def subnet_list_or_none(value: Json) -> tuple[Cidr, ...]:
+    """`null` is none."""
+    return subnet_list([] if value is None else value)
 
 
 def route_cidr(value: Json) -> Cidr:

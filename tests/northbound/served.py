@@ -16,8 +16,11 @@ from aiohttp import web
 from controller.model.records import Port
 from controller.model.store import Change, Journal, MemoryJournal, Store, Transaction
 from northbound.api import Settings, application
+from northbound.resources import COLLECTIONS
 
 T = TypeVar("T")
+
+PATHS = {each.name: each.path for each in COLLECTIONS}
 
 
 @dataclass
@@ -83,7 +86,7 @@ class Client:
     @staticmethod
     def path(kind: str, id: str = "") -> str:
         """Where the resources of a kind are, or one of them."""
-        return f"/v2.0/{kind.replace('_', '-')}s" + (f"/{id}" if id else "")
+        return f"/v2.0/{PATHS[kind]}" + (f"/{id}" if id else "")
 
     def make(self, kind: str, **attributes: object) -> Any:
         answer = self.ask("POST", self.path(kind), {kind: attributes})

@@ -46,6 +46,10 @@ def test_discovery_leads_from_the_root_to_every_resource(api: Client) -> None:
             "security_group_rules": ["/v2.0/security-group-rules"],
             "address_groups": ["/v2.0/address-groups"],
             "routers": ["/v2.0/routers"],
+            "subnetpools": ["/v2.0/subnetpools"],
+            "address_scopes": ["/v2.0/address-scopes"],
+            "rbac_policies": ["/v2.0/rbac-policies"],
+            "quotas": ["/v2.0/quotas"],
         }
         for name, ((link),) in found.items():
             assert link["rel"] == "self"
@@ -127,13 +131,22 @@ ABSENT = {
     "security_group_rule": ("SecurityGroupRuleNotFound", "Security group rule red does not exist"),
     "address_group": ("AddressGroupNotFound", "Address group red could not be found."),
     "router": ("RouterNotFound", "Router red could not be found"),
+    "subnetpool": ("SubnetPoolNotFound", "Subnet pool red could not be found."),
+    "address_scope": ("AddressScopeNotFound", "Address scope red could not be found."),
+    "rbac_policy": ("RbacPolicyNotFound", "RBAC policy of type unknown with ID red not found"),
 }
 
 
-@pytest.mark.parametrize("kind", [each.name for each in COLLECTIONS])
+def test_every_resource_with_an_id_is_among_these() -> None:
+    assert {each.name for each in COLLECTIONS} - ABSENT.keys() == {"quota"}
+
+
+@pytest.mark.parametrize("kind", ABSENT)
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])
 def test_an_unknown_id_is_not_found(api: Client, kind: str, method: str) -> None:
-    body = {kind: {"description": "x"}} if method == "PUT" else None
+    body = {kind: {"target_tenant": "*"} if kind == "rbac_policy" else {"name": "x"}} if method == "PUT" else None
+    if kind == "security_group_rule" and body:
+        body = {kind: {"description": "x"}}
     answer = api.ask(method, api.path(kind, "red"), body)
     assert answer.fault == (404, *ABSENT[kind])
 
