@@ -29,7 +29,7 @@ from controller.southbound.fleet import Fleet
 from controller.southbound.ovsdb import OvsdbListener
 from controller.southbound.switch import OpenflowListener
 from northbound import api, v1
-from northbound.config import Config
+from northbound.config import Config, read_quotas
 
 log = logging.getLogger(__name__)
 
@@ -109,6 +109,7 @@ async def _serve(store: Store, config: Config, group: asyncio.TaskGroup) -> None
         underlay_mtu=config.underlay_mtu,
         underlay_ip_version=config.underlay_ip_version,
         network_type=config.network_type,
+        quotas=read_quotas(config.quotas),
     )
     app = api.application(store, fleet, settings)
     v1.add_routes(app, fleet)
