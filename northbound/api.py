@@ -23,12 +23,15 @@ from uuid import uuid4
 
 from aiohttp import web
 
-from controller.errors import StaleRevision, Unreadable, WeftError
+from controller import measures
+from controller.errors import StaleRevision, Throttled, Unauthorized, Unreadable, WeftError
 from controller.model import quotas
 from controller.model.records import Resource
 from controller.model.store import Rows, Store, Transaction
-from northbound import faults
-from northbound.auth import Caller, nobody_checked
+from northbound import faults, policy
+from northbound.auth import Caller, Identity, Open
+from northbound.gate import CALLER, Gate
+from northbound.openapi import document
 from northbound.resources import COLLECTIONS
 from northbound.resources.attributes import (
     Ask,
@@ -43,6 +46,7 @@ from northbound.resources.attributes import (
     Settings,
     Update,
     Wiring,
+    need,
     read_body,
 )
 from northbound.resources.extensions import EXTENSIONS
@@ -71,13 +75,20 @@ REQUEST: ContextVar[str] = ContextVar("request")
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def application(store: Store, wiring: Wiring, settings: Settings) -> web.Application:
-    """The API as an application, for the daemon to add to and to serve."""
-    app = web.Application(middlewares=[_guarded], client_max_size=BODY_LIMIT)
+def application(store: Store, wiring: Wiring, settings: Settings, identity: Identity | None = None) -> web.Application:
+    """The API as an application, for the daemon to add to and to serve; without `identity` all are administrators."""
+    identity = identity or Open()
+    app = web.Application(middlewares=[_guarded, Gate(identity).admit], client_max_size=BODY_LIMIT)
+
+    async def close(_: web.Application) -> None:
+        await identity.close()
+
+    app.on_cleanup.append(close)
     route = app.router
     route.add_get("/", _versions, allow_head=False)
     route.add_get("/v2.0", _resources, allow_head=False)
     route.add_get("/v2.0/", _resources, allow_head=False)
+    route.add_get("/openapi.json", _openapi, allow_head=False)
     route.add_get("/v2.0/extensions", _extensions, allow_head=False)
     route.add_get("/v2.0/extensions/{alias}", _extension, allow_head=False)
     for collection in COLLECTIONS:
@@ -97,9 +108,14 @@ async def _guarded(request: web.Request, handler: Handler) -> web.StreamResponse
         answer = _json(refusal.status, faults.plain(refusal.status))
         if "Allow" in refusal.headers:
             answer.headers["Allow"] = refusal.headers["Allow"]
+    except Unauthorized:
+        answer = _json(401, faults.unauthorized())
+        answer.headers["WWW-Authenticate"] = f'Keystone uri="{_root(request)}"'
     except WeftError as error:
         status, body = faults.fault(error)
         answer = _json(status, body)
+        if isinstance(error, Throttled):
+            answer.headers["Retry-After"] = str(error.wait)
         log.info("request refused id=%s reason=%s", request_id, error)
     except RecursionError:  # JSON that is nested as deep as Python just so reads, and cannot write
         answer = _json(*faults.fault(Unreadable("Body contains invalid data")))
@@ -108,6 +124,8 @@ async def _guarded(request: web.Request, handler: Handler) -> web.StreamResponse
         answer = _json(500, faults.internal())
         log.exception("request failed id=%s method=%s path=%s", request_id, request.method, request.path)
     answer.headers[REQUEST_ID] = request_id
+    took = time.perf_counter() - began
+    measures.REQUEST.labels(request.method, _resource(request), answer.status).observe(took)
     log.log(
         logging.DEBUG if request.method == "GET" else logging.INFO,
         "request served id=%s method=%s path=%s status=%d ms=%.1f",
@@ -115,9 +133,15 @@ async def _guarded(request: web.Request, handler: Handler) -> web.StreamResponse
         request.method,
         request.path,
         answer.status,
-        (time.perf_counter() - began) * 1e3,
+        took * 1e3,
     )
     return answer
+
+
+def _resource(request: web.Request) -> str:
+    """What kind of path is asked for: one of few, whatever ids there are."""
+    found = request.match_info.route.resource
+    return found.canonical if found is not None else "none"
 
 
 def _json(status: int, body: bytes) -> web.Response:
@@ -158,6 +182,10 @@ async def _resources(request: web.Request) -> web.Response:
         if not each.is_part
     ]
     return _answer({"resources": found, "version": _version(request)})
+
+
+async def _openapi(request: web.Request) -> web.Response:
+    return _answer(document(COLLECTIONS, _root(request)))
 
 
 async def _extensions(_: web.Request) -> web.Response:
@@ -202,7 +230,7 @@ class _Served(Generic[R]):
 
     async def create(self, create: Create[R], request: web.Request) -> web.Response:
         """One resource, or several: then all or none."""
-        caller, collection = nobody_checked(request.headers), self.collection
+        caller, collection = request[CALLER], self.collection
         given = await _object(request)
         if (several := collection.plural in given) and not given[collection.plural]:
             raise Unreadable("Resources required")
@@ -216,6 +244,9 @@ class _Served(Generic[R]):
         collection.together(bodies)
 
         def work(tx: Transaction) -> list[R]:
+            self._check_whole(caller, tx, request)
+            for item, body in zip(items, bodies, strict=True):
+                policy.check_create(caller, collection, tx, body, item)
             for project, more in Counter(body.fields.get("project_id", "") for body in bodies).items():
                 quotas.check(tx, project, collection.name, more, self.settings.quotas)
             return [create(tx, body, ask) for body, ask in zip(bodies, asks, strict=True)]
@@ -238,19 +269,22 @@ class _Served(Generic[R]):
         """Those that pass the query."""
         pairs = [*request.query.items()]
         query = read_query(self.collection, pairs)
-        caller = nobody_checked(request.headers)
+        caller = request[CALLER]
         ask = self._ask(request, caller)
-        await self._prepare(ask, query)
+        self._check_whole(caller, self.store.model, request)
+        await self._prepare(caller, ask, query)
         scene = self._scene(caller)
         records = find(self.collection, scene, query, ask.within)
         keys = [self.renderer.key(scene, record) for record in records]
         found = links(_root(request) + request.path, pairs, query, keys)
         return _json(200, await self._listed(scene, records, query.fields, found))
 
-    async def _prepare(self, ask: Ask, query: Query) -> None:
+    async def _prepare(self, caller: Caller, ask: Ask, query: Query) -> None:
         """Make what the project must find; tried on the replica first, since nearly always it is there."""
         prepare = self.collection.prepare
         owner = query.filters.get("project_id", query.filters.get("tenant_id", [ask.project_id]))[0]
+        if not (caller.is_admin or caller.speaks_for(owner)):
+            return
         trial = Transaction(self.store.model)
         prepare(trial, owner, ask)
         if trial.writes():
@@ -269,18 +303,19 @@ class _Served(Generic[R]):
 
     async def show(self, request: web.Request) -> web.Response:
         """One of them."""
+        caller = request[CALLER]
         record = self._need(self.store.model, request)
+        policy.check_seen(caller, self.collection, self.store.model, record)
         fields = tuple(name for name in request.query.getall("fields", ()) if name)
-        scene = self._scene(nobody_checked(request.headers))
-        return _answer({self.collection.name: self._shown(scene, record, fields)})
+        return _answer({self.collection.name: self._shown(self._scene(caller), record, fields)})
 
     async def tell(self, answer: Callable[[Ask], Json], request: web.Request) -> web.Response:
         """What is no resource."""
-        return _answer(answer(self._ask(request, nobody_checked(request.headers))))
+        return _answer(answer(self._ask(request, request[CALLER])))
 
     async def update(self, update: Update[R], request: web.Request) -> web.Response:
         """Change what the body names, and nothing else."""
-        caller, collection = nobody_checked(request.headers), self.collection
+        caller, collection = request[CALLER], self.collection
         given = await _object(request)
         if collection.plural in given:
             raise Unreadable("Bulk operation not supported")
@@ -288,21 +323,24 @@ class _Served(Generic[R]):
         expected, ask = _expected(request), self._ask(request, caller)
 
         def work(tx: Transaction) -> R:
-            old = _as_expected(self._need(tx, request), expected)
-            return update(tx, old, _with(old, body), body, ask)
+            old = self._need(tx, request)
+            policy.check_update(caller, collection, tx, old, body, given.get(collection.name))
+            return update(tx, _as_expected(old, expected), _with(old, body), body, ask)
 
         record = await self.store.commit(work, request=REQUEST.get())
         return _answer({collection.name: self.renderer.all(self._scene(caller), record)})
 
     async def operate(self, operation: Operation[R], request: web.Request) -> web.Response:
         """Change it, or look at it, by one of its operations."""
-        caller, reads = nobody_checked(request.headers), operation.method == "GET"
+        caller, reads = request[CALLER], operation.method == "GET"
         given = {} if reads else await _object(request)
         change = operation.ask(request.match_info.get("item", ""), given)
         expected, ask = _expected(request), self._ask(request, caller)
 
         def work(tx: Transaction) -> R | Json:
-            return change(tx, _as_expected(self._need(tx, request), expected), ask)
+            old = self._need(tx, request)
+            policy.check_operation(caller, self.collection, tx, old, operation, given)
+            return change(tx, _as_expected(old, expected), ask)
 
         done = work(Transaction(self.store.model)) if reads else await self.store.commit(work, request=REQUEST.get())
         if operation.status == 204:
@@ -315,21 +353,37 @@ class _Served(Generic[R]):
         """Remove it."""
         if await request.read():
             raise Unreadable("Request body is not supported in DELETE.")
-        expected = _expected(request)
-        ask = self._ask(request, nobody_checked(request.headers))
+        caller = request[CALLER]
+        expected, ask = _expected(request), self._ask(request, caller)
 
         def work(tx: Transaction) -> None:
-            delete(tx, _as_expected(self._need(tx, request), expected), ask)
+            old = self._need(tx, request)
+            policy.check_delete(caller, self.collection, tx, old)
+            delete(tx, _as_expected(old, expected), ask)
 
         await self.store.commit(work, request=REQUEST.get())
         return web.Response(status=204)
+
+    def _check_whole(self, caller: Caller, rows: Rows, request: web.Request) -> None:
+        """What they are part of is there. Raises NotFound."""
+        if self.collection.whole:
+            whole = need(rows, self.collection.whole, request.match_info["within"])
+            policy.check_named(caller, rows, type(whole), whole.id)
 
     def _need(self, rows: Rows, request: web.Request) -> R:
         """What the path names. Raises NotFound."""
         return self.collection.source.need(rows, request.match_info.get("within", ""), request.match_info["id"])
 
     def _scene(self, caller: Caller) -> Scene:
-        return Scene(self.store.model, self.wiring, self.settings, caller.project_id)
+        rows, collection = self.store.model, self.collection
+        return Scene(
+            rows,
+            self.wiring,
+            self.settings,
+            lambda record: policy.sees(caller, collection, rows, record),
+            policy.hidden(caller, collection),
+            caller.project_id,
+        )
 
     def _shown(self, scene: Scene, record: R, fields: tuple[str, ...]) -> Json:
         return self.renderer.some(scene, record, fields) if fields else self.renderer.all(scene, record)

@@ -15,6 +15,8 @@ from controller.errors import (
     AccessInUse,
     AddressesPresent,
     AddressInUse,
+    AlreadyAssociated,
+    AssociatedByOthers,
     BadAction,
     BadIcmp,
     BadPool,
@@ -25,18 +27,24 @@ from controller.errors import (
     BadRequest,
     Conflict,
     DefaultExists,
+    DefaultExternalExists,
     DefaultKeepsName,
     DefaultStays,
     Exhausted,
+    Forbidden,
     ForeignAddress,
     ForeignDevice,
     ForeignPrefix,
     ForeignProtocol,
     ForeignScope,
+    ForwardingsRemain,
     GatewayInPool,
     GatewayInUse,
     GroupsRemain,
+    HasFloatingIp,
+    IdentityUnavailable,
     Inconsistent,
+    InterfaceInUseByFloatingIp,
     InterfaceInUseByRoute,
     InUse,
     InvalidRoutes,
@@ -49,6 +57,7 @@ from controller.errors import (
     MixedStates,
     MtuTooSmall,
     NoAddress,
+    NoExternalAddress,
     NoGroupsUnguarded,
     NoIcmpType,
     NoInterface,
@@ -59,6 +68,7 @@ from controller.errors import (
     NoProtocol,
     NoSegment,
     NotFound,
+    OtherProject,
     OverQuota,
     PairsUnguarded,
     PairWithoutAddress,
@@ -67,11 +77,13 @@ from controller.errors import (
     PoolQuotaExceeded,
     PoolsOverlap,
     PoolStays,
+    PortForwards,
     PrefixesStay,
     PrefixRefused,
     RepeatedPair,
     RepeatedRule,
     RouterAddressStays,
+    RouterGatewayInUse,
     RuleExists,
     ScopeOverlaps,
     ScopeStaysShared,
@@ -80,7 +92,9 @@ from controller.errors import (
     SharedByOthers,
     StaleRevision,
     SubnetMismatch,
+    Throttled,
     TooManyPairs,
+    Unauthorized,
     Unavailable,
     UnknownEthertype,
     UnknownProtocol,
@@ -128,6 +142,8 @@ _FAULTS: tuple[tuple[type[WeftError], HTTPStatus, str], ...] = (
     (ManyScopes, HTTPStatus.BAD_REQUEST, "NetworkAddressScopeAffinityError"),
     (NoProject, HTTPStatus.BAD_REQUEST, "QuotaMissingTenant"),
     (BadAction, HTTPStatus.BAD_REQUEST, "InvalidActionForType"),
+    (NoExternalAddress, HTTPStatus.BAD_REQUEST, "ExternalIpAddressExhausted"),
+    (PortForwards, HTTPStatus.BAD_REQUEST, "PortHasPortForwarding"),
     (BadRequest, HTTPStatus.BAD_REQUEST, "HTTPBadRequest"),
     (NoInterface, HTTPStatus.NOT_FOUND, "RouterInterfaceNotFound"),
     (NotFound, HTTPStatus.NOT_FOUND, "{kind}NotFound"),
@@ -143,6 +159,12 @@ _FAULTS: tuple[tuple[type[WeftError], HTTPStatus, str], ...] = (
     (GroupsRemain, HTTPStatus.CONFLICT, "PortSecurityPortHasSecurityGroup"),
     (InterfaceInUseByRoute, HTTPStatus.CONFLICT, "RouterInterfaceInUseByRoute"),
     (GatewayInUse, HTTPStatus.CONFLICT, "GatewayIpInUse"),
+    (InterfaceInUseByFloatingIp, HTTPStatus.CONFLICT, "RouterInterfaceInUseByFloatingIP"),
+    (RouterGatewayInUse, HTTPStatus.CONFLICT, "RouterExternalGatewayInUseByFloatingIp"),
+    (AlreadyAssociated, HTTPStatus.CONFLICT, "FloatingIPPortAlreadyAssociated"),
+    (AssociatedByOthers, HTTPStatus.CONFLICT, "FipAssociated"),
+    (ForwardingsRemain, HTTPStatus.CONFLICT, "FipInUseByPortForwarding"),
+    (HasFloatingIp, HTTPStatus.CONFLICT, "PortHasBindingFloatingIP"),
     (InUse, HTTPStatus.CONFLICT, "{kind}InUse"),
     (StaleRevision, HTTPStatus.PRECONDITION_FAILED, "RevisionNumberConstraintFailed"),
     (PoolsOverlap, HTTPStatus.CONFLICT, "OverlappingAllocationPools"),
@@ -158,12 +180,18 @@ _FAULTS: tuple[tuple[type[WeftError], HTTPStatus, str], ...] = (
     (PoolQuotaExceeded, HTTPStatus.CONFLICT, "SubnetPoolQuotaExceeded"),
     (OverQuota, HTTPStatus.CONFLICT, "OverQuota"),
     (NoPrefix, HTTPStatus.CONFLICT, "SubnetAllocationError"),
+    (DefaultExternalExists, HTTPStatus.CONFLICT, "DefaultExternalNetworkExists"),
     (NoAddress, HTTPStatus.CONFLICT, "IpAddressGenerationFailure"),
     (NoSegment, HTTPStatus.SERVICE_UNAVAILABLE, "NoNetworkAvailable"),
     (NoMac, HTTPStatus.SERVICE_UNAVAILABLE, "NetworkMacAddressGenerationFailure"),
     (Exhausted, HTTPStatus.SERVICE_UNAVAILABLE, "ResourceExhausted"),
     (Conflict, HTTPStatus.CONFLICT, "Conflict"),
     (Unavailable, HTTPStatus.SERVICE_UNAVAILABLE, "ServiceUnavailable"),
+    (IdentityUnavailable, HTTPStatus.SERVICE_UNAVAILABLE, "ServiceUnavailable"),
+    (Unauthorized, HTTPStatus.UNAUTHORIZED, "Unauthorized"),
+    (Forbidden, HTTPStatus.FORBIDDEN, "PolicyNotAuthorized"),
+    (Throttled, HTTPStatus.TOO_MANY_REQUESTS, "HTTPTooManyRequests"),
+    (OtherProject, HTTPStatus.BAD_REQUEST, "HTTPBadRequest"),
 )
 
 _FRAMEWORK = {
@@ -197,13 +225,20 @@ def _name(error: WeftError, name: str) -> str:
         return "IllegalSubnetPoolIpVersionAssociationToAddressScope"
     if isinstance(error, PrefixRefused):
         return f"{error.bound[:3].capitalize()}{name}"
-    return name.format_map({each: getattr(error, each, "") for each in ("kind", "fault")})
+    kind = getattr(error, "kind", "").replace("FloatingIp", "FloatingIP")
+    return name.format_map({"kind": kind, "fault": getattr(error, "fault", "")})
 
 
 def _message(error: WeftError) -> str:
     if isinstance(error, StaleRevision):
         return f"Constrained to {error.expected}, but current revision is {error.found}"
     return str(error)
+
+
+def unauthorized() -> bytes:
+    """The body of 401, which is keystonemiddleware's and not Neutron's."""
+    said = {"code": 401, "title": "Unauthorized", "message": str(Unauthorized())}
+    return json.dumps({"error": said}).encode()
 
 
 def plain(status: int) -> bytes:

@@ -13,6 +13,7 @@ from typing import Protocol
 
 from controller.errors import OverQuota
 from controller.model.records import (
+    FloatingIp,
     Network,
     Port,
     Quota,
@@ -53,6 +54,7 @@ COUNTED: Mapping[str, Counted] = {
     "port": Counted(Port, 500),
     "router": Counted(Router, 10),
     "router_route": Counted(None, 30),
+    "floatingip": Counted(FloatingIp, 50),
     "security_group": Counted(SecurityGroup, 10),
     "security_group_rule": Counted(SecurityGroupRule, 100),
     "rbac_policy": Counted(RbacPolicy, 10),

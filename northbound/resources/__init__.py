@@ -7,7 +7,10 @@ from typing import Any
 from northbound.resources.address_groups import ADDRESS_GROUPS
 from northbound.resources.address_scopes import ADDRESS_SCOPES
 from northbound.resources.attributes import Collection
+from northbound.resources.floating_ip_pools import FLOATING_IP_POOLS
+from northbound.resources.floating_ips import FLOATING_IPS
 from northbound.resources.networks import NETWORKS
+from northbound.resources.port_forwardings import PORT_FORWARDINGS
 from northbound.resources.ports import PORTS
 from northbound.resources.quotas import QUOTAS
 from northbound.resources.rbac_policies import RBAC_POLICIES
@@ -24,6 +27,9 @@ COLLECTIONS: tuple[Collection[Any], ...] = (
     ADDRESS_SCOPES,
     PORTS,
     ROUTERS,
+    FLOATING_IPS,
+    PORT_FORWARDINGS,
+    FLOATING_IP_POOLS,
     SECURITY_GROUPS,
     SECURITY_GROUP_RULES,
     ADDRESS_GROUPS,

@@ -26,9 +26,10 @@ from controller.errors import (
     Unreadable,
 )
 from controller.model import sharing
-from controller.model.records import Port, Resource
+from controller.model.records import FloatingIp, Port, Resource
 from controller.model.store import Rows, Transaction
 from northbound.resources import values
+from northbound.resources.schemas import INTEGER, TIME, UUID, Schema, shape
 from northbound.resources.values import Json, Parser, Unfit
 
 R = TypeVar("R", bound=Resource)
@@ -41,6 +42,9 @@ class Wiring(Protocol):
 
     def port_status(self, port: Port) -> str:
         """`ACTIVE` when the port's host has acknowledged what wires it, else `DOWN`."""
+
+    def floatingip_status(self, floating_ip: FloatingIp) -> str:
+        """`ACTIVE` when whoever translates it has acknowledged what does, else `DOWN`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +67,10 @@ class Scene:
     rows: Rows
     wiring: Wiring
     settings: Settings = Settings()
+    sees: Callable[[Resource], bool] = lambda _: True
+    """Whether a record is there for whom this is shown to."""
+    hidden: frozenset[str] = frozenset()
+    """The attributes that are not shown, and neither narrow nor sort a list."""
     project_id: str = ""
     memo: dict[str, object] = field(default_factory=dict)
     """What was worked out for this answer already."""
@@ -133,12 +141,33 @@ def indexed(kind: type[R], name: str) -> Callable[[Rows, Sequence[str]], Iterabl
     return lambda rows, given: [record for value in set(given) for record in rows.where(kind, **{name: value})]
 
 
+Named = tuple[type[Resource], str]
+"""A record that somebody names, by its kind and its id."""
+
+
+def _nothing(value: object) -> Iterable[Named]:
+    """Most values stand for no record."""
+    return ()
+
+
+def one(kind: type[Resource]) -> Callable[[object], Iterable[Named]]:
+    """The value is the id of a record, if it is anything."""
+    return lambda id: ((kind, id),) if isinstance(id, str) and id else ()
+
+
+def many(kind: type[Resource]) -> Callable[[Iterable[str] | None], Iterable[Named]]:
+    """The value is a list of ids."""
+    return lambda ids: [(kind, id) for id in ids or ()]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attribute(Generic[R, V_co]):
     """One row of a table.
 
     `post` and `put` say when a client may give it; `field` is the record's attribute that takes the parsed value as it
     is, `show` makes of a record what clients see when that is not the field. An attribute with neither is not shown.
+    `schema` is what clients see, where the parser does not say.
+    `names` are the records that a value stands for: whoever gives it must see them.
     """
 
     name: str
@@ -151,6 +180,8 @@ class Attribute(Generic[R, V_co]):
     hidden: bool = False
     filter: Filter[R] | None = None
     sort: bool = False
+    names: Callable[[V_co], Iterable[Named]] = _nothing
+    schema: Schema | None = None
 
     def read(self, value: Json) -> V_co:
         """The value that a client gave. Raises Invalid, Inconsistent."""
@@ -160,6 +191,16 @@ class Attribute(Generic[R, V_co]):
             return self.parse(value)
         except Unfit as reason:
             raise Invalid(self.name, str(reason)) from None
+
+    @property
+    def takes(self) -> Schema:
+        """What a client may give, as JSON Schema."""
+        return shape(self.parse).takes
+
+    @property
+    def gives(self) -> Schema:
+        """What clients see, as JSON Schema."""
+        return shape(self.parse).gives if self.schema is None else self.schema
 
     def shown(self, scene: Scene, record: R) -> Json:
         """What clients see of it."""
@@ -208,10 +249,11 @@ class Operation(Generic[R]):
     path: str
     ask: Callable[[str, Mapping[str, Json]], Change[R]]
     status: int = 200
+    takes: Schema | None = None
 
 
 def _put(name: str, action: Action[R]) -> Operation[R]:
-    return Operation("PUT", name, lambda _, body: action(body))
+    return Operation("PUT", name, lambda _, body: action(body), takes=shape(action).takes or None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,9 +292,9 @@ class Collection(Generic[R]):
 
     `together` refuses what one request may not make at once. `prepare` makes what a project must find in every list: it
     is given the transaction and the project, and is committed only when it writes something. `plural` is the name of a
-    list of them in bodies, `path` in paths, where `{within}` stands for the id of what they are part of; `key` is the
-    attribute that stands for one in paths and in pages. Those that the store does not hold as they are come from
-    `elsewhere`; `answers` are what some names in place of ids are answered with.
+    list of them in bodies, `path` in paths, where `{within}` stands for the id of what they are part of, which is of
+    the kind `whole`; `key` is the attribute that stands for one in paths and in pages. Those that the store does not
+    hold as they are come from `elsewhere`; `answers` are what some names in place of ids are answered with.
     """
 
     name: str
@@ -269,6 +311,7 @@ class Collection(Generic[R]):
     elsewhere: Source[R] | None = None
     plural: str = ""
     path: str = ""
+    whole: type[Resource] | None = None
     key: str = "id"
     table: Mapping[str, Attribute[R, object]] = field(init=False)
 
@@ -329,7 +372,13 @@ def common(
         filter=Filter(equal()),
     )
     return (
-        Attribute(name="id", field="id", sort=True, filter=Filter(equal(), lambda rows, ids: _by_id(rows, kind, ids))),
+        Attribute(
+            name="id",
+            field="id",
+            schema=UUID,
+            sort=True,
+            filter=Filter(equal(), lambda rows, ids: _by_id(rows, kind, ids)),
+        ),
         *((named,) if name else ()),
         *((description,) if described else ()),
         Attribute(
@@ -351,9 +400,15 @@ def common(
 
 def _dates() -> tuple[Attribute[R, object], ...]:
     return (
-        Attribute(name="revision_number", field="revision_number", sort=True, filter=Filter(equal(values.integer))),
-        Attribute(name="created_at", show=lambda _, record: _iso(record.created_at), sort=True),
-        Attribute(name="updated_at", show=lambda _, record: _iso(record.updated_at), sort=True),
+        Attribute(
+            name="revision_number",
+            field="revision_number",
+            schema=INTEGER,
+            sort=True,
+            filter=Filter(equal(values.integer)),
+        ),
+        Attribute(name="created_at", schema=TIME, show=lambda _, record: _iso(record.created_at), sort=True),
+        Attribute(name="updated_at", schema=TIME, show=lambda _, record: _iso(record.updated_at), sort=True),
         Attribute(name="changed_since", field="updated_at", hidden=True, filter=Filter(values.changed_since)),
     )
 
@@ -455,12 +510,19 @@ class Renderer(Generic[R]):
         return str(self._key.shown(scene, record))
 
     def all(self, scene: Scene, record: R) -> dict[str, Json]:
-        """Every attribute."""
+        """Every attribute that is not hidden."""
         view: dict[str, Json] = dict(zip(self._names, self._values(record), strict=True))
         for name, show in self._computed:
-            view[name] = show(scene, record)
+            if name not in scene.hidden:
+                view[name] = show(scene, record)
+        for name in scene.hidden:
+            view.pop(name, None)
         return view
 
     def some(self, scene: Scene, record: R, names: Iterable[str]) -> dict[str, Json]:
-        """The attributes of these names; others than the resource has are left out."""
-        return {name: self._shown[name].shown(scene, record) for name in names if name in self._shown}
+        """The attributes of these names; others than the resource has, and hidden ones, are left out."""
+        return {
+            name: self._shown[name].shown(scene, record)
+            for name in names
+            if name in self._shown and name not in scene.hidden
+        }

@@ -1,7 +1,8 @@
 """The query language of lists: filters, fields, order and pages (api-ref, "Filtering and Column Selection",
 "Pagination", "Sorting").
 
-Filters are ANDed, values of one filter ORed. A filter that has an index finds its records by it; a list in the order
+Filters are ANDed, values of one filter ORed. What the caller does not see is not found: a filter by an attribute that
+is hidden from it finds nothing. A filter that has an index finds its records by it; a list in the order
 of ids without filters reads every record of the kind, but shows only its page.
 """
 
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 from operator import attrgetter
 from urllib.parse import urlencode
 
-from controller.errors import Unreadable
+from controller.errors import NotFound, Unreadable
 from northbound.resources.attributes import Attribute, Collection, R, Scene
 from northbound.resources.values import Json
 
@@ -80,6 +81,8 @@ def find(collection: Collection[R], scene: Scene, query: Query, within: str = ""
     marker = None
     if query.marker is not None:
         marker = collection.source.need(scene.rows, within, query.marker)
+        if not scene.sees(marker):
+            raise NotFound(collection.kind.__name__, query.marker)
     if query.backwards:
         records.reverse()
     if marker is not None:
@@ -94,6 +97,8 @@ def find(collection: Collection[R], scene: Scene, query: Query, within: str = ""
 
 
 def _filtered(collection: Collection[R], scene: Scene, query: Query, within: str) -> Iterable[R]:
+    if not scene.hidden.isdisjoint(query.filters):
+        return []
     asked = [(each, query.filters[each.name]) for each in collection.attributes if each.name in query.filters]
     records: Iterable[R] | None = None
     tests = []
@@ -105,6 +110,7 @@ def _filtered(collection: Collection[R], scene: Scene, query: Query, within: str
         tests.append((attribute, attribute.filter.test(values)))
     if records is None:
         records = collection.source.all(scene.rows, within)
+    records = filter(scene.sees, records)
     for attribute, test in tests:
         records = [record for record in records if test(attribute.shown(scene, record))]
     return records
@@ -114,6 +120,8 @@ def _order(collection: Collection[R], scene: Scene, query: Query, records: Itera
     """By the keys asked for, then by id; null comes first."""
     ordered = sorted(records, key=attrgetter("id"))
     for name, falling in reversed(query.sorts):
+        if name in scene.hidden:
+            continue
         attribute = collection.table[name]
         ordered.sort(key=lambda record, by=attribute: _key(by, scene, record), reverse=falling)  # type: ignore[misc]
     return ordered

@@ -25,9 +25,11 @@ from northbound.resources.attributes import (
     Source,
     equal,
 )
+from northbound.resources.schemas import DIGITS, INTEGER, STRING, says
 from northbound.resources.values import Json
 
 
+@says({"anyOf": [{"type": "integer", "minimum": quotas.UNLIMITED, "maximum": quotas.MOST}, DIGITS]}, INTEGER)
 def _limit(value: Json) -> int:
     limit = values.integer(value)
     if limit < quotas.UNLIMITED:
@@ -101,8 +103,8 @@ QUOTAS: Collection[Quota] = Collection(
     Quota,
     (
         Attribute(name="id", field="id", hidden=True),
-        Attribute(name="project_id", field="project_id", filter=Filter(equal())),
-        Attribute(name="tenant_id", show=lambda _, quota: quota.project_id, filter=Filter(equal())),
+        Attribute(name="project_id", field="project_id", schema=STRING, filter=Filter(equal())),
+        Attribute(name="tenant_id", schema=STRING, show=lambda _, quota: quota.project_id, filter=Filter(equal())),
         *LIMITS,
         FORCE,
         Attribute(name="check_limit", parse=lambda _: None, put=True, default=None, hidden=True),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from uuid import UUID
+import uuid
 
 from controller.errors import AccessExists, BadAction, Inconsistent
 from controller.model import sharing
@@ -10,9 +10,11 @@ from controller.model.records import EVERYBODY, RbacPolicy
 from controller.model.store import Transaction
 from northbound.resources import values
 from northbound.resources.attributes import Ask, Attribute, Body, Collection, Filter, common, equal, indexed, need
+from northbound.resources.schemas import STRING, UUID, one_of, says
 from northbound.resources.values import Json
 
 
+@says(one_of([*sharing.SHAREABLE], STRING))
 def _object_type(value: Json) -> str:
     name = str(value).strip().lower()
     if name not in sharing.SHAREABLE:
@@ -20,13 +22,14 @@ def _object_type(value: Json) -> str:
     return name
 
 
+@says({"anyOf": [UUID, {"const": EVERYBODY}]}, STRING)
 def _target(value: Json) -> str:
     """The id of a project, or EVERYBODY."""
     if isinstance(value, str):
         if value == EVERYBODY:
             return value
         try:
-            UUID(value)
+            uuid.UUID(value)
         except ValueError:
             pass
         else:

@@ -23,12 +23,14 @@ from northbound.resources.attributes import (
     equal,
     shared,
 )
+from northbound.resources.schemas import list_of, says
 from northbound.resources.security_group_rules import SECURITY_GROUP_RULES, prepare
 from northbound.resources.values import Json
 
 _RULE = Renderer(SECURITY_GROUP_RULES)
 
 
+@says({"type": "string", "maxLength": 255})
 def _name(value: Json) -> str:
     """Anything but the name of the default group, in any case. Raises DefaultExists."""
     name = values.text(255)(value)
@@ -96,7 +98,7 @@ SECURITY_GROUPS: Collection[SecurityGroup] = Collection(
         *common(SecurityGroup, name=_name),
         STATEFUL,
         SHARED,
-        Attribute(name="security_group_rules", show=_rules),
+        Attribute(name="security_group_rules", schema=list_of({"type": "object"}), show=_rules),
     ),
     create,
     update,

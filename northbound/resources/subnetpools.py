@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from controller.errors import Inconsistent, NotFound, PoolHolds, PoolStays, Unreadable
+from controller.errors import Forbidden, Inconsistent, NotFound, PoolHolds, PoolStays, Unreadable
 from controller.model import prefixes, sharing
 from controller.model.addresses import version
 from controller.model.records import AddressScope, Cidr, Network, Subnet, SubnetPool
@@ -24,8 +24,10 @@ from northbound.resources.attributes import (
     Filter,
     common,
     equal,
+    one,
     shared,
 )
+from northbound.resources.schemas import DIGITS, INTEGER, STRING, UUID, list_of, nullable, open_table, says
 from northbound.resources.values import Json
 
 PREFIXES: Attribute[SubnetPool, tuple[Cidr, ...]] = Attribute(
@@ -45,6 +47,7 @@ SCOPE: Attribute[SubnetPool, str | None] = Attribute(
     field="address_scope_id",
     filter=Filter(equal()),
     sort=True,
+    names=one(AddressScope),
 )
 IS_DEFAULT: Attribute[SubnetPool, bool] = Attribute(
     name="is_default",
@@ -66,6 +69,7 @@ def _length(name: str) -> Attribute[SubnetPool, int]:
         post=True,
         put=True,
         default=0,
+        schema=DIGITS,
         show=lambda _, pool: str(getattr(pool, name)),
         filter=Filter(equal()),
         sort=True,
@@ -147,6 +151,10 @@ def _given(body: Mapping[str, Json]) -> tuple[Cidr, ...]:
     return PREFIXES.read(body["prefixes"])
 
 
+_PREFIXES = open_table(("prefixes",), prefixes=list_of(STRING, minItems=1))
+
+
+@says(_PREFIXES)
 def add_prefixes(body: Mapping[str, Json]) -> Change[SubnetPool]:
     """Raises BadPrefixes, and what `prefixes.check_scope` raises."""
     given = _given(body)
@@ -158,6 +166,7 @@ def add_prefixes(body: Mapping[str, Json]) -> Change[SubnetPool]:
     return add
 
 
+@says(_PREFIXES)
 def remove_prefixes(body: Mapping[str, Json]) -> Change[SubnetPool]:
     """Raises PrefixesStay, BadPrefixes."""
     given = _given(body)
@@ -169,6 +178,7 @@ def remove_prefixes(body: Mapping[str, Json]) -> Change[SubnetPool]:
     return remove
 
 
+@says(open_table(("network_id",), network_id=UUID))
 def onboard(body: Mapping[str, Json]) -> Change[SubnetPool]:
     """The subnets of a network become some of the pool, which has their prefixes then. Raises Inconsistent, NotFound,
     PoolStays, and what `prefixes.check_scope` raises."""
@@ -178,6 +188,8 @@ def onboard(body: Mapping[str, Json]) -> Change[SubnetPool]:
 
     def change(tx: Transaction, pool: SubnetPool, ask: Ask) -> Json:
         network = tx.need(Network, str(network_id))
+        if not (ask.is_admin or network.project_id == ask.project_id):
+            raise Forbidden(("onboard_network_subnets",))
         subnets = [each for each in tx.where(Subnet, network_id=network.id) if each.ip_version == pool.ip_version]
         prefixes.check_onboarding(tx, pool, subnets)
         merged = prefixes.merged((*pool.prefixes, *(subnet.cidr for subnet in subnets)))
@@ -195,7 +207,9 @@ SUBNETPOOLS: Collection[SubnetPool] = Collection(
     (
         *common(SubnetPool, name=values.given_name),
         PREFIXES,
-        Attribute(name="ip_version", field="ip_version", filter=Filter(equal(values.integer)), sort=True),
+        Attribute(
+            name="ip_version", field="ip_version", schema=INTEGER, filter=Filter(equal(values.integer)), sort=True
+        ),
         MIN,
         MAX,
         DEFAULT,
@@ -206,6 +220,7 @@ SUBNETPOOLS: Collection[SubnetPool] = Collection(
             put=True,
             default=None,
             field="default_quota",
+            schema=nullable(INTEGER),
             filter=Filter(equal(values.integer)),
             sort=True,
         ),

@@ -26,9 +26,21 @@ from controller.model.records import (
     SubnetPool,
 )
 from controller.model.store import Rows, Transaction
-from northbound.resources import values
-from northbound.resources.attributes import Ask, Attribute, Body, Collection, Filter, Scene, common, equal, indexed
+from northbound.resources import gateways, values
+from northbound.resources.attributes import (
+    Ask,
+    Attribute,
+    Body,
+    Collection,
+    Filter,
+    Scene,
+    common,
+    equal,
+    indexed,
+    one,
+)
 from northbound.resources.interfaces import router_of
+from northbound.resources.schemas import BOOLEAN, STRING, list_of, nullable
 from northbound.resources.values import nothing_yet
 
 IPV6_MTU = 1280
@@ -45,6 +57,7 @@ NETWORK: Attribute[Subnet, str] = Attribute(
     post=True,
     field="network_id",
     filter=Filter(equal(), indexed(Subnet, "network_id")),
+    names=one(Network),
     sort=True,
 )
 IP_VERSION: Attribute[Subnet, int] = Attribute(
@@ -75,6 +88,7 @@ SUBNETPOOL: Attribute[Subnet, str | None] = Attribute(
     show=lambda _, subnet: subnet.subnetpool_id or None,
     filter=Filter(equal(), indexed(Subnet, "subnetpool_id")),
     sort=True,
+    names=one(SubnetPool),
 )
 FROM_DEFAULT: Attribute[Subnet, bool] = Attribute(
     name="use_default_subnetpool", parse=values.boolean, post=True, default=False, hidden=True
@@ -129,6 +143,19 @@ DHCP: Attribute[Subnet, bool] = Attribute(
 )
 
 
+EXTERNAL: Attribute[Subnet, bool] = Attribute(
+    name="router:external",
+    schema=BOOLEAN,
+    show=lambda scene, subnet: _is_external(scene.rows, subnet),
+    filter=Filter(equal(values.boolean)),
+)
+
+
+def _is_external(rows: Rows, subnet: Subnet) -> bool:
+    network = rows.get(Network, subnet.network_id)
+    return network is not None and network.external
+
+
 def _mode(name: str) -> Attribute[Subnet, str | None]:
     return Attribute(
         name=name,
@@ -136,6 +163,7 @@ def _mode(name: str) -> Attribute[Subnet, str | None]:
         post=True,
         default=None,
         field=name,
+        schema=nullable(STRING),
         filter=Filter(equal()),
         sort=True,
     )
@@ -174,6 +202,8 @@ def create(tx: Transaction, body: Body, ask: Ask) -> Subnet:
     ask.touch(tx, network)
     if ipam.is_automatic(subnet):
         _address_everybody(tx, subnet, ask)
+    elif network.external:
+        gateways.come_to(tx, subnet, ask)
     return subnet
 
 
@@ -288,9 +318,9 @@ def _check_apart(subnet: Subnet, others: Sequence[Subnet]) -> None:
 
 
 def _address_everybody(tx: Transaction, subnet: Subnet, ask: Ask) -> None:
-    """The guests that are there already form addresses on a new SLAAC subnet, too."""
+    """The guests that are there already form addresses on a new SLAAC subnet, too, and gateways that may."""
     for port in tx.where(Port, network_id=subnet.network_id):
-        if port.device_owner not in ROUTER_INTERFACES:
+        if port.device_owner not in ipam.CHOOSERS and gateways.may_be_on(tx, port, subnet):
             ip = FixedIp(subnet.id, eui64(subnet.cidr, port.mac_address))
             security.settle(tx, port, ask.save(tx, port, replace(port, fixed_ips=(*port.fixed_ips, ip))))
 
@@ -361,6 +391,7 @@ SUBNETS: Collection[Subnet] = Collection(
         SUBNETPOOL,
         PREFIXLEN,
         FROM_DEFAULT,
+        EXTERNAL,
         Attribute(name="shared", show=_is_shared, hidden=True, filter=Filter(equal(values.boolean))),
         Attribute(
             name="service_types",
@@ -368,6 +399,7 @@ SUBNETS: Collection[Subnet] = Collection(
             post=True,
             put=True,
             default=None,
+            schema=list_of(STRING),
             show=lambda *_: [],
         ),
     ),

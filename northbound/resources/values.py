@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import socket
 import unicodedata
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from ipaddress import ip_address, ip_interface, ip_network
@@ -23,6 +23,24 @@ from controller.errors import Inconsistent, PairWithoutAddress, RepeatedPair, To
 from controller.model.addresses import block, version
 from controller.model.ipam import Wanted
 from controller.model.records import Address, Cidr, HostRoute, Mac, Pool
+from northbound.resources import schemas
+from northbound.resources.schemas import (
+    ADDRESS,
+    ANYTHING,
+    BLOCK,
+    BOOLEAN,
+    DIGITS,
+    INTEGER,
+    MAC,
+    STRING,
+    Schema,
+    list_of,
+    nullable,
+    one_of,
+    says,
+    shape,
+    table,
+)
 
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 T = TypeVar("T")
@@ -40,8 +58,28 @@ MOST_PAIRS = 10
 PROFILE = 4095
 """The most characters that `binding:profile` may have as JSON (Neutron, `ml2_port_bindings`)."""
 
+LAST_PORT = 65_535
+
 _TRUE = frozenset({"1", "t", "true", "on", "y", "yes"})
 _FALSE = frozenset({"0", "f", "false", "off", "n", "no"})
+
+
+_BOOLEANS: Schema = {
+    "anyOf": [
+        BOOLEAN,
+        {"enum": [0, 1]},
+        {
+            "type": "string",
+            "pattern": "^([tT]([rR][uU][eE])?|[oO][nN]|[yY]([eE][sS])?|1|"
+            "[fF]([aA][lL][sS][eE])?|[oO][fF][fF]|[nN][oO]?|0)$",
+        },
+    ]
+}
+_RANGE = table(("start", "end"), start=ADDRESS, end=ADDRESS)
+_ROUTE = table(("destination", "nexthop"), destination=BLOCK, nexthop=ADDRESS)
+_PAIR = table(
+    ("ip_address",), ip_address={"type": "string", "description": "ADDRESS or ADDRESS/LENGTH"}, mac_address=MAC
+)
 
 
 class Unfit(ValueError):
@@ -52,6 +90,7 @@ def _said(value: Json) -> str:
     return str(value)[:ECHO]
 
 
+@says(_BOOLEANS, BOOLEAN)
 def boolean(value: Json) -> bool:
     """JSON's own, or a word for it."""
     word = str(value).strip().lower()
@@ -62,6 +101,7 @@ def boolean(value: Json) -> bool:
     raise Inconsistent(f"'{_said(value)}' cannot be converted to boolean")
 
 
+@says({"anyOf": [INTEGER, DIGITS]}, INTEGER)
 def integer(value: Json) -> int:
     """A number, or its digits."""
     if isinstance(value, int | float | str):
@@ -72,6 +112,7 @@ def integer(value: Json) -> int:
     raise Inconsistent(f"'{_said(value)}' is not an integer")
 
 
+@says({"anyOf": [{"type": "integer", "minimum": 0}, DIGITS]}, INTEGER)
 def count(value: Json) -> int:
     """A number that is not negative."""
     number = integer(value)
@@ -83,6 +124,7 @@ def count(value: Json) -> int:
 def text(limit: int) -> Parser[str]:
     """Any string of at most `limit` characters."""
 
+    @says({"type": "string", "maxLength": limit})
     def parse(value: Json) -> str:
         if not isinstance(value, str) or not _is_unicode(value):
             raise Unfit(f"'{_said(value)}' is not a valid string")
@@ -93,6 +135,7 @@ def text(limit: int) -> Parser[str]:
     return parse
 
 
+@says({"type": "string", "maxLength": 255, "pattern": r"^([!-~]([ -~]*[!-~])?)?$"}, STRING)
 def name(value: Json) -> str:
     """Printable, and not wrapped in blanks."""
     parsed = text(255)(value)
@@ -103,6 +146,7 @@ def name(value: Json) -> str:
     return parsed
 
 
+@says({"type": "string", "minLength": 1, "maxLength": 255, "pattern": r"^[!-~]([ -~]*[!-~])?$"}, STRING)
 def given_name(value: Json) -> str:
     """A name that is not empty."""
     parsed = name(value)
@@ -127,6 +171,7 @@ def _is_printable(character: str) -> bool:
 def choice(values: Collection[str | int], convert: Parser[T]) -> Parser[T]:
     """One of few values."""
 
+    @says(one_of(values, {}))
     def parse(value: Json) -> T:
         converted = convert(value)
         if converted not in values:
@@ -138,9 +183,16 @@ def choice(values: Collection[str | int], convert: Parser[T]) -> Parser[T]:
 
 def or_none(parse: Parser[T]) -> Parser[T | None]:
     """`null` is a value, too."""
-    return lambda value: None if value is None else parse(value)
+    known = shape(parse)
+
+    @says(nullable(known.takes), nullable(known.gives))
+    def parse_or_none(value: Json) -> T | None:
+        return None if value is None else parse(value)
+
+    return parse_or_none
 
 
+@says(schemas.UUID)
 def uuid(value: Json) -> str:
     """The id of a resource, in canonical form."""
     if isinstance(value, str):
@@ -151,16 +203,19 @@ def uuid(value: Json) -> str:
     raise Unfit(f"'{_said(value)}' is not a valid UUID")
 
 
+@says(nullable(list_of(schemas.UUID)), list_of(schemas.UUID))
 def uuids(value: Json) -> tuple[str, ...]:
     """Ids, each once; `null` is none."""
     return tuple(_each_once([] if value is None else value, uuid))
 
 
+@says(list_of({"type": "string", "maxLength": 255}))
 def tags(value: Json) -> tuple[str, ...]:
     """Short strings, each once, in their order."""
     return tuple(sorted(_each_once(value, tag)))
 
 
+@says({"type": "string", "maxLength": 255})
 def tag(value: Json) -> str:
     """One of them."""
     return text(255)(value)
@@ -187,6 +242,7 @@ def _mac(value: str) -> Mac | None:
     return None if octets.words[0] & 1 or not int(octets) else Mac(str(octets))
 
 
+@says(MAC)
 def mac(value: Json) -> Mac:
     """The address of one interface: not a group, not all zeros."""
     parsed = _mac(value) if isinstance(value, str) else None
@@ -195,6 +251,7 @@ def mac(value: Json) -> Mac:
     return parsed
 
 
+@says(ADDRESS)
 def address(value: Json) -> Address:
     """An IPv4 address of four decimal numbers, or an IPv6 address."""
     if isinstance(value, str):
@@ -214,6 +271,7 @@ def address_or_text(value: str) -> str:
         return value
 
 
+@says(BLOCK)
 def cidr(value: Json) -> Cidr:
     """A block of addresses, without host bits."""
     if isinstance(value, str) and "%" not in value:
@@ -224,6 +282,7 @@ def cidr(value: Json) -> Cidr:
     raise Inconsistent(f"{_said(value)} is not in a CIDR format")
 
 
+@says(BLOCK)
 def subnet(value: Json) -> Cidr:
     """A block of addresses with its prefix length, as neutron-lib's `validate_subnet`; host bits are cut off."""
     if isinstance(value, str) and "/" in value and "%" not in value:
@@ -237,6 +296,7 @@ def subnet(value: Json) -> Cidr:
     raise Unfit(f"'{_said(value)}' is not a valid IP subnet")
 
 
+@says(list_of(BLOCK))
 def subnet_list(value: Json) -> tuple[Cidr, ...]:
     """Blocks, each written once; those that differ in host bits alone are one."""
     return tuple(dict.fromkeys(subnet(each) for each in _each_once(value, _written)))
@@ -247,6 +307,7 @@ def _written(value: Json) -> str:
     return str(value)
 
 
+@says(nullable(list_of(BLOCK)), list_of(BLOCK))
 def subnet_list_or_none(value: Json) -> tuple[Cidr, ...]:
     """`null` is none."""
     return subnet_list([] if value is None else value)
@@ -280,12 +341,33 @@ def _table(value: Json, what: str, keys: tuple[str, str]) -> list[tuple[Json, Js
     return rows
 
 
+def keyed(value: Json, needed: Sequence[str], allowed: Sequence[str]) -> dict[str, Json]:
+    """An object that has all of some keys, and none but these and others (neutron-lib, `validate_dict`)."""
+    if not isinstance(value, dict):
+        raise Unfit(f"'{_said(value)}' is not a dictionary")
+    if not value.keys() >= set(needed):
+        raise Unfit(
+            f"Validation of dictionary's keys failed. Expected keys: {_braced(needed)} "
+            f"Provided keys: {_said(_braced(value))}"
+        )
+    if unexpected := [key for key in value if key not in (*needed, *allowed)]:
+        raise Unfit(f"Unexpected keys supplied: {_said(', '.join(unexpected))}")
+    return value
+
+
+def _braced(keys: Iterable[str]) -> str:
+    """As Python writes a set."""
+    return f"{{{', '.join(map(repr, keys))}}}"
+
+
+@says(nullable(list_of(_RANGE)), list_of(_RANGE))
 def pools(value: Json) -> tuple[Pool, ...]:
     """Ranges of addresses; `null` is no range."""
     rows = _table([] if value is None else value, "IP pool", ("start", "end"))
     return tuple(Pool(address(start), address(end)) for start, end in rows)
 
 
+@says(nullable(list_of(_ROUTE)), list_of(_ROUTE))
 def host_routes(value: Json) -> tuple[HostRoute, ...]:
     """Routes, each once, to a next hop of their own IP version."""
     routes: dict[HostRoute, None] = {}
@@ -297,6 +379,7 @@ def host_routes(value: Json) -> tuple[HostRoute, ...]:
     return tuple(routes)
 
 
+@says(nullable(list_of(ADDRESS)), list_of(ADDRESS))
 def nameservers(value: Json) -> tuple[Address, ...]:
     """Addresses, each once."""
     if value is None:
@@ -315,6 +398,7 @@ def nameservers(value: Json) -> tuple[Address, ...]:
     return tuple(parsed)
 
 
+@says(list_of(table(ip_address=ADDRESS, subnet_id=schemas.UUID), maxItems=MOST_FIXED_IPS))
 def fixed_ips(value: Json) -> tuple[Wanted, ...]:
     """What a client asks for: subnets, addresses, or both."""
     if not isinstance(value, list):
@@ -335,6 +419,7 @@ def fixed_ips(value: Json) -> tuple[Wanted, ...]:
     return tuple(wanted)
 
 
+@says(nullable(list_of(_PAIR, maxItems=MOST_PAIRS)), list_of(_PAIR))
 def address_pairs(value: Json) -> tuple[tuple[Mac | None, Address | Cidr], ...]:
     """What a port may use beside its own addresses; `null` is none. Raises Unreadable, TooManyPairs, RepeatedPair."""
     if value is None:
@@ -379,6 +464,7 @@ def _paired(value: Json) -> Address | Cidr:
     return net
 
 
+@says(nullable({"type": "object"}), {"type": "object"})
 def profile(value: Json) -> str:
     """`binding:profile`, kept as JSON text."""
     if value is None:
@@ -394,11 +480,43 @@ def profile(value: Json) -> str:
 def nothing_yet(what: str) -> Parser[None]:
     """An attribute that clients may send empty, but whose feature does not exist yet."""
 
+    @says({"enum": [None, [], False]}, ANYTHING)
     def parse(value: Json) -> None:
         if value not in (None, [], False):
             raise Unfit(f"{what} are not supported yet")
 
     return parse
+
+
+@says({"anyOf": [{"type": "integer", "minimum": 1, "maximum": LAST_PORT}, DIGITS]}, INTEGER)
+def port(value: Json) -> int:
+    """A TCP or UDP port (neutron-lib, `validate_range`)."""
+    try:
+        number = integer(value)
+    except Inconsistent:
+        raise Unfit(f"'{_said(value)}' is not an integer") from None
+    if number < 1:
+        raise Unfit(f"'{number}' is too small - must be at least '1'")
+    if number > LAST_PORT:
+        raise Unfit(f"'{number}' is too large - must be no larger than '{LAST_PORT}'")
+    return number
+
+
+@says({"type": ["string", "integer"]}, STRING)
+def port_range(value: Json) -> tuple[int, int]:
+    """Ports as `FIRST:LAST`, both of them included, or one port (neutron-lib, `validate_port_range_or_none`)."""
+    ends = str(value).split(":")
+    if len(ends) > 2 or not all(ends):
+        raise Unfit("Port range must be two integers separated by a colon")
+    for end in ends:
+        if not (end.isascii() and end.isdigit() and len(end) < 6 and int(end) <= LAST_PORT):
+            raise Unfit(f"Invalid port: {_said(end)}")
+        if int(end) < 1:
+            raise Unfit(f"Invalid port: {end}, the port must be in the range [1, {LAST_PORT}]")
+    first, last = int(ends[0]), int(ends[-1])
+    if first > last:
+        raise Unfit("First port in a port range must be lower than the second port")
+    return first, last
 
 
 def of_version(number: int, what: str, value: str) -> None:

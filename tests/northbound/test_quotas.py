@@ -18,6 +18,7 @@ DEFAULTS = {
     "port": 500,
     "router": 10,
     "router_route": 30,
+    "floatingip": 50,
     "security_group": 10,
     "security_group_rule": 100,
     "rbac_policy": 10,
@@ -108,7 +109,10 @@ def test_details_tell_what_is_used(api: Client) -> None:
 def test_every_counted_resource_stops_at_its_limit(api: Client) -> None:
     network = api.make("network", project_id="other")["id"]
     group = api.make("security_group", project_id="other")["id"]
+    outside = api.make("network", **{"router:external": True})["id"]
+    api.make("subnet", network_id=outside, ip_version=4, cidr="203.0.113.0/24")
     bodies: dict[str, dict[str, object]] = {
+        "floatingip": {"floating_network_id": outside},
         "network": {},
         "subnet": {"network_id": network, "ip_version": 4, "cidr": "10.0.0.0/24"},
         "subnetpool": {"name": "x", "prefixes": ["10.0.0.0/8"]},
