@@ -47,9 +47,15 @@ def _attribute(name: str) -> Attribute[Quota, int]:
 
 
 LIMITS = [_attribute(name) for name in quotas.COUNTED]
-FORCE: Attribute[Quota, object] = Attribute(
-    name="force", parse=lambda value: value, put=True, default=None, hidden=True
-)
+
+
+@says({"type": ["boolean", "string", "integer", "null"]})
+def _word(value: Json) -> Json:
+    """Whatever it is; only `true` means anything."""
+    return value
+
+
+FORCE: Attribute[Quota, Json] = Attribute(name="force", parse=_word, put=True, default=None, hidden=True)
 
 
 def _of(rows: Rows, _: str, project_id: str) -> Quota:
@@ -107,7 +113,7 @@ QUOTAS: Collection[Quota] = Collection(
         Attribute(name="tenant_id", schema=STRING, show=lambda _, quota: quota.project_id, filter=Filter(equal())),
         *LIMITS,
         FORCE,
-        Attribute(name="check_limit", parse=lambda _: None, put=True, default=None, hidden=True),
+        Attribute(name="check_limit", parse=_word, put=True, default=None, hidden=True),
     ),
     update=update,
     delete=delete,
