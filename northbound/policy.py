@@ -61,6 +61,11 @@ def either(*rules: Rule) -> Rule:
     return lambda caller, target: any(rule(caller, target) for rule in rules)
 
 
+def both(one: Rule, other: Rule) -> Rule:
+    """One and the other."""
+    return lambda caller, target: one(caller, target) and other(caller, target)
+
+
 def role(name: str) -> Rule:
     """The caller has a role, in whatever project."""
     return lambda caller, _: name in caller.roles
@@ -97,8 +102,8 @@ def shared_network(caller: Caller, target: Target) -> bool:
 
 
 def external_network(caller: Caller, target: Target) -> bool:
-    """The target's network leads outside, for everybody."""
-    return target.network is not None and target.network.external
+    """The target's network is the caller's way outside."""
+    return target.network is not None and sharing.leads_outside(target.rows, target.network.id, caller.project_id)
 
 
 def shared(caller: Caller, target: Target) -> bool:
@@ -211,7 +216,7 @@ RULES: Final[Mapping[str, Rule]] = {
     "get_floatingip": OWN,
     "update_floatingip": MEMBER,
     "delete_floatingip": MEMBER,
-    "get_floatingip_pool": READER,
+    "get_floatingip_pool": both(READER, external_network),
     "create_floatingip_port_forwarding": MEMBER,
     "get_floatingip_port_forwarding": OWN,
     "update_floatingip_port_forwarding": MEMBER,

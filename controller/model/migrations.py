@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid5
 
 from controller.model import bindings, security
 from controller.model.records import TRUSTED, Binding, Port
@@ -32,26 +32,27 @@ def _guarded(tx: Transaction, port: Port, now: int) -> Port:
     return replace(port, security_groups=(security.default_group(tx, port.project_id, now).id,))
 
 
+NAMESPACE = UUID("0b5f8a52-3f38-4d5c-9c61-6f0b3c0d9d3e")
+"""Of ids that migrations give (RFC 4122, section 4.3)."""
+
 Row = tuple[str, dict[str, Any]]
 """A kind, and the values of one of its records."""
 
 
 def share(kind: str, row: dict[str, Any]) -> Iterator[Row]:
-    """2 to 3: a network is shared by an RBAC policy."""
-    shared = kind == "Network" and row.pop("shared", False)
+    """2 to 3: that a network is shared, or leads outside, is said by RBAC policies."""
+    if kind == "Network" and row.pop("shared", False):
+        yield _policy(row, "access_as_shared")
+    if kind == "Network" and row.get("external"):
+        yield _policy(row, "access_as_external")
     yield kind, row
-    if shared:
-        yield (
-            "RbacPolicy",
-            {
-                "id": str(uuid4()),
-                "project_id": row["project_id"],
-                "object_type": "network",
-                "object_id": row["id"],
-                "action": "access_as_shared",
-                "target_project": "*",
-            },
-        )
+
+
+def _policy(network: dict[str, Any], action: str) -> Row:
+    """One for everybody, which has the same id each time it is made."""
+    id = str(uuid5(NAMESPACE, f"{network['id']}/{action}"))
+    given = {"object_type": "network", "object_id": network["id"], "action": action, "target_project": "*"}
+    return "RbacPolicy", {"id": id, "project_id": network["project_id"], **given}
 
 
 ROWS: tuple[Callable[[str, dict[str, Any]], Iterator[Row]], ...] = (share,)

@@ -126,6 +126,8 @@ def create(tx: Transaction, body: Body, ask: Ask) -> Network:
     made = tx.insert(_defaulted(tx, network))
     if body[SHARED]:
         sharing.share(tx, made)
+    if made.external:
+        sharing.share(tx, made, sharing.EXTERNAL)
     return made
 
 
@@ -203,6 +205,9 @@ def update(tx: Transaction, old: Network, new: Network, body: Body, ask: Ask) ->
         (sharing.share if body[SHARED] else _unshare)(tx, old)
     if old.external and not new.external:
         _check_no_way_out(tx, old)
+        sharing.close(tx, old)
+    elif new.external and not old.external:
+        sharing.share(tx, old, sharing.EXTERNAL)
     return ask.save(tx, old, _defaulted(tx, new))
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import uuid
+from dataclasses import replace
 
 from controller.errors import AccessExists, BadAction, Inconsistent
 from controller.model import sharing
-from controller.model.records import EVERYBODY, RbacPolicy
+from controller.model.records import EVERYBODY, Network, RbacPolicy
 from controller.model.store import Transaction
 from northbound.resources import values
 from northbound.resources.attributes import Ask, Attribute, Body, Collection, Filter, common, equal, indexed, need
@@ -66,11 +67,21 @@ def create(tx: Transaction, body: Body, ask: Ask) -> RbacPolicy:
     policy = RbacPolicy(**ask.stamp(), **body.fields)
     shareable = sharing.SHAREABLE[policy.object_type]
     if policy.action not in shareable.actions:
-        raise BadAction(policy.action, policy.object_type, shareable.actions)
+        raise BadAction(policy.action, policy.object_type, (*shareable.actions,))
     _check_owned(tx, policy, ask)
     sharing.check_scope(tx, policy)
     _check_new(tx, policy)
-    return tx.insert(policy)
+    made = tx.insert(policy)
+    _follow(tx, policy, ask)
+    return made
+
+
+def _follow(tx: Transaction, policy: RbacPolicy, ask: Ask) -> None:
+    """A network is external while somebody may have gateways there."""
+    if policy.action == sharing.EXTERNAL:
+        network = tx.need(Network, policy.object_id)
+        external = sharing.is_external(tx, network.id)
+        ask.save(tx, network, replace(network, external=external, is_default=network.is_default and external))
 
 
 def _check_owned(tx: Transaction, policy: RbacPolicy, ask: Ask) -> None:
@@ -96,10 +107,11 @@ def update(tx: Transaction, old: RbacPolicy, new: RbacPolicy, _: Body, ask: Ask)
     return ask.save(tx, old, new)
 
 
-def delete(tx: Transaction, policy: RbacPolicy, _: Ask) -> None:
+def delete(tx: Transaction, policy: RbacPolicy, ask: Ask) -> None:
     """Raises AccessInUse."""
     sharing.check_needless(tx, policy)
     tx.delete(RbacPolicy, policy.id)
+    _follow(tx, policy, ask)
 
 
 RBAC_POLICIES: Collection[RbacPolicy] = Collection(

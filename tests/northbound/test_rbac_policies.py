@@ -116,7 +116,8 @@ def test_the_policies_of_an_object_go_with_it(api: Client, kind: str) -> None:
             (
                 400,
                 "InvalidActionForType",
-                "Invalid action 'foo' for object type 'network'. Valid actions: ('access_as_shared',)",
+                "Invalid action 'foo' for object type 'network'. Valid actions: ('access_as_shared', "
+                "'access_as_external')",
             ),
         ),
         (
@@ -169,6 +170,47 @@ def test_a_network_is_shared_with_all_by_its_attribute(api: Client) -> None:
     assert api.put("network", id, shared=False).body["network"]["shared"] is False
     assert len(api.get("/v2.0/rbac-policies")["rbac_policies"]) == 1
     assert api.delete("port", port).status == 204
+
+
+def test_who_may_have_gateways_on_a_network_is_a_matter_of_policies(api: Client) -> None:
+    network = api.make("network", project_id=MINE)["id"]
+    api.make("subnet", network_id=network, ip_version=4, cidr="203.0.113.0/24", project_id=MINE)
+    body = {"object_type": "network", "object_id": network, "action": "access_as_external", "target_tenant": THEIRS}
+    path = f"/v2.0/networks/{network}"
+
+    def is_external() -> bool:
+        found: bool = api.get(path)["network"]["router:external"]
+        return found
+
+    assert api.post("rbac_policy", **{**body, "object_type": "security_group"}).fault == (
+        400,
+        "InvalidActionForType",
+        "Invalid action 'access_as_external' for object type 'security_group'. Valid actions: ('access_as_shared',)",
+    )
+    policy = api.make("rbac_policy", **body)["id"]
+    assert is_external(), "the first policy makes a network external"
+    rows = api.store.model
+    assert [sharing.leads_outside(rows, network, project) for project in (THEIRS, NOBODY)] == [True, False]
+    router = api.make("router", external_gateway_info={"network_id": network}, project_id=THEIRS)["id"]
+    in_use = (
+        409,
+        "RbacPolicyInUse",
+        f"RBAC policy on object {network} cannot be removed because other objects depend on it.\nDetails: "
+        "There are routers attached to this network that depend on this policy for access.",
+    )
+    assert api.delete("rbac_policy", policy).fault == in_use
+    assert api.put("rbac_policy", policy, target_tenant=NOBODY).fault == in_use
+    assert api.delete("router", router).status == 204
+    assert api.delete("rbac_policy", policy).status == 204
+    assert not is_external(), "and the last one takes that with it"
+    assert api.put("network", network, **{"router:external": True, "is_default": True}).status == 200
+    (wildcard,) = api.get("/v2.0/rbac-policies")["rbac_policies"]
+    assert (wildcard["action"], wildcard["target_tenant"]) == ("access_as_external", "*")
+    status, kind, said = api.delete("rbac_policy", wildcard["id"]).fault
+    assert (status, kind) == (409, "RbacPolicyInUse")
+    assert said.endswith("Details: Default external networks must be shared to everyone.")
+    assert api.put("network", network, **{"router:external": False}).status == 200
+    assert api.get("/v2.0/rbac-policies") == {"rbac_policies": []}
 
 
 def test_a_pool_is_not_shared_without_its_scope(api: Client) -> None:

@@ -29,7 +29,7 @@ NETWORK = {
     **OWNED, "id": "red", "name": "red", "project_id": "p", "network_type": "vxlan", "segmentation_id": 1,
     "physical_network": None, "admin_state_up": True, "shared": False, "mtu": 1450,
 }  # fmt: skip
-SHARED = {**NETWORK, "id": "blue", "segmentation_id": 2, "shared": True, "project_id": "q"}
+SHARED = {**NETWORK, "id": "blue", "segmentation_id": 2, "shared": True, "external": True, "project_id": "q"}
 PORT = {
     **OWNED, "name": "", "project_id": "p", "network_id": "red", "admin_state_up": True, "device_id": "",
     "device_owner": "", "host": None, "vnic_type": "normal", "profile": "{}",
@@ -122,10 +122,13 @@ def test_the_default_groups_are_whole(path: Path) -> None:
     assert len(tags["bundle"]) == 12
 
 
-def test_a_shared_network_is_shared_by_a_policy(path: Path) -> None:
-    (policy,) = load(path).all(RbacPolicy)
-    assert (policy.project_id, policy.object_type, policy.object_id) == ("q", "network", "blue")
-    assert (policy.action, policy.target_project) == ("access_as_shared", "*")
+def test_a_network_is_shared_and_leads_outside_by_policies(path: Path) -> None:
+    policies = load(path).all(RbacPolicy)
+    assert {(each.project_id, each.object_type, each.object_id) for each in policies} == {("q", "network", "blue")}
+    assert sorted((each.action, each.target_project) for each in policies) == [
+        ("access_as_external", "*"),
+        ("access_as_shared", "*"),
+    ]
 
 
 def test_a_store_of_schema_2_needs_no_more_than_its_own_migrations(path: Path) -> None:
@@ -136,7 +139,7 @@ def test_a_store_of_schema_2_needs_no_more_than_its_own_migrations(path: Path) -
         db.execute("UPDATE records SET value = ? WHERE id = 'blue'", (msgpack.packb(SHARED),))
     db.close()
     model = load(path)
-    assert [policy.object_id for policy in model.all(RbacPolicy)] == ["blue"]
+    assert [policy.object_id for policy in model.all(RbacPolicy)] == ["blue", "blue"]
     assert model.all(Port) == before
 
 
