@@ -24,6 +24,7 @@
     │   ├── PrefixRefused       a subnet of a size that its pool does not give
     │   ├── ManyPools           the subnets of a network would be of several pools
     │   ├── ManyScopes          the subnets of a network would be of several address scopes
+    │   ├── NoServiceType       a subnet for what is no owner of ports
     │   ├── UsedAlready         a quota below what the project has
     │   ├── NoProject           it is not known which project asks
     │   ├── BadAction           an RBAC policy that allows what its object does not know
@@ -98,6 +99,8 @@
     │   ├── DefaultExternalExists  another external network is the default one
     │   └── Exhausted           a pool has nothing left to give
     │       ├── NoAddress       the subnets of a network are full
+    │       │   └── NoService   none of them is for the owner of the port
+    │       ├── NoPrefix        a subnet pool has no room for a subnet
     │       ├── NoSegment       every segment of a network type is taken
     │       └── NoMac           no free MAC address was found for a port
     ├── Unauthorized            nobody knows who asks
@@ -305,6 +308,15 @@ class ManyScopes(BadRequest):
             "Subnets of the same address family hosted on the same network must all participate in the same address "
             "scope."
         )
+
+
+class NoServiceType(BadRequest):
+    """Raised when a subnet would be for what is no owner of ports, or no text."""
+
+    def __init__(self, service_type: str, text: bool = True) -> None:
+        why = "does not correspond to a valid device owner" if text else "is not a string"
+        super().__init__(f"Subnet service type {service_type} {why}.")
+        self.service_type, self.text = service_type, text
 
 
 class UsedAlready(BadRequest):
@@ -973,8 +985,17 @@ class Exhausted(Conflict):
 class NoAddress(Exhausted):
     """Raised when no subnet that a port may use has a free address in its pools."""
 
-    def __init__(self, network: str) -> None:
-        super().__init__("addresses", network, f"No more IP addresses available on network {network}.")
+    def __init__(self, network: str, said: str = "") -> None:
+        super().__init__("addresses", network, said or f"No more IP addresses available on network {network}.")
+
+
+class NoService(NoAddress):
+    """Raised when no subnet of a network is for ports of an owner."""
+
+    def __init__(self, network: str, owner: str) -> None:
+        said = f"No valid service subnet for the given device owner, network {network}, service type {owner}."
+        super().__init__(network, said)
+        self.owner = owner
 
 
 class NoPrefix(Exhausted):

@@ -49,6 +49,7 @@ class Config:
     underlay_mtu: int = 1500
     underlay_ip_version: int = 4
     network_type: str = "vxlan"
+    dns_domain: str = "openstacklocal"
     quotas: str = ""
     log_level: str = "info"
 
@@ -70,6 +71,7 @@ HELP: Mapping[str, str] = {
     "underlay_mtu": "bytes that the network between hypervisors carries",
     "underlay_ip_version": "4 or 6: what the hypervisors' weft-encap-ip are, all of them; 6 takes 20 bytes more",
     "network_type": "what a network is when its maker does not say: vxlan, geneve or gre",
+    "dns_domain": "the domain that the names of ports are in, as example.org",
     "quotas": "what a project may have by default, as port=1000,network=-1 (-1 is unlimited); the rest as in Neutron",
     "log_level": "debug, info, warning or error",
 }

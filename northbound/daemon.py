@@ -124,6 +124,7 @@ async def _serve(store: Store, config: Config, group: asyncio.TaskGroup) -> None
         underlay_mtu=config.underlay_mtu,
         underlay_ip_version=config.underlay_ip_version,
         network_type=config.network_type,
+        dns_domain=config.dns_domain,
         quotas=read_quotas(config.quotas),
     )
     app = api.application(store, fleet, settings, identity)

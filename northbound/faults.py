@@ -67,6 +67,8 @@ from controller.errors import (
     NoProject,
     NoProtocol,
     NoSegment,
+    NoService,
+    NoServiceType,
     NotFound,
     OtherProject,
     OverQuota,
@@ -140,6 +142,7 @@ _FAULTS: tuple[tuple[type[WeftError], HTTPStatus, str], ...] = (
     (PrefixRefused, HTTPStatus.BAD_REQUEST, "PrefixSubnetAllocationError"),
     (ManyPools, HTTPStatus.BAD_REQUEST, "NetworkSubnetPoolAffinityError"),
     (ManyScopes, HTTPStatus.BAD_REQUEST, "NetworkAddressScopeAffinityError"),
+    (NoServiceType, HTTPStatus.BAD_REQUEST, "InvalidSubnetServiceType"),
     (NoProject, HTTPStatus.BAD_REQUEST, "QuotaMissingTenant"),
     (BadAction, HTTPStatus.BAD_REQUEST, "InvalidActionForType"),
     (NoExternalAddress, HTTPStatus.BAD_REQUEST, "ExternalIpAddressExhausted"),
@@ -181,6 +184,7 @@ _FAULTS: tuple[tuple[type[WeftError], HTTPStatus, str], ...] = (
     (OverQuota, HTTPStatus.CONFLICT, "OverQuota"),
     (NoPrefix, HTTPStatus.CONFLICT, "SubnetAllocationError"),
     (DefaultExternalExists, HTTPStatus.CONFLICT, "DefaultExternalNetworkExists"),
+    (NoService, HTTPStatus.CONFLICT, "IpAddressGenerationFailureNoMatchingSubnet"),
     (NoAddress, HTTPStatus.CONFLICT, "IpAddressGenerationFailure"),
     (NoSegment, HTTPStatus.SERVICE_UNAVAILABLE, "NoNetworkAvailable"),
     (NoMac, HTTPStatus.SERVICE_UNAVAILABLE, "NetworkMacAddressGenerationFailure"),
@@ -223,6 +227,8 @@ def _name(error: WeftError, name: str) -> str:
         return "InvalidIpForNetwork" if error.subnet is None else "InvalidIpForSubnet"
     if isinstance(error, ForeignScope) and error.version is not None:
         return "IllegalSubnetPoolIpVersionAssociationToAddressScope"
+    if isinstance(error, NoServiceType) and not error.text:
+        return "InvalidInputSubnetServiceType"
     if isinstance(error, PrefixRefused):
         return f"{error.bound[:3].capitalize()}{name}"
     kind = getattr(error, "kind", "").replace("FloatingIp", "FloatingIP")

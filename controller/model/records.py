@@ -73,6 +73,7 @@ class Network(Resource):
     admin_state_up: bool = True
     mtu: int = 1450
     port_security_enabled: bool = True
+    dns_domain: str = ""
     external: bool = False
     is_default: bool = False
 
@@ -97,7 +98,8 @@ class HostRoute:
 class Subnet(Resource):
     """A block of addresses on a network; ports draw from a network's subnets in the order of `ordinal`.
 
-    `subnetpool_id` is the pool that it was cut from, "" if from none.
+    `subnetpool_id` is the pool that it was cut from, "" if from none. With `service_types` only ports of these owners
+    draw from it.
     """
 
     INDEXES = (("network_id",), ("project_id",), ("name",), ("subnetpool_id",))
@@ -114,6 +116,8 @@ class Subnet(Resource):
     ipv6_ra_mode: str | None = None
     ipv6_address_mode: str | None = None
     subnetpool_id: str = ""
+    service_types: tuple[str, ...] = ()
+    dns_publish_fixed_ip: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -192,6 +196,15 @@ class AddressPair:
     ip_address: Address | Cidr
 
 
+@dataclass(frozen=True, slots=True)
+class DhcpOption:
+    """An option that DHCP hands to the guest of a port, by the name that dnsmasq knows it by."""
+
+    opt_name: str
+    opt_value: str
+    ip_version: int
+
+
 TRUSTED = "network:"
 """What the owner of a port that cannot attack its network begins with (neutron-lib, `is_port_trusted`)."""
 
@@ -228,6 +241,11 @@ class Port(Resource):
     port_security_enabled: bool = True
     security_groups: tuple[str, ...] = ()
     allowed_address_pairs: tuple[AddressPair, ...] = ()
+    extra_dhcp_opts: tuple[DhcpOption, ...] = ()
+    dns_name: str = ""
+    dns_domain: str = ""
+    propagate_uplink_status: bool = True
+    ip_allocation: str = "immediate"
 
     @property
     def groups(self) -> frozenset[str]:

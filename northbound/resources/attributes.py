@@ -56,6 +56,7 @@ class Settings:
     network_type: str = "vxlan"
     segments: tuple[int, int] = (1, 0xEFFFFF)
     base_mac: str = "fa:16:3e"
+    dns_domain: str = "openstacklocal"
     quotas: Mapping[str, int] = field(default_factory=dict)
     """Limits by name, where they are not Neutron's."""
 

@@ -20,7 +20,7 @@ from controller.errors import (
 from controller.model import prefixes, security, sharing
 from controller.model.records import FloatingIp, Network, Port, Router, Subnet
 from controller.model.store import Rows, Transaction
-from northbound.resources import associations, ports, subnets, values
+from northbound.resources import associations, dns, ports, subnets, values
 from northbound.resources.attributes import (
     Ask,
     Attribute,
@@ -279,6 +279,7 @@ NETWORKS: Collection[Network] = Collection(
             filter=Filter(equal(values.boolean)),
         ),
         MTU,
+        dns.NETWORK_DOMAIN,
         NETWORK_TYPE,
         PHYSICAL_NETWORK,
         SEGMENTATION_ID,

@@ -40,8 +40,7 @@ from northbound.resources.attributes import (
     one,
 )
 from northbound.resources.interfaces import router_of
-from northbound.resources.schemas import BOOLEAN, STRING, list_of, nullable
-from northbound.resources.values import nothing_yet
+from northbound.resources.schemas import BOOLEAN, STRING, nullable
 
 IPV6_MTU = 1280
 """The least that IPv6 works with, in bytes (RFC 8200, section 5)."""
@@ -154,6 +153,17 @@ EXTERNAL: Attribute[Subnet, bool] = Attribute(
 def _is_external(rows: Rows, subnet: Subnet) -> bool:
     network = rows.get(Network, subnet.network_id)
     return network is not None and network.external
+
+
+SERVICE_TYPES: Attribute[Subnet, tuple[str, ...]] = Attribute(
+    name="service_types",
+    parse=values.service_types,
+    post=True,
+    put=True,
+    default=(),
+    field="service_types",
+    show=lambda _, subnet: [*subnet.service_types],
+)
 
 
 def _mode(name: str) -> Attribute[Subnet, str | None]:
@@ -320,7 +330,8 @@ def _check_apart(subnet: Subnet, others: Sequence[Subnet]) -> None:
 def _address_everybody(tx: Transaction, subnet: Subnet, ask: Ask) -> None:
     """The guests that are there already form addresses on a new SLAAC subnet, too, and gateways that may."""
     for port in tx.where(Port, network_id=subnet.network_id):
-        if port.device_owner not in ipam.CHOOSERS and gateways.may_be_on(tx, port, subnet):
+        kept = port.device_owner in ipam.CHOOSERS or not ipam.serves(subnet, port.device_owner)
+        if not kept and gateways.may_be_on(tx, port, subnet):
             ip = FixedIp(subnet.id, eui64(subnet.cidr, port.mac_address))
             security.settle(tx, port, ask.save(tx, port, replace(port, fixed_ips=(*port.fixed_ips, ip))))
 
@@ -393,14 +404,14 @@ SUBNETS: Collection[Subnet] = Collection(
         FROM_DEFAULT,
         EXTERNAL,
         Attribute(name="shared", show=_is_shared, hidden=True, filter=Filter(equal(values.boolean))),
+        SERVICE_TYPES,
         Attribute(
-            name="service_types",
-            parse=nothing_yet("service types"),
+            name="dns_publish_fixed_ip",
+            parse=values.boolean,
             post=True,
             put=True,
-            default=None,
-            schema=list_of(STRING),
-            show=lambda *_: [],
+            default=False,
+            field="dns_publish_fixed_ip",
         ),
     ),
     create,

@@ -19,7 +19,7 @@ from uuid import UUID
 
 import netaddr
 
-from controller.errors import Inconsistent, PairWithoutAddress, RepeatedPair, TooManyPairs, Unreadable
+from controller.errors import Inconsistent, NoServiceType, PairWithoutAddress, RepeatedPair, TooManyPairs, Unreadable
 from controller.model.addresses import block, version
 from controller.model.ipam import Wanted
 from controller.model.records import Address, Cidr, HostRoute, Mac, Pool
@@ -240,6 +240,23 @@ def _mac(value: str) -> Mac | None:
         return None
     octets = netaddr.EUI(value, version=48, dialect=netaddr.mac_unix_expanded)
     return None if octets.words[0] & 1 or not int(octets) else Mac(str(octets))
+
+
+SERVICES = ("network:", "neutron:", "compute:")
+"""What owners of ports begin with that a subnet may be for (neutron-lib, `DEVICE_OWNER_PREFIXES`)."""
+
+
+@says(nullable(list_of({"type": "string", "pattern": "^(network|neutron|compute):.+$"})), list_of(STRING))
+def service_types(value: Json) -> tuple[str, ...]:
+    """Owners of ports, each once; `null` is none. Raises Unreadable, NoServiceType."""
+    if not value:
+        return ()
+    if not isinstance(value, list):
+        raise Unreadable("Subnet service types must be a list.")
+    for each in value:
+        if not isinstance(each, str) or not each.startswith(SERVICES):
+            raise NoServiceType(_said(each), isinstance(each, str))
+    return tuple(dict.fromkeys(map(str, value)))
 
 
 @says(MAC)

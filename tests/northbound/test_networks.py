@@ -35,6 +35,7 @@ def test_a_network_is_what_was_asked_for_and_the_rest_is_default(api: Client) ->
         "provider:segmentation_id": 1,
         "router:external": False,
         "is_default": False,
+        "dns_domain": "",
         "availability_zones": [],
         "availability_zone_hints": [],
         "ipv4_address_scope": None,
