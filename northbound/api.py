@@ -262,8 +262,15 @@ class _Served(Generic[R]):
         return read_body(self.collection, item, True, caller.project_id)
 
     def _ask(self, request: web.Request, caller: Caller) -> Ask:
-        now, within = int(time.time()), request.match_info.get("within", "")
-        return Ask(str(uuid4()), caller.project_id, caller.is_admin, now, self.settings, within)
+        return Ask(
+            id=str(uuid4()),
+            project_id=caller.project_id,
+            is_admin=caller.is_admin,
+            now=int(time.time()),
+            settings=self.settings,
+            within=request.match_info.get("within", ""),
+            alive=lambda chassis: self.wiring.attendance(chassis).alive,
+        )
 
     async def list(self, request: web.Request) -> web.Response:
         """Those that pass the query."""

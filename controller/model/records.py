@@ -74,6 +74,7 @@ class Network(Resource):
     mtu: int = 1450
     port_security_enabled: bool = True
     dns_domain: str = ""
+    availability_zone_hints: tuple[str, ...] = ()
     external: bool = False
     is_default: bool = False
 
@@ -299,6 +300,7 @@ class Router(Resource):
     routes: tuple[HostRoute, ...] = ()
     external_network_id: str = ""
     enable_snat: bool = True
+    availability_zone_hints: tuple[str, ...] = ()
 
 
 ROUTER_INTERFACES = frozenset(
@@ -520,6 +522,18 @@ class Chassis(Record):
     gateway_priority: int | None = None
     problem: str = ""
     alone: bool = False
+    availability_zone: str = "nova"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentNote(Record):
+    """What an operator says of an agent that a chassis is shown as (`northbound.resources.agents`), by its id."""
+
+    INDEXES = (("chassis",),)
+
+    chassis: str
+    description: str = ""
+    admin_state_up: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -627,6 +641,6 @@ class Released(Record):
 
 KINDS: tuple[type[Record], ...] = (
     Network, Subnet, AddressScope, SubnetPool, RbacPolicy, Quota, Port, Router, FloatingIp, PortForwarding,
-    SecurityGroup, SecurityGroupRule, Bundle, Policy, AddressGroup, Chassis, Drained, Binding, Quarantine, Link,
-    Neighbour, Tag, Counter, Released,
+    SecurityGroup, SecurityGroupRule, Bundle, Policy, AddressGroup, Chassis, AgentNote, Drained, Binding, Quarantine,
+    Link, Neighbour, Tag, Counter, Released,
 )  # fmt: skip

@@ -6,7 +6,9 @@ from typing import Any
 
 from northbound.resources.address_groups import ADDRESS_GROUPS
 from northbound.resources.address_scopes import ADDRESS_SCOPES
+from northbound.resources.agents import AGENTS
 from northbound.resources.attributes import Collection
+from northbound.resources.availability_zones import AVAILABILITY_ZONES
 from northbound.resources.floating_ip_pools import FLOATING_IP_POOLS
 from northbound.resources.floating_ips import FLOATING_IPS
 from northbound.resources.networks import NETWORKS
@@ -35,4 +37,6 @@ COLLECTIONS: tuple[Collection[Any], ...] = (
     ADDRESS_GROUPS,
     RBAC_POLICIES,
     QUOTAS,
+    AGENTS,
+    AVAILABILITY_ZONES,
 )

@@ -26,6 +26,7 @@ from controller.errors import (
     Unreadable,
 )
 from controller.model import sharing
+from controller.model.bindings import Attendance
 from controller.model.records import FloatingIp, Port, Resource
 from controller.model.store import Rows, Transaction
 from northbound.resources import values
@@ -42,6 +43,9 @@ class Wiring(Protocol):
 
     def port_status(self, port: Port) -> str:
         """`ACTIVE` when the port's host has acknowledged what wires it, else `DOWN`."""
+
+    def attendance(self, chassis: str) -> Attendance:
+        """Whether the switch of a hypervisor is connected."""
 
     def floatingip_status(self, floating_ip: FloatingIp) -> str:
         """`ACTIVE` when whoever translates it has acknowledged what does, else `DOWN`."""
@@ -87,6 +91,8 @@ class Ask:
     now: int
     settings: Settings
     within: str = ""
+    alive: Callable[[str], bool] = lambda _: False
+    """Whether the switch of a hypervisor is connected."""
 
     def stamp(self) -> dict[str, Any]:
         """The attributes of a new record that no client chooses."""

@@ -20,7 +20,7 @@ from controller.errors import (
 from controller.model import prefixes, security, sharing
 from controller.model.records import FloatingIp, Network, Port, Router, Subnet
 from controller.model.store import Rows, Transaction
-from northbound.resources import associations, dns, ports, subnets, values
+from northbound.resources import associations, availability_zones, dns, ports, subnets, values
 from northbound.resources.attributes import (
     Ask,
     Attribute,
@@ -113,6 +113,7 @@ DEFAULT = _external("is_default", "is_default")
 def create(tx: Transaction, body: Body, ask: Ask) -> Network:
     """Raises Inconsistent, SegmentInUse, NoSegment, DefaultExternalExists."""
     network_type = _network_type(body, ask.settings)
+    availability_zones.check(tx, body.fields["availability_zone_hints"])
     if project := body.fields["project_id"]:
         security.default_group(tx, project, ask.now)
     network = Network(
@@ -285,15 +286,7 @@ NETWORKS: Collection[Network] = Collection(
         SEGMENTATION_ID,
         EXTERNAL,
         DEFAULT,
-        Attribute(
-            name="availability_zone_hints",
-            parse=values.nothing_yet("availability zones"),
-            post=True,
-            default=None,
-            schema=list_of(STRING),
-            show=lambda *_: [],
-        ),
-        Attribute(name="availability_zones", schema=list_of(STRING), show=lambda *_: []),
+        *availability_zones.zones(Network, sort=True),
         Attribute(
             name="ipv4_address_scope",
             schema=nullable(UUID),

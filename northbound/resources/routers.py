@@ -21,7 +21,7 @@ from controller.model import ipam, quotas, security
 from controller.model.ipam import Wanted
 from controller.model.records import FixedIp, HostRoute, Network, Port, Router, Subnet
 from controller.model.store import Transaction
-from northbound.resources import associations, gateways, ports, values
+from northbound.resources import associations, availability_zones, gateways, ports, values
 from northbound.resources.attributes import Ask, Attribute, Body, Change, Collection, Filter, common, equal
 from northbound.resources.interfaces import (
     attached,
@@ -34,7 +34,7 @@ from northbound.resources.interfaces import (
     owner_of_interfaces,
     with_ipv6,
 )
-from northbound.resources.schemas import STRING, UUID, list_of, says, table
+from northbound.resources.schemas import STRING, UUID, says, table
 from northbound.resources.values import Json
 
 
@@ -74,6 +74,7 @@ ROUTES: Attribute[Router, tuple[HostRoute, ...]] = Attribute(
 
 def create(tx: Transaction, body: Body, ask: Ask) -> Router:
     """A router that joins nothing yet, or an external network alone. Raises what `gateways.settle` raises."""
+    availability_zones.check(tx, body.fields["availability_zone_hints"])
     router = Router(**ask.stamp(), **body.fields, distributed=bool(body[DISTRIBUTED]), ha=bool(body[HA]))
     tx.tag("router", router.id)
     return tx.put(gateways.settle(tx, tx.insert(router), body[EXTERNAL], ask)[0])
@@ -318,15 +319,7 @@ ROUTERS: Collection[Router] = Collection(
         DISTRIBUTED,
         HA,
         ROUTES,
-        Attribute(
-            name="availability_zone_hints",
-            parse=values.nothing_yet("availability zones"),
-            post=True,
-            default=None,
-            schema=list_of(STRING),
-            show=lambda *_: [],
-        ),
-        Attribute(name="availability_zones", schema=list_of(STRING), show=lambda *_: []),
+        *availability_zones.zones(Router, sort=False),
     ),
     create,
     update,

@@ -26,7 +26,6 @@ from controller.model.records import Address, Cidr, HostRoute, Mac, Pool
 from northbound.resources import schemas
 from northbound.resources.schemas import (
     ADDRESS,
-    ANYTHING,
     BLOCK,
     BOOLEAN,
     DIGITS,
@@ -212,7 +211,12 @@ def uuids(value: Json) -> tuple[str, ...]:
 @says(list_of({"type": "string", "maxLength": 255}))
 def tags(value: Json) -> tuple[str, ...]:
     """Short strings, each once, in their order."""
-    return tuple(sorted(_each_once(value, tag)))
+    return tuple(sorted(texts(value)))
+
+
+def texts(value: Json) -> tuple[str, ...]:
+    """Short strings, each once."""
+    return tuple(_each_once(value, tag))
 
 
 @says({"type": "string", "maxLength": 255})
@@ -492,17 +496,6 @@ def profile(value: Json) -> str:
     if len(kept) > PROFILE:
         raise Inconsistent("binding:profile value too large")
     return kept
-
-
-def nothing_yet(what: str) -> Parser[None]:
-    """An attribute that clients may send empty, but whose feature does not exist yet."""
-
-    @says({"enum": [None, [], False]}, ANYTHING)
-    def parse(value: Json) -> None:
-        if value not in (None, [], False):
-            raise Unfit(f"{what} are not supported yet")
-
-    return parse
 
 
 @says({"anyOf": [{"type": "integer", "minimum": 1, "maximum": LAST_PORT}, DIGITS]}, INTEGER)

@@ -15,6 +15,7 @@ from aiohttp import web
 
 from apps import APPS
 from controller.flows.engine import Engine
+from controller.model.bindings import Attendance
 from controller.model.records import FloatingIp, Port
 from controller.model.store import Change, Journal, MemoryJournal, Store, Transaction
 from controller.southbound.fleet import Fleet
@@ -33,9 +34,13 @@ class Wires:
     """A southbound that a test tells what to say."""
 
     active: set[str] = field(default_factory=set)
+    seen: dict[str, Attendance] = field(default_factory=dict)
 
     def port_status(self, port: Port) -> str:
         return "ACTIVE" if port.id in self.active else "DOWN"
+
+    def attendance(self, chassis: str) -> Attendance:
+        return self.seen.get(chassis, Attendance())
 
     def floatingip_status(self, floating_ip: FloatingIp) -> str:
         return "ACTIVE" if floating_ip.id in self.active else "DOWN"

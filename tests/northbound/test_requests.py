@@ -50,6 +50,8 @@ def test_discovery_leads_from_the_root_to_every_resource(api: Client) -> None:
             "address_scopes": ["/v2.0/address-scopes"],
             "rbac_policies": ["/v2.0/rbac-policies"],
             "quotas": ["/v2.0/quotas"],
+            "agents": ["/v2.0/agents"],
+            "availability_zones": ["/v2.0/availability_zones"],
             "floatingips": ["/v2.0/floatingips"],
             "floatingip_pools": ["/v2.0/floatingip_pools"],
         }
@@ -141,7 +143,7 @@ ABSENT = {
 
 
 def test_every_resource_that_may_be_absent_is_among_these() -> None:
-    assert {each.name for each in COLLECTIONS if each.delete and not each.whole} - ABSENT.keys() == {"quota"}
+    assert {each.name for each in COLLECTIONS if each.delete and not each.whole} - ABSENT.keys() == {"quota", "agent"}
 
 
 @pytest.mark.parametrize("kind", ABSENT)
