@@ -107,7 +107,7 @@ def test_a_router_is_what_was_asked_for_and_the_rest_is_default(api: Client) -> 
         ({"status": "DOWN"}, (400, "HTTPBadRequest", "Attribute 'status' not allowed in POST")),
         (
             {"availability_zone_hints": ["nova"]},
-            (404, "AvailabilityZoneNotFound", "AvailabilityZone a could not be found."),
+            (404, "AvailabilityZoneNotFound", "AvailabilityZone nova could not be found."),
         ),
         (
             {"ha": "perhaps"},
