@@ -280,7 +280,7 @@ class _Served(Generic[R]):
         ask = self._ask(request, caller)
         self._check_whole(caller, self.store.model, request)
         await self._prepare(caller, ask, query)
-        scene = self._scene(caller)
+        scene = replace(self._scene(caller), filters=query.filters)
         records = find(self.collection, scene, query, ask.within)
         keys = [self.renderer.key(scene, record) for record in records]
         found = links(_root(request) + request.path, pairs, query, keys)

@@ -172,6 +172,7 @@ RULES: Final[Mapping[str, Rule]] = {
     "update_agent": ADMIN,
     "delete_agent": ADMIN,
     "get_availability_zone": READER,
+    "get_network_ip_availability": ADMIN_OR_SERVICE,
     "get_quota": OWN,
     "update_quota": ADMIN,
     "delete_quota": ADMIN,

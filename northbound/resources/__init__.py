@@ -11,6 +11,7 @@ from northbound.resources.attributes import Collection
 from northbound.resources.availability_zones import AVAILABILITY_ZONES
 from northbound.resources.floating_ip_pools import FLOATING_IP_POOLS
 from northbound.resources.floating_ips import FLOATING_IPS
+from northbound.resources.ip_availabilities import IP_AVAILABILITIES
 from northbound.resources.networks import NETWORKS
 from northbound.resources.port_forwardings import PORT_FORWARDINGS
 from northbound.resources.ports import PORTS
@@ -39,4 +40,5 @@ COLLECTIONS: tuple[Collection[Any], ...] = (
     QUOTAS,
     AGENTS,
     AVAILABILITY_ZONES,
+    IP_AVAILABILITIES,
 )

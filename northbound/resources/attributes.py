@@ -77,6 +77,8 @@ class Scene:
     hidden: frozenset[str] = frozenset()
     """The attributes that are not shown, and neither narrow nor sort a list."""
     project_id: str = ""
+    filters: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """What the list that it is shown in was narrowed by."""
     memo: dict[str, object] = field(default_factory=dict)
     """What was worked out for this answer already."""
 

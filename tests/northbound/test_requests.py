@@ -52,6 +52,7 @@ def test_discovery_leads_from_the_root_to_every_resource(api: Client) -> None:
             "quotas": ["/v2.0/quotas"],
             "agents": ["/v2.0/agents"],
             "availability_zones": ["/v2.0/availability_zones"],
+            "network_ip_availabilities": ["/v2.0/network-ip-availabilities"],
             "floatingips": ["/v2.0/floatingips"],
             "floatingip_pools": ["/v2.0/floatingip_pools"],
         }
