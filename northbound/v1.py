@@ -200,6 +200,7 @@ def _status(status: Status) -> dict[str, Any]:
         "datapath_type": chassis.datapath_type,
         "bridge_mappings": dict(chassis.bridge_mappings),
         "gateway_priority": chassis.gateway_priority,
+        "availability_zone": chassis.availability_zone,
         "gateway": chassis.gateway_priority is not None and not status.drained,
         "drained": status.drained,
         "flows": status.flows,

@@ -30,7 +30,7 @@ from controller.flows.engine import Cell, Delta, Engine
 from controller.flows.flow import Entry, Flow, Item, Key, Set
 from controller.flows.pipeline import APPS, DROP, TRAP, WHY, Why
 from controller.model import bindings
-from controller.model.bindings import Hypervisor, Placed
+from controller.model.bindings import Attendance, Hypervisor, Placed
 from controller.model.records import (
     FLOATING,
     KINDS,
@@ -155,6 +155,7 @@ class Member:
     database: bool = False
     switch: Switch | None = None
     since: float | None = None
+    seen: float | None = None
     revision: int = 0
     applied_revision: int | None = None
     drawn: bool = False
@@ -299,6 +300,8 @@ class Fleet:
         for write in (write for change in changes for write in change.writes):
             if isinstance(write.new, Quarantine):
                 self._member(write.new.chassis).quarantined.set()
+            if write.kind is Chassis and write.new is None and self._members[write.id].switch is None:
+                del self._members[write.id]
         log.debug(
             "recomputed revision=%d cells=%d switches=%d requests=%s",
             self._engine.revision, len(self._engine.log), len(deltas), ",".join(requests) or "-",
@@ -355,7 +358,7 @@ class Fleet:
                 chores.create_task(self._keep_in_step(member, switch))
                 chores.create_task(zones.run())
         finally:
-            member.switch, member.drawn = None, False
+            member.switch, member.seen, member.drawn = None, time.time(), False
             member.pending.clear()
             member.database = member.database and self._ovsdb
             member.left.set()
@@ -535,6 +538,14 @@ class Fleet:
             return False
         return member.applied_revision == member.revision or wired <= member.applied_revision
 
+    def attendance(self, chassis: str) -> Attendance:
+        """Whether the switch of a hypervisor is connected, since when, and when it was last."""
+        member = self._members.get(chassis)
+        if member is None:
+            return Attendance()
+        alive = member.switch is not None
+        return Attendance(alive, member.since, time.time() if alive else member.seen)
+
     def floatingip_status(self, floating_ip: FloatingIp) -> str:
         """ACTIVE when it stands for something and a switch that translates it has acknowledged the revision that made
         it, else DOWN (api-ref, Show floating IP details)."""
@@ -602,7 +613,6 @@ class Fleet:
             leave = f"ovs-vsctl del-manager -- del-controller {bridge}"
             raise InUse("Chassis", name, "", f"Chassis {name} is connected; first run on it: {leave}")
         await self._store.commit(lambda tx: bindings.forget(tx, name))
-        del self._members[name]
 
     async def drain(self, name: str, drained: bool) -> None:
         """Have no gateway be active on a chassis, or let them again. Raises NotFound."""

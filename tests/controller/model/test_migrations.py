@@ -16,6 +16,7 @@ from controller.model.records import (
     Policy,
     Port,
     Quarantine,
+    RbacPolicy,
     SecurityGroup,
     SecurityGroupRule,
     Tag,
@@ -28,6 +29,7 @@ NETWORK = {
     **OWNED, "id": "red", "name": "red", "project_id": "p", "network_type": "vxlan", "segmentation_id": 1,
     "physical_network": None, "admin_state_up": True, "shared": False, "mtu": 1450,
 }  # fmt: skip
+SHARED = {**NETWORK, "id": "blue", "segmentation_id": 2, "shared": True, "external": True, "project_id": "q"}
 PORT = {
     **OWNED, "name": "", "project_id": "p", "network_id": "red", "admin_state_up": True, "device_id": "",
     "device_owner": "", "host": None, "vnic_type": "normal", "profile": "{}",
@@ -43,6 +45,7 @@ def port(id: str, last: int, **more: object) -> tuple[str, dict[str, object]]:
 
 ROWS: tuple[tuple[str, dict[str, object]], ...] = (
     ("Network", NETWORK),
+    ("Network", SHARED),
     port("p1", 1),
     port("p2", 2),
     port("q1", 3, project_id="q", device_owner="compute:nova"),
@@ -95,8 +98,7 @@ def test_ports_are_in_the_default_group_of_their_project_or_trusted(path: Path) 
         "nobodys": (True, (default(model, ""),)),
         "dhcp": (False, ()),
     }
-    (network,) = model.all(Network)
-    assert network.port_security_enabled
+    assert [network.port_security_enabled for network in model.all(Network)] == [True, True]
     p1 = model.get(Port, "p1")
     assert p1 is not None
     assert (p1.revision_number, p1.updated_at, p1.fixed_ips[0].ip_address) == (3, 9, "10.0.0.1")
@@ -118,6 +120,27 @@ def test_the_default_groups_are_whole(path: Path) -> None:
     }
     assert {policy.id: policy.groups for policy in model.all(Policy)} == {group: (group,) for group in groups}
     assert len(tags["bundle"]) == 12
+
+
+def test_a_network_is_shared_and_leads_outside_by_policies(path: Path) -> None:
+    policies = load(path).all(RbacPolicy)
+    assert {(each.project_id, each.object_type, each.object_id) for each in policies} == {("q", "network", "blue")}
+    assert sorted((each.action, each.target_project) for each in policies) == [
+        ("access_as_external", "*"),
+        ("access_as_shared", "*"),
+    ]
+
+
+def test_a_store_of_schema_2_needs_no_more_than_its_own_migrations(path: Path) -> None:
+    before = load(path).all(Port)
+    with sqlite3.connect(path) as db:
+        db.execute("UPDATE meta SET value = 2 WHERE key = 'schema'")
+        db.execute("DELETE FROM records WHERE kind = 'RbacPolicy'")
+        db.execute("UPDATE records SET value = ? WHERE id = 'blue'", (msgpack.packb(SHARED),))
+    db.close()
+    model = load(path)
+    assert [policy.object_id for policy in model.all(RbacPolicy)] == ["blue", "blue"]
+    assert model.all(Port) == before
 
 
 def test_every_claim_has_a_zone(path: Path) -> None:
