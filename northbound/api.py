@@ -28,6 +28,7 @@ from controller.model.store import Rows, Store, Transaction
 from northbound import faults, policy
 from northbound.auth import Caller, Identity, Open
 from northbound.gate import CALLER, Gate
+from northbound.openapi import document
 from northbound.resources import COLLECTIONS
 from northbound.resources.attributes import (
     Ask,
@@ -84,6 +85,7 @@ def application(store: Store, wiring: Wiring, settings: Settings, identity: Iden
     route.add_get("/", _versions, allow_head=False)
     route.add_get("/v2.0", _resources, allow_head=False)
     route.add_get("/v2.0/", _resources, allow_head=False)
+    route.add_get("/openapi.json", _openapi, allow_head=False)
     route.add_get("/v2.0/extensions", _extensions, allow_head=False)
     route.add_get("/v2.0/extensions/{alias}", _extension, allow_head=False)
     for collection in COLLECTIONS:
@@ -177,6 +179,10 @@ async def _resources(request: web.Request) -> web.Response:
         if not each.is_part
     ]
     return _answer({"resources": found, "version": _version(request)})
+
+
+async def _openapi(request: web.Request) -> web.Response:
+    return _answer(document(COLLECTIONS, _root(request)))
 
 
 async def _extensions(_: web.Request) -> web.Response:
