@@ -26,6 +26,7 @@ from northbound.resources.attributes import (
     need,
     one,
 )
+from northbound.resources.schemas import UUID
 from northbound.resources.values import Json
 
 PROTOCOLS = ("tcp", "udp")
@@ -256,7 +257,7 @@ PORT_FORWARDINGS: Collection[PortForwarding] = Collection(
     "port_forwarding",
     PortForwarding,
     (
-        Attribute(name="id", field="id", filter=Filter(equal()), sort=True),
+        Attribute(name="id", schema=UUID, field="id", filter=Filter(equal()), sort=True),
         *(
             Attribute(name=name, parse=PROJECT, post=True, default="", field="project_id", hidden=True)
             for name in ("project_id", "tenant_id")

@@ -459,6 +459,7 @@ def nothing_yet(what: str) -> Parser[None]:
     return parse
 
 
+@says({"anyOf": [{"type": "integer", "minimum": 1, "maximum": LAST_PORT}, DIGITS]}, INTEGER)
 def port(value: Json) -> int:
     """A TCP or UDP port (neutron-lib, `validate_range`)."""
     try:
@@ -472,6 +473,7 @@ def port(value: Json) -> int:
     return number
 
 
+@says({"type": ["integer", "string"]}, STRING)
 def port_range(value: Json) -> tuple[int, int]:
     """Ports as `FIRST:LAST`, both of them included, or one port (neutron-lib, `validate_port_range_or_none`)."""
     ends = str(value).split(":")
