@@ -473,7 +473,7 @@ def port(value: Json) -> int:
     return number
 
 
-@says({"type": ["integer", "string"]}, STRING)
+@says({"type": ["string", "integer"]}, STRING)
 def port_range(value: Json) -> tuple[int, int]:
     """Ports as `FIRST:LAST`, both of them included, or one port (neutron-lib, `validate_port_range_or_none`)."""
     ends = str(value).split(":")
