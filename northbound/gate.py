@@ -1,8 +1,8 @@
 """The door of the API: who asks is found out before anything else, and strangers cannot ask at any rate.
 
 Discovery (`/`, `/v2.0/`, `/openapi.json`), the console and the probes (`/healthz`, `/readyz`) are for everybody; `/v1`
-and `/metrics` are an administrator's; the rest is for every caller that is known. Between processes nothing is shared: a
-restart forgets who was refused.
+and `/metrics` are an administrator's; the rest is for every caller that is known. Between processes nothing is shared:
+a restart forgets who was refused.
 """
 
 from __future__ import annotations
