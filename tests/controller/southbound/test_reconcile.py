@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from controller.flows import fields as f
 from controller.flows import flow as values
-from controller.flows.flow import Bucket, Conjunction, Entry, Flow, Group, Match, Output, ToGroup, goto, resubmit
+from controller.flows.flow import Bucket, Conjunction, Entry, Flow, Group, Output, ToGroup, goto, resubmit
 from controller.flows.pipeline import (
     ARRIVED,
     CLASSIFY,
@@ -388,7 +388,7 @@ def test_of_more_shares_than_a_message_holds_the_first_are_sent_and_the_refusal_
 def test_a_match_that_cannot_be_encoded_is_refused_and_never_removed() -> None:
     wire = replace(WHY, name="unheard_of", wire="unheard_of")
     table = replace(L2_DISPATCH, matches=frozenset({wire}))
-    unheard = Flow(table, "one", Match((values.Test(wire, 1, 1),)))
+    unheard = Flow(table, "one", values.matching(values.Test(wire, 1, 1)))
     plan = partial({unheard.key: Entry(APP, unheard), DELIVERED.key: Entry(APP, DELIVERED)})
     assert [step.text for step in plan.steps] == [str(DELIVERED)]
     assert [refusal.key for refusal in plan.refusals] == [unheard.key]

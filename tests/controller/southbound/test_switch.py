@@ -24,7 +24,7 @@ from controller.flows import fields as f
 from controller.flows import flow as values
 from controller.flows import pipeline
 from controller.flows.fields import IN_PORT, TUN_DST
-from controller.flows.flow import Bucket, Entry, Flow, Group, Match, Output, ToGroup, goto, resubmit
+from controller.flows.flow import Bucket, Entry, Flow, Group, Output, ToGroup, goto, resubmit
 from controller.flows.pipeline import CLASSIFY, DELIVER, DST, FLOOD, L2_BUM, NET, PORT_SECURITY, SERVICE, SRC, TUN_OUT
 from controller.model.records import Address
 from controller.southbound import messages as of
@@ -66,7 +66,7 @@ def a_network(guests: int) -> list[Entry]:
     return entries(everybody(7, *ports), flooded(7), *map(guest, ports), *map(delivered, ports))
 
 
-UNPREPARED = Flow(SERVICE, "arp_request", Match((values.Test(f.ARP_OP, 1, 0xFFFF),)))
+UNPREPARED = Flow(SERVICE, "arp_request", values.matching(values.Test(f.ARP_OP, 1, 0xFFFF)))
 """A flow that no switch takes: it tests an ARP field without testing for ARP."""
 
 # ---- running -----------------------------------------------------------------------------------------------------
