@@ -550,8 +550,8 @@ def _kinds(actions: tuple[Action, ...], numbers: list[int]) -> tuple[Kind, ...]:
 class Flow:
     """One entry of a table. `reason` is one of the table's `priorities`.
 
-    It is what its `form` and its `numbers`, those of the match first, say. `memo` is no part of the value: what
-    `remember` put there, for as long as the flow itself is remembered.
+    It is what its `form` and its `numbers`, those of the match first, say. `memo` is no part of the value: what the
+    encoder worked out from it is kept there, and goes when nobody wants the flow any more.
 
     Raises Undeclared when the table does not declare what the flow asks for.
     """
@@ -575,10 +575,6 @@ class Flow:
 
     def __hash__(self) -> int:
         return self._hash
-
-    def remember(self, found: object) -> None:
-        """Keep what was worked out from this flow, so that it goes when nobody wants the flow any more."""
-        object.__setattr__(self, "memo", found)
 
     @property
     def priority(self) -> int:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from hashlib import blake2b
+from operator import lshift
 from struct import Struct
 from typing import Final, NamedTuple
 
@@ -24,7 +24,7 @@ from controller.errors import Oversized
 from controller.flows.flow import ANY, Bucket, Flow, Group
 from controller.flows.pipeline import OWNER
 from controller.southbound.actions import encode_action
-from controller.southbound.forms import fitting, written
+from controller.southbound.forms import TEMPLATES, fitting, spelled
 from controller.southbound.messages import (
     OFPMP_FLOW,
     OFPMP_GROUP_DESC,
@@ -40,18 +40,37 @@ from controller.southbound.oxm import encode_match, tests_text
 
 
 class EncodedFlow(NamedTuple):
-    """A flow as it stands in a flow-mod and in a dump: a whole padded ofp_match, whole instructions."""
+    """A flow as it stands in a flow-mod and in a dump.
+
+    `body` is a whole padded ofp_match, and behind it, from `start` on, whole instructions.
+    """
 
     table: int
     priority: int
-    match: bytes
-    instructions: bytes
+    body: bytes
+    start: int
     cookie: int
+
+    @classmethod
+    def of(cls, table: int, priority: int, match: bytes, instructions: bytes, cookie: int) -> EncodedFlow:
+        """The flow with this match and these instructions."""
+        return cls(table, priority, match + instructions, len(match), cookie)
+
+    @property
+    def match(self) -> bytes:
+        """What it matches."""
+        return self.body[: self.start]
+
+    @property
+    def instructions(self) -> bytes:
+        """What it does."""
+        return self.body[self.start :]
 
     @property
     def key(self) -> tuple[int, int, bytes]:
         """What no two flows of one switch share."""
-        return (self.table, self.priority, self.match)
+        table, priority, body, start, _ = self
+        return (table, priority, body[:start])
 
     @property
     def text(self) -> str:
@@ -71,14 +90,20 @@ class EncodedGroup:
 
 # ---- flows ----------------------------------------------------------------------------------------------------
 
-_OFPFC_ADD: Final = 0  # ofp_flow_mod_command
-_OFPFC_DELETE_STRICT: Final = 4
+_OFPFC_DELETE_STRICT: Final = 4  # ofp_flow_mod_command
 _OFPG_ANY: Final = 0xFFFFFFFF
-_ANYTHING: Final = b"\xff" * 12  # no buffer, OFPP_ANY, OFPG_ANY
-_FLOW_MOD: Final = Struct("!BBHIQ8xBB4xH12s4x")  # the header, and all up to the match
+_FLOW_ADD: Final = Struct("!HHIQ8xBx4xH12s4x")
+_FLOW_DELETE: Final = Struct("!HHI8x8xBB4xH12s4x")
+"""A header, and a flow-mod up to its match (section 7.3.4.2). Zeros are: no mask of cookies, OFPFC_ADD, no time-outs,
+no flags, no importance."""
+_FLOW_MOD_BYTES: Final = 48
+_HEAD: Final = VERSION << 8 | OFPT_FLOW_MOD
+_ANY: Final = b"\xff" * 12  # no packet, any port, any group
 
-_PLACE: Final = Struct("!BH")
-_HASHER: Final = blake2b(digest_size=6)
+_OWNED: Final = OWNER << 56
+_number: Final = int.from_bytes
+_set: Final = object.__setattr__
+_tuple: Final = tuple.__new__  # a NamedTuple's own constructor takes twice as long
 
 
 def encode_flow(flow: Flow, app: int) -> EncodedFlow:
@@ -87,14 +112,18 @@ def encode_flow(flow: Flow, app: int) -> EncodedFlow:
     Raises Undeclared for what the encoder does not know, Oversized when the flow's actions fit into no message.
     """
     known = flow.memo
-    if isinstance(known, EncodedFlow) and known.cookie >> 48 & 0xFF == app:
+    if known is not None and isinstance(known, EncodedFlow) and known.cookie >> 48 & 0xFF == app:
         return known
-    content, start = written(flow)
-    hasher = _HASHER.copy()
-    hasher.update(_PLACE.pack(flow.table.number, flow.priority) + content)
-    cookie = OWNER << 56 | app << 48 | int.from_bytes(hasher.digest())
-    made = EncodedFlow(flow.table.number, flow.priority, content[:start], content[start:], cookie)
-    flow.remember(made)
+    table, priority, seed, base, shifts, fixed, size, start = TEMPLATES[flow.form]
+    content = sum(map(lshift, flow.numbers, shifts), base)
+    if size and content & fixed == base:
+        body = content.to_bytes(size)
+    else:
+        body, start = spelled(flow)
+    hasher = seed.copy()
+    hasher.update(body)
+    made = _tuple(EncodedFlow, (table, priority, body, start, _OWNED | app << 48 | _number(hasher.digest())))
+    _set(flow, "memo", made)
     return made
 
 
@@ -103,20 +132,14 @@ def flow_add(xid: int, flow: EncodedFlow) -> bytes:
 
     A modification would keep the old cookie (section 6.4).
     """
-    table, priority, match, instructions, cookie = flow
-    return _flow_mod(xid, _OFPFC_ADD, cookie, table, priority, match + instructions)
+    table, priority, body, _, cookie = flow
+    return _FLOW_ADD.pack(_HEAD, _FLOW_MOD_BYTES + len(body), xid, cookie, table, priority, _ANY) + body
 
 
 def flow_delete(xid: int, table: int, priority: int, match: bytes) -> bytes:
     """The message that removes the one flow with this key, if it is there."""
-    return _flow_mod(xid, _OFPFC_DELETE_STRICT, 0, table, priority, match)
-
-
-def _flow_mod(xid: int, command: int, cookie: int, table: int, priority: int, body: bytes) -> bytes:
-    """No mask of cookies, no time-outs, no packet, any port and group, no flags, no importance (ofp_flow_mod)."""
-    length = _FLOW_MOD.size + len(body)
-    head = _FLOW_MOD.pack(VERSION, OFPT_FLOW_MOD, length, xid, cookie, table, command, priority, _ANYTHING)
-    return head + body
+    length = _FLOW_MOD_BYTES + len(match)
+    return _FLOW_DELETE.pack(_HEAD, length, xid, table, _OFPFC_DELETE_STRICT, priority, _ANY) + match
 
 
 # ---- dumps of flows -------------------------------------------------------------------------------------------
@@ -144,7 +167,7 @@ def skim_flows(payload: bytes) -> Iterator[EncodedFlow]:
         after = at + length
         if not match < instructions <= after <= end:
             raise malformed(f"a flow of {length} bytes with a match of {match_length} has {end - at} bytes")
-        yield EncodedFlow(table, priority, payload[match:instructions], payload[instructions:after], cookie)
+        yield EncodedFlow(table, priority, payload[match:after], instructions - match, cookie)
         at = after
     if at != end:
         raise malformed(f"a flow ends after {end - at} bytes")

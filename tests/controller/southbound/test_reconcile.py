@@ -91,7 +91,7 @@ class FakeSwitch:
         cookie, _, table, command, _, _, priority, *_ = FLOW_MOD.unpack_from(body)
         (length,) = struct.unpack_from("!H", body, FLOW_MOD.size + 2)
         end = FLOW_MOD.size + -(-length // 8) * 8
-        found = EncodedFlow(table, priority, body[FLOW_MOD.size : end], body[end:], cookie)
+        found = EncodedFlow.of(table, priority, body[FLOW_MOD.size : end], body[end:], cookie)
         if command == 4:
             self.flows.pop(found.key, None)
             return
@@ -170,7 +170,7 @@ def tampered(draw: st.DrawFn, world: Sequence[Entry]) -> FakeSwitch:
     for key, flow in list(flows.items()):
         match draw(st.sampled_from(["kept", "kept", "altered", "taken over", "marked", "gone"])):
             case "altered":  # as `ovs-ofctl mod-flows` does: the cookie stays
-                flows[key] = flow._replace(instructions=b"")
+                flows[key] = flow._replace(body=flow.match)
             case "taken over":
                 flows[key] = flow._replace(cookie=draw(st.integers(0, OWNER - 1)) << 56)
             case "marked":
@@ -325,7 +325,7 @@ def test_the_order() -> None:
 
 def test_a_flow_altered_under_its_cookie_is_added_again() -> None:
     flow = encode_flow(DELIVERED, APP)
-    altered = flow._replace(instructions=b"")
+    altered = flow._replace(body=flow.match)
     plan = full(entries([DELIVERED]), Installed({flow.key: altered}, {}))
     assert plan.steps == (AddFlow(Entry(APP, DELIVERED), flow),)
     assert plan.replaced == ()
@@ -341,7 +341,7 @@ def test_a_flow_of_others_under_our_key_is_replaced_and_named() -> None:
 
 
 def test_what_is_of_others_is_kept_and_named() -> None:
-    theirs = EncodedFlow(0, 1, encode_flow(DELIVERED, APP).match, b"", 0)
+    theirs = EncodedFlow.of(0, 1, encode_flow(DELIVERED, APP).match, b"", 0)
     group = EncodedGroup(1, 0, b"")
     installed = Installed({theirs.key: theirs}, {1: group})
     assert full([], installed).steps == ()

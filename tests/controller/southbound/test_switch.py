@@ -735,7 +735,8 @@ def test_a_switch_that_never_answers_though_it_lives_is_given_up() -> None:
 def test_a_switch_that_does_not_read_is_given_up_and_others_go_on() -> None:
     async def test() -> None:
         endings: dict[int, BaseException | None] = {}
-        flow = encode_flow(delivered(1), APP)._replace(instructions=bytes(60_000))
+        flow = encode_flow(delivered(1), APP)
+        flow = flow._replace(body=flow.match + bytes(60_000))
         plan = Plan((AddFlow(Entry(APP, delivered(1)), flow),) * 500)
 
         async def on_switch(switch: Switch) -> None:
