@@ -41,6 +41,7 @@ from controller.model.records import (
     Router,
 )
 from controller.model.store import Change, Rows, Store, Transaction
+from controller.southbound.complaints import Complaints
 from controller.southbound.openflow import EncodedFlow, encode_flow
 from controller.southbound.ovsdb import SHOWN, OvsdbListener
 from controller.southbound.packet_in import Answerer, answers_of
@@ -68,6 +69,8 @@ PATIENCE_S = 5.0
 """How long a switch may wait for its hypervisor's database before the log says so."""
 REQUESTS = 100
 """How many request ids the log line of a bundle names at the most."""
+REFUSALS = 20
+"""So many refused flows of one change are told one by one."""
 RETRY_S = 1.0
 """How long to wait before a switch's ports are recorded again when the store could not."""
 ARRIVALS = 2
@@ -136,8 +139,8 @@ class Member:
 
     `revision` is the newest model revision that changed what this switch should hold, `applied_revision` the newest
     it acknowledged by barrier. `pending` is what changed since all that the switch should hold was `drawn`. `foreign`
-    are the flows of others, as its switch tells them or, once it is gone, told them last. Counters count since the
-    controller started.
+    are the flows of others, as its switch tells them or, once it is gone, told them last; `complaints` are likewise of
+    its connection or of the last. Counters count since the controller started.
     """
 
     name: str
@@ -155,6 +158,7 @@ class Member:
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     quarantined: asyncio.Event = field(default_factory=asyncio.Event)
     foreign: Mapping[WireKey, EncodedFlow] = field(default_factory=dict)
+    complaints: Complaints | None = None
     pace: Pace = field(default_factory=Pace)
     refusals: dict[Key | WireKey, Refusal] = field(default_factory=dict)
     flow_mods: int = 0
@@ -299,7 +303,7 @@ class Fleet:
         """Keep one switch at what it should hold, until its connection ends."""
         member = await self._identify(switch)
         await self._succeed(member, switch)
-        member.switch, member.since = switch, time.time()
+        member.switch, member.since, member.complaints = switch, time.time(), switch.complaints
         member.left.clear()
         log.info("switch connected chassis=%s datapath=%016x", member.name, switch.datapath_id)
         try:
@@ -442,12 +446,8 @@ class Fleet:
         member.mods_bytes += applied.mods_bytes
         for step in plan.steps:
             member.refusals.pop(step.key, None)
-        for refusal in applied.refusals:
-            member.refusals[refusal.key] = refusal
-            log.error(
-                "flow refused chassis=%s flow=%s error=%s cells=%s",
-                member.name, refusal.what, refusal.error, ",".join(self._cells_of(refusal, member.name)),
-            )  # fmt: skip
+        member.refusals.update((refusal.key, refusal) for refusal in applied.refusals)
+        self._tell_refusals(member, applied.refusals)
         member.applied_revision = revision
         log.info(
             "applied chassis=%s revision=%d flow_mods=%d group_mods=%d requests=%s",
@@ -458,6 +458,16 @@ class Fleet:
             requests,
         )
         return applied
+
+    def _tell_refusals(self, member: Member, refusals: Sequence[Refusal]) -> None:
+        """The first of them line by line; `/v1/chassis` has them all."""
+        for refusal in refusals[:REFUSALS]:
+            log.error(
+                "flow refused chassis=%s flow=%s error=%s cells=%s",
+                member.name, refusal.what, refusal.error, ",".join(self._cells_of(refusal, member.name)),
+            )  # fmt: skip
+        if len(refusals) > REFUSALS:
+            log.error("flows refused chassis=%s more=%d", member.name, len(refusals) - REFUSALS)
 
     def _cells_of(self, refusal: Refusal, chassis: str) -> Iterator[str]:
         return (cell.name for cell in self._engine.wanting(cast("Key", refusal.key), chassis))

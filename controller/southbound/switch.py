@@ -27,6 +27,7 @@ from controller.errors import Disconnected, Malformed, Rejected
 from controller.flows.punted import Reply
 from controller.southbound import messages as of
 from controller.southbound.bundles import Bundles
+from controller.southbound.complaints import Complaints
 from controller.southbound.openflow import (
     EncodedFlow,
     EncodedGroup,
@@ -128,6 +129,7 @@ class Switch:
         self.peer = _address(writer.get_extra_info("peername"))
         self.timing, self._clock = timing, clock
         self.counters = Counters()
+        self.complaints = Complaints(lambda: self.datapath_id)
         self.datapath_id = 0
         self._reader, self._writer = reader, writer
         self._input = bytearray()
@@ -179,7 +181,7 @@ class Switch:
 
     async def _attended(self, attend: Attend, deadline: Deadline) -> None:
         async with asyncio.TaskGroup() as tasks:
-            all_chores = (self._listen, self._keep_alive, self._tell_ports, self._tell_tampering)
+            all_chores = (self._listen, self._keep_alive, self._tell_ports, self._tell_tampering, self._tell_complaints)
             chores = [tasks.create_task(chore()) for chore in all_chores]
             body = await self._ask("the features", of.OFPT_FEATURES_REPLY, of.features_request)
             features = of.decode_features(body)
@@ -476,8 +478,7 @@ class Switch:
         if question := self._questions.pop(xid, None):
             question.fail(Rejected(question.what, error.type, error.code))
         else:
-            name = of.error_name(error.type, error.code)
-            log.error("error unexpected switch=%016x xid=%d error=%s", self.datapath_id, xid, name)
+            self.complaints.take(xid, error)
 
     def _take_part(self, head: of.Header, found: of.Multipart) -> None:
         question = self._questions.get(head.xid)
@@ -529,6 +530,12 @@ class Switch:
             seen = self._watch.report()
             if self._tampered is not None:
                 await self._tampered(seen)
+
+    async def _tell_complaints(self) -> NoReturn:
+        try:
+            await self.complaints.gather()
+        finally:
+            self.complaints.tell()
 
     async def _keep_alive(self) -> NoReturn:
         """Ask a silent switch whether it is there, and give up one that stays silent (section 7.5.2)."""

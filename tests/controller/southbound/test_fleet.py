@@ -15,6 +15,7 @@ from controller.flows.engine import Engine
 from controller.model.bindings import Claim, Hypervisor
 from controller.model.records import Address, FixedIp, Network, Port, Quarantine, Router
 from controller.model.store import MemoryJournal, Store, Transaction
+from controller.southbound.complaints import Complaints
 from controller.southbound.fleet import Fleet, State, compare
 from controller.southbound.reconcile import Installed, Plan, Refusal
 from controller.southbound.switch import Applied, Switch
@@ -43,6 +44,8 @@ class Wire:
     dumps: asyncio.Event = field(default_factory=_set)
     emptied: list[int] = field(default_factory=list)
     plans_before_emptied: int = 0
+    refuses: tuple[Refusal, ...] = ()
+    complaints: Complaints = field(default_factory=lambda: Complaints(lambda: 1))
 
     @property
     def name(self) -> str:
@@ -67,7 +70,7 @@ class Wire:
             await self.over.wait()
             raise Disconnected(self.name, "dead")
         self.plans.append(plan)
-        return Applied(flow_mods=len(plan.steps))
+        return Applied(self.refuses, flow_mods=len(plan.steps))
 
     async def empty_zones(self, zones: Iterable[int]) -> None:
         self.emptied += zones
@@ -290,6 +293,23 @@ def test_a_switch_that_hangs_keeps_the_others_from_being_brought_in_step_for_a_w
         well.over.set()
 
     played(story)
+
+
+def test_of_many_refused_flows_the_first_are_told_and_all_are_kept(caplog: pytest.LogCaptureFixture) -> None:
+    refused = tuple(Refusal(("group", id), f"group_id={id}", "OFPET_GROUP_MOD_FAILED/8") for id in range(1000))
+
+    async def story(fleet: Fleet, store: Store, group: asyncio.TaskGroup) -> None:
+        switch = Wire(refuses=refused)
+        await store.commit(VM1)
+        group.create_task(switch.attended(fleet))
+        await until(lambda: in_step(fleet))
+        assert [*fleet.status("hv1").member.refusals.values()] == [*refused]
+        switch.over.set()
+
+    played(story)
+    told = [line for line in caplog.messages if "refused" in line]
+    assert sum(line.startswith("flow refused chassis=hv1 flow=group_id=") for line in told) == 20
+    assert told[20:] == ["flows refused chassis=hv1 more=980"]
 
 
 def test_what_changes_while_a_switch_waits_for_its_turn_reaches_it() -> None:

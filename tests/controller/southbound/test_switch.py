@@ -793,6 +793,29 @@ def test_a_switch_that_only_asks_is_given_up_when_it_does_not_read(monkeypatch: 
     assert isinstance(on_false(asks, session), asyncio.CancelledError)
 
 
+def test_a_flood_of_errors_is_told_by_its_first_and_counted_from_then_on(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("controller.southbound.complaints.GATHER_S", 0.2)
+
+    async def floods(peer: Peer) -> None:
+        for xid in range(1000):
+            peer.answer(of.OFPT_ERROR, xid + 100, struct.pack("!HH", 1, 5))
+        await until(lambda: len(complaints(caplog)) == 11)
+        await asyncio.sleep(0.5)
+        peer.answer(of.OFPT_ERROR, 5000, struct.pack("!HH", 1, 2))
+
+    async def session(switch: Switch) -> tuple[int, str]:
+        await until(lambda: len(complaints(caplog)) == 12)
+        return switch.complaints.count, switch.complaints.newest
+
+    assert on_false(floods, session) == (1001, "OFPET_BAD_REQUEST/OFPBRC_BAD_MULTIPART")
+    *first, counted, later = complaints(caplog)
+    assert [f"xid={xid + 100} " in line for xid, line in enumerate(first)] == [True] * 10
+    assert counted == "errors unexpected switch=0000000000000001 more=990 newest=OFPET_BAD_REQUEST/OFPBRC_EPERM"
+    assert "error unexpected switch=0000000000000001 xid=5000 " in later
+
+
 def test_an_error_is_the_answer_to_its_question(caplog: pytest.LogCaptureFixture) -> None:
     async def refuses(peer: Peer) -> None:
         xid, body = await peer.expect(of.OFPT_MULTIPART_REQUEST)
