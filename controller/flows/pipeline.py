@@ -139,6 +139,8 @@ EGRESS, INGRESS = 0, 1
 ENCAPS: Final[Mapping[str, int]] = {"vxlan": 1, "geneve": 2, "gre": 3}
 TUNNEL_PORTS: Final[Mapping[str, str]] = {"vxlan": "weft-vxlan", "geneve": "weft-geneve", "gre": "weft-gre"}
 """The name of the one flow-based tunnel port a hypervisor has for an encapsulation."""
+NO_SEGMENT: Final = 0
+"""The segment of no network, of any encapsulation: of frames between hypervisors themselves (`southbound.paths`)."""
 
 
 class Why(IntEnum):
@@ -187,6 +189,7 @@ class Why(IntEnum):
     FRAGMENT_TOO_BIG = 41
     MARTIAN = 42
     HIDDEN = 43
+    PATH = 44
 
     @property
     def sentence(self) -> str:
@@ -237,6 +240,7 @@ _SENTENCES: Final[Mapping[Why, str]] = {
     Why.FRAGMENT_TOO_BIG: "was an IPv4 fragment, and too large for the network it was routed to (counted likewise)",
     Why.MARTIAN: "was for, or from, an address of a group, of nobody or of the host itself: no router forwards that",
     Why.HIDDEN: "was a first fragment that does not say what the datagram is (RFC 7112): a guest sends none",
+    Why.PATH: "was sent ahead by a hypervisor, to find the way before anybody needs it",
     Why.NO_TUNNEL: "was to leave by an encapsulation this hypervisor has no tunnel port for",
 }
 
@@ -299,7 +303,7 @@ VTEP: Final = Table(
 )  # fmt: skip
 VNI: Final = Table(
     2, "vni", "The network of a frame from a tunnel, by encapsulation and segment.",
-    {"segment": 100, "miss": 0},
+    {"path": 110, "segment": 100, "miss": 0},
     matches=frozenset({ENCAP, f.TUN_ID}), sets=frozenset({NET, WHY}), nexts=frozenset({"l2_dispatch", "drop"}),
 )  # fmt: skip
 PORT_SECURITY: Final = Table(

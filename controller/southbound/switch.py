@@ -24,8 +24,10 @@ from itertools import count
 from typing import Final, NoReturn, TypeAlias
 
 from controller.errors import Disconnected, Malformed, Rejected
+from controller.flows.flow import Action, Output
 from controller.flows.punted import Reply
 from controller.southbound import messages as of
+from controller.southbound.actions import encode_action
 from controller.southbound.bundles import Bundles
 from controller.southbound.complaints import Complaints
 from controller.southbound.openflow import (
@@ -195,6 +197,10 @@ class Switch:
                 chore.cancel()
 
     # ---- what others ask ------------------------------------------------------------------------------------------
+
+    def emit(self, actions: Iterable[Action], frame: bytes) -> None:
+        """Have the switch do this with a frame."""
+        self._send(of.packet_out(self.xid(), b"".join(map(encode_action, actions)), frame))
 
     def on_packets(self, answer: Callable[[of.PacketIn], Iterable[Reply]]) -> None:
         """Have `answer` say what is sent for each packet that the switch hands over."""
@@ -468,7 +474,7 @@ class Switch:
     def _take_packet(self, packet: of.PacketIn) -> None:
         """Section 7.4.1. What is answered goes out at once; a switch that does not read is given up elsewhere."""
         for reply in self._answer_packet(packet) if self._answer_packet else ():
-            self._send(of.packet_out(self.xid(), reply.port, reply.frame))
+            self.emit((Output(reply.port),), reply.frame)
 
     def _take_error(self, xid: int, error: of.ErrorMessage) -> None:
         """An error carries the xid of what it is about; in a bundle, that of the message in it."""
