@@ -27,7 +27,7 @@ import socket
 import time
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -311,23 +311,6 @@ class Hypervisor(Node):
     def forget_connections(self) -> None:
         """Empty conntrack."""
         self.appctl("dpctl/flush-conntrack")
-
-    def learn(self, vteps: Set[str]) -> None:
-        """Prove the underlay, and let Open vSwitch learn the MACs of other tunnel endpoints.
-
-        In user space it drops the first packet to an endpoint that it does not know (ovs-appctl tnl/neigh/show). It
-        learns from ARP replies alone, and only once it has tunnels; the kernel learns from requests too, and would
-        then not ask.
-        """
-
-        def lacking() -> str:
-            known = self.appctl("tnl/neigh/show").split()
-            return " ".join(vtep for vtep in vteps if vtep not in known)
-
-        self.ip_batch("neigh flush dev br-phy")
-        for vtep in vteps:
-            self.run("ping", "-n", "-q", "-c", "1", "-W", "2", vtep)
-        wait_until(f"A MAC for each tunnel endpoint on {self}", lacking, 5)
 
     def groups(self) -> str:
         """The groups of the integration bridge, sorted: a dump's own order is that of a hash table with a history."""

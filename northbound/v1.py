@@ -206,6 +206,8 @@ def _status(status: Status) -> dict[str, Any]:
         "flows": status.flows,
         "foreign_flows": len(member.foreign),
         "refused_flows": [{"flow": refusal.what, "error": refusal.error} for refusal in member.refusals.values()],
+        "unexpected_errors": member.complaints.count if member.complaints else 0,
+        "newest_error": member.complaints.newest if member.complaints else "",
         "flow_mods": member.flow_mods,
         "mods_bytes": member.mods_bytes,
     }
