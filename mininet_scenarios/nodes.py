@@ -35,7 +35,7 @@ from mininet_scenarios.api import Api
 from mininet_scenarios.errors import CommandFailed, Refused, Unsteady
 from mininet_scenarios.probe import Ear, Ping, send, udp
 from mininet_scenarios.processes import Daemon, beside_python, inside, run, wait_until
-from mininet_scenarios.sockets import Outcome, call, reached, send_datagram, send_raw
+from mininet_scenarios.sockets import Outcome, Transfer, call, reached, send_datagram, send_raw, transfer
 from mininet_scenarios.talk import Talk
 
 with warnings.catch_warnings():
@@ -560,6 +560,12 @@ class Guest(Node):
         """
         places = (self.pid, target.pid)
         return reached(places, protocol, target.address(version), ports, size, options or {}, patience_s)
+
+    def transfers(
+        self, target: Guest, megabytes: int, *, port: int = 5001, version: int = 4, patience_s: float = 30.0
+    ) -> Transfer:
+        """Send so much over TCP to a guest, where somebody listens now, and see how it came."""
+        return transfer((self.pid, target.pid), target.address(version), port, megabytes << 20, patience_s)
 
     def sends_raw(self, target: Guest, protocol: int, payload: bytes, *, version: int = 4) -> None:
         """Send a packet of an IP protocol by its number; the kernel adds the header."""

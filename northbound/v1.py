@@ -120,7 +120,7 @@ class Routes:
         `behind` are the hypervisors on its way that do not hold what they should, and how far they have got.
         """
         asked = sending.question(_object(await request.read()))
-        answer = tracing.trace(self._fleet.rows, self._fleet.desired, asked)
+        answer = tracing.trace(self._fleet.rows, self._fleet.standing, asked)
         states = {name: self._fleet.status(name).state for name in answer.chassis}
         behind = {name: state.value for name, state in states.items() if state is not State.IN_STEP}
         return web.json_response({**tracing.as_json(answer), "behind": behind})

@@ -21,13 +21,13 @@ from __future__ import annotations
 
 import heapq
 import logging
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from itertools import count, islice
 from typing import Any, TypeVar, cast
 
 from controller.flows.app import App, Kind, Placement, Rule, Scope
-from controller.flows.flow import Clause, Entry, Item, Key
+from controller.flows.flow import Clause, Entry, Field, Item, Key
 from controller.flows.presence import RELATIONS, only
 from controller.model.records import Record
 from controller.model.store import Change, Model, Read
@@ -41,6 +41,9 @@ T = TypeVar("T")
 
 Delta = Mapping[Key, Entry | None]
 """What one switch should hold differently: an entry, or None where it should hold none."""
+
+Shape = tuple[tuple[Field[Any], int], ...]
+"""What a match tests: fields and masks, in its order. A table has few of them, and may have many flows of each."""
 
 NOBODY: frozenset[Any] = frozenset()
 
@@ -166,6 +169,7 @@ class Engine:
 
         self._cells: dict[tuple[Kind, Hashable], list[Cell]] = {}
         self._wants: dict[Key, _Places] = {}
+        self._shapes: dict[int, dict[int, dict[Shape, int]]] = {}
         self._scopes: dict[Scope, _Scope] = {}
         self._at: dict[str, set[_Scope]] = {}
 
@@ -200,6 +204,14 @@ class Engine:
             for item in cell.items:
                 wants.setdefault(item.key, []).append((cell, item))
         return {key: _win(found) for key, found in wants.items()}
+
+    def entry(self, chassis: str, key: Key) -> Entry | None:
+        """What one switch should hold under a key."""
+        return self._winners(key, {chassis}).get(chassis)
+
+    def shapes(self, table: int) -> Mapping[int, Collection[Shape]]:
+        """By priority, what flows of a table test, whatever the value and the switch."""
+        return self._shapes.get(table, {})
 
     def count(self, chassis: str) -> int:
         """How many items stand on one switch; merged clauses and items that several cells want count each time."""
@@ -529,6 +541,7 @@ class Engine:
             del places[node]
             if not places:
                 del self._wants[key]
+                self._count_shape(key, -1)
 
     def _enter(self, cell: Cell) -> None:
         if cell.placement is None:
@@ -536,8 +549,23 @@ class Engine:
         node = self._scopes[cell.placement.scope]
         _weigh(node, cell.placement.without, len(cell.items))
         for item in cell.items:
-            places = self._wants.setdefault(item.key, {})
+            key = item.key
+            places = self._wants.get(key)
+            if places is None:
+                places = self._wants[key] = {}
+                self._count_shape(key, 1)
             places[node] = (*places.get(node, ()), (cell, item))
+
+    def _count_shape(self, key: Key, step: int) -> None:
+        """Note that one key more (or less) of its table and priority tests what it does."""
+        if isinstance(key[0], str):
+            return
+        table, priority, match = key
+        shape = tuple([(field, mask) for field, _, mask in match.tests])
+        counts = self._shapes.setdefault(table, {}).setdefault(priority, {})
+        counts[shape] = counts.get(shape, 0) + step
+        if not counts[shape]:
+            del counts[shape]
 
     def _set_placement(self, cell: Cell, placement: Placement | None) -> None:
         if cell.placement is not None:

@@ -443,8 +443,8 @@ L3_IN: Final = Table(
     24, "l3_in", "At a router: is this for the router itself, and has it a hop left?",
     {"martian": 130, "echo": 120, "own_address": 110, "link_local": 100, "expired": 90, "through": 0},
     matches=frozenset({
-        RTR, f.ETH_TYPE, f.IPV4_SRC, f.IPV4_DST, f.IPV4_PROTO, f.ICMP_TYPE, f.TTL, f.IPV6_SRC, f.IPV6_DST, f.IPV6_PROTO,
-        f.ICMPV6_TYPE, f.HOP_LIMIT, f.IPV4_FRAG, f.IPV6_FRAG,
+        RTR, NET, f.ETH_TYPE, f.IPV4_SRC, f.IPV4_DST, f.IPV4_PROTO, f.ICMP_TYPE, f.TTL, f.IPV6_SRC, f.IPV6_DST,
+        f.IPV6_PROTO, f.ICMPV6_TYPE, f.HOP_LIMIT, f.IPV4_FRAG, f.IPV6_FRAG,
     }),
     sets=frozenset({
         NET_IN, TURNED, WHY, f.ETH_SRC, f.ETH_DST, f.IPV4_SRC, f.IPV4_DST, f.ICMP_TYPE, f.TTL,

@@ -29,6 +29,7 @@ from controller.errors import Disconnected, InUse, NotFound, SouthboundError, Un
 from controller.flows.engine import Cell, Delta, Engine
 from controller.flows.flow import Entry, Flow, Item, Key, Set
 from controller.flows.pipeline import APPS, DROP, TRAP, WHY, Why
+from controller.flows.standing import Standing
 from controller.model import bindings
 from controller.model.bindings import Attendance, Hypervisor, Placed
 from controller.model.records import (
@@ -666,9 +667,9 @@ class Fleet:
         """What a switch's flows have counted, by cookie. Raises NotFound, Disconnected."""
         return {count.cookie: count for count in await self._switch(name).counts()}
 
-    def desired(self, name: str) -> Mapping[Key, Entry]:
-        """What one switch should hold, by key; nothing of a hypervisor that nobody knows."""
-        return self._engine.desired(name)
+    def standing(self, name: str) -> Standing:
+        """What one switch should hold, to look packets up in; nothing of a hypervisor that nobody knows."""
+        return Standing(self._engine, name)
 
     def dictionary(self) -> Mapping[int, Explanation]:
         """Every flow anywhere, by cookie: a pure function of the model."""
