@@ -32,7 +32,9 @@ ALLOWED = {
 }
 # What an app may import at all. The list of apps, `apps/__init__.py`, imports the apps as well.
 APP = [f"controller.model.{module}" for module in ("protocols", "records", "view")]
-APP += [f"controller.flows.{module}" for module in ("app", "fields", "flow", "pipeline", "presence", "punted")]
+APP += [
+    f"controller.flows.{module}" for module in ("app", "fields", "flow", "frames", "pipeline", "presence", "punted")
+]
 APP += ["netaddr", *sys.stdlib_module_names]
 
 

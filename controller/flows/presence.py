@@ -10,10 +10,11 @@ All derived, nothing stored. Who holds an address of a network (`holder`):
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from ipaddress import ip_address, ip_network
-from typing import Any
+from typing import Any, NamedTuple
 
 from controller.model.bindings import Placed, place
 from controller.model.records import (
@@ -121,6 +122,42 @@ def _pairs(view: View, port: Port) -> Iterator[tuple[tuple[str, str], str]]:
                 yield (port.network_id, pair.mac_address), port.id
 
 
+ANYTHING = ("0.0.0.0/0", "::/0")
+"""All addresses, as blocks."""
+
+
+class Candidate(NamedTuple):
+    """A port that may hold the addresses of a block, where it is attached, and its OpenFlow port there."""
+
+    block: str
+    chassis: str
+    ofport: int
+    port_id: str
+
+
+def open_blocks(port: Port) -> tuple[str, ...]:
+    """The addresses, and blocks of them, that a port may hold beside its own."""
+    return (
+        tuple(dict.fromkeys(pair.ip_address for pair in port.allowed_address_pairs))
+        if port.port_security_enabled
+        else ANYTHING
+    )
+
+
+def _open(view: View, port: Port) -> Iterator[tuple[str, str]]:
+    blocks = open_blocks(port)
+    if blocks and attached(view, port.id):
+        yield from ((port.network_id, block) for block in blocks)
+
+
+def _candidates(view: View, port: Port) -> Iterator[tuple[str, Candidate]]:
+    blocks = [block for block in open_blocks(port) if "/" in block]
+    placed = attached(view, port.id) if blocks else None
+    number = ofport(view, port.id) if placed else None
+    if placed and number is not None:
+        yield from ((port.network_id, Candidate(block, placed.chassis, number, port.id)) for block in blocks)
+
+
 def _lapsed(view: View, neighbour: Neighbour) -> Iterator[tuple[str, str]]:
     if held_at(view, neighbour.id) is None:
         yield "", neighbour.id
@@ -135,10 +172,16 @@ PAIRS: Relation[tuple[str, str], str] = Relation("pairs", Port, _pairs)
 """By network and address, or MAC address, of an allowed address pair: the attached ports that may use it."""
 POLICIES: Relation[str, str] = Relation("policies", Port, _policies)
 GROUPS: Relation[str, str] = Relation("groups", Port, _groups)
-MEMBER_ADDRESSES: Relation[str, str] = Relation("member_addresses", Port, _member_addresses)
+MEMBER_ADDRESSES: Relation[str, str] = Relation("member_addresses", Port, _member_addresses, ("bundle", "address"))
 """The addresses of the members of the security group that a bundle names."""
-LISTED_ADDRESSES: Relation[str, str] = Relation("listed_addresses", AddressGroup, _listed_addresses)
+LISTED_ADDRESSES: Relation[str, str] = Relation(
+    "listed_addresses", AddressGroup, _listed_addresses, ("bundle", "address")
+)
 """The addresses of the address group that a bundle names."""
+OPEN: Relation[str, str] = Relation("open", Port, _open, ("network", "address"))
+"""The addresses, and blocks, of a network that attached ports may hold beside their own."""
+CANDIDATES: Relation[str, Candidate] = Relation("candidates", Port, _candidates)
+"""The attached ports of a network that may hold the addresses of whole blocks."""
 LAPSED: Relation[str, str] = Relation("lapsed", Neighbour, _lapsed)
 """The neighbours, under "", whose ports may not, or cannot, hold their addresses any more."""
 
@@ -179,6 +222,16 @@ def chassis_of_network(view: View, joint: str) -> frozenset[str]:
 def members(view: View, network_id: str, chassis: str) -> frozenset[int]:
     """The keys of the network's attached ports on one chassis."""
     return view.gather(MEMBERS, (network_id, chassis))
+
+
+def audience(view: View, network_id: str) -> list[tuple[str, tuple[int, ...]]]:
+    """The OpenFlow ports of a network's attached guests, by chassis."""
+    found = defaultdict[str, list[int]](list)
+    for port in view.where(Port, network_id=network_id):
+        placed, number = attached(view, port.id), ofport(view, port.id)
+        if placed and number is not None:
+            found[placed.chassis].append(number)
+    return [(chassis, tuple(sorted(ports))) for chassis, ports in sorted(found.items())]
 
 
 def pair_addresses(view: View, port: Port) -> Iterator[tuple[Address, Mac]]:
@@ -259,6 +312,25 @@ def may_hold(view: View, port: Port, address: Address, mac: Mac) -> bool:
     return any(pair.mac_address == mac and contains(pair.ip_address, address) for pair in port.allowed_address_pairs)
 
 
+def candidates(view: View, network_id: str, address: Address) -> Iterator[Candidate]:
+    """The ports that may hold an address, none of which the model says: those whose pairs name it, before all others.
+
+    Who was heard to hold it is the only one.
+    """
+    network, place = network_id, (network_id, address)
+    if any(is_interface(each) or attached(view, each.id) for each in view.where(Port, reservations=place)):
+        return
+    neighbour = view.get(Neighbour, neighbour_id(*place))
+    known = {neighbour.port_id} if neighbour and held_at(view, neighbour.id) else frozenset[str]()
+    for id in sorted(known or view.gather(PAIRS, place)):
+        placed, number = attached(view, id), ofport(view, id)
+        if placed and number is not None:
+            yield Candidate(address, placed.chassis, number, id)
+    if not known and not view.gather(PAIRS, place):
+        may = (each for each in view.gather(CANDIDATES, network) if contains(each.block, address))
+        yield from {each.port_id: each for each in may}.values()
+
+
 def contains(block: str, address: str) -> bool:
     """Is an address in a block, or the same address?"""
     first, last, version = _bounds(block)
@@ -303,6 +375,6 @@ def ofport(view: View, port_id: str) -> int | None:
 
 RELATIONS: tuple[Relation[Any, Any], ...] = (
     HOMES, MEMBERS, JOINTS, REGISTERED, PAIRS, POLICIES, GROUPS, MEMBER_ADDRESSES, LISTED_ADDRESSES,
-    LAPSED,
+    OPEN, CANDIDATES, LAPSED,
 )  # fmt: skip
 """Every relation there is; the engine keeps each up to date."""
