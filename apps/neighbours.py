@@ -17,7 +17,6 @@ remember another.
 
 from __future__ import annotations
 
-import socket
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from functools import partial
@@ -81,11 +80,13 @@ from controller.flows.presence import (
     holder,
     holder_of_mac,
     is_interface,
+    joins,
     may_hold,
     neighbour_id,
     ofport,
 )
 from controller.flows.punted import Heard, Outcome, Punted, Reply, Resumed, Said, Sought
+from controller.model.addresses import unpacked
 from controller.model.records import Address, Chassis, Mac, Neighbour, Port, Record, Subnet
 from controller.model.view import View
 
@@ -214,10 +215,8 @@ def next_hop(view: View, punted: Punted) -> Iterator[Outcome]:
 
 def wanted(punted: Punted) -> Address:
     """The next hop of a packet."""
-    words = [punted.registers.get(number, 0) for number in (4, 12, 13, 14, 15)]
-    if int.from_bytes(punted.frame[12:14]) == IPV4:
-        return Address(socket.inet_ntop(socket.AF_INET, words[0].to_bytes(4)))
-    return Address(socket.inet_ntop(socket.AF_INET6, b"".join(word.to_bytes(4) for word in words[1:])))
+    numbers = (4,) if int.from_bytes(punted.frame[12:14]) == IPV4 else (12, 13, 14, 15)
+    return unpacked(b"".join(punted.registers.get(number, 0).to_bytes(4) for number in numbers))
 
 
 def resume(punted: Punted, mac: Mac) -> Resumed:
@@ -232,7 +231,7 @@ def interface(view: View, routers: Iterable[str], network: str, address: Address
         (not contains(view.need(Subnet, ip.subnet_id).cidr, address), ip.ip_address, port.mac_address)
         for router in routers
         for port in view.where(Port, device_id=router)
-        if is_interface(port) and port.network_id == network
+        if port.network_id == network and joins(view, port)
         for ip in port.fixed_ips
         if (":" in ip.ip_address) == (":" in address)
     ]
@@ -292,7 +291,7 @@ def prove(view: View, neighbour: Neighbour) -> Iterator[Said]:
 
 def herald(view: View, old: Record | None, new: Record | None) -> Iterator[Said]:
     """The addresses that a router's interface has anew, to all guests of its network."""
-    if not isinstance(new, Port) or new.device_id not in view.gather(JOINTS, new.network_id) or not is_interface(new):
+    if not isinstance(new, Port) or not joins(view, new):
         return
     known = set(local_too(old)) if isinstance(old, Port) and is_same(old, new) else set()
     fresh = [address for address in local_too(new) if address not in known]

@@ -226,6 +226,11 @@ def interface(id: str, router: str, network: str, mac: str, **addresses: str) ->
     return work
 
 
+def turned(port: str, *, up: bool) -> Work:
+    """A port is administratively up, or down."""
+    return lambda tx: tx.put(replace(tx.need(Port, port), admin_state_up=up))
+
+
 def hypervisor(
     number: int,
     *plugged: str,

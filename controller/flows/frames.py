@@ -5,12 +5,12 @@ Both ask who holds an address and tell where one is, so that whoever reads them 
 
 from __future__ import annotations
 
-import socket
 import struct
 from dataclasses import dataclass
 from typing import Final
 
 from controller.flows.fields import BROADCAST, link_local
+from controller.model.addresses import packed, unpacked
 from controller.model.records import Address, Mac
 
 ARP: Final = 0x0806
@@ -61,7 +61,7 @@ def read(frame: bytes) -> Question | Statement | None:
 
 
 def _read_arp(operation: int, ends: bytes) -> Question | Statement | None:
-    mac, sender, target = _mac(ends[:6]), _ipv4(ends[6:10]), _ipv4(ends[16:20])
+    mac, sender, target = _mac(ends[:6]), unpacked(ends[6:10]), unpacked(ends[16:20])
     if sender == target and operation in (REQUEST, REPLY):
         return Statement(sender, mac, unasked=True)
     if operation == REPLY:
@@ -77,7 +77,7 @@ def _read_nd(link: bytes, packet: bytes) -> Question | Statement | None:
     found = _options(message[24:])
     if found is None:
         return None
-    address, source = _ipv6(message[8:24]), _ipv6(packet[8:24])
+    address, source = unpacked(message[8:24]), unpacked(packet[8:24])
     if message[0] == SOLICITATION:
         return Question(address, source, found.get(SOURCE_LINK_LAYER, _mac(link)))
     if message[0] == ADVERTISEMENT:
@@ -102,19 +102,19 @@ def _options(octets: bytes) -> dict[int, Mac] | None:
 def question(address: Address, source: Address, mac: Mac, to: Mac | None = None) -> bytes:
     """Ask who holds an address, from an address and a MAC address of the asker's; `to` a MAC address, or to all."""
     if ":" not in address:
-        body = struct.pack("!H", REQUEST) + _octets(mac) + _packed(source) + bytes(6) + _packed(address)
+        body = struct.pack("!H", REQUEST) + _octets(mac) + packed(source) + bytes(6) + packed(address)
         return _arp(to or BROADCAST, mac, body)
-    group = socket.inet_pton(socket.AF_INET6, "ff02::1:ff00:0")[:13] + _packed(address)[13:]
+    group = packed(Address("ff02::1:ff00:0"))[:13] + packed(address)[13:]
     everybody = _mac(b"\x33\x33" + group[12:])
-    body = bytes(4) + _packed(address) + bytes((SOURCE_LINK_LAYER, 1)) + _octets(mac)
-    return _nd(to or everybody, mac, source, _packed(address) if to else group, SOLICITATION, body)
+    body = bytes(4) + packed(address) + bytes((SOURCE_LINK_LAYER, 1)) + _octets(mac)
+    return _nd(to or everybody, mac, source, packed(address) if to else group, SOLICITATION, body)
 
 
 def answer(asked: Question, mac: Mac) -> bytes:
     """Tell who asked that the address is at a MAC address; of a probe by neighbour discovery all are told."""
     if ":" not in asked.address:
-        body = struct.pack("!H", REPLY) + _octets(mac) + _packed(asked.address)
-        return _arp(asked.mac, mac, body + _octets(asked.mac) + _packed(asked.source))
+        body = struct.pack("!H", REPLY) + _octets(mac) + packed(asked.address)
+        return _arp(asked.mac, mac, body + _octets(asked.mac) + packed(asked.source))
     if asked.is_probe:
         return _advertisement(ALL_NODES_MAC, ALL_NODES, asked.address, mac, OVERRIDE)
     return _advertisement(asked.mac, asked.source, asked.address, mac, SOLICITED | OVERRIDE)
@@ -124,7 +124,7 @@ def announcement(address: Address, mac: Mac, *, router: bool = False) -> bytes:
     """Tell everybody that an address is at a MAC address (RFC 5227 section 3, RFC 4861 section 7.2.6)."""
     if ":" not in address:
         return _arp(
-            BROADCAST, mac, struct.pack("!H", REQUEST) + _octets(mac) + _packed(address) + bytes(6) + _packed(address)
+            BROADCAST, mac, struct.pack("!H", REQUEST) + _octets(mac) + packed(address) + bytes(6) + packed(address)
         )
     return _advertisement(ALL_NODES_MAC, ALL_NODES, address, mac, OVERRIDE | (ROUTER if router else 0))
 
@@ -139,12 +139,12 @@ def _arp(dst: Mac, src: Mac, body: bytes) -> bytes:
 
 
 def _advertisement(dst: Mac, to: Address, address: Address, mac: Mac, flags: int) -> bytes:
-    body = flags.to_bytes(4) + _packed(address) + bytes((TARGET_LINK_LAYER, 1)) + _octets(mac)
-    return _nd(dst, mac, address, _packed(to), ADVERTISEMENT, body)
+    body = flags.to_bytes(4) + packed(address) + bytes((TARGET_LINK_LAYER, 1)) + _octets(mac)
+    return _nd(dst, mac, address, packed(to), ADVERTISEMENT, body)
 
 
 def _nd(dst: Mac, src: Mac, source: Address, to: bytes, kind: int, body: bytes) -> bytes:
-    ends = _packed(source) + to
+    ends = packed(source) + to
     message = bytes((kind, 0, 0, 0)) + body
     message = message[:2] + checksum(_pseudo(ends, len(message)) + message) + message[4:]
     head = struct.pack("!IHBB", 6 << 28, len(message), ICMPV6, HOP_LIMIT)
@@ -171,15 +171,3 @@ def _octets(mac: Mac) -> bytes:
 
 def _mac(octets: bytes) -> Mac:
     return Mac(octets.hex(":"))
-
-
-def _packed(address: Address) -> bytes:
-    return socket.inet_pton(socket.AF_INET6 if ":" in address else socket.AF_INET, address)
-
-
-def _ipv4(octets: bytes) -> Address:
-    return Address(socket.inet_ntop(socket.AF_INET, octets))
-
-
-def _ipv6(octets: bytes) -> Address:
-    return Address(socket.inet_ntop(socket.AF_INET6, octets))

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 from controller.model.bindings import Placed, place
 from controller.model.records import (
+    ROUTED,
     ROUTER_INTERFACES,
     Address,
     AddressGroup,
@@ -45,7 +46,7 @@ def attached(view: View, port_id: str) -> Placed | None:
 
 def _plugged(view: View, port_id: str) -> Placed | None:
     port = view.get(Port, port_id)
-    if port is None or is_interface(port):  # a router is no guest, whatever an interface says
+    if port is None or port.device_owner in ROUTED:  # a router is no guest, whatever an interface says
         return None
     placed = place(view, port)
     return placed if isinstance(placed, Placed) else None
@@ -71,15 +72,36 @@ def _members(view: View, port: Port) -> Iterator[tuple[tuple[str, str], int]]:
 
 def _interfaces(view: View, port: Port) -> Iterator[tuple[str, str]]:
     """Both ways, so that whoever is at a router or at a network finds the other end."""
-    router = is_interface(port) and port.admin_state_up and view.get(Router, port.device_id)
-    if router and router.admin_state_up:
-        yield port.network_id, router.id
-        yield router.id, port.network_id
+    if joins(view, port):
+        yield port.network_id, port.device_id
+        yield port.device_id, port.network_id
 
 
 def is_interface(port: Port) -> bool:
     """Is it a router's?"""
     return port.device_owner in ROUTER_INTERFACES
+
+
+def joins(view: View, port: Port) -> bool:
+    """Is a router on a network by this port: are the port, the router and the network administratively up?"""
+    if not is_interface(port) or not port.admin_state_up:
+        return False
+    router, network = view.get(Router, port.device_id), view.get(Network, port.network_id)
+    return bool(router and router.admin_state_up and network and network.admin_state_up)
+
+
+def is_down(view: View, network_id: str, address: Address) -> bool:
+    """Does the model know who holds an address, and that nobody is there now? Of other addresses it knows nothing."""
+    place = (network_id, address)
+    holders = view.where(Port, reservations=place)
+    there = any(joins(view, port) or attached(view, port.id) for port in holders)
+    return bool(holders) and not there and not view.gather(PAIRS, place)
+
+
+def is_taken(view: View, network_id: str, address: Address) -> bool:
+    """Is it a fixed address of an attached port, or of a router's?"""
+    holders = view.where(Port, reservations=(network_id, address))
+    return any(port.device_owner in ROUTED or attached(view, port.id) for port in holders)
 
 
 def _registered(view: View, chassis: Chassis) -> Iterator[tuple[str, str]]:
@@ -299,8 +321,7 @@ def may_hold(view: View, port: Port, address: Address, mac: Mac) -> bool:
     another port's MAC address. With port security it may by its pairs alone.
     """
     network = port.network_id
-    owners = view.where(Port, reservations=(network, address))
-    if any(is_interface(owner) or attached(view, owner.id) for owner in owners):
+    if is_taken(view, network, address):
         return False
     if any(other.id != port.id for other in view.where(Port, network_id=network, mac_address=mac)):
         return False
@@ -308,7 +329,7 @@ def may_hold(view: View, port: Port, address: Address, mac: Mac) -> bool:
     if named and port.id not in named:
         return False
     if not port.port_security_enabled:
-        return not is_interface(port)
+        return True
     return any(pair.mac_address == mac and contains(pair.ip_address, address) for pair in port.allowed_address_pairs)
 
 
@@ -318,7 +339,7 @@ def candidates(view: View, network_id: str, address: Address) -> Iterator[Candid
     Who was heard to hold it is the only one.
     """
     network, place = network_id, (network_id, address)
-    if any(is_interface(each) or attached(view, each.id) for each in view.where(Port, reservations=place)):
+    if is_taken(view, network_id, address):
         return
     neighbour = view.get(Neighbour, neighbour_id(*place))
     known = {neighbour.port_id} if neighbour and held_at(view, neighbour.id) else frozenset[str]()

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from controller import measures
 from controller.flows.app import Answer, App
 from controller.flows.flow import Field
 from controller.flows.pipeline import NET, NET_IN, OWNER, RTR, SRC, WHY, Why
@@ -83,7 +84,11 @@ class Answerer:
         """What to send in answer; nothing when nobody answers for it, or there were too many."""
         punted = _punted(packet)
         answers = self.answers.get(punted.why, ()) if punted else ()
-        if punted is None or not answers or not self._in_turn(packet.in_port, punted.why is Why.TOLD):
+        if punted is None or not answers:
+            return ()
+        measures.HANDED_OVER.labels(punted.why.name).inc()
+        if not self._in_turn(packet.in_port, punted.why is Why.TOLD):
+            measures.UNANSWERED.labels(punted.why.name).inc()
             return ()
         try:
             return self._outgoing(punted, answers)
