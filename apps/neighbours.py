@@ -39,7 +39,7 @@ from controller.flows.fields import (
     tunnel_to,
     within,
 )
-from controller.flows.flow import Action, Flow, Match, goto, register, resubmit
+from controller.flows.flow import ANY, Action, Flow, Match, goto, register, resubmit
 from controller.flows.frames import (
     NOBODY4,
     NOBODY6,
@@ -65,6 +65,7 @@ from controller.flows.pipeline import (
     SERVICE,
     TRAP,
     TUN_OUT,
+    UNCHECKED,
     WHY,
     Why,
 )
@@ -107,8 +108,9 @@ def open_block(view: View, network_id: str, block: str) -> Iterator[Flow]:
     if "/" not in block and len(view.gather(PAIRS, (network_id, Address(block)))) < 2:
         return  # its one port holds it (`arp.neighbour`, `nd.neighbour`)
     net = NET(view.tag("network", network_id))
-    wanted, told = within(ND_TARGET, block), within(ND_TARGET_ADVERTISED, block)
-    if ":" not in block:
+    if ":" in block:
+        wanted, told = within(ND_TARGET, block), within(ND_TARGET_ADVERTISED, block)
+    else:
         wanted, told = ARP_REQUEST & within(ARP_TPA, block), ARP_OP(frames.REPLY) & within(ARP_SPA, block)
     yield Flow(NEIGH_REPLY, "sought", net & wanted, (WHY.set(Why.SOUGHT), goto(TRAP)))
     yield Flow(SERVICE, "told", net & told, (WHY.set(Why.TOLD), goto(TRAP)))
@@ -120,8 +122,9 @@ def known(view: View, neighbour: Neighbour) -> Iterator[Flow]:
     here = NH6(neighbour.address) if six else NH4(neighbour.address)
     yield Flow(NEIGH, "heard", net & here, (ETH_DST.set(neighbour.mac_address), NEIGH_HIT.set(1)))
     hear = (WHY.set(Why.TOLD), resubmit(TRAP), goto(L2_BUM))
+    named = bool(view.gather(PAIRS, (neighbour.network_id, neighbour.address)))
     for announced in announcements(neighbour.address):
-        yield Flow(SERVICE, "announced", net & announced, hear)
+        yield Flow(SERVICE, "announced", net & (UNCHECKED(0) if named else ANY) & announced, hear)
     yield Flow(SERVICE, "probed", net & probe(neighbour.address), (WHY.set(Why.SOUGHT), goto(TRAP)))
 
 
@@ -253,7 +256,7 @@ def hear(view: View, punted: Punted) -> Iterator[Outcome]:
         return
     network = teller.network_id
     if may_hold(view, teller, said.address, said.mac):
-        passed_on = punted.frame[0] & 1 and held_at(view, neighbour_id(network, said.address))
+        passed_on = punted.frame[0] & 1 and held_at(view, neighbour_id(network, said.address)) is not None
         news = announcement(said.address, said.mac) if said.unasked and not passed_on else b""
         yield Heard(network, said.address, said.mac, teller.id, said.unasked, news)
 

@@ -12,8 +12,8 @@ The path of a frame (`docs/pipeline.md` is generated from this module):
 
 Registers:
 
-    reg0  31      26 24  21      20   19 16 13 12 10 9  8  5        0
-         |..........|ENCAP|TOO_BIG|TURNED|HOPS|GUARD|DIR|VERD|HIT|....|FROM_TUN|
+    reg0  31      26 24  21      20   19 16 13 12 10 9  8  6         5        0
+         |..........|ENCAP|TOO_BIG|TURNED|HOPS|GUARD|DIR|VERD|UNCHECKED|HIT|....|FROM_TUN|
     reg1  SRC      key of the port a frame came from; 0 = another hypervisor or nobody
     reg2  DST      key of the port a frame goes to
     reg3  ZONE     conntrack zone of the port that is checked (16 bits)
@@ -53,6 +53,7 @@ def _same(value: int) -> int:
 
 FROM_TUN: Field[int] = register("from_tun", "reg0", 0, 1)
 NEIGH_HIT: Field[int] = register("neigh_hit", "reg0", 5, 1)
+UNCHECKED: Field[int] = register("unchecked", "reg0", 6, 1)
 VERDICT: Field[int] = register("verdict", "reg0", 8, 2)
 DIRECTION: Field[int] = register("direction", "reg0", 10, 1)
 GUARD: Field[int] = register("guard", "reg0", 12, 2)
@@ -80,6 +81,7 @@ NH6: Field[Address] = Field("nh6", "xxreg3", 128, ipv6_number, hex)
 REGISTERS: Final[tuple[tuple[Field[Any], str], ...]] = (
     (FROM_TUN, "the frame came through a tunnel"),
     (NEIGH_HIT, "NEIGH knows the address; its MAC is in eth_dst"),
+    (UNCHECKED, "the sender has no port security: its addresses may be anybody's"),
     (ENCAP, "encapsulation of the tunnel, see ENCAPS"),
     (SRC, "key of the port the frame came from, 0 when it came from elsewhere"),
     (DST, "key of the port the frame goes to"),
@@ -309,7 +311,7 @@ VNI: Final = Table(
 PORT_SECURITY: Final = Table(
     4, "port_security", "May this port send with this MAC?",
     {"unguarded": 110, "own_mac": 100, "miss": 0},
-    matches=frozenset({SRC, f.ETH_SRC}), sets=frozenset({WHY}),
+    matches=frozenset({SRC, f.ETH_SRC}), sets=frozenset({UNCHECKED, WHY}),
     nexts=frozenset({"address_security", "service", "drop"}),
 )  # fmt: skip
 ADDRESS_SECURITY: Final = Table(
@@ -337,8 +339,8 @@ SERVICE: Final = Table(
         "unasked": 90, "other": 0,
     },
     matches=frozenset({
-        SRC, NET, f.ETH_DST, f.ETH_TYPE, f.ARP_OP, f.ARP_SPA, f.ARP_TPA, f.IPV6_PROTO, f.IPV6_SRC, f.ICMPV6_TYPE,
-        f.ND_TARGET, f.ND_TARGET_ADVERTISED,
+        SRC, NET, UNCHECKED, f.ETH_DST, f.ETH_TYPE, f.ARP_OP, f.ARP_SPA, f.ARP_TPA, f.IPV6_PROTO, f.IPV6_SRC,
+        f.ICMPV6_TYPE, f.ND_TARGET, f.ND_TARGET_ADVERTISED,
     }),
     sets=frozenset({NH4, NH6, WHY}), nexts=frozenset({"neigh", "neigh_reply", "out_port", "l2_bum", "trap", "drop"}),
 )  # fmt: skip

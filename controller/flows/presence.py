@@ -4,8 +4,8 @@ All derived, nothing stored. Who holds an address of a network (`holder`):
 
     the attached port that it is a fixed address of;
     else the attached port that may use it by an address pair, if that is one alone;
-    else the port that said so (`Neighbour`), while it may: one of several that share the pair, one whose pair is a
-    block with it, or one without port security, which may use any address that no pair names.
+    else the port that said so (`Neighbour`), while it may: one of those that share the pair, or whose pair is a block
+    with it, or one without port security, which may use any address that no pair names.
 """
 
 from __future__ import annotations
@@ -149,12 +149,16 @@ ANYTHING = ("0.0.0.0/0", "::/0")
 
 
 class Candidate(NamedTuple):
-    """A port that may hold the addresses of a block, where it is attached, and its OpenFlow port there."""
+    """A port that may hold the addresses of a block, where it is attached, and its OpenFlow port there.
+
+    One that is not `guarded` has no port security.
+    """
 
     block: str
     chassis: str
     ofport: int
     port_id: str
+    guarded: bool
 
 
 def open_blocks(port: Port) -> tuple[str, ...]:
@@ -177,7 +181,8 @@ def _candidates(view: View, port: Port) -> Iterator[tuple[str, Candidate]]:
     placed = attached(view, port.id) if blocks else None
     number = ofport(view, port.id) if placed else None
     if placed and number is not None:
-        yield from ((port.network_id, Candidate(block, placed.chassis, number, port.id)) for block in blocks)
+        guarded = port.port_security_enabled
+        yield from ((port.network_id, Candidate(block, placed.chassis, number, port.id, guarded)) for block in blocks)
 
 
 def _lapsed(view: View, neighbour: Neighbour) -> Iterator[tuple[str, str]]:
@@ -317,39 +322,36 @@ def _held_at(view: View, id: str) -> Placed | None:
 def may_hold(view: View, port: Port, address: Address, mac: Mac) -> bool:
     """May an attached port hold an address, at a MAC address, because it says so?
 
-    Not what the model gives to others: a fixed address of an attached port or of a router, an address that pairs name,
-    another port's MAC address. With port security it may by its pairs alone.
+    Not what the model gives to others: a fixed address of an attached port or of a router, another port's MAC address.
+    With port security it may by its pairs alone; without, what no pair names.
     """
     network = port.network_id
     if is_taken(view, network, address):
         return False
     if any(other.id != port.id for other in view.where(Port, network_id=network, mac_address=mac)):
         return False
-    named = view.gather(PAIRS, (network, address))
-    if named and port.id not in named:
-        return False
     if not port.port_security_enabled:
-        return True
+        return not view.gather(PAIRS, (network, address))
     return any(pair.mac_address == mac and contains(pair.ip_address, address) for pair in port.allowed_address_pairs)
 
 
 def candidates(view: View, network_id: str, address: Address) -> Iterator[Candidate]:
-    """The ports that may hold an address, none of which the model says: those whose pairs name it, before all others.
-
-    Who was heard to hold it is the only one.
-    """
-    network, place = network_id, (network_id, address)
-    if is_taken(view, network_id, address):
+    """The ports that may hold an address, if the model does not say who does; who was heard to is the only one."""
+    place = (network_id, address)
+    if is_taken(view, *place):
         return
     neighbour = view.get(Neighbour, neighbour_id(*place))
     known = {neighbour.port_id} if neighbour and held_at(view, neighbour.id) else frozenset[str]()
-    for id in sorted(known or view.gather(PAIRS, place)):
+    named = view.gather(PAIRS, place)
+    found: dict[str, Candidate] = {}
+    for id in known or named:
         placed, number = attached(view, id), ofport(view, id)
         if placed and number is not None:
-            yield Candidate(address, placed.chassis, number, id)
-    if not known and not view.gather(PAIRS, place):
-        may = (each for each in view.gather(CANDIDATES, network) if contains(each.block, address))
-        yield from {each.port_id: each for each in may}.values()
+            found[id] = Candidate(address, placed.chassis, number, id, guarded=True)
+    for each in () if known else view.gather(CANDIDATES, network_id):
+        if (each.guarded or not named) and contains(each.block, address):
+            found[each.port_id] = each
+    yield from found.values()
 
 
 def contains(block: str, address: str) -> bool:
