@@ -146,7 +146,7 @@ def trap(why: Why) -> tuple[Action, ...]:
 def interface(view: View, port: Port) -> Iterator[Flow]:
     """A router's interface: its MAC, its addresses, and the way to its subnets."""
     router, net = RTR(view.tag("router", port.device_id)), NET(view.tag("network", port.network_id))
-    come = (RTR.set(router.tests[0].value), resubmit(HOP))
+    come = (RTR.set(router.numbers[0]), resubmit(HOP))
     yield Flow(L2_LOOKUP, "router", net & ETH_DST(port.mac_address) & FROM_TUN(0), come)
     for address in [ip.ip_address for ip in port.fixed_ips]:
         yield from (answer6 if ":" in address else answer4)(view, port, address)

@@ -27,7 +27,7 @@ import socket
 import time
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -312,23 +312,6 @@ class Hypervisor(Node):
         """Empty conntrack."""
         self.appctl("dpctl/flush-conntrack")
 
-    def learn(self, vteps: Set[str]) -> None:
-        """Prove the underlay, and let Open vSwitch learn the MACs of other tunnel endpoints.
-
-        In user space it drops the first packet to an endpoint that it does not know (ovs-appctl tnl/neigh/show). It
-        learns from ARP replies alone, and only once it has tunnels; the kernel learns from requests too, and would
-        then not ask.
-        """
-
-        def lacking() -> str:
-            known = self.appctl("tnl/neigh/show").split()
-            return " ".join(vtep for vtep in vteps if vtep not in known)
-
-        self.ip_batch("neigh flush dev br-phy")
-        for vtep in vteps:
-            self.run("ping", "-n", "-q", "-c", "1", "-W", "2", vtep)
-        wait_until(f"A MAC for each tunnel endpoint on {self}", lacking, 5)
-
     def groups(self) -> str:
         """The groups of the integration bridge, sorted: a dump's own order is that of a hash table with a history."""
         lines = self.ofctl("-O", "OpenFlow14", "dump-groups", self.bridge).splitlines()
@@ -350,6 +333,23 @@ class Hypervisor(Node):
         dumps = [self.ofctl("dump-flows", self.bridge, f"table={table}") for table in (60, 62)]
         counted = re.findall(r"n_packets=(\d+),.*,reg8=(\w+) actions=", "".join(dumps))
         return Counter({int(why, 0): int(packets) for packets, why in counted})
+
+    def datapath_drops(self) -> Counter[str]:
+        """How many frames the datapath has dropped that no flow drops, by Open vSwitch's names of the reasons."""
+        counted = re.findall(r"^(datapath_drop_\w+) .*total: (\d+)$", self.appctl("coverage/show"), re.MULTILINE)
+        return Counter({name: int(total) for name, total in counted})
+
+    def forget_decisions(self) -> None:
+        """Empty the datapath's cache of decisions, so that the flows as they are now decide about the next frame.
+
+        Open vSwitch acknowledges a change of flows before its cache follows (`revalidator/wait` waits for that). And
+        in user space, before 2.17.8, 3.0.5, 3.1.3 and 3.2.0, some of it never does while there is traffic: of two
+        cached decisions that overlap, it changes one twice and the other not at all (`dpif_netdev_flow_put` looks for
+        what to change by a packet, where it was told which). What such a decision recirculates to may be gone: then
+        frames are dropped as `datapath_drop_upcall_error`, and by no flow.
+        """
+        self.appctl("revalidator/wait")
+        self.appctl("revalidator/purge")
 
     def must_run(self) -> None:
         """Raise Died when a daemon has ended."""

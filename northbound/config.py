@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from controller.errors import Invalid
+from controller.model.quotas import COUNTED, UNLIMITED
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,8 @@ class Config:
     underlay_mtu: int = 1500
     underlay_ip_version: int = 4
     network_type: str = "vxlan"
+    dns_domain: str = "openstacklocal"
+    quotas: str = ""
     log_level: str = "info"
 
 
@@ -68,6 +71,8 @@ HELP: Mapping[str, str] = {
     "underlay_mtu": "bytes that the network between hypervisors carries",
     "underlay_ip_version": "4 or 6: what the hypervisors' weft-encap-ip are, all of them; 6 takes 20 bytes more",
     "network_type": "what a network is when its maker does not say: vxlan, geneve or gre",
+    "dns_domain": "the domain that the names of ports are in, as example.org",
+    "quotas": "what a project may have by default, as port=1000,network=-1 (-1 is unlimited); the rest as in Neutron",
     "log_level": "debug, info, warning or error",
 }
 
@@ -157,9 +162,27 @@ def _parse(name: str, value: object, source: str) -> object:
             value = int(str(value))
     except ValueError as error:
         raise Invalid(source, str(error)) from error
+    if name == "quotas":
+        read_quotas(str(value), source)
     if name in CHOICES and str(value) not in CHOICES[name]:
         raise Invalid(source, f"'{value}' is not one of {', '.join(CHOICES[name])}")
     return value if isinstance(default, int) else str(value)
+
+
+def read_quotas(text: str, source: str = "quotas") -> dict[str, int]:
+    """Limits by name. Raises Invalid."""
+    limits = {}
+    for each in filter(None, text.split(",")):
+        name, _, limit = each.partition("=")
+        if name not in COUNTED:
+            raise Invalid(source, f"'{name}' has no quota; these have: {', '.join(COUNTED)}")
+        try:
+            limits[name] = int(limit)
+        except ValueError:
+            raise Invalid(source, f"'{limit}' of {name} is not a number") from None
+        if limits[name] < UNLIMITED:
+            raise Invalid(source, f"{limit} of {name} is below {UNLIMITED}, which is unlimited")
+    return limits
 
 
 def _endpoint(text: str) -> Endpoint:

@@ -204,6 +204,8 @@ def _effects(actions: str, length: int) -> Iterator[Effect]:
             yield "output", (int(action),)
         elif action.startswith("userspace("):
             yield "punt", (int(action.partition("max_len=")[2].partition(")")[0]),)
+        elif action.startswith("clone("):
+            yield from _effects(action[6:-1], length)
         elif action.startswith("check_pkt_len("):
             size, *ways = _split(action[len("check_pkt_len(") : -1])
             way = next(each for each in ways if each.startswith("gt(" if length > int(size[5:]) else "le("))
@@ -344,7 +346,7 @@ def same_throughout(
     for effect in done.effects:
         if isinstance(effect, Committed):
             known.commit(effect.zone, effect.packet, effect.writes)
-        elif isinstance(effect, Tracked):
+        if isinstance(effect, Committed | Tracked):
             looked = known.look(effect.zone, effect.packet)
             chose |= same_throughout(judge, switch, looked, known, effect.table, either)
     return chose
@@ -359,7 +361,7 @@ def _did(effects: Iterable[End | Tracked | Committed]) -> Iterator[Effect]:
                 yield "punt", (TRAP_BYTES,)
             case Tracked(_, zone, _):
                 yield "track", (zone,)
-            case Committed(packet, zone, writes):
+            case Committed(packet, zone, writes, _):
                 made, written = packet.written(writes), Packet({})
                 for write in writes:
                     target = write.target if isinstance(write, Move) else write.field

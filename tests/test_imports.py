@@ -25,7 +25,7 @@ ALLOWED = {
     "northbound.api": NETWORKING,
     "northbound.faults": NETWORKING,
     "northbound.auth": NETWORKING,
-    "northbound.v1": (*NETWORKING, "controller.southbound.fleet"),
+    "northbound.v1": (*NETWORKING, "controller.southbound.counts", "controller.southbound.fleet"),
     "northbound.metrics": (*NETWORKING, "controller.southbound.fleet"),
     "northbound.daemon": ("controller", "northbound", "apps"),
     "mininet_scenarios": ("controller", "northbound", "mininet_scenarios"),
@@ -33,7 +33,9 @@ ALLOWED = {
 # What an app may import at all: values and what is worked out from them, nothing that reaches out of the process or
 # remembers. The list of apps, `apps/__init__.py`, imports the apps as well.
 APP = [f"controller.model.{module}" for module in ("addresses", "protocols", "records", "view")]
-APP += [f"controller.flows.{module}" for module in ("app", "fields", "flow", "pipeline", "presence", "punted")]
+APP += [
+    f"controller.flows.{module}" for module in ("app", "fields", "flow", "frames", "pipeline", "presence", "punted")
+]
 APP += ["__future__", "collections", "dataclasses", "enum", "functools", "ipaddress", "itertools", "math", "operator"]
 APP += ["struct", "typing"]
 

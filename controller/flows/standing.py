@@ -1,7 +1,7 @@
 """What the engine desires of a switch, found as a packet meets it.
 
 A switch may have to hold tens of thousands of flows, and a packet meets some twenty. They are found by what flows of a
-table test (`Engine.shapes`) and by the values that the packet has there; nothing is gathered before.
+table test (`Engine.patterns`) and by the values that the packet has there; nothing is gathered before.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
-from controller.flows.engine import Engine, Shape
-from controller.flows.flow import Flow, Group, Match, Table, Test
+from controller.flows.engine import Engine
+from controller.flows.flow import Flow, Group, Match, Pattern, Table
 from controller.flows.packet import Packet
 from controller.flows.trace import Switch, Tier
 
@@ -24,9 +24,9 @@ class Standing(Switch):
 
     def tiers(self, table: Table) -> Sequence[Tier]:
         """The flows of a table, the highest priority first."""
-        shapes = self._engine.shapes(table.number)
-        priorities = sorted(shapes, reverse=True)
-        return [_Tier(self._engine, self._chassis, table, priority, shapes[priority]) for priority in priorities]
+        patterns = self._engine.patterns(table.number)
+        priorities = sorted(patterns, reverse=True)
+        return [_Tier(self._engine, self._chassis, table, priority, patterns[priority]) for priority in priorities]
 
     def group(self, id: int) -> Group | None:
         """The group, if there is one."""
@@ -42,11 +42,14 @@ class _Tier:
     chassis: str
     table: Table
     priority: int
-    shapes: Collection[Shape]
+    patterns: Collection[Pattern]
 
     def matching(self, packet: Packet) -> Iterator[Flow]:
-        for shape in self.shapes:
-            match = Match(tuple(Test(field, packet[field] & mask, mask) for field, mask in shape))
+        for pattern in self.patterns:
+            if any(packet[field] & mask != value for field, mask, value in pattern.parts if value is not None):
+                continue
+            numbers = [packet[field] & mask for field, mask, value in pattern.parts if value is None]
+            match = Match(pattern, tuple(numbers))
             entry = self.engine.entry(self.chassis, (self.table.number, self.priority, match))
             if entry is not None and isinstance(entry.item, Flow):
                 yield entry.item

@@ -11,6 +11,7 @@ from controller.errors import NotFound
 from controller.model.records import Network, Subnet
 from controller.model.store import Rows
 from northbound.resources.attributes import Attribute, Collection, Source
+from northbound.resources.schemas import BLOCK, STRING, UUID
 
 
 def _all(rows: Rows, _: str) -> Iterable[Subnet]:
@@ -32,11 +33,11 @@ FLOATING_IP_POOLS: Collection[Subnet] = Collection(
     "floatingip_pool",
     Subnet,
     (
-        Attribute(name="subnet_id", field="id"),
-        Attribute(name="subnet_name", field="name"),
-        Attribute(name="network_id", field="network_id"),
-        Attribute(name="cidr", field="cidr"),
-        Attribute(name="project_id", show=lambda scene, _: scene.project_id),
+        Attribute(name="subnet_id", field="id", schema=UUID),
+        Attribute(name="subnet_name", field="name", schema=STRING),
+        Attribute(name="network_id", field="network_id", schema=UUID),
+        Attribute(name="cidr", field="cidr", schema=BLOCK),
+        Attribute(name="project_id", schema=STRING, show=lambda scene, _: scene.project_id),
     ),
     elsewhere=Source(_all, _one),
     path="floatingip_pools",

@@ -26,6 +26,7 @@ from northbound.resources.attributes import (
     need,
     one,
 )
+from northbound.resources.schemas import STRING, UUID
 from northbound.resources.values import Json
 
 PROTOCOLS = ("tcp", "udp")
@@ -60,6 +61,7 @@ def _range(name: str, of: Callable[[PortForwarding], Range]) -> Attribute[PortFo
         post=True,
         put=True,
         default=None,
+        schema=STRING,
         show=lambda _, forwarding: _said(of(forwarding)),
         filter=Filter(equal(_range_or_text)) if name == "external_port_range" else None,
         sort=name == "external_port_range",
@@ -256,7 +258,7 @@ PORT_FORWARDINGS: Collection[PortForwarding] = Collection(
     "port_forwarding",
     PortForwarding,
     (
-        Attribute(name="id", field="id", filter=Filter(equal()), sort=True),
+        Attribute(name="id", field="id", schema=UUID, filter=Filter(equal()), sort=True),
         *(
             Attribute(name=name, parse=PROJECT, post=True, default="", field="project_id", hidden=True)
             for name in ("project_id", "tenant_id")
