@@ -449,7 +449,6 @@ def test_an_appliance_that_is_not_there_is_no_next_hop(forked: tuple[Lab, set[st
     hv3.revive()
     three.plugged = True
     lab.converged()
-    lab.warm()
     assert len(shared(lab)) == 2
     lab.api.put(f"/v2.0/routers/{first['id']}/remove_extraroutes", {"router": {"routes": more}})
     lab.settles()
