@@ -57,6 +57,18 @@ def model(lab: Lab) -> Model:
             journal.close()
 
 
+def forget_decisions(lab: Lab) -> None:
+    """Have the switches decide anew about every packet.
+
+    Once in some dozens of worlds Open vSwitch 3.1 in user space was seen to go on dropping what came from a port that
+    was down and is up again, by a cached decision that its flows bear out no more, for as long as it was hit. (It looks
+    for the decision to change by a packet that it is about, `flow_put_on_pmd` of dpif-netdev.c, and may find another
+    that covers the packet, too.)
+    """
+    for hypervisor in lab.hypervisors.values():
+        hypervisor.appctl("revalidator/purge")
+
+
 def drops(lab: Lab) -> Counter[int]:
     """How many frames the switches have dropped, or handed to the controller, by reason."""
     return sum((each.drops() for each in lab.hypervisors.values()), Counter[int]())
