@@ -91,7 +91,6 @@ from controller.model.addresses import unpacked
 from controller.model.records import Address, Chassis, Mac, Neighbour, Port, Record, Subnet
 from controller.model.view import View
 
-IPV4: Final = 0x0800
 OURS: Final = Mac("0e:77:65:66:74:00")
 """The controller's own MAC address, from which it asks where no router could; no guest is ever told of it."""
 NO_MAC: Final = Mac("00:00:00:00:00:00")
@@ -217,8 +216,8 @@ def next_hop(view: View, punted: Punted) -> Iterator[Outcome]:
 
 
 def wanted(punted: Punted) -> Address:
-    """The next hop of a packet."""
-    numbers = (4,) if int.from_bytes(punted.frame[12:14]) == IPV4 else (12, 13, 14, 15)
+    """The next hop of a packet, which may be of another IP version than the packet."""
+    numbers = (4,) if punted.registers.get(4) else (12, 13, 14, 15)
     return unpacked(b"".join(punted.registers.get(number, 0).to_bytes(4) for number in numbers))
 
 
