@@ -57,9 +57,12 @@ class Resource(Record):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Network(Resource):
-    """An L2 broadcast domain of one tenant, carried by one segment."""
+    """An L2 broadcast domain of one tenant, carried by one segment.
 
-    INDEXES = (("project_id",), ("name",))
+    `segmentation_id` is the number of it that frames bear: that of a tunnel, or of a VLAN; None of a flat network.
+    """
+
+    INDEXES = (("project_id",), ("name",), ("physical_network",))
     UNIQUE = (("network_type", "physical_network", "segmentation_id"),)
 
     network_type: str
