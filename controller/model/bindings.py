@@ -36,9 +36,9 @@ class Claim:
 class Hypervisor:
     """What one hypervisor's database says of it, parsed; a whole picture, never a difference.
 
-    `problem` is one sentence for the operator when a key is missing or senseless, or "": then nothing of it can be used.
-    `lacks` tells what is missing that others than it can do without. `datapath_id` is that of the integration bridge,
-    None while there is none yet. An `alone` one has no database (see `Chassis`).
+    `problem` is one sentence for the operator when a key is missing or senseless, so that nothing of it can be used, or
+    "". `lacks` tells of mapped bridges that cannot be used, which the rest can do without. `datapath_id` is that of the
+    integration bridge, None while there is none yet. An `alone` one has no database (see `Chassis`).
     """
 
     system_id: str

@@ -302,7 +302,8 @@ class _Change:
         wanted = {bridge: physical for physical, bridge in self.seen.bridge_mappings}
         for bridge in self.database.rows("Bridge").values():
             present = self._ports_of(bridge)
-            name, mutations = "", []
+            name = ""
+            mutations: list[Json] = []
             if physical := wanted.get(bridge.text("name")):
                 name = patch_port_back(physical)
                 device = _Device("patch", {"peer": patch_port(physical)})
