@@ -59,10 +59,12 @@ class Resource(Record):
 class Network(Resource):
     """An L2 broadcast domain of one tenant, carried by one segment.
 
-    `segmentation_id` is the number of it that frames bear: that of a tunnel, or of a VLAN; None of a flat network.
+    `segmentation_id` is the number of it that frames bear: that of a tunnel, or of a VLAN; None of a flat network. An
+    `external` one is where routers have their gateways, and floating IPs their addresses; at most one of these
+    `is_default`.
     """
 
-    INDEXES = (("project_id",), ("name",), ("physical_network",))
+    INDEXES = (("project_id",), ("name",), ("physical_network",), ("external",), ("is_default",))
     UNIQUE = (("network_type", "physical_network", "segmentation_id"),)
 
     network_type: str
@@ -72,6 +74,8 @@ class Network(Resource):
     shared: bool = False
     mtu: int = 1450
     port_security_enabled: bool = True
+    external: bool = False
+    is_default: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +149,7 @@ class Port(Resource):
 
     INDEXES = (
         ("network_id",), ("project_id",), ("name",), ("device_id",), ("subnets",), ("mac_address",),
-        ("groups",), ("policy",),
+        ("groups",), ("policy",), ("joined",),
     )  # fmt: skip
     UNIQUE = (("network_id", "mac_address"), ("reservations",))
 
@@ -186,6 +190,11 @@ class Port(Resource):
         return frozenset(ip.subnet_id for ip in self.fixed_ips)
 
     @property
+    def joined(self) -> frozenset[str]:
+        """The same of an interface of a router: the subnets that it joins to the router."""
+        return self.subnets if self.device_owner in ROUTER_INTERFACES else frozenset()
+
+    @property
     def reservations(self) -> frozenset[tuple[str, Address]]:
         """What no other port of the network may hold: its addresses."""
         return frozenset((self.network_id, ip.ip_address) for ip in self.fixed_ips)
@@ -196,15 +205,19 @@ class Router(Resource):
     """What joins networks; its interfaces are ports whose `device_id` it is, its addresses theirs.
 
     `routes` are those beside its own subnets (api-ref, "Routers", extraroute). `distributed` and `ha` are kept for
-    clients: every router here is both.
+    clients: every router here is both. `external_network_id` is the network of its gateway, or "": the gateway's
+    addresses are those of the port that it has there (GATEWAY). With `enable_snat` guests without a floating IP go out
+    under the gateway's IPv4 address.
     """
 
-    INDEXES = (("project_id",), ("name",))
+    INDEXES = (("project_id",), ("name",), ("external_network_id",))
 
     admin_state_up: bool = True
     distributed: bool = False
     ha: bool = False
     routes: tuple[HostRoute, ...] = ()
+    external_network_id: str = ""
+    enable_snat: bool = True
 
 
 ROUTER_INTERFACES = frozenset(
@@ -217,6 +230,68 @@ ROUTER_INTERFACES = frozenset(
     )
 )
 """The `device_owner` of ports that are interfaces of routers (neutron-lib, constants)."""
+
+GATEWAY = "network:router_gateway"
+"""The `device_owner` of the port that holds the gateway's addresses of the router that is its `device_id`."""
+
+FLOATING = "network:floatingip"
+"""The `device_owner` of the port that holds the address, and the MAC address, of the floating IP that is its
+`device_id`."""
+
+ROUTED = ROUTER_INTERFACES | {GATEWAY, FLOATING}
+"""The `device_owner` of ports that are nobody's guests: routers alone answer for their addresses."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FloatingIp(Resource):
+    """An IPv4 address of an external network that stands for one address of a port, or for none (api-ref, "Floating
+    IPs").
+
+    `floating_port_id` is the port that holds the address (FLOATING): it has no project. `router_id` is the router that
+    translates, "" while the floating IP is associated with no port and has no port forwardings; `port_id` and
+    `fixed_ip_address` are whom it is associated with. With port forwardings it has a router, but neither of these.
+    """
+
+    INDEXES = (
+        ("floating_network_id",), ("floating_ip_address",), ("floating_port_id",), ("router_id",), ("port_id",),
+        ("project_id",),
+    )  # fmt: skip
+    UNIQUE = (("floating_network_id", "floating_ip_address"), ("association",))
+
+    floating_network_id: str
+    floating_ip_address: Address
+    floating_port_id: str
+    router_id: str = ""
+    port_id: str = ""
+    fixed_ip_address: Address | None = None
+
+    @property
+    def association(self) -> frozenset[tuple[str, str, Address]]:
+        """What no other floating IP may stand for: one address of a port, seen from one external network."""
+        if self.fixed_ip_address is None:
+            return frozenset()
+        return frozenset({(self.floating_network_id, self.port_id, self.fixed_ip_address)})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PortForwarding(Resource):
+    """TCP or UDP ports of a floating IP that stand for ports of a fixed address (api-ref, "Floating IPs port
+    forwarding").
+
+    Both ranges include their ends. They are of one size, each port standing for the one in its place, or the internal
+    one is a single port. Its project is that of its floating IP.
+    """
+
+    INDEXES = (("floatingip_id",), ("internal_port_id",), ("project_id",))
+
+    floatingip_id: str
+    protocol: str
+    external_port_first: int
+    external_port_last: int
+    internal_port_first: int
+    internal_port_last: int
+    internal_ip_address: Address
+    internal_port_id: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -368,6 +443,14 @@ class Chassis(Record):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Drained(Record):
+    """A chassis that an operator wants no gateway to be active on (`PUT /v1/chassis`); the id is the chassis's.
+
+    It stays while the chassis comes and goes.
+    """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Binding(Record):
     """A claim: the interface of a chassis that says it is a port's (`external_ids:iface-id`).
 
@@ -419,6 +502,23 @@ class Link(Record):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Neighbour(Record):
+    """An address that a guest said it holds, where the model alone does not say who does; the id is `network/address`.
+
+    It counts while its port may hold it (`controller.flows.presence`). `sequence` grows with every change: of several
+    that go with one MAC address, the newest says where that is.
+    """
+
+    INDEXES = (("port_id",), ("network_id", "mac_address"))
+
+    network_id: str
+    address: Address
+    mac_address: Mac
+    port_id: str
+    sequence: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Tag(Record):
     """A small stable integer that stands for a long id in flows; the id is `space/long id`."""
 
@@ -446,6 +546,6 @@ class Released(Record):
 
 
 KINDS: tuple[type[Record], ...] = (
-    Network, Subnet, Port, Router, SecurityGroup, SecurityGroupRule, Bundle, Policy, AddressGroup,
-    Chassis, Binding, Quarantine, Link, Tag, Counter, Released,
+    Network, Subnet, Port, Router, FloatingIp, PortForwarding, SecurityGroup, SecurityGroupRule, Bundle, Policy,
+    AddressGroup, Chassis, Drained, Binding, Quarantine, Link, Neighbour, Tag, Counter, Released,
 )  # fmt: skip
