@@ -15,6 +15,7 @@ from apps import (
     routing,
     security_groups,
     tunnels,
+    wire,
 )
 from controller.flows.app import App
 
@@ -30,5 +31,6 @@ APPS: tuple[App, ...] = (
     l2_population.APP,
     routing.APP,
     router_errors.APP,
+    wire.APP,
     delivery.APP,
 )
