@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from itertools import permutations
+from typing import Any
 
 import pytest
 
@@ -50,7 +51,7 @@ def lab() -> Iterator[Lab]:
     with Lab(hypervisors=3, serve=("--vlan-ranges", "physnet1")) as lab:
         physical = lab.physical("physnet1")
         for name, vlan in VLANS.items():
-            asked: dict[str, object] = {"provider:physical_network": "physnet1"}
+            asked: dict[str, Any] = {"provider:physical_network": "physnet1"}
             if vlan is not None:
                 asked["provider:segmentation_id"] = vlan
             network = lab.network(name, cidr=CIDRS, project=name, type="flat" if vlan is None else "vlan", **asked)
