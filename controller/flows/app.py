@@ -17,6 +17,8 @@ Placements:
     joined(Port, fn)     the same, of the network of a port that is a router's interface, while the router is up
     routing(Router, fn)  every chassis where any network of the router is present, while it is up
     wired(Network, fn)   those of them that are on the wire of the network's physical network
+    bridging(fn)         those of them, for each (network, router) that is on it and up: `fn(view, network, router)`
+    serving(fn)          the one of them that is the router to physical hosts, likewise
     homes(Network, fn)   every chassis that has an attached port of the network
     each(Network, fn)    the same, computed for each chassis by itself
     under(Policy, fn)    every chassis where a port is under the policy
@@ -213,6 +215,16 @@ def joined(kind: type[Port], compute: Callable[[View, Port], Iterator[Item]]) ->
         return Placement(Scope(presence.chassis_of_network, port.network_id))
 
     return Rule(kind, compute, place)
+
+
+def bridging(compute: Callable[[View, str, str], Iterator[Item]]) -> Rule:
+    """On every chassis where a network is present that is on its wire, for each router that is on the network."""
+    return Rule(presence.JOINTS, compute, lambda view, joint: Placement(Scope(presence.chassis_on_wire, joint)))
+
+
+def serving(compute: Callable[[View, str, str], Iterator[Item]]) -> Rule:
+    """The same, on the one of them that is the router to physical hosts."""
+    return Rule(presence.JOINTS, compute, lambda view, joint: Placement(Scope(presence.chassis_that_serves, joint)))
 
 
 def routing(kind: type[Router], compute: Callable[[View, Router], Iterator[Item]]) -> Rule:

@@ -46,9 +46,9 @@ from hashlib import sha256
 from typing import Any, Final
 
 from controller.flows import fields as f
-from controller.flows.fields import ipv4_number, ipv6_number
+from controller.flows.fields import ipv4_number, ipv6_number, mac_text
 from controller.flows.flow import Field, GroupKind, Table, register
-from controller.model.records import Address
+from controller.model.records import Address, Mac
 
 
 def _same(value: int) -> int:
@@ -176,6 +176,22 @@ def _label(physical: str) -> str:
     return f"{start}-{sha256(physical.encode()).hexdigest()[:8]}".rjust(_LABEL, "x")
 
 
+CHASSIS: Field[int] = Field("chassis", "eth_src", 48, _same, hex, 24, 16)
+"""The part of a chassis MAC that says whose it is (`chassis_mac`)."""
+CHASSIS_MACS: Final = 0xFFFFFF000000
+"""The mask of that part, and of what all chassis MACs begin with."""
+INTERFACES: Final = 0xFF0000FFFFFF
+"""The mask of all but that part."""
+
+
+def chassis_mac(chassis: int, interface: int = 0) -> Mac:
+    """From which a chassis, by its key, sends to a wire what a router's interface, by its port's key, sent.
+
+    Without an interface, what it sends in its own name. Locally administered (IEEE 802, section 8.4).
+    """
+    return mac_text(0x1E << 40 | chassis << 24 | interface)
+
+
 class Why(IntEnum):
     """Why a frame is dropped: one counter each in table DROP."""
 
@@ -227,6 +243,7 @@ class Why(IntEnum):
     BACK_TO_WIRE = 46
     SOUGHT = 47
     TOLD = 48
+    WIRE_LOOP = 49
 
     @property
     def sentence(self) -> str:
@@ -279,6 +296,7 @@ _SENTENCES: Final[Mapping[Why, str]] = {
     Why.HIDDEN: "was a first fragment that does not say what the datagram is (RFC 7112): a guest sends none",
     Why.UNKNOWN_VLAN: "came from a physical network on a VLAN, or untagged, that is no network present here",
     Why.NO_PHYSICAL: "was to leave to a physical network that this hypervisor maps no bridge to (weft-bridge-mappings)",
+    Why.WIRE_LOOP: "came back from a physical network with this hypervisor's own MAC address: a loop of that network's",
     Why.BACK_TO_WIRE: "came from a physical network and would have left to it again",
     Why.SOUGHT: "asked by ARP or ND for an address of which only its holder can tell: whoever may hold it is asked",
     Why.TOLD: "told by ARP or ND of an address that its port may hold: it is believed",
@@ -333,8 +351,11 @@ _REMEMBERED: Final = frozenset({CT_GEN, CT_BUNDLE, CT_POLICY, CT_OPENER})
 
 CLASSIFY: Final = Table(
     0, "classify", "Who sent this frame? Sets SRC and NET of a guest, ENCAP of a tunnel, PHYS of a physical network.",
-    {"tracked": 200, "guest": 100, "tunnel": 100, "physical": 100, "admin_down": 100, "tagged": 90, "miss": 0},
-    matches=frozenset({f.IN_PORT, f.VLAN_TCI, f.CT_STATE}),
+    {
+        "tracked": 200, "looped": 110, "guest": 100, "tunnel": 100, "physical": 100, "admin_down": 100, "tagged": 90,
+        "miss": 0,
+    },
+    matches=frozenset({f.IN_PORT, f.VLAN_TCI, f.CT_STATE, f.ETH_SRC}),
     sets=frozenset({SRC, NET, FROM_TUN, ENCAP, FROM_PHYS, PHYS, WHY}),
     nexts=frozenset({"classify", "vtep", "vlan", "port_security", "drop"}),
 )  # fmt: skip
@@ -350,8 +371,9 @@ VNI: Final = Table(
 )  # fmt: skip
 VLAN: Final = Table(
     3, "vlan", "The network of a frame from a physical network, by its VLAN tag, which is taken off, or by its lack.",
-    {"segment": 100, "miss": 0},
-    matches=frozenset({PHYS, f.VLAN_TCI, f.VLAN_ID}), sets=frozenset({NET, WHY}), nexts=frozenset({"service", "drop"}),
+    {"routed": 110, "segment": 100, "miss": 0},
+    matches=frozenset({PHYS, f.VLAN_TCI, f.VLAN_ID, f.ETH_SRC}), sets=frozenset({NET, f.ETH_SRC, WHY}),
+    nexts=frozenset({"service", "drop"}),
 )  # fmt: skip
 PORT_SECURITY: Final = Table(
     4, "port_security", "May this port send with this MAC?",
@@ -518,10 +540,10 @@ L2_LOOKUP: Final = Table(
     36, "l2_lookup", "Where is the holder of this MAC? Here, behind which hypervisor, on the wire, or a router.",
     {
         "own_mac": 110, "local": 100, "remote": 100, "router": 100, "local_pair": 90, "remote_pair": 90,
-        "local_heard": 80, "remote_heard": 80, "wire": 10, "miss": 0,
+        "local_heard": 80, "remote_heard": 80, "routed": 20, "wire": 10, "miss": 0,
     },
-    matches=frozenset({NET, SRC, FROM_TUN, FROM_PHYS, TURNED, f.ETH_DST}),
-    sets=frozenset({DST, RTR, f.TUN_DST, f.TUN_IPV6_DST, WHY}),
+    matches=frozenset({NET, SRC, FROM_TUN, FROM_PHYS, TURNED, f.ETH_DST, f.ETH_SRC}),
+    sets=frozenset({DST, RTR, FROM_PHYS, TURNED, f.ETH_SRC, f.TUN_DST, f.TUN_IPV6_DST, WHY}),
     nexts=frozenset({"in_port", "tun_out", "phys_out", "hop", "drop"}),
 )  # fmt: skip
 L2_BUM: Final = Table(
@@ -576,9 +598,9 @@ PHYS_OUT: Final = Table(
 )  # fmt: skip
 PHYSICAL: Final = Table(
     55, "physical", "Out of this hypervisor's port to physical network PHYS.",
-    {"turned": 110, "port": 100, "miss": 0},
-    matches=frozenset({PHYS, TURNED}), sets=frozenset({TURNED, WHY}), nexts=frozenset({"physical", "drop"}),
-    outputs=True,
+    {"turned": 110, "routed": 105, "port": 100, "miss": 0},
+    matches=frozenset({PHYS, TURNED, f.ETH_SRC}), sets=frozenset({TURNED, CHASSIS, WHY}),
+    nexts=frozenset({"physical", "drop"}), outputs=True,
 )  # fmt: skip
 TRAP: Final = Table(
     60, "trap", "To the controller, which answers what a switch cannot and hears guests; one counter a reason.",

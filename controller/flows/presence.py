@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
+from hashlib import sha256
 from ipaddress import ip_address, ip_network
 from typing import Any, NamedTuple
 
@@ -24,6 +25,7 @@ from controller.model.records import (
     AddressGroup,
     Bundle,
     Chassis,
+    Drained,
     Link,
     Mac,
     Neighbour,
@@ -106,6 +108,12 @@ def joins(view: View, port: Port) -> bool:
     return bool(router and router.admin_state_up and network and network.admin_state_up)
 
 
+def interfaces(view: View, network_id: str, router_id: str) -> list[Port]:
+    """The ports by which a router is on a network now."""
+    ports = view.where(Port, device_id=router_id)
+    return [port for port in ports if port.network_id == network_id and joins(view, port)]
+
+
 def is_down(view: View, network_id: str, address: Address) -> bool:
     """Does the model know who holds an address, and that nobody is there now? Of other addresses it knows nothing."""
     place = (network_id, address)
@@ -118,6 +126,13 @@ def is_taken(view: View, network_id: str, address: Address) -> bool:
     """Is it a fixed address of an attached port, or of a router's?"""
     holders = view.where(Port, reservations=(network_id, address))
     return any(port.device_owner in ROUTED or attached(view, port.id) for port in holders)
+
+
+def _servants(view: View, chassis: Chassis) -> Iterator[tuple[str, Servant]]:
+    drained = view.get(Drained, chassis.id) is not None
+    priority = -1 if chassis.gateway_priority is None else chassis.gateway_priority
+    for physical, _ in chassis.bridge_mappings:
+        yield physical, Servant(not drained, priority, chassis.id)
 
 
 def _registered(view: View, chassis: Chassis) -> Iterator[tuple[str, str]]:
@@ -206,12 +221,22 @@ def _lapsed(view: View, neighbour: Neighbour) -> Iterator[tuple[str, str]]:
         yield "", neighbour.id
 
 
+class Servant(NamedTuple):
+    """A chassis that may serve the hosts of a physical network, the better the greater; `willing` unless drained."""
+
+    willing: bool
+    priority: int
+    chassis: str
+
+
 HOMES: Relation[str, str] = Relation("homes", Port, _homes)
 MEMBERS: Relation[tuple[str, str], int] = Relation("members", Port, _members)
-JOINTS: Relation[str, str] = Relation("joints", Port, _interfaces)
+JOINTS: Relation[str, str] = Relation("joints", Port, _interfaces, ("network", "router"))
 """The routers that join a network, and the networks that a router joins, while they are up."""
 MAPPED: Relation[str, str] = Relation("mapped", Chassis, _mapped)
 """By physical network: the chassis that map a bridge to it."""
+SERVANTS: Relation[str, Servant] = Relation("servants", Chassis, _servants)
+"""The same chassis, with what they are ranked by."""
 REGISTERED: Relation[str, str] = Relation("registered", Chassis, _registered)
 PAIRS: Relation[tuple[str, str], str] = Relation("pairs", Port, _pairs)
 """By network and address, or MAC address, of an allowed address pair: the attached ports that may use it."""
@@ -259,9 +284,33 @@ def reach(view: View, joint: str) -> frozenset[str]:
 def chassis_of_network(view: View, joint: str) -> frozenset[str]:
     """The chassis that have an attached port of a network, or of any that is reached from it through routers.
 
-    The same of a router.
+    The same of a router. Those that serve the physical hosts of any of these networks are among them.
     """
-    return frozenset[str]().union(*(view.gather(HOMES, each) for each in view.derive(reach, joint)))
+    reached = view.derive(reach, joint)
+    serving = frozenset(found for each in reached if (found := view.derive(servant, each)) is not None)
+    return serving.union(*(view.gather(HOMES, each) for each in reached))
+
+
+def servant(view: View, network_id: str) -> str | None:
+    """The one chassis on the wire of a network that is its routers to physical hosts; None where no router is.
+
+    It is the best by `weft-gateway-priority`; of several alike each network has another, so that the work is spread.
+    """
+    physical = physical_network(view, network_id)
+    if physical is None or not view.gather(JOINTS, network_id):
+        return None
+    ranked = sorted(view.gather(SERVANTS, physical), key=lambda each: (*each[:2], _lot(network_id, each.chassis)))
+    return ranked[-1].chassis if ranked else None
+
+
+def _lot(network_id: str, chassis: str) -> bytes:
+    return sha256(f"{network_id}/{chassis}".encode()).digest()
+
+
+def chassis_that_serves(view: View, network_id: str) -> frozenset[str]:
+    """The same, as a set."""
+    found = view.derive(servant, network_id)
+    return frozenset() if found is None else frozenset({found})
 
 
 def chassis_on_wire(view: View, network_id: str) -> frozenset[str]:
@@ -424,7 +473,7 @@ def ofport(view: View, port_id: str) -> int | None:
 
 
 RELATIONS: tuple[Relation[Any, Any], ...] = (
-    HOMES, MEMBERS, JOINTS, MAPPED, REGISTERED, PAIRS, POLICIES, GROUPS, MEMBER_ADDRESSES, LISTED_ADDRESSES,
+    HOMES, MEMBERS, JOINTS, MAPPED, SERVANTS, REGISTERED, PAIRS, POLICIES, GROUPS, MEMBER_ADDRESSES, LISTED_ADDRESSES,
     OPEN, CANDIDATES, LAPSED,
 )  # fmt: skip
 """Every relation there is; the engine keeps each up to date."""

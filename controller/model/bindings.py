@@ -94,6 +94,7 @@ def observe(tx: Transaction, seen: Hypervisor) -> None:
             alone=seen.alone,
         )
     )
+    tx.tag("chassis", seen.system_id)
     before = {binding.interface: binding for binding in tx.where(Binding, chassis=seen.system_id)}
     for claim in seen.claims:
         old = before.pop(claim.interface, None)
@@ -171,6 +172,7 @@ def _may_be_on(port: Port, chassis: Chassis) -> bool:
 def forget(tx: Transaction, chassis: str) -> None:
     """Remove a chassis, its claims and its links, and that it is drained. Raises NotFound."""
     tx.delete(Chassis, chassis)
+    tx.untag("chassis", chassis)
     drain(tx, chassis, False)
     for kind in (Binding, Link, Quarantine):
         for record in tx.where(kind, chassis=chassis):
