@@ -19,7 +19,7 @@ from collections.abc import Iterator
 
 from controller.flows.app import app, bridging, everywhere, itself, present, wired
 from controller.flows.fields import ETH_SRC, IN_PORT, UNTAGGED, VLAN_ID
-from controller.flows.flow import Flow, Match, Output, PopVlan, PushVlan, Turn, goto, resubmit
+from controller.flows.flow import Action, Flow, Match, Output, PopVlan, PushVlan, Turn, goto, resubmit
 from controller.flows.pipeline import (
     CHASSIS,
     CHASSIS_MACS,
@@ -82,7 +82,7 @@ def segment(view: View, network: Network) -> Iterator[Flow]:
     match, untag = told(view, network)
     yield Flow(VLAN, "segment", match, (*untag, NET.set(net), goto(SERVICE)))
     id = network.segmentation_id
-    tag = () if id is None else (PushVlan(), VLAN_ID.set(id))
+    tag: tuple[Action, ...] = () if id is None else (PushVlan(), VLAN_ID.set(id))
     yield Flow(PHYS_OUT, "segment", NET(net), (*tag, PHYS.set(phys), goto(PHYSICAL)))
 
 
@@ -111,8 +111,8 @@ def routed(view: View, network_id: str, router: str) -> Iterator[Flow]:
         sent = chassis_mac(0, view.tag("port", port.id))
         out = NET(net) & ETH_SRC(port.mac_address) & FROM_PHYS(0)
         yield Flow(L2_LOOKUP, "routed", out, (ETH_SRC.set(sent), goto(PHYS_OUT)))
-        back = (*untag, NET.set(net), ETH_SRC.set(port.mac_address), goto(SERVICE))
-        yield Flow(VLAN, "routed", wire & ETH_SRC(sent, INTERFACES), back)
+        named: tuple[Action, ...] = (NET.set(net), ETH_SRC.set(port.mac_address), goto(SERVICE))
+        yield Flow(VLAN, "routed", wire & ETH_SRC(sent, INTERFACES), (*untag, *named))
 
 
 APP = app(

@@ -24,6 +24,7 @@ Placements:
     under(Policy, fn)    every chassis where a port is under the policy
     guarding(Bundle, fn) every chassis where a port is in the bundle's, or rule's, security group
     remotes(RELATION, fn) the same, for each (bundle, address) of a relation: `fn(view, bundle_id, address)`
+    on_wire(fn)          every chassis where the network is present of a `Neighbour` that is a physical host
     reaching(RELATION, fn) every chassis where a network is present, for each (network, value): `fn(view, id, value)`
 
 `host`, `peers` and `neighbours` of a `Neighbour` are those of its port, while that may hold its address.
@@ -256,6 +257,20 @@ def remotes(relation: Relation[str, str], compute: Callable[[View, str, str], It
         return Placement(Scope(presence.chassis_of_group, view.need(Bundle, bundle).security_group_id))
 
     return Rule(relation, compute, place)
+
+
+def on_wire(
+    compute: Callable[[View, Neighbour], Iterator[Item]],
+    chassis: Callable[[View, str], frozenset[str]] = presence.chassis_of_network,
+) -> Rule:
+    """On every chassis where the network is present of a physical host; or others that its network has."""
+
+    def place(view: View, neighbour: Neighbour) -> Placement | None:
+        if neighbour.port_id or not presence.stands(view, neighbour.id):
+            return None
+        return Placement(Scope(chassis, neighbour.network_id))
+
+    return Rule(Neighbour, compute, place)
 
 
 def reaching(relation: Relation[str, str], compute: Callable[[View, str, str], Iterator[Item]]) -> Rule:

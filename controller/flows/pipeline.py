@@ -13,8 +13,8 @@ The path of a frame (`docs/pipeline.md` is generated from this module):
 
 Registers:
 
-    reg0  31      26 24  21      20   19 16 13 12 10 9  8  6         5        1         0
-         |..........|ENCAP|TOO_BIG|TURNED|HOPS|GUARD|DIR|VERD|UNCHECKED|HIT|...|FROM_PHYS|FROM_TUN|
+    reg0  31      26 24  21      20   19 16 13 12 10 9  8  6         5   4        1         0
+         |..........|ENCAP|TOO_BIG|TURNED|HOPS|GUARD|DIR|VERD|UNCHECKED|HIT|ASKED|..|FROM_PHYS|FROM_TUN|
     reg1  SRC      key of the port a frame came from; 0 = another hypervisor or nobody
     reg2  DST      key of the port a frame goes to
     reg3  PHYS     key of a physical network, in the upper 16 bits
@@ -57,6 +57,7 @@ def _same(value: int) -> int:
 
 FROM_TUN: Field[int] = register("from_tun", "reg0", 0, 1)
 FROM_PHYS: Field[int] = register("from_phys", "reg0", 1, 1)
+ASKED: Field[int] = register("asked", "reg0", 4, 1)
 NEIGH_HIT: Field[int] = register("neigh_hit", "reg0", 5, 1)
 UNCHECKED: Field[int] = register("unchecked", "reg0", 6, 1)
 VERDICT: Field[int] = register("verdict", "reg0", 8, 2)
@@ -87,6 +88,7 @@ NH6: Field[Address] = Field("nh6", "xxreg3", 128, ipv6_number, hex)
 REGISTERS: Final[tuple[tuple[Field[Any], str], ...]] = (
     (FROM_TUN, "the frame came through a tunnel"),
     (FROM_PHYS, "the frame came from a physical network"),
+    (ASKED, "the MAC is asked for by ARP or ND: for what physical hosts hold, they answer themselves"),
     (NEIGH_HIT, "NEIGH knows the address; its MAC is in eth_dst"),
     (UNCHECKED, "the sender has no port security: its addresses may be anybody's"),
     (ENCAP, "encapsulation of the tunnel, see ENCAPS"),
@@ -402,24 +404,25 @@ ND_SECURITY: Final = Table(
 SERVICE: Final = Table(
     8, "service", "What the switch answers itself: ARP and IPv6 neighbour discovery. What guests tell is heard.",
     {
-        "wire_asks": 135, "announced": 130, "wire": 125, "probed": 120, "own_address": 110, "arp_request": 100,
-        "nd_solicitation": 100, "told": 97, "wire_told": 95, "unasked": 90, "other": 0,
+        "wire_answers": 145, "wire_asks": 135, "wire_known": 134, "wire_moved": 133, "announced": 130, "wire": 125,
+        "probed": 120, "own_address": 110, "arp_request": 100, "nd_solicitation": 100, "told": 97, "wire_told": 95,
+        "unasked": 90, "other": 0,
     },
     matches=frozenset({
-        SRC, NET, FROM_PHYS, UNCHECKED, f.ETH_DST, f.ETH_TYPE, f.ARP_OP, f.ARP_SPA, f.ARP_TPA, f.IPV6_PROTO, f.IPV6_SRC,
-        f.ICMPV6_TYPE, f.ND_TARGET, f.ND_TARGET_ADVERTISED,
+        SRC, NET, FROM_PHYS, UNCHECKED, f.ETH_DST, f.ETH_TYPE, f.ARP_OP, f.ARP_SPA, f.ARP_SHA, f.ARP_TPA, f.IPV6_PROTO,
+        f.IPV6_SRC, f.ICMPV6_TYPE, f.ND_TARGET, f.ND_TARGET_ADVERTISED, f.ND_TLL,
     }),
-    sets=frozenset({NH4, NH6, WHY}),
+    sets=frozenset({NH4, NH6, ASKED, WHY}),
     nexts=frozenset({"neigh", "neigh_reply", "out_port", "l2_dispatch", "l2_bum", "trap", "drop"}),
 )  # fmt: skip
 NEIGH_REPLY: Final = Table(
     9, "neigh_reply", "Turns a request into the reply when NEIGH knew the address.",
     {
-        "probe_reply": 110, "wire_reply": 105, "arp_reply": 100, "nd_reply": 100, "sought": 97, "wire_unknown": 95,
-        "nd_unknown": 90, "miss": 0,
+        "probe_reply": 110, "wire_reply": 105, "arp_reply": 100, "nd_reply": 100, "sought": 97, "told": 97,
+        "wire_unknown": 95, "nd_unknown": 90, "miss": 0,
     },
     matches=frozenset({
-        NEIGH_HIT, NET, FROM_PHYS, f.ETH_TYPE, f.ARP_OP, f.ARP_TPA, f.IPV6_PROTO, f.ICMPV6_TYPE, f.IPV6_SRC,
+        NEIGH_HIT, NET, FROM_PHYS, f.ETH_TYPE, f.ARP_OP, f.ARP_SPA, f.ARP_TPA, f.IPV6_PROTO, f.ICMPV6_TYPE, f.IPV6_SRC,
         f.ND_TARGET,
     }),
     sets=frozenset({
@@ -492,7 +495,7 @@ L2_DISPATCH: Final = Table(
 NEIGH: Final = Table(
     30, "neigh", "Subroutine: the MAC of address NH4 or NH6 on NET, into eth_dst.",
     {"neighbour": 100, "pair": 90, "heard": 80},
-    matches=frozenset({NET, NH4, NH6}), sets=frozenset({f.ETH_DST, NEIGH_HIT}),
+    matches=frozenset({NET, NH4, NH6, ASKED}), sets=frozenset({f.ETH_DST, NEIGH_HIT}),
 )  # fmt: skip
 HOP: Final = Table(
     23, "hop", "Counts the routers that a packet passes here: two that send it to each other do not keep it.",

@@ -32,6 +32,7 @@ from controller.model.records import (
     Network,
     Port,
     Router,
+    Subnet,
 )
 from controller.model.segments import PHYSICAL
 from controller.model.view import Relation, View
@@ -217,7 +218,7 @@ def _candidates(view: View, port: Port) -> Iterator[tuple[str, Candidate]]:
 
 
 def _lapsed(view: View, neighbour: Neighbour) -> Iterator[tuple[str, str]]:
-    if held_at(view, neighbour.id) is None:
+    if not stands(view, neighbour.id):
         yield "", neighbour.id
 
 
@@ -393,6 +394,32 @@ def _held_at(view: View, id: str) -> Placed | None:
         return None
     placed = attached(view, port.id)
     return placed if placed and may_hold(view, port, neighbour.address, neighbour.mac_address) else None
+
+
+def stands(view: View, neighbour: str) -> bool:
+    """Does a neighbour count: is its port where it may hold the address, or may it be a physical host's?"""
+    return view.derive(_stands, neighbour)
+
+
+def _stands(view: View, id: str) -> bool:
+    neighbour = view.get(Neighbour, id)
+    if neighbour is None or neighbour.port_id:
+        return held_at(view, id) is not None
+    return may_be_on_wire(view, neighbour.network_id, neighbour.address)
+
+
+def may_be_on_wire(view: View, network_id: str, address: Address) -> bool:
+    """May a physical host hold an address of a network: is it one of its subnets, and the model gives it to nobody?
+
+    It matters where routers are.
+    """
+    routed = view.gather(JOINTS, network_id) or view.where(Router, external_network_id=network_id)
+    if physical_network(view, network_id) is None or not routed:
+        return False
+    owners = view.where(Port, reservations=(network_id, address))
+    if any(owner.device_owner in ROUTED or attached(view, owner.id) for owner in owners):
+        return False
+    return any(contains(subnet.cidr, address) for subnet in view.where(Subnet, network_id=network_id))
 
 
 def may_hold(view: View, port: Port, address: Address, mac: Mac) -> bool:

@@ -506,11 +506,12 @@ class Link(Record):
 class Neighbour(Record):
     """An address that a guest said it holds, where the model alone does not say who does; the id is `network/address`.
 
-    It counts while its port may hold it (`controller.flows.presence`). `sequence` grows with every change: of several
+    It counts while its port may hold it (`controller.flows.presence`). `port_id` is "" when it was a physical host, on
+    the wire of the network. `sequence` grows with every change: of several
     that go with one MAC address, the newest says where that is.
     """
 
-    INDEXES = (("port_id",), ("network_id", "mac_address"))
+    INDEXES = (("port_id",), ("network_id", "mac_address"), ("network_id", "port_id"))
 
     network_id: str
     address: Address
