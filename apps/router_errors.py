@@ -91,6 +91,8 @@ def tell(view: View, punted: Punted) -> Iterator[Outgoing]:
     interfaces = [*addresses(view, view.tagged("router", punted.router))]
     if any(is_broadcast(end, interfaces) for end in (packet.source, packet.destination)):
         return
+    if packet.source in {each.address for each in interfaces}:  # it tells itself nothing: what it answered went nowhere
+        return
     at = facing(interfaces, network, packet)
     most = borne(view, punted)
     if at is None or most is None:

@@ -13,7 +13,8 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from functools import partial
@@ -24,6 +25,8 @@ from aiohttp import web
 
 from controller import measures
 from controller.errors import StaleRevision, Throttled, Unauthorized, Unreadable, WeftError
+from controller.model import quotas
+from controller.model.records import Resource
 from controller.model.store import Rows, Store, Transaction
 from northbound import faults, policy
 from northbound.auth import Caller, Identity, Open
@@ -214,6 +217,8 @@ class _Served(Generic[R]):
             route.add_get(list_path, self.list, allow_head=False)
             if collection.create:
                 route.add_post(list_path, partial(self.create, collection.create))
+        for name, answer in collection.answers.items():
+            route.add_get(f"{path}/{name}", partial(self.tell, answer), allow_head=False)
         route.add_get(f"{path}/{{id}}", self.show, allow_head=False)
         if collection.update:
             route.add_put(f"{path}/{{id}}", partial(self.update, collection.update))
@@ -242,6 +247,8 @@ class _Served(Generic[R]):
             self._check_whole(caller, tx, request)
             for item, body in zip(items, bodies, strict=True):
                 policy.check_create(caller, collection, tx, body, item)
+            for project, more in Counter(body.fields.get("project_id", "") for body in bodies).items():
+                quotas.check(tx, project, collection.name, more, self.settings.quotas)
             return [create(tx, body, ask) for body, ask in zip(bodies, asks, strict=True)]
 
         made = await self.store.commit(work, request=REQUEST.get())
@@ -255,8 +262,15 @@ class _Served(Generic[R]):
         return read_body(self.collection, item, True, caller.project_id)
 
     def _ask(self, request: web.Request, caller: Caller) -> Ask:
-        now, within = int(time.time()), request.match_info.get("within", "")
-        return Ask(str(uuid4()), caller.project_id, caller.is_admin, now, self.settings, within)
+        return Ask(
+            id=str(uuid4()),
+            project_id=caller.project_id,
+            is_admin=caller.is_admin,
+            now=int(time.time()),
+            settings=self.settings,
+            within=request.match_info.get("within", ""),
+            alive=lambda chassis: self.wiring.attendance(chassis).alive,
+        )
 
     async def list(self, request: web.Request) -> web.Response:
         """Those that pass the query."""
@@ -266,7 +280,7 @@ class _Served(Generic[R]):
         ask = self._ask(request, caller)
         self._check_whole(caller, self.store.model, request)
         await self._prepare(caller, ask, query)
-        scene = self._scene(caller)
+        scene = replace(self._scene(caller), filters=query.filters)
         records = find(self.collection, scene, query, ask.within)
         keys = [self.renderer.key(scene, record) for record in records]
         found = links(_root(request) + request.path, pairs, query, keys)
@@ -302,6 +316,10 @@ class _Served(Generic[R]):
         fields = tuple(name for name in request.query.getall("fields", ()) if name)
         return _answer({self.collection.name: self._shown(self._scene(caller), record, fields)})
 
+    async def tell(self, answer: Callable[[Ask], Json], request: web.Request) -> web.Response:
+        """What is no resource."""
+        return _answer(answer(self._ask(request, request[CALLER])))
+
     async def update(self, update: Update[R], request: web.Request) -> web.Response:
         """Change what the body names, and nothing else."""
         caller, collection = request[CALLER], self.collection
@@ -326,7 +344,7 @@ class _Served(Generic[R]):
         change = operation.ask(request.match_info.get("item", ""), given)
         expected, ask = _expected(request), self._ask(request, caller)
 
-        def work(tx: Transaction) -> R | Mapping[str, Json] | None:
+        def work(tx: Transaction) -> R | Json:
             old = self._need(tx, request)
             policy.check_operation(caller, self.collection, tx, old, operation, given)
             return change(tx, _as_expected(old, expected), ask)
@@ -334,9 +352,9 @@ class _Served(Generic[R]):
         done = work(Transaction(self.store.model)) if reads else await self.store.commit(work, request=REQUEST.get())
         if operation.status == 204:
             return web.Response(status=204)
-        if done is None or isinstance(done, Mapping):
-            return _answer(None if done is None else dict(done), operation.status)
-        return _answer({self.collection.name: self.renderer.all(self._scene(caller), done)}, operation.status)
+        if isinstance(done, Resource):
+            done = {self.collection.name: self.renderer.all(self._scene(caller), done)}
+        return _answer(done, operation.status)
 
     async def delete(self, delete: Delete[R], request: web.Request) -> web.Response:
         """Remove it."""
@@ -368,6 +386,7 @@ class _Served(Generic[R]):
         return Scene(
             rows,
             self.wiring,
+            self.settings,
             lambda record: policy.sees(caller, collection, rows, record),
             policy.hidden(caller, collection),
             caller.project_id,

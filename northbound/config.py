@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from controller.errors import Invalid
+from controller.model.quotas import COUNTED, UNLIMITED
 from controller.model.segments import TYPES
 
 
@@ -120,6 +121,8 @@ class Config:
     vlan_ranges: VlanRanges = VlanRanges(())
     flat_networks: Names = Names(("*",))
     physical_network_mtus: Sizes = Sizes(())
+    dns_domain: str = "openstacklocal"
+    quotas: str = ""
     log_level: str = "info"
 
 
@@ -144,6 +147,8 @@ HELP: Mapping[str, str] = {
     "of a NAME alone only VLANs that are asked for",
     "flat_networks": "the physical networks that may have a flat one, with commas; * is any",
     "physical_network_mtus": "bytes that a physical network carries, NAME:BYTES, with commas, if not underlay-mtu",
+    "dns_domain": "the domain that the names of ports are in, as example.org",
+    "quotas": "what a project may have by default, as port=1000,network=-1 (-1 is unlimited); the rest as in Neutron",
     "log_level": "debug, info, warning or error",
 }
 
@@ -235,9 +240,27 @@ def _parse(name: str, value: object, source: str) -> object:
             value = int(str(value))
     except ValueError as error:
         raise Invalid(source, str(error)) from error
+    if name == "quotas":
+        read_quotas(str(value), source)
     if name in CHOICES and str(value) not in CHOICES[name]:
         raise Invalid(source, f"'{value}' is not one of {', '.join(CHOICES[name])}")
     return value if isinstance(default, int) else str(value)
+
+
+def read_quotas(text: str, source: str = "quotas") -> dict[str, int]:
+    """Limits by name. Raises Invalid."""
+    limits = {}
+    for each in filter(None, text.split(",")):
+        name, _, limit = each.partition("=")
+        if name not in COUNTED:
+            raise Invalid(source, f"'{name}' has no quota; these have: {', '.join(COUNTED)}")
+        try:
+            limits[name] = int(limit)
+        except ValueError:
+            raise Invalid(source, f"'{limit}' of {name} is not a number") from None
+        if limits[name] < UNLIMITED:
+            raise Invalid(source, f"{limit} of {name} is below {UNLIMITED}, which is unlimited")
+    return limits
 
 
 def _endpoint(text: str) -> Endpoint:

@@ -29,9 +29,9 @@ from controller.model.store import Store
 from controller.southbound.fleet import Fleet
 from controller.southbound.ovsdb import OvsdbListener
 from controller.southbound.switch import OpenflowListener
-from northbound import api, v1
+from northbound import api, console, v1
 from northbound.auth import Identity, Keystone, Open, Service, Tokens
-from northbound.config import Config
+from northbound.config import Config, read_quotas
 
 log = logging.getLogger(__name__)
 
@@ -127,9 +127,12 @@ async def _serve(store: Store, config: Config, group: asyncio.TaskGroup) -> None
         vlan_ranges=config.vlan_ranges.ranges,
         flat_networks=frozenset(config.flat_networks.names),
         physical_network_mtus=config.physical_network_mtus.sizes,
+        dns_domain=config.dns_domain,
+        quotas=read_quotas(config.quotas),
     )
     app = api.application(store, fleet, settings, identity)
     v1.add_routes(app, fleet)
+    console.add_routes(app)
     tasks = [
         group.create_task(store.run(), name="store"),
         group.create_task(fleet.neighbours.run(), name="neighbours"),

@@ -13,8 +13,8 @@ The path of a frame (`docs/pipeline.md` is generated from this module):
 
 Registers:
 
-    reg0  31      26 24  21      20   19 16 13 12 10 9  8  6         5   4        1         0
-         |..........|ENCAP|TOO_BIG|TURNED|HOPS|GUARD|DIR|VERD|UNCHECKED|HIT|ASKED|..|FROM_PHYS|FROM_TUN|
+    reg0  31      26 24  21      20   19 16 15 14 13 12 10 9  8  6         5   4        1         0
+         |..........|ENCAP|TOO_BIG|TURNED|HOPS|WHOSE|GUARD|DIR|VERD|UNCHECKED|HIT|ASKED|..|FROM_PHYS|FROM_TUN|
     reg1  SRC      key of the port a frame came from; 0 = another hypervisor or nobody
     reg2  DST      key of the port a frame goes to
     reg3  PHYS     key of a physical network, in the upper 16 bits
@@ -63,6 +63,7 @@ UNCHECKED: Field[int] = register("unchecked", "reg0", 6, 1)
 VERDICT: Field[int] = register("verdict", "reg0", 8, 2)
 DIRECTION: Field[int] = register("direction", "reg0", 10, 1)
 GUARD: Field[int] = register("guard", "reg0", 12, 2)
+WHOSE: Field[int] = register("whose", "reg0", 14, 2)
 HOPS: Field[int] = register("hops", "reg0", 16, 4)
 TURNED: Field[int] = register("turned", "reg0", 20, 1)
 TOO_BIG: Field[int] = register("too_big", "reg0", 21, 1)
@@ -72,7 +73,7 @@ DST: Field[int] = register("dst", "reg2")
 NH4: Field[Address] = Field("nh4", "reg4", 32, ipv4_number, hex)
 NET: Field[int] = register("net", "reg6")
 RTR: Field[int] = register("rtr", "reg7")
-WHY: Field[int] = register("why", "reg8")
+WHY: Field[int] = register("why", "reg8", few=True)
 NET_IN: Field[int] = register("net_in", "reg9")
 ZONE: Field[int] = register("zone", "reg3", 0, 16)
 PHYS: Field[int] = register("phys", "reg3", 16, 16)
@@ -105,6 +106,7 @@ REGISTERS: Final[tuple[tuple[Field[Any], str], ...]] = (
     (VERDICT, "what the security groups say, see Verdict"),
     (DIRECTION, "whose rules are asked: 0 egress, 1 ingress"),
     (GUARD, "how the port is guarded, see Guard"),
+    (WHOSE, "whose the fragment is that conntrack gave back, see Whose"),
     (ZONE, "conntrack zone of the port that is checked"),
     (PHYS, "key of the physical network that the frame came from, or goes to"),
     (GEN, "generation of the policy in force"),
@@ -145,12 +147,23 @@ class Guard(IntEnum):
     STATELESS = 3
 
 
+class Whose(IntEnum):
+    """Whose a fragment is that conntrack gave back."""
+
+    UNASKED = 0
+    OWN = 1
+    """The checked port's, on its way."""
+    FOREIGN = 2
+
+
 EGRESS, INGRESS = 0, 1
 """Values of DIRECTION."""
 
 ENCAPS: Final[Mapping[str, int]] = {"vxlan": 1, "geneve": 2, "gre": 3}
 TUNNEL_PORTS: Final[Mapping[str, str]] = {"vxlan": "weft-vxlan", "geneve": "weft-geneve", "gre": "weft-gre"}
 """The name of the one flow-based tunnel port a hypervisor has for an encapsulation."""
+NO_SEGMENT: Final = 0
+"""The segment of no network, of any encapsulation: of frames between hypervisors themselves (`southbound.paths`)."""
 
 
 PATCHED: Final = "wp-"
@@ -240,12 +253,14 @@ class Why(IntEnum):
     FRAGMENT_TOO_BIG = 41
     MARTIAN = 42
     HIDDEN = 43
-    UNKNOWN_VLAN = 44
-    NO_PHYSICAL = 45
-    BACK_TO_WIRE = 46
-    SOUGHT = 47
-    TOLD = 48
-    WIRE_LOOP = 49
+    FOREIGN_FRAGMENT = 44
+    PATH = 45
+    SOUGHT = 46
+    TOLD = 47
+    UNKNOWN_VLAN = 48
+    NO_PHYSICAL = 49
+    BACK_TO_WIRE = 50
+    WIRE_LOOP = 51
 
     @property
     def sentence(self) -> str:
@@ -300,6 +315,8 @@ _SENTENCES: Final[Mapping[Why, str]] = {
     Why.NO_PHYSICAL: "was to leave to a physical network that this hypervisor maps no bridge to (weft-bridge-mappings)",
     Why.WIRE_LOOP: "came back from a physical network with this hypervisor's own MAC address: a loop of that network's",
     Why.BACK_TO_WIRE: "came from a physical network and would have left to it again",
+    Why.FOREIGN_FRAGMENT: "was a fragment of somebody else, which conntrack gave back with this port's",
+    Why.PATH: "was sent ahead by a hypervisor, to find the way before anybody needs it",
     Why.SOUGHT: "asked by ARP or ND for an address of which only its holder can tell: whoever may hold it is asked",
     Why.TOLD: "told by ARP or ND of an address that its port may hold: it is believed",
     Why.NO_TUNNEL: "was to leave by an encapsulation this hypervisor has no tunnel port for",
@@ -346,9 +363,14 @@ _GUARDED: Final[frozenset[Field[Any]]] = frozenset({
     f.IPV6_SRC, f.IPV6_DST, f.HOP_LIMIT,
 })  # fmt: skip
 _DONE_MATCHES: Final = frozenset({GUARD, VERDICT, f.CT_STATE, f.ETH_TYPE, f.CT_PROTO4, f.CT_PROTO6, f.CT_TP_DST})
+_DONE_SETS: Final = frozenset({WHY, WHOSE, VERDICT, DIRECTION})
 _JUDGED: Final[Mapping[str, int]] = {
     "known": 110, "stateless": 100, "unread": 95, "opened": 90, "judged_again": 90, "related": 90, "cut": 80, "miss": 0,
 }  # fmt: skip
+_BACK: Final[Mapping[str, int]] = {
+    "foreign": 140, "fragment": 130, "kept": 110, "known": 100, "new": 90, "miss": 0,
+}  # fmt: skip
+_BACK_MATCHES: Final = frozenset({WHOSE, VERDICT, f.CT_STATE, f.ETH_TYPE, f.IPV4_FRAG, f.IPV6_FRAG})
 _REMEMBERED: Final = frozenset({CT_GEN, CT_BUNDLE, CT_POLICY, CT_OPENER})
 
 CLASSIFY: Final = Table(
@@ -368,7 +390,7 @@ VTEP: Final = Table(
 )  # fmt: skip
 VNI: Final = Table(
     2, "vni", "The network of a frame from a tunnel, by encapsulation and segment.",
-    {"segment": 100, "miss": 0},
+    {"path": 110, "segment": 100, "miss": 0},
     matches=frozenset({ENCAP, f.TUN_ID}), sets=frozenset({NET, WHY}), nexts=frozenset({"l2_dispatch", "drop"}),
 )  # fmt: skip
 VLAN: Final = Table(
@@ -441,7 +463,7 @@ ND_REPLY: Final = Table(
 OUT_PORT: Final = Table(
     11, "out_port", "Egress: which security groups is the sender under?",
     {"ask": 0},
-    sets=frozenset({CHECKED, DIRECTION, VERDICT, GUARD}), nexts=frozenset({"port_policy", "out_track"}),
+    sets=frozenset({CHECKED, DIRECTION, VERDICT, GUARD, WHOSE}), nexts=frozenset({"port_policy", "out_track"}),
 )  # fmt: skip
 OUT_TRACK: Final = Table(
     12, "out_track", "Egress: to conntrack, in the port's own zone; or past it.",
@@ -451,8 +473,8 @@ OUT_TRACK: Final = Table(
 )  # fmt: skip
 OUT_RULES: Final = Table(
     13, "out_rules", "Egress: a new connection is judged; a known one only if the policy is another than it was.",
-    {"known": 100, "new": 90, "miss": 0},
-    matches=frozenset({f.CT_STATE}), sets=frozenset({WHY}), nexts=frozenset({"recall", "evaluate", "out_done", "drop"}),
+    _BACK, matches=_BACK_MATCHES, sets=frozenset({WHOSE, WHY}),
+    nexts=frozenset({"given_back", "recall", "evaluate", "out_rules", "out_done", "drop"}),
 )  # fmt: skip
 EVALUATE: Final = Table(
     14, "evaluate", "Subroutine: does any rule of POLICY allow this, in DIRECTION? Conjunctions, all at one priority.",
@@ -468,8 +490,8 @@ EVALUATE: Final = Table(
 )  # fmt: skip
 OUT_DONE: Final = Table(
     15, "out_done", "Egress: remember the connection with what allowed it, or drop.",
-    _JUDGED, matches=_DONE_MATCHES, sets=frozenset({WHY}), nexts=frozenset({"l2_dispatch", "drop"}),
-    commits=_REMEMBERED,
+    _JUDGED, matches=_DONE_MATCHES, sets=_DONE_SETS, nexts=frozenset({"l2_dispatch", "drop"}),
+    tracks=frozenset({"out_rules"}), commits=_REMEMBERED,
 )  # fmt: skip
 PORT_POLICY: Final = Table(
     16, "port_policy", "Subroutine: the conntrack zone and the policy of port CHECKED.",
@@ -486,6 +508,11 @@ RECALL: Final = Table(
     {"current": 110, "reply": 100, "stale": 0},
     matches=frozenset({POLICY, DIRECTION, f.CT_STATE, CT_POLICY, CT_GEN}),
     sets=frozenset({VERDICT, DIRECTION}), nexts=frozenset({"evaluate"}),
+)  # fmt: skip
+GIVEN_BACK: Final = Table(
+    19, "given_back", "Subroutine: is this fragment, that conntrack gave back, of port CHECKED, in DIRECTION?",
+    {"own": 100},
+    matches=frozenset({CHECKED, DIRECTION, f.CT_ZONE, f.ETH_SRC, f.ETH_DST}), sets=frozenset({WHOSE}),
 )  # fmt: skip
 L2_DISPATCH: Final = Table(
     20, "l2_dispatch", "One receiver or many?",
@@ -506,8 +533,8 @@ L3_IN: Final = Table(
     24, "l3_in", "At a router: is this for the router itself, and has it a hop left?",
     {"martian": 130, "echo": 120, "own_address": 110, "link_local": 100, "expired": 90, "through": 0},
     matches=frozenset({
-        RTR, f.ETH_TYPE, f.IPV4_SRC, f.IPV4_DST, f.IPV4_PROTO, f.ICMP_TYPE, f.TTL, f.IPV6_SRC, f.IPV6_DST, f.IPV6_PROTO,
-        f.ICMPV6_TYPE, f.HOP_LIMIT, f.IPV4_FRAG, f.IPV6_FRAG,
+        RTR, NET, f.ETH_TYPE, f.IPV4_SRC, f.IPV4_DST, f.IPV4_PROTO, f.ICMP_TYPE, f.TTL, f.IPV6_SRC, f.IPV6_DST,
+        f.IPV6_PROTO, f.ICMPV6_TYPE, f.HOP_LIMIT, f.IPV4_FRAG, f.IPV6_FRAG,
     }),
     sets=frozenset({
         NET_IN, TURNED, WHY, f.ETH_SRC, f.ETH_DST, f.IPV4_SRC, f.IPV4_DST, f.ICMP_TYPE, f.TTL,
@@ -558,7 +585,7 @@ L2_BUM: Final = Table(
 IN_PORT: Final = Table(
     43, "in_port", "Ingress: which security groups is the receiver under?",
     {"ask": 0},
-    sets=frozenset({CHECKED, DIRECTION, VERDICT, GUARD}), nexts=frozenset({"port_policy", "in_track"}),
+    sets=frozenset({CHECKED, DIRECTION, VERDICT, GUARD, WHOSE}), nexts=frozenset({"port_policy", "in_track"}),
 )  # fmt: skip
 IN_TRACK: Final = Table(
     44, "in_track", "Ingress: to conntrack, in the port's own zone; or past it.",
@@ -568,13 +595,13 @@ IN_TRACK: Final = Table(
 )  # fmt: skip
 IN_RULES: Final = Table(
     45, "in_rules", "Ingress: a new connection is judged; a known one only if the policy is another than it was.",
-    {"known": 100, "new": 90, "miss": 0},
-    matches=frozenset({f.CT_STATE}), sets=frozenset({WHY}), nexts=frozenset({"recall", "evaluate", "in_done", "drop"}),
+    _BACK, matches=_BACK_MATCHES, sets=frozenset({WHOSE, WHY}),
+    nexts=frozenset({"given_back", "recall", "evaluate", "in_rules", "in_done", "drop"}),
 )  # fmt: skip
 IN_DONE: Final = Table(
     46, "in_done", "Ingress: remember the connection with what allowed it, or drop.",
-    _JUDGED, matches=_DONE_MATCHES, sets=frozenset({WHY}), nexts=frozenset({"deliver", "drop"}),
-    commits=_REMEMBERED,
+    _JUDGED, matches=_DONE_MATCHES, sets=_DONE_SETS, nexts=frozenset({"deliver", "drop"}),
+    tracks=frozenset({"in_rules"}), commits=_REMEMBERED,
 )  # fmt: skip
 DELIVER: Final = Table(
     50, "deliver", "Out of the interface of port DST.",
@@ -618,7 +645,7 @@ DROP: Final = Table(
 
 TABLES: Final[tuple[Table, ...]] = (
     CLASSIFY, VTEP, VNI, VLAN, PORT_SECURITY, ADDRESS_SECURITY, ND_SECURITY, SERVICE, NEIGH_REPLY, ND_REPLY,
-    OUT_PORT, OUT_TRACK, OUT_RULES, EVALUATE, OUT_DONE, PORT_POLICY, GENERATION, RECALL,
+    OUT_PORT, OUT_TRACK, OUT_RULES, EVALUATE, OUT_DONE, PORT_POLICY, GENERATION, RECALL, GIVEN_BACK,
     L2_DISPATCH, HOP, L3_IN, L3_ROUTE, L3_ECMP, NEIGH, L3_OUT, L3_MTU, L2_LOOKUP, L2_BUM,
     IN_PORT, IN_TRACK, IN_RULES, IN_DONE, DELIVER, TUN_OUT, TUNNEL, PHYS_OUT, PHYSICAL, TRAP, DROP,
 )  # fmt: skip
@@ -674,8 +701,8 @@ APPS: Final[Mapping[str, int]] = {
     "security_groups": 9,
     "routing": 10,
     "router_errors": 11,
-    "physical": 12,
-    "wire": 13,
-    "neighbours": 14,
+    "neighbours": 12,
+    "physical": 13,
+    "wire": 14,
 }
 """The second byte of a cookie. A number is never given to another app."""

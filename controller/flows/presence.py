@@ -115,14 +115,6 @@ def interfaces(view: View, network_id: str, router_id: str) -> list[Port]:
     return [port for port in ports if port.network_id == network_id and joins(view, port)]
 
 
-def is_down(view: View, network_id: str, address: Address) -> bool:
-    """Does the model know who holds an address, and that nobody is there now? Of other addresses it knows nothing."""
-    place = (network_id, address)
-    holders = view.where(Port, reservations=place)
-    there = any(joins(view, port) or attached(view, port.id) for port in holders)
-    return bool(holders) and not there and not view.gather(PAIRS, place)
-
-
 def is_taken(view: View, network_id: str, address: Address) -> bool:
     """Is it a fixed address of an attached port, or of a router's?"""
     holders = view.where(Port, reservations=(network_id, address))
@@ -375,6 +367,13 @@ def _holder(view: View, place: tuple[str, Address]) -> str | None:
         return next(iter(fixed or alone))
     neighbour = view.get(Neighbour, neighbour_id(*place))
     return neighbour.port_id if neighbour and held_at(view, neighbour.id) else None
+
+
+def is_down(view: View, network_id: str, address: Address) -> bool:
+    """Does the model know whose an address is, of a guest or of a router's interface, and that nobody is there now?"""
+    owners = view.where(Port, reservations=(network_id, address))
+    known = [port for port in owners if is_interface(port) or port.device_owner not in ROUTED]
+    return bool(known) and not any(joins(view, port) for port in known) and holder(view, network_id, address) is None
 
 
 def neighbour_id(network_id: str, address: Address) -> str:

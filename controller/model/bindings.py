@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from controller.model.records import Address, Binding, Chassis, Drained, Link, Network, Port, Quarantine
+from controller.model.records import Address, AgentNote, Binding, Chassis, Drained, Link, Network, Port, Quarantine
 from controller.model.segments import PHYSICAL
 from controller.model.store import Rows, Transaction
 
@@ -37,8 +37,9 @@ class Hypervisor:
     """What one hypervisor's database says of it, parsed; a whole picture, never a difference.
 
     `problem` is one sentence for the operator when a key is missing or senseless, so that nothing of it can be used, or
-    "". `lacks` tells of mapped bridges that cannot be used, which the rest can do without. `datapath_id` is that of the
-    integration bridge, None while there is none yet. An `alone` one has no database (see `Chassis`).
+    "". `lacks` tells of mapped bridges that cannot be used, which the rest can do without; `advice` is one sentence on
+    what is wrong with it though it works, or "". `datapath_id` is that of the integration bridge, None while there is
+    none yet. An `alone` one has no database (see `Chassis`).
     """
 
     system_id: str
@@ -53,7 +54,19 @@ class Hypervisor:
     claims: tuple[Claim, ...]
     problem: str = ""
     lacks: str = ""
+    advice: str = ""
     alone: bool = False
+    availability_zone: str = "nova"
+
+
+@dataclass(frozen=True, slots=True)
+class Attendance:
+    """Whether the switch of a hypervisor is connected, since when, and when it was last: in seconds since the epoch,
+    None when it was not since the controller started."""
+
+    alive: bool = False
+    since: float | None = None
+    seen: float | None = None
 
 
 def interface_name(port_id: str) -> str:
@@ -91,7 +104,9 @@ def observe(tx: Transaction, seen: Hypervisor) -> None:
             bridge_mappings=seen.bridge_mappings,
             gateway_priority=seen.gateway_priority,
             problem=" ".join(filter(None, (seen.problem, seen.lacks))),
+            advice=seen.advice,
             alone=seen.alone,
+            availability_zone=seen.availability_zone,
         )
     )
     tx.tag("chassis", seen.system_id)
@@ -174,7 +189,7 @@ def forget(tx: Transaction, chassis: str) -> None:
     tx.delete(Chassis, chassis)
     tx.untag("chassis", chassis)
     drain(tx, chassis, False)
-    for kind in (Binding, Link, Quarantine):
+    for kind in (AgentNote, Binding, Link, Quarantine):
         for record in tx.where(kind, chassis=chassis):
             tx.delete(kind, record.id)
 

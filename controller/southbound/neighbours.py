@@ -82,11 +82,14 @@ class Waiting:
 
 @dataclass(slots=True, eq=False)
 class Search:
-    """An address that is being sought, for the first who wanted it and for all who want it meanwhile."""
+    """An address that is being sought, for the first who wanted it and for all who want it meanwhile.
+
+    `found` is who has it; None when nobody is believed to.
+    """
 
     sought: Sought
     asker: tuple[str, int]
-    found: asyncio.Future[Neighbour]
+    found: asyncio.Future[Neighbour | None]
     waiting: deque[Waiting] = field(default_factory=lambda: deque(maxlen=WAITING))
 
 
@@ -174,8 +177,9 @@ class Neighbours:
         finally:
             del self._searches[key]
             self._busy = self._busy - Counter((search.asker, search.sought.network_id))
-        if search.found.done():
-            await self._go_on(search.found.result(), search.waiting)
+        found = search.found.result() if search.found.done() else None
+        if found is not None:
+            await self._go_on(found, search.waiting)
         elif (known := self._known(key)) is None:
             await self._fail(key, search)
         elif asked and search.sought.anew and not self._is_drowned(known, time.monotonic() - TRIES * TRY_S):
@@ -215,7 +219,7 @@ class Neighbours:
             self._news[key] = heard
             self._wake.set()
 
-    def _found(self, key: str, neighbour: Neighbour) -> None:
+    def _found(self, key: str, neighbour: Neighbour | None) -> None:
         search = self._searches.get(key)
         if search is not None and not search.found.done():
             search.found.set_result(neighbour)
@@ -261,6 +265,7 @@ class Neighbours:
             if self._news.get(key) is heard:
                 del self._news[key]
             known = written[key]
+            self._found(key, known)
             if known is None:
                 self._too_many(heard.port_id)
                 continue
@@ -270,7 +275,6 @@ class Neighbours:
                 log.info("neighbour address=%s mac=%s port=%s", key, heard.mac, heard.port_id)
                 if heard.frame:
                     self._start(self._announce(heard))
-            self._found(key, known)
 
     def _too_many(self, port_id: str) -> None:
         if port_id not in self._full:

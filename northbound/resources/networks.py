@@ -16,35 +16,35 @@ from controller.errors import (
     InUse,
     MtuTooSmall,
     NoTransparency,
-    SharedByOthers,
 )
-from controller.model import security
+from controller.model import prefixes, security, sharing
 from controller.model.records import FloatingIp, Network, Port, Router, Subnet
 from controller.model.store import Rows, Transaction
-from northbound.resources import associations, ports, segments, subnets, values
-from northbound.resources.attributes import Ask, Attribute, Body, Collection, Filter, Settings, common, equal
-from northbound.resources.schemas import BOOLEAN, DIGITS, INTEGER, STRING, UUID, list_of, nullable, one_of, says
+from northbound.resources import associations, availability_zones, dns, ports, segments, subnets, values
+from northbound.resources.attributes import (
+    Ask,
+    Attribute,
+    Body,
+    Collection,
+    Filter,
+    Settings,
+    common,
+    equal,
+    shared,
+)
+from northbound.resources.schemas import BOOLEAN, INTEGER, STRING, UUID, list_of, nullable, one_of, says
 from northbound.resources.segments import Segment
 from northbound.resources.subnets import AUTO_DELETED, IPV6_MTU
-from northbound.resources.values import Json
 
 IPV4_MTU = 68
 """The least that IPv4 works with, in bytes (RFC 791, section 3.2)."""
 
 
 @says(one_of([False], BOOLEAN), BOOLEAN)
-def _is_transparent(value: Json) -> bool:
+def _is_transparent(value: values.Json) -> bool:
     if values.boolean(value):
         raise NoTransparency
     return False
-
-
-@says({"anyOf": [{"type": "integer", "minimum": 0}, DIGITS]}, INTEGER)
-def _mtu(value: Json) -> int:
-    size = values.integer(value)
-    if size < 0:
-        raise values.Unfit(f"'{size}' should be non-negative")
-    return size
 
 
 NETWORK_TYPE: Attribute[Network, str] = Attribute(
@@ -78,7 +78,7 @@ SEGMENTATION_ID: Attribute[Network, int | None] = Attribute(
 )
 MTU: Attribute[Network, int] = Attribute(
     name="mtu",
-    parse=_mtu,
+    parse=values.count,
     post=True,
     put=True,
     default=0,
@@ -86,15 +86,7 @@ MTU: Attribute[Network, int] = Attribute(
     filter=Filter(equal(values.integer)),
     sort=True,
 )
-SHARED: Attribute[Network, bool] = Attribute(
-    name="shared",
-    parse=values.boolean,
-    post=True,
-    put=True,
-    default=False,
-    field="shared",
-    filter=Filter(equal(values.boolean)),
-)
+SHARED: Attribute[Network, bool] = shared(post=True, put=True)
 
 
 def _external(name: str, narrow: str) -> Attribute[Network, bool]:
@@ -123,6 +115,7 @@ DEFAULT = _external("is_default", "is_default")
 def create(tx: Transaction, body: Body, ask: Ask) -> Network:
     """Raises Inconsistent, SegmentInUse, VlanInUse, PhysicalInUse, NoSegment, DefaultExternalExists."""
     segment = segments.chosen(tx, _wanted(body, ask.settings), ask.settings)
+    availability_zones.check(tx, body.fields["availability_zone_hints"])
     if project := body.fields["project_id"]:
         security.default_group(tx, project, ask.now)
     network = Network(
@@ -136,7 +129,12 @@ def create(tx: Transaction, body: Body, ask: Ask) -> Network:
     tx.tag("network", network.id)
     if segment.physical is not None:
         tx.tag("physical", segment.physical)
-    return tx.insert(_defaulted(tx, network))
+    made = tx.insert(_defaulted(tx, network))
+    if body[SHARED]:
+        sharing.share(tx, made)
+    if made.external:
+        sharing.share(tx, made, sharing.EXTERNAL)
+    return made
 
 
 def _defaulted(tx: Transaction, network: Network) -> Network:
@@ -182,10 +180,13 @@ def update(tx: Transaction, old: Network, new: Network, body: Body, ask: Ask) ->
         if mtu < IPV6_MTU and any(each.ip_version == 6 for each in tx.where(Subnet, network_id=old.id)):
             raise MtuTooSmall(old.id, IPV6_MTU)
         new = replace(new, mtu=mtu)
-    if old.shared and not new.shared:
-        _alone(tx, old)
+    if SHARED in body:
+        (sharing.share if body[SHARED] else _unshare)(tx, old)
     if old.external and not new.external:
         _check_no_way_out(tx, old)
+        sharing.close(tx, old)
+    elif new.external and not old.external:
+        sharing.share(tx, old, sharing.EXTERNAL)
     return ask.save(tx, old, _defaulted(tx, new))
 
 
@@ -195,16 +196,15 @@ def _check_no_way_out(tx: Transaction, network: Network) -> None:
         raise ExternalInUse(network.id)
 
 
-def _alone(rows: Rows, network: Network) -> None:
-    """Nobody but the owner uses the network. Raises SharedByOthers."""
-    users = {each.project_id for each in rows.where(Subnet, network_id=network.id)}
+def _unshare(tx: Transaction, network: Network) -> None:
+    """Raises SharedByOthers."""
+    users = {each.project_id for each in tx.where(Subnet, network_id=network.id)}
     users |= {
         each.project_id
-        for each in rows.where(Port, network_id=network.id)
+        for each in tx.where(Port, network_id=network.id)
         if not each.device_owner.startswith("network:")
     }
-    if users - {network.project_id}:
-        raise SharedByOthers(network.name)
+    sharing.unshare(tx, network, users)
 
 
 def delete(tx: Transaction, network: Network, ask: Ask) -> None:
@@ -221,6 +221,7 @@ def delete(tx: Transaction, network: Network, ask: Ask) -> None:
         ports.delete(tx, port, ask)
     for subnet in tx.where(Subnet, network_id=network.id):
         subnets.delete(tx, subnet, ask)
+    sharing.forget(tx, network)
     tx.delete(Network, network.id)
     tx.untag("network", network.id)
     if network.physical_network is not None and not tx.where(Network, physical_network=network.physical_network):
@@ -259,6 +260,7 @@ NETWORKS: Collection[Network] = Collection(
             filter=Filter(equal(values.boolean)),
         ),
         MTU,
+        dns.NETWORK_DOMAIN,
         NETWORK_TYPE,
         PHYSICAL_NETWORK,
         SEGMENTATION_ID,
@@ -272,17 +274,17 @@ NETWORKS: Collection[Network] = Collection(
         ),
         EXTERNAL,
         DEFAULT,
+        *availability_zones.zones(Network, sort=True),
         Attribute(
-            name="availability_zone_hints",
-            parse=values.nothing_yet("availability zones"),
-            post=True,
-            default=None,
-            schema=list_of(STRING),
-            show=lambda *_: [],
+            name="ipv4_address_scope",
+            schema=nullable(UUID),
+            show=lambda scene, network: prefixes.scope_of(scene.rows, network.id, 4),
         ),
-        Attribute(name="availability_zones", schema=list_of(STRING), show=lambda *_: []),
-        Attribute(name="ipv4_address_scope", schema=nullable(UUID), show=lambda *_: None),
-        Attribute(name="ipv6_address_scope", schema=nullable(UUID), show=lambda *_: None),
+        Attribute(
+            name="ipv6_address_scope",
+            schema=nullable(UUID),
+            show=lambda scene, network: prefixes.scope_of(scene.rows, network.id, 6),
+        ),
     ),
     create,
     update,

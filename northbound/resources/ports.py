@@ -2,7 +2,7 @@
 
 Where a port is plugged decides what it is bound to; `binding:host_id` only restricts it. A port that a client leaves to
 the defaults is in its project's default security group; one that Neutron itself would own (`network:*`) is trusted: it
-has no port security. DHCP options are shown empty, and refused when they are given, until they exist.
+has no port security.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ from controller.model.records import (
     Subnet,
 )
 from controller.model.store import Rows, Transaction
-from northbound.resources import associations, interfaces, values
+from northbound.resources import associations, dhcp_options, dns, interfaces, values
 from northbound.resources.attributes import (
     Ask,
     Attribute,
@@ -65,7 +65,7 @@ from northbound.resources.attributes import (
     tags,
 )
 from northbound.resources.schemas import MAC as MAC_ADDRESS
-from northbound.resources.schemas import STRING, list_of
+from northbound.resources.schemas import STRING
 from northbound.resources.values import Json
 
 DRAWS = 16
@@ -255,7 +255,15 @@ def create(tx: Transaction, body: Body, ask: Ask) -> Port:
     network = tx.get(Network, body[NETWORK])
     if network is None:
         raise NotFound("Network", body[NETWORK])
-    port = Port(**ask.stamp(), **body.fields, mac_address=_mac(tx, network.id, body[MAC], ask), host=body[HOST])
+    port = Port(
+        **ask.stamp(),
+        **body.fields,
+        mac_address=_mac(tx, network.id, body[MAC], ask),
+        host=body[HOST],
+        extra_dhcp_opts=dhcp_options.merged((), body[dhcp_options.OPTIONS]),
+        ip_allocation="none" if body[FIXED_IPS] == () else "immediate",
+    )
+    dns.check(port.dns_name, ask.settings)
     interfaces.check_made(tx, port)
     tx.tag("port", port.id)
     port = replace(port, fixed_ips=ipam.assign(tx, port, body[FIXED_IPS]))
@@ -327,6 +335,9 @@ def update(tx: Transaction, old: Port, new: Port, body: Body, ask: Ask) -> Port:
     UnsupportedOwner, and what `ipam.assign`, `interfaces.check_changed` and `associations.follow` raise."""
     if HOST in body:
         new = replace(new, host=body[HOST] or "")
+    if dns.NAME in body:
+        dns.check(new.dns_name, ask.settings)
+    new = replace(new, extra_dhcp_opts=dhcp_options.merged(old.extra_dhcp_opts, body[dhcp_options.OPTIONS]))
     if MAC in body and body[MAC] != old.mac_address:
         if (owner := new.device_owner or old.device_owner).startswith(TRUSTED):
             raise UnsupportedOwner("mac address update", owner, old.id)
@@ -496,15 +507,19 @@ PORTS: Collection[Port] = Collection(
         GUARDED,
         GROUPS,
         PAIRS,
+        dhcp_options.OPTIONS,
+        dns.NAME,
+        dns.ASSIGNMENT,
+        dns.PORT_DOMAIN,
         Attribute(
-            name="extra_dhcp_opts",
-            parse=values.nothing_yet("extra DHCP options"),
+            name="propagate_uplink_status",
+            parse=values.boolean,
             post=True,
             put=True,
-            default=None,
-            schema=list_of({"type": "object"}),
-            show=lambda *_: [],
+            default=True,
+            field="propagate_uplink_status",
         ),
+        Attribute(name="ip_allocation", field="ip_allocation", schema=STRING, filter=Filter(equal()), sort=True),
     ),
     create,
     update,

@@ -55,6 +55,9 @@ def test_every_attribute_is_an_option_a_variable_and_explained() -> None:
         (("--physical-network-mtus", "physnet1"), "'physnet1' is not NAME:BYTES"),
         (("--physical-network-mtus", "physnet1:large"), "'physnet1:large' is not NAME:BYTES"),
         (("--underlay-ip-version", "5"), "'5' is not one of 4, 6"),
+        (("--quotas", "ports=1"), "option --quotas. Reason: 'ports' has no quota; these have: network, "),
+        (("--quotas", "port"), "'' of port is not a number"),
+        (("--quotas", "network=1,port=-2"), "-2 of port is below -1, which is unlimited"),
         (("--api", "0.0.0.0:9696"), "say --insecure"),
         (("--config", "/nowhere/weft.toml"), "/nowhere/weft.toml cannot be read"),
     ],
@@ -74,6 +77,12 @@ def test_physical_networks_are_lists_of_words_in_options_and_in_the_file(tmp_pat
     read = config.read(options("--config", str(file)), {})
     assert (read.vlan_ranges.ranges, read.flat_networks.names) == ((("a", 1, 2), ("b", 1, 0)), ())
     assert read.physical_network_mtus.sizes == (("a", 9000),)
+
+
+def test_quotas_are_limits_by_name() -> None:
+    read = config.read(options("--quotas", "port=1000,network=-1"), {})
+    assert config.read_quotas(read.quotas) == {"port": 1000, "network": -1}
+    assert config.read_quotas(Config().quotas) == {}
 
 
 def test_an_unknown_key_of_the_file_is_refused(tmp_path: Path) -> None:

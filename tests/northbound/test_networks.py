@@ -36,6 +36,7 @@ def test_a_network_is_what_was_asked_for_and_the_rest_is_default(api: Client) ->
         "router:external": False,
         "vlan_transparent": False,
         "is_default": False,
+        "dns_domain": "",
         "availability_zones": [],
         "availability_zone_hints": [],
         "ipv4_address_scope": None,
@@ -82,10 +83,6 @@ def test_a_network_is_what_was_asked_for_and_the_rest_is_default(api: Client) ->
         ({"mtu": 1e400}, "Invalid input for operation: 'inf' is not an integer."),
         ({"admin_state_up": "maybe"}, "Invalid input for operation: 'maybe' cannot be converted to boolean."),
         ({"admin_state_up": None}, "Invalid input for operation: 'None' cannot be converted to boolean."),
-        (
-            {"availability_zone_hints": ["a"]},
-            "Invalid input for availability_zone_hints. Reason: availability zones are not supported yet.",
-        ),
         ({"port_security_enabled": "x"}, "Invalid input for operation: 'x' cannot be converted to boolean."),
         ({"vlan_transparent": True}, "Backend does not support VLAN Transparency."),
     ],

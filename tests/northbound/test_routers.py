@@ -107,11 +107,7 @@ def test_a_router_is_what_was_asked_for_and_the_rest_is_default(api: Client) -> 
         ({"status": "DOWN"}, (400, "HTTPBadRequest", "Attribute 'status' not allowed in POST")),
         (
             {"availability_zone_hints": ["nova"]},
-            (
-                400,
-                "HTTPBadRequest",
-                "Invalid input for availability_zone_hints. Reason: availability zones are not supported yet.",
-            ),
+            (404, "AvailabilityZoneNotFound", "AvailabilityZone nova could not be found."),
         ),
         (
             {"ha": "perhaps"},
