@@ -196,7 +196,12 @@ class Court:
         before = {name: deepcopy(host.connections) for name, host in self.hosts.items()}
         came = self.packet(message)
         journey = follow(self.hosts, chassis, came)
-        assert outcome(journey) == expected(said), f"\n{message}\n{said}\n{told(journey)}"
+        arrived, whys = outcome(journey)
+        heard, expected_whys = expected(said)
+        # in its own zone a port's ingress rules may have been asked, or its egress rules have answered for them
+        to_itself = said.receiver is said.why is None
+        agreed = arrived == heard and (to_itself or whys == expected_whys)
+        assert agreed, f"\n{message}\n{said}\n{told(journey)}"
         event(f"{said.why.name if said.why else 'arrived'}")
         either = frozenset(self.tag(rule.bundle) for rule in said.rules)
         for leg in journey.legs:
