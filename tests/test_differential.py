@@ -199,7 +199,7 @@ class Court:
         arrived, whys = outcome(journey)
         heard, expected_whys = expected(said)
         # in its own zone a port's ingress rules may have been asked, or its egress rules have answered for them
-        to_itself = said.receiver is said.why is None
+        to_itself = (said.receiver, said.why) == (None, None)
         agreed = arrived == heard and (to_itself or whys == expected_whys)
         assert agreed, f"\n{message}\n{said}\n{told(journey)}"
         event(f"{said.why.name if said.why else 'arrived'}")
