@@ -76,6 +76,7 @@
     │   ├── DefaultKeepsName    nor get another name
     │   ├── DefaultExists       nor can there be a second one
     │   ├── RuleExists          a security group has the rule already
+    │   ├── DefaultRuleExists   new security groups are born with the rule already
     │   ├── RepeatedRule        one security group rule twice in a request
     │   └── GroupsRemain        port security cannot go before the security groups of the port
     ├── Conflict
@@ -562,6 +563,7 @@ class PortForwards(BadRequest):
 _ABSENT = {
     "SecurityGroup": "Security group {} does not exist",
     "SecurityGroupRule": "Security group rule {} does not exist",
+    "DefaultSecurityGroupRule": "Default Security Group rule {} does not exist",
     "AddressGroup": "Address group {} could not be found.",
     "AddressScope": "Address scope {} could not be found.",
     "SubnetPool": "Subnet pool {} could not be found.",
@@ -686,6 +688,14 @@ class RuleExists(InUse):
     def __init__(self, rule: str) -> None:
         said = f"Security group rule already exists. Rule id is {rule}."
         super().__init__("SecurityGroupRule", rule, "its security group", said)
+
+
+class DefaultRuleExists(InUse):
+    """Raised when new security groups are born with a rule already."""
+
+    def __init__(self, rule: str) -> None:
+        said = f"Default Security group rule already exists. Rule id is {rule}."
+        super().__init__("DefaultSecurityGroupRule", rule, "new security groups", said)
 
 
 class RepeatedRule(InUse):

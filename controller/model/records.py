@@ -462,6 +462,29 @@ class SecurityGroupRule(Resource):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DefaultSecurityGroupRule(Resource):
+    """A rule that new groups are born with (api-ref, "Security group default rules"): every project's `default` group,
+    the others, or both. The remote group PARENT is the new group itself.
+
+    Until somebody changes them they are those of `controller.model.security`, and in no store.
+    """
+
+    direction: str
+    ethertype: str
+    protocol: str | None = None
+    port_range_min: int | None = None
+    port_range_max: int | None = None
+    remote_ip_prefix: str | None = None
+    remote_group_id: str | None = None
+    remote_address_group_id: str | None = None
+    used_in_default_sg: bool
+    used_in_non_default_sg: bool
+
+
+PARENT = "PARENT"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Bundle(Record):
     """The rules of one group that share direction, IP version and whom they are about; all for any protocol, or none.
 
@@ -640,7 +663,9 @@ class Released(Record):
 
 
 KINDS: tuple[type[Record], ...] = (
-    Network, Subnet, AddressScope, SubnetPool, RbacPolicy, Quota, Port, Router, FloatingIp, PortForwarding,
-    SecurityGroup, SecurityGroupRule, Bundle, Policy, AddressGroup, Chassis, AgentNote, Drained, Binding, Quarantine,
-    Link, Neighbour, Tag, Counter, Released,
+    Network, Subnet, AddressScope, SubnetPool, RbacPolicy, Quota,
+    Port, Router, FloatingIp, PortForwarding,
+    SecurityGroup, SecurityGroupRule, DefaultSecurityGroupRule, Bundle, Policy, AddressGroup,
+    Chassis, AgentNote, Drained, Binding, Quarantine, Link, Neighbour,
+    Tag, Counter, Released,
 )  # fmt: skip

@@ -9,6 +9,7 @@ from northbound.resources.address_scopes import ADDRESS_SCOPES
 from northbound.resources.agents import AGENTS
 from northbound.resources.attributes import Collection
 from northbound.resources.availability_zones import AVAILABILITY_ZONES
+from northbound.resources.default_rules import DEFAULT_RULES
 from northbound.resources.floating_ip_pools import FLOATING_IP_POOLS
 from northbound.resources.floating_ips import FLOATING_IPS
 from northbound.resources.ip_availabilities import IP_AVAILABILITIES
@@ -41,4 +42,5 @@ COLLECTIONS: tuple[Collection[Any], ...] = (
     AGENTS,
     AVAILABILITY_ZONES,
     IP_AVAILABILITIES,
+    DEFAULT_RULES,
 )

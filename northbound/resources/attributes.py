@@ -502,6 +502,14 @@ def read_body(collection: Collection[R], given: Json, create: bool, project_id: 
     return Body(parsed, fields)
 
 
+def _fields(names: Sequence[str]) -> Callable[[Resource], tuple[Any, ...]]:
+    """What reads these attributes of a record: `attrgetter`, which makes no tuple of one."""
+    if len(names) == 1:
+        (name,) = names
+        return lambda record: (getattr(record, name),)
+    return attrgetter(*names) if names else lambda _: ()
+
+
 class Renderer(Generic[R]):
     """Records as JSON. What is a record's field goes the short way, for long lists."""
 
@@ -509,7 +517,7 @@ class Renderer(Generic[R]):
         shown = [each for each in collection.attributes if not each.hidden]
         plain = [each for each in shown if each.field and each.show is None]
         self._names = [each.name for each in plain]
-        self._values = attrgetter(*(each.field for each in plain))
+        self._values = _fields([each.field for each in plain])
         self._computed = [(each.name, each.show) for each in shown if each.show is not None]
         self._key = collection.table[collection.key]
         self._shown = {each.name: each for each in shown}

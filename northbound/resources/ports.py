@@ -28,7 +28,7 @@ from controller.errors import (
     RepeatedPair,
     UnsupportedOwner,
 )
-from controller.model import ipam, security
+from controller.model import ipam, security, sharing
 from controller.model.bindings import NOT_PLUGGED, Placed, Unplaced, carries, place
 from controller.model.ipam import Wanted
 from controller.model.records import (
@@ -309,9 +309,14 @@ def _address_pairs(own: Mac, asked: Iterable[tuple[Mac | None, Address | Cidr]])
 
 
 def _groups(tx: Transaction, asked: tuple[str, ...], project_id: str, ask: Ask) -> tuple[str, ...]:
-    """Groups that a port of a project may be in at once: all of them there, and its own unless an admin asks."""
+    """Groups that a port of a project may be in at once: all of them there, and its own or shared with it, unless an
+    administrator asks."""
     found = [group for group in (tx.get(SecurityGroup, id) for id in asked) if group is not None]
-    usable = {group.id for group in found if ask.is_admin or group.project_id == project_id}
+    usable = {
+        group.id
+        for group in found
+        if ask.is_admin or group.project_id == project_id or sharing.is_shared(tx, group.id, project_id)
+    }
     if missing := [id for id in asked if id not in usable]:
         raise NotFound("SecurityGroup", ", ".join(missing))
     if len({group.stateful for group in found}) > 1:

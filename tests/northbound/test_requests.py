@@ -52,13 +52,16 @@ def test_discovery_leads_from_the_root_to_every_resource(api: Client) -> None:
             "quotas": ["/v2.0/quotas"],
             "agents": ["/v2.0/agents"],
             "availability_zones": ["/v2.0/availability_zones"],
+            "default_security_group_rules": ["/v2.0/default-security-group-rules"],
             "network_ip_availabilities": ["/v2.0/network-ip-availabilities"],
             "floatingips": ["/v2.0/floatingips"],
             "floatingip_pools": ["/v2.0/floatingip_pools"],
         }
         for name, ((link),) in found.items():
             assert link["rel"] == "self"
-            assert api.get(link["href"].removeprefix(api.url)) == {name: []}
+            listed = api.get(link["href"].removeprefix(api.url))
+            assert [*listed] == [name]
+            assert bool(listed[name]) == (name == "default_security_group_rules")
 
 
 def test_links_speak_the_scheme_and_name_that_the_client_used(api: Client) -> None:
@@ -144,7 +147,11 @@ ABSENT = {
 
 
 def test_every_resource_that_may_be_absent_is_among_these() -> None:
-    assert {each.name for each in COLLECTIONS if each.delete and not each.whole} - ABSENT.keys() == {"quota", "agent"}
+    assert {each.name for each in COLLECTIONS if each.delete and not each.whole} - ABSENT.keys() == {
+        "quota",
+        "agent",
+        "default_security_group_rule",
+    }
 
 
 @pytest.mark.parametrize("kind", ABSENT)
