@@ -8,6 +8,9 @@ SUDO   := $(if $(filter 0,$(shell id -u)),,sudo)
 PACKAGES := python3-venv openvswitch-switch openvswitch-common mininet iproute2 iputils-ping iputils-arping \
             tcpdump ethtool util-linux
 
+# The console's scenario drives a real browser.
+test scenario: PACKAGES += chromium
+
 # A network namespace of its own, with nothing but loopback: no frame of a test can leave the machine.
 ISOLATED := $(SUDO) unshare --net -- sh -c 'ip link set lo up && exec "$$@"' isolated
 

@@ -351,6 +351,23 @@ class Hypervisor(Node):
         counted = re.findall(r"n_packets=(\d+),.*,reg8=(\w+) actions=", "".join(dumps))
         return Counter({int(why, 0): int(packets) for packets, why in counted})
 
+    def datapath_drops(self) -> Counter[str]:
+        """How many frames the datapath has dropped that no flow drops, by Open vSwitch's names of the reasons."""
+        counted = re.findall(r"^(datapath_drop_\w+) .*total: (\d+)$", self.appctl("coverage/show"), re.MULTILINE)
+        return Counter({name: int(total) for name, total in counted})
+
+    def forget_decisions(self) -> None:
+        """Empty the datapath's cache of decisions, so that the flows as they are now decide about the next frame.
+
+        Open vSwitch acknowledges a change of flows before its cache follows (`revalidator/wait` waits for that). And
+        in user space, before 2.17.8, 3.0.5, 3.1.3 and 3.2.0, some of it never does while there is traffic: of two
+        cached decisions that overlap, it changes one twice and the other not at all (`dpif_netdev_flow_put` looks for
+        what to change by a packet, where it was told which). What such a decision recirculates to may be gone: then
+        frames are dropped as `datapath_drop_upcall_error`, and by no flow.
+        """
+        self.appctl("revalidator/wait")
+        self.appctl("revalidator/purge")
+
     def must_run(self) -> None:
         """Raise Died when a daemon has ended."""
         self.database.must_run()

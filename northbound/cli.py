@@ -31,7 +31,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from controller.errors import WeftError
 from northbound import attach, config, conn, explain, tracing
@@ -91,6 +91,8 @@ def _parser() -> argparse.ArgumentParser:
 
     flows = _client(commands.add_parser("flows", help="what a hypervisor's switch should hold"), _flows)
     flows.add_argument("chassis", help=CHASSIS)
+    flows.add_argument("--object", metavar="ID", help="only those that this object wants")
+    flows.add_argument("--counts", action="store_true", help="with the packets and bytes that the switch has counted")
     flows.add_argument("--plain", action="store_true", help="without the reasons (ovs-ofctl add-flows reads both)")
     flows.add_argument("--groups", action="store_true", help="the groups instead, as ovs-ofctl add-groups reads them")
 
@@ -204,7 +206,8 @@ def _chassis_list(options: argparse.Namespace) -> int:
             f"{chassis['name']:<16} {chassis['hostname']:<16} {chassis['revision']:>8} {applied:>8} "
             f"{chassis['flows']:>7}  {underlay:<24} {chassis['state']}"
         )
-        for trouble in filter(None, (chassis["problem"], *(each["error"] for each in chassis["refused_flows"]))):
+        refused = (each["error"] for each in chassis["refused_flows"])
+        for trouble in filter(None, (chassis["problem"], *refused, chassis["advice"])):
             print(f"    {trouble}")
     for stranger in answer["strangers"]:
         print(f"    {stranger['address']}: {stranger['reason']}")
@@ -243,13 +246,16 @@ def _chassis_delete(options: argparse.Namespace) -> int:
 
 
 def _flows(options: argparse.Namespace) -> int:
-    answer = _controller(options).get(f"/v1/flows/{quote(options.chassis, safe='')}")
+    asked = {"object": options.object, "counts": "true" if options.counts else None}
+    query = urlencode({name: value for name, value in asked.items() if value})
+    answer = _controller(options).get(f"/v1/flows/{quote(options.chassis, safe='')}?{query}")
     if options.json:
         _print_json(answer)
         return 0
     for entry in answer["groups"] if options.groups else answer["flows"]:
         if not options.plain:
-            print(f"# {explain.sentence(entry)}")
+            counted = f"{entry['packets']} packets, {entry['bytes']} bytes: " if "packets" in entry else ""
+            print(f"# {counted}{explain.sentence(entry)}")
         print(f"cookie={entry['cookie']},{entry['text']}" if entry["cookie"] else entry["text"])
     return 0
 

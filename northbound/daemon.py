@@ -29,7 +29,7 @@ from controller.model.store import Store
 from controller.southbound.fleet import Fleet
 from controller.southbound.ovsdb import OvsdbListener
 from controller.southbound.switch import OpenflowListener
-from northbound import api, v1
+from northbound import api, console, v1
 from northbound.auth import Identity, Keystone, Open, Service, Tokens
 from northbound.config import Config, read_quotas
 
@@ -129,6 +129,7 @@ async def _serve(store: Store, config: Config, group: asyncio.TaskGroup) -> None
     )
     app = api.application(store, fleet, settings, identity)
     v1.add_routes(app, fleet)
+    console.add_routes(app)
     tasks = [
         group.create_task(store.run(), name="store"),
         group.create_task(OpenflowListener().serve(config.openflow.host, config.openflow.port, fleet.attend)),

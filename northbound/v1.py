@@ -10,6 +10,7 @@ from typing import Any
 from aiohttp import web
 
 from controller.errors import Invalid
+from controller.southbound.counts import Count
 from controller.southbound.fleet import Culprit, Difference, Explanation, Fleet, State, Status
 from northbound import conn, sending, tracing
 from northbound.metrics import Metrics
@@ -72,8 +73,16 @@ class Routes:
         return web.Response(status=204)
 
     async def flows(self, request: web.Request) -> web.Response:
-        """GET /v1/flows/NAME: what the switch should hold, and why."""
-        found = [_explanation(each) for each in self._fleet.flows(request.match_info["name"])]
+        """GET /v1/flows/NAME[?object=ID][&counts=true]: what the switch should hold, and why.
+
+        `object` narrows it to what one object wants; `counts` adds what the switch has counted.
+        """
+        name, wanted = request.match_info["name"], request.query.get("object")
+        explanations = self._fleet.flows(name)
+        if wanted:
+            explanations = [each for each in explanations if any(one.id == wanted for one in each.objects)]
+        counts = await self._fleet.counted(name) if request.query.get("counts") == "true" else {}
+        found = [_explanation(each, counts.get(each.cookie)) for each in explanations]
         return web.json_response(
             {
                 "flows": [each for each in found if each["cookie"]],
@@ -183,6 +192,7 @@ def _status(status: Status) -> dict[str, Any]:
         "applied_revision": member.applied_revision,
         "state": status.state.value,
         "problem": status.problem,
+        "advice": chassis.advice,
         "encap_ip": chassis.encap_ip,
         "encap_types": list(chassis.encap_types),
         "bridge": chassis.bridge,
@@ -201,8 +211,9 @@ def _status(status: Status) -> dict[str, Any]:
     }
 
 
-def _explanation(each: Explanation) -> Mapping[str, Any]:
+def _explanation(each: Explanation, count: Count | None = None) -> Mapping[str, Any]:
     return {
+        **({"packets": count.packets, "bytes": count.bytes} if count else {}),
         "cookie": f"{each.cookie:#018x}" if each.cookie else None,
         "app": each.app,
         "table": each.table,

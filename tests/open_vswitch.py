@@ -159,6 +159,8 @@ def _effects(actions: str) -> Iterator[Effect]:
             yield "output", (int(action),)
         elif action.startswith("userspace("):
             yield "punt", (int(action.partition("max_len=")[2].partition(")")[0]),)
+        elif action.startswith("clone("):
+            yield from _effects(action[6:-1])
         elif action.startswith("ct("):
             said = dict(word.partition("=")[::2] for word in _split(action[3:-1]))
             zone = int(said["zone"])
@@ -170,7 +172,7 @@ def _effects(actions: str) -> Iterator[Effect]:
 
 def _split(words: str) -> Sequence[str]:
     """Words between commas, but not those inside parentheses."""
-    return re.findall(r"(?:[^,()]|\((?:[^()]|\([^()]*\))*\))+", words)
+    return re.findall(r"(?:[^,()]|\((?:[^()]|\((?:[^()]|\([^()]*\))*\))*\))+", words)
 
 
 def _masked(word: str) -> tuple[int, int]:
@@ -272,7 +274,7 @@ def same_throughout(
     for effect in same(judge, switch, packet, table, either).effects:
         if isinstance(effect, Committed):
             known.commit(effect.zone, effect.packet, effect.writes)
-        elif isinstance(effect, Tracked):
+        if isinstance(effect, Committed | Tracked):
             same_throughout(judge, switch, known.look(effect.zone, effect.packet), known, effect.table, either)
 
 
@@ -285,7 +287,7 @@ def _did(effects: Iterable[End | Tracked | Committed]) -> Iterator[Effect]:
                 yield "punt", (TRAP_BYTES,)
             case Tracked(_, zone, _):
                 yield "track", (zone,)
-            case Committed(packet, zone, writes):
+            case Committed(packet, zone, writes, _):
                 made, written = packet.written(writes), Packet({})
                 for write in writes:
                     target = write.target if isinstance(write, Move) else write.field

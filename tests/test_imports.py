@@ -25,7 +25,7 @@ ALLOWED = {
     "northbound.api": NETWORKING,
     "northbound.faults": NETWORKING,
     "northbound.auth": NETWORKING,
-    "northbound.v1": (*NETWORKING, "controller.southbound.fleet"),
+    "northbound.v1": (*NETWORKING, "controller.southbound.counts", "controller.southbound.fleet"),
     "northbound.metrics": (*NETWORKING, "controller.southbound.fleet"),
     "northbound.daemon": ("controller", "northbound", "apps"),
     "mininet_scenarios": ("controller", "northbound", "mininet_scenarios"),

@@ -12,8 +12,8 @@ The path of a frame (`docs/pipeline.md` is generated from this module):
 
 Registers:
 
-    reg0  31      26 24  21      20   19 16 13 12 10 9  8  5        0
-         |..........|ENCAP|TOO_BIG|TURNED|HOPS|GUARD|DIR|VERD|HIT|....|FROM_TUN|
+    reg0  31      26 24  21      20   19 16 15 14 13 12 10 9  8  5        0
+         |..........|ENCAP|TOO_BIG|TURNED|HOPS|WHOSE|GUARD|DIR|VERD|HIT|....|FROM_TUN|
     reg1  SRC      key of the port a frame came from; 0 = another hypervisor or nobody
     reg2  DST      key of the port a frame goes to
     reg3  ZONE     conntrack zone of the port that is checked (16 bits)
@@ -56,6 +56,7 @@ NEIGH_HIT: Field[int] = register("neigh_hit", "reg0", 5, 1)
 VERDICT: Field[int] = register("verdict", "reg0", 8, 2)
 DIRECTION: Field[int] = register("direction", "reg0", 10, 1)
 GUARD: Field[int] = register("guard", "reg0", 12, 2)
+WHOSE: Field[int] = register("whose", "reg0", 14, 2)
 HOPS: Field[int] = register("hops", "reg0", 16, 4)
 TURNED: Field[int] = register("turned", "reg0", 20, 1)
 TOO_BIG: Field[int] = register("too_big", "reg0", 21, 1)
@@ -94,6 +95,7 @@ REGISTERS: Final[tuple[tuple[Field[Any], str], ...]] = (
     (VERDICT, "what the security groups say, see Verdict"),
     (DIRECTION, "whose rules are asked: 0 egress, 1 ingress"),
     (GUARD, "how the port is guarded, see Guard"),
+    (WHOSE, "whose the fragment is that conntrack gave back, see Whose"),
     (ZONE, "conntrack zone of the port that is checked"),
     (GEN, "generation of the policy in force"),
     (CHECKED, "key of the port whose security groups are asked"),
@@ -131,6 +133,15 @@ class Guard(IntEnum):
     OFF = 1
     STATEFUL = 2
     STATELESS = 3
+
+
+class Whose(IntEnum):
+    """Whose a fragment is that conntrack gave back."""
+
+    UNASKED = 0
+    OWN = 1
+    """The checked port's, on its way."""
+    FOREIGN = 2
 
 
 EGRESS, INGRESS = 0, 1
@@ -187,6 +198,7 @@ class Why(IntEnum):
     FRAGMENT_TOO_BIG = 41
     MARTIAN = 42
     HIDDEN = 43
+    FOREIGN_FRAGMENT = 44
 
     @property
     def sentence(self) -> str:
@@ -237,6 +249,7 @@ _SENTENCES: Final[Mapping[Why, str]] = {
     Why.FRAGMENT_TOO_BIG: "was an IPv4 fragment, and too large for the network it was routed to (counted likewise)",
     Why.MARTIAN: "was for, or from, an address of a group, of nobody or of the host itself: no router forwards that",
     Why.HIDDEN: "was a first fragment that does not say what the datagram is (RFC 7112): a guest sends none",
+    Why.FOREIGN_FRAGMENT: "was a fragment of somebody else, which conntrack gave back with this port's",
     Why.NO_TUNNEL: "was to leave by an encapsulation this hypervisor has no tunnel port for",
 }
 
@@ -281,9 +294,14 @@ _GUARDED: Final[frozenset[Field[Any]]] = frozenset({
     f.IPV6_SRC, f.IPV6_DST,
 })  # fmt: skip
 _DONE_MATCHES: Final = frozenset({GUARD, VERDICT, f.CT_STATE, f.ETH_TYPE, f.CT_PROTO4, f.CT_PROTO6, f.CT_TP_DST})
+_DONE_SETS: Final = frozenset({WHY, WHOSE, VERDICT, DIRECTION})
 _JUDGED: Final[Mapping[str, int]] = {
     "known": 110, "stateless": 100, "unread": 95, "opened": 90, "judged_again": 90, "related": 90, "cut": 80, "miss": 0,
 }  # fmt: skip
+_BACK: Final[Mapping[str, int]] = {
+    "foreign": 140, "fragment": 130, "kept": 110, "known": 100, "new": 90, "miss": 0,
+}  # fmt: skip
+_BACK_MATCHES: Final = frozenset({WHOSE, VERDICT, f.CT_STATE, f.ETH_TYPE, f.IPV4_FRAG, f.IPV6_FRAG})
 _REMEMBERED: Final = frozenset({CT_GEN, CT_BUNDLE, CT_POLICY, CT_OPENER})
 
 CLASSIFY: Final = Table(
@@ -351,7 +369,7 @@ ND_REPLY: Final = Table(
 OUT_PORT: Final = Table(
     11, "out_port", "Egress: which security groups is the sender under?",
     {"ask": 0},
-    sets=frozenset({CHECKED, DIRECTION, VERDICT, GUARD}), nexts=frozenset({"port_policy", "out_track"}),
+    sets=frozenset({CHECKED, DIRECTION, VERDICT, GUARD, WHOSE}), nexts=frozenset({"port_policy", "out_track"}),
 )  # fmt: skip
 OUT_TRACK: Final = Table(
     12, "out_track", "Egress: to conntrack, in the port's own zone; or past it.",
@@ -361,8 +379,8 @@ OUT_TRACK: Final = Table(
 )  # fmt: skip
 OUT_RULES: Final = Table(
     13, "out_rules", "Egress: a new connection is judged; a known one only if the policy is another than it was.",
-    {"known": 100, "new": 90, "miss": 0},
-    matches=frozenset({f.CT_STATE}), sets=frozenset({WHY}), nexts=frozenset({"recall", "evaluate", "out_done", "drop"}),
+    _BACK, matches=_BACK_MATCHES, sets=frozenset({WHOSE, WHY}),
+    nexts=frozenset({"given_back", "recall", "evaluate", "out_rules", "out_done", "drop"}),
 )  # fmt: skip
 EVALUATE: Final = Table(
     14, "evaluate", "Subroutine: does any rule of POLICY allow this, in DIRECTION? Conjunctions, all at one priority.",
@@ -378,8 +396,8 @@ EVALUATE: Final = Table(
 )  # fmt: skip
 OUT_DONE: Final = Table(
     15, "out_done", "Egress: remember the connection with what allowed it, or drop.",
-    _JUDGED, matches=_DONE_MATCHES, sets=frozenset({WHY}), nexts=frozenset({"l2_dispatch", "drop"}),
-    commits=_REMEMBERED,
+    _JUDGED, matches=_DONE_MATCHES, sets=_DONE_SETS, nexts=frozenset({"l2_dispatch", "drop"}),
+    tracks=frozenset({"out_rules"}), commits=_REMEMBERED,
 )  # fmt: skip
 PORT_POLICY: Final = Table(
     16, "port_policy", "Subroutine: the conntrack zone and the policy of port CHECKED.",
@@ -396,6 +414,11 @@ RECALL: Final = Table(
     {"current": 110, "reply": 100, "stale": 0},
     matches=frozenset({POLICY, DIRECTION, f.CT_STATE, CT_POLICY, CT_GEN}),
     sets=frozenset({VERDICT, DIRECTION}), nexts=frozenset({"evaluate"}),
+)  # fmt: skip
+GIVEN_BACK: Final = Table(
+    19, "given_back", "Subroutine: is this fragment, that conntrack gave back, of port CHECKED, in DIRECTION?",
+    {"own": 100},
+    matches=frozenset({CHECKED, DIRECTION, f.CT_ZONE, f.ETH_SRC, f.ETH_DST}), sets=frozenset({WHOSE}),
 )  # fmt: skip
 L2_DISPATCH: Final = Table(
     20, "l2_dispatch", "One receiver or many?",
@@ -465,7 +488,7 @@ L2_BUM: Final = Table(
 IN_PORT: Final = Table(
     43, "in_port", "Ingress: which security groups is the receiver under?",
     {"ask": 0},
-    sets=frozenset({CHECKED, DIRECTION, VERDICT, GUARD}), nexts=frozenset({"port_policy", "in_track"}),
+    sets=frozenset({CHECKED, DIRECTION, VERDICT, GUARD, WHOSE}), nexts=frozenset({"port_policy", "in_track"}),
 )  # fmt: skip
 IN_TRACK: Final = Table(
     44, "in_track", "Ingress: to conntrack, in the port's own zone; or past it.",
@@ -475,13 +498,13 @@ IN_TRACK: Final = Table(
 )  # fmt: skip
 IN_RULES: Final = Table(
     45, "in_rules", "Ingress: a new connection is judged; a known one only if the policy is another than it was.",
-    {"known": 100, "new": 90, "miss": 0},
-    matches=frozenset({f.CT_STATE}), sets=frozenset({WHY}), nexts=frozenset({"recall", "evaluate", "in_done", "drop"}),
+    _BACK, matches=_BACK_MATCHES, sets=frozenset({WHOSE, WHY}),
+    nexts=frozenset({"given_back", "recall", "evaluate", "in_rules", "in_done", "drop"}),
 )  # fmt: skip
 IN_DONE: Final = Table(
     46, "in_done", "Ingress: remember the connection with what allowed it, or drop.",
-    _JUDGED, matches=_DONE_MATCHES, sets=frozenset({WHY}), nexts=frozenset({"deliver", "drop"}),
-    commits=_REMEMBERED,
+    _JUDGED, matches=_DONE_MATCHES, sets=_DONE_SETS, nexts=frozenset({"deliver", "drop"}),
+    tracks=frozenset({"in_rules"}), commits=_REMEMBERED,
 )  # fmt: skip
 DELIVER: Final = Table(
     50, "deliver", "Out of the interface of port DST.",
@@ -513,7 +536,7 @@ DROP: Final = Table(
 
 TABLES: Final[tuple[Table, ...]] = (
     CLASSIFY, VTEP, VNI, PORT_SECURITY, ADDRESS_SECURITY, ND_SECURITY, SERVICE, NEIGH_REPLY, ND_REPLY,
-    OUT_PORT, OUT_TRACK, OUT_RULES, EVALUATE, OUT_DONE, PORT_POLICY, GENERATION, RECALL,
+    OUT_PORT, OUT_TRACK, OUT_RULES, EVALUATE, OUT_DONE, PORT_POLICY, GENERATION, RECALL, GIVEN_BACK,
     L2_DISPATCH, HOP, L3_IN, L3_ROUTE, L3_ECMP, NEIGH, L3_OUT, L3_MTU, L2_LOOKUP, L2_BUM,
     IN_PORT, IN_TRACK, IN_RULES, IN_DONE, DELIVER, TUN_OUT, TUNNEL, TRAP, DROP,
 )  # fmt: skip

@@ -26,6 +26,7 @@ from controller.flows.conntrack import Connections
 from controller.flows.fields import CONJ_ID, ETH_TYPE, FRAGMENT, IN_PORT, IPV4, IPV4_FRAG, IPV6, TTL
 from controller.flows.flow import (
     Action,
+    Apart,
     Bounce,
     Commit,
     Conjunction,
@@ -201,11 +202,12 @@ class Tracked:
 
 @dataclass(frozen=True, slots=True)
 class Committed:
-    """A connection that is remembered."""
+    """A copy whose connection is remembered, and that goes on in another table."""
 
     packet: Packet
     zone: int
     writes: tuple[Set | Move, ...]
+    table: Table
 
 
 Effect = End | Tracked | Committed
@@ -261,11 +263,12 @@ def _steps(
         match effect:
             case End():
                 yield effect
-            case Committed(at, zone, writes):
-                known.commit(zone, at, writes)
-            case Tracked(at, _, onward) if recirculations == MAX_RECIRCULATIONS:
+            case Tracked(at, _, onward) | Committed(at, _, _, onward) if recirculations == MAX_RECIRCULATIONS:
                 yield End(Fate.LOOPED, at, onward)
             case Tracked(at, zone, onward):
+                yield from _steps(switch, known.look(zone, at), known, onward, recirculations + 1)
+            case Committed(at, zone, writes, onward):
+                known.commit(zone, at, writes)
                 yield from _steps(switch, known.look(zone, at), known, onward, recirculations + 1)
 
 
@@ -298,7 +301,7 @@ class _Run:
 
     def missed(self, before: int) -> None:
         """A copy of which nothing has come since there were `before` effects is lost."""
-        if all(isinstance(effect, Committed) for effect in self.effects[before:]):
+        if len(self.effects) == before:
             self.effects.append(End(Fate.LOST, self.packet, self.hops[-1].table))
 
     def enter(self, table: Table) -> None:
@@ -345,9 +348,13 @@ class _Run:
                 case Track(zone, onward):
                     self.effects.append(Tracked(self.packet, self.packet[zone], onward))
                     self.packet = self.packet.without(CONNTRACK)
-                case Commit(zone, writes):
-                    self.effects.append(Committed(self.packet, self.packet[zone], writes))
+                case Commit(zone, writes, onward):
+                    self.effects.append(Committed(self.packet, self.packet[zone], writes, onward))
                     self.packet = self.packet.without(CONNTRACK)
+                case Apart(inner):
+                    packet = self.packet
+                    self.act(inner, table)
+                    self.packet = packet
                 case Untrack():
                     self.packet = self.packet.without(CONNTRACK)
                 case Measure(most, target):

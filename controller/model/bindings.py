@@ -35,8 +35,9 @@ class Claim:
 class Hypervisor:
     """What one hypervisor's database says of it, parsed; a whole picture, never a difference.
 
-    `problem` is one sentence for the operator when a key is missing or senseless, or "". `datapath_id` is that of the
-    integration bridge, None while there is none yet. An `alone` one has no database (see `Chassis`).
+    `problem` is one sentence for the operator when a key is missing or senseless, or ""; `advice` is one on what is
+    wrong with it though it works, or "". `datapath_id` is that of the integration bridge, None while there is none yet.
+    An `alone` one has no database (see `Chassis`).
     """
 
     system_id: str
@@ -50,6 +51,7 @@ class Hypervisor:
     datapath_id: int | None
     claims: tuple[Claim, ...]
     problem: str = ""
+    advice: str = ""
     alone: bool = False
     availability_zone: str = "nova"
 
@@ -99,6 +101,7 @@ def observe(tx: Transaction, seen: Hypervisor) -> None:
             bridge_mappings=seen.bridge_mappings,
             gateway_priority=seen.gateway_priority,
             problem=seen.problem,
+            advice=seen.advice,
             alone=seen.alone,
             availability_zone=seen.availability_zone,
         )

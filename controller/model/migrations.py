@@ -13,7 +13,7 @@ from typing import Any
 from uuid import UUID, uuid5
 
 from controller.model import bindings, security
-from controller.model.records import TRUSTED, Binding, Port
+from controller.model.records import FLOATING, GATEWAY, TRUSTED, Binding, Port
 from controller.model.store import Transaction
 
 
@@ -24,6 +24,13 @@ def guard(tx: Transaction) -> None:
         security.settle(tx, None, tx.put(_guarded(tx, port, now)))
     for port_id in sorted({binding.port_id for binding in tx.all(Binding)}):
         bindings.rezone(tx, port_id)
+
+
+def disown(tx: Transaction) -> None:
+    """2 to 3: ports that say that they are a router's gateway, or a floating IP's, were never made by one."""
+    for port in tx.all(Port):
+        if port.device_owner in (GATEWAY, FLOATING) and port.device_id:
+            tx.put(replace(port, device_id=""))
 
 
 def _guarded(tx: Transaction, port: Port, now: int) -> Port:

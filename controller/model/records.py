@@ -530,8 +530,9 @@ class AddressGroup(Resource):
 class Chassis(Record):
     """A hypervisor, by its OVS `system-id`, as its own database describes it.
 
-    `problem` is one sentence on why it cannot carry traffic, or "". One that is `alone` has no database and no
-    tunnels (`weft serve --no-ovsdb`): its id is its datapath id, and networks end at its bridge.
+    `problem` is one sentence on why it cannot carry traffic, or "", `advice` one on what is wrong with it though it
+    does, or "". One that is `alone` has no database and no tunnels (`weft serve --no-ovsdb`): its id is that of its
+    datapath, and networks end at its bridge.
     """
 
     INDEXES = (("hostname",), ("encap_ip",))
@@ -544,6 +545,7 @@ class Chassis(Record):
     bridge_mappings: tuple[tuple[str, str], ...] = ()
     gateway_priority: int | None = None
     problem: str = ""
+    advice: str = ""
     alone: bool = False
     availability_zone: str = "nova"
 

@@ -63,7 +63,7 @@ def _migrate_rows(db: sqlite3.Connection) -> None:
             db.executemany("REPLACE INTO records VALUES (?, ?, ?)", values)
 
 
-MIGRATIONS: tuple[Migration, ...] = (_of_records(migrations.guard), _migrate_rows)
+MIGRATIONS: tuple[Migration, ...] = (_of_records(migrations.guard), _of_records(migrations.disown))
 """The first goes from schema 1 to 2, and so on. Attributes and kinds that are added need none if their defaults are
 right for what is there: `packing` reads old rows with them. One that is here stays for ever."""
 

@@ -47,6 +47,7 @@ from controller.model.records import (
     Router,
 )
 from controller.model.store import Change, Rows, Store, Transaction
+from controller.southbound.counts import Count
 from controller.southbound.openflow import EncodedFlow, encode_flow, encode_match
 from controller.southbound.ovsdb import SHOWN, OvsdbListener
 from controller.southbound.packet_in import Answerer, answers_of
@@ -625,6 +626,10 @@ class Fleet:
         found = [self._explanation(entry, self._engine.wanting(entry.key, name)) for entry in entries]
         return sorted(found, key=lambda each: (each.place, each.text))
 
+    async def counted(self, name: str) -> Mapping[int, Count]:
+        """What a switch's flows have counted, by cookie. Raises NotFound, Disconnected."""
+        return {count.cookie: count for count in await self._switch(name).counts()}
+
     def desired(self, name: str) -> Mapping[Key, Entry]:
         """What one switch should hold, by key; nothing of a hypervisor that nobody knows."""
         return self._engine.desired(name)
@@ -702,15 +707,14 @@ class Fleet:
 
     async def culprits(self, name: str) -> list[Culprit]:
         """The flows of a switch that decided that packets are dropped, most first. Raises NotFound, Disconnected."""
-        switch = self._switch(name)
-        counted = {count.cookie: count for count in await switch.counts() if count.packets}
+        counted = await self.counted(name)
         found = []
         for entry in self._engine.desired(name).values():
             why = _decides(entry.item)
             if why is None:
                 continue
             flow = self._explanation(entry, self._engine.wanting(entry.key, name))
-            if count := counted.get(flow.cookie):
+            if (count := counted.get(flow.cookie)) and count.packets:
                 found.append(Culprit(why, count.packets, count.bytes, flow))
         return sorted(found, key=lambda each: -each.packets)
 

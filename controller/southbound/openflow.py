@@ -27,6 +27,7 @@ from typing import Any, Final, NamedTuple
 from controller.errors import SouthboundError, Undeclared
 from controller.flows.flow import (
     Action,
+    Apart,
     Bounce,
     Bucket,
     Commit,
@@ -185,6 +186,7 @@ _WIRES: Final[Mapping[str, _Wire]] = {
     **{f"reg{n}": _wire(4, (_NXM1, n), (_NXM1, n)) for n in range(16)},
     "xxreg3": _wire(16, (_NXM1, 114), (_NXM1, 114)),
     "ct_state": _wire(4, (_NXM1, 105), None),
+    "ct_zone": _wire(2, (_NXM1, 106), None, maskable=False),
     "ct_mark": _wire(4, (_NXM1, 107), (_NXM1, 107)),
     "ct_label": _wire(16, (_NXM1, 108), (_NXM1, 108)),
     "ct_nw_src": _wire(4, (_NXM1, 120), None),
@@ -270,10 +272,10 @@ _NXAST_REG_LOAD: Final = 7
 _NXAST_RESUBMIT_TABLE: Final = 14
 _NXAST_CONJUNCTION: Final = 34
 _NXAST_CT: Final = 35
+_NXAST_CLONE: Final = 42
 _NXAST_CT_CLEAR: Final = 43
 _NXAST_CHECK_PKT_LARGER: Final = 49
 _NX_CT_F_COMMIT: Final = 1
-_NX_CT_RECIRC_NONE: Final = 0xFF
 _OFPP_IN_PORT_16: Final = 0xFFF8  # the in_port of NXAST_RESUBMIT_TABLE has 16 bits; this one means: unchanged
 
 _OUTPUT: Final = Struct("!HHIH6x")
@@ -287,6 +289,7 @@ _REG_LOAD: Final = Struct("!HHIHHIQ")
 _RESUBMIT: Final = Struct("!HHIHHB3x")
 _CONJUNCTION: Final = Struct("!HHIHBBI")
 _CT: Final = Struct("!HHIHHIHB5x")
+_CLONE: Final = Struct("!HHIH6x")
 _CT_CLEAR: Final = Struct("!HHIH6x")
 _CHECK_PKT_LARGER: Final = Struct("!HHIHHHI6x")
 
@@ -373,7 +376,12 @@ def _track(action: Track) -> bytes:
 
 
 def _commit(action: Commit) -> bytes:
-    return _ct(action.zone, _NX_CT_F_COMMIT, _NX_CT_RECIRC_NONE, b"".join(map(_encode_action, action.writes)))
+    return _ct(action.zone, _NX_CT_F_COMMIT, action.table.number, b"".join(map(_encode_action, action.writes)))
+
+
+def _apart(action: Apart) -> bytes:
+    nested = b"".join(map(_encode_action, action.actions))
+    return _CLONE.pack(_OFPAT_EXPERIMENTER, _CLONE.size + len(nested), _NX, _NXAST_CLONE) + nested
 
 
 def _untrack(_action: Untrack) -> bytes:
@@ -389,6 +397,7 @@ _ACTIONS: Final[Mapping[type[Any], Callable[[Any], bytes]]] = {
     Resubmit: _resubmit,
     Track: _track,
     Commit: _commit,
+    Apart: _apart,
     Untrack: _untrack,
     DecrementTtl: _decrement_ttl,
     Measure: _measure,

@@ -5,7 +5,9 @@ API, and conversations between guests that are begun, answered and go on while t
 about the very model the controller has, in its store; the receiver's interface is listened to, and so is everybody
 else's: what arrives, arrives there alone.
 
-Every packet is made here: the guests have no addresses, so no kernel says anything of its own.
+Every packet is made here: the guests have no addresses, so no kernel says anything of its own. The flows are judged,
+not what the datapath remembers of earlier ones: it is emptied of that after each change (`Hypervisor.forget_decisions`
+says why).
 
 `make test` tries the same few worlds every time; `make soak` new ones for five minutes. WEFT_JUDGED_SEED=N tries one.
 """
@@ -297,14 +299,14 @@ class Court:
     def judge(self, rows: Model, packets: Sequence[Packet], case: str) -> None:
         """Each of these packets, sent at once, arrives where the oracle says, and nowhere else.
 
-        Beside one that was allowed and not heard stands what the switches dropped meanwhile.
+        Beside one that was allowed and not heard stands what the switches dropped meanwhile, by flows and without.
         """
         said = [self.oracle.judge(rows, packet.message) for packet in packets]
-        before = self.drops()
+        before, unasked = self.drops(), self.datapath_drops()
         heard = self.send(packets, sum(each.receiver is not None for each in said))
         if any(each.receiver and packet.mark not in heard for packet, each in zip(packets, said, strict=True)):
             time.sleep(1.1)  # counters of drops are a second late
-            case = f"{case}; drops {self.drops() - before}"
+            case = f"{case}; drops {self.drops() - before}, of the datapath {self.datapath_drops() - unasked}"
         names = {guest.port_id: name for name, guest in self.lab.guests.items()}
         for packet, judgement in zip(packets, said, strict=True):
             places = heard.get(packet.mark, [])
@@ -318,6 +320,10 @@ class Court:
     def drops(self) -> Counter[int]:
         """How many frames the switches have dropped, by reason."""
         return sum((each.drops() for each in self.lab.hypervisors.values()), Counter[int]())
+
+    def datapath_drops(self) -> Counter[str]:
+        """How many frames the datapaths have dropped that no flow drops, by reason."""
+        return sum((each.datapath_drops() for each in self.lab.hypervisors.values()), Counter[str]())
 
     def send(self, packets: Sequence[Packet], expected: int) -> Mapping[bytes, list[str]]:
         """Send them all, and listen at every guest: who heard which mark, a name for each time."""
@@ -384,6 +390,8 @@ def try_world(lab: Lab, projects: Sequence[Project], seed: int) -> Court:
     changes = ["nothing yet"]
     for number in range(ROUNDS):
         lab.converged()
+        for hypervisor in lab.hypervisors.values():
+            hypervisor.forget_decisions()
         rows, case = model(lab), f"seed {seed}, round {number} after {', '.join(changes)}"
         talks = current([*talks, *(begin(chance, projects) for _ in range(BEGUN))])
         court.judge(rows, [talk.there() for talk in talks], case)

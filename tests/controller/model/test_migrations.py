@@ -51,6 +51,9 @@ ROWS: tuple[tuple[str, dict[str, object]], ...] = (
     port("q1", 3, project_id="q", device_owner="compute:nova"),
     port("nobodys", 4, project_id=""),
     port("dhcp", 5, device_owner="network:dhcp"),
+    port("gateway", 6, device_owner="network:router_gateway", device_id="r1"),
+    port("floating", 7, device_owner="network:floatingip", device_id="f1"),
+    port("door", 8, device_owner="network:router_interface", device_id="r1"),
     ("Binding", {**CLAIM, "id": "hv1/tap1", "interface": "tap1", "port_id": "p1"}),
     ("Binding", {**CLAIM, "id": "hv1/tap2", "interface": "tap2", "port_id": "p2"}),
     ("Binding", {**CLAIM, "id": "hv2/tap1", "chassis": "hv2", "interface": "tap1", "port_id": "gone"}),
@@ -97,6 +100,9 @@ def test_ports_are_in_the_default_group_of_their_project_or_trusted(path: Path) 
         "q1": (True, (default(model, "q"),)),
         "nobodys": (True, (default(model, ""),)),
         "dhcp": (False, ()),
+        "gateway": (False, ()),
+        "floating": (False, ()),
+        "door": (False, ()),
     }
     assert [network.port_security_enabled for network in model.all(Network)] == [True, True]
     p1 = model.get(Port, "p1")
@@ -161,3 +167,13 @@ def test_a_store_that_is_empty_gets_nothing(path: Path) -> None:
     db.close()
     model = load(path)
     assert [record for kind in KINDS for record in model.all(kind)] == []
+
+
+def test_a_port_that_a_client_called_a_gateway_is_no_routers(path: Path) -> None:
+    model = load(path)
+    assert {port.id: port.device_id for port in model.all(Port) if port.device_owner.startswith("network:")} == {
+        "dhcp": "",
+        "door": "r1",
+        "floating": "",
+        "gateway": "",
+    }
