@@ -87,6 +87,8 @@ def tell(view: View, punted: Punted) -> Iterator[Reply]:
     interfaces = [*addresses(view, tagged(view, "router", punted.router))]
     if any(is_broadcast(end, interfaces) for end in (packet.source, packet.destination)):
         return
+    if packet.source in {each.address for each in interfaces}:  # it tells itself nothing: what it answered went nowhere
+        return
     at = facing(interfaces, tagged(view, "network", punted.net_in), packet)
     most = borne(view, punted)
     if at is not None and most is not None:

@@ -146,7 +146,7 @@ def trap(why: Why) -> tuple[Action, ...]:
 def interface(view: View, port: Port) -> Iterator[Flow]:
     """A router's interface: its MAC, its addresses, and the way to its subnets."""
     router, net = RTR(view.tag("router", port.device_id)), NET(view.tag("network", port.network_id))
-    come = (RTR.set(router.tests[0].value), resubmit(HOP))
+    come = (RTR.set(router.numbers[0]), resubmit(HOP))
     yield Flow(L2_LOOKUP, "router", net & ETH_DST(port.mac_address) & FROM_TUN(0), come)
     for address in [ip.ip_address for ip in port.fixed_ips]:
         yield from (answer6 if ":" in address else answer4)(view, port, address)
@@ -185,14 +185,14 @@ def answer6(view: View, port: Port, address: Address) -> Iterator[Flow]:
 
 
 def answer_local(view: View, port: Port) -> Iterator[Flow]:
-    """The link-local address: what it answers goes back the way it came, and is never routed."""
+    """The link-local address: it is one on its own network alone (RFC 4007), and what it answers is never routed."""
     if not any(":" in ip.ip_address for ip in port.fixed_ips):
         return
     router, net = RTR(view.tag("router", port.device_id)), NET(view.tag("network", port.network_id))
     address = link_local(port.mac_address)
     yield Flow(NEIGH, "neighbour", net & NH6(address), (ETH_DST.set(port.mac_address), NEIGH_HIT.set(1)))
     back = (Move(ETH_SRC, ETH_DST), ETH_SRC.set(port.mac_address), TURNED.set(1), goto(L2_LOOKUP))
-    own = router & IPV6_DST(address)
+    own = router & net & IPV6_DST(address)
     yield Flow(L3_IN, "echo", own & ICMPV6_TYPE(ECHO_REQUEST6), (*echo6(address), *back))
     yield Flow(L3_IN, "own_address", own, trap(Why.ROUTER_ADDRESS))
 

@@ -116,6 +116,7 @@
         ├── Disconnected        the peer is gone
         ├── Malformed           the peer sent what its protocol does not allow
         ├── Rejected            a switch refused a message
+        ├── Oversized           a flow or group fits into no message
         └── OvsdbError          an OVSDB operation failed
 
 HTTP statuses live in `northbound.faults` alone.
@@ -1119,6 +1120,14 @@ class Rejected(SouthboundError):
     def __init__(self, what: str, type: int, code: int) -> None:
         super().__init__(f"The switch refused {what} with error {type}/{code}.")
         self.what, self.type, self.code = what, type, code
+
+
+class Oversized(SouthboundError):
+    """Raised when a group has more buckets, or a flow more actions, than fit into one OpenFlow message."""
+
+    def __init__(self, what: str, parts: str, count: int, fit: int) -> None:
+        super().__init__(f"{what} has {count} {parts}, and one OpenFlow message holds {fit}.")
+        self.what, self.parts, self.count, self.fit = what, parts, count, fit
 
 
 class OvsdbError(SouthboundError):

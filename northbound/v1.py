@@ -120,7 +120,7 @@ class Routes:
         `behind` are the hypervisors on its way that do not hold what they should, and how far they have got.
         """
         asked = sending.question(_object(await request.read()))
-        answer = tracing.trace(self._fleet.rows, self._fleet.desired, asked)
+        answer = tracing.trace(self._fleet.rows, self._fleet.standing, asked)
         states = {name: self._fleet.status(name).state for name in answer.chassis}
         behind = {name: state.value for name, state in states.items() if state is not State.IN_STEP}
         return web.json_response({**tracing.as_json(answer), "behind": behind})
@@ -206,6 +206,8 @@ def _status(status: Status) -> dict[str, Any]:
         "flows": status.flows,
         "foreign_flows": len(member.foreign),
         "refused_flows": [{"flow": refusal.what, "error": refusal.error} for refusal in member.refusals.values()],
+        "unexpected_errors": member.complaints.count if member.complaints else 0,
+        "newest_error": member.complaints.newest if member.complaints else "",
         "flow_mods": member.flow_mods,
         "mods_bytes": member.mods_bytes,
     }

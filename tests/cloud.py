@@ -9,6 +9,7 @@ from typing import Any
 from apps import APPS
 from controller.flows.app import App
 from controller.flows.engine import Delta, Engine
+from controller.flows.standing import Standing
 from controller.model import bindings, security
 from controller.model.bindings import Claim, Hypervisor
 from controller.model.records import (
@@ -48,6 +49,10 @@ class Cloud:
         change = Change(self.model.revision + 1, "req-test", tx.writes())
         self.model.apply(change)
         self.delta = self.engine.update([change])
+
+    def standing(self, chassis: str) -> Standing:
+        """What one switch should hold, to look packets up in."""
+        return Standing(self.engine, chassis)
 
     def flows(self, chassis: str, app: str | None = None) -> list[str]:
         """The text of what one switch should hold (of one app, if named), sorted."""

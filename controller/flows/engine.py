@@ -21,13 +21,13 @@ from __future__ import annotations
 
 import heapq
 import logging
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from itertools import count, islice
 from typing import Any, TypeVar, cast
 
 from controller.flows.app import App, Kind, Placement, Rule, Scope
-from controller.flows.flow import Clause, Entry, Item, Key
+from controller.flows.flow import Clause, Entry, Item, Key, Pattern
 from controller.flows.presence import RELATIONS, only
 from controller.model.records import Record
 from controller.model.store import Change, Model, Read
@@ -41,6 +41,8 @@ T = TypeVar("T")
 
 Delta = Mapping[Key, Entry | None]
 """What one switch should hold differently: an entry, or None where it should hold none."""
+
+"""What a match tests: fields and masks, in its order. A table has few of them, and may have many flows of each."""
 
 NOBODY: frozenset[Any] = frozenset()
 
@@ -166,6 +168,7 @@ class Engine:
 
         self._cells: dict[tuple[Kind, Hashable], list[Cell]] = {}
         self._wants: dict[Key, _Places] = {}
+        self._patterns: dict[int, dict[int, dict[Pattern, int]]] = {}
         self._scopes: dict[Scope, _Scope] = {}
         self._at: dict[str, set[_Scope]] = {}
 
@@ -200,6 +203,14 @@ class Engine:
             for item in cell.items:
                 wants.setdefault(item.key, []).append((cell, item))
         return {key: _win(found) for key, found in wants.items()}
+
+    def entry(self, chassis: str, key: Key) -> Entry | None:
+        """What one switch should hold under a key."""
+        return self._winners(key, {chassis}).get(chassis)
+
+    def patterns(self, table: int) -> Mapping[int, Collection[Pattern]]:
+        """By priority, what flows of a table test, whatever the value and the switch."""
+        return self._patterns.get(table, {})
 
     def count(self, chassis: str) -> int:
         """How many items stand on one switch; merged clauses and items that several cells want count each time."""
@@ -529,6 +540,7 @@ class Engine:
             del places[node]
             if not places:
                 del self._wants[key]
+                self._count_pattern(key, -1)
 
     def _enter(self, cell: Cell) -> None:
         if cell.placement is None:
@@ -536,8 +548,23 @@ class Engine:
         node = self._scopes[cell.placement.scope]
         _weigh(node, cell.placement.without, len(cell.items))
         for item in cell.items:
-            places = self._wants.setdefault(item.key, {})
+            key = item.key
+            places = self._wants.get(key)
+            if places is None:
+                places = self._wants[key] = {}
+                self._count_pattern(key, 1)
             places[node] = (*places.get(node, ()), (cell, item))
+
+    def _count_pattern(self, key: Key, step: int) -> None:
+        """Note that one key more (or less) of its table and priority tests what it does."""
+        if isinstance(key[0], str):
+            return
+        table, priority, match = key
+        counts = self._patterns.setdefault(table, {}).setdefault(priority, {})
+        pattern = match.pattern
+        counts[pattern] = counts.get(pattern, 0) + step
+        if not counts[pattern]:
+            del counts[pattern]
 
     def _set_placement(self, cell: Cell, placement: Placement | None) -> None:
         if cell.placement is not None:

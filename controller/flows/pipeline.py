@@ -66,7 +66,7 @@ DST: Field[int] = register("dst", "reg2")
 NH4: Field[Address] = Field("nh4", "reg4", 32, ipv4_number, hex)
 NET: Field[int] = register("net", "reg6")
 RTR: Field[int] = register("rtr", "reg7")
-WHY: Field[int] = register("why", "reg8")
+WHY: Field[int] = register("why", "reg8", few=True)
 NET_IN: Field[int] = register("net_in", "reg9")
 ZONE: Field[int] = register("zone", "reg3", 0, 16)
 GEN: Field[int] = register("gen", "reg5", 0, 28)
@@ -150,6 +150,8 @@ EGRESS, INGRESS = 0, 1
 ENCAPS: Final[Mapping[str, int]] = {"vxlan": 1, "geneve": 2, "gre": 3}
 TUNNEL_PORTS: Final[Mapping[str, str]] = {"vxlan": "weft-vxlan", "geneve": "weft-geneve", "gre": "weft-gre"}
 """The name of the one flow-based tunnel port a hypervisor has for an encapsulation."""
+NO_SEGMENT: Final = 0
+"""The segment of no network, of any encapsulation: of frames between hypervisors themselves (`southbound.paths`)."""
 
 
 class Why(IntEnum):
@@ -199,6 +201,7 @@ class Why(IntEnum):
     MARTIAN = 42
     HIDDEN = 43
     FOREIGN_FRAGMENT = 44
+    PATH = 45
 
     @property
     def sentence(self) -> str:
@@ -250,6 +253,7 @@ _SENTENCES: Final[Mapping[Why, str]] = {
     Why.MARTIAN: "was for, or from, an address of a group, of nobody or of the host itself: no router forwards that",
     Why.HIDDEN: "was a first fragment that does not say what the datagram is (RFC 7112): a guest sends none",
     Why.FOREIGN_FRAGMENT: "was a fragment of somebody else, which conntrack gave back with this port's",
+    Why.PATH: "was sent ahead by a hypervisor, to find the way before anybody needs it",
     Why.NO_TUNNEL: "was to leave by an encapsulation this hypervisor has no tunnel port for",
 }
 
@@ -317,7 +321,7 @@ VTEP: Final = Table(
 )  # fmt: skip
 VNI: Final = Table(
     2, "vni", "The network of a frame from a tunnel, by encapsulation and segment.",
-    {"segment": 100, "miss": 0},
+    {"path": 110, "segment": 100, "miss": 0},
     matches=frozenset({ENCAP, f.TUN_ID}), sets=frozenset({NET, WHY}), nexts=frozenset({"l2_dispatch", "drop"}),
 )  # fmt: skip
 PORT_SECURITY: Final = Table(
@@ -439,8 +443,8 @@ L3_IN: Final = Table(
     24, "l3_in", "At a router: is this for the router itself, and has it a hop left?",
     {"martian": 130, "echo": 120, "own_address": 110, "link_local": 100, "expired": 90, "through": 0},
     matches=frozenset({
-        RTR, f.ETH_TYPE, f.IPV4_SRC, f.IPV4_DST, f.IPV4_PROTO, f.ICMP_TYPE, f.TTL, f.IPV6_SRC, f.IPV6_DST, f.IPV6_PROTO,
-        f.ICMPV6_TYPE, f.HOP_LIMIT, f.IPV4_FRAG, f.IPV6_FRAG,
+        RTR, NET, f.ETH_TYPE, f.IPV4_SRC, f.IPV4_DST, f.IPV4_PROTO, f.ICMP_TYPE, f.TTL, f.IPV6_SRC, f.IPV6_DST,
+        f.IPV6_PROTO, f.ICMPV6_TYPE, f.HOP_LIMIT, f.IPV4_FRAG, f.IPV6_FRAG,
     }),
     sets=frozenset({
         NET_IN, TURNED, WHY, f.ETH_SRC, f.ETH_DST, f.IPV4_SRC, f.IPV4_DST, f.ICMP_TYPE, f.TTL,

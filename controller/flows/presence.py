@@ -89,12 +89,6 @@ def joins(view: View, port: Port) -> bool:
     return bool(router and router.admin_state_up and network and network.admin_state_up)
 
 
-def is_down(view: View, network_id: str, address: Address) -> bool:
-    """Does the model know who holds an address, and that nobody is there now? Of other addresses it knows nothing."""
-    holders = view.where(Port, reservations=(network_id, address))
-    return bool(holders) and not any(joins(view, port) or attached(view, port.id) for port in holders)
-
-
 def _registered(view: View, chassis: Chassis) -> Iterator[tuple[str, str]]:
     yield "", chassis.id
 
@@ -232,6 +226,13 @@ def _holder(view: View, place: tuple[str, Address]) -> str | None:
         return next(iter(fixed or alone))
     neighbour = view.get(Neighbour, neighbour_id(*place))
     return neighbour.port_id if neighbour and held_at(view, neighbour.id) else None
+
+
+def is_down(view: View, network_id: str, address: Address) -> bool:
+    """Does the model know whose an address is, of a guest or of a router's interface, and that nobody is there now?"""
+    owners = view.where(Port, reservations=(network_id, address))
+    known = [port for port in owners if is_interface(port) or port.device_owner not in ROUTED]
+    return bool(known) and not any(joins(view, port) for port in known) and holder(view, network_id, address) is None
 
 
 def neighbour_id(network_id: str, address: Address) -> str:

@@ -24,9 +24,12 @@ from itertools import count
 from typing import Final, NoReturn, TypeAlias
 
 from controller.errors import Disconnected, Malformed, Rejected
+from controller.flows.flow import Action, Output
 from controller.flows.punted import Reply
 from controller.southbound import messages as of
+from controller.southbound.actions import encode_action
 from controller.southbound.bundles import Bundles
+from controller.southbound.complaints import Complaints
 from controller.southbound.counts import EVERY_TABLE, Count, counts_request, skim_counts
 from controller.southbound.openflow import (
     EncodedFlow,
@@ -129,6 +132,7 @@ class Switch:
         self.peer = _address(writer.get_extra_info("peername"))
         self.timing, self._clock = timing, clock
         self.counters = Counters()
+        self.complaints = Complaints(lambda: self.datapath_id)
         self.datapath_id = 0
         self._reader, self._writer = reader, writer
         self._input = bytearray()
@@ -180,7 +184,7 @@ class Switch:
 
     async def _attended(self, attend: Attend, deadline: Deadline) -> None:
         async with asyncio.TaskGroup() as tasks:
-            all_chores = (self._listen, self._keep_alive, self._tell_ports, self._tell_tampering)
+            all_chores = (self._listen, self._keep_alive, self._tell_ports, self._tell_tampering, self._tell_complaints)
             chores = [tasks.create_task(chore()) for chore in all_chores]
             body = await self._ask("the features", of.OFPT_FEATURES_REPLY, of.features_request)
             features = of.decode_features(body)
@@ -194,6 +198,10 @@ class Switch:
                 chore.cancel()
 
     # ---- what others ask ------------------------------------------------------------------------------------------
+
+    def emit(self, actions: Iterable[Action], frame: bytes) -> None:
+        """Have the switch do this with a frame."""
+        self._send(of.packet_out(self.xid(), b"".join(map(encode_action, actions)), frame))
 
     def on_packets(self, answer: Callable[[of.PacketIn], Iterable[Reply]]) -> None:
         """Have `answer` say what is sent for each packet that the switch hands over."""
@@ -474,7 +482,7 @@ class Switch:
     def _take_packet(self, packet: of.PacketIn) -> None:
         """Section 7.4.1. What is answered goes out at once; a switch that does not read is given up elsewhere."""
         for reply in self._answer_packet(packet) if self._answer_packet else ():
-            self._send(of.packet_out(self.xid(), reply.port, reply.frame))
+            self.emit((Output(reply.port),), reply.frame)
 
     def _take_error(self, xid: int, error: of.ErrorMessage) -> None:
         """An error carries the xid of what it is about; in a bundle, that of the message in it."""
@@ -484,8 +492,7 @@ class Switch:
         if question := self._questions.pop(xid, None):
             question.fail(Rejected(question.what, error.type, error.code))
         else:
-            name = of.error_name(error.type, error.code)
-            log.error("error unexpected switch=%016x xid=%d error=%s", self.datapath_id, xid, name)
+            self.complaints.take(xid, error)
 
     def _take_part(self, head: of.Header, found: of.Multipart) -> None:
         question = self._questions.get(head.xid)
@@ -537,6 +544,12 @@ class Switch:
             seen = self._watch.report()
             if self._tampered is not None:
                 await self._tampered(seen)
+
+    async def _tell_complaints(self) -> NoReturn:
+        try:
+            await self.complaints.gather()
+        finally:
+            self.complaints.tell()
 
     async def _keep_alive(self) -> NoReturn:
         """Ask a silent switch whether it is there, and give up one that stays silent (section 7.5.2)."""

@@ -15,7 +15,7 @@ from apps.router_errors import APP, ERRORS4, ERRORS6, tell
 from controller.flows.pipeline import TRAPS, Why
 from controller.flows.punted import Punted, Reply
 from controller.model.view import View
-from tests.cloud import Cloud, interface, network, port, router, subnet
+from tests.cloud import Cloud, interface, network, port, router, subnet, turned
 
 VM, RED, BLUE = "02:00:00:00:00:01", "02:00:00:00:0a:01", "02:00:00:00:0a:02"
 PAIR = "02:00:00:00:00:99"
@@ -219,6 +219,11 @@ TO_NO_HOST = {
     },
     **{f"from {source}": v6(source=source) for source in ("::", "::1", "ff02::1")},
 }
+OF_ITS_OWN = {
+    "from its own address": v4(source="10.0.0.254"),
+    "from another of its own": v4(source="10.1.0.254"),
+    "from its own IPv6 address": v6(source="fd00::fe"),
+}
 UNSOUND = {
     "wrong checksum": v4()[:24] + bytes(2) + v4()[26:],
     "IPv4 of version 5": v4()[:14] + b"\x55" + v4()[15:],
@@ -233,7 +238,9 @@ UNSOUND = {
 
 
 @pytest.mark.parametrize(
-    "frame", (rules := ABOUT_ERRORS | ABOUT_FRAGMENTS | ABOUT_GROUPS | TO_NO_HOST | UNSOUND).values(), ids=rules.keys()
+    "frame",
+    (rules := ABOUT_ERRORS | ABOUT_FRAGMENTS | ABOUT_GROUPS | TO_NO_HOST | OF_ITS_OWN | UNSOUND).values(),
+    ids=rules.keys(),
 )
 @pytest.mark.parametrize("why", TRAPS)
 def test_nobody_is_told(frame: bytes, why: Why) -> None:
@@ -255,6 +262,13 @@ def test_who_lets_routers_cut_a_packet_is_not_told_that_it_is_too_large(flags: i
 
 def test_nobody_is_told_the_size_of_a_network_that_is_gone() -> None:
     assert [*tell(VIEW, replace(punted(v6(), Why.TOO_BIG), net=99))] == []
+
+
+def test_an_interface_that_is_down_tells_nothing() -> None:
+    cloud = joined()
+    assert [*tell(View(cloud.model), punted(v4()))] != []
+    cloud.commit(turned("r-red", up=False))
+    assert [*tell(View(cloud.model), punted(v4()))] == []
 
 
 def test_what_is_gone_meanwhile_tells_nobody() -> None:

@@ -15,12 +15,13 @@ from os_ken.ofproto import ofproto_parser, ofproto_protocol
 
 from apps import APPS
 from controller.errors import Malformed
-from controller.flows.flow import Flow, Group, Punt
+from controller.flows.flow import Flow, Group, Output, Punt
 from controller.flows.pipeline import APPS as NUMBERS
 from controller.flows.pipeline import NET, NET_IN, RTR, SRC, TRAP, TRAP_BYTES, WHY, Why
 from controller.flows.punted import Punted, Reply
 from controller.model.view import View
 from controller.southbound import messages, openflow
+from controller.southbound.actions import encode_action
 from controller.southbound.messages import PacketIn
 from controller.southbound.openflow import encode_flow, encode_group
 from controller.southbound.packet_in import BURST, PER_SECOND, PORT_BURST, Answerer, Bucket, answers_of
@@ -151,7 +152,7 @@ def test_open_vswitch_hands_over_all_of_a_packet_though_asked_for_its_start(gues
 def test_what_is_answered_leaves_by_the_port_that_the_question_came_by(guest: Guest, switch: Connection) -> None:
     before = guest.hears()
     (reply,) = answerer()(messages.decode_packet_in(guest.sends(frame())))
-    switch.do(messages.packet_out(7, reply.port, reply.frame))
+    switch.do(messages.packet_out(7, encode_action(Output(reply.port)), reply.frame))
     assert guest.hears() == [*before, reply.frame]
     assert reply.frame[:6] == bytes.fromhex(VM.replace(":", ""))
     assert reply.frame[-len(frame()) + 14 :] == frame()[14:]
@@ -227,7 +228,7 @@ def test_a_packet_out_is_the_one_that_osken_writes() -> None:
     wanted = parser.OFPPacketOut(OSKEN, 0xFFFFFFFF, messages.OFPP_CONTROLLER, actions, frame())
     wanted.set_xid(7)
     wanted.serialize()
-    assert messages.packet_out(7, TAP, frame()) == bytes(wanted.buf)
+    assert messages.packet_out(7, encode_action(Output(TAP)), frame()) == bytes(wanted.buf)
 
 
 # ---- connections ----------------------------------------------------------------------------------------------
@@ -256,7 +257,7 @@ def answered(body: bytes) -> tuple[bytes, object]:
 
 def test_a_connection_sends_what_is_answered_and_goes_on() -> None:
     heard, ending = answered(BODY)
-    assert (heard, ending) == (messages.packet_out(0, TAP, b"answer")[8:], {})
+    assert (heard, ending) == (messages.packet_out(0, encode_action(Output(TAP)), b"answer")[8:], {})
 
 
 def test_a_packet_in_that_is_malformed_ends_its_connection() -> None:
