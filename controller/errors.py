@@ -877,6 +877,30 @@ class SharedByOthers(Conflict):
         self.network = network
 
 
+class BindingExists(Conflict):
+    """Raised when a port has a binding to a host already."""
+
+    def __init__(self, port: str, host: str) -> None:
+        super().__init__(f"Binding for port {port} on host {host} already exists.")
+        self.port, self.host = port, host
+
+
+class AlreadyActive(Conflict):
+    """Raised when a binding is activated that is active."""
+
+    def __init__(self, port: str, host: str) -> None:
+        super().__init__(f"Binding for port {port} on host {host} is already active.")
+        self.port, self.host = port, host
+
+
+class BindingFailed(Conflict):
+    """Raised when a port cannot be on the host of a binding."""
+
+    def __init__(self, port: str, host: str) -> None:
+        super().__init__(f"Binding for port {port} on host {host} could not be created or updated.")
+        self.port, self.host = port, host
+
+
 class AccessExists(Conflict):
     """Raised when an RBAC policy is there already."""
 

@@ -353,7 +353,8 @@ class _Served(Generic[R]):
         if operation.status == 204:
             return web.Response(status=204)
         if isinstance(done, Resource):
-            done = {self.collection.name: self.renderer.all(self._scene(caller), done)}
+            shown: Json = self.renderer.all(self._scene(caller), done)
+            done = shown if operation.bare else {self.collection.name: shown}
         return _answer(done, operation.status)
 
     async def delete(self, delete: Delete[R], request: web.Request) -> web.Response:

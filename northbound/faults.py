@@ -15,6 +15,7 @@ from controller.errors import (
     AccessInUse,
     AddressesPresent,
     AddressInUse,
+    AlreadyActive,
     AlreadyAssociated,
     AssociatedByOthers,
     BadAction,
@@ -25,6 +26,8 @@ from controller.errors import (
     BadPrefix,
     BadPrefixes,
     BadRequest,
+    BindingExists,
+    BindingFailed,
     Conflict,
     DefaultExists,
     DefaultExternalExists,
@@ -106,7 +109,7 @@ from controller.errors import (
 )
 
 # The first class that fits decides. A type with braces takes the error's fields; one is misspelt as in Neutron.
-# What Neutron overlooked and answers 500 (SubnetAllocationError) is 409 here.
+# What Neutron overlooked and answers 500 (SubnetAllocationError, PortBindingError) is 409 here.
 _FAULTS: tuple[tuple[type[WeftError], HTTPStatus, str], ...] = (
     (Inconsistent, HTTPStatus.BAD_REQUEST, "InvalidInput"),
     (BadPool, HTTPStatus.BAD_REQUEST, "InvalidAllocationPool"),
@@ -179,6 +182,9 @@ _FAULTS: tuple[tuple[type[WeftError], HTTPStatus, str], ...] = (
     (PairsUnguarded, HTTPStatus.CONFLICT, "AddressPairAndPortSecurityRequired"),
     (ForeignDevice, HTTPStatus.CONFLICT, "DeviceIDNotOwnedByTenant"),
     (UnsupportedOwner, HTTPStatus.CONFLICT, "UnsupportedPortDeviceOwner"),
+    (BindingExists, HTTPStatus.CONFLICT, "PortBindingAlreadyExists"),
+    (AlreadyActive, HTTPStatus.CONFLICT, "PortBindingAlreadyActive"),
+    (BindingFailed, HTTPStatus.CONFLICT, "PortBindingError"),
     (AccessExists, HTTPStatus.CONFLICT, "DuplicateRbacPolicy"),
     (AccessInUse, HTTPStatus.CONFLICT, "RbacPolicyInUse"),
     (ScopeOverlaps, HTTPStatus.CONFLICT, "AddressScopePrefixConflict"),

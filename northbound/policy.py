@@ -202,6 +202,8 @@ RULES: Final[Mapping[str, Rule]] = {
     "update_port:binding:vnic_type": either(MEMBER, SERVICE),
     "update_port:allowed_address_pairs": NET_MEMBER,
     "delete_port": either(MEMBER, SERVICE, network_owner("member")),
+    "get_port_binding": ADMIN_OR_SERVICE,
+    **{rule: SERVICE for rule in ("create_port_binding", "update_port_binding", "delete_port_binding", "activate")},
     "create_router": MEMBER,
     "get_router": OWN,
     "update_router": MEMBER,

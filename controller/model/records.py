@@ -570,6 +570,22 @@ class Drained(Record):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PortBinding(Resource):
+    """A host that a guest may be on next: a binding that waits. The `active` one is the port's own, and never stored.
+
+    The id is `port/host`.
+    """
+
+    INDEXES = (("port_id",),)
+
+    port_id: str
+    host: str
+    vnic_type: str = "normal"
+    profile: str = "{}"
+    active: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Binding(Record):
     """A claim: the interface of a chassis that says it is a port's (`external_ids:iface-id`).
 

@@ -14,6 +14,7 @@ from northbound.resources.floating_ip_pools import FLOATING_IP_POOLS
 from northbound.resources.floating_ips import FLOATING_IPS
 from northbound.resources.ip_availabilities import IP_AVAILABILITIES
 from northbound.resources.networks import NETWORKS
+from northbound.resources.port_bindings import PORT_BINDINGS
 from northbound.resources.port_forwardings import PORT_FORWARDINGS
 from northbound.resources.ports import PORTS
 from northbound.resources.quotas import QUOTAS
@@ -30,6 +31,7 @@ COLLECTIONS: tuple[Collection[Any], ...] = (
     SUBNETPOOLS,
     ADDRESS_SCOPES,
     PORTS,
+    PORT_BINDINGS,
     ROUTERS,
     FLOATING_IPS,
     PORT_FORWARDINGS,

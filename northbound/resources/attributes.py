@@ -251,7 +251,8 @@ Action = Callable[[Mapping[str, Json]], Change[R]]
 class Operation(Generic[R]):
     """`METHOD /v2.0/COLLECTION/ID/PATH`: what is done to a resource beside the five verbs.
 
-    `path` may end in `{item}`, which `ask` is given before the body, `{}` when there is none. GET writes nothing.
+    `path` may end in `{item}`, which `ask` is given before the body, `{}` when there is none. GET writes nothing. A
+    record is answered by the name of its collection, unless the answer is `bare`.
     """
 
     method: str
@@ -259,6 +260,7 @@ class Operation(Generic[R]):
     ask: Callable[[str, Mapping[str, Json]], Change[R]]
     status: int = 200
     takes: Schema | None = None
+    bare: bool = False
 
 
 def _put(name: str, action: Action[R]) -> Operation[R]:

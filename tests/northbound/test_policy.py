@@ -387,6 +387,26 @@ def test_a_service_binds_ports_of_others(cloud: Cloud) -> None:
     assert cloud.put("service", "network", network, name="x").status == 403
 
 
+def test_bindings_of_ports_are_a_services(cloud: Cloud) -> None:
+    network = cloud.make("owner", "network")["id"]
+    port = cloud.make("owner", "port", network_id=network, device_owner="compute:nova")["id"]
+    path = f"/v2.0/ports/{port}/bindings"
+    asked = {"binding": {"host": "hv9"}}
+    assert cloud.ask("other", "GET", path).fault[1] == "PortNotFound"
+    assert cloud.ask("owner", "GET", path).body == {"bindings": []}
+    assert cloud.ask("owner", "POST", path, asked).fault == (
+        403,
+        "PolicyNotAuthorized",
+        "rule:create_port_binding is disallowed by policy",
+    )
+    for method, body in (("GET", None), ("PUT", asked), ("DELETE", None)):
+        assert cloud.ask("owner", method, f"{path}/hv9", body).status == 404
+    assert cloud.ask("owner", "PUT", f"{path}/hv9/activate").status == 404
+    for who in ("service", "admin"):
+        assert len(cloud.ask(who, "GET", path).body["bindings"]) == 1
+        assert cloud.ask(who, "POST", path, asked).fault[1] == "PortBindingError", "nobody knows the host"
+
+
 def test_a_default_group_is_made_for_ones_own_project_alone(cloud: Cloud) -> None:
     fresh = str(uuid4())
     assert cloud.list("other", "security_group", f"project_id={fresh}") == []
