@@ -877,6 +877,14 @@ class SharedByOthers(Conflict):
         self.network = network
 
 
+class CannotAutoAllocate(Conflict):
+    """Raised when the cloud lacks what a project's network is made from by itself."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"Deployment error: {reason}.")
+        self.reason = reason
+
+
 class BindingExists(Conflict):
     """Raised when a port has a binding to a host already."""
 

@@ -204,6 +204,8 @@ RULES: Final[Mapping[str, Rule]] = {
     "delete_port": either(MEMBER, SERVICE, network_owner("member")),
     "get_port_binding": ADMIN_OR_SERVICE,
     **{rule: SERVICE for rule in ("create_port_binding", "update_port_binding", "delete_port_binding", "activate")},
+    "get_auto_allocated_topology": OWN,
+    "delete_auto_allocated_topology": MEMBER,
     "create_router": MEMBER,
     "get_router": OWN,
     "update_router": MEMBER,

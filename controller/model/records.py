@@ -527,6 +527,17 @@ class AddressGroup(Resource):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AutoTopology(Resource):
+    """A network that was made because its project asked for one, and the router that leads outside; the id is the
+    project's. It goes with the network."""
+
+    INDEXES = (("network_id",),)
+
+    network_id: str
+    router_id: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Chassis(Record):
     """A hypervisor, by its OVS `system-id`, as its own database describes it.
 

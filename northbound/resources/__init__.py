@@ -8,6 +8,7 @@ from northbound.resources.address_groups import ADDRESS_GROUPS
 from northbound.resources.address_scopes import ADDRESS_SCOPES
 from northbound.resources.agents import AGENTS
 from northbound.resources.attributes import Collection
+from northbound.resources.auto_topologies import AUTO_TOPOLOGIES
 from northbound.resources.availability_zones import AVAILABILITY_ZONES
 from northbound.resources.default_rules import DEFAULT_RULES
 from northbound.resources.floating_ip_pools import FLOATING_IP_POOLS
@@ -40,6 +41,7 @@ COLLECTIONS: tuple[Collection[Any], ...] = (
     SECURITY_GROUP_RULES,
     ADDRESS_GROUPS,
     RBAC_POLICIES,
+    AUTO_TOPOLOGIES,
     QUOTAS,
     AGENTS,
     AVAILABILITY_ZONES,

@@ -93,6 +93,8 @@ class Ask:
     now: int
     settings: Settings
     within: str = ""
+    fields: tuple[str, ...] = ()
+    """What is to be shown of it, where not all is."""
     alive: Callable[[str], bool] = lambda _: False
     """Whether the switch of a hypervisor is connected."""
 
@@ -302,10 +304,13 @@ class Collection(Generic[R]):
     """A resource of the API; a verb that is None is not there.
 
     `together` refuses what one request may not make at once. `prepare` makes what a project must find in every list: it
-    is given the transaction and the project, and is committed only when it writes something. `plural` is the name of a
-    list of them in bodies, `path` in paths, where `{within}` stands for the id of what they are part of, which is of
-    the kind `whole`; `key` is the attribute that stands for one in paths and in pages. Those that the store does not
-    hold as they are come from `elsewhere`; `answers` are what some names in place of ids are answered with.
+    is given the transaction and the project, and is committed only when it writes something. `provide` does the same
+    when one of them is shown, and may answer itself; `mine` is what the project that asks may call its own.
+
+    `plural` is the name of a list of them in bodies, `path` in paths, where `{within}` stands for the id of what they
+    are part of, which is of the kind `whole`; `key` is the attribute that stands for one in paths and in pages. Those
+    that the store does not hold as they are come from `elsewhere`; `answers` are what some names in place of ids are
+    answered with.
     """
 
     name: str
@@ -316,6 +321,8 @@ class Collection(Generic[R]):
     delete: Delete[R] | None = None
     together: Callable[[Sequence[Body]], None] = _together
     prepare: Callable[[Transaction, str, Ask], None] = _prepare
+    provide: Callable[[Transaction, R, Ask], Json] | None = None
+    mine: str = ""
     actions: Mapping[str, Action[R]] = field(default_factory=dict)
     operations: tuple[Operation[R], ...] = ()
     answers: Mapping[str, Callable[[Ask], Json]] = field(default_factory=dict)

@@ -407,6 +407,26 @@ def test_bindings_of_ports_are_a_services(cloud: Cloud) -> None:
         assert cloud.ask(who, "POST", path, asked).fault[1] == "PortBindingError", "nobody knows the host"
 
 
+def test_a_project_asks_for_a_network_of_its_own(cloud: Cloud) -> None:
+    path = "/v2.0/auto-allocated-topology"
+    outside = cloud.make("admin", "network", **{"router:external": True, "is_default": True})["id"]
+    cloud.make("admin", "subnet", network_id=outside, ip_version=4, cidr="203.0.113.0/24")
+    pool = {"name": "p", "prefixes": ["2001:db8:9::/48"], "default_prefixlen": 64, "is_default": True}
+    mine = cloud.make("admin", "subnetpool", **pool)["id"]
+    assert cloud.ask("owner", "GET", f"{path}/None").status == 409, "the pool is not the project's"
+    assert cloud.ask("admin", "DELETE", Client.path("subnetpool", mine)).status == 204
+    cloud.make("admin", "subnetpool", **pool, shared=True)
+    topology = cloud.ask("owner", "GET", f"{path}/None").body["auto_allocated_topology"]
+    assert topology["project_id"] == RED
+    assert cloud.ask("reader", "GET", f"{path}/{RED}").body["auto_allocated_topology"] == topology
+    assert cloud.ask("reader", "DELETE", f"{path}/{RED}").status == 403
+    for method in ("GET", "DELETE"):
+        assert cloud.ask("other", method, f"{path}/{RED}").status == 404
+    assert cloud.ask("other", "GET", path).body == {"auto_allocated_topologies": []}
+    assert cloud.ask("owner", "DELETE", f"{path}/None").status == 204
+    cloud.ask("admin", "DELETE", Client.path("network", outside))
+
+
 def test_a_default_group_is_made_for_ones_own_project_alone(cloud: Cloud) -> None:
     fresh = str(uuid4())
     assert cloud.list("other", "security_group", f"project_id={fresh}") == []

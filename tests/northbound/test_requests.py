@@ -49,6 +49,7 @@ def test_discovery_leads_from_the_root_to_every_resource(api: Client) -> None:
             "subnetpools": ["/v2.0/subnetpools"],
             "address_scopes": ["/v2.0/address-scopes"],
             "rbac_policies": ["/v2.0/rbac-policies"],
+            "auto_allocated_topologies": ["/v2.0/auto-allocated-topology"],
             "quotas": ["/v2.0/quotas"],
             "agents": ["/v2.0/agents"],
             "availability_zones": ["/v2.0/availability_zones"],
@@ -150,6 +151,7 @@ def test_every_resource_that_may_be_absent_is_among_these() -> None:
     assert {each.name for each in COLLECTIONS if each.delete and not each.whole} - ABSENT.keys() == {
         "quota",
         "agent",
+        "auto_allocated_topology",
         "default_security_group_rule",
     }
 
