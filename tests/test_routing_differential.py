@@ -29,7 +29,7 @@ from controller.flows.journey import Host, Journey, follow, hosts
 from controller.flows.packet import Packet, packet
 from controller.flows.pipeline import NET, NET_IN, RTR, SRC, TRAPS
 from controller.flows.presence import ofport
-from controller.flows.punted import Punted
+from controller.flows.punted import Punted, Reply
 from controller.flows.trace import End as Ended
 from controller.flows.trace import Fate
 from controller.model.records import Address, Chassis, Mac
@@ -329,7 +329,9 @@ class Court:
             low=at[headers.low[message.protocol]] if message.icmp else message.low,
         )
         punted = Punted(end.why, at[f.IN_PORT], at[SRC], at[RTR], at[NET_IN], at[NET], frame(now, b"mark"))
-        replies = [*answers_of(APPS)[end.why](View(self.cloud.model), punted)]
+        view = View(self.cloud.model)
+        said = [each for answer in answers_of(APPS)[end.why] for each in answer(view, punted)]
+        replies = [each for each in said if isinstance(each, Reply)]
         assert len(replies) <= 1
         assert {reply.port for reply in replies} <= {ofport(View(self.cloud.model), message.sender)}
         return error(replies[0].frame) if replies else None

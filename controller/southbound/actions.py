@@ -6,7 +6,7 @@ Limits: an action, or a field to be set or moved, that is not in the tables belo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from struct import Struct, error
 from typing import Any, Final
 
@@ -148,11 +148,11 @@ def _track(action: Track) -> bytes:
 
 
 def _commit(action: Commit) -> bytes:
-    return _ct(action.zone, _NX_CT_F_COMMIT, action.table.number, b"".join(map(encode_action, action.writes)))
+    return _ct(action.zone, _NX_CT_F_COMMIT, action.table.number, encode_actions(action.writes))
 
 
 def _apart(action: Apart) -> bytes:
-    nested = b"".join(map(encode_action, action.actions))
+    nested = encode_actions(action.actions)
     return _CLONE.pack(_OFPAT_EXPERIMENTER, _CLONE.size + len(nested), _NX, _NXAST_CLONE) + nested
 
 
@@ -177,6 +177,11 @@ _ACTIONS: Final[Mapping[type[Any], Callable[[Any], bytes]]] = {
     Punt: _punt,
     Conjunction: _conjunction,
 }
+
+
+def encode_actions(actions: Iterable[Action]) -> bytes:
+    """Actions one behind another. Raises Undeclared."""
+    return b"".join(map(encode_action, actions))
 
 
 def encode_action(action: Action) -> bytes:

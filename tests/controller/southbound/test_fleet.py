@@ -76,7 +76,7 @@ class Wire:
         self.plans.append(plan)
         return Applied(self.refuses, flow_mods=len(plan.steps))
 
-    def emit(self, actions: Iterable[Action], frame: bytes) -> None:
+    def treat(self, actions: Iterable[Action], frame: bytes) -> None:
         self.emitted.append((len(self.plans), ",".join(map(str, actions)), frame))
 
     async def empty_zones(self, zones: Iterable[int]) -> None:
