@@ -195,9 +195,10 @@ async def _extensions(_: web.Request) -> web.Response:
 
 
 async def _extension(request: web.Request) -> web.Response:
-    found = EXTENSIONS.get(request.match_info["alias"])
+    found = EXTENSIONS.get(alias := request.match_info["alias"])
     if found is None:
-        raise web.HTTPNotFound
+        kind, body = faults.no_extension(alias, request.headers.get("Accept", ""))
+        return web.Response(status=404, body=body, headers={"Content-Type": kind})
     return _answer({"extension": found})
 
 

@@ -7,6 +7,7 @@ its web framework is called by the framework's name, as there: `HTTPBadRequest`.
 
 from __future__ import annotations
 
+import html
 import json
 from http import HTTPStatus
 
@@ -261,6 +262,29 @@ def plain(status: int) -> bytes:
     """The body of a refusal that comes from HTTP itself: an unknown path, a method, a size."""
     name, message = _FRAMEWORK.get(HTTPStatus(status), ("HTTPError", HTTPStatus(status).phrase))
     return _body(name, message)
+
+
+def no_extension(alias: str, accept: str) -> tuple[str, bytes]:
+    """The content type and body for an extension that is not here, which Neutron leaves to WebOb: HTML, unless JSON
+    alone is accepted."""
+    if "application/json" in accept and "text/html" not in accept:
+        said = {"message": _NO_EXTENSION.format(alias), "code": _NOT_FOUND, "title": "Not Found"}
+        return "application/json", json.dumps(said).encode()
+    page = _PAGE.format(title=_NOT_FOUND, told=_NO_EXTENSION.format(html.escape(alias)))
+    return "text/html; charset=UTF-8", page.encode()
+
+
+_NOT_FOUND = "404 Not Found"
+_NO_EXTENSION = "The resource could not be found.<br /><br />\nExtension with alias {} does not exist\n\n"
+_PAGE = """<html>
+ <head>
+  <title>{title}</title>
+ </head>
+ <body>
+  <h1>{title}</h1>
+  {told}
+ </body>
+</html>"""
 
 
 def internal() -> bytes:

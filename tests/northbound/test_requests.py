@@ -16,6 +16,7 @@ from controller.model.records import Network, Policy, Port, Subnet, Tag
 from controller.model.store import Change, MemoryJournal
 from northbound.faults import fault
 from northbound.resources import COLLECTIONS
+from northbound.resources.extensions import EXTENSIONS
 from tests.northbound.served import Client, serving
 
 BAD = 400
@@ -72,25 +73,42 @@ def test_links_speak_the_scheme_and_name_that_the_client_used(api: Client) -> No
 
 def test_extensions_are_listed_and_shown(api: Client) -> None:
     listed = api.get("/v2.0/extensions")["extensions"]
-    aliases = {each["alias"] for each in listed}
-    assert {"binding", "provider", "net-mtu", "revision-if-match", "sorting", "pagination"} <= aliases
-    assert {each for each in aliases if "security" in each or "address" in each} == {
-        "address-group",
-        "allowed-address-pairs",
-        "port-mac-address-regenerate",
-        "port-security",
-        "port-security-groups-filtering",
-        "security-group",
-        "security-groups-normalized-cidr",
-        "security-groups-remote-address-group",
-        "security-groups-rules-belongs-to-default-sg",
-        "security-groups-shared-filtering",
-        "stateful-security-group",
-    }
+    assert {"binding", "provider", "net-mtu", "revision-if-match", "sorting", "pagination"} <= EXTENSIONS.keys()
+    assert [each["alias"] for each in listed] == [*EXTENSIONS]
     for each in listed:
         assert each.keys() == {"alias", "name", "description", "updated", "links"}
         assert api.get(f"/v2.0/extensions/{each['alias']}") == {"extension": each}
-    assert api.ask("GET", "/v2.0/extensions/qos").status == 404
+
+
+PAGE = """<html>
+ <head>
+  <title>404 Not Found</title>
+ </head>
+ <body>
+  <h1>404 Not Found</h1>
+  The resource could not be found.<br /><br />
+Extension with alias {} does not exist
+
+
+ </body>
+</html>"""
+"""What WebOb makes of what Neutron raises."""
+
+
+def test_an_extension_that_is_not_here_is_answered_in_html_as_by_neutron(api: Client) -> None:
+    answer = api.ask("GET", "/v2.0/extensions/qos")
+    assert (answer.status, answer.headers["Content-Type"]) == (404, "text/html; charset=UTF-8")
+    assert answer.text == PAGE.format("qos")
+    assert api.ask("GET", "/v2.0/extensions/%3Cb%3E").text == PAGE.format("&lt;b&gt;")
+    answer = api.ask("GET", "/v2.0/extensions/qos", Accept="application/json")
+    assert (answer.status, answer.body) == (
+        404,
+        {
+            "message": "The resource could not be found.<br /><br />\nExtension with alias qos does not exist\n\n",
+            "code": "404 Not Found",
+            "title": "Not Found",
+        },
+    )
 
 
 def test_every_answer_carries_an_id_of_its_own(api: Client) -> None:
