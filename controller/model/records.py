@@ -347,6 +347,8 @@ class FloatingIp(Resource):
     router_id: str = ""
     port_id: str = ""
     fixed_ip_address: Address | None = None
+    dns_name: str = ""
+    dns_domain: str = ""
 
     @property
     def association(self) -> frozenset[tuple[str, str, Address]]:
