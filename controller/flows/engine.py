@@ -143,6 +143,16 @@ class Conflict:
     cells: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """So many flows and groups of one rule for one record, on so many switches each."""
+
+    app: str
+    rule: str
+    flows: int
+    hosts: int
+
+
 class Engine:
     """What every switch should hold, for one model and one list of apps.
 
@@ -610,6 +620,14 @@ class Engine:
         node = self._scope(placement.scope)
         chassis = self._moved.get(node, node.chassis) if now else node.chassis
         return chassis - {placement.without} if placement.without in chassis else chassis
+
+    def costs(self, kind: type[Record], id: str) -> Iterator[Cost]:
+        """What each cell over a record has on switches, where it has anything."""
+        for cell in self._cells.get((kind, id), ()):
+            hosts = self._scopes[cell.placement.scope].chassis if cell.placement else frozenset()
+            without = cell.placement is not None and cell.placement.without in hosts
+            if cell.items and len(hosts) > without:
+                yield Cost(cell.app.name, cell.rule.name, len(cell.items), len(hosts) - without)
 
     def _on(self, cell: Cell, chassis: str) -> bool:
         placement = cell.placement
