@@ -16,6 +16,7 @@ from functools import lru_cache
 from ipaddress import ip_address, ip_network
 from typing import Any, NamedTuple
 
+from controller.flows.fields import mac_of
 from controller.model.bindings import Placed, place
 from controller.model.records import (
     ROUTED,
@@ -91,8 +92,11 @@ def joins(view: View, port: Port) -> bool:
 
 
 def is_taken(view: View, network_id: str, address: Address) -> bool:
-    """Is it a fixed address of an attached port, or of a router's?"""
+    """Is it an address of an attached port, or of a router's: a fixed one, or its link-local one?"""
     holders = view.where(Port, reservations=(network_id, address))
+    mac = mac_of(address)
+    if mac is not None:
+        holders += view.where(Port, network_id=network_id, mac_address=mac)
     return any(port.device_owner in ROUTED or attached(view, port.id) for port in holders)
 
 
