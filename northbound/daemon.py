@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 
 OLDEST = 2
 """The generation whose collection looks at everything."""
-LONG_S = 0.1
+LONG_S = 0.02
 """What the garbage collector may take."""
 SHUTDOWN_S = 2.0
 """How long requests that are under way may take when the controller stops."""
@@ -86,7 +86,7 @@ class Survivors:
     """Has the garbage collector look no more at what outlived a long collection: the model and its flows mostly.
 
     Else everything stands still while it goes through all of them, again and again as they become more: for 1.3 s
-    beside 957,000 flows. What is frozen and becomes garbage in circles later is lost: once, since what comes anew is
+    beside 957,000 flows; and while hypervisors join, a quarter of all time is spent on finding nothing. What is frozen and becomes garbage in circles later is lost: once, since what comes anew is
     little, and a collection of little is never long.
     """
 

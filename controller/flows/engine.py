@@ -206,7 +206,11 @@ class Engine:
         return sum(node.items - node.without.get(chassis, 0) for node in self._at.get(chassis, ()))
 
     def _standing_on(self, chassis: str) -> Iterator[Cell]:
-        return (cell for scope in self._at.get(chassis, ()) for cell in scope.cells if self._on(cell, chassis))
+        for node in self._at.get(chassis, ()):
+            if chassis in node.without:
+                yield from (cell for cell in node.cells if cell.placement and cell.placement.without != chassis)
+            else:
+                yield from node.cells
 
     def entries(self) -> Iterator[tuple[Entry, tuple[Cell, ...]]]:
         """Every entry that stands anywhere, each once, with the cells that want it."""
@@ -268,7 +272,7 @@ class Engine:
         deltas: dict[str, dict[Key, Entry | None]] = {}
         for key, chassis in affected.items():
             old, new = before[key], self._winners(key, chassis)
-            for at in chassis:
+            for at in old.keys() | new.keys() if old else new:
                 if old.get(at) != new.get(at):
                     deltas.setdefault(at, {})[key] = new.get(at)
             self._judge(key, chassis)
@@ -600,6 +604,8 @@ class Engine:
     def _judge(self, key: Key, chassis: Set[str]) -> None:
         """Keep, or let go of, the conflicts under a key on each of `chassis`."""
         contested = _sole(self._wants.get(key, {})) is None
+        if not contested and not self.conflicts:
+            return
         standing = self._standing(key, chassis) if contested else {}
         for at in chassis:
             names = _quarrel(standing.get(at, ()))
