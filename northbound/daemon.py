@@ -86,8 +86,9 @@ class Survivors:
     """Has the garbage collector look no more at what outlived a long collection: the model and its flows mostly.
 
     Else everything stands still while it goes through all of them, again and again as they become more: for 1.3 s
-    beside 957,000 flows; and while hypervisors join, a quarter of all time is spent on finding nothing. What is frozen and becomes garbage in circles later is lost: once, since what comes anew is
-    little, and a collection of little is never long.
+    beside 957,000 flows; and while hypervisors join, a quarter of all time goes into finding nothing. What is frozen
+    and becomes garbage in circles later is lost: once, since what comes anew is little, and a collection of little is
+    never long.
     """
 
     def __init__(self) -> None:

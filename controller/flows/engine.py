@@ -658,6 +658,8 @@ def _win(wants: Sequence[Want]) -> Entry:
 
 def _quarrel(wants: Sequence[Want]) -> tuple[str, ...]:
     """The names of cells that want different things, the winner first; none when they agree."""
+    if len(wants) < 2:
+        return ()
     kinds = {None if isinstance(item, Clause) else item for _, item in wants}
     if len(kinds) < 2:
         return ()
