@@ -70,6 +70,7 @@
     │       ├── NoAddress       the subnets of a network are full
     │       ├── NoSegment       every segment of a network type is taken
     │       └── NoMac           no free MAC address was found for a port
+    ├── CannotListen            an address is taken, or not this machine's
     ├── Unavailable             the store cannot be read or written just now
     ├── FlowError               a programmer's error, raised when a flow is built
     │   ├── ConflictingMatch    one field tested for two values
@@ -694,6 +695,14 @@ class Undeclared(FlowError):
     def __init__(self, place: str, what: str, name: str) -> None:
         super().__init__(f"{place} does not declare {what} {name}.")
         self.place, self.what, self.name = place, what, name
+
+
+class CannotListen(WeftError):
+    """Raised when the controller cannot listen where an option says it should."""
+
+    def __init__(self, option: str, address: str, reason: str) -> None:
+        super().__init__(f"Weft cannot listen on {address} (option --{option}): {reason}.")
+        self.option, self.address, self.reason = option, address, reason
 
 
 class SouthboundError(WeftError):
