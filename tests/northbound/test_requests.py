@@ -28,13 +28,17 @@ def api() -> Iterator[Client]:
 
 
 def test_who_asks_for_a_name_where_an_id_should_be_is_no_news(api: Client, caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.INFO):
-        assert api.ask("GET", "/v2.0/networks/red").status == 404
-    assert caplog.text == ""
-    with caplog.at_level(logging.INFO):
-        assert api.ask("DELETE", "/v2.0/networks/red").status == 404
-    assert "request refused" in caplog.text
-    assert "red could not be found" in caplog.text
+    def told(method: str) -> list[str]:
+        caplog.clear()
+        assert api.ask(method, "/v2.0/networks/red").status == 404
+        return [record.message for record in caplog.records if record.name == "northbound.api"]
+
+    caplog.set_level(logging.INFO)
+    assert told("GET") == []
+    refused, served = told("DELETE")
+    assert refused.startswith("request refused ")
+    assert "red could not be found" in refused
+    assert "status=404" in served
 
 
 def test_discovery_leads_from_the_root_to_every_resource(api: Client) -> None:
