@@ -35,7 +35,7 @@ from mininet_scenarios.api import Api
 from mininet_scenarios.errors import CommandFailed, Refused, Unsteady
 from mininet_scenarios.probe import Ear, Ping, send, udp
 from mininet_scenarios.processes import Daemon, beside_python, inside, run, wait_until
-from mininet_scenarios.sockets import Outcome, call, reached, send_datagram, send_raw
+from mininet_scenarios.sockets import Outcome, Transfer, call, reached, send_datagram, send_raw, transfer
 from mininet_scenarios.talk import Talk
 
 with warnings.catch_warnings():
@@ -334,6 +334,23 @@ class Hypervisor(Node):
         counted = re.findall(r"n_packets=(\d+),.*,reg8=(\w+) actions=", "".join(dumps))
         return Counter({int(why, 0): int(packets) for packets, why in counted})
 
+    def datapath_drops(self) -> Counter[str]:
+        """How many frames the datapath has dropped that no flow drops, by Open vSwitch's names of the reasons."""
+        counted = re.findall(r"^(datapath_drop_\w+) .*total: (\d+)$", self.appctl("coverage/show"), re.MULTILINE)
+        return Counter({name: int(total) for name, total in counted})
+
+    def forget_decisions(self) -> None:
+        """Empty the datapath's cache of decisions, so that the flows as they are now decide about the next frame.
+
+        Open vSwitch acknowledges a change of flows before its cache follows (`revalidator/wait` waits for that). And
+        in user space, before 2.17.8, 3.0.5, 3.1.3 and 3.2.0, some of it never does while there is traffic: of two
+        cached decisions that overlap, it changes one twice and the other not at all (`dpif_netdev_flow_put` looks for
+        what to change by a packet, where it was told which). What such a decision recirculates to may be gone: then
+        frames are dropped as `datapath_drop_upcall_error`, and by no flow.
+        """
+        self.appctl("revalidator/wait")
+        self.appctl("revalidator/purge")
+
     def must_run(self) -> None:
         """Raise Died when a daemon has ended."""
         self.database.must_run()
@@ -543,6 +560,12 @@ class Guest(Node):
         """
         places = (self.pid, target.pid)
         return reached(places, protocol, target.address(version), ports, size, options or {}, patience_s)
+
+    def transfers(
+        self, target: Guest, megabytes: int, *, port: int = 5001, version: int = 4, patience_s: float = 30.0
+    ) -> Transfer:
+        """Send so much over TCP to a guest, where somebody listens now, and see how it came."""
+        return transfer((self.pid, target.pid), target.address(version), port, megabytes << 20, patience_s)
 
     def sends_raw(self, target: Guest, protocol: int, payload: bytes, *, version: int = 4) -> None:
         """Send a packet of an IP protocol by its number; the kernel adds the header."""

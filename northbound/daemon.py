@@ -19,6 +19,7 @@ import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
+from pathlib import Path
 from typing import cast
 
 import uvloop
@@ -32,8 +33,9 @@ from controller.model.store import Store
 from controller.southbound.fleet import Fleet
 from controller.southbound.ovsdb import OvsdbListener
 from controller.southbound.switch import OpenflowListener
-from northbound import api, v1
-from northbound.config import Config, Endpoint
+from northbound import api, console, v1
+from northbound.auth import Identity, Keystone, Open, Service, Tokens
+from northbound.config import Config, Endpoint, read_quotas
 
 log = logging.getLogger(__name__)
 
@@ -106,20 +108,37 @@ class Survivors:
             gc.freeze()
 
 
+def _identity(config: Config) -> Identity:
+    """Who knows the callers. Raises Invalid when the file of tokens cannot be read."""
+    way, _, file = config.auth.partition(" ")
+    if way == "tokens":
+        return Tokens(Path(file))
+    if way == "keystone":
+        user, password = config.keystone_user, config.keystone_password
+        service = Service(config.keystone_url, user, password, config.keystone_project, config.keystone_domain)
+        return Keystone(service, time.time)
+    return Open()
+
+
 async def _serve(store: Store, config: Config, group: asyncio.TaskGroup) -> None:
     engine = _compute(store)
+    identity = _identity(config)
     fleet = Fleet(store, engine, ovsdb=not config.no_ovsdb, keep_foreign=config.foreign_flows == "keep")
     store.follow(fleet.follow)
     settings = api.Settings(
         underlay_mtu=config.underlay_mtu,
         underlay_ip_version=config.underlay_ip_version,
         network_type=config.network_type,
+        dns_domain=config.dns_domain,
+        quotas=read_quotas(config.quotas),
     )
-    app = api.application(store, fleet, settings)
+    app = api.application(store, fleet, settings, identity)
     v1.add_routes(app, fleet)
+    console.add_routes(app)
     switches = partial(OpenflowListener().serve, on_switch=fleet.attend)
     tasks = [
         group.create_task(store.run(), name="store"),
+        group.create_task(fleet.neighbours.run(), name="neighbours"),
         group.create_task(_listen("openflow", config.openflow, switches)),
     ]
     if not config.no_ovsdb:

@@ -22,13 +22,13 @@ from __future__ import annotations
 import heapq
 import logging
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from itertools import count, islice
 from typing import Any, TypeVar, cast
 
 from controller.flows.app import App, Kind, Placement, Rule, Scope
-from controller.flows.flow import Clause, Entry, Item, Key
+from controller.flows.flow import Clause, Entry, Item, Key, Pattern
 from controller.flows.presence import RELATIONS, only
 from controller.model.records import Record
 from controller.model.store import Change, Model, Read
@@ -42,6 +42,8 @@ T = TypeVar("T")
 
 Delta = Mapping[Key, Entry | None]
 """What one switch should hold differently: an entry, or None where it should hold none."""
+
+"""What a match tests: fields and masks, in its order. A table has few of them, and may have many flows of each."""
 
 NOBODY: frozenset[Any] = frozenset()
 
@@ -165,6 +167,7 @@ class Engine:
 
         self._cells: dict[tuple[Kind, Hashable], list[Cell]] = {}
         self._wants: dict[Key, _Places] = {}
+        self._patterns: dict[int, dict[int, dict[Pattern, int]]] = {}
         self._scopes: dict[Scope, _Scope] = {}
         self._at: dict[str, set[_Scope]] = {}
         self._flows: Counter[str] = Counter()
@@ -203,6 +206,14 @@ class Engine:
                 wants.setdefault(item.key, []).append((cell, item))
         return {key: _win(found) for key, found in wants.items()}
 
+    def entry(self, chassis: str, key: Key) -> Entry | None:
+        """What one switch should hold under a key."""
+        return self._winners(key, {chassis}).get(chassis)
+
+    def patterns(self, table: int) -> Mapping[int, Collection[Pattern]]:
+        """By priority, what flows of a table test, whatever the value and the switch."""
+        return self._patterns.get(table, {})
+
     def count(self, chassis: str) -> int:
         """How many flows one switch should hold."""
         return self._flows[chassis]
@@ -235,6 +246,10 @@ class Engine:
         """The newest revision that changed what a record wants on a chassis; None when it wants nothing there."""
         cells = self._cells.get((kind, id), ())
         return max((cell.changed for cell in cells if cell.items and self._on(cell, chassis)), default=None)
+
+    def view(self) -> View:
+        """The model for who only asks: with what is kept here, and the rest worked out for the occasion."""
+        return View(self.model, _Kept(self))
 
     # A change
 
@@ -324,6 +339,11 @@ class Engine:
         self._set_reads(node, set())
         self._stale.discard(node)
         self.failures.pop(node.name, None)
+
+    def kept(self, fn: Callable[[View, K], V], key: K) -> _Derived | None:
+        """The derived value, if it is kept and up to date."""
+        node = self._derived.get((fn, key))
+        return None if node is None or node in self._stale else node
 
     # Values settle
 
@@ -534,14 +554,30 @@ class Engine:
             del places[node]
             if not places:
                 del self._wants[key]
+                self._count_pattern(key, -1)
 
     def _enter(self, cell: Cell) -> None:
         if cell.placement is None:
             return
         node = self._scopes[cell.placement.scope]
         for item in cell.items:
-            places = self._wants.setdefault(item.key, {})
+            key = item.key
+            places = self._wants.get(key)
+            if places is None:
+                places = self._wants[key] = {}
+                self._count_pattern(key, 1)
             places[node] = (*places.get(node, ()), (cell, item))
+
+    def _count_pattern(self, key: Key, step: int) -> None:
+        """Note that one key more (or less) of its table and priority tests what it does."""
+        if isinstance(key[0], str):
+            return
+        table, priority, match = key
+        counts = self._patterns.setdefault(table, {}).setdefault(priority, {})
+        pattern = match.pattern
+        counts[pattern] = counts.get(pattern, 0) + step
+        if not counts[pattern]:
+            del counts[pattern]
 
     def _set_placement(self, cell: Cell, placement: Placement | None) -> None:
         if cell.placement is not None:
@@ -614,6 +650,24 @@ class Engine:
             elif (conflict := Conflict(at, key, names)) != self.conflicts.get((at, key)):
                 log.warning("conflict chassis=%s key=%s cells=%s", at, key, ",".join(names))
                 self.conflicts[at, key] = conflict
+
+
+class _Kept:
+    """Values that the engine keeps anyhow; others are forgotten again, for nobody would ever collect them."""
+
+    __slots__ = ("_engine",)
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def derive(self, fn: Callable[[View, K], V], key: K) -> V:
+        """What is kept, else `fn` on a view of its own."""
+        known = self._engine.kept(fn, key)
+        return fn(View(self._engine.model, self), key) if known is None else cast("V", known.value)
+
+    def gather(self, relation: Relation[K, V], key: K) -> frozenset[V]:
+        """What is kept."""
+        return self._engine.gather(relation, key)
 
 
 def _sole(places: _Places) -> Want | None:

@@ -134,6 +134,7 @@ ND_OPTIONS_TYPE: Field[int] = Field(
 CT_STATE: Field[int] = Field(
     "ct_state", "ct_state", 32, _number, hex, bits=len(_CT_STATES), words=ct_state_text, few=True
 )
+CT_ZONE: Field[int] = Field("ct_zone", "ct_zone", 16, _number, str)
 CONJ_ID: Field[int] = Field("conj_id", "conj_id", 32, _number, str)
 
 TRACKED: Match = ct_state("+trk-inv")

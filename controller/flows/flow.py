@@ -296,13 +296,33 @@ class Track:
 
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """Remember the packet's connection in the zone that `zone` holds, with `writes` to its mark and label."""
+    """Remember the packet's connection in the zone that `zone` holds, with `writes` to its mark and label, and go on in
+    `table` with what is known of it.
+
+    Never without a table: in user space Open vSwitch before 3.2.6, 3.3.5, 3.4.3 and 3.5.1 adds fragments of others to
+    what it remembers (lib/ipf.c, ipf_postprocess_conntrack), and what stood behind `ct` would be done with them, too.
+    """
 
     zone: Field[int]
     writes: tuple[Set | Move, ...]
+    table: Table
 
     def __str__(self) -> str:
-        return f"ct(commit,zone={_span(self.zone)},exec({actions_text(self.writes)}))"
+        exec = actions_text(self.writes)
+        return f"ct(commit,table={self.table.number},zone={_span(self.zone)},exec({exec}))"
+
+
+@dataclass(frozen=True, slots=True)
+class Apart:
+    """Do this with a copy: what becomes of that is nothing to the packet (ovs-actions(7), clone).
+
+    The datapath makes a copy only if there is something to do after this.
+    """
+
+    actions: tuple[Action, ...]
+
+    def __str__(self) -> str:
+        return f"clone({actions_text(self.actions)})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -388,6 +408,7 @@ Action = (
     | Resubmit
     | Track
     | Commit
+    | Apart
     | Untrack
     | DecrementTtl
     | Measure
@@ -690,15 +711,23 @@ def _verify(place: str, action: Action, declared: Table | GroupKind, *, last: bo
             if not isinstance(declared, Table) or not declared.outputs:
                 raise Undeclared(place, "output", str(action))
         case Track(_, table):
-            if not isinstance(declared, Table) or table.name not in declared.tracks:
-                raise Undeclared(place, "tracking into", table.name)
-        case Commit(_, writes):
+            _verify_tracking(place, table, declared)
+        case Commit(_, writes, table):
+            _verify_tracking(place, table, declared)
             commits = declared.commits if isinstance(declared, Table) else frozenset()
             for target in [write.field if isinstance(write, Set) else write.target for write in writes]:
                 if target not in commits:
                     raise Undeclared(place, "commit", target.name)
+        case Apart(actions):
+            for inner in actions:
+                _verify(place, inner, declared, last=False)
         case Untrack() | DecrementTtl() | Turn() | Conjunction():
             pass
+
+
+def _verify_tracking(place: str, table: Table, declared: Table | GroupKind) -> None:
+    if not isinstance(declared, Table) or table.name not in declared.tracks:
+        raise Undeclared(place, "tracking into", table.name)
 
 
 _ETH_TYPES = {0x0800: "ip", 0x0806: "arp", 0x86DD: "ipv6"}

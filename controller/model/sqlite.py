@@ -30,7 +30,7 @@ from pathlib import Path
 
 from controller.errors import Invalid, Unavailable
 from controller.model import migrations
-from controller.model.packing import UNICODE_ERRORS, pack, unpack
+from controller.model.packing import UNICODE_ERRORS, pack, pack_row, unpack, unpack_row
 from controller.model.records import Record
 from controller.model.store import Change, Journal, MemoryJournal, Model, Transaction, Write
 
@@ -44,6 +44,7 @@ def _of_records(work: Callable[[Transaction], None]) -> Migration:
     """A migration of records rather than of rows."""
 
     def migrate(db: sqlite3.Connection) -> None:
+        _migrate_rows(db)
         tx = Transaction(Model(0, _records(db)))
         work(tx)
         _write(db, tx.writes())
@@ -51,7 +52,18 @@ def _of_records(work: Callable[[Transaction], None]) -> Migration:
     return migrate
 
 
-MIGRATIONS: tuple[Migration, ...] = (_of_records(migrations.guard),)
+def _migrate_rows(db: sqlite3.Connection) -> None:
+    """Make rows what the records of today are packed as."""
+    for kind, id, packed in db.execute("SELECT kind, id, value FROM records").fetchall():
+        rows: list[migrations.Row] = [(kind, unpack_row(kind, id, packed))]
+        for work in migrations.ROWS:
+            rows = [made for row in rows for made in work(*row)]
+        values = [(kind, _key(row["id"]), pack_row(row)) for kind, row in rows]
+        if values != [(kind, id, packed)]:
+            db.executemany("REPLACE INTO records VALUES (?, ?, ?)", values)
+
+
+MIGRATIONS: tuple[Migration, ...] = (_of_records(migrations.guard), _of_records(migrations.disown))
 """The first goes from schema 1 to 2, and so on. Attributes and kinds that are added need none if their defaults are
 right for what is there: `packing` reads old rows with them. One that is here stays for ever."""
 

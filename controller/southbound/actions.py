@@ -6,13 +6,14 @@ Limits: an action, or a field to be set or moved, that is not in the tables belo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from struct import Struct, error
 from typing import Any, Final
 
 from controller.errors import Undeclared
 from controller.flows.flow import (
     Action,
+    Apart,
     Bounce,
     Commit,
     Conjunction,
@@ -43,10 +44,10 @@ _NXAST_REG_LOAD: Final = 7
 _NXAST_RESUBMIT_TABLE: Final = 14
 _NXAST_CONJUNCTION: Final = 34
 _NXAST_CT: Final = 35
+_NXAST_CLONE: Final = 42
 _NXAST_CT_CLEAR: Final = 43
 _NXAST_CHECK_PKT_LARGER: Final = 49
 _NX_CT_F_COMMIT: Final = 1
-_NX_CT_RECIRC_NONE: Final = 0xFF
 _OFPP_IN_PORT_16: Final = 0xFFF8  # the in_port of NXAST_RESUBMIT_TABLE has 16 bits; this one means: unchanged
 
 _OUTPUT: Final = Struct("!HHIH6x")
@@ -60,6 +61,7 @@ _REG_LOAD: Final = Struct("!HHIHHIQ")
 _RESUBMIT: Final = Struct("!HHIHHB3x")
 _CONJUNCTION: Final = Struct("!HHIHBBI")
 _CT: Final = Struct("!HHIHHIHB5x")
+_CLONE: Final = Struct("!HHIH6x")
 _CT_CLEAR: Final = Struct("!HHIH6x")
 _CHECK_PKT_LARGER: Final = Struct("!HHIHHHI6x")
 
@@ -146,7 +148,12 @@ def _track(action: Track) -> bytes:
 
 
 def _commit(action: Commit) -> bytes:
-    return _ct(action.zone, _NX_CT_F_COMMIT, _NX_CT_RECIRC_NONE, b"".join(map(encode_action, action.writes)))
+    return _ct(action.zone, _NX_CT_F_COMMIT, action.table.number, encode_actions(action.writes))
+
+
+def _apart(action: Apart) -> bytes:
+    nested = encode_actions(action.actions)
+    return _CLONE.pack(_OFPAT_EXPERIMENTER, _CLONE.size + len(nested), _NX, _NXAST_CLONE) + nested
 
 
 def _untrack(_action: Untrack) -> bytes:
@@ -162,6 +169,7 @@ _ACTIONS: Final[Mapping[type[Any], Callable[[Any], bytes]]] = {
     Resubmit: _resubmit,
     Track: _track,
     Commit: _commit,
+    Apart: _apart,
     Untrack: _untrack,
     DecrementTtl: _decrement_ttl,
     Measure: _measure,
@@ -169,6 +177,11 @@ _ACTIONS: Final[Mapping[type[Any], Callable[[Any], bytes]]] = {
     Punt: _punt,
     Conjunction: _conjunction,
 }
+
+
+def encode_actions(actions: Iterable[Action]) -> bytes:
+    """Actions one behind another. Raises Undeclared."""
+    return b"".join(map(encode_action, actions))
 
 
 def encode_action(action: Action) -> bytes:

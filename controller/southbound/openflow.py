@@ -23,7 +23,7 @@ from typing import Final, NamedTuple
 from controller.errors import Oversized
 from controller.flows.flow import ANY, Bucket, Flow, Group
 from controller.flows.pipeline import OWNER
-from controller.southbound.actions import encode_action
+from controller.southbound.actions import encode_actions
 from controller.southbound.forms import TEMPLATES, fitting, spelled
 from controller.southbound.messages import (
     OFPMP_FLOW,
@@ -199,7 +199,7 @@ def encode_group(group: Group) -> EncodedGroup:
 
 def _bucket(bucket: Bucket, weight: int) -> bytes:
     """Nothing is watched (ofp_bucket); only a group that chooses may have weights, which here are all alike."""
-    actions = b"".join(map(encode_action, bucket.actions))
+    actions = encode_actions(bucket.actions)
     return _BUCKET.pack(_BUCKET.size + len(actions), weight, OFPP_ANY, _OFPG_ANY) + actions
 
 

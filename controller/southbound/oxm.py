@@ -91,6 +91,7 @@ WIRES: Final[Mapping[str, Wire]] = {
     **{f"reg{n}": _wire(4, (_NXM1, n), (_NXM1, n)) for n in range(16)},
     "xxreg3": _wire(16, (_NXM1, 114), (_NXM1, 114)),
     "ct_state": _wire(4, (_NXM1, 105), None),
+    "ct_zone": _wire(2, (_NXM1, 106), None, maskable=False),
     "ct_mark": _wire(4, (_NXM1, 107), (_NXM1, 107)),
     "ct_label": _wire(16, (_NXM1, 108), (_NXM1, 108)),
     "ct_nw_src": _wire(4, (_NXM1, 120), None),

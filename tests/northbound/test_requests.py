@@ -60,6 +60,15 @@ def test_discovery_leads_from_the_root_to_every_resource(api: Client) -> None:
             "security_group_rules": ["/v2.0/security-group-rules"],
             "address_groups": ["/v2.0/address-groups"],
             "routers": ["/v2.0/routers"],
+            "subnetpools": ["/v2.0/subnetpools"],
+            "address_scopes": ["/v2.0/address-scopes"],
+            "rbac_policies": ["/v2.0/rbac-policies"],
+            "quotas": ["/v2.0/quotas"],
+            "agents": ["/v2.0/agents"],
+            "availability_zones": ["/v2.0/availability_zones"],
+            "network_ip_availabilities": ["/v2.0/network-ip-availabilities"],
+            "floatingips": ["/v2.0/floatingips"],
+            "floatingip_pools": ["/v2.0/floatingip_pools"],
         }
         for name, ((link),) in found.items():
             assert link["rel"] == "self"
@@ -119,7 +128,8 @@ def test_a_change_carries_the_id_of_its_request(api: Client) -> None:
     [
         ("GET", "/v2.0/nothings", 404, "HTTPNotFound"),
         ("GET", "/v3", 404, "HTTPNotFound"),
-        ("GET", "/v2.0/networks/x/tags", 404, "HTTPNotFound"),
+        ("GET", "/v2.0/networks/x/qos", 404, "HTTPNotFound"),
+        ("GET", "/v2.0/qos/policies", 404, "HTTPNotFound"),
         ("PATCH", "/v2.0/networks", 405, "HTTPMethodNotAllowed"),
         ("DELETE", "/v2.0/networks", 405, "HTTPMethodNotAllowed"),
         ("POST", "/v2.0/networks/x", 405, "HTTPMethodNotAllowed"),
@@ -140,14 +150,22 @@ ABSENT = {
     "security_group_rule": ("SecurityGroupRuleNotFound", "Security group rule red does not exist"),
     "address_group": ("AddressGroupNotFound", "Address group red could not be found."),
     "router": ("RouterNotFound", "Router red could not be found"),
+    "subnetpool": ("SubnetPoolNotFound", "Subnet pool red could not be found."),
+    "address_scope": ("AddressScopeNotFound", "Address scope red could not be found."),
+    "rbac_policy": ("RbacPolicyNotFound", "RBAC policy of type unknown with ID red not found"),
+    "floatingip": ("FloatingIPNotFound", "Floating IP red could not be found"),
 }
 
 
-@pytest.mark.parametrize("kind", [each.name for each in COLLECTIONS])
+def test_every_resource_that_may_be_absent_is_among_these() -> None:
+    assert {each.name for each in COLLECTIONS if each.delete and not each.whole} - ABSENT.keys() == {"quota", "agent"}
+
+
+@pytest.mark.parametrize("kind", ABSENT)
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])
 def test_an_unknown_id_is_not_found(api: Client, kind: str, method: str) -> None:
-    body = {kind: {"description": "x"}} if method == "PUT" else None
-    answer = api.ask(method, api.path(kind, "red"), body)
+    change = {"rbac_policy": {"target_tenant": "*"}, "address_scope": {"name": "x"}}.get(kind, {"description": "x"})
+    answer = api.ask(method, api.path(kind, "red"), {kind: change} if method == "PUT" else None)
     assert answer.fault == (404, *ABSENT[kind])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from itertools import combinations
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from controller.errors import ConflictingMatch, Undeclared
-from controller.flows import pipeline
+from controller.flows import pipeline, pipeline_doc
 from controller.flows.fields import ARP_OP, ARP_TPA, CT_PROTO4, CT_STATE, ETH_DST, IN_PORT, IPV4, IPV4_FRAG, ct_state
 from controller.flows.flow import (
     ANY,
@@ -60,6 +61,38 @@ MAC = Mac("02:00:00:00:00:01")
 
 def test_the_document_is_what_the_code_says() -> None:
     assert Path("docs/pipeline.md").read_text() == markdown(), "run `make docs`"
+
+
+def read_priorities(document: str) -> dict[str, dict[str, int]]:
+    """By table, the priority of each reason; a line with N stands for many."""
+    found: dict[str, dict[str, int]] = {}
+    for line in document.partition("## Registers")[0].splitlines():
+        if line.startswith("### "):
+            reasons = found[line.split()[2]] = {}
+        elif rule := re.fullmatch(r"\| (\d+) \+ (\d+) x N \| (\w+)_N, N from 0 to (\d+) \|", line):
+            first, step, stem, last = rule.groups()
+            reasons |= {f"{stem}_{n}": int(first) + int(step) * n for n in range(int(last) + 1)}
+        elif row := re.fullmatch(r"\| (\d+) \| (\w+) \|", line):
+            reasons[row[2]] = int(row[1])
+    return found
+
+
+def test_the_document_gives_the_priority_of_every_reason() -> None:
+    assert read_priorities(markdown()) == {table.name: dict(table.priorities) for table in TABLES}
+
+
+@pytest.mark.parametrize(
+    ("priorities", "told"),
+    [
+        ({"a_0": 5, "a_1": 7, "a_2": 9}, [("5 + 2 x N", "a_N, N from 0 to 2")]),
+        ({"a_0": 5, "a_1": 7, "a_2": 8}, [("5", "a_0"), ("7", "a_1"), ("8", "a_2")]),
+        ({"a_1": 5, "a_2": 7}, [("5", "a_1"), ("7", "a_2")]),
+        ({"a_0": 5}, [("5", "a_0")]),
+        ({"a": 5, "a_x": 7}, [("5", "a"), ("7", "a_x")]),
+    ],
+)
+def test_a_rule_is_told_only_where_it_holds(priorities: dict[str, int], told: list[tuple[str, str]]) -> None:
+    assert [*pipeline_doc.priority_rows(priorities)] == told
 
 
 def test_tables_stand_in_packet_order_with_numbers_and_names_of_their_own() -> None:
@@ -114,9 +147,10 @@ def test_only_classification_and_routes_say_which_network_a_frame_is_on() -> Non
         ("action beside", lambda: Flow(L2_LOOKUP, "local", NET(1), (Conjunction(1, 1, 2), DST.set(1)))),
         ("way back", lambda: Flow(CLASSIFY, "guest", IN_PORT(1), (goto(CLASSIFY),))),
         ("tracking into", lambda: Flow(OUT_TRACK, "guard", IPV4, (Track(ZONE, IN_RULES),))),
-        ("tracking into", lambda: Flow(OUT_DONE, "known", IPV4, (Track(ZONE, OUT_RULES),))),
-        ("commit", lambda: Flow(OUT_DONE, "known", IPV4, (Commit(ZONE, (WHY.set(1),)),))),
-        ("commit", lambda: Flow(OUT_TRACK, "guard", IPV4, (Commit(ZONE, (CT_BUNDLE.set(1),)),))),
+        ("tracking into", lambda: Flow(OUT_DONE, "known", IPV4, (Track(ZONE, IN_RULES),))),
+        ("tracking into", lambda: Flow(OUT_DONE, "known", IPV4, (Commit(ZONE, (), IN_RULES),))),
+        ("commit", lambda: Flow(OUT_DONE, "known", IPV4, (Commit(ZONE, (WHY.set(1),), OUT_RULES),))),
+        ("commit", lambda: Flow(OUT_TRACK, "guard", IPV4, (Commit(ZONE, (CT_BUNDLE.set(1),), OUT_RULES),))),
         ("set", lambda: Flow(OUT_DONE, "known", IPV4, (CT_BUNDLE.set(1),))),
         ("protocol", lambda: CT_PROTO4(0)),
         ("value", lambda: IPV4_FRAG(4)),

@@ -211,7 +211,7 @@ def test_a_newer_layout_is_refused_in_one_sentence_and_left_alone(path: Path) ->
         db.execute("UPDATE meta SET value = ? WHERE key = 'schema'", (len(MIGRATIONS) + 2,))
     db.close()
     before = path.read_bytes()
-    assert refusal(path) == f"{path} has schema version 3, written by a newer Weft; this one knows 2"
+    assert refusal(path) == f"{path} has schema version 4, written by a newer Weft; this one knows 3"
     assert path.read_bytes() == before
 
 

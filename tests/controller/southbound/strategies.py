@@ -7,6 +7,7 @@ is what Open vSwitch accepts, so prerequisites hold; the groups a flow points to
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from hypothesis import strategies as st
@@ -17,6 +18,7 @@ from controller.flows import fields as f
 from controller.flows.flow import (
     ANY,
     Action,
+    Apart,
     Bounce,
     Bucket,
     Commit,
@@ -65,7 +67,7 @@ FIELDS = ordered(frozenset(WRITABLE).union(*(table.matches for table in TABLES))
 
 TESTED_ONLY = frozenset({
     "in_port", "eth_type", "vlan_tci", "nw_proto", "ip_frag", "conj_id", "ct_state",
-    "ct_nw_src", "ct_nw_dst", "ct_ipv6_src", "ct_ipv6_dst", "ct_nw_proto", "ct_tp_src", "ct_tp_dst",
+    "ct_zone", "ct_nw_src", "ct_nw_dst", "ct_ipv6_src", "ct_ipv6_dst", "ct_nw_proto", "ct_tp_src", "ct_tp_dst",
 })  # fmt: skip
 """Fields that nothing sets or copies: the encoder has no form for that."""
 
@@ -74,7 +76,7 @@ READABLE = [field for field in FIELDS if field.wire not in TESTED_ONLY]
 
 UNMASKED = frozenset({
     "in_port", "eth_type", "arp_op", "nw_proto", "nw_ttl", "icmp_type", "icmp_code", "icmpv6_type", "icmpv6_code",
-    "nd_reserved", "nd_options_type", "conj_id", "ct_nw_proto",
+    "nd_reserved", "nd_options_type", "conj_id", "ct_zone", "ct_nw_proto",
 })  # fmt: skip
 """Fields that ovs-fields(7) calls not maskable."""
 
@@ -170,8 +172,10 @@ def required(action: Action) -> tuple[Match, ...]:
             return all_of((matching(*source.requires),), (matching(*target.requires),))
         case Track(zone, _):  # ovs-actions(7), ct: "ip or ipv6"
             return all_of((f.IPV4, f.IPV6), (matching(*zone.requires),))
-        case Commit(zone, writes):
+        case Commit(zone, writes, _):
             return all_of((f.IPV4, f.IPV6), (matching(*zone.requires),), *map(required, writes))
+        case Apart(inner):
+            return all_of(*map(required, inner))
         case DecrementTtl():  # ovs-actions(7), dec_ttl: "ip or ipv6"
             return (f.IPV4, f.IPV6)
     return (ANY,)
@@ -231,16 +235,20 @@ def tracks(table: Table) -> SearchStrategy[Track]:
 @st.composite
 def commits(draw: st.DrawFn, table: Table) -> Commit:
     """What a table may remember of a connection."""
-    commit = Commit(draw(sampled([zone for zone in ZONES if openings(Commit(zone, ()), table)])), ())
+    onward = BY_NAME[draw(sampled(sorted(table.tracks)))]
+    commit = Commit(draw(sampled([zone for zone in ZONES if openings(Commit(zone, (), onward), table)])), (), onward)
     for write in draw(st.lists(writes(table.commits), max_size=5)):
-        longer = Commit(commit.zone, (*commit.writes, write))
+        longer = replace(commit, writes=(*commit.writes, write))
         commit = longer if openings(longer, table) else commit
     return commit
 
 
 def conntrack(table: Table) -> SearchStrategy[Action]:
-    """What a table may ask of conntrack; to forget its answer, any may."""
-    return st.one_of(tracks(table), commits(table) if table.commits else st.nothing(), st.just(Untrack()))
+    """What a table may ask of conntrack, for the packet or for a copy; to forget its answer, any may."""
+    asked = st.one_of(tracks(table), commits(table) if table.commits else st.nothing())
+    return st.one_of(
+        asked, st.lists(asked, min_size=1, max_size=2).map(lambda each: Apart(tuple(each))), st.just(Untrack())
+    )
 
 
 INVALID = f.ct_state("+inv").tests[0].value
@@ -314,7 +322,7 @@ def flows(draw: st.DrawFn, tables: Sequence[Table] = TABLES) -> Flow:
             done.append(action)
     match = draw(matches(table, needs))
     if says(match, f.CT_STATE, INVALID):
-        done = [action for action in done if not isinstance(action, Commit)]
+        done = [action for action in done if not isinstance(action, Commit | Apart)]
     return Flow(table, draw(st.sampled_from(sorted(table.priorities))), match, tuple(done))
 
 

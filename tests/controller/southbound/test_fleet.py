@@ -13,7 +13,8 @@ from apps import APPS
 from controller.errors import Disconnected, InUse
 from controller.flows.engine import Engine
 from controller.flows.flow import Action
-from controller.model.bindings import Claim, Hypervisor
+from controller.model import bindings
+from controller.model.bindings import Attendance, Claim, Hypervisor
 from controller.model.records import Address, FixedIp, Network, Port, Quarantine, Router
 from controller.model.store import MemoryJournal, Store, Transaction
 from controller.southbound.complaints import Complaints
@@ -75,7 +76,7 @@ class Wire:
         self.plans.append(plan)
         return Applied(self.refuses, flow_mods=len(plan.steps))
 
-    def emit(self, actions: Iterable[Action], frame: bytes) -> None:
+    def treat(self, actions: Iterable[Action], frame: bytes) -> None:
         self.emitted.append((len(self.plans), ",".join(map(str, actions)), frame))
 
     async def empty_zones(self, zones: Iterable[int]) -> None:
@@ -223,6 +224,25 @@ def test_nothing_piles_up_for_a_hypervisor_that_is_away() -> None:
         with pytest.raises(InUse):
             await fleet.forget("hv1")
         switch.over.set()
+
+    played(story)
+
+
+def test_who_is_here_is_known_and_who_left_and_when() -> None:
+    async def story(fleet: Fleet, store: Store, group: asyncio.TaskGroup) -> None:
+        assert fleet.attendance("hv1") == fleet.attendance("nobody") == Attendance()
+        switch = Wire()
+        group.create_task(switch.attended(fleet))
+        await until(lambda: in_step(fleet))
+        here = fleet.attendance("hv1")
+        assert here.alive
+        assert (here.since or 0) <= (here.seen or 0) != 0
+        switch.over.set()
+        await until(lambda: not fleet.attendance("hv1").alive)
+        gone = fleet.attendance("hv1")
+        assert (gone.since, (gone.seen or 0) >= (here.seen or 0)) == (here.since, True)
+        await store.commit(lambda tx: bindings.forget(tx, "hv1"))
+        assert fleet.attendance("hv1") == Attendance(), "whoever removed it"
 
     played(story)
 

@@ -20,6 +20,7 @@ from controller.flows import pipeline as p
 from controller.flows.flow import (
     ANY,
     Action,
+    Apart,
     Bounce,
     Bucket,
     Commit,
@@ -182,8 +183,8 @@ def test_a_connection_is_looked_up_in_the_zone_of_a_register() -> None:
 
 
 def test_a_connection_is_remembered_with_what_allowed_it() -> None:
-    commit = Commit(p.ZONE, (Move(p.GEN, p.CT_GEN), p.CT_OPENER.set(5)))
-    flow = Flow(p.OUT_DONE, "opened", f.ct_state("+trk+new") & f.IPV6, (commit, goto(p.L2_DISPATCH)))
+    commit = Commit(p.ZONE, (Move(p.GEN, p.CT_GEN), p.CT_OPENER.set(5)), p.OUT_RULES)
+    flow = Flow(p.OUT_DONE, "opened", f.ct_state("+trk+new") & f.IPV6, (commit,))
     encoded = encode_flow(flow, APP)
     assert encoded.match == laid_out("""
         0001 0016                               | OFPMT_OXM, 22 bytes without padding
@@ -195,13 +196,23 @@ def test_a_connection_is_remembered_with_what_allowed_it() -> None:
         0004 0050 00000000                      | OFPIT_APPLY_ACTIONS, 80 bytes
           ffff 0048 00002320 0023               |   NXAST_CT: 72 bytes, with the actions in it
             0001 0001 06 04 000f                |     NX_CT_F_COMMIT; zone: NXM_NX_REG3, 16 bits from bit 0
-            ff 000000 0000                      |     NX_CT_RECIRC_NONE, padding, no alg
+            0d 000000 0000                      |     recirculates to table 13, padding, no alg
             ffff 0018 00002320 0006             |     NXAST_REG_MOVE
               001c 0000 0000                    |       28 bits from bit 0 to bit 0
               0001 0a 04 0001 d6 04             |       NXM_NX_REG5 to NXM_NX_CT_MARK
             ffff 0018 00002320 0007             |     NXAST_REG_LOAD
               101f 0001 d8 10 0000000000000005  |       32 bits from bit 64 of NXM_NX_CT_LABEL, value
-        0001 0008 14 000000                     | OFPIT_GOTO_TABLE 20
+    """)
+
+
+def test_a_copy_goes_its_own_way() -> None:
+    flow = Flow(p.IN_TRACK, "guard", f.IPV4, (Apart((Track(p.ZONE, p.IN_RULES),)),))
+    assert encode_flow(flow, APP).instructions == laid_out("""
+        0004 0030 00000000                      | OFPIT_APPLY_ACTIONS, 48 bytes
+          ffff 0028 00002320 002a 000000000000  |   NXAST_CLONE: 40 bytes, with the action in it
+            ffff 0018 00002320 0023             |     NXAST_CT: 24 bytes
+              0000 0001 06 04 000f              |       no flags; zone: NXM_NX_REG3, 16 bits from bit 0
+              2d 000000 0000                    |       recirculates to table 45, padding, no alg
     """)
 
 
@@ -541,9 +552,19 @@ def osken_action(action: Any) -> tuple[object, ...]:
         case "NXActionUnknown" if action.subtype == 49:  # NXAST_CHECK_PKT_LARGER, which os-ken 4.2.2 does not know
             most, offset, header = struct.unpack_from("!HHI", action.data)
             return "measure", most, offset, header
+        case "NXActionUnknown" if action.subtype == 42:  # NXAST_CLONE: the actions that are in it, behind padding
+            return "copy", [*osken_inner(action.data[6:])]
         case "OFPActionDecNwTtl":
             return ("decrement",)
     return ("unknown", repr(action))
+
+
+def osken_inner(data: bytes) -> Iterator[tuple[object, ...]]:
+    at = 0
+    while at < len(data):
+        action = OSKEN.ofproto_parser.OFPAction.parser(data, at)
+        yield osken_action(action)
+        at += action.len
 
 
 def meant_action(action: Action) -> tuple[object, ...]:
@@ -567,8 +588,10 @@ def meant_action(action: Action) -> tuple[object, ...]:
             return "conjunction", id, k - 1, n
         case Track(zone, table):
             return "ct", 0, osken_nxm_name(zone.wire), zone.shift, 16, table.number, 0, []
-        case Commit(zone, writes):
-            return "ct", 1, osken_nxm_name(zone.wire), zone.shift, 16, 0xFF, 0, [*map(meant_action, writes)]
+        case Commit(zone, writes, table):
+            return "ct", 1, osken_nxm_name(zone.wire), zone.shift, 16, table.number, 0, [*map(meant_action, writes)]
+        case Apart(inner):
+            return "copy", [*map(meant_action, inner)]
         case Untrack():
             return ("forget",)
         case DecrementTtl():

@@ -24,6 +24,7 @@ from controller.flows import pipeline as p
 from controller.flows.flow import (
     ANY,
     Action,
+    Apart,
     Bounce,
     Bucket,
     Commit,
@@ -284,7 +285,7 @@ def test_open_vswitch_refuses_packets_that_cannot_be(switch: Connection, match: 
 @pytest.mark.parametrize("family", [f.IPV4, f.IPV6], ids=str)
 def test_open_vswitch_commits_nothing_that_conntrack_could_make_nothing_of(switch: Connection, family: Match) -> None:
     """When this fails, `strategies.flows` need not take care of +inv."""
-    commit = Flow(p.OUT_DONE, "opened", family & f.ct_state("+trk+inv"), (Commit(p.ZONE, ()),))
+    commit = Flow(p.OUT_DONE, "opened", family & f.ct_state("+trk+inv"), (Commit(p.ZONE, (), p.OUT_RULES),))
     heard = switch.ask(openflow.flow_add(40, encode_flow(commit, APP)))
     assert [refusal(*received) for received in heard] == [(40, "OFPET_BAD_ACTION/OFPBAC_MATCH_INCONSISTENT")]
 
@@ -349,10 +350,12 @@ def each_question(table: Table) -> Iterator[Action]:
     yield Untrack()
     for zone in strategies.ZONES:
         yield from (Track(zone, strategies.BY_NAME[name]) for name in sorted(table.tracks))
-        if table.commits:
-            yield Commit(zone, ())
-            yield from (Commit(zone, (write,)) for write in each_write(table.commits))
-            yield Commit(zone, tuple(Set(target, 1) for target in strategies.ordered(table.commits)))
+        for name in sorted(table.tracks if table.commits else ()):
+            onward = strategies.BY_NAME[name]
+            yield Commit(zone, (), onward)
+            yield from (Commit(zone, (write,), onward) for write in each_write(table.commits))
+            yield Commit(zone, tuple(Set(target, 1) for target in strategies.ordered(table.commits)), onward)
+            yield Apart((Track(zone, onward), Commit(zone, (), onward)))
 
 
 def everything(table: Table) -> Iterator[Flow]:
