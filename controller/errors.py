@@ -104,6 +104,7 @@
     │       ├── NoPrefix        a subnet pool has no room for a subnet
     │       ├── NoSegment       every segment of a network type is taken
     │       └── NoMac           no free MAC address was found for a port
+    ├── CannotListen            an address is taken, or not this machine's
     ├── Unauthorized            nobody knows who asks
     ├── Forbidden               the caller may not do that
     ├── Throttled               too many requests of callers that nobody knows
@@ -1124,6 +1125,14 @@ class Undeclared(FlowError):
     def __init__(self, place: str, what: str, name: str) -> None:
         super().__init__(f"{place} does not declare {what} {name}.")
         self.place, self.what, self.name = place, what, name
+
+
+class CannotListen(WeftError):
+    """Raised when the controller cannot listen where an option says it should."""
+
+    def __init__(self, option: str, address: str, reason: str) -> None:
+        super().__init__(f"Weft cannot listen on {address} (option --{option}): {reason}.")
+        self.option, self.address, self.reason = option, address, reason
 
 
 class SouthboundError(WeftError):
