@@ -18,12 +18,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from functools import partial
-<<<<<<< HEAD
-from typing import Any, Generic, TypeVar
-=======
 from http import HTTPStatus
-from typing import Any, Generic
->>>>>>> solid
+from typing import Any, Generic, TypeVar
 from uuid import uuid4
 
 from aiohttp import web
