@@ -383,7 +383,6 @@ class Hypervisor(Machine):
         what to change by a packet, where it was told which). What such a decision recirculates to may be gone: then
         frames are dropped as `datapath_drop_upcall_error`, and by no flow.
         """
-        self.appctl("revalidator/wait")
         self.appctl("revalidator/purge")
 
     def plug(self, tap: str) -> None:

@@ -51,6 +51,14 @@ def link_local(mac: Mac) -> Address:
     return Address(_ipv6_text(0xFE80 << 112 | int.from_bytes(words)))
 
 
+def mac_of(address: str) -> Mac | None:
+    """The MAC address that gives a link-local address; None when none does."""
+    octets = ipv6_number(Address(address)).to_bytes(16) if ":" in address else bytes(16)
+    if octets[:8] != bytes.fromhex("fe80000000000000") or octets[11:13] != b"\xff\xfe":
+        return None
+    return Mac(bytes((octets[8] ^ 2, *octets[9:11], *octets[13:])).hex(":"))
+
+
 def _number(value: int) -> int:
     return value
 

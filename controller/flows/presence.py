@@ -17,6 +17,7 @@ from hashlib import sha256
 from ipaddress import ip_address, ip_network
 from typing import Any, NamedTuple
 
+from controller.flows.fields import mac_of
 from controller.model.bindings import Placed, place
 from controller.model.records import (
     ROUTED,
@@ -116,8 +117,11 @@ def interfaces(view: View, network_id: str, router_id: str) -> list[Port]:
 
 
 def is_taken(view: View, network_id: str, address: Address) -> bool:
-    """Is it a fixed address of an attached port, or of a router's?"""
+    """Is it an address of an attached port, or of a router's: a fixed one, or its link-local one?"""
     holders = view.where(Port, reservations=(network_id, address))
+    mac = mac_of(address)
+    if mac is not None:
+        holders += view.where(Port, network_id=network_id, mac_address=mac)
     return any(port.device_owner in ROUTED or attached(view, port.id) for port in holders)
 
 

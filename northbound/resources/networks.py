@@ -18,7 +18,7 @@ from controller.errors import (
     NoTransparency,
 )
 from controller.model import prefixes, security, sharing
-from controller.model.records import FloatingIp, Network, Port, Router, Subnet
+from controller.model.records import AutoTopology, FloatingIp, Network, Port, Router, Subnet
 from controller.model.store import Rows, Transaction
 from northbound.resources import associations, availability_zones, dns, ports, segments, subnets, values
 from northbound.resources.attributes import (
@@ -222,6 +222,8 @@ def delete(tx: Transaction, network: Network, ask: Ask) -> None:
     for subnet in tx.where(Subnet, network_id=network.id):
         subnets.delete(tx, subnet, ask)
     sharing.forget(tx, network)
+    for topology in tx.where(AutoTopology, network_id=network.id):
+        tx.delete(AutoTopology, topology.id)
     tx.delete(Network, network.id)
     tx.untag("network", network.id)
     if network.physical_network is not None and not tx.where(Network, physical_network=network.physical_network):
