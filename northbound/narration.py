@@ -25,6 +25,7 @@ from controller.model.records import (
     Port,
     Router,
     SecurityGroup,
+    Tag,
 )
 from controller.model.store import Rows
 from northbound.admission import Began, admitted, fitting, named, remotes, tagged
@@ -178,6 +179,37 @@ def _tunnel(met: Met) -> str:
     network = met.network_of(met.packet[p.NET])
     mtu = f", MTU {network.mtu}" if network else ""
     return f"by {_carrier(met.packet)} to {met.hypervisor(f.TUN_DST, f.TUN_IPV6_DST)}{mtu}"
+
+
+def _wire(met: Met) -> str:
+    return f"from {_physical(met, met.written(p.PHYS))}"
+
+
+def _vlan(met: Met) -> str:
+    tag = met.packet[f.VLAN_TCI] & 0xFFF
+    routed = ", routed by another hypervisor" if met.reason == "routed" else ""
+    return f"{f'VLAN {tag}' if tag else 'untagged'} is {met.network(met.written(p.NET))}{routed}"
+
+
+def _to_wire(met: Met) -> str:
+    network = met.network_of(met.packet[p.NET])
+    tag = f"on VLAN {network.segmentation_id}" if network and network.segmentation_id else "untagged"
+    return f"to {_physical(met, met.packet[p.PHYS])}, {tag}"
+
+
+def _physical(met: Met, key: int) -> str:
+    found = met.rows.where(Tag, space="physical", number=key)
+    return f"physical network {found[0].id.partition('/')[2]}" if found else f"physical network with key {key}"
+
+
+def _asked_on_wire(met: Met) -> str:
+    return (
+        f"the model does not say who of {met.network(met.packet[p.NET])} has {_wanted(met.packet)}: all there are asked"
+    )
+
+
+def _elsewhere(met: Met) -> str:
+    return f"{f.ETH_DST.show(met.packet[f.ETH_DST])} is nobody's on this hypervisor: out to the physical network"
 
 
 def _delivered(met: Met) -> str:
@@ -349,6 +381,13 @@ _ERRORS6: Final = frozenset({*range(128), 137})
 TOLD: Final[Mapping[tuple[Table, str], Callable[[Met], str]]] = {
     (p.CLASSIFY, "guest"): _guest,
     (p.CLASSIFY, "admin_down"): _down,
+    (p.CLASSIFY, "physical"): _wire,
+    (p.VLAN, "segment"): _vlan,
+    (p.VLAN, "routed"): _vlan,
+    (p.NEIGH_REPLY, "wire_unknown"): _asked_on_wire,
+    (p.L2_LOOKUP, "wire"): _elsewhere,
+    (p.PHYSICAL, "port"): _to_wire,
+    (p.PHYSICAL, "routed"): _to_wire,
     (p.VTEP, "peer"): _peer,
     (p.VNI, "segment"): _segment,
     (p.PORT_SECURITY, "unguarded"): _unguarded,
