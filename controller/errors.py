@@ -76,6 +76,7 @@
     │   ├── DefaultKeepsName    nor get another name
     │   ├── DefaultExists       nor can there be a second one
     │   ├── RuleExists          a security group has the rule already
+    │   ├── DefaultRuleExists   new security groups are born with the rule already
     │   ├── RepeatedRule        one security group rule twice in a request
     │   └── GroupsRemain        port security cannot go before the security groups of the port
     ├── Conflict
@@ -103,6 +104,7 @@
     │       ├── NoPrefix        a subnet pool has no room for a subnet
     │       ├── NoSegment       every segment of a network type is taken
     │       └── NoMac           no free MAC address was found for a port
+    ├── CannotListen            an address is taken, or not this machine's
     ├── Unauthorized            nobody knows who asks
     ├── Forbidden               the caller may not do that
     ├── Throttled               too many requests of callers that nobody knows
@@ -563,6 +565,7 @@ class PortForwards(BadRequest):
 _ABSENT = {
     "SecurityGroup": "Security group {} does not exist",
     "SecurityGroupRule": "Security group rule {} does not exist",
+    "DefaultSecurityGroupRule": "Default Security Group rule {} does not exist",
     "AddressGroup": "Address group {} could not be found.",
     "AddressScope": "Address scope {} could not be found.",
     "SubnetPool": "Subnet pool {} could not be found.",
@@ -687,6 +690,14 @@ class RuleExists(InUse):
     def __init__(self, rule: str) -> None:
         said = f"Security group rule already exists. Rule id is {rule}."
         super().__init__("SecurityGroupRule", rule, "its security group", said)
+
+
+class DefaultRuleExists(InUse):
+    """Raised when new security groups are born with a rule already."""
+
+    def __init__(self, rule: str) -> None:
+        said = f"Default Security group rule already exists. Rule id is {rule}."
+        super().__init__("DefaultSecurityGroupRule", rule, "new security groups", said)
 
 
 class RepeatedRule(InUse):
@@ -865,6 +876,38 @@ class SharedByOthers(Conflict):
             f"Unable to reconfigure sharing settings for network {network}. Multiple projects are using it."
         )
         self.network = network
+
+
+class CannotAutoAllocate(Conflict):
+    """Raised when the cloud lacks what a project's network is made from by itself."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"Deployment error: {reason}.")
+        self.reason = reason
+
+
+class BindingExists(Conflict):
+    """Raised when a port has a binding to a host already."""
+
+    def __init__(self, port: str, host: str) -> None:
+        super().__init__(f"Binding for port {port} on host {host} already exists.")
+        self.port, self.host = port, host
+
+
+class AlreadyActive(Conflict):
+    """Raised when a binding is activated that is active."""
+
+    def __init__(self, port: str, host: str) -> None:
+        super().__init__(f"Binding for port {port} on host {host} is already active.")
+        self.port, self.host = port, host
+
+
+class BindingFailed(Conflict):
+    """Raised when a port cannot be on the host of a binding."""
+
+    def __init__(self, port: str, host: str) -> None:
+        super().__init__(f"Binding for port {port} on host {host} could not be created or updated.")
+        self.port, self.host = port, host
 
 
 class AccessExists(Conflict):
@@ -1082,6 +1125,14 @@ class Undeclared(FlowError):
     def __init__(self, place: str, what: str, name: str) -> None:
         super().__init__(f"{place} does not declare {what} {name}.")
         self.place, self.what, self.name = place, what, name
+
+
+class CannotListen(WeftError):
+    """Raised when the controller cannot listen where an option says it should."""
+
+    def __init__(self, option: str, address: str, reason: str) -> None:
+        super().__init__(f"Weft cannot listen on {address} (option --{option}): {reason}.")
+        self.option, self.address, self.reason = option, address, reason
 
 
 class SouthboundError(WeftError):

@@ -348,7 +348,6 @@ class Hypervisor(Node):
         what to change by a packet, where it was told which). What such a decision recirculates to may be gone: then
         frames are dropped as `datapath_drop_upcall_error`, and by no flow.
         """
-        self.appctl("revalidator/wait")
         self.appctl("revalidator/purge")
 
     def must_run(self) -> None:

@@ -84,6 +84,11 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
 }
 
 
+LEAST_MTU: Mapping[int, tuple[int, str]] = {4: (576, "RFC 791"), 6: (1280, "RFC 8200")}
+"""By the underlay's IP version: what every network of it carries, in bytes, and who says so."""
+MOST_MTU = 65535
+"""What an IP packet is at most, in bytes."""
+
 AUTH = ("none", "tokens", "keystone")
 """How callers are known: the first word of `auth`."""
 
@@ -120,6 +125,10 @@ def read(options: argparse.Namespace, environment: Mapping[str, str] = os.enviro
                 chosen[name] = _parse(name, value, source)
                 break
     config = Config(**chosen)  # type: ignore[arg-type]
+    least, source = LEAST_MTU[config.underlay_ip_version]
+    if not least <= config.underlay_mtu <= MOST_MTU:
+        between = f"{least}, which every network carries ({source}), and {MOST_MTU}"
+        raise Invalid("underlay_mtu", f"{config.underlay_mtu} bytes are not between {between}")
     _check_auth(config)
     if config.auth == "none" and not config.api.loopback and not config.insecure:
         raise Invalid(
@@ -159,7 +168,7 @@ def _parse(name: str, value: object, source: str) -> object:
         if isinstance(default, bool):
             return _boolean(value)
         if isinstance(default, int):
-            value = int(str(value))
+            value = _number(str(value))
     except ValueError as error:
         raise Invalid(source, str(error)) from error
     if name == "quotas":
@@ -190,6 +199,12 @@ def _endpoint(text: str) -> Endpoint:
     if not colon or not port.isdigit() or not 0 <= int(port) <= 65535:
         raise ValueError(f"'{text}' is not HOST:PORT")
     return Endpoint(host.strip("[]"), int(port))
+
+
+def _number(text: str) -> int:
+    if not text.isascii() or not text.isdigit():
+        raise ValueError(f"'{text}' is not a number")
+    return int(text)
 
 
 def _boolean(value: object) -> bool:

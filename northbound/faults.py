@@ -7,6 +7,7 @@ its web framework is called by the framework's name, as there: `HTTPBadRequest`.
 
 from __future__ import annotations
 
+import html
 import json
 from http import HTTPStatus
 
@@ -15,6 +16,7 @@ from controller.errors import (
     AccessInUse,
     AddressesPresent,
     AddressInUse,
+    AlreadyActive,
     AlreadyAssociated,
     AssociatedByOthers,
     BadAction,
@@ -25,10 +27,14 @@ from controller.errors import (
     BadPrefix,
     BadPrefixes,
     BadRequest,
+    BindingExists,
+    BindingFailed,
+    CannotAutoAllocate,
     Conflict,
     DefaultExists,
     DefaultExternalExists,
     DefaultKeepsName,
+    DefaultRuleExists,
     DefaultStays,
     Exhausted,
     Forbidden,
@@ -105,7 +111,7 @@ from controller.errors import (
 )
 
 # The first class that fits decides. A type with braces takes the error's fields; one is misspelt as in Neutron.
-# What Neutron overlooked and answers 500 (SubnetAllocationError) is 409 here.
+# What Neutron overlooked and answers 500 (SubnetAllocationError, PortBindingError) is 409 here.
 _FAULTS: tuple[tuple[type[WeftError], HTTPStatus, str], ...] = (
     (Inconsistent, HTTPStatus.BAD_REQUEST, "InvalidInput"),
     (BadPool, HTTPStatus.BAD_REQUEST, "InvalidAllocationPool"),
@@ -157,6 +163,7 @@ _FAULTS: tuple[tuple[type[WeftError], HTTPStatus, str], ...] = (
     (DefaultStays, HTTPStatus.CONFLICT, "SecurityGroupCannotRemoveDefault"),
     (DefaultKeepsName, HTTPStatus.CONFLICT, "SecurityGroupCannotUpdateDefault"),
     (DefaultExists, HTTPStatus.CONFLICT, "SecurityGroupDefaultAlreadyExists"),
+    (DefaultRuleExists, HTTPStatus.CONFLICT, "DefaultSecurityGroupRuleExists"),
     (RuleExists, HTTPStatus.CONFLICT, "SecurityGroupRuleExists"),
     (RepeatedRule, HTTPStatus.CONFLICT, "DuplicateSecurityGroupRuleInPost"),
     (GroupsRemain, HTTPStatus.CONFLICT, "PortSecurityPortHasSecurityGroup"),
@@ -177,6 +184,10 @@ _FAULTS: tuple[tuple[type[WeftError], HTTPStatus, str], ...] = (
     (PairsUnguarded, HTTPStatus.CONFLICT, "AddressPairAndPortSecurityRequired"),
     (ForeignDevice, HTTPStatus.CONFLICT, "DeviceIDNotOwnedByTenant"),
     (UnsupportedOwner, HTTPStatus.CONFLICT, "UnsupportedPortDeviceOwner"),
+    (CannotAutoAllocate, HTTPStatus.CONFLICT, "AutoAllocationFailure"),
+    (BindingExists, HTTPStatus.CONFLICT, "PortBindingAlreadyExists"),
+    (AlreadyActive, HTTPStatus.CONFLICT, "PortBindingAlreadyActive"),
+    (BindingFailed, HTTPStatus.CONFLICT, "PortBindingError"),
     (AccessExists, HTTPStatus.CONFLICT, "DuplicateRbacPolicy"),
     (AccessInUse, HTTPStatus.CONFLICT, "RbacPolicyInUse"),
     (ScopeOverlaps, HTTPStatus.CONFLICT, "AddressScopePrefixConflict"),
@@ -251,6 +262,29 @@ def plain(status: int) -> bytes:
     """The body of a refusal that comes from HTTP itself: an unknown path, a method, a size."""
     name, message = _FRAMEWORK.get(HTTPStatus(status), ("HTTPError", HTTPStatus(status).phrase))
     return _body(name, message)
+
+
+def no_extension(alias: str, accept: str) -> tuple[str, bytes]:
+    """The content type and body for an extension that is not here, which Neutron leaves to WebOb: HTML, unless JSON
+    alone is accepted."""
+    if "application/json" in accept and "text/html" not in accept:
+        said = {"message": _NO_EXTENSION.format(alias), "code": _NOT_FOUND, "title": "Not Found"}
+        return "application/json", json.dumps(said).encode()
+    page = _PAGE.format(title=_NOT_FOUND, told=_NO_EXTENSION.format(html.escape(alias)))
+    return "text/html; charset=UTF-8", page.encode()
+
+
+_NOT_FOUND = "404 Not Found"
+_NO_EXTENSION = "The resource could not be found.<br /><br />\nExtension with alias {} does not exist\n\n"
+_PAGE = """<html>
+ <head>
+  <title>{title}</title>
+ </head>
+ <body>
+  <h1>{title}</h1>
+  {told}
+ </body>
+</html>"""
 
 
 def internal() -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from aiohttp import web
@@ -12,7 +13,7 @@ from aiohttp import web
 from controller.errors import Invalid
 from controller.southbound.counts import Count
 from controller.southbound.fleet import Culprit, Difference, Explanation, Fleet, State, Status
-from northbound import conn, sending, tracing
+from northbound import conn, sending, tracing, why
 from northbound.metrics import Metrics
 
 _COOKIE = re.compile(r"0x[0-9a-f]{1,16}")
@@ -33,6 +34,10 @@ def add_routes(app: web.Application, fleet: Fleet) -> None:
     app.router.add_post("/v1/trace", routes.trace)
     app.router.add_post("/v1/recompute", routes.recompute)
     app.router.add_get("/v1/drops", routes.drops)
+    app.router.add_get("/v1/why-down/{port}", routes.why_down)
+    app.router.add_post("/v1/why", routes.why)
+    app.router.add_get("/v1/cost/{id}", routes.cost)
+    app.router.add_post("/v1/repair/{name}", routes.repair)
     app.router.add_get("/metrics", Metrics(fleet).get)
     app.router.add_get("/healthz", routes.health)
     app.router.add_get("/readyz", routes.ready)
@@ -132,6 +137,26 @@ class Routes:
         found = [(name, culprit) for name in names for culprit in await self._fleet.culprits(name)]
         found.sort(key=lambda each: -each[1].packets)
         return web.json_response({"drops": [_culprit(name, culprit) for name, culprit in found]})
+
+    async def why_down(self, request: web.Request) -> web.Response:
+        """GET /v1/why-down/PORT: every reason for which a port is not ACTIVE."""
+        port, reasons = why.why_down(self._fleet, request.match_info["port"])
+        return web.json_response({"port": port.id, "status": self._fleet.port_status(port), "reasons": reasons})
+
+    async def why(self, request: web.Request) -> web.Response:
+        """POST /v1/why, as /v1/trace: what is wrong with the two ports, and the fate of the packet."""
+        return web.json_response(why.why(self._fleet, sending.question(_object(await request.read()))))
+
+    async def cost(self, request: web.Request) -> web.Response:
+        """GET /v1/cost/ID: flows and groups that an object has on switches, by app and rule."""
+        found = self._fleet.cost(request.match_info["id"])
+        total = sum(each.flows * each.hosts for each in found)
+        return web.json_response({"cost": [asdict(each) for each in found], "total": total})
+
+    async def repair(self, request: web.Request) -> web.Response:
+        """POST /v1/repair/NAME: dump that switch, and put right what is not as it should be."""
+        applied = await self._fleet.repair(request.match_info["name"])
+        return web.json_response({"flow_mods": applied.flow_mods, "group_mods": applied.group_mods})
 
     async def recompute(self, request: web.Request) -> web.Response:
         """POST /v1/recompute: compute everything from scratch; how many entries come out otherwise (always 0)."""

@@ -26,6 +26,7 @@ ALLOWED = {
     "northbound.faults": NETWORKING,
     "northbound.auth": NETWORKING,
     "northbound.v1": (*NETWORKING, "controller.southbound.counts", "controller.southbound.fleet"),
+    "northbound.why": ("controller", "northbound"),
     "northbound.metrics": (*NETWORKING, "controller.southbound.fleet"),
     "northbound.daemon": ("controller", "northbound", "apps"),
     "mininet_scenarios": ("controller", "northbound", "mininet_scenarios"),

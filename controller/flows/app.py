@@ -30,7 +30,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from controller.flows import presence
 from controller.flows.flow import Item
@@ -54,16 +54,14 @@ Kind = type[Record] | Relation[Any, Any] | None
 """What a rule has a cell for: each record of a kind, each fact (key, value) of a relation, or the whole cloud."""
 
 
-@dataclass(frozen=True, slots=True)
-class Scope:
+class Scope(NamedTuple):
     """A set of chassis: `of(view, key)`, derived."""
 
     of: Callable[[View, str], frozenset[str]]
     key: str
 
 
-@dataclass(frozen=True, slots=True)
-class Placement:
+class Placement(NamedTuple):
     """Every chassis of `scope` but `without`."""
 
     scope: Scope

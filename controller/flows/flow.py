@@ -680,8 +680,7 @@ Item = Flow | Clause | Group
 """What an app yields."""
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """What a switch should hold, stamped by the engine with the number of the app that wants it."""
 
     app: int

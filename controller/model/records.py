@@ -347,6 +347,8 @@ class FloatingIp(Resource):
     router_id: str = ""
     port_id: str = ""
     fixed_ip_address: Address | None = None
+    dns_name: str = ""
+    dns_domain: str = ""
 
     @property
     def association(self) -> frozenset[tuple[str, str, Address]]:
@@ -462,6 +464,29 @@ class SecurityGroupRule(Resource):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DefaultSecurityGroupRule(Resource):
+    """A rule that new groups are born with (api-ref, "Security group default rules"): every project's `default` group,
+    the others, or both. The remote group PARENT is the new group itself.
+
+    Until somebody changes them they are those of `controller.model.security`, and in no store.
+    """
+
+    direction: str
+    ethertype: str
+    protocol: str | None = None
+    port_range_min: int | None = None
+    port_range_max: int | None = None
+    remote_ip_prefix: str | None = None
+    remote_group_id: str | None = None
+    remote_address_group_id: str | None = None
+    used_in_default_sg: bool
+    used_in_non_default_sg: bool
+
+
+PARENT = "PARENT"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Bundle(Record):
     """The rules of one group that share direction, IP version and whom they are about; all for any protocol, or none.
 
@@ -501,6 +526,17 @@ class AddressGroup(Resource):
 
     addresses: tuple[Cidr, ...] = ()
     narrowed: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AutoTopology(Resource):
+    """A network that was made because its project asked for one, and the router that leads outside; the id is the
+    project's. It goes with the network."""
+
+    INDEXES = (("network_id",),)
+
+    network_id: str
+    router_id: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -544,6 +580,22 @@ class Drained(Record):
 
     It stays while the chassis comes and goes.
     """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PortBinding(Resource):
+    """A host that a guest may be on next: a binding that waits. The `active` one is the port's own, and never stored.
+
+    The id is `port/host`.
+    """
+
+    INDEXES = (("port_id",),)
+
+    port_id: str
+    host: str
+    vnic_type: str = "normal"
+    profile: str = "{}"
+    active: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -642,7 +694,9 @@ class Released(Record):
 
 
 KINDS: tuple[type[Record], ...] = (
-    Network, Subnet, AddressScope, SubnetPool, RbacPolicy, Quota, Port, Router, FloatingIp, PortForwarding,
-    SecurityGroup, SecurityGroupRule, Bundle, Policy, AddressGroup, Chassis, AgentNote, Drained, Binding, Quarantine,
-    Link, Neighbour, Tag, Counter, Released,
+    Network, Subnet, AddressScope, SubnetPool, RbacPolicy, Quota,
+    Port, Router, FloatingIp, PortForwarding,
+    SecurityGroup, SecurityGroupRule, DefaultSecurityGroupRule, Bundle, Policy, AddressGroup,
+    Chassis, AgentNote, Drained, Binding, Quarantine, Link, Neighbour,
+    Tag, Counter, Released,
 )  # fmt: skip

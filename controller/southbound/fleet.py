@@ -26,7 +26,7 @@ from typing import NoReturn, cast
 
 from controller import measures
 from controller.errors import Disconnected, InUse, NotFound, SouthboundError, Unavailable
-from controller.flows.engine import Cell, Delta, Engine
+from controller.flows.engine import Cell, Cost, Delta, Engine
 from controller.flows.flow import Entry, Flow, Item, Key, Set
 from controller.flows.pipeline import APPS, DROP, TRAP, WHY, Why
 from controller.flows.punted import Outgoing, Said
@@ -614,9 +614,9 @@ class Fleet:
         if not isinstance(placed, Placed):
             return "DOWN"
         linked = model.get(Link, f"{placed.chassis}/{placed.interface}") is not None
-        return "ACTIVE" if linked and self._acknowledged(Port, port.id, placed.chassis) else "DOWN"
+        return "ACTIVE" if linked and self.acknowledged(Port, port.id, placed.chassis) else "DOWN"
 
-    def _acknowledged(self, kind: type[Record], id: str, chassis: str) -> bool:
+    def acknowledged(self, kind: type[Record], id: str, chassis: str) -> bool:
         """Has a switch what a record wants on it? Not if it wants nothing there."""
         member, wired = self._members.get(chassis), self._engine.wired(kind, id, chassis)
         if member is None or member.applied_revision is None or wired is None:
@@ -637,7 +637,7 @@ class Fleet:
         router = self._store.model.get(Router, floating_ip.router_id)
         if router is None or not router.admin_state_up:
             return "DOWN"
-        served = any(self._acknowledged(FloatingIp, floating_ip.id, chassis) for chassis in self._members)
+        served = any(self.acknowledged(FloatingIp, floating_ip.id, chassis) for chassis in self._members)
         return "ACTIVE" if served else "DOWN"
 
     def statuses(self) -> list[Status]:
@@ -808,6 +808,23 @@ class Fleet:
         if switch is None:
             raise Disconnected(name, "its switch is not connected")
         return switch
+
+    async def repair(self, name: str) -> Applied:
+        """Dump a switch and put right whatever is not as it should be. Raises NotFound, Disconnected."""
+        switch = self._switch(name)
+        member = self._member(name)
+        async with member.lock:
+            if member.switch is not switch:
+                raise Disconnected(name, "its switch is not connected")
+            applied, _ = await self._reconcile(member, switch)
+        return applied
+
+    def cost(self, id: str) -> list[Cost]:
+        """What an object has on switches, by app and rule. Raises NotFound when there is no object of that id."""
+        kinds = [kind for kind in KINDS if self._store.model.get(kind, id) is not None]
+        if not kinds:
+            raise NotFound("Object", id)
+        return [cost for kind in kinds for cost in self._engine.costs(kind, id)]
 
     def counts(self) -> Mapping[str, int]:
         """How many records the model has, by kind."""

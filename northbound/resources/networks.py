@@ -18,7 +18,7 @@ from controller.errors import (
     SegmentInUse,
 )
 from controller.model import prefixes, security, sharing
-from controller.model.records import FloatingIp, Network, Port, Router, Subnet
+from controller.model.records import AutoTopology, FloatingIp, Network, Port, Router, Subnet
 from controller.model.store import Rows, Transaction
 from northbound.resources import associations, availability_zones, dns, ports, subnets, values
 from northbound.resources.attributes import (
@@ -244,6 +244,8 @@ def delete(tx: Transaction, network: Network, ask: Ask) -> None:
     for subnet in tx.where(Subnet, network_id=network.id):
         subnets.delete(tx, subnet, ask)
     sharing.forget(tx, network)
+    for topology in tx.where(AutoTopology, network_id=network.id):
+        tx.delete(AutoTopology, topology.id)
     tx.delete(Network, network.id)
     tx.untag("network", network.id)
 

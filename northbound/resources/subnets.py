@@ -182,7 +182,7 @@ def _mode(name: str) -> Attribute[Subnet, str | None]:
 def create(tx: Transaction, body: Body, ask: Ask) -> Subnet:
     """Raises NotFound, Senseless, Inconsistent, BadPool, PoolOutOfBounds, PoolsOverlap, GatewayInPool, MtuTooSmall, and
     what `prefixes` raises."""
-    pool = _pool(tx, body)
+    pool = _pool(tx, body, ask)
     cidr = _cidr(tx, body, pool)
     gateway = body.get(GATEWAY, default_gateway(cidr))
     subnet = Subnet(
@@ -217,7 +217,15 @@ def create(tx: Transaction, body: Body, ask: Ask) -> Subnet:
     return subnet
 
 
-def _pool(tx: Transaction, body: Body) -> SubnetPool | None:
+def default_pool(tx: Transaction, version: int, ask: Ask) -> SubnetPool | None:
+    """The pool that subnets of a version are cut from when nobody says which, if the asker sees it."""
+    for pool in tx.where(SubnetPool, default_of=version):
+        seen = ask.is_admin or pool.project_id == ask.project_id or sharing.is_shared(tx, pool.id, ask.project_id)
+        return pool if seen else None
+    return None
+
+
+def _pool(tx: Transaction, body: Body, ask: Ask) -> SubnetPool | None:
     """The pool that a subnet is to be cut from, if it is. Raises Senseless, NotFound."""
     if body[CIDR] is not None and body[PREFIXLEN] is not None:
         raise Senseless("subnets", "cidr and prefixlen must not be supplied together")
@@ -225,10 +233,10 @@ def _pool(tx: Transaction, body: Body) -> SubnetPool | None:
     if asked and body[FROM_DEFAULT]:
         raise Senseless("subnets", "subnetpool_id and use_default_subnetpool cannot both be specified")
     if body[FROM_DEFAULT]:
-        defaults = tx.where(SubnetPool, default_of=version)
-        if not defaults:
+        default = default_pool(tx, version, ask)
+        if default is None:
             raise Senseless("subnets", f"No default subnetpool found for IPv{version}")
-        return defaults[0]
+        return default
     if asked:
         return tx.need(SubnetPool, asked)
     return None

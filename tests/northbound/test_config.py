@@ -45,7 +45,11 @@ def test_every_attribute_is_an_option_a_variable_and_explained() -> None:
     [
         (("--api", "nonsense"), "option --api. Reason: 'nonsense' is not HOST:PORT"),
         (("--api", "127.0.0.1:70000"), "is not HOST:PORT"),
-        (("--underlay-mtu", "big"), "option --underlay-mtu"),
+        (("--underlay-mtu", "big"), "option --underlay-mtu. Reason: 'big' is not a number"),
+        (("--underlay-mtu", "-9"), "'-9' is not a number"),
+        (("--underlay-mtu", "10"), "10 bytes are not between 576, which every network carries"),
+        (("--underlay-mtu", "1279", "--underlay-ip-version", "6"), "1279 bytes are not between 1280"),
+        (("--underlay-mtu", "65536"), "and 65535"),
         (("--network-type", "stt"), "'stt' is not one of vxlan, geneve, gre"),
         (("--underlay-ip-version", "5"), "'5' is not one of 4, 6"),
         (("--quotas", "ports=1"), "option --quotas. Reason: 'ports' has no quota; these have: network, "),

@@ -367,6 +367,6 @@ def test_the_sdk_makes_many_and_reads_them_in_pages(api: Client, network: Any) -
     assert network.find_available_ip() is None
     assert [each.id for each in network.networks(is_admin_state_up=True)] == [red.id]
     assert {each.alias for each in network.extensions()} >= {"binding", "provider"}
-    assert network.find_extension("quotas") is None
+    assert network.find_extension("qos") is None
     bound = network.update_port(made[0], binding_host_id="hv9", binding_profile={"a": "b"})
     assert (bound.binding_vif_type, bound.binding_profile) == ("binding_failed", {"a": "b"})
