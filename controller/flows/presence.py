@@ -12,12 +12,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from functools import lru_cache
 from hashlib import sha256
-from ipaddress import ip_address, ip_network
 from typing import Any, NamedTuple
 
 from controller.flows.fields import mac_of
+from controller.model import addresses
 from controller.model.bindings import Placed, place
 from controller.model.records import (
     ROUTED,
@@ -26,6 +25,7 @@ from controller.model.records import (
     AddressGroup,
     Bundle,
     Chassis,
+    Cidr,
     Drained,
     Link,
     Mac,
@@ -451,26 +451,19 @@ def candidates(view: View, network_id: str, address: Address) -> Iterator[Candid
     named = view.gather(PAIRS, place)
     found: dict[str, Candidate] = {}
     for id in known or named:
-        placed, number = attached(view, id), ofport(view, id)
-        if placed and number is not None:
-            found[id] = Candidate(address, placed.chassis, number, id, guarded=True)
+        placed, out = attached(view, id), ofport(view, id)
+        if placed and out is not None:
+            found[id] = Candidate(address, placed.chassis, out, id, guarded=True)
+    version, number = addresses.version(address), addresses.number(address)
     for each in () if known else view.gather(CANDIDATES, network_id):
-        if (each.guarded or not named) and contains(each.block, address):
+        if (each.guarded or not named) and addresses.block(Cidr(each.block)).holds(version, number):
             found[each.port_id] = each
     yield from found.values()
 
 
-def contains(block: str, address: str) -> bool:
+def contains(cidr: str, address: Address) -> bool:
     """Is an address in a block, or the same address?"""
-    first, last, version = _bounds(block)
-    ip = ip_address(address)
-    return ip.version == version and first <= int(ip) <= last
-
-
-@lru_cache(1 << 12)
-def _bounds(block: str) -> tuple[int, int, int]:
-    network = ip_network(block)
-    return int(network.network_address), int(network.broadcast_address), network.version
+    return addresses.block(Cidr(cidr)).holds(addresses.version(address), addresses.number(address))
 
 
 def holder_of_mac(view: View, network_id: str, mac: Mac) -> str | None:
