@@ -9,6 +9,7 @@ from apps import (
     drops,
     l2_population,
     nd,
+    neighbours,
     port_security,
     router_errors,
     routing,
@@ -27,6 +28,7 @@ APPS: tuple[App, ...] = (
     nd.APP,
     l2_population.APP,
     routing.APP,
+    neighbours.APP,
     router_errors.APP,
     delivery.APP,
 )

@@ -31,6 +31,7 @@ from typing import Final
 
 from controller.flows.app import app, everywhere, guarding, host, remotes, under
 from controller.flows.fields import (
+    ARP,
     CONJ_ID,
     CT_PROTO4,
     CT_PROTO6,
@@ -45,6 +46,7 @@ from controller.flows.fields import (
     IPV6_DST,
     IPV6_FRAG,
     IPV6_SRC,
+    ND_ADVERTISEMENT,
     ORIGINAL4,
     ORIGINAL6,
     PACKET4,
@@ -142,7 +144,10 @@ MLD: Final = tuple(ICMPV6_TYPE(type) & within(IPV6_DST, "ff00::/8") for type in 
 To groups alone, so that it is no way past the rules to one guest; groups are never routed.
 """
 ADVERTISEMENT: Final = ICMPV6_TYPE(134) & within(IPV6_SRC, "fe80::/10")
-"""A router's, on the link (RFC 4861 section 6.1.2): what was routed is none."""
+"""A router's, on the link (RFC 4861 section 6.1.2): what was routed is none.
+
+Neighbours' are, and ARP: what is passed on at all has been looked at (`SERVICE`), and is for all of the network.
+"""
 
 OUT: Final = Half(
     port=OUT_PORT, track=OUT_TRACK, rules=OUT_RULES, done=OUT_DONE, onward=L2_DISPATCH, guest=SRC, direction=EGRESS,
@@ -151,7 +156,9 @@ OUT: Final = Half(
 )  # fmt: skip
 IN: Final = Half(
     port=IN_PORT, track=IN_TRACK, rules=IN_RULES, done=IN_DONE, onward=DELIVER, guest=DST, direction=INGRESS,
-    control=(UDP_SRC(67) & UDP_DST(68), UDP6_SRC(547) & UDP6_DST(546), ADVERTISEMENT, *MLD),
+    control=(
+        UDP_SRC(67) & UDP_DST(68), UDP6_SRC(547) & UDP6_DST(546), ADVERTISEMENT, *MLD, ARP, ND_ADVERTISEMENT,
+    ),
     unguarded=Why.INGRESS_UNGUARDED, cut=Why.INGRESS_CUT,
 )  # fmt: skip
 FAMILIES: Final[Mapping[str, Match]] = {"IPv4": IPV4, "IPv6": IPV6}

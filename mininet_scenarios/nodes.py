@@ -27,7 +27,7 @@ import socket
 import time
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -35,7 +35,7 @@ from mininet_scenarios.api import Api
 from mininet_scenarios.errors import CommandFailed, Refused, Unsteady
 from mininet_scenarios.probe import Ear, Ping, send, udp
 from mininet_scenarios.processes import Daemon, beside_python, inside, run, wait_until
-from mininet_scenarios.sockets import Outcome, call, reached, send_datagram, send_raw
+from mininet_scenarios.sockets import Outcome, Transfer, call, reached, send_datagram, send_raw, transfer
 from mininet_scenarios.talk import Talk
 
 with warnings.catch_warnings():
@@ -312,23 +312,6 @@ class Hypervisor(Node):
         """Empty conntrack."""
         self.appctl("dpctl/flush-conntrack")
 
-    def learn(self, vteps: Set[str]) -> None:
-        """Prove the underlay, and let Open vSwitch learn the MACs of other tunnel endpoints.
-
-        In user space it drops the first packet to an endpoint that it does not know (ovs-appctl tnl/neigh/show). It
-        learns from ARP replies alone, and only once it has tunnels; the kernel learns from requests too, and would
-        then not ask.
-        """
-
-        def lacking() -> str:
-            known = self.appctl("tnl/neigh/show").split()
-            return " ".join(vtep for vtep in vteps if vtep not in known)
-
-        self.ip_batch("neigh flush dev br-phy")
-        for vtep in vteps:
-            self.run("ping", "-n", "-q", "-c", "1", "-W", "2", vtep)
-        wait_until(f"A MAC for each tunnel endpoint on {self}", lacking, 5)
-
     def groups(self) -> str:
         """The groups of the integration bridge, sorted: a dump's own order is that of a hash table with a history."""
         lines = self.ofctl("-O", "OpenFlow14", "dump-groups", self.bridge).splitlines()
@@ -576,6 +559,12 @@ class Guest(Node):
         """
         places = (self.pid, target.pid)
         return reached(places, protocol, target.address(version), ports, size, options or {}, patience_s)
+
+    def transfers(
+        self, target: Guest, megabytes: int, *, port: int = 5001, version: int = 4, patience_s: float = 30.0
+    ) -> Transfer:
+        """Send so much over TCP to a guest, where somebody listens now, and see how it came."""
+        return transfer((self.pid, target.pid), target.address(version), port, megabytes << 20, patience_s)
 
     def sends_raw(self, target: Guest, protocol: int, payload: bytes, *, version: int = 4) -> None:
         """Send a packet of an IP protocol by its number; the kernel adds the header."""

@@ -13,22 +13,46 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
-from typing import Any, Generic
+from functools import partial
+from http import HTTPStatus
+from typing import Any, Generic, TypeVar
 from uuid import uuid4
 
 from aiohttp import web
 
-from controller.errors import Unreadable, WeftError
-from controller.model.store import Store, Transaction
-from northbound import faults
-from northbound.auth import Caller, nobody_checked
+from controller import measures
+from controller.errors import StaleRevision, Throttled, Unauthorized, Unreadable, WeftError
+from controller.model import quotas
+from controller.model.records import Resource
+from controller.model.store import Rows, Store, Transaction
+from northbound import faults, policy
+from northbound.auth import Caller, Identity, Open
+from northbound.gate import CALLER, Gate
+from northbound.openapi import document
 from northbound.resources import COLLECTIONS
-from northbound.resources.attributes import Ask, Body, Collection, R, Renderer, Scene, Settings, Wiring, read_body
+from northbound.resources.attributes import (
+    Ask,
+    Body,
+    Collection,
+    Create,
+    Delete,
+    Operation,
+    R,
+    Renderer,
+    Scene,
+    Settings,
+    Update,
+    Wiring,
+    need,
+    read_body,
+)
 from northbound.resources.extensions import EXTENSIONS
 from northbound.resources.query import Query, find, links, read_query
+from northbound.resources.tags import Tags
 from northbound.resources.values import Json
 
 __all__ = ["Settings", "Wiring", "application"]
@@ -49,29 +73,29 @@ REQUEST_ID = "X-Openstack-Request-Id"
 REQUEST: ContextVar[str] = ContextVar("request")
 """The id of the request that the current task serves."""
 
+T = TypeVar("T")
+
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def application(store: Store, wiring: Wiring, settings: Settings) -> web.Application:
-    """The API as an application, for the daemon to add to and to serve."""
-    app = web.Application(middlewares=[_guarded], client_max_size=BODY_LIMIT)
+def application(store: Store, wiring: Wiring, settings: Settings, identity: Identity | None = None) -> web.Application:
+    """The API as an application, for the daemon to add to and to serve; without `identity` all are administrators."""
+    identity = identity or Open()
+    app = web.Application(middlewares=[_guarded, Gate(identity).admit], client_max_size=BODY_LIMIT)
+
+    async def close(_: web.Application) -> None:
+        await identity.close()
+
+    app.on_cleanup.append(close)
     route = app.router
     route.add_get("/", _versions, allow_head=False)
     route.add_get("/v2.0", _resources, allow_head=False)
     route.add_get("/v2.0/", _resources, allow_head=False)
+    route.add_get("/openapi.json", _openapi, allow_head=False)
     route.add_get("/v2.0/extensions", _extensions, allow_head=False)
     route.add_get("/v2.0/extensions/{alias}", _extension, allow_head=False)
     for collection in COLLECTIONS:
-        served = _Served(collection, Renderer(collection), store, wiring, settings)
-        path = f"/v2.0/{collection.path}"
-        for list_path in (path, f"{path}/"):
-            route.add_get(list_path, served.list, allow_head=False)
-            route.add_post(list_path, served.create)
-        route.add_get(f"{path}/{{id}}", served.show, allow_head=False)
-        route.add_put(f"{path}/{{id}}", served.update)
-        route.add_delete(f"{path}/{{id}}", served.delete)
-        for name in collection.actions:
-            route.add_put(f"{path}/{{id}}/{{action:{name}}}", served.act)
+        _Served(collection, Renderer(collection), store, wiring, settings).add_routes(route)
     return app
 
 
@@ -87,10 +111,17 @@ async def _guarded(request: web.Request, handler: Handler) -> web.StreamResponse
         answer = _json(refusal.status, faults.plain(refusal.status))
         if "Allow" in refusal.headers:
             answer.headers["Allow"] = refusal.headers["Allow"]
+    except Unauthorized:
+        answer = _json(401, faults.unauthorized())
+        answer.headers["WWW-Authenticate"] = f'Keystone uri="{_root(request)}"'
     except WeftError as error:
         status, body = faults.fault(error)
         answer = _json(status, body)
-        log.info("request refused id=%s reason=%s", request_id, error)
+        # Clients ask for an id that may be a name, and then for the name: nobody need know of the first.
+        quiet = status == HTTPStatus.NOT_FOUND and request.method == "GET"
+        log.log(logging.DEBUG if quiet else logging.INFO, "request refused id=%s reason=%s", request_id, error)
+        if isinstance(error, Throttled):
+            answer.headers["Retry-After"] = str(error.wait)
     except RecursionError:  # JSON that is nested as deep as Python just so reads, and cannot write
         answer = _json(*faults.fault(Unreadable("Body contains invalid data")))
         log.info("request refused id=%s reason=nested too deep", request_id)
@@ -98,6 +129,8 @@ async def _guarded(request: web.Request, handler: Handler) -> web.StreamResponse
         answer = _json(500, faults.internal())
         log.exception("request failed id=%s method=%s path=%s", request_id, request.method, request.path)
     answer.headers[REQUEST_ID] = request_id
+    took = time.perf_counter() - began
+    measures.REQUEST.labels(request.method, _resource(request), answer.status).observe(took)
     log.log(
         logging.DEBUG if request.method == "GET" else logging.INFO,
         "request served id=%s method=%s path=%s status=%d ms=%.1f",
@@ -105,9 +138,15 @@ async def _guarded(request: web.Request, handler: Handler) -> web.StreamResponse
         request.method,
         request.path,
         answer.status,
-        (time.perf_counter() - began) * 1e3,
+        took * 1e3,
     )
     return answer
+
+
+def _resource(request: web.Request) -> str:
+    """What kind of path is asked for: one of few, whatever ids there are."""
+    found = request.match_info.route.resource
+    return found.canonical if found is not None else "none"
 
 
 def _json(status: int, body: bytes) -> web.Response:
@@ -145,8 +184,13 @@ async def _resources(request: web.Request) -> web.Response:
             "links": [{"rel": "self", "href": f"{_root(request)}/v2.0/{each.path}"}],
         }
         for each in COLLECTIONS
+        if not each.is_part
     ]
     return _answer({"resources": found, "version": _version(request)})
+
+
+async def _openapi(request: web.Request) -> web.Response:
+    return _answer(document(COLLECTIONS, _root(request)))
 
 
 async def _extensions(_: web.Request) -> web.Response:
@@ -154,15 +198,16 @@ async def _extensions(_: web.Request) -> web.Response:
 
 
 async def _extension(request: web.Request) -> web.Response:
-    found = EXTENSIONS.get(request.match_info["alias"])
+    found = EXTENSIONS.get(alias := request.match_info["alias"])
     if found is None:
-        raise web.HTTPNotFound
+        kind, body = faults.no_extension(alias, request.headers.get("Accept", ""))
+        return web.Response(status=404, body=body, headers={"Content-Type": kind})
     return _answer({"extension": found})
 
 
 @dataclass(frozen=True, slots=True)
 class _Served(Generic[R]):
-    """The five verbs on one collection."""
+    """The verbs and the operations on one collection."""
 
     collection: Collection[R]
     renderer: Renderer[R]
@@ -170,9 +215,28 @@ class _Served(Generic[R]):
     wiring: Wiring
     settings: Settings
 
-    async def create(self, request: web.Request) -> web.Response:
+    def add_routes(self, route: web.UrlDispatcher) -> None:
+        """Serve what the collection has."""
+        collection = self.collection
+        path = f"/v2.0/{collection.path}"
+        for list_path in (path, f"{path}/"):
+            route.add_get(list_path, self.list, allow_head=False)
+            if collection.create:
+                route.add_post(list_path, partial(self.create, collection.create))
+        for name, answer in collection.answers.items():
+            route.add_get(f"{path}/{name}", partial(self.tell, answer), allow_head=False)
+        route.add_get(f"{path}/{{id}}", self.show, allow_head=False)
+        if collection.update:
+            route.add_put(f"{path}/{{id}}", partial(self.update, collection.update))
+        if collection.delete:
+            route.add_delete(f"{path}/{{id}}", partial(self.delete, collection.delete))
+        tagging = Tags(collection.plural).operations() if "tags" in collection.table else ()
+        for operation in (*collection.operations, *tagging):
+            route.add_route(operation.method, f"{path}/{{id}}/{operation.path}", partial(self.operate, operation))
+
+    async def create(self, create: Create[R], request: web.Request) -> web.Response:
         """One resource, or several: then all or none."""
-        caller, collection = nobody_checked(request.headers), self.collection
+        caller, collection = request[CALLER], self.collection
         given = await _object(request)
         if (several := collection.plural in given) and not given[collection.plural]:
             raise Unreadable("Resources required")
@@ -182,14 +246,19 @@ class _Served(Generic[R]):
         if len(items) > BULK_LIMIT:
             raise Unreadable(f"Bulk requests may have {BULK_LIMIT} resources, not {len(items)}")
         bodies = [self._body(item, caller, several) for item in items]
-        asks = [self._ask(caller) for _ in bodies]
+        asks = [self._ask(request, caller) for _ in bodies]
         collection.together(bodies)
 
         def work(tx: Transaction) -> list[R]:
-            return [collection.create(tx, body, ask) for body, ask in zip(bodies, asks, strict=True)]
+            self._check_whole(caller, tx, request)
+            for item, body in zip(items, bodies, strict=True):
+                policy.check_create(caller, collection, tx, body, item)
+            for project, more in Counter(body.fields.get("project_id", "") for body in bodies).items():
+                quotas.check(tx, project, collection.name, more, self.settings.quotas)
+            return [create(tx, body, ask) for body, ask in zip(bodies, asks, strict=True)]
 
         made = await self.store.commit(work, request=REQUEST.get())
-        scene = self._scene()
+        scene = self._scene(caller)
         shown: list[Json] = [self.renderer.all(scene, record) for record in made]
         return _answer({collection.plural: shown} if several else {collection.name: shown[0]}, 201)
 
@@ -198,27 +267,43 @@ class _Served(Generic[R]):
             item = item[self.collection.name]
         return read_body(self.collection, item, True, caller.project_id)
 
-    def _ask(self, caller: Caller) -> Ask:
-        return Ask(str(uuid4()), caller.project_id, caller.is_admin, int(time.time()), self.settings)
+    def _ask(self, request: web.Request, caller: Caller) -> Ask:
+        return Ask(
+            id=str(uuid4()),
+            project_id=caller.project_id,
+            is_admin=caller.is_admin,
+            now=int(time.time()),
+            settings=self.settings,
+            within=request.match_info.get("within", ""),
+            alive=lambda chassis: self.wiring.attendance(chassis).alive,
+        )
 
     async def list(self, request: web.Request) -> web.Response:
         """Those that pass the query."""
         pairs = [*request.query.items()]
         query = read_query(self.collection, pairs)
-        await self._prepare(nobody_checked(request.headers), query)
-        scene = self._scene()
-        records = find(self.collection, scene, query)
-        found = links(_root(request) + request.path, pairs, query, [record.id for record in records])
+        caller = request[CALLER]
+        ask = self._ask(request, caller)
+        self._check_whole(caller, self.store.model, request)
+        await self._prepare(caller, ask, query)
+        scene = replace(self._scene(caller), filters=query.filters)
+        records = find(self.collection, scene, query, ask.within)
+        keys = [self.renderer.key(scene, record) for record in records]
+        found = links(_root(request) + request.path, pairs, query, keys)
         return _json(200, await self._listed(scene, records, query.fields, found))
 
-    async def _prepare(self, caller: Caller, query: Query) -> None:
-        """Make what the project must find; tried on the replica first, since nearly always it is there."""
-        prepare, ask = self.collection.prepare, self._ask(caller)
-        owner = query.filters.get("project_id", query.filters.get("tenant_id", [caller.project_id]))[0]
+    async def _prepare(self, caller: Caller, ask: Ask, query: Query) -> None:
+        """Make what the project must find."""
+        prepare = self.collection.prepare
+        owner = query.filters.get("project_id", query.filters.get("tenant_id", [ask.project_id]))[0]
+        if caller.is_admin or caller.speaks_for(owner):
+            await self._written(lambda tx: prepare(tx, owner, ask))
+
+    async def _written(self, work: Callable[[Transaction], T]) -> T:
+        """What a reader needs to be there; tried on the replica first, since nearly always it is."""
         trial = Transaction(self.store.model)
-        prepare(trial, owner, ask)
-        if trial.writes():
-            await self.store.commit(lambda tx: prepare(tx, owner, ask), request=REQUEST.get())
+        done = work(trial)
+        return await self.store.commit(work, request=REQUEST.get()) if trial.writes() else done
 
     async def _listed(self, scene: Scene, records: Sequence[R], fields: tuple[str, ...], pages: Json) -> bytes:
         """A list as JSON, with a breath for everybody else after every `BREATH` records."""
@@ -233,55 +318,97 @@ class _Served(Generic[R]):
 
     async def show(self, request: web.Request) -> web.Response:
         """One of them."""
-        record = Transaction(self.store.model).need(self.collection.kind, request.match_info["id"])
+        caller, provide = request[CALLER], self.collection.provide
+        record = self._need(self.store.model, request)
+        policy.check_seen(caller, self.collection, self.store.model, record)
         fields = tuple(name for name in request.query.getall("fields", ()) if name)
-        return _answer({self.collection.name: self._shown(self._scene(), record, fields)})
+        if provide is not None:
+            ask = replace(self._ask(request, caller), fields=fields)
+            told = await self._written(lambda tx: provide(tx, self._need(tx, request), ask))
+            if told is not None:
+                return _answer({self.collection.name: told})
+            record = self._need(self.store.model, request)
+        return _answer({self.collection.name: self._shown(self._scene(caller), record, fields)})
 
-    async def update(self, request: web.Request) -> web.Response:
+    async def tell(self, answer: Callable[[Ask], Json], request: web.Request) -> web.Response:
+        """What is no resource."""
+        return _answer(answer(self._ask(request, request[CALLER])))
+
+    async def update(self, update: Update[R], request: web.Request) -> web.Response:
         """Change what the body names, and nothing else."""
-        caller, collection, id = nobody_checked(request.headers), self.collection, request.match_info["id"]
+        caller, collection = request[CALLER], self.collection
         given = await _object(request)
         if collection.plural in given:
             raise Unreadable("Bulk operation not supported")
         body = read_body(collection, given.get(collection.name), False, caller.project_id)
-        expected, ask = _expected(request), self._ask(caller)
+        expected, ask = _expected(request), self._ask(request, caller)
 
         def work(tx: Transaction) -> R:
-            old = _current(tx, collection.kind, id, expected)
-            return collection.update(tx, old, _with(old, body), body, ask)
+            old = self._need(tx, request)
+            policy.check_update(caller, collection, tx, old, body, given.get(collection.name))
+            return update(tx, _as_expected(old, expected), _with(old, body), body, ask)
 
         record = await self.store.commit(work, request=REQUEST.get())
-        return _answer({collection.name: self.renderer.all(self._scene(), record)})
+        return _answer({collection.name: self.renderer.all(self._scene(caller), record)})
 
-    async def act(self, request: web.Request) -> web.Response:
-        """Change it by one of its actions."""
-        caller, collection, id = nobody_checked(request.headers), self.collection, request.match_info["id"]
-        change = collection.actions[request.match_info["action"]](await _object(request))
-        expected, ask = _expected(request), self._ask(caller)
+    async def operate(self, operation: Operation[R], request: web.Request) -> web.Response:
+        """Change it, or look at it, by one of its operations."""
+        caller, reads = request[CALLER], operation.method == "GET"
+        given = {} if reads else await _object(request)
+        change = operation.ask(request.match_info.get("item", ""), given)
+        expected, ask = _expected(request), self._ask(request, caller)
 
-        def work(tx: Transaction) -> R | Mapping[str, Json]:
-            return change(tx, _current(tx, collection.kind, id, expected), ask)
+        def work(tx: Transaction) -> R | Json:
+            old = self._need(tx, request)
+            policy.check_operation(caller, self.collection, tx, old, operation, given)
+            return change(tx, _as_expected(old, expected), ask)
 
-        done = await self.store.commit(work, request=REQUEST.get())
-        return _answer(
-            dict(done) if isinstance(done, Mapping) else {collection.name: self.renderer.all(self._scene(), done)}
-        )
+        done = work(Transaction(self.store.model)) if reads else await self.store.commit(work, request=REQUEST.get())
+        if operation.status == 204:
+            return web.Response(status=204)
+        if isinstance(done, Resource):
+            shown: Json = self.renderer.all(self._scene(caller), done)
+            done = shown if operation.bare else {self.collection.name: shown}
+        return _answer(done, operation.status)
 
-    async def delete(self, request: web.Request) -> web.Response:
+    async def delete(self, delete: Delete[R], request: web.Request) -> web.Response:
         """Remove it."""
         if await request.read():
             raise Unreadable("Request body is not supported in DELETE.")
-        collection, id = self.collection, request.match_info["id"]
-        expected, ask = _expected(request), self._ask(nobody_checked(request.headers))
+        caller = request[CALLER]
+        expected, ask = _expected(request), self._ask(request, caller)
 
         def work(tx: Transaction) -> None:
-            collection.delete(tx, _current(tx, collection.kind, id, expected), ask)
+            old = self._need(tx, request)
+            policy.check_delete(caller, self.collection, tx, old)
+            delete(tx, _as_expected(old, expected), ask)
 
         await self.store.commit(work, request=REQUEST.get())
         return web.Response(status=204)
 
-    def _scene(self) -> Scene:
-        return Scene(self.store.model, self.wiring)
+    def _check_whole(self, caller: Caller, rows: Rows, request: web.Request) -> None:
+        """What they are part of is there. Raises NotFound."""
+        if self.collection.whole:
+            whole = need(rows, self.collection.whole, request.match_info["within"])
+            policy.check_named(caller, rows, type(whole), whole.id)
+
+    def _need(self, rows: Rows, request: web.Request) -> R:
+        """What the path names. Raises NotFound."""
+        id = request.match_info["id"]
+        if id == self.collection.mine:
+            id = request[CALLER].project_id
+        return self.collection.source.need(rows, request.match_info.get("within", ""), id)
+
+    def _scene(self, caller: Caller) -> Scene:
+        rows, collection = self.store.model, self.collection
+        return Scene(
+            rows,
+            self.wiring,
+            self.settings,
+            lambda record: policy.sees(caller, collection, rows, record),
+            policy.hidden(caller, collection),
+            caller.project_id,
+        )
 
     def _shown(self, scene: Scene, record: R, fields: tuple[str, ...]) -> Json:
         return self.renderer.some(scene, record, fields) if fields else self.renderer.all(scene, record)
@@ -291,11 +418,11 @@ def _with(record: R, body: Body) -> R:
     return replace(record, **body.fields)
 
 
-def _current(tx: Transaction, kind: type[R], id: str, expected: int | None) -> R:
-    """The record, if it is what the client thinks it is. Raises NotFound, StaleRevision."""
-    if expected is not None:
-        tx.expect(kind, id, expected)
-    return tx.need(kind, id)
+def _as_expected(record: R, revision: int | None) -> R:
+    """The record, if it is what the client thinks it is. Raises StaleRevision."""
+    if revision is not None and record.revision_number != revision:
+        raise StaleRevision(type(record).__name__, record.id, revision, record.revision_number)
+    return record
 
 
 async def _object(request: web.Request) -> dict[str, Json]:

@@ -1,12 +1,21 @@
 """The command `weft`.
 
     weft serve                 run the controller
+    weft token                 make a token for `--auth tokens FILE`
     weft attach CONTROLLER     print (or run) the command by which this hypervisor joins
     weft chassis list          the hypervisors, and how far each has got
+    weft chassis drain NAME    move the gateways of routers to others
     weft flows CHASSIS         what a hypervisor's switch should hold, and why
+    weft apply FILE            make a topology in a file true, after showing the difference
+    weft export                what there is, as such a file
+    weft drops [CHASSIS...]    what is dropped, why, and whose it is
     weft diff                  where switches hold something else
     weft explain FILE|-        annotate the text of ovs-ofctl dump-flows
     weft trace --from --to     what becomes of one packet, and why
+    weft why-down PORT         why a port is not ACTIVE
+    weft why PORT ADDRESS      why a port does not reach an address
+    weft cost ID               how many flows an object has, and on how many switches
+    weft repair [CHASSIS...]   dump switches, and put right what is not as it should be
     weft conn CHASSIS [FILE|-] whose connections a hypervisor has, and which rules allow them
 
 Client commands ask the controller at `--url` or `WEFT_URL`. They end 0 when all is well, 1 when what was asked
@@ -18,6 +27,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import secrets
 import shlex
 import signal
 import subprocess
@@ -25,7 +35,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from controller.errors import WeftError
 from northbound import attach, config, conn, explain, tracing
@@ -56,11 +66,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="weft", description="Virtual networks on Open vSwitch.")
+    parser.add_argument("--version", action=_Version, nargs=0, help="print the version of Weft and exit")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     serve = commands.add_parser("serve", help="run the controller")
     config.add_options(serve)
     serve.set_defaults(run=_serve)
+
+    token = commands.add_parser("token", help="make a token: what goes into the FILE of --auth tokens FILE")
+    token.add_argument("--project", required=True, help="the id of the project it speaks for")
+    token.add_argument("--role", action="append", required=True, help="admin, manager, member, reader or service")
+    token.add_argument("--user", default="", help="whose it is, for whoever reads the file")
+    token.set_defaults(run=_token)
 
     join = commands.add_parser("attach", help="print or run the command by which this hypervisor joins")
     attach.add_options(join)
@@ -71,13 +88,33 @@ def _parser() -> argparse.ArgumentParser:
     listing.add_argument(
         "--wait", type=float, default=0, metavar="SECONDS", help="until all are in step, at most so long"
     )
+    drain = _client(chassis.add_parser("drain", help="move the gateways of routers to others"), _chassis_drain)
+    drain.add_argument("chassis", help=CHASSIS)
+    drain.add_argument("--undo", action="store_true", help="let gateways be active there again")
     forget = _client(chassis.add_parser("delete", help="forget a hypervisor that is gone for good"), _chassis_delete)
     forget.add_argument("chassis", help=CHASSIS)
 
     flows = _client(commands.add_parser("flows", help="what a hypervisor's switch should hold"), _flows)
     flows.add_argument("chassis", help=CHASSIS)
+    flows.add_argument("--object", metavar="ID", help="only those that this object wants")
+    flows.add_argument("--counts", action="store_true", help="with the packets and bytes that the switch has counted")
     flows.add_argument("--plain", action="store_true", help="without the reasons (ovs-ofctl add-flows reads both)")
     flows.add_argument("--groups", action="store_true", help="the groups instead, as ovs-ofctl add-groups reads them")
+
+    dropped = _client(
+        commands.add_parser("drops", help="which flows decide that packets are dropped, and whose"), _drops
+    )
+    dropped.add_argument("chassis", nargs="*", help=f"{CHASSIS} (default: all that are connected)")
+    dropped.add_argument("--top", type=int, default=20, metavar="N", help="how many at the most (default: 20)")
+
+    applied = _client(commands.add_parser("apply", help="make a topology in a file true"), _apply)
+    applied.add_argument("file", metavar="FILE|-", help="a topology, in YAML (docs/topologies.md)")
+    applied.add_argument("--dry-run", action="store_true", help="show the difference alone; ends 1 if there is one")
+    applied.add_argument("--project", default="", metavar="ID", help="whose resources these are")
+
+    exported = _client(commands.add_parser("export", help="what there is, as a topology for apply"), _export)
+    exported.add_argument("name", nargs="?", default="exported", help="the topology's name (default: exported)")
+    exported.add_argument("--project", default="", metavar="ID", help="of this project alone")
 
     _client(commands.add_parser("diff", help="where switches hold something else than they should"), _diff)
 
@@ -85,6 +122,23 @@ def _parser() -> argparse.ArgumentParser:
     what.add_argument("file", metavar="FILE|-")
 
     _trace_options(_client(commands.add_parser("trace", help="what becomes of one packet, and why"), _trace))
+
+    down = _client(commands.add_parser("why-down", help="why a port is not ACTIVE"), _why_down)
+    down.add_argument("port", help="by id or name")
+
+    apart = _client(commands.add_parser("why", help="why a port does not reach an address"), _why)
+    apart.add_argument("from", metavar="PORT", help="the port that sends, by id or name")
+    apart.add_argument("to", metavar="ADDRESS|PORT", help="an IP address, or a port by id or name")
+    apart.add_argument("--proto", help="tcp, udp, icmp, sctp or a number (default: icmp)")
+    apart.add_argument("--dport", type=int, metavar="N", help="the destination port")
+
+    cost = _client(commands.add_parser("cost", help="how many flows an object has, and on how many switches"), _cost)
+    cost.add_argument("id", help="the id of a network, port, router, security group ...")
+
+    repair = _client(
+        commands.add_parser("repair", help="dump a switch and put right what is not as it should be"), _repair
+    )
+    repair.add_argument("chassis", nargs="*", help=f"{CHASSIS} (default: all that are connected)")
 
     whose = _client(commands.add_parser("conn", help="whose connections a hypervisor has, and what allows them"), _conn)
     whose.add_argument("chassis", help=CHASSIS)
@@ -94,12 +148,28 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+class _Version(argparse.Action):
+    """Prints the version; asked for what is installed only then, which takes longer than most commands."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from importlib.metadata import version
+
+        print(f"weft {version('weft')}")
+        parser.exit()
+
+
 def _client(parser: argparse.ArgumentParser, run: Callable[[argparse.Namespace], int]) -> argparse.ArgumentParser:
     url = os.environ.get("WEFT_URL", DEFAULT_URL)
     parser.add_argument("--url", default=url, help=f"the controller's API (WEFT_URL, default {DEFAULT_URL})")
+    token = os.environ.get("WEFT_TOKEN") or os.environ.get("OS_TOKEN", "")
+    parser.add_argument("--token", default=token, help="an administrator's token (WEFT_TOKEN, OS_TOKEN)")
     parser.add_argument("--json", action="store_true", help="print the answer as JSON")
     parser.set_defaults(run=run)
     return parser
+
+
+def _controller(options: argparse.Namespace) -> Client:
+    return Client(options.url, options.token)
 
 
 def _trace_options(parser: argparse.ArgumentParser) -> None:
@@ -130,12 +200,26 @@ def _serve(options: argparse.Namespace) -> int:
     return run(config.read(options))
 
 
+def _token(options: argparse.Namespace) -> int:
+    """The token goes to stderr, once; what the file needs of it to stdout: `weft token ... >> FILE`."""
+    from northbound.auth import digest  # which loads an HTTP client
+
+    token = secrets.token_urlsafe(32)
+    print(f"token: {token}", file=sys.stderr)
+    print("[[token]]")
+    for key, value in (
+        ("sha256", digest(token)), ("project", options.project), ("roles", options.role), ("user", options.user),
+    ):  # fmt: skip
+        print(f"{key} = {json.dumps(value)}")
+    return 0
+
+
 def _print_json(answer: object) -> None:
     print(json.dumps(answer, indent=2))
 
 
 def _chassis_list(options: argparse.Namespace) -> int:
-    client = Client(options.url)
+    client = _controller(options)
     answer = client.get("/v1/chassis")
     deadline = time.monotonic() + options.wait
     while not _all_in_step(answer) and time.monotonic() < deadline:
@@ -179,25 +263,62 @@ def _progress(answer: Mapping[str, Any]) -> str:
     return f"{len(answer['chassis']) - len(behind)} of {len(answer['chassis'])} in step; " + "; ".join(behind[:3])
 
 
+def _chassis_drain(options: argparse.Namespace) -> int:
+    answer = _controller(options).put(f"/v1/chassis/{quote(options.chassis, safe='')}", {"gateway": options.undo})
+    if options.json:
+        _print_json(answer)
+    elif answer["chassis"]["gateway_priority"] is None:
+        print(f"{options.chassis} has no weft-gateway-priority: it is no gateway anyway")
+    return 0
+
+
 def _chassis_delete(options: argparse.Namespace) -> int:
-    Client(options.url).delete(f"/v1/chassis/{quote(options.chassis, safe='')}")
+    _controller(options).delete(f"/v1/chassis/{quote(options.chassis, safe='')}")
     return 0
 
 
 def _flows(options: argparse.Namespace) -> int:
-    answer = Client(options.url).get(f"/v1/flows/{quote(options.chassis, safe='')}")
+    asked = {"object": options.object, "counts": "true" if options.counts else None}
+    query = urlencode({name: value for name, value in asked.items() if value})
+    answer = _controller(options).get(f"/v1/flows/{quote(options.chassis, safe='')}?{query}")
     if options.json:
         _print_json(answer)
         return 0
     for entry in answer["groups"] if options.groups else answer["flows"]:
         if not options.plain:
-            print(f"# {explain.sentence(entry)}")
+            counted = f"{entry['packets']} packets, {entry['bytes']} bytes: " if "packets" in entry else ""
+            print(f"# {counted}{explain.sentence(entry)}")
         print(f"cookie={entry['cookie']},{entry['text']}" if entry["cookie"] else entry["text"])
     return 0
 
 
+def _apply(options: argparse.Namespace) -> int:
+    from northbound import apply  # which loads all resources
+
+    return apply.run(options, Client(options.url, options.token, options.project))
+
+
+def _export(options: argparse.Namespace) -> int:
+    from northbound import apply
+
+    print(apply.export(_controller(options), options.name, options.project), end="")
+    return 0
+
+
+def _drops(options: argparse.Namespace) -> int:
+    query = "&".join(f"chassis={quote(name, safe='')}" for name in options.chassis)
+    answer = _controller(options).get(f"/v1/drops?{query}")
+    if options.json:
+        _print_json(answer)
+        return 0
+    for each in answer["drops"][: options.top]:
+        print(f"{each['chassis']} {each['packets']:>9} {each['reason']:<17} {explain.sentence(each['flow'])}")
+    print(f"{sum(each['packets'] for each in answer['drops'])} packets dropped by {len(answer['drops'])} flows")
+    return 0
+
+
 def _diff(options: argparse.Namespace) -> int:
-    answer = Client(options.url).get("/v1/diff")
+    answer = _controller(options).get("/v1/diff")
     different = bool(answer["failures"]) or any(each[kind] for each in answer["chassis"] for kind in DIFFERENCES)
     if options.json:
         _print_json(answer)
@@ -233,9 +354,57 @@ def _text(name: str) -> str:
         return file.read()
 
 
+def _why_down(options: argparse.Namespace) -> int:
+    answer = _controller(options).get(f"/v1/why-down/{quote(options.port, safe='')}")
+    if options.json:
+        _print_json(answer)
+    else:
+        print("\n".join(answer["reasons"]) or f"port {answer['port']} is {answer['status']}")
+    return 1 if answer["reasons"] else 0
+
+
+def _why(options: argparse.Namespace) -> int:
+    asked = {name: getattr(options, name) for name in ("from", "to", "proto", "dport")}
+    answer = _controller(options).post("/v1/why", asked)
+    if options.json:
+        _print_json(answer)
+    else:
+        from northbound import why  # which loads what the controller is made of
+
+        print("\n".join(why.told(answer)))
+    return 0 if answer["fate"] == "delivered" else 1
+
+
+def _cost(options: argparse.Namespace) -> int:
+    answer = _controller(options).get(f"/v1/cost/{quote(options.id, safe='')}")
+    if options.json:
+        _print_json(answer)
+        return 0
+    for each in answer["cost"]:
+        print(f"{each['app']:<16} {each['rule']:<16} {each['flows']:>6} on {each['hosts']} hypervisors")
+    print(f"{answer['total']} flows and groups in all")
+    return 0
+
+
+def _repair(options: argparse.Namespace) -> int:
+    client = _controller(options)
+    connected = [each["name"] for each in client.get("/v1/chassis")["chassis"] if each["connected"]]
+    done = {name: client.post(f"/v1/repair/{quote(name, safe='')}", {}) for name in options.chassis or connected}
+    if options.json:
+        _print_json(done)
+        return 0
+    for name, each in done.items():
+        print(f"{name}: {each['flow_mods']} flows and {each['group_mods']} groups put right")
+    return 0
+
+
 def _conn(options: argparse.Namespace) -> int:
     dump = _text(options.file) if options.file else _own_connections(options.chassis)
-    client, path, lines = Client(options.url), f"/v1/conn/{quote(options.chassis, safe='')}", dump.splitlines()
+    client, path, lines = (
+        _controller(options),
+        f"/v1/conn/{quote(options.chassis, safe='')}",
+        dump.splitlines(),
+    )
     found: list[Mapping[str, Any]] = []
     for start in range(0, max(1, len(lines)), LINES):
         found += client.post(path, {"dump": "\n".join(lines[start : start + LINES])})["connections"]
@@ -249,7 +418,7 @@ def _conn(options: argparse.Namespace) -> int:
 
 def _trace(options: argparse.Namespace) -> int:
     asked = {name: getattr(options, name) for name in ("from", "to", "source", "proto", *TRACED)}
-    answer = Client(options.url).post("/v1/trace", {name: value for name, value in asked.items() if value is not None})
+    answer = _controller(options).post("/v1/trace", {name: value for name, value in asked.items() if value is not None})
     if options.json:
         _print_json(answer)
     else:
@@ -291,7 +460,7 @@ def _printed(command: Sequence[str], otherwise: str) -> str:
 
 def _explain(options: argparse.Namespace) -> int:
     found = explain.read(_text(options.file).splitlines())
-    answer = Client(options.url).post("/v1/explain", {"cookies": explain.cookies(found)})
+    answer = _controller(options).post("/v1/explain", {"cookies": explain.cookies(found)})
     explained = explain.explain(found, answer["flows"])
     if options.json:
         _print_json(explain.as_json(explained))

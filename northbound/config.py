@@ -6,10 +6,11 @@ import argparse
 import os
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from controller.errors import Invalid
+from controller.model.quotas import COUNTED, UNLIMITED
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +39,18 @@ class Config:
     no_ovsdb: bool = False
     store: str = "sqlite:///weft.db"
     auth: str = "none"
+    keystone_url: str = ""
+    keystone_user: str = "neutron"
+    keystone_password: str = field(default="", repr=False)
+    keystone_project: str = "service"
+    keystone_domain: str = "Default"
     insecure: bool = False
     foreign_flows: str = "keep"
     underlay_mtu: int = 1500
     underlay_ip_version: int = 4
     network_type: str = "vxlan"
+    dns_domain: str = "openstacklocal"
+    quotas: str = ""
     log_level: str = "info"
 
 
@@ -52,17 +60,23 @@ HELP: Mapping[str, str] = {
     "ovsdb": "where hypervisors' databases connect (HOST:PORT)",
     "no_ovsdb": "serve switches without OVSDB, as under plain Mininet: no tunnels, ports by name (tap + 11 characters)",
     "store": "sqlite:///relative.db, sqlite:////absolute.db, or memory:// which forgets at exit",
-    "auth": "none: every caller is admin",
+    "auth": "none: every caller is admin; tokens FILE: who shows a token of the file (see weft token); keystone",
+    "keystone_url": "where OpenStack's identity service is, ending in /v3",
+    "keystone_user": "as whom Keystone is asked about tokens",
+    "keystone_password": "the password of that user; as a variable or in the file, ps does not show it",
+    "keystone_project": "the project of that user",
+    "keystone_domain": "the domain of that user and project",
     "insecure": "allow --auth none beyond loopback",
     "foreign_flows": "flows and groups of others on the integration bridge: keep (and report) or remove",
     "underlay_mtu": "bytes that the network between hypervisors carries",
     "underlay_ip_version": "4 or 6: what the hypervisors' weft-encap-ip are, all of them; 6 takes 20 bytes more",
     "network_type": "what a network is when its maker does not say: vxlan, geneve or gre",
+    "dns_domain": "the domain that the names of ports are in, as example.org",
+    "quotas": "what a project may have by default, as port=1000,network=-1 (-1 is unlimited); the rest as in Neutron",
     "log_level": "debug, info, warning or error",
 }
 
 CHOICES: Mapping[str, tuple[str, ...]] = {
-    "auth": ("none",),
     "foreign_flows": ("keep", "remove"),
     "underlay_ip_version": ("4", "6"),
     "network_type": ("vxlan", "geneve", "gre"),
@@ -70,23 +84,34 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
 }
 
 
+LEAST_MTU: Mapping[int, tuple[int, str]] = {4: (576, "RFC 791"), 6: (1280, "RFC 8200")}
+"""By the underlay's IP version: what every network of it carries, in bytes, and who says so."""
+MOST_MTU = 65535
+"""What an IP packet is at most, in bytes."""
+
+AUTH = ("none", "tokens", "keystone")
+"""How callers are known: the first word of `auth`."""
+
+
 def add_options(parser: argparse.ArgumentParser) -> None:
     """The options of `weft serve`, one an attribute."""
     parser.add_argument("--config", metavar="FILE", help="a TOML file with any of the other options as keys")
-    for field in fields(Config):
-        option = "--" + field.name.replace("_", "-")
-        text = f"{HELP[field.name]} (default {getattr(Config(), field.name)})"
-        if isinstance(getattr(Config(), field.name), bool):
+    for each in fields(Config):
+        option = "--" + each.name.replace("_", "-")
+        text = f"{HELP[each.name]} (default {getattr(Config(), each.name)})"
+        words = "+" if each.name == "auth" else None
+        if isinstance(getattr(Config(), each.name), bool):
             parser.add_argument(option, action="store_true", default=None, help=text)
         else:
-            parser.add_argument(option, metavar="|".join(CHOICES.get(field.name, ("VALUE",))), help=text)
+            metavar = "|".join(CHOICES.get(each.name, ("VALUE",)))
+            parser.add_argument(option, metavar=metavar, nargs=words, help=text)
 
 
 def read(options: argparse.Namespace, environment: Mapping[str, str] = os.environ) -> Config:
     """The configuration from all its sources. Raises Invalid, naming the source."""
     path = options.config or environment.get("WEFT_CONFIG")
     file = _file(Path(path)) if path else {}
-    names = {field.name for field in fields(Config)}
+    names = {each.name for each in fields(Config)}
     if unknown := sorted(file.keys() - names):
         raise Invalid(unknown[0], f"it is no option of weft serve (in {path})")
     chosen: dict[str, object] = {}
@@ -100,6 +125,11 @@ def read(options: argparse.Namespace, environment: Mapping[str, str] = os.enviro
                 chosen[name] = _parse(name, value, source)
                 break
     config = Config(**chosen)  # type: ignore[arg-type]
+    least, source = LEAST_MTU[config.underlay_ip_version]
+    if not least <= config.underlay_mtu <= MOST_MTU:
+        between = f"{least}, which every network carries ({source}), and {MOST_MTU}"
+        raise Invalid("underlay_mtu", f"{config.underlay_mtu} bytes are not between {between}")
+    _check_auth(config)
     if config.auth == "none" and not config.api.loopback and not config.insecure:
         raise Invalid(
             "api",
@@ -107,6 +137,17 @@ def read(options: argparse.Namespace, environment: Mapping[str, str] = os.enviro
             "that network is yours alone",
         )
     return config
+
+
+def _check_auth(config: Config) -> None:
+    """Raises Invalid."""
+    way, _, file = config.auth.partition(" ")
+    if way not in AUTH:
+        raise Invalid("auth", f"'{way}' is not one of {', '.join(AUTH)}")
+    if (way == "tokens") != bool(file):
+        raise Invalid("auth", "tokens needs a FILE behind it, and nothing else does")
+    if way == "keystone" and not config.keystone_url.startswith(("http://", "https://")):
+        raise Invalid("keystone_url", "with --auth keystone it is needed, like https://identity.example/v3")
 
 
 def _file(path: Path) -> dict[str, object]:
@@ -119,18 +160,38 @@ def _file(path: Path) -> dict[str, object]:
 
 def _parse(name: str, value: object, source: str) -> object:
     default = getattr(Config(), name)
+    if name == "auth" and isinstance(value, list):
+        value = " ".join(map(str, value))
     try:
         if isinstance(default, Endpoint):
             return _endpoint(str(value))
         if isinstance(default, bool):
             return _boolean(value)
         if isinstance(default, int):
-            value = int(str(value))
+            value = _number(str(value))
     except ValueError as error:
         raise Invalid(source, str(error)) from error
+    if name == "quotas":
+        read_quotas(str(value), source)
     if name in CHOICES and str(value) not in CHOICES[name]:
         raise Invalid(source, f"'{value}' is not one of {', '.join(CHOICES[name])}")
     return value if isinstance(default, int) else str(value)
+
+
+def read_quotas(text: str, source: str = "quotas") -> dict[str, int]:
+    """Limits by name. Raises Invalid."""
+    limits = {}
+    for each in filter(None, text.split(",")):
+        name, _, limit = each.partition("=")
+        if name not in COUNTED:
+            raise Invalid(source, f"'{name}' has no quota; these have: {', '.join(COUNTED)}")
+        try:
+            limits[name] = int(limit)
+        except ValueError:
+            raise Invalid(source, f"'{limit}' of {name} is not a number") from None
+        if limits[name] < UNLIMITED:
+            raise Invalid(source, f"{limit} of {name} is below {UNLIMITED}, which is unlimited")
+    return limits
 
 
 def _endpoint(text: str) -> Endpoint:
@@ -138,6 +199,12 @@ def _endpoint(text: str) -> Endpoint:
     if not colon or not port.isdigit() or not 0 <= int(port) <= 65535:
         raise ValueError(f"'{text}' is not HOST:PORT")
     return Endpoint(host.strip("[]"), int(port))
+
+
+def _number(text: str) -> int:
+    if not text.isascii() or not text.isdigit():
+        raise ValueError(f"'{text}' is not a number")
+    return int(text)
 
 
 def _boolean(value: object) -> bool:

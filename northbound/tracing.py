@@ -1,6 +1,6 @@
 """One packet through the flows that hypervisors should hold, told in logical words, to its fate.
 
-    answer = trace(rows, desired, Question(sender="vm1", target="10.0.0.2"))
+    answer = trace(rows, switch, Question(sender="vm1", target="10.0.0.2"))
 
 First the sender asks for the MAC that it needs, and a switch answers or does not; then it sends. The packet is the
 first of its connection: conntrack knows nothing of it. What switches hold in fact may differ (`weft diff`).
@@ -13,15 +13,11 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from controller.flows.fields import ETH_DST, ETH_SRC
-from controller.flows.flow import Entry, Key
-from controller.flows.journey import Explorer, Journey
-from controller.flows.trace import End, Fate
+from controller.flows.journey import Journey, follow, hosts
+from controller.flows.trace import End, Fate, Switch
 from controller.model.store import Rows
 from northbound.narration import Step, narrate
 from northbound.sending import Question, check_size, message, request, sender_of, way_of
-
-Desired = Mapping[Key, Entry]
-"""What one switch should hold, by key."""
 
 UNSENT: Final = ("NO_GATEWAY", "was for an address on none of the sender's subnets, and none of them has a gateway")
 ASTRAY: Final = ("NO_TUNNEL_END", "went into a tunnel of which no hypervisor of this cloud has the other end")
@@ -47,21 +43,23 @@ class Answer:
         return tuple(dict.fromkeys(step.chassis for step in self.steps))
 
 
-def trace(rows: Rows, desired: Callable[[str], Desired], asked: Question) -> Answer:
-    """What becomes of a packet. Raises BadRequest, NotFound, Ambiguous, Unplugged."""
+def trace(rows: Rows, switch: Callable[[str], Switch], asked: Question) -> Answer:
+    """What becomes of a packet; `switch` is what a hypervisor's should be.
+
+    Raises BadRequest, NotFound, Ambiguous, Unplugged.
+    """
     sender = sender_of(rows, asked.sender)
     way = way_of(rows, sender.port, asked)
     check_size(rows, sender.port, asked)
     sent = message(sender, way, asked)
     if way.neighbour is None:
         return Answer((), *UNSENT)
-    explorer = Explorer(rows, desired)
-    question = explorer.follow(sender.chassis, request(sender, way, way.neighbour))
+    question = follow(hosts(rows, switch), sender.chassis, request(sender, way, way.neighbour))
     steps = [*narrate(rows, question)]
     answer = next((end for end in _ends(question) if end.fate is Fate.ANSWERED), None)
     if answer is None:
         return Answer(tuple(steps), *_reason(question))
-    journey = explorer.follow(sender.chassis, sent.put(ETH_DST, answer.packet[ETH_SRC]))
+    journey = follow(hosts(rows, switch), sender.chassis, sent.put(ETH_DST, answer.packet[ETH_SRC]))
     steps += narrate(rows, journey)
     if journey.arrivals:
         return Answer(tuple(steps))

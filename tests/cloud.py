@@ -9,6 +9,7 @@ from typing import Any
 from apps import APPS
 from controller.flows.app import App
 from controller.flows.engine import Delta, Engine
+from controller.flows.standing import Standing
 from controller.model import bindings, security
 from controller.model.bindings import Claim, Hypervisor
 from controller.model.records import (
@@ -19,6 +20,7 @@ from controller.model.records import (
     FixedIp,
     HostRoute,
     Mac,
+    Neighbour,
     Network,
     Port,
     Router,
@@ -47,6 +49,10 @@ class Cloud:
         change = Change(self.model.revision + 1, "req-test", tx.writes())
         self.model.apply(change)
         self.delta = self.engine.update([change])
+
+    def standing(self, chassis: str) -> Standing:
+        """What one switch should hold, to look packets up in."""
+        return Standing(self.engine, chassis)
 
     def flows(self, chassis: str, app: str | None = None) -> list[str]:
         """The text of what one switch should hold (of one app, if named), sorted."""
@@ -109,6 +115,24 @@ def no_port(id: str) -> Work:
         tx.delete(Port, id)
         tx.untag("port", id)
         security.settle(tx, old, None)
+
+    return work
+
+
+def heard(network: str, address: str, mac: str, port: str) -> Work:
+    """A port said that it holds an address at a MAC address."""
+
+    def work(tx: Transaction) -> None:
+        tx.put(
+            Neighbour(
+                id=f"{network}/{address}",
+                network_id=network,
+                address=Address(address),
+                mac_address=Mac(mac),
+                port_id=port,
+                sequence=tx.next("neighbour"),
+            )
+        )
 
     return work
 
@@ -205,6 +229,11 @@ def interface(id: str, router: str, network: str, mac: str, **addresses: str) ->
         tx.tag("port", id)
 
     return work
+
+
+def turned(port: str, *, up: bool) -> Work:
+    """A port is administratively up, or down."""
+    return lambda tx: tx.put(replace(tx.need(Port, port), admin_state_up=up))
 
 
 def hypervisor(

@@ -42,7 +42,11 @@ MLD = {130, 131, 132, 143}
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A unicast IP packet as a guest sends it; `low` and `high` are ports, or the type and code of ICMP."""
+    """A unicast IP packet as a guest sends it; `low` and `high` are ports, or the type and code of ICMP.
+
+    `hops` are those it has left, `size` is that of the packet in bytes; `whole` says that no router may cut it (of IPv6
+    none may ever).
+    """
 
     sender: str
     source_mac: str
@@ -53,6 +57,9 @@ class Message:
     low: int = 0
     high: int = 0
     fragment: int = WHOLE
+    hops: int = 64
+    size: int = 100
+    whole: bool = True
 
     @property
     def version(self) -> int:

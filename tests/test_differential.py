@@ -185,7 +185,7 @@ class Court:
         """Commit, and look at every switch anew; conntrack forgets nothing."""
         self.cloud.commit(*works)
         assert (self.cloud.engine.failures, self.cloud.engine.conflicts) == ({}, {})
-        before, self.hosts = self.hosts, hosts(self.cloud.model, self.cloud.engine.desired)
+        before, self.hosts = self.hosts, hosts(self.cloud.model, self.cloud.standing)
         for name, old in before.items():
             self.hosts[name] = replace(self.hosts[name], connections=old.connections)
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Final
 
 from controller.flows.conntrack import Connections
 from controller.flows.fields import IN_PORT, TUN_DST, TUN_ID, TUN_IPV6_DST, tunnel_from, tunnel_to
-from controller.flows.flow import Entry, Key
 from controller.flows.packet import Packet, packet
 from controller.flows.pipeline import TUNNEL_PORTS
 from controller.flows.trace import End, Fate, Switch, Trace, trace
@@ -17,9 +17,6 @@ from controller.model.store import Rows
 
 MAX_TUNNELS: Final = 8
 """How many tunnels a packet is followed through; in this cloud it takes one."""
-
-UNSEEN: Final = Switch(())
-"""In the place of a switch that nobody has looked into."""
 
 _TUNNELS: Final = frozenset(TUNNEL_PORTS.values())
 
@@ -70,48 +67,37 @@ class Journey:
     lost: tuple[End, ...]
 
 
-def hosts(rows: Rows, desired: Callable[[str], Mapping[Key, Entry]]) -> dict[str, Host]:
-    """Every hypervisor, with what is desired of it and no connections."""
-    return _hosts(rows, lambda name: Switch.of(desired(name)))
+class _Links(Mapping[int, str]):
+    """The interfaces behind the OpenFlow ports of a hypervisor, read when they are wanted."""
+
+    def __init__(self, rows: Rows, chassis: str) -> None:
+        self._rows, self._chassis = rows, chassis
+
+    @cached_property
+    def _found(self) -> dict[int, str]:
+        return {link.ofport: link.interface for link in self._rows.where(Link, chassis=self._chassis)}
+
+    def __getitem__(self, ofport: int) -> str:
+        return self._found[ofport]
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._found)
+
+    def __len__(self) -> int:
+        return len(self._found)
 
 
-def _hosts(rows: Rows, switch: Callable[[str], Switch]) -> dict[str, Host]:
+def hosts(rows: Rows, switch: Callable[[str], Switch]) -> dict[str, Host]:
+    """Every hypervisor, with its switch as it should be and no connections."""
     return {
         chassis.id: Host(
             switch(chassis.id),
             chassis.encap_ip,
-            {link.ofport: link.interface for link in rows.where(Link, chassis=chassis.id)},
+            _Links(rows, chassis.id),
             Connections(sctp_ports=chassis.datapath_type != "netdev"),
         )
         for chassis in rows.all(Chassis)
     }
-
-
-class Explorer:
-    """Follows packets whose connections nobody knows yet, and looks only into the hypervisors that they come to.
-
-    There may be hundreds of hypervisors, and thousands of flows on each.
-    """
-
-    def __init__(self, rows: Rows, desired: Callable[[str], Mapping[Key, Entry]]) -> None:
-        self._rows = rows
-        self._desired = desired
-        self._switches: dict[str, Switch] = {}
-
-    def follow(self, chassis: str, sent: Packet) -> Journey:
-        """What becomes of a packet that comes into a hypervisor by its `in_port`."""
-        self._look(chassis)
-        while True:
-            journey = follow(_hosts(self._rows, lambda name: self._switches.get(name, UNSEEN)), chassis, sent)
-            ahead = [leg.chassis for leg in journey.legs if leg.chassis not in self._switches]
-            if not ahead:
-                return journey
-            for name in ahead:
-                self._look(name)
-
-    def _look(self, chassis: str) -> None:
-        if chassis not in self._switches:
-            self._switches[chassis] = Switch.of(self._desired(chassis))
 
 
 def follow(cloud: Mapping[str, Host], chassis: str, sent: Packet) -> Journey:
@@ -143,11 +129,10 @@ def _steps(cloud: Mapping[str, Host], chassis: str, came: Packet, tunnels: int) 
 def _through(cloud: Mapping[str, Host], host: Host, interface: str, sent: Packet) -> tuple[str, Packet] | None:
     """The hypervisor at the other end of a tunnel, and the packet as it comes in there."""
     for name, other in cloud.items():
-        port = other.port(interface)
-        if host.vtep is None or other.vtep is None or port is None or other is host:
+        if host.vtep is None or other.vtep is None or other is host:
             continue
         to = tunnel_to(other.vtep)
-        if sent[to.field] == to.value:
+        if sent[to.field] == to.value and (port := other.port(interface)) is not None:
             came = packet(IN_PORT(port), tunnel_from(host.vtep), TUN_ID(sent[TUN_ID]))
             here = {TUN_DST.wire, TUN_IPV6_DST.wire} & sent.values.keys()
             kept = {wire: sent.values[wire] for wire in here}

@@ -12,8 +12,8 @@ The path of a frame (`docs/pipeline.md` is generated from this module):
 
 Registers:
 
-    reg0  31      26 24  21      20   19 16 15 14 13 12 10 9  8  5        0
-         |..........|ENCAP|TOO_BIG|TURNED|HOPS|WHOSE|GUARD|DIR|VERD|HIT|....|FROM_TUN|
+    reg0  31      26 24  21      20   19 16 15 14 13 12 10 9  8  6         5        0
+         |..........|ENCAP|TOO_BIG|TURNED|HOPS|WHOSE|GUARD|DIR|VERD|UNCHECKED|HIT|....|FROM_TUN|
     reg1  SRC      key of the port a frame came from; 0 = another hypervisor or nobody
     reg2  DST      key of the port a frame goes to
     reg3  ZONE     conntrack zone of the port that is checked (16 bits)
@@ -53,6 +53,7 @@ def _same(value: int) -> int:
 
 FROM_TUN: Field[int] = register("from_tun", "reg0", 0, 1)
 NEIGH_HIT: Field[int] = register("neigh_hit", "reg0", 5, 1)
+UNCHECKED: Field[int] = register("unchecked", "reg0", 6, 1)
 VERDICT: Field[int] = register("verdict", "reg0", 8, 2)
 DIRECTION: Field[int] = register("direction", "reg0", 10, 1)
 GUARD: Field[int] = register("guard", "reg0", 12, 2)
@@ -66,7 +67,7 @@ DST: Field[int] = register("dst", "reg2")
 NH4: Field[Address] = Field("nh4", "reg4", 32, ipv4_number, hex)
 NET: Field[int] = register("net", "reg6")
 RTR: Field[int] = register("rtr", "reg7")
-WHY: Field[int] = register("why", "reg8")
+WHY: Field[int] = register("why", "reg8", few=True)
 NET_IN: Field[int] = register("net_in", "reg9")
 ZONE: Field[int] = register("zone", "reg3", 0, 16)
 GEN: Field[int] = register("gen", "reg5", 0, 28)
@@ -81,6 +82,7 @@ NH6: Field[Address] = Field("nh6", "xxreg3", 128, ipv6_number, hex)
 REGISTERS: Final[tuple[tuple[Field[Any], str], ...]] = (
     (FROM_TUN, "the frame came through a tunnel"),
     (NEIGH_HIT, "NEIGH knows the address; its MAC is in eth_dst"),
+    (UNCHECKED, "the sender has no port security: its addresses may be anybody's"),
     (ENCAP, "encapsulation of the tunnel, see ENCAPS"),
     (SRC, "key of the port the frame came from, 0 when it came from elsewhere"),
     (DST, "key of the port the frame goes to"),
@@ -150,6 +152,8 @@ EGRESS, INGRESS = 0, 1
 ENCAPS: Final[Mapping[str, int]] = {"vxlan": 1, "geneve": 2, "gre": 3}
 TUNNEL_PORTS: Final[Mapping[str, str]] = {"vxlan": "weft-vxlan", "geneve": "weft-geneve", "gre": "weft-gre"}
 """The name of the one flow-based tunnel port a hypervisor has for an encapsulation."""
+NO_SEGMENT: Final = 0
+"""The segment of no network, of any encapsulation: of frames between hypervisors themselves (`southbound.paths`)."""
 
 
 class Why(IntEnum):
@@ -199,6 +203,9 @@ class Why(IntEnum):
     MARTIAN = 42
     HIDDEN = 43
     FOREIGN_FRAGMENT = 44
+    PATH = 45
+    SOUGHT = 46
+    TOLD = 47
 
     @property
     def sentence(self) -> str:
@@ -244,12 +251,15 @@ _SENTENCES: Final[Mapping[Why, str]] = {
     Why.TTL_EXCEEDED: "had no hop left at a router",
     Why.ROUTER_ADDRESS: "was for an address of a router, which answers nothing but echo requests",
     Why.NO_ROUTE: "was for an address that its router knows no way to",
-    Why.NO_NEIGHBOUR: "was routed to an address that no attached port of the network holds",
+    Why.NO_NEIGHBOUR: "was routed to an address that nobody is known to hold: who may is asked, else the sender told",
     Why.TOO_BIG: "was routed to a network that bears no packet of its size (what was measured and fits is counted too)",
     Why.FRAGMENT_TOO_BIG: "was an IPv4 fragment, and too large for the network it was routed to (counted likewise)",
     Why.MARTIAN: "was for, or from, an address of a group, of nobody or of the host itself: no router forwards that",
     Why.HIDDEN: "was a first fragment that does not say what the datagram is (RFC 7112): a guest sends none",
     Why.FOREIGN_FRAGMENT: "was a fragment of somebody else, which conntrack gave back with this port's",
+    Why.PATH: "was sent ahead by a hypervisor, to find the way before anybody needs it",
+    Why.SOUGHT: "asked by ARP or ND for an address of which only its holder can tell: whoever may hold it is asked",
+    Why.TOLD: "told by ARP or ND of an address that its port may hold: it is believed",
     Why.NO_TUNNEL: "was to leave by an encapsulation this hypervisor has no tunnel port for",
 }
 
@@ -317,13 +327,13 @@ VTEP: Final = Table(
 )  # fmt: skip
 VNI: Final = Table(
     2, "vni", "The network of a frame from a tunnel, by encapsulation and segment.",
-    {"segment": 100, "miss": 0},
+    {"path": 110, "segment": 100, "miss": 0},
     matches=frozenset({ENCAP, f.TUN_ID}), sets=frozenset({NET, WHY}), nexts=frozenset({"l2_dispatch", "drop"}),
 )  # fmt: skip
 PORT_SECURITY: Final = Table(
     4, "port_security", "May this port send with this MAC?",
     {"unguarded": 110, "own_mac": 100, "miss": 0},
-    matches=frozenset({SRC, f.ETH_SRC}), sets=frozenset({WHY}),
+    matches=frozenset({SRC, f.ETH_SRC}), sets=frozenset({UNCHECKED, WHY}),
     nexts=frozenset({"address_security", "service", "drop"}),
 )  # fmt: skip
 ADDRESS_SECURITY: Final = Table(
@@ -345,20 +355,28 @@ ND_SECURITY: Final = Table(
     sets=frozenset({WHY}), nexts=frozenset({"service", "drop"}),
 )  # fmt: skip
 SERVICE: Final = Table(
-    8, "service", "What the switch answers itself: ARP and IPv6 neighbour discovery.",
-    {"own_address": 110, "arp_request": 100, "nd_solicitation": 100, "unasked": 90, "other": 0},
-    matches=frozenset({SRC, f.ETH_TYPE, f.ARP_OP, f.ARP_TPA, f.IPV6_PROTO, f.ICMPV6_TYPE, f.ND_TARGET}),
-    sets=frozenset({NH4, NH6, WHY}), nexts=frozenset({"neigh", "neigh_reply", "out_port", "drop"}),
+    8, "service", "What the switch answers itself: ARP and IPv6 neighbour discovery. What guests tell is heard.",
+    {
+        "announced": 130, "probed": 120, "own_address": 110, "arp_request": 100, "nd_solicitation": 100, "told": 95,
+        "unasked": 90, "other": 0,
+    },
+    matches=frozenset({
+        SRC, NET, UNCHECKED, f.ETH_DST, f.ETH_TYPE, f.ARP_OP, f.ARP_SPA, f.ARP_TPA, f.IPV6_PROTO, f.IPV6_SRC,
+        f.ICMPV6_TYPE, f.ND_TARGET, f.ND_TARGET_ADVERTISED,
+    }),
+    sets=frozenset({NH4, NH6, WHY}), nexts=frozenset({"neigh", "neigh_reply", "out_port", "l2_bum", "trap", "drop"}),
 )  # fmt: skip
 NEIGH_REPLY: Final = Table(
     9, "neigh_reply", "Turns a request into the reply when NEIGH knew the address.",
-    {"probe_reply": 110, "arp_reply": 100, "nd_reply": 100, "nd_unknown": 90, "miss": 0},
-    matches=frozenset({NEIGH_HIT, f.ETH_TYPE, f.ARP_OP, f.IPV6_PROTO, f.ICMPV6_TYPE, f.IPV6_SRC}),
+    {"probe_reply": 110, "arp_reply": 100, "nd_reply": 100, "sought": 95, "nd_unknown": 90, "miss": 0},
+    matches=frozenset({
+        NEIGH_HIT, NET, f.ETH_TYPE, f.ARP_OP, f.ARP_TPA, f.IPV6_PROTO, f.ICMPV6_TYPE, f.IPV6_SRC, f.ND_TARGET,
+    }),
     sets=frozenset({
         f.ETH_DST, f.ETH_SRC, f.ARP_OP, f.ARP_SPA, f.ARP_TPA, f.ARP_SHA, f.ARP_THA,
         f.IPV6_SRC, f.IPV6_DST, f.HOP_LIMIT, f.ICMPV6_TYPE, f.ND_RESERVED, f.ND_OPTIONS_TYPE, WHY,
     }),
-    nexts=frozenset({"nd_reply", "drop"}), outputs=True,
+    nexts=frozenset({"nd_reply", "trap", "drop"}), outputs=True,
 )  # fmt: skip
 ND_REPLY: Final = Table(
     10, "nd_reply", "The link-layer half of an advertisement: nd_tll exists only once the type says so.",
@@ -427,7 +445,7 @@ L2_DISPATCH: Final = Table(
 )  # fmt: skip
 NEIGH: Final = Table(
     30, "neigh", "Subroutine: the MAC of address NH4 or NH6 on NET, into eth_dst.",
-    {"neighbour": 100, "pair": 90},
+    {"neighbour": 100, "pair": 90, "heard": 80},
     matches=frozenset({NET, NH4, NH6}), sets=frozenset({f.ETH_DST, NEIGH_HIT}),
 )  # fmt: skip
 HOP: Final = Table(
@@ -439,8 +457,8 @@ L3_IN: Final = Table(
     24, "l3_in", "At a router: is this for the router itself, and has it a hop left?",
     {"martian": 130, "echo": 120, "own_address": 110, "link_local": 100, "expired": 90, "through": 0},
     matches=frozenset({
-        RTR, f.ETH_TYPE, f.IPV4_SRC, f.IPV4_DST, f.IPV4_PROTO, f.ICMP_TYPE, f.TTL, f.IPV6_SRC, f.IPV6_DST, f.IPV6_PROTO,
-        f.ICMPV6_TYPE, f.HOP_LIMIT, f.IPV4_FRAG, f.IPV6_FRAG,
+        RTR, NET, f.ETH_TYPE, f.IPV4_SRC, f.IPV4_DST, f.IPV4_PROTO, f.ICMP_TYPE, f.TTL, f.IPV6_SRC, f.IPV6_DST,
+        f.IPV6_PROTO, f.ICMPV6_TYPE, f.HOP_LIMIT, f.IPV4_FRAG, f.IPV6_FRAG,
     }),
     sets=frozenset({
         NET_IN, TURNED, WHY, f.ETH_SRC, f.ETH_DST, f.IPV4_SRC, f.IPV4_DST, f.ICMP_TYPE, f.TTL,
@@ -474,7 +492,10 @@ L3_MTU: Final = Table(
 )  # fmt: skip
 L2_LOOKUP: Final = Table(
     36, "l2_lookup", "Where is the holder of this MAC? Here, behind which hypervisor, or a router.",
-    {"own_mac": 110, "local": 100, "remote": 100, "router": 100, "local_pair": 90, "remote_pair": 90, "miss": 0},
+    {
+        "own_mac": 110, "local": 100, "remote": 100, "router": 100, "local_pair": 90, "remote_pair": 90,
+        "local_heard": 80, "remote_heard": 80, "miss": 0,
+    },
     matches=frozenset({NET, SRC, FROM_TUN, TURNED, f.ETH_DST}),
     sets=frozenset({DST, RTR, f.TUN_DST, f.TUN_IPV6_DST, WHY}),
     nexts=frozenset({"in_port", "tun_out", "hop", "drop"}),
@@ -524,7 +545,7 @@ TUNNEL: Final = Table(
     matches=frozenset({ENCAP}), sets=frozenset({WHY}), nexts=frozenset({"drop"}), outputs=True,
 )  # fmt: skip
 TRAP: Final = Table(
-    60, "trap", "To the controller, which answers for a router what a switch cannot; one counter a reason.",
+    60, "trap", "To the controller, which answers what a switch cannot and hears guests; one counter a reason.",
     {"reason": 100},
     matches=frozenset({WHY}), outputs=True,
 )  # fmt: skip
@@ -542,9 +563,9 @@ TABLES: Final[tuple[Table, ...]] = (
 )  # fmt: skip
 
 TRAPS: Final[tuple[Why, ...]] = (
-    Why.TTL_EXCEEDED, Why.ROUTER_ADDRESS, Why.NO_ROUTE, Why.NO_NEIGHBOUR, Why.TOO_BIG,
+    Why.TTL_EXCEEDED, Why.ROUTER_ADDRESS, Why.NO_ROUTE, Why.NO_NEIGHBOUR, Why.TOO_BIG, Why.SOUGHT, Why.TOLD,
 )  # fmt: skip
-"""The reasons that end in TRAP, not in DROP: the sender may be told (`apps.routing`)."""
+"""The reasons that end in TRAP, not in DROP: the sender may be told (`apps.routing`), or heard (`apps.neighbours`)."""
 
 TRAP_BYTES: Final = 1294
 """How much of a frame the controller needs: what an error about it may quote (RFC 4443 section 2.4).
@@ -589,5 +610,6 @@ APPS: Final[Mapping[str, int]] = {
     "security_groups": 9,
     "routing": 10,
     "router_errors": 11,
+    "neighbours": 12,
 }
 """The second byte of a cookie. A number is never given to another app."""

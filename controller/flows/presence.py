@@ -1,15 +1,25 @@
 """Where things are: ports on chassis, networks and policies where they have attached ports; addresses in groups.
 
-All derived, nothing stored.
+All derived, nothing stored. Who holds an address of a network (`holder`):
+
+    the attached port that it is a fixed address of;
+    else the attached port that may use it by an address pair, if that is one alone;
+    else the port that said so (`Neighbour`), while it may: one of those that share the pair, or whose pair is a block
+    with it, or one without port security, which may use any address that no pair names.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from typing import Any
+from functools import lru_cache
+from ipaddress import ip_address, ip_network
+from typing import Any, NamedTuple
 
+from controller.flows.fields import mac_of
 from controller.model.bindings import Placed, place
 from controller.model.records import (
+    ROUTED,
     ROUTER_INTERFACES,
     Address,
     AddressGroup,
@@ -17,6 +27,7 @@ from controller.model.records import (
     Chassis,
     Link,
     Mac,
+    Neighbour,
     Network,
     Port,
     Router,
@@ -36,7 +47,7 @@ def attached(view: View, port_id: str) -> Placed | None:
 
 def _plugged(view: View, port_id: str) -> Placed | None:
     port = view.get(Port, port_id)
-    if port is None or is_interface(port):  # a router is no guest, whatever an interface says
+    if port is None or port.device_owner in ROUTED:  # a router is no guest, whatever an interface says
         return None
     placed = place(view, port)
     return placed if isinstance(placed, Placed) else None
@@ -62,15 +73,31 @@ def _members(view: View, port: Port) -> Iterator[tuple[tuple[str, str], int]]:
 
 def _interfaces(view: View, port: Port) -> Iterator[tuple[str, str]]:
     """Both ways, so that whoever is at a router or at a network finds the other end."""
-    router = is_interface(port) and port.admin_state_up and view.get(Router, port.device_id)
-    if router and router.admin_state_up:
-        yield port.network_id, router.id
-        yield router.id, port.network_id
+    if joins(view, port):
+        yield port.network_id, port.device_id
+        yield port.device_id, port.network_id
 
 
 def is_interface(port: Port) -> bool:
     """Is it a router's?"""
     return port.device_owner in ROUTER_INTERFACES
+
+
+def joins(view: View, port: Port) -> bool:
+    """Is a router on a network by this port: are the port, the router and the network administratively up?"""
+    if not is_interface(port) or not port.admin_state_up:
+        return False
+    router, network = view.get(Router, port.device_id), view.get(Network, port.network_id)
+    return bool(router and router.admin_state_up and network and network.admin_state_up)
+
+
+def is_taken(view: View, network_id: str, address: Address) -> bool:
+    """Is it an address of an attached port, or of a router's: a fixed one, or its link-local one?"""
+    holders = view.where(Port, reservations=(network_id, address))
+    mac = mac_of(address)
+    if mac is not None:
+        holders += view.where(Port, network_id=network_id, mac_address=mac)
+    return any(port.device_owner in ROUTED or attached(view, port.id) for port in holders)
 
 
 def _registered(view: View, chassis: Chassis) -> Iterator[tuple[str, str]]:
@@ -113,6 +140,52 @@ def _pairs(view: View, port: Port) -> Iterator[tuple[tuple[str, str], str]]:
                 yield (port.network_id, pair.mac_address), port.id
 
 
+ANYTHING = ("0.0.0.0/0", "::/0")
+"""All addresses, as blocks."""
+
+
+class Candidate(NamedTuple):
+    """A port that may hold the addresses of a block, where it is attached, and its OpenFlow port there.
+
+    One that is not `guarded` has no port security.
+    """
+
+    block: str
+    chassis: str
+    ofport: int
+    port_id: str
+    guarded: bool
+
+
+def open_blocks(port: Port) -> tuple[str, ...]:
+    """The addresses, and blocks of them, that a port may hold beside its own."""
+    return (
+        tuple(dict.fromkeys(pair.ip_address for pair in port.allowed_address_pairs))
+        if port.port_security_enabled
+        else ANYTHING
+    )
+
+
+def _open(view: View, port: Port) -> Iterator[tuple[str, str]]:
+    blocks = open_blocks(port)
+    if blocks and attached(view, port.id):
+        yield from ((port.network_id, block) for block in blocks)
+
+
+def _candidates(view: View, port: Port) -> Iterator[tuple[str, Candidate]]:
+    blocks = [block for block in open_blocks(port) if "/" in block]
+    placed = attached(view, port.id) if blocks else None
+    number = ofport(view, port.id) if placed else None
+    if placed and number is not None:
+        guarded = port.port_security_enabled
+        yield from ((port.network_id, Candidate(block, placed.chassis, number, port.id, guarded)) for block in blocks)
+
+
+def _lapsed(view: View, neighbour: Neighbour) -> Iterator[tuple[str, str]]:
+    if held_at(view, neighbour.id) is None:
+        yield "", neighbour.id
+
+
 HOMES: Relation[str, str] = Relation("homes", Port, _homes)
 MEMBERS: Relation[tuple[str, str], int] = Relation("members", Port, _members)
 JOINTS: Relation[str, str] = Relation("joints", Port, _interfaces)
@@ -122,10 +195,18 @@ PAIRS: Relation[tuple[str, str], str] = Relation("pairs", Port, _pairs)
 """By network and address, or MAC address, of an allowed address pair: the attached ports that may use it."""
 POLICIES: Relation[str, str] = Relation("policies", Port, _policies)
 GROUPS: Relation[str, str] = Relation("groups", Port, _groups)
-MEMBER_ADDRESSES: Relation[str, str] = Relation("member_addresses", Port, _member_addresses)
+MEMBER_ADDRESSES: Relation[str, str] = Relation("member_addresses", Port, _member_addresses, ("bundle", "address"))
 """The addresses of the members of the security group that a bundle names."""
-LISTED_ADDRESSES: Relation[str, str] = Relation("listed_addresses", AddressGroup, _listed_addresses)
+LISTED_ADDRESSES: Relation[str, str] = Relation(
+    "listed_addresses", AddressGroup, _listed_addresses, ("bundle", "address")
+)
 """The addresses of the address group that a bundle names."""
+OPEN: Relation[str, str] = Relation("open", Port, _open, ("network", "address"))
+"""The addresses, and blocks, of a network that attached ports may hold beside their own."""
+CANDIDATES: Relation[str, Candidate] = Relation("candidates", Port, _candidates)
+"""The attached ports of a network that may hold the addresses of whole blocks."""
+LAPSED: Relation[str, str] = Relation("lapsed", Neighbour, _lapsed)
+"""The neighbours, under "", whose ports may not, or cannot, hold their addresses any more."""
 
 
 def only(view: View, chassis: str) -> frozenset[str]:
@@ -166,6 +247,16 @@ def members(view: View, network_id: str, chassis: str) -> frozenset[int]:
     return view.gather(MEMBERS, (network_id, chassis))
 
 
+def audience(view: View, network_id: str) -> list[tuple[str, tuple[int, ...]]]:
+    """The OpenFlow ports of a network's attached guests, by chassis."""
+    found = defaultdict[str, list[int]](list)
+    for port in view.where(Port, network_id=network_id):
+        placed, number = attached(view, port.id), ofport(view, port.id)
+        if placed and number is not None:
+            found[placed.chassis].append(number)
+    return [(chassis, tuple(sorted(ports))) for chassis, ports in sorted(found.items())]
+
+
 def pair_addresses(view: View, port: Port) -> Iterator[tuple[Address, Mac]]:
     """The single addresses of the port's allowed address pairs that no other port may use, each with its MAC.
 
@@ -182,6 +273,113 @@ def pair_macs(view: View, port: Port) -> Iterator[Mac]:
     for mac in dict.fromkeys(pair.mac_address for pair in port.allowed_address_pairs):
         if mac != port.mac_address and view.gather(PAIRS, (port.network_id, mac)) == {port.id}:
             yield mac
+
+
+# ---- who holds an address -------------------------------------------------------------------------------------
+
+
+def holder(view: View, network_id: str, address: Address) -> Port | None:
+    """The attached port of a guest that holds an address of a network now; None when nobody is known to.
+
+    For what has to follow an address to whoever has it: a fixed address, an address pair's, or one that was heard of.
+    """
+    found = view.derive(_holder, (network_id, address))
+    return None if found is None else view.get(Port, found)
+
+
+def _holder(view: View, place: tuple[str, Address]) -> str | None:
+    fixed = [port.id for port in view.where(Port, reservations=place) if attached(view, port.id)]
+    alone = view.gather(PAIRS, place)
+    if fixed or len(alone) == 1:
+        return next(iter(fixed or alone))
+    neighbour = view.get(Neighbour, neighbour_id(*place))
+    return neighbour.port_id if neighbour and held_at(view, neighbour.id) else None
+
+
+def is_down(view: View, network_id: str, address: Address) -> bool:
+    """Does the model know whose an address is, of a guest or of a router's interface, and that nobody is there now?"""
+    owners = view.where(Port, reservations=(network_id, address))
+    known = [port for port in owners if is_interface(port) or port.device_owner not in ROUTED]
+    return bool(known) and not any(joins(view, port) for port in known) and holder(view, network_id, address) is None
+
+
+def neighbour_id(network_id: str, address: Address) -> str:
+    """The id of the `Neighbour` that is an address of a network."""
+    return f"{network_id}/{address}"
+
+
+def held_at(view: View, neighbour: str) -> Placed | None:
+    """Where the port is attached that said it holds an address, while it may; None when the neighbour is none now."""
+    return view.derive(_held_at, neighbour)
+
+
+def _held_at(view: View, id: str) -> Placed | None:
+    neighbour = view.get(Neighbour, id)
+    port = neighbour and view.get(Port, neighbour.port_id)
+    if not neighbour or not port or port.network_id != neighbour.network_id:
+        return None
+    placed = attached(view, port.id)
+    return placed if placed and may_hold(view, port, neighbour.address, neighbour.mac_address) else None
+
+
+def may_hold(view: View, port: Port, address: Address, mac: Mac) -> bool:
+    """May an attached port hold an address, at a MAC address, because it says so?
+
+    Not what the model gives to others: a fixed address of an attached port or of a router, another port's MAC address.
+    With port security it may by its pairs alone; without, what no pair names.
+    """
+    network = port.network_id
+    if is_taken(view, network, address):
+        return False
+    if any(other.id != port.id for other in view.where(Port, network_id=network, mac_address=mac)):
+        return False
+    if not port.port_security_enabled:
+        return not view.gather(PAIRS, (network, address))
+    return any(pair.mac_address == mac and contains(pair.ip_address, address) for pair in port.allowed_address_pairs)
+
+
+def candidates(view: View, network_id: str, address: Address) -> Iterator[Candidate]:
+    """The ports that may hold an address, if the model does not say who does; who was heard to is the only one."""
+    place = (network_id, address)
+    if is_taken(view, *place):
+        return
+    neighbour = view.get(Neighbour, neighbour_id(*place))
+    known = {neighbour.port_id} if neighbour and held_at(view, neighbour.id) else frozenset[str]()
+    named = view.gather(PAIRS, place)
+    found: dict[str, Candidate] = {}
+    for id in known or named:
+        placed, number = attached(view, id), ofport(view, id)
+        if placed and number is not None:
+            found[id] = Candidate(address, placed.chassis, number, id, guarded=True)
+    for each in () if known else view.gather(CANDIDATES, network_id):
+        if (each.guarded or not named) and contains(each.block, address):
+            found[each.port_id] = each
+    yield from found.values()
+
+
+def contains(block: str, address: str) -> bool:
+    """Is an address in a block, or the same address?"""
+    first, last, version = _bounds(block)
+    ip = ip_address(address)
+    return ip.version == version and first <= int(ip) <= last
+
+
+@lru_cache(1 << 12)
+def _bounds(block: str) -> tuple[int, int, int]:
+    network = ip_network(block)
+    return int(network.network_address), int(network.broadcast_address), network.version
+
+
+def holder_of_mac(view: View, network_id: str, mac: Mac) -> str | None:
+    """The port that was last heard to hold an address at a MAC address that the model gives to no port alone."""
+    return view.derive(_holder_of_mac, (network_id, mac))
+
+
+def _holder_of_mac(view: View, place: tuple[str, Mac]) -> str | None:
+    network_id, mac = place
+    heard = view.where(Neighbour, network_id=network_id, mac_address=mac)
+    found = [each for each in heard if held_at(view, each.id)]
+    return max(found, key=lambda each: each.sequence).port_id if found else None
 
 
 def chassis_of_policy(view: View, policy: str) -> frozenset[str]:
@@ -203,5 +401,6 @@ def ofport(view: View, port_id: str) -> int | None:
 
 RELATIONS: tuple[Relation[Any, Any], ...] = (
     HOMES, MEMBERS, JOINTS, REGISTERED, PAIRS, POLICIES, GROUPS, MEMBER_ADDRESSES, LISTED_ADDRESSES,
+    OPEN, CANDIDATES, LAPSED,
 )  # fmt: skip
 """Every relation there is; the engine keeps each up to date."""

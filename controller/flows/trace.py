@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Final, assert_never
+from typing import Final, Protocol, assert_never
 
 from controller.flows.conntrack import Connections
 from controller.flows.fields import CONJ_ID, ETH_TYPE, FRAGMENT, IN_PORT, IPV4, IPV4_FRAG, IPV6, TTL
@@ -92,6 +92,12 @@ class _Tier:
                 yield found
 
 
+class Tier(Protocol):
+    """The flows of one table and priority."""
+
+    def matching(self, packet: Packet) -> Iterator[Flow]: ...
+
+
 class Switch:
     """The flows and groups of one switch, by table and priority."""
 
@@ -112,6 +118,10 @@ class Switch:
         """The switch that holds what the engine desires of it."""
         return cls(entry.item for entry in desired.values())
 
+    def tiers(self, table: Table) -> Sequence[Tier]:
+        """The flows of a table, the highest priority first."""
+        return self._tables.get(table.number, ())
+
     def group(self, id: int) -> Group | None:
         """The group, if there is one."""
         return self._groups.get(id)
@@ -120,20 +130,21 @@ class Switch:
         """The flow of a table that a packet meets."""
         if packet[IPV4_FRAG] == FRAGMENT:
             packet = packet.without(_PORTS)
-        for tier in self._tables.get(table.number, ()):
+        tiers = self.tiers(table)
+        for tier in tiers:
             found = [*tier.matching(packet)]
             plain = next((flow for flow in found if not _shares(flow)), None)
             if plain is not None:
                 return plain
             for id in _complete(found):
-                verdict = self._plain(table, packet.put(CONJ_ID, id))
+                verdict = _plain(tiers, packet.put(CONJ_ID, id))
                 if verdict is not None:
                     return verdict
         return None
 
-    def _plain(self, table: Table, packet: Packet) -> Flow | None:
-        tiers = self._tables[table.number]
-        return next((flow for tier in tiers for flow in tier.matching(packet) if not _shares(flow)), None)
+
+def _plain(tiers: Iterable[Tier], packet: Packet) -> Flow | None:
+    return next((flow for tier in tiers for flow in tier.matching(packet) if not _shares(flow)), None)
 
 
 def _shares(flow: Flow) -> bool:

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from controller.model.records import Address, Binding, Chassis, Link, Network, Port, Quarantine
+from controller.model.records import Address, AgentNote, Binding, Chassis, Drained, Link, Network, Port, Quarantine
 from controller.model.store import Rows, Transaction
 
 ZONES = 57_343
@@ -53,6 +53,17 @@ class Hypervisor:
     problem: str = ""
     advice: str = ""
     alone: bool = False
+    availability_zone: str = "nova"
+
+
+@dataclass(frozen=True, slots=True)
+class Attendance:
+    """Whether the switch of a hypervisor is connected, since when, and when it was last: in seconds since the epoch,
+    None when it was not since the controller started."""
+
+    alive: bool = False
+    since: float | None = None
+    seen: float | None = None
 
 
 def interface_name(port_id: str) -> str:
@@ -92,6 +103,7 @@ def observe(tx: Transaction, seen: Hypervisor) -> None:
             problem=seen.problem,
             advice=seen.advice,
             alone=seen.alone,
+            availability_zone=seen.availability_zone,
         )
     )
     before = {binding.interface: binding for binding in tx.where(Binding, chassis=seen.system_id)}
@@ -169,11 +181,20 @@ def _may_be_on(port: Port, chassis: Chassis) -> bool:
 
 
 def forget(tx: Transaction, chassis: str) -> None:
-    """Remove a chassis, its claims and its links. Raises NotFound."""
+    """Remove a chassis, its claims and its links, and that it is drained. Raises NotFound."""
     tx.delete(Chassis, chassis)
-    for kind in (Binding, Link, Quarantine):
+    drain(tx, chassis, False)
+    for kind in (AgentNote, Binding, Link, Quarantine):
         for record in tx.where(kind, chassis=chassis):
             tx.delete(kind, record.id)
+
+
+def drain(tx: Transaction, chassis: str, drained: bool) -> None:
+    """Have no gateway be active on a chassis, or let them again."""
+    if drained:
+        tx.put(Drained(id=chassis))
+    elif tx.get(Drained, chassis) is not None:
+        tx.delete(Drained, chassis)
 
 
 def observe_links(tx: Transaction, chassis: str, ofports: Iterable[tuple[str, int]]) -> None:

@@ -20,15 +20,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from controller.errors import AddressInUse, ForeignAddress, Inconsistent, NoAddress, NotFound
+from controller.errors import AddressInUse, ForeignAddress, Inconsistent, NoAddress, NoService, NotFound
 from controller.model.addresses import address_of, block, eui64, number, ranges, version
-from controller.model.records import ROUTER_INTERFACES, Address, Counter, FixedIp, Port, Released, Subnet
+from controller.model.records import FLOATING, ROUTER_INTERFACES, Address, Counter, FixedIp, Port, Released, Subnet
 from controller.model.store import Rows, Transaction
 
 RESTING = 256
 """How many released addresses of a subnet rest while there are fresh ones; more would only fill the store."""
 
 AUTOMATIC = frozenset({"slaac", "dhcpv6-stateless"})
+
+CHOOSERS = ROUTER_INTERFACES | {FLOATING}
+"""The owners of ports whose addresses never follow from their MAC addresses."""
 
 
 def is_automatic(subnet: Subnet) -> bool:
@@ -44,28 +47,44 @@ class Wanted:
     address: Address | None = None
 
 
-def assign(tx: Transaction, port: Port, wanted: Sequence[Wanted] | None) -> tuple[FixedIp, ...]:
+def assign(
+    tx: Transaction, port: Port, wanted: Sequence[Wanted] | None, versions: Sequence[int] = (4, 6)
+) -> tuple[FixedIp, ...]:
     """The addresses that `port` shall hold; what `port.fixed_ips` lists it holds already and may keep.
 
-    `wanted` None asks for one address of each IP version that the network has, an empty one for none. Addresses
-    on SLAAC subnets come on top. The caller writes the port, then calls `release` with the old one.
-    Raises Inconsistent, ForeignAddress, NotFound, AddressInUse, NoAddress.
+    `wanted` None asks for one address of each IP version in `versions` that the network has, an empty one for none.
+    Addresses on SLAAC subnets come on top. The caller writes the port, then calls `release` with the old one.
+    Raises Inconsistent, ForeignAddress, NotFound, AddressInUse, NoAddress, NoService.
     """
-    subnets = sorted(tx.where(Subnet, network_id=port.network_id), key=lambda each: each.ordinal)
     if wanted is not None and not wanted and not port.fixed_ips:
         return ()
+    subnets = _subnets(tx, port)
     chosen: list[FixedIp] = []
     if wanted is None:
-        for family in (4, 6):
+        for family in versions:
             pooled = [each for each in subnets if each.ip_version == family and not is_automatic(each)]
             if pooled:
                 chosen.append(_allocate(tx, port, pooled, chosen))
     else:
         _explicit(tx, port, wanted, subnets, chosen)
         _anywhere(tx, port, wanted, subnets, chosen)
-    if port.device_owner not in ROUTER_INTERFACES:
+    if port.device_owner not in CHOOSERS:
         _automatic(tx, port, subnets, chosen)
     return tuple(chosen)
+
+
+def serves(subnet: Subnet, owner: str) -> bool:
+    """Whether ports of an owner may draw from a subnet; DHCP serves all of them."""
+    return not subnet.service_types or owner in subnet.service_types or owner == "network:dhcp"
+
+
+def _subnets(tx: Transaction, port: Port) -> list[Subnet]:
+    """Those that the port may draw from, and has addresses of: first those that are for its owner. Raises NoService."""
+    every = tx.where(Subnet, network_id=port.network_id)
+    found = [each for each in every if serves(each, port.device_owner) or each.id in port.subnets]
+    if every and not found:
+        raise NoService(port.network_id, port.device_owner)
+    return sorted(found, key=lambda each: (not each.service_types, each.ordinal))
 
 
 def chosen(rows: Rows, port: Port) -> tuple[Wanted, ...]:
@@ -73,7 +92,7 @@ def chosen(rows: Rows, port: Port) -> tuple[Wanted, ...]:
     return tuple(
         Wanted(ip.subnet_id, ip.ip_address)
         for ip in port.fixed_ips
-        if port.device_owner in ROUTER_INTERFACES
+        if port.device_owner in CHOOSERS
         or (subnet := rows.get(Subnet, ip.subnet_id)) is None
         or not is_automatic(subnet)
     )
@@ -89,7 +108,7 @@ def _explicit(
         subnet = _subnet(tx, port, each, subnets)
         if (
             is_automatic(subnet)
-            and port.device_owner not in ROUTER_INTERFACES
+            and port.device_owner not in CHOOSERS
             and each.address != eui64(subnet.cidr, port.mac_address)
         ):
             raise Inconsistent(
@@ -108,7 +127,7 @@ def _anywhere(
         if each.address is not None:
             continue
         subnet = _subnet(tx, port, each, subnets)
-        if is_automatic(subnet) and port.device_owner not in ROUTER_INTERFACES:
+        if is_automatic(subnet) and port.device_owner not in CHOOSERS:
             continue
         kept = next((ip for ip in held if ip.subnet_id == subnet.id), None)
         if kept is None:

@@ -44,7 +44,7 @@ class Resource(Record):
     """What a person made through the API: owned, named, counted in revisions and dated.
 
     `revision_number` counts the changes of this record (api-ref, standard-attr-revisions); times are
-    seconds since the epoch.
+    seconds since the epoch. `tags` are in order.
     """
 
     project_id: str = ""
@@ -53,22 +53,30 @@ class Resource(Record):
     revision_number: int = 0
     created_at: int = 0
     updated_at: int = 0
+    tags: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Network(Resource):
-    """An L2 broadcast domain of one tenant, carried by one segment."""
+    """An L2 broadcast domain of one tenant, carried by one segment.
 
-    INDEXES = (("project_id",), ("name",))
+    An `external` one is where routers have their gateways, and floating IPs their addresses; at most one of these
+    `is_default`.
+    """
+
+    INDEXES = (("project_id",), ("name",), ("external",), ("is_default",))
     UNIQUE = (("network_type", "physical_network", "segmentation_id"),)
 
     network_type: str
     segmentation_id: int | None
     physical_network: str | None = None
     admin_state_up: bool = True
-    shared: bool = False
     mtu: int = 1450
     port_security_enabled: bool = True
+    dns_domain: str = ""
+    availability_zone_hints: tuple[str, ...] = ()
+    external: bool = False
+    is_default: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +97,13 @@ class HostRoute:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subnet(Resource):
-    """A block of addresses on a network; ports draw from a network's subnets in the order of `ordinal`."""
+    """A block of addresses on a network; ports draw from a network's subnets in the order of `ordinal`.
 
-    INDEXES = (("network_id",), ("project_id",), ("name",))
+    `subnetpool_id` is the pool that it was cut from, "" if from none. With `service_types` only ports of these owners
+    draw from it.
+    """
+
+    INDEXES = (("network_id",), ("project_id",), ("name",), ("subnetpool_id",))
 
     network_id: str
     ip_version: int
@@ -104,6 +116,69 @@ class Subnet(Resource):
     host_routes: tuple[HostRoute, ...] = ()
     ipv6_ra_mode: str | None = None
     ipv6_address_mode: str | None = None
+    subnetpool_id: str = ""
+    service_types: tuple[str, ...] = ()
+    dns_publish_fixed_ip: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AddressScope(Resource):
+    """Where an address means one thing alone: the prefixes of its subnet pools are apart."""
+
+    INDEXES = (("project_id",), ("name",))
+
+    ip_version: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubnetPool(Resource):
+    """Prefixes that subnets are cut from (api-ref, "Subnet pools"); the lengths are bits.
+
+    `default_quota` is how much of it one project may have: addresses in IPv4, /64s in IPv6, None for all.
+    """
+
+    INDEXES = (("project_id",), ("name",), ("address_scope_id",))
+    UNIQUE = (("default_of",),)
+
+    ip_version: int
+    prefixes: tuple[Cidr, ...]
+    default_prefixlen: int
+    min_prefixlen: int
+    max_prefixlen: int
+    default_quota: int | None = None
+    address_scope_id: str | None = None
+    is_default: bool = False
+
+    @property
+    def default_of(self) -> frozenset[int]:
+        """The IP version whose default pool this is."""
+        return frozenset({self.ip_version}) if self.is_default else frozenset()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RbacPolicy(Resource):
+    """Lets a project use an object of another (api-ref, "RBAC Policies"); EVERYBODY is all projects.
+
+    That an object is shared is nowhere else (see `controller.model.sharing`).
+    """
+
+    INDEXES = (("project_id",), ("object_id",), ("target_project",))
+    UNIQUE = (("object_id", "action", "target_project"),)
+
+    object_type: str
+    object_id: str
+    action: str
+    target_project: str
+
+
+EVERYBODY = "*"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quota(Resource):
+    """How many resources of each name a project may have, where that is not the default; the id is the project's."""
+
+    limits: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +195,15 @@ class AddressPair:
 
     mac_address: Mac
     ip_address: Address | Cidr
+
+
+@dataclass(frozen=True, slots=True)
+class DhcpOption:
+    """An option that DHCP hands to the guest of a port, by the name that dnsmasq knows it by."""
+
+    opt_name: str
+    opt_value: str
+    ip_version: int
 
 
 TRUSTED = "network:"
@@ -142,7 +226,7 @@ class Port(Resource):
 
     INDEXES = (
         ("network_id",), ("project_id",), ("name",), ("device_id",), ("subnets",), ("mac_address",),
-        ("groups",), ("policy",),
+        ("groups",), ("policy",), ("joined",),
     )  # fmt: skip
     UNIQUE = (("network_id", "mac_address"), ("reservations",))
 
@@ -158,6 +242,11 @@ class Port(Resource):
     port_security_enabled: bool = True
     security_groups: tuple[str, ...] = ()
     allowed_address_pairs: tuple[AddressPair, ...] = ()
+    extra_dhcp_opts: tuple[DhcpOption, ...] = ()
+    dns_name: str = ""
+    dns_domain: str = ""
+    propagate_uplink_status: bool = True
+    ip_allocation: str = "immediate"
 
     @property
     def groups(self) -> frozenset[str]:
@@ -183,6 +272,11 @@ class Port(Resource):
         return frozenset(ip.subnet_id for ip in self.fixed_ips)
 
     @property
+    def joined(self) -> frozenset[str]:
+        """The same of an interface of a router: the subnets that it joins to the router."""
+        return self.subnets if self.device_owner in ROUTER_INTERFACES else frozenset()
+
+    @property
     def reservations(self) -> frozenset[tuple[str, Address]]:
         """What no other port of the network may hold: its addresses."""
         return frozenset((self.network_id, ip.ip_address) for ip in self.fixed_ips)
@@ -193,15 +287,20 @@ class Router(Resource):
     """What joins networks; its interfaces are ports whose `device_id` it is, its addresses theirs.
 
     `routes` are those beside its own subnets (api-ref, "Routers", extraroute). `distributed` and `ha` are kept for
-    clients: every router here is both.
+    clients: every router here is both. `external_network_id` is the network of its gateway, or "": the gateway's
+    addresses are those of the port that it has there (GATEWAY). With `enable_snat` guests without a floating IP go out
+    under the gateway's IPv4 address.
     """
 
-    INDEXES = (("project_id",), ("name",))
+    INDEXES = (("project_id",), ("name",), ("external_network_id",))
 
     admin_state_up: bool = True
     distributed: bool = False
     ha: bool = False
     routes: tuple[HostRoute, ...] = ()
+    external_network_id: str = ""
+    enable_snat: bool = True
+    availability_zone_hints: tuple[str, ...] = ()
 
 
 ROUTER_INTERFACES = frozenset(
@@ -214,6 +313,70 @@ ROUTER_INTERFACES = frozenset(
     )
 )
 """The `device_owner` of ports that are interfaces of routers (neutron-lib, constants)."""
+
+GATEWAY = "network:router_gateway"
+"""The `device_owner` of the port that holds the gateway's addresses of the router that is its `device_id`."""
+
+FLOATING = "network:floatingip"
+"""The `device_owner` of the port that holds the address, and the MAC address, of the floating IP that is its
+`device_id`."""
+
+ROUTED = ROUTER_INTERFACES | {GATEWAY, FLOATING}
+"""The `device_owner` of ports that are nobody's guests: routers alone answer for their addresses."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FloatingIp(Resource):
+    """An IPv4 address of an external network that stands for one address of a port, or for none (api-ref, "Floating
+    IPs").
+
+    `floating_port_id` is the port that holds the address (FLOATING): it has no project. `router_id` is the router that
+    translates, "" while the floating IP is associated with no port and has no port forwardings; `port_id` and
+    `fixed_ip_address` are whom it is associated with. With port forwardings it has a router, but neither of these.
+    """
+
+    INDEXES = (
+        ("floating_network_id",), ("floating_ip_address",), ("floating_port_id",), ("router_id",), ("port_id",),
+        ("project_id",),
+    )  # fmt: skip
+    UNIQUE = (("floating_network_id", "floating_ip_address"), ("association",))
+
+    floating_network_id: str
+    floating_ip_address: Address
+    floating_port_id: str
+    router_id: str = ""
+    port_id: str = ""
+    fixed_ip_address: Address | None = None
+    dns_name: str = ""
+    dns_domain: str = ""
+
+    @property
+    def association(self) -> frozenset[tuple[str, str, Address]]:
+        """What no other floating IP may stand for: one address of a port, seen from one external network."""
+        if self.fixed_ip_address is None:
+            return frozenset()
+        return frozenset({(self.floating_network_id, self.port_id, self.fixed_ip_address)})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PortForwarding(Resource):
+    """TCP or UDP ports of a floating IP that stand for ports of a fixed address (api-ref, "Floating IPs port
+    forwarding").
+
+    Both ranges include their ends. They are of one size, each port standing for the one in its place, or the internal
+    one is a single port. Its project is that of its floating IP.
+    """
+
+    INDEXES = (("floatingip_id",), ("internal_port_id",), ("project_id",))
+
+    floatingip_id: str
+    protocol: str
+    external_port_first: int
+    external_port_last: int
+    internal_port_first: int
+    internal_port_last: int
+    internal_ip_address: Address
+    internal_port_id: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -301,6 +464,29 @@ class SecurityGroupRule(Resource):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DefaultSecurityGroupRule(Resource):
+    """A rule that new groups are born with (api-ref, "Security group default rules"): every project's `default` group,
+    the others, or both. The remote group PARENT is the new group itself.
+
+    Until somebody changes them they are those of `controller.model.security`, and in no store.
+    """
+
+    direction: str
+    ethertype: str
+    protocol: str | None = None
+    port_range_min: int | None = None
+    port_range_max: int | None = None
+    remote_ip_prefix: str | None = None
+    remote_group_id: str | None = None
+    remote_address_group_id: str | None = None
+    used_in_default_sg: bool
+    used_in_non_default_sg: bool
+
+
+PARENT = "PARENT"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Bundle(Record):
     """The rules of one group that share direction, IP version and whom they are about; all for any protocol, or none.
 
@@ -343,6 +529,17 @@ class AddressGroup(Resource):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AutoTopology(Resource):
+    """A network that was made because its project asked for one, and the router that leads outside; the id is the
+    project's. It goes with the network."""
+
+    INDEXES = (("network_id",),)
+
+    network_id: str
+    router_id: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Chassis(Record):
     """A hypervisor, by its OVS `system-id`, as its own database describes it.
 
@@ -363,6 +560,42 @@ class Chassis(Record):
     problem: str = ""
     advice: str = ""
     alone: bool = False
+    availability_zone: str = "nova"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentNote(Record):
+    """What an operator says of an agent that a chassis is shown as (`northbound.resources.agents`), by its id."""
+
+    INDEXES = (("chassis",),)
+
+    chassis: str
+    description: str = ""
+    admin_state_up: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drained(Record):
+    """A chassis that an operator wants no gateway to be active on (`PUT /v1/chassis`); the id is the chassis's.
+
+    It stays while the chassis comes and goes.
+    """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PortBinding(Resource):
+    """A host that a guest may be on next: a binding that waits. The `active` one is the port's own, and never stored.
+
+    The id is `port/host`.
+    """
+
+    INDEXES = (("port_id",),)
+
+    port_id: str
+    host: str
+    vnic_type: str = "normal"
+    profile: str = "{}"
+    active: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -417,6 +650,23 @@ class Link(Record):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Neighbour(Record):
+    """An address that a guest said it holds, where the model alone does not say who does; the id is `network/address`.
+
+    It counts while its port may hold it (`controller.flows.presence`). `sequence` grows with every change: of several
+    that go with one MAC address, the newest says where that is.
+    """
+
+    INDEXES = (("port_id",), ("network_id", "mac_address"))
+
+    network_id: str
+    address: Address
+    mac_address: Mac
+    port_id: str
+    sequence: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Tag(Record):
     """A small stable integer that stands for a long id in flows; the id is `space/long id`."""
 
@@ -444,6 +694,9 @@ class Released(Record):
 
 
 KINDS: tuple[type[Record], ...] = (
-    Network, Subnet, Port, Router, SecurityGroup, SecurityGroupRule, Bundle, Policy, AddressGroup,
-    Chassis, Binding, Quarantine, Link, Tag, Counter, Released,
+    Network, Subnet, AddressScope, SubnetPool, RbacPolicy, Quota,
+    Port, Router, FloatingIp, PortForwarding,
+    SecurityGroup, SecurityGroupRule, DefaultSecurityGroupRule, Bundle, Policy, AddressGroup,
+    Chassis, AgentNote, Drained, Binding, Quarantine, Link, Neighbour,
+    Tag, Counter, Released,
 )  # fmt: skip

@@ -21,6 +21,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Protocol, Self, TypeVar, cast
 
+from controller import measures
 from controller.errors import Exhausted, Exists, NotFound, StaleRevision, Unavailable
 from controller.model.records import Counter, Index, R, Record, Resource, Tag
 
@@ -92,6 +93,7 @@ class Indexed(Rows, Protocol):
     """What a transaction can stand on: the replica, or another transaction."""
 
     def ids(self, kind: type[Record], **values: Hashable) -> Iterator[str]: ...
+    def count(self, kind: type[Record], **values: Hashable) -> int: ...
 
 
 class Model:
@@ -117,6 +119,10 @@ class Model:
     def ids(self, kind: type[Record], **values: Hashable) -> Iterator[str]:
         """The ids of those that `where` finds, in no order, and one at a time."""
         return iter(self._entry(kind, values))
+
+    def count(self, kind: type[Record], **values: Hashable) -> int:
+        """How many `where` finds."""
+        return len(self._entry(kind, values))
 
     def _entry(self, kind: type[Record], values: Mapping[str, Hashable]) -> Mapping[str, Record]:
         index = tuple(values)
@@ -198,6 +204,13 @@ class Transaction:
     def holds(self, kind: type[Record], **values: Hashable) -> bool:
         """Whether `where` would find any, without finding all."""
         return any(True for _ in self.ids(kind, **values))
+
+    def count(self, kind: type[Record], **values: Hashable) -> int:
+        """As `Model.count`; costs what was written, not what is there."""
+        index, wanted = tuple(values), tuple(values.values())
+        olds = (self._base.get(each, id) for each, id in self._writes if each is kind)
+        gone = sum(old is not None and wanted in index_values(old, index) for old in olds)
+        return self._base.count(kind, **values) - gone + self._over.count(kind, **values)
 
     def all(self, kind: type[R]) -> tuple[R, ...]:
         """As `Model.all`."""
@@ -361,7 +374,8 @@ class Store:
         waiting = _Waiting(work, request, asyncio.get_running_loop().create_future())
         self._queue.append(waiting)
         self._wake.set()
-        return cast("T", await waiting.done)
+        with measures.COMMIT.time():
+            return cast("T", await waiting.done)
 
     async def run(self) -> None:
         """Serve commits until cancelled; then what waits is refused, and what is being written is cancelled."""

@@ -24,26 +24,41 @@ from enum import Enum
 from itertools import islice
 from typing import NoReturn, cast
 
+from controller import measures
 from controller.errors import Disconnected, InUse, NotFound, SouthboundError, Unavailable
-from controller.flows.engine import Cell, Delta, Engine
-from controller.flows.flow import Entry, Flow, Key
-from controller.flows.pipeline import APPS
+from controller.flows.engine import Cell, Cost, Delta, Engine
+from controller.flows.flow import Entry, Flow, Item, Key, Set
+from controller.flows.pipeline import APPS, DROP, TRAP, WHY, Why
+from controller.flows.punted import Outgoing, Said
+from controller.flows.standing import Standing
 from controller.model import bindings
-from controller.model.bindings import Hypervisor, Placed
+from controller.model.bindings import Attendance, Hypervisor, Placed
 from controller.model.records import (
-    ROUTER_INTERFACES,
+    FLOATING,
+    KINDS,
+    ROUTED,
+    Address,
     Chassis,
+    Drained,
+    FloatingIp,
     Link,
     Network,
     Port,
     Quarantine,
+    Record,
     Resource,
     Router,
 )
 from controller.model.store import Change, Rows, Store, Transaction
+from controller.model.view import Relation, View
+from controller.southbound.complaints import Complaints
+from controller.southbound.counts import Count
+from controller.southbound.neighbours import Neighbours
 from controller.southbound.openflow import EncodedFlow, encode_flow
 from controller.southbound.ovsdb import SHOWN, OvsdbListener
+from controller.southbound.oxm import encode_match
 from controller.southbound.packet_in import Answerer, answers_of
+from controller.southbound.paths import FRAME, Paths, Rate, Way, leading, way
 from controller.southbound.patience import Turns
 from controller.southbound.reconcile import (
     AddFlow,
@@ -68,6 +83,8 @@ PATIENCE_S = 5.0
 """How long a switch may wait for its hypervisor's database before the log says so."""
 REQUESTS = 100
 """How many request ids the log line of a bundle names at the most."""
+REFUSALS = 20
+"""So many refused flows of one change are told one by one."""
 RETRY_S = 1.0
 """How long to wait before a switch's ports are recorded again when the store could not."""
 ARRIVALS = 2
@@ -78,6 +95,8 @@ LENT_S = 2.0
 """For so long an arrival, or a synchronisation, keeps others waiting at the most."""
 ARRIVED_S = 20.0
 """For so long a synchronisation waits while hypervisors are arriving: each changes what the others should hold."""
+CALLS_PER_SECOND, CALLS_BURST = 1000.0, 200.0
+"""So many frames are sent ahead from all switches together: 3 % of a core."""
 SLICE = 500
 """After comparing so many entries every other task gets its turn: 3 ms."""
 LOOK_S = 1.0
@@ -88,6 +107,9 @@ CALM_S = 6.0
 """After so long without one, the next healing is the first again."""
 QUARREL = 5
 """So many healings in a row are no accident: an operator is told."""
+
+REASONS = {encode_match(WHY(why)): why for why in Why}
+"""What the flows that end packets match: the reason, in a register."""
 
 
 @dataclass(slots=True, eq=False)
@@ -136,15 +158,17 @@ class Member:
 
     `revision` is the newest model revision that changed what this switch should hold, `applied_revision` the newest
     it acknowledged by barrier. `pending` is what changed since all that the switch should hold was `drawn`. `foreign`
-    are the flows of others, as its switch tells them or, once it is gone, told them last. Counters count since the
-    controller started.
+    are the flows of others, as its switch tells them or, once it is gone, told them last; `complaints` are likewise of
+    its connection or of the last. Counters count since the controller started.
     """
 
     name: str
     datapath_id: int | None = None
     database: bool = False
     switch: Switch | None = None
+    answerer: Answerer | None = None
     since: float | None = None
+    seen: float | None = None
     revision: int = 0
     applied_revision: int | None = None
     drawn: bool = False
@@ -155,6 +179,8 @@ class Member:
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     quarantined: asyncio.Event = field(default_factory=asyncio.Event)
     foreign: Mapping[WireKey, EncodedFlow] = field(default_factory=dict)
+    complaints: Complaints | None = None
+    paths: Paths | None = None
     pace: Pace = field(default_factory=Pace)
     refusals: dict[Key | WireKey, Refusal] = field(default_factory=dict)
     flow_mods: int = 0
@@ -186,13 +212,17 @@ class State(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """One chassis as its operator should see it; `flows` is how many it should hold, `problem` "" when all is well."""
+    """One chassis as its operator should see it.
+
+    `flows` is how many it should hold, `problem` "" when all is well; no gateway is active on one that is `drained`.
+    """
 
     chassis: Chassis
     member: Member
     flows: int
     state: State
     problem: str
+    drained: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,6 +258,25 @@ class Explanation:
     place: tuple[int, int] = (0, 0)
 
 
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """How much a switch has dropped for one reason since it started, by its own count."""
+
+    why: Why
+    packets: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Culprit:
+    """A flow that decides that packets are dropped, and how many it decided so since it was added."""
+
+    why: Why
+    packets: int
+    bytes: int
+    flow: Explanation
+
+
 class Fleet:
     """All chassis; the one place that knows both the model's desire and the switches' state."""
 
@@ -235,6 +284,7 @@ class Fleet:
         self._store = store
         self._engine = engine
         self._answers = answers_of(engine.apps)
+        self.neighbours = Neighbours(store, self, engine.apps)
         self._ovsdb = ovsdb
         self._keep_foreign = keep_foreign
         self._members: dict[str, Member] = {}
@@ -243,6 +293,7 @@ class Fleet:
         self._refused: dict[str, Stranger] = {}
         self._arrivals = Turns(ARRIVALS, LENT_S)
         self._syncs = Turns(SYNCS, LENT_S)
+        self._calls = Rate(CALLS_PER_SECOND, CALLS_BURST)
         self.databases: OvsdbListener | None = None
         for chassis in store.model.all(Chassis):
             self._member(chassis.id)
@@ -257,13 +308,18 @@ class Fleet:
 
     def follow(self, changes: Sequence[Change]) -> None:
         """Recompute, and put each switch's difference in its queue."""
-        deltas = self._engine.update(changes)
+        with measures.RECOMPUTE.time():
+            deltas = self._engine.update(changes)
+        measures.CELLS.inc(len(self._engine.log))
         requests = [change.request for change in changes if change.request]
         for name, delta in deltas.items():
             self._queue(self._member(name), delta, requests)
         for write in (write for change in changes for write in change.writes):
             if isinstance(write.new, Quarantine):
                 self._member(write.new.chassis).quarantined.set()
+            if write.kind is Chassis and write.new is None and self._members[write.id].switch is None:
+                del self._members[write.id]
+        self.neighbours.follow(changes)
         log.debug(
             "recomputed revision=%d cells=%d switches=%d requests=%s",
             self._engine.revision, len(self._engine.log), len(deltas), ",".join(requests) or "-",
@@ -299,12 +355,14 @@ class Fleet:
         """Keep one switch at what it should hold, until its connection ends."""
         member = await self._identify(switch)
         await self._succeed(member, switch)
-        member.switch, member.since = switch, time.time()
+        member.switch, member.since, member.complaints = switch, time.time(), switch.complaints
         member.left.clear()
         log.info("switch connected chassis=%s datapath=%016x", member.name, switch.datapath_id)
         try:
-            switch.on_packets(Answerer(self._answers, lambda: self._store.model, time.monotonic))
+            member.answerer = Answerer(member.name, self._answers, self.view, time.monotonic, self.neighbours)
+            switch.on_packets(member.answerer)
             switch.on_ports(lambda ports: self._ports_changed(member, switch, ports))
+            member.paths = Paths(lambda vtep: self._call(member, switch, vtep), self._calls, time.monotonic)
             await self._record_links(member, await switch.ports())
             await self._arrivals.idle(ARRIVED_S)
             async with self._syncs.turn(), member.lock:
@@ -318,9 +376,11 @@ class Fleet:
             zones = Zones(self._store, member.name, empty, member.quarantined)
             async with asyncio.TaskGroup() as chores:
                 chores.create_task(self._keep_in_step(member, switch))
+                chores.create_task(member.paths.run())
                 chores.create_task(zones.run())
         finally:
-            member.switch, member.drawn = None, False
+            member.switch, member.paths, member.drawn = None, None, False
+            member.seen = time.time()
             member.pending.clear()
             member.database = member.database and self._ovsdb
             member.left.set()
@@ -337,6 +397,47 @@ class Fleet:
         async with member.lock:
             await self._apply_pending(member, switch)
             await switch.empty_zones(zones)
+
+    # What guests hear, and are asked
+
+    def view(self) -> View:
+        """The model as it is, and what is gathered from it."""
+        return self._engine.view()
+
+    def say(self, said: Said) -> bool:
+        """Have a switch send something now; whether it is there, and in step."""
+        member = self._members.get(said.chassis)
+        if member is None or member.switch is None or not member.drawn:
+            return False
+        try:
+            member.switch.emit(said)
+        except SouthboundError as error:
+            log.info("nothing said chassis=%s: %s", said.chassis, error)
+            return False
+        return True
+
+    async def send(self, chassis: str, outgoing: Sequence[Outgoing | Said]) -> bool:
+        """Have a switch send something once it holds all that it should by now; whether it is there, and in step."""
+        member = self._members.get(chassis)
+        switch = member.switch if member else None
+        if member is None or switch is None:
+            return False
+        try:
+            async with member.lock:
+                if member.switch is not switch or not member.drawn:
+                    return False
+                await self._apply_pending(member, switch)
+                for each in outgoing:
+                    switch.emit(each)
+        except SouthboundError as error:
+            switch.close(f"it did not do what it was told: {error}")
+            return False
+        return True
+
+    def overrun(self, chassis: str, port: int, since: float) -> bool:
+        """Was anything that a port's guest sent not looked at since then?"""
+        member = self._members.get(chassis)
+        return member is not None and member.answerer is not None and member.answerer.overrun(port, since)
 
     async def _succeed(self, member: Member, switch: Switch) -> None:
         """Wait until the place of a member's switch is free. Raises Disconnected when who has it is alive."""
@@ -388,6 +489,7 @@ class Fleet:
 
     async def _reconcile(self, member: Member, switch: Switch) -> tuple[Applied, int]:
         """Make of what the switch holds what it should hold, under the member's lock; with how much was pending."""
+        began = time.perf_counter()
         installed = await switch.dump()
         member.foreign = switch.foreign
         asked = len(member.pending)
@@ -396,10 +498,14 @@ class Fleet:
         revision, desired = member.revision, iter(self._engine.desired(member.name).values())
         member.drawn = True
         comparison = Comparison(installed, keep_foreign=self._keep_foreign)
+        vteps: set[Address] = set()
         while some := [*islice(desired, SLICE)]:
             comparison.take(some)
+            vteps.update(leading(entry.item for entry in some))
             await asyncio.sleep(0)
-        return await self._apply(member, switch, comparison.plan(), revision), asked
+        applied = await self._apply(member, switch, comparison.plan(), revision, vteps)
+        measures.RECONCILE.observe(time.perf_counter() - began)
+        return applied, asked
 
     async def _tampered(self, member: Member, switch: Switch, seen: Tampering) -> None:
         """Heal a switch if what others did concerns us; one call at a time (see `Switch.on_tampered`)."""
@@ -414,6 +520,7 @@ class Fleet:
             applied, asked = await self._reconcile(member, switch)
         if applied.flow_mods + applied.group_mods > asked:
             member.pace.healed()
+            measures.HEALED.labels(member.name).inc()
             log.warning(
                 "healed chassis=%s flows=%d groups=%d in_a_row=%d",
                 member.name, applied.flow_mods, applied.group_mods, member.pace.in_a_row,
@@ -432,22 +539,33 @@ class Fleet:
         pending, member.pending = member.pending, {}
         if not pending:
             return
-        await self._apply(member, switch, partial(pending), member.revision)
+        vteps = leading(entry.item for entry in pending.values() if entry)
+        await self._apply(member, switch, partial(pending), member.revision, vteps)
 
-    async def _apply(self, member: Member, switch: Switch, plan: Plan, revision: int) -> Applied:
+    def _call(self, member: Member, switch: Switch, vtep: Address) -> Way:
+        """Send a frame ahead to a tunnel endpoint (see `paths`)."""
+        found = way(self._store.model, member.name, vtep)
+        if isinstance(found, Way):
+            return found
+        switch.treat(found, FRAME)
+        return Way.CALLED
+
+    async def _apply(
+        self, member: Member, switch: Switch, plan: Plan, revision: int, vteps: Iterable[Address]
+    ) -> Applied:
+        """Bring a plan about that leads to these tunnel endpoints."""
         requests = ",".join(dict.fromkeys(member.requests)) or "-"
         member.requests.clear()
-        applied = await switch.apply(plan)
+        with measures.APPLY.time():
+            applied = await switch.apply(plan)
         member.flow_mods += applied.flow_mods
         member.mods_bytes += applied.mods_bytes
         for step in plan.steps:
             member.refusals.pop(step.key, None)
-        for refusal in applied.refusals:
-            member.refusals[refusal.key] = refusal
-            log.error(
-                "flow refused chassis=%s flow=%s error=%s cells=%s",
-                member.name, refusal.what, refusal.error, ",".join(self._cells_of(refusal, member.name)),
-            )  # fmt: skip
+        member.refusals.update((refusal.key, refusal) for refusal in applied.refusals)
+        self._tell_refusals(member, applied.refusals)
+        if member.paths is not None:
+            member.paths.lead(vteps)
         member.applied_revision = revision
         log.info(
             "applied chassis=%s revision=%d flow_mods=%d group_mods=%d requests=%s",
@@ -458,6 +576,16 @@ class Fleet:
             requests,
         )
         return applied
+
+    def _tell_refusals(self, member: Member, refusals: Sequence[Refusal]) -> None:
+        """The first of them line by line; `/v1/chassis` has them all."""
+        for refusal in refusals[:REFUSALS]:
+            log.error(
+                "flow refused chassis=%s flow=%s error=%s cells=%s",
+                member.name, refusal.what, refusal.error, ",".join(self._cells_of(refusal, member.name)),
+            )  # fmt: skip
+        if len(refusals) > REFUSALS:
+            log.error("flows refused chassis=%s more=%d", member.name, len(refusals) - REFUSALS)
 
     def _cells_of(self, refusal: Refusal, chassis: str) -> Iterator[str]:
         return (cell.name for cell in self._engine.wanting(cast("Key", refusal.key), chassis))
@@ -472,24 +600,45 @@ class Fleet:
     def port_status(self, port: Port) -> str:
         """ACTIVE when the port's host has acknowledged the revision that wired it, else DOWN (api-ref, Show port).
 
-        A router's interface is on no host: it is ACTIVE while its router is up.
+        A router's port is on no host: it is ACTIVE while its router is up. That of a floating IP has no status.
         """
         model = self._store.model
+        if port.device_owner == FLOATING and model.get(FloatingIp, port.device_id):
+            return "N/A"
         network = model.get(Network, port.network_id)
         if not port.admin_state_up or not network or not network.admin_state_up:
             return "DOWN"
-        if port.device_owner in ROUTER_INTERFACES and (router := model.get(Router, port.device_id)):
+        if port.device_owner in ROUTED and (router := model.get(Router, port.device_id)):
             return "ACTIVE" if router.admin_state_up else "DOWN"
         placed = bindings.place(model, port)
         if not isinstance(placed, Placed):
             return "DOWN"
-        member = self._members.get(placed.chassis)
-        wired = self._engine.wired(Port, port.id, placed.chassis)
-        if member is None or member.applied_revision is None or wired is None:
-            return "DOWN"
         linked = model.get(Link, f"{placed.chassis}/{placed.interface}") is not None
-        acknowledged = member.applied_revision == member.revision or wired <= member.applied_revision
-        return "ACTIVE" if linked and acknowledged else "DOWN"
+        return "ACTIVE" if linked and self.acknowledged(Port, port.id, placed.chassis) else "DOWN"
+
+    def acknowledged(self, kind: type[Record], id: str, chassis: str) -> bool:
+        """Has a switch what a record wants on it? Not if it wants nothing there."""
+        member, wired = self._members.get(chassis), self._engine.wired(kind, id, chassis)
+        if member is None or member.applied_revision is None or wired is None:
+            return False
+        return member.applied_revision == member.revision or wired <= member.applied_revision
+
+    def attendance(self, chassis: str) -> Attendance:
+        """Whether the switch of a hypervisor is connected, since when, and when it was last."""
+        member = self._members.get(chassis)
+        if member is None:
+            return Attendance()
+        alive = member.switch is not None
+        return Attendance(alive, member.since, time.time() if alive else member.seen)
+
+    def floatingip_status(self, floating_ip: FloatingIp) -> str:
+        """ACTIVE when it stands for something and a switch that translates it has acknowledged the revision that made
+        it, else DOWN (api-ref, Show floating IP details)."""
+        router = self._store.model.get(Router, floating_ip.router_id)
+        if router is None or not router.admin_state_up:
+            return "DOWN"
+        served = any(self.acknowledged(FloatingIp, floating_ip.id, chassis) for chassis in self._members)
+        return "ACTIVE" if served else "DOWN"
 
     def statuses(self) -> list[Status]:
         """Every chassis, by name."""
@@ -503,7 +652,14 @@ class Fleet:
         member = self._member(name)
         session = self.databases.sessions.get(name) if self.databases else None
         problems = (chassis.problem, session.trouble if session else "", self._twin(chassis), member.pace.problem)
-        return Status(chassis, member, self._engine.count(name), self._state(member), " ".join(filter(None, problems)))
+        return Status(
+            chassis,
+            member,
+            self._engine.count(name),
+            self._state(member),
+            " ".join(filter(None, problems)),
+            self._store.model.get(Drained, name) is not None,
+        )
 
     def _twin(self, chassis: Chassis) -> str:
         """Two hypervisors with one tunnel address hear only half of what is meant for them."""
@@ -542,7 +698,11 @@ class Fleet:
             leave = f"ovs-vsctl del-manager -- del-controller {bridge}"
             raise InUse("Chassis", name, "", f"Chassis {name} is connected; first run on it: {leave}")
         await self._store.commit(lambda tx: bindings.forget(tx, name))
-        del self._members[name]
+
+    async def drain(self, name: str, drained: bool) -> None:
+        """Have no gateway be active on a chassis, or let them again. Raises NotFound."""
+        self.status(name)
+        await self._store.commit(lambda tx: bindings.drain(tx, name, drained))
 
     def flows(self, name: str) -> list[Explanation]:
         """What one switch should hold, in pipeline order. Raises NotFound."""
@@ -551,9 +711,13 @@ class Fleet:
         found = [self._explanation(entry, self._engine.wanting(entry.key, name)) for entry in entries]
         return sorted(found, key=lambda each: (each.place, each.text))
 
-    def desired(self, name: str) -> Mapping[Key, Entry]:
-        """What one switch should hold, by key; nothing of a hypervisor that nobody knows."""
-        return self._engine.desired(name)
+    async def counted(self, name: str) -> Mapping[int, Count]:
+        """What a switch's flows have counted, by cookie. Raises NotFound, Disconnected."""
+        return {count.cookie: count for count in await self._switch(name).counts()}
+
+    def standing(self, name: str) -> Standing:
+        """What one switch should hold, to look packets up in; nothing of a hypervisor that nobody knows."""
+        return Standing(self._engine, name)
 
     def dictionary(self) -> Mapping[int, Explanation]:
         """Every flow anywhere, by cookie: a pure function of the model."""
@@ -582,12 +746,10 @@ class Fleet:
         return Explanation(0, app, "group", item.kind.name, str(item), objects, (-1, item.id))
 
     def _named(self, cell: Cell) -> Iterator[Named]:
-        """The record a cell is over; for a fact, the bundle and the address that it is of."""
+        """The record a cell is over; for a fact, its key and its value."""
         kind = cell.rule.kind
-        if cell.fact is not None:
-            bundle, address = cell.fact
-            yield Named("bundle", bundle, "")
-            yield Named("address", address, "")
+        if isinstance(kind, Relation):
+            yield from (Named(word, id, "") for word, id in zip(kind.words, cell.fact or (), strict=True))
         elif isinstance(kind, type):
             record = self._store.model.get(kind, cell.id)
             name = record.name if isinstance(record, Resource) else getattr(record, "hostname", "")
@@ -620,6 +782,54 @@ class Fleet:
             found, conflicts=tuple(f"{each.cells[0]} wins over {', '.join(each.cells[1:])}" for each in conflicts)
         )
 
+    async def dropped(self, name: str) -> list[Dropped]:
+        """What a switch has dropped, or handed over instead, by reason. Raises NotFound, Disconnected."""
+        switch = self._switch(name)
+        counts = [count for table in (DROP, TRAP) for count in await switch.counts(table.number)]
+        return [Dropped(REASONS[count.match], count.packets, count.bytes) for count in counts if count.match in REASONS]
+
+    async def culprits(self, name: str) -> list[Culprit]:
+        """The flows of a switch that decided that packets are dropped, most first. Raises NotFound, Disconnected."""
+        counted = await self.counted(name)
+        found = []
+        for entry in self._engine.desired(name).values():
+            why = _decides(entry.item)
+            if why is None:
+                continue
+            flow = self._explanation(entry, self._engine.wanting(entry.key, name))
+            if (count := counted.get(flow.cookie)) and count.packets:
+                found.append(Culprit(why, count.packets, count.bytes, flow))
+        return sorted(found, key=lambda each: -each.packets)
+
+    def _switch(self, name: str) -> Switch:
+        """Raises NotFound, Disconnected."""
+        self.status(name)
+        switch = self._member(name).switch
+        if switch is None:
+            raise Disconnected(name, "its switch is not connected")
+        return switch
+
+    async def repair(self, name: str) -> Applied:
+        """Dump a switch and put right whatever is not as it should be. Raises NotFound, Disconnected."""
+        switch = self._switch(name)
+        member = self._member(name)
+        async with member.lock:
+            if member.switch is not switch:
+                raise Disconnected(name, "its switch is not connected")
+            applied, _ = await self._reconcile(member, switch)
+        return applied
+
+    def cost(self, id: str) -> list[Cost]:
+        """What an object has on switches, by app and rule. Raises NotFound when there is no object of that id."""
+        kinds = [kind for kind in KINDS if self._store.model.get(kind, id) is not None]
+        if not kinds:
+            raise NotFound("Object", id)
+        return [cost for kind in kinds for cost in self._engine.costs(kind, id)]
+
+    def counts(self) -> Mapping[str, int]:
+        """How many records the model has, by kind."""
+        return {kind.__name__.lower(): len(self._store.model.all(kind)) for kind in KINDS}
+
     def failures(self) -> Mapping[str, str]:
         """What could not be computed, by the name of the cell or value: its flows are missing everywhere."""
         return self._engine.failures
@@ -633,6 +843,12 @@ class Fleet:
     def problem(self) -> str:
         """What keeps the controller from its work, or ""."""
         return self._store.problem and f"the store cannot write: {self._store.problem}"
+
+
+def _decides(item: Item) -> Why | None:
+    """Why a flow has packets dropped, if it does."""
+    actions = item.actions if isinstance(item, Flow) else ()
+    return next((Why(each.value) for each in actions if isinstance(each, Set) and each.field is WHY), None)
 
 
 def compare(chassis: str, plan: Plan, installed: Installed, refusals: Mapping[Key | WireKey, Refusal]) -> Difference:

@@ -102,6 +102,7 @@ def read(database: Replica, system_id: str) -> Hypervisor:
         datapath_type=datapath_type,
         bridge_mappings=_read_bridge_mappings(keys, bridge_name),
         gateway_priority=_read_gateway_priority(keys),
+        availability_zone=_read_availability_zone(keys),
         datapath_id=int(datapath_id, 16) if re.fullmatch(r"[0-9a-f]{16}", datapath_id) else None,
         claims=tuple(_claims(database, bridge)),
         problem=" ".join(keys.problems),
@@ -194,6 +195,14 @@ def _read_gateway_priority(keys: _Keys) -> int | None:
         return int(value)
     keys.fault("weft-gateway-priority", f"is {_shown(value)}, which is no number from 0 to 65535", "100")
     return None
+
+
+def _read_availability_zone(keys: _Keys) -> str:
+    value = keys.get("weft-availability-zone") or "nova"
+    if re.fullmatch(r"[!-+.-~\-]{1,64}", value):
+        return value
+    keys.fault("weft-availability-zone", f"is {_shown(value)}, which is no name without spaces and commas", "nova")
+    return "nova"
 
 
 def _claims(database: Replica, bridge: Row | None) -> Iterator[Claim]:

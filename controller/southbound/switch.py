@@ -24,9 +24,13 @@ from itertools import count
 from typing import Final, NoReturn, TypeAlias
 
 from controller.errors import Disconnected, Malformed, Rejected
-from controller.flows.punted import Reply
+from controller.flows.flow import Action, Output
+from controller.flows.punted import Outgoing, Reply, Resumed, Said
 from controller.southbound import messages as of
+from controller.southbound.actions import encode_actions
 from controller.southbound.bundles import Bundles
+from controller.southbound.complaints import Complaints
+from controller.southbound.counts import EVERY_TABLE, Count, counts_request, skim_counts
 from controller.southbound.openflow import (
     EncodedFlow,
     EncodedGroup,
@@ -67,6 +71,8 @@ SETTLE_S: Final = 0.2
 _MONITOR: Final = 1
 _NONE: Final = -1
 """The type of the answer to what is only answered by an error, if at all: the barrier after it says that it is done."""
+COPIES: Final = 2000
+"""How many copies one message asks for: an OpenFlow message of 64 KiB holds some 4,000 beside a frame."""
 PROBE_S: Final = 2.0
 """How long a connection has to prove that it is alive when another one claims to be its switch."""
 
@@ -128,6 +134,7 @@ class Switch:
         self.peer = _address(writer.get_extra_info("peername"))
         self.timing, self._clock = timing, clock
         self.counters = Counters()
+        self.complaints = Complaints(lambda: self.datapath_id)
         self.datapath_id = 0
         self._reader, self._writer = reader, writer
         self._input = bytearray()
@@ -142,7 +149,7 @@ class Switch:
         self._report: PortsReport | None = None
         self._watch = Watch()
         self._tampered: TamperingReport | None = None
-        self._answer_packet: Callable[[of.PacketIn], Iterable[Reply]] | None = None
+        self._answer_packet: Callable[[of.PacketIn], Iterable[Outgoing]] | None = None
         self._ended: Ended | None = None
         writer.transport.set_write_buffer_limits(high=HIGH_WATER_BYTES)
         _tune(writer)
@@ -179,7 +186,7 @@ class Switch:
 
     async def _attended(self, attend: Attend, deadline: Deadline) -> None:
         async with asyncio.TaskGroup() as tasks:
-            all_chores = (self._listen, self._keep_alive, self._tell_ports, self._tell_tampering)
+            all_chores = (self._listen, self._keep_alive, self._tell_ports, self._tell_tampering, self._tell_complaints)
             chores = [tasks.create_task(chore()) for chore in all_chores]
             body = await self._ask("the features", of.OFPT_FEATURES_REPLY, of.features_request)
             features = of.decode_features(body)
@@ -194,9 +201,24 @@ class Switch:
 
     # ---- what others ask ------------------------------------------------------------------------------------------
 
-    def on_packets(self, answer: Callable[[of.PacketIn], Iterable[Reply]]) -> None:
+    def on_packets(self, answer: Callable[[of.PacketIn], Iterable[Outgoing]]) -> None:
         """Have `answer` say what is sent for each packet that the switch hands over."""
         self._answer_packet = answer
+
+    def emit(self, outgoing: Outgoing | Said) -> None:
+        """Have the switch send a packet, without waiting until it has."""
+        match outgoing:
+            case Reply(port, frame):
+                self.treat((Output(port),), frame)
+            case Resumed(in_port, actions, frame):
+                self.treat(actions, frame, in_port)
+            case Said(_, ports, frame):
+                for at in range(0, len(ports), COPIES):
+                    self.treat(map(Output, ports[at : at + COPIES]), frame)
+
+    def treat(self, actions: Iterable[Action], frame: bytes, in_port: int = of.OFPP_CONTROLLER) -> None:
+        """Have the switch do this with a frame, as if it had come by a port, without waiting until it has."""
+        self._send(of.packet_out(self.xid(), encode_actions(actions), frame, in_port))
 
     def on_ports(self, report: PortsReport) -> None:
         """Have `report` told all ports whenever one changed, one call at a time, once `ports` has been asked."""
@@ -259,6 +281,13 @@ class Switch:
         await self._ask("a dump of flows", of.OFPMP_FLOW, flow_dump_request, take_flows)
         await self.answer(asked)
         return Installed(flows, groups)
+
+    async def counts(self, table: int = EVERY_TABLE) -> list[Count]:
+        """What its flows have counted, those of others too."""
+        found: list[Count] = []
+        request = partial(counts_request, table=table)
+        await self._ask("its counters", of.OFPMP_FLOW, request, lambda payload, _: found.extend(skim_counts(payload)))
+        return found
 
     async def alive(self) -> bool:
         """Whether the switch answers within `PROBE_S`."""
@@ -465,8 +494,8 @@ class Switch:
 
     def _take_packet(self, packet: of.PacketIn) -> None:
         """Section 7.4.1. What is answered goes out at once; a switch that does not read is given up elsewhere."""
-        for reply in self._answer_packet(packet) if self._answer_packet else ():
-            self._send(of.packet_out(self.xid(), reply.port, reply.frame))
+        for outgoing in self._answer_packet(packet) if self._answer_packet else ():
+            self.emit(outgoing)
 
     def _take_error(self, xid: int, error: of.ErrorMessage) -> None:
         """An error carries the xid of what it is about; in a bundle, that of the message in it."""
@@ -476,8 +505,7 @@ class Switch:
         if question := self._questions.pop(xid, None):
             question.fail(Rejected(question.what, error.type, error.code))
         else:
-            name = of.error_name(error.type, error.code)
-            log.error("error unexpected switch=%016x xid=%d error=%s", self.datapath_id, xid, name)
+            self.complaints.take(xid, error)
 
     def _take_part(self, head: of.Header, found: of.Multipart) -> None:
         question = self._questions.get(head.xid)
@@ -529,6 +557,12 @@ class Switch:
             seen = self._watch.report()
             if self._tampered is not None:
                 await self._tampered(seen)
+
+    async def _tell_complaints(self) -> NoReturn:
+        try:
+            await self.complaints.gather()
+        finally:
+            self.complaints.tell()
 
     async def _keep_alive(self) -> NoReturn:
         """Ask a silent switch whether it is there, and give up one that stays silent (section 7.5.2)."""

@@ -9,21 +9,24 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from controller.errors import AddressesAbsent, AddressesPresent, InUse, MissingAttribute, UnknownAttributes
-from controller.model import security
+from controller.model import security, sharing
 from controller.model.records import AddressGroup, Cidr, SecurityGroupRule
 from controller.model.store import Transaction
 from northbound.resources import values
 from northbound.resources.attributes import Ask, Attribute, Body, Change, Collection, common
+from northbound.resources.schemas import says, table
 from northbound.resources.values import Json
 
 ADDRESSES: Attribute[AddressGroup, tuple[Cidr, ...]] = Attribute(
     name="addresses",
-    parse=values.subnet_list,
+    parse=values.subnet_list_or_none,
     post=True,
     default=(),
     field="addresses",
     show=lambda _, group: [*group.addresses],
 )
+
+_GIVEN = table(("addresses",), addresses=ADDRESSES.takes)
 
 
 def create(tx: Transaction, body: Body, ask: Ask) -> AddressGroup:
@@ -41,6 +44,7 @@ def delete(tx: Transaction, group: AddressGroup, _: Ask) -> None:
     if tx.holds(SecurityGroupRule, remote_address_group_id=group.id):
         said = f"Address group {group.id} is in use on one or more security group rules."
         raise InUse("AddressGroup", group.id, "one or more security group rules", said)
+    sharing.forget(tx, group)
     tx.delete(AddressGroup, group.id)
 
 
@@ -53,6 +57,7 @@ def _given(body: Mapping[str, Json]) -> tuple[Cidr, ...]:
     return ADDRESSES.read(body[ADDRESSES.name])
 
 
+@says(_GIVEN)
 def add_addresses(body: Mapping[str, Json]) -> Change[AddressGroup]:
     """Raises AddressesPresent."""
     given = _given(body)
@@ -65,6 +70,7 @@ def add_addresses(body: Mapping[str, Json]) -> Change[AddressGroup]:
     return add
 
 
+@says(_GIVEN)
 def remove_addresses(body: Mapping[str, Json]) -> Change[AddressGroup]:
     """Raises AddressesAbsent."""
     given = _given(body)
@@ -84,7 +90,7 @@ def _changed(tx: Transaction, group: AddressGroup, addresses: tuple[Cidr, ...], 
 ADDRESS_GROUPS: Collection[AddressGroup] = Collection(
     "address_group",
     AddressGroup,
-    (*common(AddressGroup), ADDRESSES),
+    (*common(AddressGroup, tagged=False), ADDRESSES),
     create,
     update,
     delete,

@@ -13,19 +13,24 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from itertools import starmap
 from operator import attrgetter
 from typing import Any, Final, Generic, Protocol, TypeVar, cast
 
 from controller.errors import (
     Invalid,
     MissingAttribute,
+    NotFound,
     ReadOnlyAttribute,
     UnknownAttributes,
     Unreadable,
 )
-from controller.model.records import Port, Resource
+from controller.model import sharing
+from controller.model.bindings import Attendance
+from controller.model.records import FloatingIp, Port, Resource
 from controller.model.store import Rows, Transaction
 from northbound.resources import values
+from northbound.resources.schemas import INTEGER, TIME, UUID, Schema, shape
 from northbound.resources.values import Json, Parser, Unfit
 
 R = TypeVar("R", bound=Resource)
@@ -39,6 +44,12 @@ class Wiring(Protocol):
     def port_status(self, port: Port) -> str:
         """`ACTIVE` when the port's host has acknowledged what wires it, else `DOWN`."""
 
+    def attendance(self, chassis: str) -> Attendance:
+        """Whether the switch of a hypervisor is connected."""
+
+    def floatingip_status(self, floating_ip: FloatingIp) -> str:
+        """`ACTIVE` when whoever translates it has acknowledged what does, else `DOWN`."""
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
@@ -49,27 +60,43 @@ class Settings:
     network_type: str = "vxlan"
     segments: tuple[int, int] = (1, 0xEFFFFF)
     base_mac: str = "fa:16:3e"
+    dns_domain: str = "openstacklocal"
+    quotas: Mapping[str, int] = field(default_factory=dict)
+    """Limits by name, where they are not Neutron's."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """What a record is shown from: everything of one revision, and what the switches say."""
+    """What a record is shown from: everything of one revision, what the switches say, and for which project."""
 
     rows: Rows
     wiring: Wiring
+    settings: Settings = Settings()
+    sees: Callable[[Resource], bool] = lambda _: True
+    """Whether a record is there for whom this is shown to."""
+    hidden: frozenset[str] = frozenset()
+    """The attributes that are not shown, and neither narrow nor sort a list."""
+    project_id: str = ""
+    filters: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """What the list that it is shown in was narrowed by."""
     memo: dict[str, object] = field(default_factory=dict)
     """What was worked out for this answer already."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """One resource of one request: what was not said in its attributes."""
+    """One resource of one request: what was not said in its attributes. `within` is the id of what it is part of."""
 
     id: str
     project_id: str
     is_admin: bool
     now: int
     settings: Settings
+    within: str = ""
+    fields: tuple[str, ...] = ()
+    """What is to be shown of it, where not all is."""
+    alive: Callable[[str], bool] = lambda _: False
+    """Whether the switch of a hypervisor is connected."""
 
     def stamp(self) -> dict[str, Any]:
         """The attributes of a new record that no client chooses."""
@@ -125,12 +152,33 @@ def indexed(kind: type[R], name: str) -> Callable[[Rows, Sequence[str]], Iterabl
     return lambda rows, given: [record for value in set(given) for record in rows.where(kind, **{name: value})]
 
 
+Named = tuple[type[Resource], str]
+"""A record that somebody names, by its kind and its id."""
+
+
+def _nothing(value: object) -> Iterable[Named]:
+    """Most values stand for no record."""
+    return ()
+
+
+def one(kind: type[Resource]) -> Callable[[object], Iterable[Named]]:
+    """The value is the id of a record, if it is anything."""
+    return lambda id: ((kind, id),) if isinstance(id, str) and id else ()
+
+
+def many(kind: type[Resource]) -> Callable[[Iterable[str] | None], Iterable[Named]]:
+    """The value is a list of ids."""
+    return lambda ids: [(kind, id) for id in ids or ()]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attribute(Generic[R, V_co]):
     """One row of a table.
 
     `post` and `put` say when a client may give it; `field` is the record's attribute that takes the parsed value as it
     is, `show` makes of a record what clients see when that is not the field. An attribute with neither is not shown.
+    `schema` is what clients see, where the parser does not say.
+    `names` are the records that a value stands for: whoever gives it must see them.
     """
 
     name: str
@@ -143,6 +191,8 @@ class Attribute(Generic[R, V_co]):
     hidden: bool = False
     filter: Filter[R] | None = None
     sort: bool = False
+    names: Callable[[V_co], Iterable[Named]] = _nothing
+    schema: Schema | None = None
 
     def read(self, value: Json) -> V_co:
         """The value that a client gave. Raises Invalid, Inconsistent."""
@@ -152,6 +202,16 @@ class Attribute(Generic[R, V_co]):
             return self.parse(value)
         except Unfit as reason:
             raise Invalid(self.name, str(reason)) from None
+
+    @property
+    def takes(self) -> Schema:
+        """What a client may give, as JSON Schema."""
+        return shape(self.parse).takes
+
+    @property
+    def gives(self) -> Schema:
+        """What clients see, as JSON Schema."""
+        return shape(self.parse).gives if self.schema is None else self.schema
 
     def shown(self, scene: Scene, record: R) -> Json:
         """What clients see of it."""
@@ -177,11 +237,58 @@ class Body:
         return cast("V", self.given.get(attribute.name, otherwise))
 
 
-Change = Callable[[Transaction, R, Ask], R | Mapping[str, Json]]
+Create = Callable[[Transaction, Body, Ask], R]
+Update = Callable[[Transaction, R, R, Body, Ask], R]
+"""Is given the record, and the record with `Body.fields` in place."""
+Delete = Callable[[Transaction, R, Ask], None]
+
+Change = Callable[[Transaction, R, Ask], R | Json]
 """What a request does to a record: the record as it is then, or an answer of its own."""
 
 Action = Callable[[Mapping[str, Json]], Change[R]]
 """`PUT /v2.0/COLLECTION/ID/ACTION`: what a body asks for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Operation(Generic[R]):
+    """`METHOD /v2.0/COLLECTION/ID/PATH`: what is done to a resource beside the five verbs.
+
+    `path` may end in `{item}`, which `ask` is given before the body, `{}` when there is none. GET writes nothing. A
+    record is answered by the name of its collection, unless the answer is `bare`.
+    """
+
+    method: str
+    path: str
+    ask: Callable[[str, Mapping[str, Json]], Change[R]]
+    status: int = 200
+    takes: Schema | None = None
+    bare: bool = False
+
+
+def _put(name: str, action: Action[R]) -> Operation[R]:
+    return Operation("PUT", name, lambda _, body: action(body), takes=shape(action).takes or None)
+
+
+@dataclass(frozen=True, slots=True)
+class Source(Generic[R]):
+    """Where the records of a collection are found. Both are given the id of what they are part of, or ""."""
+
+    all: Callable[[Rows, str], Iterable[R]]
+    need: Callable[[Rows, str, str], R]
+    """By id. Raises NotFound."""
+
+
+def need(rows: Rows, kind: type[R], id: str) -> R:
+    """A record. Raises NotFound."""
+    found = rows.get(kind, id)
+    if found is None:
+        raise NotFound(kind.__name__, id)
+    return found
+
+
+def stored(kind: type[R]) -> Source[R]:
+    """All records of a kind."""
+    return Source(lambda rows, _: rows.all(kind), lambda rows, _, id: need(rows, kind, id))
 
 
 def _together(bodies: Sequence[Body]) -> None:
@@ -194,66 +301,104 @@ def _prepare(tx: Transaction, project_id: str, ask: Ask) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Collection(Generic[R]):
-    """A resource of the API.
+    """A resource of the API; a verb that is None is not there.
 
-    `update` takes the record, and the record with `Body.fields` in place. `together` refuses what one request may not
-    make at once. `prepare` makes what a project must find in every list: it is given the transaction and the project,
-    and is committed only when it writes something.
+    `together` refuses what one request may not make at once. `prepare` makes what a project must find in every list: it
+    is given the transaction and the project, and is committed only when it writes something. `provide` does the same
+    when one of them is shown, and may answer itself; `mine` is what the project that asks may call its own.
+
+    `plural` is the name of a list of them in bodies, `path` in paths, where `{within}` stands for the id of what they
+    are part of, which is of the kind `whole`; `key` is the attribute that stands for one in paths and in pages. Those
+    that the store does not hold as they are come from `elsewhere`; `answers` are what some names in place of ids are
+    answered with.
     """
 
     name: str
     kind: type[R]
     attributes: tuple[Attribute[R, object], ...]
-    create: Callable[[Transaction, Body, Ask], R]
-    update: Callable[[Transaction, R, R, Body, Ask], R]
-    delete: Callable[[Transaction, R, Ask], None]
+    create: Create[R] | None = None
+    update: Update[R] | None = None
+    delete: Delete[R] | None = None
     together: Callable[[Sequence[Body]], None] = _together
     prepare: Callable[[Transaction, str, Ask], None] = _prepare
+    provide: Callable[[Transaction, R, Ask], Json] | None = None
+    mine: str = ""
     actions: Mapping[str, Action[R]] = field(default_factory=dict)
+    operations: tuple[Operation[R], ...] = ()
+    answers: Mapping[str, Callable[[Ask], Json]] = field(default_factory=dict)
+    elsewhere: Source[R] | None = None
+    plural: str = ""
+    path: str = ""
+    whole: type[Resource] | None = None
+    key: str = "id"
     table: Mapping[str, Attribute[R, object]] = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "table", {each.name: each for each in self.attributes})
+        plural = self.plural or f"{self.name}s"
+        derived: dict[str, object] = {
+            "table": {each.name: each for each in self.attributes},
+            "plural": plural,
+            "path": self.path or plural.replace("_", "-"),
+            "operations": (*self.operations, *starmap(_put, self.actions.items())),
+        }
+        for name, value in derived.items():
+            object.__setattr__(self, name, value)
 
     @property
-    def plural(self) -> str:
-        """The name of a list of them, in bodies."""
-        return f"{self.name}s"
+    def source(self) -> Source[R]:
+        """Where its records are found."""
+        return self.elsewhere or stored(self.kind)
 
     @property
-    def path(self) -> str:
-        """The name of a list of them, in paths."""
-        return self.plural.replace("_", "-")
+    def is_part(self) -> bool:
+        """Whether they are parts of something else, found in its path alone."""
+        return "{within}" in self.path
 
 
 PROJECT = values.text(255)
 
 
-def common(kind: type[R], name: Parser[str] | None = values.name) -> tuple[Attribute[R, object], ...]:
-    """What every resource has (api-ref, "Standard Attributes"); `name` reads names, None is for what has none."""
+def common(
+    kind: type[R],
+    name: Parser[str] | None = values.name,
+    described: bool = True,
+    dated: bool = True,
+    tagged: bool = True,
+) -> tuple[Attribute[R, object], ...]:
+    """What resources have in common (api-ref, "Standard Attributes"); some lack some of it.
+
+    `name` reads names, None is for what has none; a name that cannot be empty is required.
+    """
     project: Filter[R] = Filter(equal(), indexed(kind, "project_id"))
     named: Attribute[R, str] = Attribute(
         name="name",
         parse=name,
         post=True,
         put=True,
-        default="",
+        default=REQUIRED if name is values.given_name else "",
         field="name",
         sort=True,
         filter=Filter(equal(), indexed(kind, "name")),
     )
+    description: Attribute[R, str] = Attribute(
+        name="description",
+        parse=values.text(255),
+        post=True,
+        put=True,
+        default="",
+        field="description",
+        filter=Filter(equal()),
+    )
     return (
-        Attribute(name="id", field="id", sort=True, filter=Filter(equal(), lambda rows, ids: _by_id(rows, kind, ids))),
-        *((named,) if name else ()),
         Attribute(
-            name="description",
-            parse=values.text(255),
-            post=True,
-            put=True,
-            default="",
-            field="description",
-            filter=Filter(equal()),
+            name="id",
+            field="id",
+            schema=UUID,
+            sort=True,
+            filter=Filter(equal(), lambda rows, ids: _by_id(rows, kind, ids)),
         ),
+        *((named,) if name else ()),
+        *((description,) if described else ()),
         Attribute(
             name="project_id", parse=PROJECT, post=True, default="", field="project_id", sort=True, filter=project
         ),
@@ -266,10 +411,64 @@ def common(kind: type[R], name: Parser[str] | None = values.name) -> tuple[Attri
             sort=True,
             filter=project,
         ),
-        Attribute(name="revision_number", field="revision_number", sort=True, filter=Filter(equal(values.integer))),
-        Attribute(name="created_at", show=lambda _, record: _iso(record.created_at), sort=True),
-        Attribute(name="updated_at", show=lambda _, record: _iso(record.updated_at), sort=True),
+        *(_dates() if dated else ()),
+        *(tags() if tagged else ()),
+    )
+
+
+def _dates() -> tuple[Attribute[R, object], ...]:
+    return (
+        Attribute(
+            name="revision_number",
+            field="revision_number",
+            schema=INTEGER,
+            sort=True,
+            filter=Filter(equal(values.integer)),
+        ),
+        Attribute(name="created_at", schema=TIME, show=lambda _, record: _iso(record.created_at), sort=True),
+        Attribute(name="updated_at", schema=TIME, show=lambda _, record: _iso(record.updated_at), sort=True),
         Attribute(name="changed_since", field="updated_at", hidden=True, filter=Filter(values.changed_since)),
+    )
+
+
+def tags(post: bool = False) -> tuple[Attribute[R, object], ...]:
+    """The tags of a resource, and how lists are narrowed by them (api-ref, "Filtering by tags"): a filter's values are
+    tags with commas between them."""
+
+    def listed(name: str, test: Callable[[set[str], set[str]], bool], hidden: bool) -> Attribute[R, object]:
+        def of(given: Sequence[str]) -> Test:
+            wanted = {tag for value in given for tag in value.split(",")}
+            return lambda shown: test(wanted, set(cast("list[str]", shown)))
+
+        return Attribute(
+            name=name,
+            parse=values.tags,
+            post=post and not hidden,
+            default=(),
+            field="" if hidden else "tags",
+            show=lambda _, record: [*record.tags],
+            hidden=hidden,
+            filter=Filter(of),
+        )
+
+    return (
+        listed("tags", lambda wanted, held: wanted <= held, hidden=False),
+        listed("tags-any", lambda wanted, held: not wanted.isdisjoint(held), hidden=True),
+        listed("not-tags", lambda wanted, held: not wanted <= held, hidden=True),
+        listed("not-tags-any", lambda wanted, held: wanted.isdisjoint(held), hidden=True),
+    )
+
+
+def shared(post: bool = False, put: bool = False) -> Attribute[R, bool]:
+    """Whether a resource is shared with who asks; a client sets it for everybody (`controller.model.sharing`)."""
+    return Attribute(
+        name="shared",
+        parse=values.boolean,
+        post=post,
+        put=put,
+        default=False,
+        show=lambda scene, record: sharing.is_shared(scene.rows, record.id, scene.project_id),
+        filter=Filter(equal(values.boolean)),
     )
 
 
@@ -312,6 +511,14 @@ def read_body(collection: Collection[R], given: Json, create: bool, project_id: 
     return Body(parsed, fields)
 
 
+def _fields(names: Sequence[str]) -> Callable[[Resource], tuple[Any, ...]]:
+    """What reads these attributes of a record: `attrgetter`, which makes no tuple of one."""
+    if len(names) == 1:
+        (name,) = names
+        return lambda record: (getattr(record, name),)
+    return attrgetter(*names) if names else lambda _: ()
+
+
 class Renderer(Generic[R]):
     """Records as JSON. What is a record's field goes the short way, for long lists."""
 
@@ -319,17 +526,29 @@ class Renderer(Generic[R]):
         shown = [each for each in collection.attributes if not each.hidden]
         plain = [each for each in shown if each.field and each.show is None]
         self._names = [each.name for each in plain]
-        self._values = attrgetter(*(each.field for each in plain))
+        self._values = _fields([each.field for each in plain])
         self._computed = [(each.name, each.show) for each in shown if each.show is not None]
+        self._key = collection.table[collection.key]
         self._shown = {each.name: each for each in shown}
 
+    def key(self, scene: Scene, record: R) -> str:
+        """What stands for the record in paths and pages."""
+        return str(self._key.shown(scene, record))
+
     def all(self, scene: Scene, record: R) -> dict[str, Json]:
-        """Every attribute."""
+        """Every attribute that is not hidden."""
         view: dict[str, Json] = dict(zip(self._names, self._values(record), strict=True))
         for name, show in self._computed:
-            view[name] = show(scene, record)
+            if name not in scene.hidden:
+                view[name] = show(scene, record)
+        for name in scene.hidden:
+            view.pop(name, None)
         return view
 
     def some(self, scene: Scene, record: R, names: Iterable[str]) -> dict[str, Json]:
-        """The attributes of these names; others than the resource has are left out."""
-        return {name: self._shown[name].shown(scene, record) for name in names if name in self._shown}
+        """The attributes of these names; others than the resource has, and hidden ones, are left out."""
+        return {
+            name: self._shown[name].shown(scene, record)
+            for name in names
+            if name in self._shown and name not in scene.hidden
+        }

@@ -1,21 +1,39 @@
 """`/v2.0/networks` (api-ref, "Networks", "Provider network extended attributes", "MTU").
 
-A network is carried by one tunnel segment. Networks of VLANs and flat ones, and external ones, are refused until
-something carries them.
+A network is carried by one tunnel segment. Networks of VLANs and flat ones are refused until something carries them.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
-from controller.errors import Inconsistent, InUse, MtuTooSmall, NoSegment, SegmentInUse, SharedByOthers
-from controller.model import security
-from controller.model.records import Network, Port, Subnet
+from controller.errors import (
+    DefaultExternalExists,
+    ExternalInUse,
+    Inconsistent,
+    InUse,
+    MtuTooSmall,
+    NoSegment,
+    SegmentInUse,
+)
+from controller.model import prefixes, security, sharing
+from controller.model.records import AutoTopology, FloatingIp, Network, Port, Router, Subnet
 from controller.model.store import Rows, Transaction
-from northbound.resources import ports, subnets, values
-from northbound.resources.attributes import Ask, Attribute, Body, Collection, Filter, Settings, common, equal
+from northbound.resources import associations, availability_zones, dns, ports, subnets, values
+from northbound.resources.attributes import (
+    Ask,
+    Attribute,
+    Body,
+    Collection,
+    Filter,
+    Settings,
+    common,
+    equal,
+    shared,
+)
+from northbound.resources.schemas import INTEGER, STRING, UUID, list_of, nullable
 from northbound.resources.subnets import AUTO_DELETED, IPV6_MTU
-from northbound.resources.values import Json
 
 OVERHEAD = {"vxlan": 50, "geneve": 50, "gre": 42}
 """What each network type takes of the underlay's MTU, in bytes, over IPv4."""
@@ -25,19 +43,6 @@ IPV6_MORE = 20
 
 IPV4_MTU = 68
 """The least that IPv4 works with, in bytes (RFC 791, section 3.2)."""
-
-
-def _is_external(value: Json) -> bool:
-    if values.boolean(value):
-        raise values.Unfit("external networks are not supported yet")
-    return False
-
-
-def _mtu(value: Json) -> int:
-    size = values.integer(value)
-    if size < 0:
-        raise values.Unfit(f"'{size}' should be non-negative")
-    return size
 
 
 NETWORK_TYPE: Attribute[Network, str] = Attribute(
@@ -55,6 +60,7 @@ PHYSICAL_NETWORK: Attribute[Network, str] = Attribute(
     post=True,
     put=True,
     default="",
+    schema=nullable(STRING),
     show=lambda _, network: network.physical_network,
     filter=Filter(equal()),
 )
@@ -64,12 +70,13 @@ SEGMENTATION_ID: Attribute[Network, int | None] = Attribute(
     post=True,
     put=True,
     default=None,
+    schema=nullable(INTEGER),
     show=lambda _, network: network.segmentation_id,
     filter=Filter(equal(values.integer)),
 )
 MTU: Attribute[Network, int] = Attribute(
     name="mtu",
-    parse=_mtu,
+    parse=values.count,
     post=True,
     put=True,
     default=0,
@@ -77,20 +84,36 @@ MTU: Attribute[Network, int] = Attribute(
     filter=Filter(equal(values.integer)),
     sort=True,
 )
-SHARED: Attribute[Network, bool] = Attribute(
-    name="shared",
-    parse=values.boolean,
-    post=True,
-    put=True,
-    default=False,
-    field="shared",
-    filter=Filter(equal(values.boolean)),
-)
+SHARED: Attribute[Network, bool] = shared(post=True, put=True)
+
+
+def _external(name: str, narrow: str) -> Attribute[Network, bool]:
+    """What only an external network can be, or what makes it one."""
+    return Attribute(
+        name=name,
+        parse=values.boolean,
+        post=True,
+        put=True,
+        default=False,
+        field=narrow,
+        filter=Filter(equal(values.boolean), lambda rows, given: _flagged(rows, narrow, given)),
+        sort=narrow == "is_default",
+    )
+
+
+def _flagged(rows: Rows, name: str, given: Sequence[str]) -> list[Network]:
+    wanted = {values.boolean(value) for value in given}
+    return [network for value in wanted for network in rows.where(Network, **{name: value})]
+
+
+EXTERNAL = _external("router:external", "external")
+DEFAULT = _external("is_default", "is_default")
 
 
 def create(tx: Transaction, body: Body, ask: Ask) -> Network:
-    """Raises Inconsistent, SegmentInUse, NoSegment."""
+    """Raises Inconsistent, SegmentInUse, NoSegment, DefaultExternalExists."""
     network_type = _network_type(body, ask.settings)
+    availability_zones.check(tx, body.fields["availability_zone_hints"])
     if project := body.fields["project_id"]:
         security.default_group(tx, project, ask.now)
     network = Network(
@@ -101,7 +124,22 @@ def create(tx: Transaction, body: Body, ask: Ask) -> Network:
         mtu=_checked_mtu(body[MTU], network_type, ask.settings),
     )
     tx.tag("network", network.id)
-    return tx.insert(network)
+    made = tx.insert(_defaulted(tx, network))
+    if body[SHARED]:
+        sharing.share(tx, made)
+    if made.external:
+        sharing.share(tx, made, sharing.EXTERNAL)
+    return made
+
+
+def _defaulted(tx: Transaction, network: Network) -> Network:
+    """The default of external networks is one of them, and the only one. Raises DefaultExternalExists."""
+    if not network.external or not network.is_default:
+        return replace(network, is_default=False)
+    for other in tx.where(Network, is_default=True):
+        if other.id != network.id:
+            raise DefaultExternalExists(other.id)
+    return network
 
 
 def _network_type(body: Body, settings: Settings) -> str:
@@ -149,7 +187,7 @@ def _checked_mtu(asked: int, network_type: str, settings: Settings) -> int:
 
 
 def update(tx: Transaction, old: Network, new: Network, body: Body, ask: Ask) -> Network:
-    """Raises Inconsistent, MtuTooSmall, SharedByOthers."""
+    """Raises Inconsistent, MtuTooSmall, SharedByOthers, ExternalInUse, DefaultExternalExists."""
     for attribute, found in (
         (NETWORK_TYPE, old.network_type),
         (PHYSICAL_NETWORK, old.physical_network or ""),
@@ -164,25 +202,36 @@ def update(tx: Transaction, old: Network, new: Network, body: Body, ask: Ask) ->
         if mtu < IPV6_MTU and any(each.ip_version == 6 for each in tx.where(Subnet, network_id=old.id)):
             raise MtuTooSmall(old.id, IPV6_MTU)
         new = replace(new, mtu=mtu)
-    if old.shared and not new.shared:
-        _alone(tx, old)
-    return ask.save(tx, old, new)
+    if SHARED in body:
+        (sharing.share if body[SHARED] else _unshare)(tx, old)
+    if old.external and not new.external:
+        _check_no_way_out(tx, old)
+        sharing.close(tx, old)
+    elif new.external and not old.external:
+        sharing.share(tx, old, sharing.EXTERNAL)
+    return ask.save(tx, old, _defaulted(tx, new))
 
 
-def _alone(rows: Rows, network: Network) -> None:
-    """Nobody but the owner uses the network. Raises SharedByOthers."""
-    users = {each.project_id for each in rows.where(Subnet, network_id=network.id)}
+def _check_no_way_out(tx: Transaction, network: Network) -> None:
+    """No router has its gateway on the network, and no floating IP is of it. Raises ExternalInUse."""
+    if tx.holds(Router, external_network_id=network.id) or tx.holds(FloatingIp, floating_network_id=network.id):
+        raise ExternalInUse(network.id)
+
+
+def _unshare(tx: Transaction, network: Network) -> None:
+    """Raises SharedByOthers."""
+    users = {each.project_id for each in tx.where(Subnet, network_id=network.id)}
     users |= {
         each.project_id
-        for each in rows.where(Port, network_id=network.id)
+        for each in tx.where(Port, network_id=network.id)
         if not each.device_owner.startswith("network:")
     }
-    if users - {network.project_id}:
-        raise SharedByOthers(network.name)
+    sharing.unshare(tx, network, users)
 
 
 def delete(tx: Transaction, network: Network, ask: Ask) -> None:
-    """Its subnets, and ports that nobody made, go with it. Raises InUse."""
+    """Its subnets, ports that nobody made and floating IPs that nobody uses go with it. Raises InUse."""
+    associations.remove_idle(tx, network.id)
     found = tx.where(Port, network_id=network.id)
     if held := [port.id for port in found if port.device_owner not in AUTO_DELETED]:
         raise InUse(
@@ -194,6 +243,9 @@ def delete(tx: Transaction, network: Network, ask: Ask) -> None:
         ports.delete(tx, port, ask)
     for subnet in tx.where(Subnet, network_id=network.id):
         subnets.delete(tx, subnet, ask)
+    sharing.forget(tx, network)
+    for topology in tx.where(AutoTopology, network_id=network.id):
+        tx.delete(AutoTopology, topology.id)
     tx.delete(Network, network.id)
     tx.untag("network", network.id)
 
@@ -213,9 +265,10 @@ NETWORKS: Collection[Network] = Collection(
             filter=Filter(equal(values.boolean)),
             sort=True,
         ),
-        Attribute(name="status", show=lambda *_: "ACTIVE", filter=Filter(equal()), sort=True),
+        Attribute(name="status", schema=STRING, show=lambda *_: "ACTIVE", filter=Filter(equal()), sort=True),
         Attribute(
             name="subnets",
+            schema=list_of(UUID),
             show=lambda scene, network: [each.id for each in scene.rows.where(Subnet, network_id=network.id)],
         ),
         SHARED,
@@ -229,28 +282,23 @@ NETWORKS: Collection[Network] = Collection(
             filter=Filter(equal(values.boolean)),
         ),
         MTU,
+        dns.NETWORK_DOMAIN,
         NETWORK_TYPE,
         PHYSICAL_NETWORK,
         SEGMENTATION_ID,
+        EXTERNAL,
+        DEFAULT,
+        *availability_zones.zones(Network, sort=True),
         Attribute(
-            name="router:external",
-            parse=_is_external,
-            post=True,
-            put=True,
-            default=False,
-            show=lambda *_: False,
-            filter=Filter(equal(values.boolean)),
+            name="ipv4_address_scope",
+            schema=nullable(UUID),
+            show=lambda scene, network: prefixes.scope_of(scene.rows, network.id, 4),
         ),
         Attribute(
-            name="availability_zone_hints",
-            parse=values.nothing_yet("availability zones"),
-            post=True,
-            default=None,
-            show=lambda *_: [],
+            name="ipv6_address_scope",
+            schema=nullable(UUID),
+            show=lambda scene, network: prefixes.scope_of(scene.rows, network.id, 6),
         ),
-        Attribute(name="availability_zones", show=lambda *_: []),
-        Attribute(name="ipv4_address_scope", show=lambda *_: None),
-        Attribute(name="ipv6_address_scope", show=lambda *_: None),
     ),
     create,
     update,

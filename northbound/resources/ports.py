@@ -2,7 +2,7 @@
 
 Where a port is plugged decides what it is bound to; `binding:host_id` only restricts it. A port that a client leaves to
 the defaults is in its project's default security group; one that Neutron itself would own (`network:*`) is trusted: it
-has no port security. DHCP options are shown empty, and refused when they are given, until they exist.
+has no port security.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import cast
+from uuid import uuid4
 
 from controller.errors import (
     GroupsRemain,
@@ -27,10 +28,12 @@ from controller.errors import (
     RepeatedPair,
     UnsupportedOwner,
 )
-from controller.model import ipam, security
+from controller.model import ipam, security, sharing
 from controller.model.bindings import NOT_PLUGGED, Placed, Unplaced, carries, place
 from controller.model.ipam import Wanted
 from controller.model.records import (
+    FLOATING,
+    GATEWAY,
     TRUSTED,
     Address,
     AddressPair,
@@ -39,12 +42,13 @@ from controller.model.records import (
     Mac,
     Network,
     Port,
+    PortBinding,
     Router,
     SecurityGroup,
     Subnet,
 )
 from controller.model.store import Rows, Transaction
-from northbound.resources import interfaces, values
+from northbound.resources import associations, dhcp_options, dns, interfaces, values
 from northbound.resources.attributes import (
     Ask,
     Attribute,
@@ -57,7 +61,12 @@ from northbound.resources.attributes import (
     common,
     equal,
     indexed,
+    many,
+    one,
+    tags,
 )
+from northbound.resources.schemas import MAC as MAC_ADDRESS
+from northbound.resources.schemas import STRING
 from northbound.resources.values import Json
 
 DRAWS = 16
@@ -119,6 +128,7 @@ NETWORK: Attribute[Port, str] = Attribute(
     field="network_id",
     filter=Filter(equal(), indexed(Port, "network_id")),
     sort=True,
+    names=one(Network),
 )
 MAC: Attribute[Port, Mac | None] = Attribute(
     name="mac_address",
@@ -126,6 +136,7 @@ MAC: Attribute[Port, Mac | None] = Attribute(
     post=True,
     put=True,
     default=None,
+    schema=MAC_ADDRESS,
     show=lambda _, port: port.mac_address,
     filter=Filter(
         equal(_mac_or_text),
@@ -141,6 +152,7 @@ FIXED_IPS: Attribute[Port, tuple[Wanted, ...] | None] = Attribute(
     default=None,
     show=lambda _, port: [{"subnet_id": ip.subnet_id, "ip_address": ip.ip_address} for ip in port.fixed_ips],
     filter=Filter(_by_address, _with_address),
+    names=lambda wanted: [(Subnet, each.subnet_id) for each in wanted or () if each.subnet_id],
 )
 HOST: Attribute[Port, str | None] = Attribute(
     name="binding:host_id",
@@ -168,6 +180,7 @@ GROUPS: Attribute[Port, tuple[str, ...] | None] = Attribute(
     default=None,
     show=lambda _, port: [*port.security_groups],
     filter=Filter(any_of, indexed(Port, "groups")),
+    names=many(SecurityGroup),
 )
 PAIRS: Attribute[Port, tuple[tuple[Mac | None, Address | Cidr], ...]] = Attribute(
     name="allowed_address_pairs",
@@ -194,28 +207,29 @@ def bound(scene: Scene, port: Port) -> Bound:
     """The binding of a port, worked out once an answer."""
     found = scene.memo.get(port.id)
     if not isinstance(found, Bound):
-        found = scene.memo[port.id] = _bind(scene.rows, port)
+        found = scene.memo[port.id] = bind(scene.rows, port)
     return found
 
 
-def _bind(rows: Rows, port: Port) -> Bound:
+def bind(rows: Rows, port: Port) -> Bound:
     """Bound where it is plugged; else, if a client named a host, as it would be there. A router's is everywhere."""
-    if interfaces.router_of(rows, port):
-        return Bound("distributed", {}, "")
+    if kept_by := interfaces.keeper(rows, port):
+        return Bound("distributed" if isinstance(kept_by, Router) else "unbound", {}, "")
     placed = place(rows, port)
     if isinstance(placed, Placed):
         chassis = rows.get(Chassis, placed.chassis)
         if chassis is not None:
             return Bound("ovs", _details(chassis), port.host or chassis.id)
     if port.host:
-        return _expected(rows, port, port.host)
+        return expected(rows, port, port.host)
     if isinstance(placed, Unplaced) and placed.failed:
         return Bound("binding_failed", {"reason": placed.reason}, "")
     claimed = isinstance(placed, Unplaced) and placed.reason != NOT_PLUGGED
     return Bound("unbound", {"reason": placed.reason} if isinstance(placed, Unplaced) and claimed else {}, "")
 
 
-def _expected(rows: Rows, port: Port, host: str) -> Bound:
+def expected(rows: Rows, port: Port, host: str) -> Bound:
+    """The binding that a port would have on a host."""
     network = rows.get(Network, port.network_id)
     found = rows.get(Chassis, host)
     candidates = [found] if found is not None else rows.where(Chassis, hostname=host)
@@ -245,7 +259,15 @@ def create(tx: Transaction, body: Body, ask: Ask) -> Port:
     network = tx.get(Network, body[NETWORK])
     if network is None:
         raise NotFound("Network", body[NETWORK])
-    port = Port(**ask.stamp(), **body.fields, mac_address=_mac(tx, network.id, body[MAC], ask), host=body[HOST])
+    port = Port(
+        **ask.stamp(),
+        **body.fields,
+        mac_address=_mac(tx, network.id, body[MAC], ask),
+        host=body[HOST],
+        extra_dhcp_opts=dhcp_options.merged((), body[dhcp_options.OPTIONS]),
+        ip_allocation="none" if body[FIXED_IPS] == () else "immediate",
+    )
+    dns.check(port.dns_name, ask.settings)
     interfaces.check_made(tx, port)
     tx.tag("port", port.id)
     port = replace(port, fixed_ips=ipam.assign(tx, port, body[FIXED_IPS]))
@@ -289,9 +311,14 @@ def _address_pairs(own: Mac, asked: Iterable[tuple[Mac | None, Address | Cidr]])
 
 
 def _groups(tx: Transaction, asked: tuple[str, ...], project_id: str, ask: Ask) -> tuple[str, ...]:
-    """Groups that a port of a project may be in at once: all of them there, and its own unless an admin asks."""
+    """Groups that a port of a project may be in at once: all of them there, and its own or shared with it, unless an
+    administrator asks."""
     found = [group for group in (tx.get(SecurityGroup, id) for id in asked) if group is not None]
-    usable = {group.id for group in found if ask.is_admin or group.project_id == project_id}
+    usable = {
+        group.id
+        for group in found
+        if ask.is_admin or group.project_id == project_id or sharing.is_shared(tx, group.id, project_id)
+    }
     if missing := [id for id in asked if id not in usable]:
         raise NotFound("SecurityGroup", ", ".join(missing))
     if len({group.stateful for group in found}) > 1:
@@ -314,9 +341,14 @@ def _mac(tx: Transaction, network_id: str, asked: Mac | None, ask: Ask) -> Mac:
 
 def update(tx: Transaction, old: Port, new: Port, body: Body, ask: Ask) -> Port:
     """Raises MacInUse, NoMac, NotFound, NoGroupsUnguarded, GroupsRemain, PairsUnguarded, MixedStates, RepeatedPair,
-    UnsupportedOwner, and what `ipam.assign` and `interfaces.check_changed` raise."""
+    UnsupportedOwner, and what `ipam.assign`, `interfaces.check_changed` and `associations.follow` raise."""
     if HOST in body:
         new = replace(new, host=body[HOST] or "")
+        if (waiting := tx.get(PortBinding, f"{old.id}/{new.host}")) is not None:
+            tx.delete(PortBinding, waiting.id)
+    if dns.NAME in body:
+        dns.check(new.dns_name, ask.settings)
+    new = replace(new, extra_dhcp_opts=dhcp_options.merged(old.extra_dhcp_opts, body[dhcp_options.OPTIONS]))
     if MAC in body and body[MAC] != old.mac_address:
         if (owner := new.device_owner or old.device_owner).startswith(TRUSTED):
             raise UnsupportedOwner("mac address update", owner, old.id)
@@ -326,6 +358,7 @@ def update(tx: Transaction, old: Port, new: Port, body: Body, ask: Ask) -> Port:
     elif new.mac_address != old.mac_address:
         new = replace(new, fixed_ips=ipam.assign(tx, new, ipam.chosen(tx, old)))
     interfaces.check_changed(tx, old, new)
+    associations.follow(tx, old, new, ask)
     saved = ask.save(tx, old, _reguarded(tx, new, body, ask))
     ipam.release(tx, old)
     security.settle(tx, old, saved)
@@ -350,15 +383,18 @@ def _reguarded(tx: Transaction, port: Port, body: Body, ask: Ask) -> Port:
     return port
 
 
-def delete(tx: Transaction, port: Port, _: Ask) -> None:
-    """Raises OwnedPort."""
-    if interfaces.router_of(tx, port):
+def delete(tx: Transaction, port: Port, ask: Ask) -> None:
+    """Raises OwnedPort, AssociatedByOthers."""
+    if interfaces.keeper(tx, port):
         raise OwnedPort(port.id, port.device_owner)
-    remove(tx, port)
+    remove(tx, port, ask)
 
 
-def remove(tx: Transaction, port: Port) -> None:
-    """Its addresses, its MAC address and its tag can be given to others."""
+def remove(tx: Transaction, port: Port, ask: Ask) -> None:
+    """Its addresses, its MAC address and its tag can be given to others. Raises AssociatedByOthers."""
+    associations.leave(tx, port, ask)
+    for binding in tx.where(PortBinding, port_id=port.id):
+        tx.delete(PortBinding, binding.id)
     tx.delete(Port, port.id)
     tx.untag("port", port.id)
     ipam.release(tx, port)
@@ -366,25 +402,51 @@ def remove(tx: Transaction, port: Port) -> None:
 
 
 def make_interface(tx: Transaction, router: Router, subnet: Subnet, wanted: Wanted, ask: Ask) -> Port:
-    """An interface of a router on a subnet. Raises NoMac, and what `ipam.assign` raises.
+    """An interface of a router on a subnet, owned by the router's project. Raises NoMac, and what `ipam.assign` raises.
 
     A router that comes back to a subnet has the MAC address it had: guests remember it.
     """
-    mine = blake2b(f"{router.id} {subnet.id}".encode(), digest_size=3).hexdigest()
+    owner = interfaces.owner_of_interfaces(router)
+    port = _kept_by(tx, router, subnet.network_id, owner, f"{router.id} {subnet.id}", ask)
+    port = replace(port, project_id=router.project_id)
+    return tx.insert(replace(port, fixed_ips=ipam.assign(tx, port, [wanted])))
+
+
+def make_gateway(tx: Transaction, router: Router, network: Network, wanted: Sequence[Wanted] | None, ask: Ask) -> Port:
+    """What holds the addresses of a router's gateway. Raises NoMac, and what `ipam.assign` raises."""
+    port = _kept_by(tx, router, network.id, GATEWAY, f"{router.id} {network.id}", ask)
+    return tx.insert(replace(port, fixed_ips=ipam.assign(tx, port, wanted)))
+
+
+def _kept_by(tx: Transaction, router: Router, network_id: str, owner: str, seed: str, ask: Ask) -> Port:
+    """A port of a router, without addresses; its MAC address is always the same for a seed, if it is free."""
+    mine = blake2b(seed.encode(), digest_size=3).hexdigest()
     mac = Mac(":".join((ask.settings.base_mac[:8], mine[:2], mine[2:4], mine[4:])))
-    if tx.where(Port, network_id=subnet.network_id, mac_address=mac):
-        mac = _mac(tx, subnet.network_id, None, ask)
+    if tx.where(Port, network_id=network_id, mac_address=mac):
+        mac = _mac(tx, network_id, None, ask)
+    return _unguarded(tx, network_id, mac, owner, router.id, ask)
+
+
+def make_floating(
+    tx: Transaction, floating_ip: str, network: Network, wanted: Sequence[Wanted] | None, ask: Ask
+) -> Port:
+    """What holds the IPv4 and the MAC address of a floating IP. Raises NoMac, and what `ipam.assign` raises."""
+    port = _unguarded(tx, network.id, _mac(tx, network.id, None, ask), FLOATING, floating_ip, ask)
+    return tx.insert(replace(port, fixed_ips=ipam.assign(tx, port, wanted, versions=(4,))))
+
+
+def _unguarded(tx: Transaction, network_id: str, mac: Mac, owner: str, device_id: str, ask: Ask) -> Port:
+    """A port beside the resource that is asked for, with an id of its own; what guards guests does not guard it."""
     port = Port(
-        **ask.stamp(),
-        project_id=router.project_id,
-        network_id=subnet.network_id,
+        **replace(ask, id=str(uuid4())).stamp(),
+        network_id=network_id,
         mac_address=mac,
-        device_id=router.id,
-        device_owner=interfaces.owner_of_interfaces(router),
+        device_id=device_id,
+        device_owner=owner,
         port_security_enabled=False,
     )
     tx.tag("port", port.id)
-    return tx.insert(replace(port, fixed_ips=ipam.assign(tx, port, [wanted])))
+    return port
 
 
 def _text(name: str, narrow: Callable[[Rows, Sequence[str]], Iterable[Port]] | None = None) -> Attribute[Port, str]:
@@ -404,7 +466,8 @@ PORTS: Collection[Port] = Collection(
     "port",
     Port,
     (
-        *common(Port),
+        *common(Port, tagged=False),
+        *tags(post=True),
         NETWORK,
         MAC,
         FIXED_IPS,
@@ -422,6 +485,7 @@ PORTS: Collection[Port] = Collection(
         ),
         Attribute(
             name="status",
+            schema=STRING,
             show=lambda scene, port: scene.wiring.port_status(port),
             filter=Filter(equal()),
             sort=True,
@@ -429,10 +493,13 @@ PORTS: Collection[Port] = Collection(
         HOST,
         Attribute(
             name="binding:vif_type",
+            schema=STRING,
             show=lambda scene, port: bound(scene, port).vif_type,
             filter=Filter(equal()),
         ),
-        Attribute(name="binding:vif_details", show=lambda scene, port: bound(scene, port).details),
+        Attribute(
+            name="binding:vif_details", schema={"type": "object"}, show=lambda scene, port: bound(scene, port).details
+        ),
         Attribute(
             name="binding:vnic_type",
             parse=values.choice(("normal",), values.text(64)),
@@ -453,14 +520,19 @@ PORTS: Collection[Port] = Collection(
         GUARDED,
         GROUPS,
         PAIRS,
+        dhcp_options.OPTIONS,
+        dns.NAME,
+        dns.ASSIGNMENT,
+        dns.PORT_DOMAIN,
         Attribute(
-            name="extra_dhcp_opts",
-            parse=values.nothing_yet("extra DHCP options"),
+            name="propagate_uplink_status",
+            parse=values.boolean,
             post=True,
             put=True,
-            default=None,
-            show=lambda *_: [],
+            default=True,
+            field="propagate_uplink_status",
         ),
+        Attribute(name="ip_allocation", field="ip_allocation", schema=STRING, filter=Filter(equal()), sort=True),
     ),
     create,
     update,

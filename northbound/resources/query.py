@@ -1,7 +1,8 @@
 """The query language of lists: filters, fields, order and pages (api-ref, "Filtering and Column Selection",
 "Pagination", "Sorting").
 
-Filters are ANDed, values of one filter ORed. A filter that has an index finds its records by it; a list in the order
+Filters are ANDed, values of one filter ORed. What the caller does not see is not found: a filter by an attribute that
+is hidden from it finds nothing. A filter that has an index finds its records by it; a list in the order
 of ids without filters reads every record of the kind, but shows only its page.
 """
 
@@ -71,15 +72,16 @@ def _sorts(collection: Collection[R], given: dict[str, list[str]]) -> tuple[tupl
     return tuple((name, way == "desc") for name, way in zip(names, directions, strict=True))
 
 
-def find(collection: Collection[R], scene: Scene, query: Query) -> list[R]:
-    """The records of one page, in order. Raises Inconsistent, and NotFound for an unknown marker."""
-    records = _order(collection, scene, query, _filtered(collection, scene, query))
+def find(collection: Collection[R], scene: Scene, query: Query, within: str = "") -> list[R]:
+    """The records of one page, in order; `within` is what they are part of. Raises Inconsistent, and NotFound for that
+    and for an unknown marker."""
+    records = _order(collection, scene, query, _filtered(collection, scene, query, within))
     if not query.limit:
         return records
     marker = None
     if query.marker is not None:
-        marker = scene.rows.get(collection.kind, query.marker)
-        if marker is None:
+        marker = collection.source.need(scene.rows, within, query.marker)
+        if not scene.sees(marker):
             raise NotFound(collection.kind.__name__, query.marker)
     if query.backwards:
         records.reverse()
@@ -94,7 +96,9 @@ def find(collection: Collection[R], scene: Scene, query: Query) -> list[R]:
     return page[::-1] if query.backwards else page
 
 
-def _filtered(collection: Collection[R], scene: Scene, query: Query) -> Iterable[R]:
+def _filtered(collection: Collection[R], scene: Scene, query: Query, within: str) -> Iterable[R]:
+    if not scene.hidden.isdisjoint(query.filters):
+        return []
     asked = [(each, query.filters[each.name]) for each in collection.attributes if each.name in query.filters]
     records: Iterable[R] | None = None
     tests = []
@@ -105,7 +109,8 @@ def _filtered(collection: Collection[R], scene: Scene, query: Query) -> Iterable
             records = attribute.filter.narrow(scene.rows, values)
         tests.append((attribute, attribute.filter.test(values)))
     if records is None:
-        records = scene.rows.all(collection.kind)
+        records = collection.source.all(scene.rows, within)
+    records = filter(scene.sees, records)
     for attribute, test in tests:
         records = [record for record in records if test(attribute.shown(scene, record))]
     return records
@@ -115,6 +120,8 @@ def _order(collection: Collection[R], scene: Scene, query: Query, records: Itera
     """By the keys asked for, then by id; null comes first."""
     ordered = sorted(records, key=attrgetter("id"))
     for name, falling in reversed(query.sorts):
+        if name in scene.hidden:
+            continue
         attribute = collection.table[name]
         ordered.sort(key=lambda record, by=attribute: _key(by, scene, record), reverse=falling)  # type: ignore[misc]
     return ordered

@@ -1,43 +1,41 @@
 """`/v2.0/routers` (api-ref, "Routers", "Extra routes atomic"): what joins networks.
 
 A router's interfaces are ports. They are made and removed by the router's actions alone, and hold its addresses, so
-what is unique about addresses needs no second book. Gateways to external networks are refused until those exist.
+what is unique about addresses needs no second book. Its gateway to an external network is in `gateways`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from ipaddress import ip_address, ip_network
 
 from controller.errors import (
     BadRouter,
     InUse,
-    InvalidRoutes,
     NoInterface,
     PortInUse,
     SubnetMismatch,
     TooManyRoutes,
 )
-from controller.model import ipam, security
+from controller.model import ipam, quotas, security
 from controller.model.ipam import Wanted
-from controller.model.records import FixedIp, HostRoute, Port, Router, Subnet
+from controller.model.records import FixedIp, HostRoute, Network, Port, Router, Subnet
 from controller.model.store import Transaction
-from northbound.resources import ports, values
+from northbound.resources import associations, availability_zones, gateways, ports, values
 from northbound.resources.attributes import Ask, Attribute, Body, Change, Collection, Filter, common, equal
 from northbound.resources.interfaces import (
+    attached,
     check_advertised_here,
     check_apart,
     check_interface,
     check_needless,
+    check_routes,
     interfaces,
     owner_of_interfaces,
     with_ipv6,
 )
+from northbound.resources.schemas import STRING, UUID, says, table
 from northbound.resources.values import Json
-
-MOST_ROUTES = 30
-"""How many routes a router may have (Neutron, `quota_router_route`)."""
 
 
 def _flag(name: str, show: Callable[[Router], bool]) -> Attribute[Router, bool | None]:
@@ -56,6 +54,15 @@ def _flag(name: str, show: Callable[[Router], bool]) -> Attribute[Router, bool |
 
 DISTRIBUTED = _flag("distributed", lambda router: router.distributed)
 HA = _flag("ha", lambda router: router.ha)
+EXTERNAL: Attribute[Router, gateways.Way | None] = Attribute(
+    name="external_gateway_info",
+    parse=gateways.read,
+    post=True,
+    put=True,
+    default=None,
+    show=lambda scene, router: gateways.shown(scene.rows, router),
+    names=lambda way: ((Network, way.network_id),) if way else (),
+)
 ROUTES: Attribute[Router, tuple[HostRoute, ...]] = Attribute(
     name="routes",
     parse=values.host_routes,
@@ -66,20 +73,24 @@ ROUTES: Attribute[Router, tuple[HostRoute, ...]] = Attribute(
 
 
 def create(tx: Transaction, body: Body, ask: Ask) -> Router:
-    """A router that joins nothing yet."""
+    """A router that joins nothing yet, or an external network alone. Raises what `gateways.settle` raises."""
+    availability_zones.check(tx, body.fields["availability_zone_hints"])
     router = Router(**ask.stamp(), **body.fields, distributed=bool(body[DISTRIBUTED]), ha=bool(body[HA]))
     tx.tag("router", router.id)
-    return tx.insert(router)
+    return tx.put(gateways.settle(tx, tx.insert(router), body[EXTERNAL], ask)[0])
 
 
 def update(tx: Transaction, old: Router, new: Router, body: Body, ask: Ask) -> Router:
-    """Raises BadRouter, InvalidRoutes, TooManyRoutes."""
+    """Raises BadRouter, InvalidRoutes, TooManyRoutes, and what `gateways.settle` raises."""
     if ROUTES in body:
-        new = replace(new, routes=_checked(tx, old, body[ROUTES]))
+        new = replace(new, routes=_checked(tx, old, body[ROUTES], ask))
     new = _converted(old, new, body)
     for port in interfaces(tx, old):
         ask.save(tx, port, replace(port, device_owner=owner_of_interfaces(new)))
-    return ask.save(tx, old, new)
+    if EXTERNAL not in body:
+        return ask.save(tx, old, new)
+    new, moved = gateways.settle(tx, new, body[EXTERNAL], ask)
+    return ask.touch(tx, new) if moved else ask.save(tx, old, new)
 
 
 def _converted(old: Router, new: Router, body: Body) -> Router:
@@ -100,25 +111,31 @@ def _down_first(what: str) -> str:
     return f"Cannot change {what} of active routers. Please set router admin_state_up to False prior to upgrade"
 
 
-def delete(tx: Transaction, router: Router, _: Ask) -> None:
-    """Raises InUse."""
+def delete(tx: Transaction, router: Router, ask: Ask) -> None:
+    """Raises InUse, RouterGatewayInUse."""
     if held := [port.id for port in interfaces(tx, router)]:
         said = f"Router {router.id} has ports still attached: {', '.join(held)}"
         raise InUse("Router", router.id, "its ports", said)
+    gateways.close(tx, router, ask)
     tx.delete(Router, router.id)
     tx.untag("router", router.id)
+
+
+_INTERFACE = {"type": "object", "properties": {"subnet_id": UUID, "port_id": UUID}, "minProperties": 1}
+_GIVEN_ROUTES = table(("router",), router=table(("routes",), routes=ROUTES.takes))
 
 
 # ---- interfaces -----------------------------------------------------------------------------------------------
 
 
+@says(_INTERFACE)
 def add_interface(body: Mapping[str, Json]) -> Change[Router]:
     """Raises BadRouter, NotFound, PortInUse, and what `ipam.assign` raises."""
     port_id, subnet_id = _asked(body)
     if port_id and subnet_id:
         raise BadRouter("Cannot specify both subnet-id and port-id")
 
-    def add(tx: Transaction, router: Router, ask: Ask) -> Mapping[str, Json]:
+    def add(tx: Transaction, router: Router, ask: Ask) -> Json:
         if port_id:
             port = _adopt(tx, router, port_id, ask)
             joined = [ip.subnet_id for ip in port.fixed_ips]
@@ -128,22 +145,25 @@ def add_interface(body: Mapping[str, Json]) -> Change[Router]:
     return add
 
 
+@says(_INTERFACE)
 def remove_interface(body: Mapping[str, Json]) -> Change[Router]:
-    """Raises BadRouter, NotFound, NoInterface, SubnetMismatch, InterfaceInUseByRoute."""
+    """Raises BadRouter, NotFound, NoInterface, SubnetMismatch, InterfaceInUseByFloatingIp,
+    InterfaceInUseByRoute."""
     port_id, subnet_id = _asked(body)
 
-    def remove(tx: Transaction, router: Router, ask: Ask) -> Mapping[str, Json]:
+    def remove(tx: Transaction, router: Router, ask: Ask) -> Json:
         if port_id:
             port = _by_port(tx, router, port_id, subnet_id)
             left = [*dict.fromkeys(ip.subnet_id for ip in port.fixed_ips)]
         else:
             port, left = _by_subnet(tx, router, subnet_id), [subnet_id]
+        associations.check_needless(tx, router, left)
         check_needless(tx, router, left)
         kept = tuple(ip for ip in port.fixed_ips if ip.subnet_id not in left)
         if kept:
             _readdress(tx, port, kept, ask)
         else:
-            ports.remove(tx, port)
+            ports.remove(tx, port, ask)
             ask.touch(tx, router)
         return _told(router, port, left[0], left)
 
@@ -161,7 +181,7 @@ def _asked(body: Mapping[str, Json]) -> tuple[str, str]:
     return port_id, subnet_id
 
 
-def _told(router: Router, port: Port, subnet_id: str, subnet_ids: Sequence[str]) -> Mapping[str, Json]:
+def _told(router: Router, port: Port, subnet_id: str, subnet_ids: Sequence[str]) -> Json:
     return {
         "id": router.id,
         "project_id": port.project_id,
@@ -199,10 +219,9 @@ def _join(tx: Transaction, router: Router, subnet_id: str, ask: Ask) -> Port:
     if subnet.gateway_ip is None:
         raise BadRouter("Subnet for router interface must have a gateway IP")
     check_advertised_here(subnet)
-    own = interfaces(tx, router)
-    check_apart(tx, own, subnet)
+    check_apart(tx, attached(tx, router), subnet)
     wanted = Wanted(subnet.id, subnet.gateway_ip)
-    shared = with_ipv6(own, subnet.network_id) if subnet.ip_version == 6 else None
+    shared = with_ipv6(interfaces(tx, router), subnet.network_id) if subnet.ip_version == 6 else None
     if shared is not None:
         held = [Wanted(ip.subnet_id, ip.ip_address) for ip in shared.fixed_ips]
         return _readdress(tx, shared, ipam.assign(tx, shared, [*held, wanted]), ask)
@@ -212,6 +231,7 @@ def _join(tx: Transaction, router: Router, subnet_id: str, ask: Ask) -> Port:
 
 def _readdress(tx: Transaction, port: Port, fixed_ips: tuple[FixedIp, ...], ask: Ask) -> Port:
     """The same interface on other subnets."""
+    associations.follow(tx, port, replace(port, fixed_ips=fixed_ips), ask)
     saved = ask.save(tx, port, replace(port, fixed_ips=fixed_ips))
     ipam.release(tx, port)
     security.settle(tx, port, saved)
@@ -240,17 +260,19 @@ def _by_subnet(tx: Transaction, router: Router, subnet_id: str) -> Port:
 # ---- routes ---------------------------------------------------------------------------------------------------
 
 
+@says(_GIVEN_ROUTES)
 def add_routes(body: Mapping[str, Json]) -> Change[Router]:
     """Those that are there already stay as they are. Raises BadRouter, Invalid, InvalidRoutes, TooManyRoutes."""
     given = _given(body)
 
     def add(tx: Transaction, router: Router, ask: Ask) -> Router:
         routes = tuple(dict.fromkeys((*router.routes, *given)))
-        return ask.save(tx, router, replace(router, routes=_checked(tx, router, routes)))
+        return ask.save(tx, router, replace(router, routes=_checked(tx, router, routes, ask)))
 
     return add
 
 
+@says(_GIVEN_ROUTES)
 def remove_routes(body: Mapping[str, Json]) -> Change[Router]:
     """Those that are not there need not be removed. Raises BadRouter, Invalid."""
     given = _given(body)
@@ -268,25 +290,13 @@ def _given(body: Mapping[str, Json]) -> tuple[HostRoute, ...]:
     return ROUTES.read(asked["routes"])
 
 
-def _checked(tx: Transaction, router: Router, routes: tuple[HostRoute, ...]) -> tuple[HostRoute, ...]:
+def _checked(tx: Transaction, router: Router, routes: tuple[HostRoute, ...], ask: Ask) -> tuple[HostRoute, ...]:
     """Routes whose next hops are on the router's subnets, and are not its own. Raises InvalidRoutes, TooManyRoutes."""
-    held = [ip for port in interfaces(tx, router) for ip in port.fixed_ips]
-    own = {ip.ip_address for ip in held}
-    cidrs = [ip_network(tx.need(Subnet, id).cidr) for id in dict.fromkeys(ip.subnet_id for ip in held)]
-    told = [{"destination": each.destination, "nexthop": each.nexthop} for each in routes]
-    for route in routes:
-        if not any(ip_address(route.nexthop) in cidr for cidr in cidrs):
-            raise InvalidRoutes(told, "the nexthop is not connected with router")
-        if route.nexthop in own:
-            raise InvalidRoutes(told, "the nexthop is used by router")
-    if len(routes) > MOST_ROUTES:
-        raise TooManyRoutes(router.id, MOST_ROUTES)
+    check_routes(tx, routes, attached(tx, router))
+    most = quotas.limits(tx, router.project_id, ask.settings.quotas)["router_route"]
+    if 0 <= most < len(routes):
+        raise TooManyRoutes(router.id, most)
     return routes
-
-
-def _no_gateway(value: Json) -> None:
-    if value:
-        raise values.Unfit("external networks are not supported yet")
 
 
 ROUTERS: Collection[Router] = Collection(
@@ -304,21 +314,12 @@ ROUTERS: Collection[Router] = Collection(
             filter=Filter(equal(values.boolean)),
             sort=True,
         ),
-        Attribute(name="status", show=lambda *_: "ACTIVE", filter=Filter(equal()), sort=True),
-        Attribute(
-            name="external_gateway_info", parse=_no_gateway, post=True, put=True, default=None, show=lambda *_: None
-        ),
+        Attribute(name="status", schema=STRING, show=lambda *_: "ACTIVE", filter=Filter(equal()), sort=True),
+        EXTERNAL,
         DISTRIBUTED,
         HA,
         ROUTES,
-        Attribute(
-            name="availability_zone_hints",
-            parse=values.nothing_yet("availability zones"),
-            post=True,
-            default=None,
-            show=lambda *_: [],
-        ),
-        Attribute(name="availability_zones", show=lambda *_: []),
+        *availability_zones.zones(Router, sort=False),
     ),
     create,
     update,

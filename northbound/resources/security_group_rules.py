@@ -32,7 +32,7 @@ from controller.errors import (
 from controller.model import security
 from controller.model.addresses import version
 from controller.model.protocols import NUMBERS, ONLY_IPV6, WITH_PORTS, WITH_TYPES, number, protocol_number
-from controller.model.records import AddressGroup, Cidr, SecurityGroup, SecurityGroupRule
+from controller.model.records import AddressGroup, Cidr, Resource, SecurityGroup, SecurityGroupRule
 from controller.model.store import Transaction
 from northbound.resources import values
 from northbound.resources.attributes import (
@@ -45,7 +45,9 @@ from northbound.resources.attributes import (
     common,
     equal,
     indexed,
+    one,
 )
+from northbound.resources.schemas import BLOCK, BOOLEAN, DIGITS, INTEGER, STRING, nullable, one_of, says
 from northbound.resources.values import Json
 
 ETHERTYPES = ("IPv4", "IPv6")
@@ -53,6 +55,7 @@ ETHERTYPES = ("IPv4", "IPv6")
 EVERY_PORT = (1, 65535)
 
 
+@says({"type": ["string", "integer", "null"]}, nullable(STRING))
 def _protocol(value: Json) -> str | None:
     """A name in lower case, or a number as text; None is any."""
     if value is None:
@@ -68,6 +71,7 @@ def _protocol(value: Json) -> str | None:
     raise UnknownProtocol(str(value)[: values.ECHO], str((None, "any", *NUMBERS)))
 
 
+@says({"type": "string", "pattern": "^[iI][pP][vV][46]$"}, one_of(ETHERTYPES, STRING))
 def _ethertype(value: Json) -> str:
     for ethertype in ETHERTYPES:
         if isinstance(value, str) and value.lower() == ethertype.lower():
@@ -75,6 +79,7 @@ def _ethertype(value: Json) -> str:
     raise UnknownEthertype(str(value)[: values.ECHO])
 
 
+@says(nullable({"anyOf": [{"type": "integer", "minimum": 0, "maximum": 65535}, DIGITS]}), nullable(INTEGER))
 def _port(value: Json) -> int | None:
     """A port, or what is a type or a code in ICMP."""
     if value is None:
@@ -89,6 +94,7 @@ def _port(value: Json) -> int | None:
     raise BadPort(str(value)[: values.ECHO])
 
 
+@says(nullable(STRING))
 def _prefix(value: Json) -> str | None:
     """A block of addresses with its length, its host bits as they are; what is empty is none."""
     if not value:
@@ -101,6 +107,7 @@ def _prefix(value: Json) -> str | None:
     raise BadPrefix(str(value)[: values.ECHO])
 
 
+@says(nullable(STRING))
 def _id(value: Json) -> str | None:
     """Of something that must exist; what is empty is none."""
     return values.text(255)(value) if value else None
@@ -111,8 +118,17 @@ def _filter(name: str, parse: Callable[[str], object]) -> Filter[SecurityGroupRu
     return Filter(equal(parse), indexed(SecurityGroupRule, name) if has_index else None)
 
 
-def _remote(name: str) -> Attribute[SecurityGroupRule, str | None]:
-    return Attribute(name=name, parse=_id, post=True, default=None, field=name, filter=_filter(name, str), sort=True)
+def _remote(name: str, kind: type[Resource]) -> Attribute[SecurityGroupRule, str | None]:
+    return Attribute(
+        name=name,
+        parse=_id,
+        post=True,
+        default=None,
+        field=name,
+        filter=_filter(name, str),
+        sort=True,
+        names=one(kind),
+    )
 
 
 def _range(name: str) -> Attribute[SecurityGroupRule, int | None]:
@@ -158,7 +174,12 @@ def create(tx: Transaction, body: Body, ask: Ask) -> SecurityGroupRule:
 
 def _said(body: Body) -> SecurityGroupRule:
     """What a client wants, in its canonical form, but for who and when. Raises a kind of BadRule."""
-    rule = _canonical(SecurityGroupRule(id="", **body.fields))
+    return checked(SecurityGroupRule(id="", **body.fields))
+
+
+def checked(rule: SecurityGroupRule) -> SecurityGroupRule:
+    """A rule in its canonical form. Raises a kind of BadRule."""
+    rule = _canonical(rule)
     _check_range(rule)
     if rule.remote_ip_prefix is not None and f"IPv{version(Cidr(rule.remote_ip_prefix))}" != rule.ethertype:
         raise ForeignPrefix(rule.ethertype, rule.remote_ip_prefix)
@@ -232,7 +253,7 @@ SECURITY_GROUP_RULES: Collection[SecurityGroupRule] = Collection(
     "security_group_rule",
     SecurityGroupRule,
     (
-        *common(SecurityGroupRule, name=None),
+        *common(SecurityGroupRule, name=None, tagged=False),
         Attribute(
             name="security_group_id",
             parse=values.text(36),
@@ -240,6 +261,7 @@ SECURITY_GROUP_RULES: Collection[SecurityGroupRule] = Collection(
             field="security_group_id",
             filter=_filter("security_group_id", str),
             sort=True,
+            names=one(SecurityGroup),
         ),
         Attribute(
             name="direction",
@@ -278,10 +300,10 @@ SECURITY_GROUP_RULES: Collection[SecurityGroupRule] = Collection(
             filter=_filter("remote_ip_prefix", _prefix),
             sort=True,
         ),
-        _remote("remote_group_id"),
-        _remote("remote_address_group_id"),
-        Attribute(name="normalized_cidr", show=_normalized, filter=Filter(equal()), sort=True),
-        Attribute(name="belongs_to_default_sg", show=_of_default, filter=Filter(equal(values.boolean))),
+        _remote("remote_group_id", SecurityGroup),
+        _remote("remote_address_group_id", AddressGroup),
+        Attribute(name="normalized_cidr", schema=nullable(BLOCK), show=_normalized, filter=Filter(equal()), sort=True),
+        Attribute(name="belongs_to_default_sg", schema=BOOLEAN, show=_of_default, filter=Filter(equal(values.boolean))),
     ),
     create,
     update,

@@ -1,6 +1,7 @@
 """`/v2.0/subnets` (api-ref, "Subnets").
 
-A subnet is cut from nothing but its own CIDR: subnet pools are to come.
+A subnet has the CIDR that it is given, or one that is cut from a subnet pool. It is part of what its network is shown
+with, so what changes it changes its network.
 """
 
 from __future__ import annotations
@@ -9,15 +10,37 @@ from collections.abc import Sequence
 from dataclasses import replace
 from ipaddress import ip_network
 
-from controller.errors import GatewayInUse, Inconsistent, InUse, MtuTooSmall, NotFound
-from controller.model import ipam, security
+from controller.errors import GatewayInUse, Inconsistent, InUse, MtuTooSmall, NotFound, Senseless
+from controller.model import ipam, prefixes, security, sharing
 from controller.model.addresses import block, check_pools, default_gateway, default_pools, eui64, number
-from controller.model.records import ROUTER_INTERFACES, Address, Cidr, FixedIp, HostRoute, Network, Pool, Port, Subnet
+from controller.model.records import (
+    ROUTER_INTERFACES,
+    Address,
+    Cidr,
+    FixedIp,
+    HostRoute,
+    Network,
+    Pool,
+    Port,
+    Subnet,
+    SubnetPool,
+)
 from controller.model.store import Rows, Transaction
-from northbound.resources import values
-from northbound.resources.attributes import Ask, Attribute, Body, Collection, Filter, common, equal, indexed
+from northbound.resources import gateways, values
+from northbound.resources.attributes import (
+    Ask,
+    Attribute,
+    Body,
+    Collection,
+    Filter,
+    Scene,
+    common,
+    equal,
+    indexed,
+    one,
+)
 from northbound.resources.interfaces import router_of
-from northbound.resources.values import nothing_yet
+from northbound.resources.schemas import BOOLEAN, STRING, nullable
 
 IPV6_MTU = 1280
 """The least that IPv6 works with, in bytes (RFC 8200, section 5)."""
@@ -33,6 +56,7 @@ NETWORK: Attribute[Subnet, str] = Attribute(
     post=True,
     field="network_id",
     filter=Filter(equal(), indexed(Subnet, "network_id")),
+    names=one(Network),
     sort=True,
 )
 IP_VERSION: Attribute[Subnet, int] = Attribute(
@@ -45,12 +69,28 @@ IP_VERSION: Attribute[Subnet, int] = Attribute(
 )
 CIDR: Attribute[Subnet, Cidr | None] = Attribute(
     name="cidr",
-    parse=values.cidr,
+    parse=values.or_none(values.cidr),
     post=True,
     default=None,
     show=lambda _, subnet: subnet.cidr,
     filter=Filter(equal(values.cidr)),
     sort=True,
+)
+PREFIXLEN: Attribute[Subnet, int | None] = Attribute(
+    name="prefixlen", parse=values.count, post=True, default=None, hidden=True
+)
+SUBNETPOOL: Attribute[Subnet, str | None] = Attribute(
+    name="subnetpool_id",
+    parse=values.or_none(values.uuid),
+    post=True,
+    default=None,
+    show=lambda _, subnet: subnet.subnetpool_id or None,
+    filter=Filter(equal(), indexed(Subnet, "subnetpool_id")),
+    sort=True,
+    names=one(SubnetPool),
+)
+FROM_DEFAULT: Attribute[Subnet, bool] = Attribute(
+    name="use_default_subnetpool", parse=values.boolean, post=True, default=False, hidden=True
 )
 GATEWAY: Attribute[Subnet, Address | None] = Attribute(
     name="gateway_ip",
@@ -102,6 +142,30 @@ DHCP: Attribute[Subnet, bool] = Attribute(
 )
 
 
+EXTERNAL: Attribute[Subnet, bool] = Attribute(
+    name="router:external",
+    schema=BOOLEAN,
+    show=lambda scene, subnet: _is_external(scene.rows, subnet),
+    filter=Filter(equal(values.boolean)),
+)
+
+
+def _is_external(rows: Rows, subnet: Subnet) -> bool:
+    network = rows.get(Network, subnet.network_id)
+    return network is not None and network.external
+
+
+SERVICE_TYPES: Attribute[Subnet, tuple[str, ...]] = Attribute(
+    name="service_types",
+    parse=values.service_types,
+    post=True,
+    put=True,
+    default=(),
+    field="service_types",
+    show=lambda _, subnet: [*subnet.service_types],
+)
+
+
 def _mode(name: str) -> Attribute[Subnet, str | None]:
     return Attribute(
         name=name,
@@ -109,16 +173,17 @@ def _mode(name: str) -> Attribute[Subnet, str | None]:
         post=True,
         default=None,
         field=name,
+        schema=nullable(STRING),
         filter=Filter(equal()),
         sort=True,
     )
 
 
 def create(tx: Transaction, body: Body, ask: Ask) -> Subnet:
-    """Raises NotFound, Inconsistent, BadPool, PoolOutOfBounds, PoolsOverlap, GatewayInPool, MtuTooSmall."""
-    cidr = body[CIDR]
-    if cidr is None:
-        raise Inconsistent("a subnetpool must be specified in the absence of a cidr, and there are none yet")
+    """Raises NotFound, Senseless, Inconsistent, BadPool, PoolOutOfBounds, PoolsOverlap, GatewayInPool, MtuTooSmall, and
+    what `prefixes` raises."""
+    pool = _pool(tx, body, ask)
+    cidr = _cidr(tx, body, pool)
     gateway = body.get(GATEWAY, default_gateway(cidr))
     subnet = Subnet(
         **ask.stamp(),
@@ -126,6 +191,7 @@ def create(tx: Transaction, body: Body, ask: Ask) -> Subnet:
         cidr=cidr,
         gateway_ip=gateway,
         allocation_pools=body.get(POOLS, default_pools(cidr, gateway)),
+        subnetpool_id=pool.id if pool else "",
     )
     _check_cidr(subnet)
     if GATEWAY in body:
@@ -139,12 +205,59 @@ def create(tx: Transaction, body: Body, ask: Ask) -> Subnet:
         raise MtuTooSmall(network.id, IPV6_MTU)
     others = tx.where(Subnet, network_id=network.id)
     _check_apart(subnet, others)
+    prefixes.check_network(tx, network.id, subnet.ip_version, pool)
     check_pools(cidr, subnet.allocation_pools, gateway)
     subnet = replace(subnet, ordinal=max((each.ordinal for each in others), default=0) + 1)
     tx.insert(subnet)
+    ask.touch(tx, network)
     if ipam.is_automatic(subnet):
         _address_everybody(tx, subnet, ask)
+    elif network.external:
+        gateways.come_to(tx, subnet, ask)
     return subnet
+
+
+def default_pool(tx: Transaction, version: int, ask: Ask) -> SubnetPool | None:
+    """The pool that subnets of a version are cut from when nobody says which, if the asker sees it."""
+    for pool in tx.where(SubnetPool, default_of=version):
+        seen = ask.is_admin or pool.project_id == ask.project_id or sharing.is_shared(tx, pool.id, ask.project_id)
+        return pool if seen else None
+    return None
+
+
+def _pool(tx: Transaction, body: Body, ask: Ask) -> SubnetPool | None:
+    """The pool that a subnet is to be cut from, if it is. Raises Senseless, NotFound."""
+    if body[CIDR] is not None and body[PREFIXLEN] is not None:
+        raise Senseless("subnets", "cidr and prefixlen must not be supplied together")
+    asked, version = body[SUBNETPOOL], body[IP_VERSION]
+    if asked and body[FROM_DEFAULT]:
+        raise Senseless("subnets", "subnetpool_id and use_default_subnetpool cannot both be specified")
+    if body[FROM_DEFAULT]:
+        default = default_pool(tx, version, ask)
+        if default is None:
+            raise Senseless("subnets", f"No default subnetpool found for IPv{version}")
+        return default
+    if asked:
+        return tx.need(SubnetPool, asked)
+    return None
+
+
+def _cidr(tx: Transaction, body: Body, pool: SubnetPool | None) -> Cidr:
+    """The CIDR that is asked for, or one of the pool. Raises Senseless, and what `prefixes.allocate` raises."""
+    asked = body[CIDR]
+    if pool is None:
+        if asked is None:
+            raise Senseless("subnets", "a subnetpool must be specified in the absence of a cidr")
+        return asked
+    if asked is None and POOLS in body:
+        raise Senseless("subnets", "allocation_pools allowed only for specific subnet requests.")
+    if body[IP_VERSION] != pool.ip_version:
+        reason = f"Cannot allocate IPv{body[IP_VERSION]} subnet from IPv{pool.ip_version} subnet pool"
+        raise Senseless("subnets", reason)
+    length = body[PREFIXLEN] if asked is None else block(asked).prefix
+    return prefixes.allocate(
+        tx, pool, body.fields["project_id"], pool.default_prefixlen if length is None else length, asked, body[GATEWAY]
+    )
 
 
 def _check_cidr(subnet: Subnet) -> None:
@@ -223,9 +336,10 @@ def _check_apart(subnet: Subnet, others: Sequence[Subnet]) -> None:
 
 
 def _address_everybody(tx: Transaction, subnet: Subnet, ask: Ask) -> None:
-    """The guests that are there already form addresses on a new SLAAC subnet, too."""
+    """The guests that are there already form addresses on a new SLAAC subnet, too, and gateways that may."""
     for port in tx.where(Port, network_id=subnet.network_id):
-        if port.device_owner not in ROUTER_INTERFACES:
+        kept = port.device_owner in ipam.CHOOSERS or not ipam.serves(subnet, port.device_owner)
+        if not kept and gateways.may_be_on(tx, port, subnet):
             ip = FixedIp(subnet.id, eui64(subnet.cidr, port.mac_address))
             security.settle(tx, port, ask.save(tx, port, replace(port, fixed_ips=(*port.fixed_ips, ip))))
 
@@ -247,6 +361,8 @@ def update(tx: Transaction, old: Subnet, new: Subnet, body: Body, ask: Ask) -> S
         check_pools(new.cidr, new.allocation_pools, gateway)
     if new.allocation_pools != old.allocation_pools:
         ipam.forget(tx, old.id)
+    if new != old:
+        ask.touch(tx, tx.need(Network, old.network_id))
     return ask.save(tx, old, new)
 
 
@@ -269,6 +385,11 @@ def delete(tx: Transaction, subnet: Subnet, ask: Ask) -> None:
         security.settle(tx, port, ask.save(tx, port, replace(port, fixed_ips=kept)))
     ipam.forget(tx, subnet.id)
     tx.delete(Subnet, subnet.id)
+    ask.touch(tx, tx.need(Network, subnet.network_id))
+
+
+def _is_shared(scene: Scene, subnet: Subnet) -> bool:
+    return sharing.is_shared(scene.rows, subnet.network_id, scene.project_id)
 
 
 SUBNETS: Collection[Subnet] = Collection(
@@ -286,22 +407,19 @@ SUBNETS: Collection[Subnet] = Collection(
         DHCP,
         _mode("ipv6_ra_mode"),
         _mode("ipv6_address_mode"),
+        SUBNETPOOL,
+        PREFIXLEN,
+        FROM_DEFAULT,
+        EXTERNAL,
+        Attribute(name="shared", show=_is_shared, hidden=True, filter=Filter(equal(values.boolean))),
+        SERVICE_TYPES,
         Attribute(
-            name="subnetpool_id",
-            parse=nothing_yet("subnet pools"),
-            post=True,
-            default=None,
-            show=lambda *_: None,
-            filter=Filter(equal()),
-            sort=True,
-        ),
-        Attribute(
-            name="service_types",
-            parse=nothing_yet("service types"),
+            name="dns_publish_fixed_ip",
+            parse=values.boolean,
             post=True,
             put=True,
-            default=None,
-            show=lambda *_: [],
+            default=False,
+            field="dns_publish_fixed_ip",
         ),
     ),
     create,

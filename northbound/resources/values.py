@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import socket
 import unicodedata
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from ipaddress import ip_address, ip_interface, ip_network
@@ -19,10 +19,27 @@ from uuid import UUID
 
 import netaddr
 
-from controller.errors import Inconsistent, PairWithoutAddress, RepeatedPair, TooManyPairs, Unreadable
+from controller.errors import Inconsistent, NoServiceType, PairWithoutAddress, RepeatedPair, TooManyPairs, Unreadable
 from controller.model.addresses import block, version
 from controller.model.ipam import Wanted
 from controller.model.records import Address, Cidr, HostRoute, Mac, Pool
+from northbound.resources import schemas
+from northbound.resources.schemas import (
+    ADDRESS,
+    BLOCK,
+    BOOLEAN,
+    DIGITS,
+    INTEGER,
+    MAC,
+    STRING,
+    Schema,
+    list_of,
+    nullable,
+    one_of,
+    says,
+    shape,
+    table,
+)
 
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 T = TypeVar("T")
@@ -40,8 +57,28 @@ MOST_PAIRS = 10
 PROFILE = 4095
 """The most characters that `binding:profile` may have as JSON (Neutron, `ml2_port_bindings`)."""
 
+LAST_PORT = 65_535
+
 _TRUE = frozenset({"1", "t", "true", "on", "y", "yes"})
 _FALSE = frozenset({"0", "f", "false", "off", "n", "no"})
+
+
+_BOOLEANS: Schema = {
+    "anyOf": [
+        BOOLEAN,
+        {"enum": [0, 1]},
+        {
+            "type": "string",
+            "pattern": "^([tT]([rR][uU][eE])?|[oO][nN]|[yY]([eE][sS])?|1|"
+            "[fF]([aA][lL][sS][eE])?|[oO][fF][fF]|[nN][oO]?|0)$",
+        },
+    ]
+}
+_RANGE = table(("start", "end"), start=ADDRESS, end=ADDRESS)
+_ROUTE = table(("destination", "nexthop"), destination=BLOCK, nexthop=ADDRESS)
+_PAIR = table(
+    ("ip_address",), ip_address={"type": "string", "description": "ADDRESS or ADDRESS/LENGTH"}, mac_address=MAC
+)
 
 
 class Unfit(ValueError):
@@ -52,6 +89,7 @@ def _said(value: Json) -> str:
     return str(value)[:ECHO]
 
 
+@says(_BOOLEANS, BOOLEAN)
 def boolean(value: Json) -> bool:
     """JSON's own, or a word for it."""
     word = str(value).strip().lower()
@@ -62,6 +100,7 @@ def boolean(value: Json) -> bool:
     raise Inconsistent(f"'{_said(value)}' cannot be converted to boolean")
 
 
+@says({"anyOf": [INTEGER, DIGITS]}, INTEGER)
 def integer(value: Json) -> int:
     """A number, or its digits."""
     if isinstance(value, int | float | str):
@@ -72,9 +111,19 @@ def integer(value: Json) -> int:
     raise Inconsistent(f"'{_said(value)}' is not an integer")
 
 
+@says({"anyOf": [{"type": "integer", "minimum": 0}, DIGITS]}, INTEGER)
+def count(value: Json) -> int:
+    """A number that is not negative."""
+    number = integer(value)
+    if number < 0:
+        raise Unfit(f"'{number}' should be non-negative")
+    return number
+
+
 def text(limit: int) -> Parser[str]:
     """Any string of at most `limit` characters."""
 
+    @says({"type": "string", "maxLength": limit})
     def parse(value: Json) -> str:
         if not isinstance(value, str) or not _is_unicode(value):
             raise Unfit(f"'{_said(value)}' is not a valid string")
@@ -85,6 +134,7 @@ def text(limit: int) -> Parser[str]:
     return parse
 
 
+@says({"type": "string", "maxLength": 255, "pattern": r"^([!-~]([ -~]*[!-~])?)?$"}, STRING)
 def name(value: Json) -> str:
     """Printable, and not wrapped in blanks."""
     parsed = text(255)(value)
@@ -92,6 +142,15 @@ def name(value: Json) -> str:
         raise Unfit(f"'{_said(value)}' is not a valid string")
     if parsed != parsed.strip():
         raise Unfit(f"'{_said(value)}' is not a valid string")
+    return parsed
+
+
+@says({"type": "string", "minLength": 1, "maxLength": 255, "pattern": r"^[!-~]([ -~]*[!-~])?$"}, STRING)
+def given_name(value: Json) -> str:
+    """A name that is not empty."""
+    parsed = name(value)
+    if not parsed:
+        raise Unfit(f"'{parsed}' Blank strings are not permitted")
     return parsed
 
 
@@ -111,10 +170,11 @@ def _is_printable(character: str) -> bool:
 def choice(values: Collection[str | int], convert: Parser[T]) -> Parser[T]:
     """One of few values."""
 
+    @says(one_of(values, {}))
     def parse(value: Json) -> T:
         converted = convert(value)
         if converted not in values:
-            raise Unfit(f"{_said(value)} is not in {list(values)}")
+            raise Unfit(f"{_said(value)} is not in valid_values")
         return converted
 
     return parse
@@ -122,9 +182,16 @@ def choice(values: Collection[str | int], convert: Parser[T]) -> Parser[T]:
 
 def or_none(parse: Parser[T]) -> Parser[T | None]:
     """`null` is a value, too."""
-    return lambda value: None if value is None else parse(value)
+    known = shape(parse)
+
+    @says(nullable(known.takes), nullable(known.gives))
+    def parse_or_none(value: Json) -> T | None:
+        return None if value is None else parse(value)
+
+    return parse_or_none
 
 
+@says(schemas.UUID)
 def uuid(value: Json) -> str:
     """The id of a resource, in canonical form."""
     if isinstance(value, str):
@@ -135,9 +202,27 @@ def uuid(value: Json) -> str:
     raise Unfit(f"'{_said(value)}' is not a valid UUID")
 
 
+@says(nullable(list_of(schemas.UUID)), list_of(schemas.UUID))
 def uuids(value: Json) -> tuple[str, ...]:
     """Ids, each once; `null` is none."""
     return tuple(_each_once([] if value is None else value, uuid))
+
+
+@says(list_of({"type": "string", "maxLength": 255}))
+def tags(value: Json) -> tuple[str, ...]:
+    """Short strings, each once, in their order."""
+    return tuple(sorted(texts(value)))
+
+
+def texts(value: Json) -> tuple[str, ...]:
+    """Short strings, each once."""
+    return tuple(_each_once(value, tag))
+
+
+@says({"type": "string", "maxLength": 255})
+def tag(value: Json) -> str:
+    """One of them."""
+    return text(255)(value)
 
 
 def _each_once(value: Json, parse: Parser[T]) -> dict[T, None]:
@@ -161,6 +246,24 @@ def _mac(value: str) -> Mac | None:
     return None if octets.words[0] & 1 or not int(octets) else Mac(str(octets))
 
 
+SERVICES = ("network:", "neutron:", "compute:")
+"""What owners of ports begin with that a subnet may be for (neutron-lib, `DEVICE_OWNER_PREFIXES`)."""
+
+
+@says(nullable(list_of({"type": "string", "pattern": "^(network|neutron|compute):.+$"})), list_of(STRING))
+def service_types(value: Json) -> tuple[str, ...]:
+    """Owners of ports, each once; `null` is none. Raises Unreadable, NoServiceType."""
+    if not value:
+        return ()
+    if not isinstance(value, list):
+        raise Unreadable("Subnet service types must be a list.")
+    for each in value:
+        if not isinstance(each, str) or not each.startswith(SERVICES):
+            raise NoServiceType(_said(each), isinstance(each, str))
+    return tuple(dict.fromkeys(map(str, value)))
+
+
+@says(MAC)
 def mac(value: Json) -> Mac:
     """The address of one interface: not a group, not all zeros."""
     parsed = _mac(value) if isinstance(value, str) else None
@@ -169,6 +272,7 @@ def mac(value: Json) -> Mac:
     return parsed
 
 
+@says(ADDRESS)
 def address(value: Json) -> Address:
     """An IPv4 address of four decimal numbers, or an IPv6 address."""
     if isinstance(value, str):
@@ -188,6 +292,7 @@ def address_or_text(value: str) -> str:
         return value
 
 
+@says(BLOCK)
 def cidr(value: Json) -> Cidr:
     """A block of addresses, without host bits."""
     if isinstance(value, str) and "%" not in value:
@@ -198,6 +303,7 @@ def cidr(value: Json) -> Cidr:
     raise Inconsistent(f"{_said(value)} is not in a CIDR format")
 
 
+@says(BLOCK)
 def subnet(value: Json) -> Cidr:
     """A block of addresses with its prefix length, as neutron-lib's `validate_subnet`; host bits are cut off."""
     if isinstance(value, str) and "/" in value and "%" not in value:
@@ -211,9 +317,21 @@ def subnet(value: Json) -> Cidr:
     raise Unfit(f"'{_said(value)}' is not a valid IP subnet")
 
 
+@says(list_of(BLOCK))
 def subnet_list(value: Json) -> tuple[Cidr, ...]:
-    """Blocks, each once; `null` is none."""
-    return tuple(_each_once([] if value is None else value, subnet))
+    """Blocks, each written once; those that differ in host bits alone are one."""
+    return tuple(dict.fromkeys(subnet(each) for each in _each_once(value, _written)))
+
+
+def _written(value: Json) -> str:
+    subnet(value)
+    return str(value)
+
+
+@says(nullable(list_of(BLOCK)), list_of(BLOCK))
+def subnet_list_or_none(value: Json) -> tuple[Cidr, ...]:
+    """`null` is none."""
+    return subnet_list([] if value is None else value)
 
 
 def route_cidr(value: Json) -> Cidr:
@@ -244,12 +362,33 @@ def _table(value: Json, what: str, keys: tuple[str, str]) -> list[tuple[Json, Js
     return rows
 
 
+def keyed(value: Json, needed: Sequence[str], allowed: Sequence[str]) -> dict[str, Json]:
+    """An object that has all of some keys, and none but these and others (neutron-lib, `validate_dict`)."""
+    if not isinstance(value, dict):
+        raise Unfit(f"'{_said(value)}' is not a dictionary")
+    if not value.keys() >= set(needed):
+        raise Unfit(
+            f"Validation of dictionary's keys failed. Expected keys: {_braced(needed)} "
+            f"Provided keys: {_said(_braced(value))}"
+        )
+    if unexpected := [key for key in value if key not in (*needed, *allowed)]:
+        raise Unfit(f"Unexpected keys supplied: {_said(', '.join(unexpected))}")
+    return value
+
+
+def _braced(keys: Iterable[str]) -> str:
+    """As Python writes a set."""
+    return f"{{{', '.join(map(repr, keys))}}}"
+
+
+@says(nullable(list_of(_RANGE)), list_of(_RANGE))
 def pools(value: Json) -> tuple[Pool, ...]:
     """Ranges of addresses; `null` is no range."""
     rows = _table([] if value is None else value, "IP pool", ("start", "end"))
     return tuple(Pool(address(start), address(end)) for start, end in rows)
 
 
+@says(nullable(list_of(_ROUTE)), list_of(_ROUTE))
 def host_routes(value: Json) -> tuple[HostRoute, ...]:
     """Routes, each once, to a next hop of their own IP version."""
     routes: dict[HostRoute, None] = {}
@@ -261,6 +400,7 @@ def host_routes(value: Json) -> tuple[HostRoute, ...]:
     return tuple(routes)
 
 
+@says(nullable(list_of(ADDRESS)), list_of(ADDRESS))
 def nameservers(value: Json) -> tuple[Address, ...]:
     """Addresses, each once."""
     if value is None:
@@ -279,6 +419,7 @@ def nameservers(value: Json) -> tuple[Address, ...]:
     return tuple(parsed)
 
 
+@says(list_of(table(ip_address=ADDRESS, subnet_id=schemas.UUID), maxItems=MOST_FIXED_IPS))
 def fixed_ips(value: Json) -> tuple[Wanted, ...]:
     """What a client asks for: subnets, addresses, or both."""
     if not isinstance(value, list):
@@ -299,6 +440,7 @@ def fixed_ips(value: Json) -> tuple[Wanted, ...]:
     return tuple(wanted)
 
 
+@says(nullable(list_of(_PAIR, maxItems=MOST_PAIRS)), list_of(_PAIR))
 def address_pairs(value: Json) -> tuple[tuple[Mac | None, Address | Cidr], ...]:
     """What a port may use beside its own addresses; `null` is none. Raises Unreadable, TooManyPairs, RepeatedPair."""
     if value is None:
@@ -343,6 +485,7 @@ def _paired(value: Json) -> Address | Cidr:
     return net
 
 
+@says(nullable({"type": "object"}), {"type": "object"})
 def profile(value: Json) -> str:
     """`binding:profile`, kept as JSON text."""
     if value is None:
@@ -355,14 +498,35 @@ def profile(value: Json) -> str:
     return kept
 
 
-def nothing_yet(what: str) -> Parser[None]:
-    """An attribute that clients may send empty, but whose feature does not exist yet."""
+@says({"anyOf": [{"type": "integer", "minimum": 1, "maximum": LAST_PORT}, DIGITS]}, INTEGER)
+def port(value: Json) -> int:
+    """A TCP or UDP port (neutron-lib, `validate_range`)."""
+    try:
+        number = integer(value)
+    except Inconsistent:
+        raise Unfit(f"'{_said(value)}' is not an integer") from None
+    if number < 1:
+        raise Unfit(f"'{number}' is too small - must be at least '1'")
+    if number > LAST_PORT:
+        raise Unfit(f"'{number}' is too large - must be no larger than '{LAST_PORT}'")
+    return number
 
-    def parse(value: Json) -> None:
-        if value not in (None, [], False):
-            raise Unfit(f"{what} are not supported yet")
 
-    return parse
+@says({"type": ["string", "integer"]}, STRING)
+def port_range(value: Json) -> tuple[int, int]:
+    """Ports as `FIRST:LAST`, both of them included, or one port (neutron-lib, `validate_port_range_or_none`)."""
+    ends = str(value).split(":")
+    if len(ends) > 2 or not all(ends):
+        raise Unfit("Port range must be two integers separated by a colon")
+    for end in ends:
+        if not (end.isascii() and end.isdigit() and len(end) < 6 and int(end) <= LAST_PORT):
+            raise Unfit(f"Invalid port: {_said(end)}")
+        if int(end) < 1:
+            raise Unfit(f"Invalid port: {end}, the port must be in the range [1, {LAST_PORT}]")
+    first, last = int(ends[0]), int(ends[-1])
+    if first > last:
+        raise Unfit("First port in a port range must be lower than the second port")
+    return first, last
 
 
 def of_version(number: int, what: str, value: str) -> None:

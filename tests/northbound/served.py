@@ -13,11 +13,20 @@ from typing import Any, TypeVar
 
 from aiohttp import web
 
-from controller.model.records import Port
+from apps import APPS
+from controller.flows.engine import Engine
+from controller.model.bindings import Attendance
+from controller.model.records import FloatingIp, Port
 from controller.model.store import Change, Journal, MemoryJournal, Store, Transaction
+from controller.southbound.fleet import Fleet
+from northbound import v1
 from northbound.api import Settings, application
+from northbound.auth import Identity
+from northbound.resources import COLLECTIONS
 
 T = TypeVar("T")
+
+PATHS = {each.name: each.path for each in COLLECTIONS}
 
 
 @dataclass
@@ -25,9 +34,16 @@ class Wires:
     """A southbound that a test tells what to say."""
 
     active: set[str] = field(default_factory=set)
+    seen: dict[str, Attendance] = field(default_factory=dict)
 
     def port_status(self, port: Port) -> str:
         return "ACTIVE" if port.id in self.active else "DOWN"
+
+    def attendance(self, chassis: str) -> Attendance:
+        return self.seen.get(chassis, Attendance())
+
+    def floatingip_status(self, floating_ip: FloatingIp) -> str:
+        return "ACTIVE" if floating_ip.id in self.active else "DOWN"
 
 
 @dataclass(frozen=True)
@@ -83,7 +99,7 @@ class Client:
     @staticmethod
     def path(kind: str, id: str = "") -> str:
         """Where the resources of a kind are, or one of them."""
-        return f"/v2.0/{kind.replace('_', '-')}s" + (f"/{id}" if id else "")
+        return f"/v2.0/{PATHS[kind]}" + (f"/{id}" if id else "")
 
     def make(self, kind: str, **attributes: object) -> Any:
         answer = self.ask("POST", self.path(kind), {kind: attributes})
@@ -105,7 +121,13 @@ class Client:
 
 
 @contextmanager
-def serving(settings: Settings | None = None, journal: Journal | None = None) -> Iterator[Client]:
+def serving(
+    settings: Settings | None = None,
+    journal: Journal | None = None,
+    identity: Identity | None = None,
+    own: bool = False,
+) -> Iterator[Client]:
+    """The Networking API, and with `own` Weft's own over a fleet that nobody connects to."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
@@ -114,7 +136,12 @@ def serving(settings: Settings | None = None, journal: Journal | None = None) ->
     async def start() -> tuple[Store, web.AppRunner, asyncio.Task[None]]:
         store = await Store.open(journal or MemoryJournal())
         store.follow(changes.extend)
-        runner = web.AppRunner(application(store, wires, settings or Settings()), shutdown_timeout=0.2)
+        api = application(store, wires, settings or Settings(), identity)
+        if own:
+            fleet = Fleet(store, Engine(store.model, APPS))
+            store.follow(fleet.follow)
+            v1.add_routes(api, fleet)
+        runner = web.AppRunner(api, shutdown_timeout=0.2)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         return store, runner, asyncio.create_task(store.run())

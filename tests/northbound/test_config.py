@@ -45,9 +45,16 @@ def test_every_attribute_is_an_option_a_variable_and_explained() -> None:
     [
         (("--api", "nonsense"), "option --api. Reason: 'nonsense' is not HOST:PORT"),
         (("--api", "127.0.0.1:70000"), "is not HOST:PORT"),
-        (("--underlay-mtu", "big"), "option --underlay-mtu"),
+        (("--underlay-mtu", "big"), "option --underlay-mtu. Reason: 'big' is not a number"),
+        (("--underlay-mtu", "-9"), "'-9' is not a number"),
+        (("--underlay-mtu", "10"), "10 bytes are not between 576, which every network carries"),
+        (("--underlay-mtu", "1279", "--underlay-ip-version", "6"), "1279 bytes are not between 1280"),
+        (("--underlay-mtu", "65536"), "and 65535"),
         (("--network-type", "stt"), "'stt' is not one of vxlan, geneve, gre"),
         (("--underlay-ip-version", "5"), "'5' is not one of 4, 6"),
+        (("--quotas", "ports=1"), "option --quotas. Reason: 'ports' has no quota; these have: network, "),
+        (("--quotas", "port"), "'' of port is not a number"),
+        (("--quotas", "network=1,port=-2"), "-2 of port is below -1, which is unlimited"),
         (("--api", "0.0.0.0:9696"), "say --insecure"),
         (("--config", "/nowhere/weft.toml"), "/nowhere/weft.toml cannot be read"),
     ],
@@ -55,6 +62,12 @@ def test_every_attribute_is_an_option_a_variable_and_explained() -> None:
 def test_a_mistake_is_one_sentence_that_names_its_source(arguments: tuple[str, ...], sentence: str) -> None:
     with pytest.raises(Invalid, match=sentence):
         config.read(options(*arguments), {})
+
+
+def test_quotas_are_limits_by_name() -> None:
+    read = config.read(options("--quotas", "port=1000,network=-1"), {})
+    assert config.read_quotas(read.quotas) == {"port": 1000, "network": -1}
+    assert config.read_quotas(Config().quotas) == {}
 
 
 def test_an_unknown_key_of_the_file_is_refused(tmp_path: Path) -> None:

@@ -6,13 +6,16 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from northbound.auth import Keystone, Service, Tokens
 from tests.northbound.served import Client, serving
+from tests.northbound.test_auth import Identity, tokens
 
 sdk = pytest.importorskip("openstack")
 
@@ -28,13 +31,20 @@ def api() -> Iterator[Client]:
         yield client
 
 
-def openstack(api: Client, *lines: str) -> list[Any]:
-    """What the command prints, as JSON, when it is given lines: it takes seconds to start, so once for all."""
+def openstack(api: Client, *lines: str, **variables: str) -> list[Any]:
+    """What the command prints, as JSON, when it is given lines: it takes seconds to start, so once for all.
+
+    `variables` are how it finds the API, unless it needs no identity.
+    """
     kept = {name: value for name, value in os.environ.items() if not name.startswith("OS_")}
     done = subprocess.run(
         [COMMAND],
         input="\n".join(lines),
-        env={**kept, "PYTHONWARNINGS": "ignore", "OS_AUTH_TYPE": "none", "OS_ENDPOINT": api.url},
+        env={
+            **kept,
+            "PYTHONWARNINGS": "ignore",
+            **(variables or {"OS_AUTH_TYPE": "none", "OS_ENDPOINT": api.url}),
+        },
         capture_output=True,
         text=True,
         timeout=90,
@@ -57,6 +67,44 @@ def network(api: Client, request: pytest.FixtureRequest) -> Iterator[Any]:
     )
     yield cloud.network
     cloud.close()
+
+
+def test_the_command_works_with_a_token_of_ours(tmp_path: Path) -> None:
+    file = tokens(tmp_path / "tokens.toml", red=("p-red", ["member"]), blue=("p-blue", ["member"]))
+    with serving(identity=Tokens(file)) as api:
+        api.ask("POST", "/v2.0/networks", {"network": {"name": "theirs"}}, X_Auth_Token="blue")
+        mine, networks = openstack(
+            api,
+            "network create mine -f json",
+            "network list -f json",
+            OS_AUTH_TYPE="admin_token",
+            OS_ENDPOINT=api.url,
+            OS_TOKEN="red",
+        )
+    assert mine["project_id"] == "p-red"
+    assert [each["Name"] for each in networks] == ["mine"]
+
+
+def test_the_command_works_with_keystone() -> None:
+    with Identity().running() as keystone:
+        keystone.add("red", "p-red", "member")
+        identity = Keystone(Service(keystone.url, "neutron", "secret", "service"), time.time)
+        with serving(identity=identity) as api:
+            keystone.network = api.url
+            mine, networks = openstack(
+                api,
+                "network create mine -f json",
+                "network list -f json",
+                OS_AUTH_URL=keystone.url,
+                OS_IDENTITY_API_VERSION="3",
+                OS_USERNAME="red",
+                OS_PASSWORD="secret",
+                OS_PROJECT_NAME="p-red",
+                OS_USER_DOMAIN_NAME="Default",
+                OS_PROJECT_DOMAIN_NAME="Default",
+            )
+    assert mine["project_id"] == "p-red"
+    assert [each["Name"] for each in networks] == ["mine"]
 
 
 def test_the_command_runs_through_the_life_of_a_network(api: Client) -> None:
@@ -210,6 +258,69 @@ def test_the_command_runs_through_the_life_of_a_router(api: Client) -> None:
     assert api.get("/v2.0/routers")["routers"] == []
 
 
+def test_the_command_runs_through_the_life_of_a_floating_ip(api: Client) -> None:
+    out, _, made, gates, *_, vm, one, shown, listed, set_, unset, pf, wide, forwards, changed, found = openstack(
+        api,
+        "network create out --external --default -f json",
+        "subnet create pool --network out --subnet-range 203.0.113.0/24 --no-dhcp -f json",
+        "router create edge --external-gateway out --disable-snat --fixed-ip ip-address=203.0.113.9 -f json",
+        "router list --long -f json",
+        "router unset edge --external-gateway",
+        "router set edge --external-gateway out --enable-snat",
+        "network create red -f json",
+        "subnet create four --network red --subnet-range 10.0.0.0/24 -f json",
+        "router add subnet edge four",
+        "port create vm1 --network red --fixed-ip ip-address=10.0.0.9 -f json",
+        "floating ip create out --port vm1 --description web --floating-ip-address 203.0.113.50 -f json",
+        "floating ip show 203.0.113.50 -f json",
+        "floating ip list --long --router edge -f json",
+        "floating ip unset --port 203.0.113.50",
+        "floating ip set --port vm1 203.0.113.50",
+        "floating ip list --port vm1 -f json",
+        "floating ip unset --port 203.0.113.50",
+        "floating ip list --status DOWN -f json",
+        "floating ip port forwarding create 203.0.113.50 --internal-ip-address 10.0.0.9 --port vm1 "
+        "--internal-protocol-port 22 --external-protocol-port 2222 --protocol tcp --description ssh -f json",
+        "floating ip port forwarding create 203.0.113.50 --internal-ip-address 10.0.0.9 --port vm1 "
+        "--internal-protocol-port 8000:8009 --external-protocol-port 9000:9009 --protocol udp -f json",
+        "floating ip port forwarding list 203.0.113.50 --sort-column Protocol -f json",
+        "floating ip show 203.0.113.50 -f json",
+        "network list --external -f json",
+    )
+    assert (out["router:external"], out["is_default"]) == (True, True)
+    way = made["external_gateway_info"]
+    assert (way["network_id"], way["enable_snat"]) == (out["id"], False)
+    assert [ip["ip_address"] for ip in way["external_fixed_ips"]] == ["203.0.113.9"]
+    assert gates[0]["External gateway info"] == way
+    assert (one["floating_ip_address"], one["fixed_ip_address"], one["port_id"]) == (
+        "203.0.113.50",
+        "10.0.0.9",
+        vm["id"],
+    )
+    assert (one["router_id"], one["description"], one["status"]) == (made["id"], "web", "DOWN")
+    assert (shown["id"], shown["port_details"]["name"]) == (one["id"], "vm1")
+    assert [(each["Floating IP Address"], each["Router"]) for each in listed] == [("203.0.113.50", made["id"])]
+    assert [each["ID"] for each in set_] == [one["id"]]
+    assert [(each["Fixed IP Address"], each["Port"]) for each in unset] == [(None, None)]
+    assert (pf["external_port"], pf["internal_port"], pf["internal_port_id"]) == (2222, 22, vm["id"])
+    assert (wide["external_port_range"], wide["internal_port_range"]) == ("9000:9009", "8000:8009")
+    assert [each["ID"] for each in forwards] == [pf["id"], wide["id"]]
+    assert changed["router_id"] == made["id"]
+    assert [each["Name"] for each in found] == ["out"]
+    (moved, less) = openstack(
+        api,
+        f"floating ip port forwarding set 203.0.113.50 {pf['id']} --external-protocol-port 2223 --description d",
+        f"floating ip port forwarding show 203.0.113.50 {pf['id']} -f json",
+        f"floating ip port forwarding delete 203.0.113.50 {pf['id']} {wide['id']}",
+        "floating ip delete 203.0.113.50",
+        "floating ip list -f json",
+        "router unset edge --external-gateway",
+        "network set out --internal",
+    )
+    assert (moved["external_port"], moved["description"], less) == (2223, "d", [])
+    assert api.get(f"/v2.0/networks/{out['id']}")["network"]["router:external"] is False
+
+
 def test_the_sdk_runs_through_the_life_of_every_resource(api: Client, network: Any) -> None:
     red = network.create_network(name="red", description="d", is_admin_state_up=True)
     assert network.find_network("red").id == red.id
@@ -253,8 +364,9 @@ def test_the_sdk_makes_many_and_reads_them_in_pages(api: Client, network: Any) -
     paged = [each.id for each in network.ports(limit=50, sort_key="name", sort_dir="desc")]
     assert paged == [each.id for each in reversed(made)]
     assert len([*network.networks(is_router_external=True)]) == 0
+    assert network.find_available_ip() is None
     assert [each.id for each in network.networks(is_admin_state_up=True)] == [red.id]
     assert {each.alias for each in network.extensions()} >= {"binding", "provider"}
-    assert network.find_extension("quotas") is None
+    assert network.find_extension("qos") is None
     bound = network.update_port(made[0], binding_host_id="hv9", binding_profile={"a": "b"})
     assert (bound.binding_vif_type, bound.binding_profile) == ("binding_failed", {"a": "b"})

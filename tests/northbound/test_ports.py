@@ -84,8 +84,16 @@ def test_a_port_is_what_was_asked_for_and_the_rest_is_default(api: Client, red: 
         "security_groups": [default.id],
         "allowed_address_pairs": [],
         "extra_dhcp_opts": [],
+        "dns_name": "",
+        "dns_domain": "",
+        "dns_assignment": [
+            {"ip_address": "10.0.0.2", "hostname": "host-10-0-0-2", "fqdn": "host-10-0-0-2.openstacklocal."}
+        ],
+        "propagate_uplink_status": True,
+        "ip_allocation": "immediate",
         "port_security_enabled": True,
         "revision_number": 1,
+        "tags": [],
     }
     assert api.store.model.get(Tag, f"port/{made['id']}") is not None
     api.wires.active.add(made["id"])
@@ -207,7 +215,6 @@ def test_an_update_keeps_gives_and_takes_addresses(api: Client, red: str) -> Non
         ({"binding:profile": {"x": "y" * 5000}}, (400, "InvalidInput", None)),
         ({"binding:host_id": 5}, (400, "HTTPBadRequest", None)),
         ({"binding:vif_type": "ovs"}, (400, "HTTPBadRequest", "Attribute 'binding:vif_type' not allowed in POST")),
-        ({"extra_dhcp_opts": [{"opt_name": "x", "opt_value": "y"}]}, (400, "HTTPBadRequest", None)),
         ({"port_security_enabled": "x"}, (400, "InvalidInput", None)),
     ],
 )
@@ -223,12 +230,10 @@ def test_a_port_that_cannot_be_is_refused(
     assert len(api.changes) == before
 
 
-def test_what_does_not_exist_yet_may_be_said_empty(api: Client, red: str) -> None:
-    assert api.make("port", network_id=red, extra_dhcp_opts=[])["extra_dhcp_opts"] == []
-
-
 def test_a_network_without_subnets_gives_no_address(api: Client, red: str) -> None:
-    assert api.make("port", network_id=red)["fixed_ips"] == []
+    one, other = api.make("port", network_id=red), api.make("port", network_id=red, fixed_ips=[])
+    assert [port["fixed_ips"] for port in (one, other)] == [[], []]
+    assert [port["ip_allocation"] for port in (one, other)] == ["immediate", "none"]
     asked = api.post("port", network_id=red, fixed_ips=[{"ip_address": "10.0.0.5"}])
     assert asked.fault == (
         400,

@@ -70,7 +70,7 @@ def names(api: Client, path: str) -> list[str]:
         ("networks?router%3Aexternal=False", ["", "a", "b", "b"]),
         ("networks?status=ACTIVE&provider:network_type=geneve", [""]),
         ("networks?provider:segmentation_id=77", [""]),
-        ("networks?revision_number=1&name=a", ["a"]),
+        ("networks?revision_number=1&name=b", ["b", "b"]),
         ("networks?changed_since=2020-01-01T00:00:00Z&name=a", ["a"]),
         ("networks?changed_since=2999-01-01T00:00:00Z", []),
         ("networks?id=red", []),

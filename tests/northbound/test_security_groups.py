@@ -66,6 +66,7 @@ def test_a_group_is_born_with_rules_that_let_its_ports_send(api: Client) -> None
         "stateful": True,
         "shared": False,
         "revision_number": 1,
+        "tags": [],
     }
     assert said(rules) == [("egress", "IPv4", None), ("egress", "IPv6", None)]
     first = next(each for each in rules if each["ethertype"] == "IPv4")
@@ -277,7 +278,7 @@ def test_a_rule_is_shown_as_it_was_meant(
         ({"ethertype": None}, ("SecurityGroupRuleInvalidEtherType", None)),
         (
             {"direction": "in"},
-            ("HTTPBadRequest", "Invalid input for direction. Reason: in is not in ['ingress', 'egress']."),
+            ("HTTPBadRequest", "Invalid input for direction. Reason: in is not in valid_values."),
         ),
         ({"direction": None}, ("HTTPBadRequest", None)),
         (

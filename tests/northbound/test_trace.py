@@ -6,12 +6,12 @@ import pytest
 
 from controller.errors import Ambiguous, Invalid, MissingAttribute, NotFound, UnknownAttributes, Unplugged, WeftError
 from controller.flows.pipeline import Why
+from controller.flows.trace import Switch
 from controller.model import security
 from controller.model.records import Link, SecurityGroup, SecurityGroupRule
 from controller.model.store import Transaction
 from northbound import narration, tracing
 from northbound.sending import question
-from northbound.tracing import Desired
 from tests.cloud import (
     Allowed,
     Cloud,
@@ -67,7 +67,7 @@ def cloud() -> Cloud:
 def told(cloud: Cloud, sender: str, target: str, **more: object) -> list[str]:
     """What is printed."""
     asked = question({"from": sender, "to": target, **more})
-    return [*tracing.text(tracing.as_json(tracing.trace(cloud.model, cloud.engine.desired, asked)))]
+    return [*tracing.text(tracing.as_json(tracing.trace(cloud.model, cloud.standing, asked)))]
 
 
 def sent(cloud: Cloud, sender: str, target: str, **more: object) -> list[str]:
@@ -317,11 +317,11 @@ def test_a_tunnel_that_the_other_hypervisor_lacks(cloud: Cloud) -> None:
 
 
 def test_a_hole_in_the_flows_is_a_fate_too(cloud: Cloud) -> None:
-    def desired(name: str) -> Desired:
-        entries = cloud.engine.desired(name)
-        return {key: entry for key, entry in entries.items() if not str(entry.item).startswith("table=36,")}
+    def holed(name: str) -> Switch:
+        items = (entry.item for entry in cloud.engine.desired(name).values())
+        return Switch(item for item in items if not str(item).startswith("table=36,"))
 
-    answer = tracing.trace(cloud.model, desired, question({"from": "a1", "to": "a2"}))
+    answer = tracing.trace(cloud.model, holed, question({"from": "a1", "to": "a2"}))
     assert [*tracing.text(tracing.as_json(answer))][-1] == (
         "dropped: LOST matched nothing, and nobody dropped it: a hole in the flows"
     )
@@ -404,21 +404,8 @@ def test_what_cannot_be_asked_is_refused_in_a_sentence(
     for id in ("t1", "t2"):
         cloud.commit(port(id, "red", f"02:00:00:00:02:0{id[1]}", name="twin"))
     with pytest.raises(error) as refused:
-        tracing.trace(cloud.model, cloud.engine.desired, question(asked))
+        tracing.trace(cloud.model, cloud.standing, question(asked))
     assert says in str(refused.value)
-
-
-def test_only_the_hypervisors_on_the_way_are_looked_into(cloud: Cloud) -> None:
-    cloud.commit(port("a4", "red", "02:00:00:00:00:04", "10.0.0.4", groups=["web"]), hypervisor(3, "a4"))
-    looked: list[str] = []
-
-    def desired(name: str) -> Desired:
-        looked.append(name)
-        return cloud.engine.desired(name)
-
-    answer = tracing.trace(cloud.model, desired, question({"from": "a1", "to": "a3"}))
-    assert answer.delivered
-    assert (answer.chassis, looked) == (("hv1", "hv2"), ["hv1", "hv2"])
 
 
 def test_what_is_told_is_of_flows_that_there_are() -> None:

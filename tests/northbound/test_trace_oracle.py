@@ -34,7 +34,7 @@ def traced(cloud: Cloud, message: Message) -> Answer:
         asked |= {"type": message.low, "code": message.high}
     elif message.ports is not None:
         asked |= {"sport": message.low, "dport": message.high}
-    return tracing.trace(cloud.model, cloud.engine.desired, question(asked))
+    return tracing.trace(cloud.model, cloud.standing, question(asked))
 
 
 def expected(cloud: Cloud, message: Message, target: str) -> tuple[str, tuple[str, ...]]:

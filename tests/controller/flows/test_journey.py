@@ -38,7 +38,7 @@ def cloud() -> Cloud:
 def journey(cloud: Cloud, *ip: Match, length: int = 0) -> Journey:
     """Of what vm1 sends to its router."""
     sent = replace(packet(f.IN_PORT(10), f.ETH_SRC(VM1), f.ETH_DST(RED), *ip), length=length)
-    return follow(hosts(cloud.model, cloud.engine.desired), "hv1", sent)
+    return follow(hosts(cloud.model, cloud.standing), "hv1", sent)
 
 
 V4 = (f.IPV4_SRC(Address("10.0.0.1")), f.IPV4_DST(Address("10.1.0.2")), f.UDP_DST(9))

@@ -42,6 +42,7 @@ from controller.flows.flow import (
     Track,
     Turn,
     Untrack,
+    matching,
 )
 from controller.flows.pipeline import CONNECTION, GROUP_KINDS, REGISTERS, TABLES
 from controller.southbound.messages import OFPP_LOCAL
@@ -101,7 +102,7 @@ def numbers(field: Field[Any]) -> SearchStrategy[int]:
 
 def tested(field: Field[Any], value: int, mask: int) -> Match:
     """The test of a field for a number, and what it requires."""
-    return Match(field.requires) & Match((Test(field, value & mask, mask),))
+    return matching(*field.requires, Test(field, value & mask, mask))
 
 
 @st.composite
@@ -166,13 +167,13 @@ def required(action: Action) -> tuple[Match, ...]:
     """
     match action:
         case Set(target, _):
-            return (Match(target.requires),)
+            return (matching(*target.requires),)
         case Move(source, target):
-            return all_of((Match(source.requires),), (Match(target.requires),))
+            return all_of((matching(*source.requires),), (matching(*target.requires),))
         case Track(zone, _):  # ovs-actions(7), ct: "ip or ipv6"
-            return all_of((f.IPV4, f.IPV6), (Match(zone.requires),))
+            return all_of((f.IPV4, f.IPV6), (matching(*zone.requires),))
         case Commit(zone, writes, _):
-            return all_of((f.IPV4, f.IPV6), (Match(zone.requires),), *map(required, writes))
+            return all_of((f.IPV4, f.IPV6), (matching(*zone.requires),), *map(required, writes))
         case Apart(inner):
             return all_of(*map(required, inner))
         case DecrementTtl():  # ovs-actions(7), dec_ttl: "ip or ipv6"

@@ -51,7 +51,7 @@ from controller.flows.flow import (
     register,
 )
 from controller.model.records import Address, Mac
-from controller.southbound import messages, openflow
+from controller.southbound import messages, openflow, oxm
 from controller.southbound.openflow import EncodedFlow, EncodedGroup, encode_flow, encode_group
 from tests.controller.southbound import strategies
 
@@ -271,7 +271,7 @@ def test_open_vswitch_reads_back_no_connection_of_protocol_0_nor_ports_of_any(sw
     assert switch.flows() == {found}, "it cannot even be removed by what is read back"
     switch.do(openflow.flow_delete(1, *flow.key))
     assert switch.flows() == set()
-    assert not any(test.startswith(("ct_nw_proto", "ct_tp")) for test in openflow._tests_text(found.match))
+    assert not any(test.startswith(("ct_nw_proto", "ct_tp")) for test in oxm.tests_text(found.match))
 
 
 @pytest.mark.parametrize("match", [f.TCP_DST(80) & f.IPV4_FRAG(f.FRAGMENT), f.ND_TLL(MAC) & f.ICMPV6_CODE(1)], ids=str)
@@ -299,11 +299,11 @@ ANYTHING = Table(
 
 
 def test_every_field_that_can_be_encoded_is_tried_beside_the_others() -> None:
-    split = {part for parts in openflow._SPLIT.values() for part in parts}
-    assert {field.wire for field in ANYTHING.matches} == openflow._WIRES.keys() - split
+    split = {part for parts in oxm.SPLIT.values() for part in parts}
+    assert {field.wire for field in ANYTHING.matches} == oxm.WIRES.keys() - split
 
 
-@given(st.lists(strategies.matches(ANYTHING), max_size=40, unique_by=openflow.encode_match))
+@given(st.lists(strategies.matches(ANYTHING), max_size=40, unique_by=oxm.encode_match))
 def test_fields_stand_in_the_order_of_open_vswitch(switch: Connection, ovs: Ovs, matches: list[Match]) -> None:
     holds(switch, ovs, [], [Flow(ANYTHING, "all", match) for match in matches])
 

@@ -60,9 +60,11 @@ def test_the_further_keys_are_read() -> None:
         weft_datapath_type="netdev",
         weft_bridge_mappings="physnet2:br-b, physnet1:br-ex",
         weft_gateway_priority="30",
+        weft_availability_zone="east-1",
     )
     assert (seen.hostname, seen.bridge, seen.datapath_type) == ("node7.example.org", "br-weft", "netdev")
     assert (seen.bridge_mappings, seen.gateway_priority) == ((("physnet1", "br-ex"), ("physnet2", "br-b")), 30)
+    assert (seen.availability_zone, hypervisor().availability_zone) == ("east-1", "nova")
     assert seen.problem == ""
 
 
@@ -104,6 +106,8 @@ SENSELESS = [
     ("weft-gateway-priority", "65536", "no number"),
     ("weft-gateway-priority", "٣", "no number"),
     ("weft-gateway-priority", "9" * 5000, "no number"),
+    ("weft-availability-zone", "a,b", "is 'a,b', which is no name without spaces and commas"),
+    ("weft-availability-zone", "x" * 65, "no name"),
 ]
 
 
