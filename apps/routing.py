@@ -2,8 +2,8 @@
 
 A frame for the MAC of a router's interface is at that router: it answers echo requests, passes on what has a hop left
 and a route, and tells the sender of what it does not (the controller writes those errors, `TRAP`). The next hop's MAC
-is known from the model (`NEIGH`), so a router asks nobody. If the next hop is another router, the packet is at that one
-next.
+is known from the model, or from its holder (`NEIGH`, `apps.neighbours`). If the next hop is another router, the packet
+is at that one next.
 
     L2_LOOKUP ─> HOP ─> L3_IN ─> L3_ROUTE ─(NEIGH)─> L3_OUT (─> L3_MTU) ─> L2_LOOKUP
 

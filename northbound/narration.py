@@ -202,6 +202,10 @@ def _unanswered(met: Met) -> str:
     return f"nobody who is attached to {met.network(met.packet[p.NET])} has {_wanted(met.packet)}"
 
 
+def _sought(met: Met) -> str:
+    return f"nobody is known to have {_wanted(met.packet)} on {met.network(met.packet[p.NET])}, but somebody may"
+
+
 def _unguarded(met: Met) -> str:
     return "" if _is_request(met.packet) else "no port security: it may send with any address"
 
@@ -312,14 +316,18 @@ def _too_big(met: Met) -> str:
 
 
 def _trapped(met: Met) -> str:
-    """Whom the router tells of it (`apps.router_errors`)."""
-    began, why = _began(met.packet), met.packet[p.WHY]
+    """Whom the router tells of it (`apps.router_errors`), or who is asked (`apps.neighbours`)."""
+    why = met.packet[p.WHY]
+    if why == Why.SOUGHT:
+        return "whoever may have it is asked"
+    began = _began(met.packet)
     if _is_error(began) or (why == Why.ROUTER_ADDRESS and began.protocol not in (TCP, UDP)):
         return "the router tells nobody"
     unless_cut = (
         ", if it said that no router may cut it (DF)" if why == Why.TOO_BIG and not _is_ipv6(met.packet) else ""
     )
-    return f"the router tells the sender, by ICMP{unless_cut}"
+    first = "asks whoever may have it, else " if why == Why.NO_NEIGHBOUR else ""
+    return f"the router {first}tells the sender, by ICMP{unless_cut}"
 
 
 def _is_error(began: Began) -> bool:
@@ -349,6 +357,7 @@ TOLD: Final[Mapping[tuple[Table, str], Callable[[Met], str]]] = {
     (p.NEIGH_REPLY, "arp_reply"): _answered,
     (p.NEIGH_REPLY, "nd_reply"): _answered,
     (p.NEIGH_REPLY, "nd_unknown"): _unanswered,
+    (p.NEIGH_REPLY, "sought"): _sought,
     (p.NEIGH_REPLY, "miss"): _unanswered,
     (p.OUT_TRACK, "guard"): _past,
     (p.IN_TRACK, "guard"): _past,
@@ -368,6 +377,7 @@ TOLD: Final[Mapping[tuple[Table, str], Callable[[Met], str]]] = {
     (p.IN_DONE, "miss"): _denied,
     (p.L2_LOOKUP, "local"): _here,
     (p.L2_LOOKUP, "local_pair"): _here,
+    (p.L2_LOOKUP, "local_heard"): _here,
     (p.L2_LOOKUP, "miss"): _nobody,
     (p.L3_IN, "through"): _through,
     (p.L3_IN, "martian"): _through,

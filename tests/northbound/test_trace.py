@@ -18,6 +18,7 @@ from tests.cloud import (
     Work,
     egress,
     group,
+    heard,
     hypervisor,
     ingress,
     interface,
@@ -208,8 +209,9 @@ def test_to_an_address_that_nobody_has(cloud: Cloud) -> None:
     ]
     assert sent(cloud, "a1", "10.1.0.77")[6:] == [
         "hv1 l3_out           nobody who is attached to network blue has 10.1.0.77",
-        "hv1 trap             the router tells the sender, by ICMP",
-        "dropped: NO_NEIGHBOUR was routed to an address that no attached port of the network holds",
+        "hv1 trap             the router asks whoever may have it, else tells the sender, by ICMP",
+        "dropped: NO_NEIGHBOUR was routed to an address that nobody is known to hold: who may is asked, else the sender "
+        "told",
     ]
 
 
@@ -348,7 +350,17 @@ def test_by_ipv6(cloud: Cloud) -> None:
     local = told(cloud, "x", "fe80::ff:fe00:602", proto="tcp", dport=22)
     assert "sends tcp 49152 > 22 from fe80::ff:fe00:601 to fe80::ff:fe00:602" in local[2]
     assert local[-1] == "delivered"
-    assert told(cloud, "x", "fd00::3")[-1].startswith("dropped: ND_UNKNOWN ")
+    assert told(cloud, "x", "fd00::3")[1:] == [
+        "hv3 neigh_reply      nobody is known to have fd00::3 on network six, but somebody may",
+        "hv3 trap             whoever may have it is asked",
+        "dropped: SOUGHT asked by ARP or ND for an address of which only its holder can tell: whoever may hold it is asked",
+    ]
+    cloud.commit(heard("six", "fd00::3", "02:00:00:00:06:33", "y"))
+    assert told(cloud, "x", "fd00::3")[-3:] == [
+        "hv3 in_track         port y has no port security: any packet may pass",
+        "hv3 deliver          out of tap-y: port y",
+        "delivered",
+    ]
 
 
 def test_an_answer_that_nobody_asked_for(cloud: Cloud) -> None:
