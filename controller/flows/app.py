@@ -16,6 +16,7 @@ Placements:
     present(Network, fn) every chassis where the network is present
     joined(Port, fn)     the same, of the network of a port that is a router's interface, while the router is up
     routing(Router, fn)  every chassis where any network of the router is present, while it is up
+    wired(Network, fn)   those of them that are on the wire of the network's physical network
     homes(Network, fn)   every chassis that has an attached port of the network
     each(Network, fn)    the same, computed for each chassis by itself
     under(Policy, fn)    every chassis where a port is under the policy
@@ -148,6 +149,11 @@ def _network_present(view: View, network: Network) -> Placement:
 def present(kind: type[Network], compute: Callable[[View, Network], Iterator[Item]]) -> Rule:
     """On every chassis where the network is present."""
     return Rule(kind, compute, _network_present)
+
+
+def wired(kind: type[Network], compute: Callable[[View, Network], Iterator[Item]]) -> Rule:
+    """On every chassis where the network is present that is on the wire of its physical network."""
+    return Rule(kind, compute, lambda view, network: Placement(Scope(presence.chassis_on_wire, network.id)))
 
 
 def homes(kind: type[Network], compute: Callable[[View, Network], Iterator[Item]]) -> Rule:

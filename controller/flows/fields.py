@@ -54,6 +54,11 @@ def _number(value: int) -> int:
     return value
 
 
+def _vlan(id: int) -> int:
+    """The bit that says that there is a tag, and the VLAN (ovs-fields(7), vlan_tci)."""
+    return 0x1000 | id
+
+
 def _original_protocol(value: int) -> int:
     """Open vSwitch reads back no test of ct_nw_proto 0, nor of ports beside it (`nx_put_raw`, as of 3.1)."""
     if value == 0:
@@ -91,6 +96,8 @@ ETH_DST: Field[Mac] = Field("eth_dst", "eth_dst", 48, _mac_number, _mac_text)
 ETH_SRC: Field[Mac] = Field("eth_src", "eth_src", 48, _mac_number, _mac_text)
 ETH_TYPE: Field[int] = Field("eth_type", "eth_type", 16, _number, hex)
 VLAN_TCI: Field[int] = Field("vlan_tci", "vlan_tci", 16, _number, hex)
+VLAN_ID: Field[int] = Field("vlan_id", "vlan_tci", 16, _vlan, hex, bits=13)
+"""The VLAN of a frame that has a tag; what an action writes it into must have one."""
 IPV4: Match = ETH_TYPE(0x0800)
 IPV4_SRC: Field[Address] = Field("ipv4_src", "nw_src", 32, ipv4_number, ipv4_text, requires=IPV4.tests)
 IPV4_DST: Field[Address] = Field("ipv4_dst", "nw_dst", 32, ipv4_number, ipv4_text, requires=IPV4.tests)

@@ -22,6 +22,7 @@ from controller.model.records import (
     Port,
     Router,
 )
+from controller.model.segments import PHYSICAL
 from controller.model.view import Relation, View
 
 
@@ -74,6 +75,21 @@ def is_interface(port: Port) -> bool:
     return port.device_owner in ROUTER_INTERFACES
 
 
+def physical_network(view: View, network_id: str) -> str | None:
+    """The physical network whose wire a network is on; None of an overlay, and of a network that is gone."""
+    return view.derive(_physical_network, network_id)
+
+
+def _physical_network(view: View, network_id: str) -> str | None:
+    network = view.get(Network, network_id)
+    return network.physical_network if network and network.network_type in PHYSICAL else None
+
+
+def _mapped(view: View, chassis: Chassis) -> Iterator[tuple[str, str]]:
+    for physical, _ in chassis.bridge_mappings:
+        yield physical, chassis.id
+
+
 def _registered(view: View, chassis: Chassis) -> Iterator[tuple[str, str]]:
     yield "", chassis.id
 
@@ -118,6 +134,8 @@ HOMES: Relation[str, str] = Relation("homes", Port, _homes)
 MEMBERS: Relation[tuple[str, str], int] = Relation("members", Port, _members)
 JOINTS: Relation[str, str] = Relation("joints", Port, _interfaces)
 """The routers that join a network, and the networks that a router joins, while they are up."""
+MAPPED: Relation[str, str] = Relation("mapped", Chassis, _mapped)
+"""By physical network: the chassis that map a bridge to it."""
 REGISTERED: Relation[str, str] = Relation("registered", Chassis, _registered)
 PAIRS: Relation[tuple[str, str], str] = Relation("pairs", Port, _pairs)
 """By network and address, or MAC address, of an allowed address pair: the attached ports that may use it."""
@@ -162,6 +180,14 @@ def chassis_of_network(view: View, joint: str) -> frozenset[str]:
     return frozenset[str]().union(*(view.gather(HOMES, each) for each in view.derive(reach, joint)))
 
 
+def chassis_on_wire(view: View, network_id: str) -> frozenset[str]:
+    """Those of `chassis_of_network` that are on the wire of the network; none of an overlay's."""
+    physical = physical_network(view, network_id)
+    if physical is None:
+        return frozenset()
+    return view.derive(chassis_of_network, network_id) & view.gather(MAPPED, physical)
+
+
 def members(view: View, network_id: str, chassis: str) -> frozenset[int]:
     """The keys of the network's attached ports on one chassis."""
     return view.gather(MEMBERS, (network_id, chassis))
@@ -203,6 +229,6 @@ def ofport(view: View, port_id: str) -> int | None:
 
 
 RELATIONS: tuple[Relation[Any, Any], ...] = (
-    HOMES, MEMBERS, JOINTS, REGISTERED, PAIRS, POLICIES, GROUPS, MEMBER_ADDRESSES, LISTED_ADDRESSES,
+    HOMES, MEMBERS, JOINTS, MAPPED, REGISTERED, PAIRS, POLICIES, GROUPS, MEMBER_ADDRESSES, LISTED_ADDRESSES,
 )  # fmt: skip
 """Every relation there is; the engine keeps each up to date."""

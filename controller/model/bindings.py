@@ -15,6 +15,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from controller.model.records import Address, Binding, Chassis, Drained, Link, Network, Port, Quarantine
+from controller.model.segments import PHYSICAL
 from controller.model.store import Rows, Transaction
 
 ZONES = 57_343
@@ -211,13 +212,23 @@ class Unplaced:
     failed: bool = False
 
 
-def carries(chassis: Chassis, network: Network) -> bool:
-    """Whether the ports of a network can be on a chassis; one that is alone shares them with no other."""
-    return chassis.alone or (chassis.encap_ip is not None and network.network_type in chassis.encap_types)
+def hindrance(chassis: Chassis, network: Network) -> str:
+    """Why the ports of a network cannot be on a chassis, or ""; one that is alone shares them with no other."""
+    if chassis.alone:
+        return ""
+    if network.network_type in PHYSICAL:
+        if any(physical == network.physical_network for physical, _ in chassis.bridge_mappings):
+            return ""
+        maps = ", ".join(f"{physical}:{bridge}" for physical, bridge in chassis.bridge_mappings) or "none"
+        return f"hypervisor {chassis.id} maps bridges ({maps}), none to physical network {network.physical_network}"
+    if chassis.encap_ip is not None and network.network_type in chassis.encap_types:
+        return ""
+    encaps = ", ".join(chassis.encap_types) or "none"
+    return f"hypervisor {chassis.id} offers encapsulations ({encaps}), not {network.network_type}"
 
 
 def place(rows: Rows, port: Port) -> Placed | Unplaced:
-    """Where `port` is plugged, by the claims on it, the host it is restricted to and the encapsulations there."""
+    """Where `port` is plugged, by the claims on it, the host it is restricted to and what it can carry."""
     found = _claims(rows, port.id)
     claims = [binding for binding in found if not binding.superseded]
     if found and not claims:
@@ -242,12 +253,8 @@ def place(rows: Rows, port: Port) -> Placed | Unplaced:
     network = rows.get(Network, port.network_id)
     if network is None:
         return Unplaced(f"network {port.network_id} does not exist")
-    if not carries(chassis, network):
-        return Unplaced(
-            f"hypervisor {chassis.id} offers encapsulations ({', '.join(chassis.encap_types) or 'none'}), "
-            f"not {network.network_type}",
-            failed=True,
-        )
+    if why := hindrance(chassis, network):
+        return Unplaced(why, failed=True)
     if not claim.zone:
         return Unplaced(f"hypervisor {chassis.id} has no conntrack zone left: it holds {ZONES} interfaces")
     return Placed(chassis.id, claim.interface, claim.zone)

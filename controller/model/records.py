@@ -59,11 +59,12 @@ class Resource(Record):
 class Network(Resource):
     """An L2 broadcast domain of one tenant, carried by one segment.
 
-    An `external` one is where routers have their gateways, and floating IPs their addresses; at most one of these
+    `segmentation_id` is the number of it that frames bear: that of a tunnel, or of a VLAN; None of a flat network. An
+    `external` one is where routers have their gateways, and floating IPs their addresses; at most one of these
     `is_default`.
     """
 
-    INDEXES = (("project_id",), ("name",), ("external",), ("is_default",))
+    INDEXES = (("project_id",), ("name",), ("physical_network",), ("external",), ("is_default",))
     UNIQUE = (("network_type", "physical_network", "segmentation_id"),)
 
     network_type: str

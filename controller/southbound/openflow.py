@@ -41,7 +41,9 @@ from controller.flows.flow import (
     Measure,
     Move,
     Output,
+    PopVlan,
     Punt,
+    PushVlan,
     Resubmit,
     Set,
     Table,
@@ -149,7 +151,7 @@ _WIRES: Final[Mapping[str, _Wire]] = {
     "eth_dst": _wire(6, (_OXM, 3), (_NXM0, 1)),
     "eth_type": _wire(2, (_OXM, 5), None, maskable=False),
     # OXM has no TCI: its low 13 bits are the field VLAN_VID, which is OFPVID_NONE = 0 for a frame without a tag.
-    "vlan_tci": _wire(2, (_OXM, 6), None, full=0x1FFF),
+    "vlan_tci": _wire(2, (_OXM, 6), (_NXM0, 4), full=0x1FFF),
     "nw_src": _wire(4, (_OXM, 11), (_NXM0, 7)),
     "nw_dst": _wire(4, (_OXM, 12), (_NXM0, 8)),
     "ipv6_src": _wire(16, (_OXM, 26), (_NXM1, 19)),
@@ -260,6 +262,8 @@ def _tests_text(match: bytes) -> Iterator[str]:
 # ---- actions --------------------------------------------------------------------------------------------------
 
 _OFPAT_OUTPUT: Final = 0  # ofp_action_type
+_OFPAT_PUSH_VLAN: Final = 17
+_OFPAT_POP_VLAN: Final = 18
 _OFPAT_GROUP: Final = 22
 _OFPAT_DEC_NW_TTL: Final = 24
 _OFPAT_SET_FIELD: Final = 25
@@ -279,6 +283,9 @@ _OFPP_IN_PORT_16: Final = 0xFFF8  # the in_port of NXAST_RESUBMIT_TABLE has 16 b
 _OUTPUT: Final = Struct("!HHIH6x")
 _GROUP: Final = Struct("!HHI")
 _DEC_NW_TTL: Final = Struct("!HH4x")
+_PUSH_VLAN: Final = Struct("!HHH2x")
+_POP_VLAN: Final = Struct("!HH4x")
+_VLAN: Final = 0x8100
 _NXM_OF_IN_PORT: Final = 2
 """The header of the 16 bits of in_port that an action may write: class 0, field 0."""
 _SET_FIELD: Final = Struct("!HHI")
@@ -305,6 +312,8 @@ def _set(action: Set) -> bytes:
     if field.partial:
         span = field.shift << 6 | field.bits - 1
         return _REG_LOAD.pack(_OFPAT_EXPERIMENTER, 24, _NX, _NXAST_REG_LOAD, span, move, action.value)
+    if wire.full.bit_length() < 8 * wire.size:
+        raise Undeclared("The encoder", "setting all of", field.wire)
     length = 8 + wire.size + 7 & ~7
     head = _SET_FIELD.pack(_OFPAT_SET_FIELD, length, wire.test)
     return head + action.value.to_bytes(wire.size) + _ZEROS[: length - 8 - wire.size]
@@ -333,6 +342,14 @@ def _punt(action: Punt) -> bytes:
 
 def _decrement_ttl(_action: DecrementTtl) -> bytes:
     return _DEC_NW_TTL.pack(_OFPAT_DEC_NW_TTL, 8)
+
+
+def _push_vlan(_action: PushVlan) -> bytes:
+    return _PUSH_VLAN.pack(_OFPAT_PUSH_VLAN, 8, _VLAN)
+
+
+def _pop_vlan(_action: PopVlan) -> bytes:
+    return _POP_VLAN.pack(_OFPAT_POP_VLAN, 8)
 
 
 def _measure(action: Measure) -> bytes:
@@ -394,6 +411,8 @@ _ACTIONS: Final[Mapping[type[Any], Callable[[Any], bytes]]] = {
     Measure: _measure,
     Turn: _turn,
     Punt: _punt,
+    PushVlan: _push_vlan,
+    PopVlan: _pop_vlan,
     Conjunction: _conjunction,
 }
 
