@@ -25,6 +25,7 @@ from struct import Struct, error
 from typing import Any, Final, NamedTuple
 
 from controller.errors import SouthboundError, Undeclared
+from controller.flows.fields import ipv4_number
 from controller.flows.flow import (
     Action,
     Bounce,
@@ -50,6 +51,7 @@ from controller.flows.flow import (
     Test,
     ToGroup,
     Track,
+    Translate,
     Turn,
     Untrack,
     match_text,
@@ -274,6 +276,7 @@ _NXAST_REG_LOAD: Final = 7
 _NXAST_RESUBMIT_TABLE: Final = 14
 _NXAST_CONJUNCTION: Final = 34
 _NXAST_CT: Final = 35
+_NXAST_NAT: Final = 36
 _NXAST_CT_CLEAR: Final = 43
 _NXAST_CHECK_PKT_LARGER: Final = 49
 _NX_CT_F_COMMIT: Final = 1
@@ -295,6 +298,12 @@ _RESUBMIT: Final = Struct("!HHIHHB3x")
 _CONJUNCTION: Final = Struct("!HHIHBBI")
 _CT: Final = Struct("!HHIHHIHB5x")
 _CT_CLEAR: Final = Struct("!HHIH6x")
+_NAT: Final = Struct("!HHIH2xHH")
+_NX_NAT_F_SRC: Final = 1
+_NX_NAT_F_DST: Final = 2
+_NX_NAT_RANGE_IPV4_MIN: Final = 1
+_NX_NAT_RANGE_PROTO_MIN: Final = 16
+_NX_NAT_RANGE_PROTO_MAX: Final = 32
 _CHECK_PKT_LARGER: Final = Struct("!HHIHHHI6x")
 
 
@@ -393,6 +402,27 @@ def _commit(action: Commit) -> bytes:
     return _ct(action.zone, _NX_CT_F_COMMIT, _NX_CT_RECIRC_NONE, b"".join(map(_encode_action, action.writes)))
 
 
+def _translate(action: Translate) -> bytes:
+    """A `ct` with struct nx_action_nat in it (ofp-actions.c); what is written comes behind."""
+    nat = _nat(action)
+    writes = b"".join(map(_encode_action, action.writes))
+    return _ct(action.zone, _NX_CT_F_COMMIT if action.begins else 0, action.table.number, nat + writes)
+
+
+def _nat(action: Translate) -> bytes:
+    """One address, IPv4; the first port, and the last if it is another one."""
+    flags = present = 0
+    values = b""
+    if address := action.source or action.destination:
+        flags = _NX_NAT_F_SRC if action.source else _NX_NAT_F_DST
+        present, values = _NX_NAT_RANGE_IPV4_MIN, ipv4_number(address).to_bytes(4)
+    for bit, port in zip((_NX_NAT_RANGE_PROTO_MIN, _NX_NAT_RANGE_PROTO_MAX), dict.fromkeys(action.ports or ())):
+        present, values = present | bit, values + port.to_bytes(2)
+    length = _NAT.size + len(values) + 7 & ~7
+    head = _NAT.pack(_OFPAT_EXPERIMENTER, length, _NX, _NXAST_NAT, flags, present)
+    return (head + values).ljust(length, b"\0")
+
+
 def _untrack(_action: Untrack) -> bytes:
     return _CT_CLEAR.pack(_OFPAT_EXPERIMENTER, 16, _NX, _NXAST_CT_CLEAR)
 
@@ -406,6 +436,7 @@ _ACTIONS: Final[Mapping[type[Any], Callable[[Any], bytes]]] = {
     Resubmit: _resubmit,
     Track: _track,
     Commit: _commit,
+    Translate: _translate,
     Untrack: _untrack,
     DecrementTtl: _decrement_ttl,
     Measure: _measure,
@@ -559,8 +590,8 @@ def _formed(flow: Flow) -> tuple[bytes, int] | None:
         elif isinstance(action, ToGroup):
             kinds.append(action.kind)
             numbers.append(action.id)
-        elif isinstance(action, Conjunction):
-            return None  # any number of them may stand in a flow: no two flows would have one form
+        elif isinstance(action, Conjunction | Translate):
+            return None  # hardly two flows would have one form
         else:
             kinds.append(action)
     form = _form(flow.table, flow.reason, fields, masks, tuple(kinds))
@@ -665,6 +696,7 @@ _OFPGC_DELETE: Final = 2
 _OFPGC_ADD_OR_MOD: Final = 0x8000  # Open vSwitch's own since 2.6 (openflow-1.1.h)
 _OFPGT_ALL: Final = 0
 _OFPGT_SELECT: Final = 1
+_OFPGT_FF: Final = 3
 _GROUP_MOD: Final = Struct("!HBxI")
 _BUCKET: Final = Struct("!HHII4x")
 _GROUP_MOD_BYTES: Final = 8 + _GROUP_MOD.size  # up to the buckets
@@ -673,16 +705,17 @@ _GROUP_DESC: Final = Struct("!HBxI")
 
 def encode_group(group: Group) -> EncodedGroup:
     """The bytes of a group. Raises Oversized when its buckets fit into no message."""
-    chooses = group.kind.chooses
-    buckets = [_bucket(bucket, weight=int(chooses)) for bucket in group.buckets]
-    type = _OFPGT_SELECT if chooses else _OFPGT_ALL
+    kind = group.kind
+    buckets = [_bucket(bucket, weight=int(kind.chooses)) for bucket in group.buckets]
+    type = _OFPGT_FF if kind.fails_over else _OFPGT_SELECT if kind.chooses else _OFPGT_ALL
     return EncodedGroup(group.id, type, _joined(buckets, _GROUP_MOD_BYTES, group))
 
 
 def _bucket(bucket: Bucket, weight: int) -> bytes:
-    """Nothing is watched (ofp_bucket); only a group that chooses may have weights, which here are all alike."""
+    """No group is watched (ofp_bucket); only one that chooses may have weights, which here are all alike."""
     actions = b"".join(map(_encode_action, bucket.actions))
-    return _BUCKET.pack(_BUCKET.size + len(actions), weight, OFPP_ANY, _OFPG_ANY) + actions
+    watched = OFPP_ANY if bucket.watch is None else bucket.watch
+    return _BUCKET.pack(_BUCKET.size + len(actions), weight, watched, _OFPG_ANY) + actions
 
 
 def group_add(xid: int, group: EncodedGroup) -> bytes:
