@@ -8,7 +8,6 @@ section 3.2.2, RFC 1812 section 4.3.2.7, RFC 4443 section 2.4).
 
 from __future__ import annotations
 
-import socket
 import struct
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,8 +16,9 @@ from typing import NamedTuple
 
 from controller.flows.app import app
 from controller.flows.pipeline import Why
-from controller.flows.presence import is_interface
+from controller.flows.presence import joins
 from controller.flows.punted import Punted, Reply
+from controller.model.addresses import packed, unpacked
 from controller.model.records import Address, Cidr, Mac, Network, Port, Subnet, Tag
 from controller.model.view import View
 
@@ -125,9 +125,9 @@ def contains(block: Cidr | Address, address: Address) -> bool:
 
 
 def addresses(view: View, router: str | None) -> Iterator[Interface]:
-    """All interfaces of a router, once an address."""
+    """All interfaces of a router that are up, once an address."""
     for port in view.where(Port, device_id=router) if router is not None else ():
-        for ip in port.fixed_ips if is_interface(port) else ():
+        for ip in port.fixed_ips if joins(view, port) else ():
             block = ip_network(view.need(Subnet, ip.subnet_id).cidr)
             yield Interface(port.mac_address, port.network_id, ip.ip_address, block)
 
@@ -167,7 +167,7 @@ def read4(octets: bytes) -> Packet | None:
     body, total = (octets[0] & 15) * 4, int.from_bytes(octets[2:4])
     if octets[0] >> 4 != 4 or not 20 <= body <= min(total, len(octets)) or checksum(octets[:body]) != bytes(2):
         return None
-    source, destination = (Address(socket.inet_ntoa(octets[at : at + 4])) for at in (12, 16))
+    source, destination = (unpacked(octets[at : at + 4]) for at in (12, 16))
     flags = int.from_bytes(octets[6:8])
     return Packet(4, source, destination, octets[9], flags & 0x1FFF, octets[:total], body, bool(flags & DONT_FRAGMENT))
 
@@ -178,7 +178,7 @@ def read6(octets: bytes) -> Packet | None:
     found = upper_layer(octets)
     if version != 6 or found is None:
         return None
-    source, destination = (Address(socket.inet_ntop(socket.AF_INET6, octets[at : at + 16])) for at in (8, 24))
+    source, destination = (unpacked(octets[at : at + 16]) for at in (8, 24))
     return Packet(6, source, destination, found.protocol, found.fragment, octets, found.body, True)
 
 
@@ -239,17 +239,15 @@ def error(packet: Packet, why: Why, to: Mac, at: Interface, most: int) -> bytes:
 
     `most` is the MTU that is told of a packet that was too large (RFC 1191 section 4, RFC 4443 section 3.2), else 0.
     """
-    head, address = bytes.fromhex((to + at.mac).replace(":", "")), at.address
+    head, ends = bytes.fromhex((to + at.mac).replace(":", "")), packed(at.address) + packed(packet.source)
     if packet.version == 4:
         type, code = ERRORS4[why]
         message = struct.pack("!BBHI", type, code, 0, most) + packet.octets[: MOST4 - 28]
         message = message[:2] + checksum(message) + message[4:]
-        ends = socket.inet_aton(address) + socket.inet_aton(packet.source)
         ip = struct.pack("!BBHHHBBH", 0x45, 0xC0, 20 + len(message), 0, 0, HOPS, ICMP, 0) + ends
         return head + struct.pack("!H", IPV4) + ip[:10] + checksum(ip) + ip[12:] + message
     type, code = ERRORS6[why]
     message = struct.pack("!BBHI", type, code, 0, most) + packet.octets[: MOST6 - 48]
-    ends = socket.inet_pton(socket.AF_INET6, address) + socket.inet_pton(socket.AF_INET6, packet.source)
     message = message[:2] + checksum(ends + struct.pack("!II", len(message), ICMPV6) + message) + message[4:]
     ip6 = struct.pack("!IHBB", 6 << 28, len(message), ICMPV6, HOPS) + ends
     return head + struct.pack("!H", IPV6) + ip6 + message

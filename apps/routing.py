@@ -84,7 +84,7 @@ from controller.flows.pipeline import (
     WHY,
     Why,
 )
-from controller.flows.presence import is_interface
+from controller.flows.presence import is_down, joins
 from controller.model.records import Address, Cidr, HostRoute, Network, Port, Router, Subnet
 from controller.model.view import View
 
@@ -218,12 +218,17 @@ def connected(view: View, port: Port, subnet: Subnet) -> Flow:
 
 
 def routes(view: View, router: Router) -> Iterator[Item]:
-    """By the router's own routes, to next hops on its subnets; others of them lead nowhere and are not there."""
-    at, ways = interfaces(view, router), defaultdict[Cidr, list[Way]](list)
+    """By the router's own routes, to next hops on its subnets; others of them lead nowhere and are not there.
+
+    Of several next hops those that are down are left out. If all are, the way stays, and ends at its next hop: nobody.
+    """
+    at, found = interfaces(view, router), defaultdict[Cidr, list[tuple[bool, Way]]](list)
     for each in sorted(router.routes, key=lambda route: route.nexthop):
         if (port := towards(view, at, each)) is not None:
-            ways[each.destination].append(leave(view, port, by(each.nexthop)))
-    several = sorted(destination for destination, found in ways.items() if len(found) > 1)[:ECMP_ROUTES]
+            down = is_down(view, port.network_id, each.nexthop)
+            found[each.destination].append((down, leave(view, port, by(each.nexthop))))
+    ways = {to: [way for down, way in hops if not down] or [hops[0][1]] for to, hops in found.items()}
+    several = sorted(destination for destination, alive in ways.items() if len(alive) > 1)[:ECMP_ROUTES]
     for destination, (first, *_) in ways.items():
         if destination not in several:
             yield route(view, router.id, "static", destination, (*first, *LOOK))
@@ -242,8 +247,8 @@ def choice(number: int, ways: Sequence[Way]) -> Group:
 
 
 def interfaces(view: View, router: Router) -> list[Port]:
-    """The ports by which a router is on networks."""
-    return [port for port in view.where(Port, device_id=router.id) if is_interface(port)]
+    """The ports by which a router is on networks now."""
+    return [port for port in view.where(Port, device_id=router.id) if joins(view, port)]
 
 
 def towards(view: View, ports: Sequence[Port], wanted: HostRoute) -> Port | None:

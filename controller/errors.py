@@ -3,12 +3,14 @@
     WeftError
     ├── BadRequest              a request that would be wrong at any time
     │   ├── Invalid             an attribute holds what it may not hold
+    │   ├── OtherProject        what is made would belong to somebody else
     │   ├── Unreadable          the body or the query is not what the API speaks
     │   ├── UnknownAttributes   the resource has no such attributes
     │   ├── MissingAttribute    a resource cannot be made without it
     │   ├── ReadOnlyAttribute   it is not the client's to set
     │   ├── Inconsistent        each value is fine, together or in this cloud they are not
-    │   ├── BadRouter           a request to a router that makes no sense
+    │   ├── Senseless           a request to a resource that makes no sense
+    │   │   └── BadRouter           one to a router
     │   ├── InvalidRoutes       routes that a router could not follow
     │   ├── SubnetMismatch      a port that is not on the subnet named beside it
     │   ├── RouterAddressStays  an IPv4 address that an interface of a router would lose or get
@@ -34,14 +36,24 @@
     │   ├── PairWithoutAddress  an address pair that has no address
     │   ├── RepeatedPair        one address pair twice
     │   ├── TooManyPairs        more address pairs than a port may have
-    │   └── AddressesPresent    an address group has the addresses already
+    │   ├── AddressesPresent    an address group has the addresses already
+    │   ├── NoExternalAddress   an external network gave a floating IP no IPv4 address
+    │   └── PortForwards        port forwardings lead to a port that would get a floating IP
     ├── NotFound                no such record
     │   ├── NoInterface         the router has no such interface
+    │   ├── NoWayOut            no router joins a subnet to an external network
     │   └── AddressesAbsent     an address group does not have the addresses
     ├── InUse                   a record that others still need
     │   ├── PortInUse           the port is another device's
     │   ├── OwnedPort           the port is a router's
     │   ├── InterfaceInUseByRoute  routes go by the interface
+    │   ├── InterfaceInUseByFloatingIp  floating IPs stand for addresses behind the interface
+    │   ├── ExternalInUse       an external network has gateways or floating IPs
+    │   ├── RouterGatewayInUse  floating IPs need a router's gateway
+    │   ├── AlreadyAssociated   an address has a floating IP of the same external network
+    │   ├── AssociatedByOthers  a port has a floating IP of another project
+    │   ├── ForwardingsRemain   a floating IP has port forwardings
+    │   ├── HasFloatingIp       a port that forwardings should lead to has a floating IP
     │   ├── GatewayInUse        a router has the gateway address of a subnet
     │   ├── AddressInUse        another port of the network has the address
     │   ├── MacInUse            another port of the network has the MAC address
@@ -65,11 +77,16 @@
     │   ├── Unplugged           a port that is plugged in nowhere sends nothing
     │   ├── ForeignDevice       a port would be a router's without the router
     │   ├── UnsupportedOwner    the owner of a port does not let it change so
+    │   ├── DefaultExternalExists  another external network is the default one
     │   ├── TooManyRoutes       a router would have more routes than it may
     │   └── Exhausted           a pool has nothing left to give
     │       ├── NoAddress       the subnets of a network are full
     │       ├── NoSegment       every segment of a network type is taken
     │       └── NoMac           no free MAC address was found for a port
+    ├── Unauthorized            nobody knows who asks
+    ├── Forbidden               the caller may not do that
+    ├── Throttled               too many requests of callers that nobody knows
+    ├── IdentityUnavailable     whoever knows the callers does not answer
     ├── Unavailable             the store cannot be read or written just now
     ├── FlowError               a programmer's error, raised when a flow is built
     │   ├── ConflictingMatch    one field tested for two values
@@ -110,6 +127,16 @@ class Unreadable(BadRequest):
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
         self.reason = reason
+
+
+class OtherProject(BadRequest):
+    """Raised when a caller who is no administrator would make something for another project."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Specifying 'project_id' or 'tenant_id' other than the authenticated project in request requires admin "
+            "privileges"
+        )
 
 
 class UnknownAttributes(BadRequest):
@@ -324,12 +351,19 @@ class TooManyPairs(BadRequest):
         self.most = most
 
 
-class BadRouter(BadRequest):
+class Senseless(BadRequest):
+    """Raised when a request to a resource makes no sense."""
+
+    def __init__(self, resource: str, reason: str) -> None:
+        super().__init__(f"Bad {resource} request: {reason}.")
+        self.resource, self.reason = resource, reason
+
+
+class BadRouter(Senseless):
     """Raised when a request to a router makes no sense."""
 
     def __init__(self, reason: str) -> None:
-        super().__init__(f"Bad router request: {reason}.")
-        self.reason = reason
+        super().__init__("router", reason)
 
 
 class InvalidRoutes(BadRequest):
@@ -364,11 +398,31 @@ class AddressesPresent(BadRequest):
         self.addresses, self.group = addresses, group
 
 
+class NoExternalAddress(BadRequest):
+    """Raised when an external network gave a floating IP no IPv4 address."""
+
+    def __init__(self, network: str) -> None:
+        super().__init__(f"Unable to find any IP address on external network {network}.")
+        self.network = network
+
+
+class PortForwards(BadRequest):
+    """Raised when a port would get a floating IP that port forwardings lead to."""
+
+    def __init__(self, port: str) -> None:
+        super().__init__(
+            f"Cannot associate floating IP to port {port} because it already has a Port Forwarding binding."
+        )
+        self.port = port
+
+
 _ABSENT = {
     "SecurityGroup": "Security group {} does not exist",
     "SecurityGroupRule": "Security group rule {} does not exist",
     "AddressGroup": "Address group {} could not be found.",
     "Router": "Router {} could not be found",
+    "FloatingIp": "Floating IP {} could not be found",
+    "PortForwarding": "Port Forwarding {} could not be found.",
 }
 """As Neutron writes it; of most kinds by their names."""
 
@@ -397,6 +451,18 @@ class NoInterface(NotFound):
         lacks = f"does not have an interface with id {port}" if port else f"has no interface on subnet {subnet}"
         super().__init__("RouterInterface", port or subnet, f"Router {router} {lacks}")
         self.router, self.port, self.subnet = router, port, subnet
+
+
+class NoWayOut(NotFound):
+    """Raised when no router joins the subnet of a port to an external network."""
+
+    def __init__(self, network: str, subnet: str, port: str) -> None:
+        said = (
+            f"External network {network} is not reachable from subnet {subnet}.  Therefore, cannot associate Port "
+            f"{port} with a Floating IP."
+        )
+        super().__init__("ExternalGatewayForFloatingIP", network, said)
+        self.network, self.subnet, self.port = network, subnet, port
 
 
 class InUse(WeftError):
@@ -523,6 +589,81 @@ class InterfaceInUseByRoute(InUse):
         self.router, self.subnet = router, subnet
 
 
+class InterfaceInUseByFloatingIp(InUse):
+    """Raised when floating IPs stand for addresses of a subnet that a router would leave."""
+
+    def __init__(self, router: str, subnet: str) -> None:
+        said = (
+            f"Router interface for subnet {subnet} on router {router} cannot be deleted, "
+            "as it is required by one or more floating IPs."
+        )
+        super().__init__("RouterInterface", subnet, "one or more floating IPs", said)
+        self.router, self.subnet = router, subnet
+
+
+class ExternalInUse(InUse):
+    """Raised when a network with gateways of routers or floating IPs would no longer be external."""
+
+    def __init__(self, network: str) -> None:
+        said = (
+            f"External network {network} cannot be updated to be made non-external, "
+            "since it has existing gateway ports."
+        )
+        super().__init__("ExternalNetwork", network, "gateway ports", said)
+
+
+class RouterGatewayInUse(InUse):
+    """Raised when a router would lose the gateway to a network that its floating IPs are of."""
+
+    def __init__(self, router: str, network: str) -> None:
+        said = (
+            f"Gateway cannot be updated for router {router}, since a gateway to external network {network} is "
+            "required by one or more floating IPs."
+        )
+        super().__init__("RouterExternalGateway", router, "one or more floating IPs", said)
+        self.router, self.network = router, network
+
+
+class AlreadyAssociated(InUse):
+    """Raised when a floating IP would stand for an address that has one of the same network, or while it is taken."""
+
+    def __init__(self, address: str, floating_ip: str, port: str, fixed: str, network: str) -> None:
+        said = (
+            f"Cannot associate floating IP {address} ({floating_ip}) with port {port} using fixed IP {fixed}, as that "
+            f"fixed IP already has a floating IP on external network {network}."
+        )
+        super().__init__("FloatingIP", floating_ip, f"port {port}", said)
+        self.address, self.port, self.fixed, self.network = address, port, fixed, network
+
+
+class AssociatedByOthers(InUse):
+    """Raised when a caller would delete a port that has a floating IP of another project."""
+
+    def __init__(self, port: str) -> None:
+        said = f"Unable to complete the operation on port {port} because the port still has an associated floating IP."
+        super().__init__("Port", port, "a floating IP", said)
+
+
+class ForwardingsRemain(InUse):
+    """Raised when a floating IP with port forwardings would go, or stand for one address."""
+
+    def __init__(self, floating_ip: str) -> None:
+        said = f"Floating IP {floating_ip} in use by Port Forwarding resources."
+        super().__init__("FloatingIP", floating_ip, "port forwardings", said)
+
+
+class HasFloatingIp(InUse):
+    """Raised when port forwardings would lead to a port that has a floating IP."""
+
+    def __init__(self, address: str, floating_ip: str, port: str, fixed: str) -> None:
+        said = (
+            f"Cannot create port forwarding to floating IP {address} ({floating_ip}) with port {port} using fixed IP "
+            f"{fixed}, as that port already has a binding floating IP."
+        )
+        super().__init__("Port", port, f"floating IP {floating_ip}", said)
+        self.address, self.floating_ip, self.fixed = address, floating_ip, fixed
+
+
 class GatewayInUse(InUse):
     """Raised when a subnet would get another gateway while a router has the address of this one."""
 
@@ -629,6 +770,14 @@ class UnsupportedOwner(Conflict):
         self.operation, self.owner, self.port = operation, owner, port
 
 
+class DefaultExternalExists(Conflict):
+    """Raised when a second external network would be the default one."""
+
+    def __init__(self, network: str) -> None:
+        super().__init__(f"A default external network already exists: {network}.")
+        self.network = network
+
+
 class TooManyRoutes(Conflict):
     """Raised when a router would have more routes than it may."""
 
@@ -665,6 +814,40 @@ class NoMac(Exhausted):
 
     def __init__(self, network: str) -> None:
         super().__init__("MAC addresses", network, f"Unable to generate unique mac on network {network}.")
+
+
+class Unauthorized(WeftError):
+    """Raised when a request shows no token, or none that is known."""
+
+    def __init__(self) -> None:
+        super().__init__("The request you have made requires authentication.")
+
+
+class Forbidden(WeftError):
+    """Raised when a caller sees what it may not change so; `rules` are those of `northbound.policy` that were asked."""
+
+    def __init__(self, rules: tuple[str, ...]) -> None:
+        said = " and ".join(f"rule:{rule}" for rule in rules)
+        super().__init__(f"({said}) is disallowed by policy" if len(rules) > 1 else f"{said} is disallowed by policy")
+        self.rules = rules
+
+
+class Throttled(WeftError):
+    """Raised when more requests without a known token come from one address than are looked at."""
+
+    def __init__(self, wait: int) -> None:
+        super().__init__(
+            f"Too many requests without a valid token came from this address: try again in {wait} s, with one."
+        )
+        self.wait = wait
+
+
+class IdentityUnavailable(WeftError):
+    """Raised when it cannot be found out who asks."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"The identity service is unavailable: {reason}.")
+        self.reason = reason
 
 
 class Unavailable(WeftError):

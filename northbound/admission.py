@@ -1,13 +1,14 @@
-"""Which rules admit what: the bundle that a flow or a connection names, and those of its rules that fit."""
+"""Which rules admit what: the bundle that a flow or a connection names, those of its rules that fit, and the words."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Any
 
 from controller.model.protocols import NUMBERS, ports, protocol_number, type_and_code
-from controller.model.records import AddressGroup, Bundle, Port, SecurityGroupRule, Tag
+from controller.model.records import AddressGroup, Bundle, Port, SecurityGroup, SecurityGroupRule, Tag
 from controller.model.store import Rows
 
 
@@ -82,6 +83,43 @@ def _serves(rule: SecurityGroupRule, began: Began) -> bool:
 def remote_of(bundle: Bundle) -> str:
     """Whom a bundle is about, as the API names them."""
     return bundle.remote_group_id or bundle.remote_address_group_id or bundle.remote_ip_prefix or "any"
+
+
+def admitted(rows: Rows, bundle: Bundle | None, rules: Sequence[SecurityGroupRule]) -> str:
+    """By what something is allowed: `ingress allowed by security group "web" ID, from anybody: rule ID (tcp 80)`.
+
+    `rules` are those of the bundle that fit; None is a bundle that is gone.
+    """
+    if bundle is None:
+        return "allowed by rules that are gone"
+    group = _named(rows, SecurityGroup, "security group", bundle.security_group_id)
+    said = ", ".join(map(_rule, rules)) or "no rule of these fits it now"
+    return f"{bundle.direction} allowed by {group}, {_remote(rows, bundle)}: {said}"
+
+
+def _remote(rows: Rows, bundle: Bundle) -> str:
+    """Whom a bundle is about."""
+    preposition = "to" if bundle.direction == "egress" else "from"
+    if bundle.remote_group_id is not None:
+        return f"{preposition} members of {_named(rows, SecurityGroup, 'security group', bundle.remote_group_id)}"
+    if bundle.remote_address_group_id is not None:
+        return f"{preposition} {_named(rows, AddressGroup, 'address group', bundle.remote_address_group_id)}"
+    return f"{preposition} {bundle.remote_ip_prefix or 'anybody'}"
+
+
+def _named(rows: Rows, kind: type[SecurityGroup] | type[AddressGroup], word: str, id: str) -> str:
+    found = rows.get(kind, id)
+    return named(word, id, found.name if found else "")
+
+
+def _rule(rule: SecurityGroupRule) -> str:
+    between, (type, code) = ports(rule), type_and_code(rule)
+    service = rule.protocol or "any protocol"
+    if between is not None:
+        service += f" {between[0]}" if between[0] == between[1] else f" {between[0]}-{between[1]}"
+    if type is not None:
+        service += f" type {type}" + ("" if code is None else f" code {code}")
+    return f"rule {rule.id} ({service})"
 
 
 def named(kind: str, id: str, name: str) -> str:

@@ -21,10 +21,13 @@ from uuid import uuid4
 
 from aiohttp import web
 
-from controller.errors import Unreadable, WeftError
+from controller import measures
+from controller.errors import Throttled, Unauthorized, Unreadable, WeftError
+from controller.model.records import Resource
 from controller.model.store import Store, Transaction
-from northbound import faults
-from northbound.auth import Caller, nobody_checked
+from northbound import faults, policy
+from northbound.auth import Caller, Identity, Open
+from northbound.gate import CALLER, Gate
 from northbound.resources import COLLECTIONS
 from northbound.resources.attributes import Ask, Body, Collection, R, Renderer, Scene, Settings, Wiring, read_body
 from northbound.resources.extensions import EXTENSIONS
@@ -52,9 +55,15 @@ REQUEST: ContextVar[str] = ContextVar("request")
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def application(store: Store, wiring: Wiring, settings: Settings) -> web.Application:
-    """The API as an application, for the daemon to add to and to serve."""
-    app = web.Application(middlewares=[_guarded], client_max_size=BODY_LIMIT)
+def application(store: Store, wiring: Wiring, settings: Settings, identity: Identity | None = None) -> web.Application:
+    """The API as an application, for the daemon to add to and to serve; without `identity` all are administrators."""
+    identity = identity or Open()
+    app = web.Application(middlewares=[_guarded, Gate(identity).admit], client_max_size=BODY_LIMIT)
+
+    async def close(_: web.Application) -> None:
+        await identity.close()
+
+    app.on_cleanup.append(close)
     route = app.router
     route.add_get("/", _versions, allow_head=False)
     route.add_get("/v2.0", _resources, allow_head=False)
@@ -87,9 +96,14 @@ async def _guarded(request: web.Request, handler: Handler) -> web.StreamResponse
         answer = _json(refusal.status, faults.plain(refusal.status))
         if "Allow" in refusal.headers:
             answer.headers["Allow"] = refusal.headers["Allow"]
+    except Unauthorized:
+        answer = _json(401, faults.unauthorized())
+        answer.headers["WWW-Authenticate"] = f'Keystone uri="{_root(request)}"'
     except WeftError as error:
         status, body = faults.fault(error)
         answer = _json(status, body)
+        if isinstance(error, Throttled):
+            answer.headers["Retry-After"] = str(error.wait)
         log.info("request refused id=%s reason=%s", request_id, error)
     except RecursionError:  # JSON that is nested as deep as Python just so reads, and cannot write
         answer = _json(*faults.fault(Unreadable("Body contains invalid data")))
@@ -98,6 +112,8 @@ async def _guarded(request: web.Request, handler: Handler) -> web.StreamResponse
         answer = _json(500, faults.internal())
         log.exception("request failed id=%s method=%s path=%s", request_id, request.method, request.path)
     answer.headers[REQUEST_ID] = request_id
+    took = time.perf_counter() - began
+    measures.REQUEST.labels(request.method, _resource(request), answer.status).observe(took)
     log.log(
         logging.DEBUG if request.method == "GET" else logging.INFO,
         "request served id=%s method=%s path=%s status=%d ms=%.1f",
@@ -105,9 +121,15 @@ async def _guarded(request: web.Request, handler: Handler) -> web.StreamResponse
         request.method,
         request.path,
         answer.status,
-        (time.perf_counter() - began) * 1e3,
+        took * 1e3,
     )
     return answer
+
+
+def _resource(request: web.Request) -> str:
+    """What kind of path is asked for: one of few, whatever ids there are."""
+    found = request.match_info.route.resource
+    return found.canonical if found is not None else "none"
 
 
 def _json(status: int, body: bytes) -> web.Response:
@@ -172,7 +194,7 @@ class _Served(Generic[R]):
 
     async def create(self, request: web.Request) -> web.Response:
         """One resource, or several: then all or none."""
-        caller, collection = nobody_checked(request.headers), self.collection
+        caller, collection = request[CALLER], self.collection
         given = await _object(request)
         if (several := collection.plural in given) and not given[collection.plural]:
             raise Unreadable("Resources required")
@@ -186,10 +208,12 @@ class _Served(Generic[R]):
         collection.together(bodies)
 
         def work(tx: Transaction) -> list[R]:
+            for item, body in zip(items, bodies, strict=True):
+                policy.check_create(caller, collection, tx, body, item)
             return [collection.create(tx, body, ask) for body, ask in zip(bodies, asks, strict=True)]
 
         made = await self.store.commit(work, request=REQUEST.get())
-        scene = self._scene()
+        scene = self._scene(caller)
         shown: list[Json] = [self.renderer.all(scene, record) for record in made]
         return _answer({collection.plural: shown} if several else {collection.name: shown[0]}, 201)
 
@@ -205,8 +229,9 @@ class _Served(Generic[R]):
         """Those that pass the query."""
         pairs = [*request.query.items()]
         query = read_query(self.collection, pairs)
-        await self._prepare(nobody_checked(request.headers), query)
-        scene = self._scene()
+        caller = request[CALLER]
+        await self._prepare(caller, query)
+        scene = self._scene(caller)
         records = find(self.collection, scene, query)
         found = links(_root(request) + request.path, pairs, query, [record.id for record in records])
         return _json(200, await self._listed(scene, records, query.fields, found))
@@ -215,6 +240,8 @@ class _Served(Generic[R]):
         """Make what the project must find; tried on the replica first, since nearly always it is there."""
         prepare, ask = self.collection.prepare, self._ask(caller)
         owner = query.filters.get("project_id", query.filters.get("tenant_id", [caller.project_id]))[0]
+        if not (caller.is_admin or caller.speaks_for(owner)):
+            return
         trial = Transaction(self.store.model)
         prepare(trial, owner, ask)
         if trial.writes():
@@ -233,13 +260,15 @@ class _Served(Generic[R]):
 
     async def show(self, request: web.Request) -> web.Response:
         """One of them."""
+        caller = request[CALLER]
         record = Transaction(self.store.model).need(self.collection.kind, request.match_info["id"])
+        policy.check_seen(caller, self.store.model, record)
         fields = tuple(name for name in request.query.getall("fields", ()) if name)
-        return _answer({self.collection.name: self._shown(self._scene(), record, fields)})
+        return _answer({self.collection.name: self._shown(self._scene(caller), record, fields)})
 
     async def update(self, request: web.Request) -> web.Response:
         """Change what the body names, and nothing else."""
-        caller, collection, id = nobody_checked(request.headers), self.collection, request.match_info["id"]
+        caller, collection, id = request[CALLER], self.collection, request.match_info["id"]
         given = await _object(request)
         if collection.plural in given:
             raise Unreadable("Bulk operation not supported")
@@ -247,41 +276,51 @@ class _Served(Generic[R]):
         expected, ask = _expected(request), self._ask(caller)
 
         def work(tx: Transaction) -> R:
-            old = _current(tx, collection.kind, id, expected)
+            old = tx.need(collection.kind, id)
+            policy.check_update(caller, collection, tx, old, body, given.get(collection.name))
+            _expect(tx, old, expected)
             return collection.update(tx, old, _with(old, body), body, ask)
 
         record = await self.store.commit(work, request=REQUEST.get())
-        return _answer({collection.name: self.renderer.all(self._scene(), record)})
+        return _answer({collection.name: self.renderer.all(self._scene(caller), record)})
 
     async def act(self, request: web.Request) -> web.Response:
         """Change it by one of its actions."""
-        caller, collection, id = nobody_checked(request.headers), self.collection, request.match_info["id"]
-        change = collection.actions[request.match_info["action"]](await _object(request))
+        caller, collection, id = request[CALLER], self.collection, request.match_info["id"]
+        action, given = request.match_info["action"], await _object(request)
+        change = collection.actions[action](given)
         expected, ask = _expected(request), self._ask(caller)
 
         def work(tx: Transaction) -> R | Mapping[str, Json]:
-            return change(tx, _current(tx, collection.kind, id, expected), ask)
+            old = tx.need(collection.kind, id)
+            policy.check_action(caller, tx, old, action, given)
+            _expect(tx, old, expected)
+            return change(tx, old, ask)
 
         done = await self.store.commit(work, request=REQUEST.get())
         return _answer(
-            dict(done) if isinstance(done, Mapping) else {collection.name: self.renderer.all(self._scene(), done)}
+            dict(done) if isinstance(done, Mapping) else {collection.name: self.renderer.all(self._scene(caller), done)}
         )
 
     async def delete(self, request: web.Request) -> web.Response:
         """Remove it."""
         if await request.read():
             raise Unreadable("Request body is not supported in DELETE.")
-        collection, id = self.collection, request.match_info["id"]
-        expected, ask = _expected(request), self._ask(nobody_checked(request.headers))
+        caller, collection, id = request[CALLER], self.collection, request.match_info["id"]
+        expected, ask = _expected(request), self._ask(caller)
 
         def work(tx: Transaction) -> None:
-            collection.delete(tx, _current(tx, collection.kind, id, expected), ask)
+            old = tx.need(collection.kind, id)
+            policy.check_delete(caller, collection, tx, old)
+            _expect(tx, old, expected)
+            collection.delete(tx, old, ask)
 
         await self.store.commit(work, request=REQUEST.get())
         return web.Response(status=204)
 
-    def _scene(self) -> Scene:
-        return Scene(self.store.model, self.wiring)
+    def _scene(self, caller: Caller) -> Scene:
+        rows, hidden = self.store.model, policy.hidden(caller, self.collection)
+        return Scene(rows, self.wiring, lambda record: policy.sees(caller, rows, record), hidden)
 
     def _shown(self, scene: Scene, record: R, fields: tuple[str, ...]) -> Json:
         return self.renderer.some(scene, record, fields) if fields else self.renderer.all(scene, record)
@@ -291,11 +330,10 @@ def _with(record: R, body: Body) -> R:
     return replace(record, **body.fields)
 
 
-def _current(tx: Transaction, kind: type[R], id: str, expected: int | None) -> R:
-    """The record, if it is what the client thinks it is. Raises NotFound, StaleRevision."""
+def _expect(tx: Transaction, record: Resource, expected: int | None) -> None:
+    """The record is what the client thinks it is. Raises StaleRevision."""
     if expected is not None:
-        tx.expect(kind, id, expected)
-    return tx.need(kind, id)
+        tx.expect(type(record), record.id, expected)
 
 
 async def _object(request: web.Request) -> dict[str, Json]:

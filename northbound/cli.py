@@ -1,9 +1,12 @@
 """The command `weft`.
 
     weft serve                 run the controller
+    weft token                 make a token for `--auth tokens FILE`
     weft attach CONTROLLER     print (or run) the command by which this hypervisor joins
     weft chassis list          the hypervisors, and how far each has got
+    weft chassis drain NAME    move the gateways of routers to others
     weft flows CHASSIS         what a hypervisor's switch should hold, and why
+    weft drops [CHASSIS...]    what is dropped, why, and whose it is
     weft diff                  where switches hold something else
     weft explain FILE|-        annotate the text of ovs-ofctl dump-flows
     weft trace --from --to     what becomes of one packet, and why
@@ -18,6 +21,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import secrets
 import shlex
 import signal
 import subprocess
@@ -62,6 +66,12 @@ def _parser() -> argparse.ArgumentParser:
     config.add_options(serve)
     serve.set_defaults(run=_serve)
 
+    token = commands.add_parser("token", help="make a token: what goes into the FILE of --auth tokens FILE")
+    token.add_argument("--project", required=True, help="the id of the project it speaks for")
+    token.add_argument("--role", action="append", required=True, help="admin, manager, member, reader or service")
+    token.add_argument("--user", default="", help="whose it is, for whoever reads the file")
+    token.set_defaults(run=_token)
+
     join = commands.add_parser("attach", help="print or run the command by which this hypervisor joins")
     attach.add_options(join)
     join.set_defaults(run=attach.run)
@@ -71,6 +81,9 @@ def _parser() -> argparse.ArgumentParser:
     listing.add_argument(
         "--wait", type=float, default=0, metavar="SECONDS", help="until all are in step, at most so long"
     )
+    drain = _client(chassis.add_parser("drain", help="move the gateways of routers to others"), _chassis_drain)
+    drain.add_argument("chassis", help=CHASSIS)
+    drain.add_argument("--undo", action="store_true", help="let gateways be active there again")
     forget = _client(chassis.add_parser("delete", help="forget a hypervisor that is gone for good"), _chassis_delete)
     forget.add_argument("chassis", help=CHASSIS)
 
@@ -78,6 +91,12 @@ def _parser() -> argparse.ArgumentParser:
     flows.add_argument("chassis", help=CHASSIS)
     flows.add_argument("--plain", action="store_true", help="without the reasons (ovs-ofctl add-flows reads both)")
     flows.add_argument("--groups", action="store_true", help="the groups instead, as ovs-ofctl add-groups reads them")
+
+    dropped = _client(
+        commands.add_parser("drops", help="which flows decide that packets are dropped, and whose"), _drops
+    )
+    dropped.add_argument("chassis", nargs="*", help=f"{CHASSIS} (default: all that are connected)")
+    dropped.add_argument("--top", type=int, default=20, metavar="N", help="how many at the most (default: 20)")
 
     _client(commands.add_parser("diff", help="where switches hold something else than they should"), _diff)
 
@@ -97,9 +116,15 @@ def _parser() -> argparse.ArgumentParser:
 def _client(parser: argparse.ArgumentParser, run: Callable[[argparse.Namespace], int]) -> argparse.ArgumentParser:
     url = os.environ.get("WEFT_URL", DEFAULT_URL)
     parser.add_argument("--url", default=url, help=f"the controller's API (WEFT_URL, default {DEFAULT_URL})")
+    token = os.environ.get("WEFT_TOKEN") or os.environ.get("OS_TOKEN", "")
+    parser.add_argument("--token", default=token, help="an administrator's token (WEFT_TOKEN, OS_TOKEN)")
     parser.add_argument("--json", action="store_true", help="print the answer as JSON")
     parser.set_defaults(run=run)
     return parser
+
+
+def _controller(options: argparse.Namespace) -> Client:
+    return Client(options.url, options.token)
 
 
 def _trace_options(parser: argparse.ArgumentParser) -> None:
@@ -130,12 +155,26 @@ def _serve(options: argparse.Namespace) -> int:
     return run(config.read(options))
 
 
+def _token(options: argparse.Namespace) -> int:
+    """The token goes to stderr, once; what the file needs of it to stdout: `weft token ... >> FILE`."""
+    from northbound.auth import digest  # which loads an HTTP client
+
+    token = secrets.token_urlsafe(32)
+    print(f"token: {token}", file=sys.stderr)
+    print("[[token]]")
+    for key, value in (
+        ("sha256", digest(token)), ("project", options.project), ("roles", options.role), ("user", options.user),
+    ):  # fmt: skip
+        print(f"{key} = {json.dumps(value)}")
+    return 0
+
+
 def _print_json(answer: object) -> None:
     print(json.dumps(answer, indent=2))
 
 
 def _chassis_list(options: argparse.Namespace) -> int:
-    client = Client(options.url)
+    client = _controller(options)
     answer = client.get("/v1/chassis")
     deadline = time.monotonic() + options.wait
     while not _all_in_step(answer) and time.monotonic() < deadline:
@@ -178,13 +217,22 @@ def _progress(answer: Mapping[str, Any]) -> str:
     return f"{len(answer['chassis']) - len(behind)} of {len(answer['chassis'])} in step; " + "; ".join(behind[:3])
 
 
+def _chassis_drain(options: argparse.Namespace) -> int:
+    answer = _controller(options).put(f"/v1/chassis/{quote(options.chassis, safe='')}", {"gateway": options.undo})
+    if options.json:
+        _print_json(answer)
+    elif answer["chassis"]["gateway_priority"] is None:
+        print(f"{options.chassis} has no weft-gateway-priority: it is no gateway anyway")
+    return 0
+
+
 def _chassis_delete(options: argparse.Namespace) -> int:
-    Client(options.url).delete(f"/v1/chassis/{quote(options.chassis, safe='')}")
+    _controller(options).delete(f"/v1/chassis/{quote(options.chassis, safe='')}")
     return 0
 
 
 def _flows(options: argparse.Namespace) -> int:
-    answer = Client(options.url).get(f"/v1/flows/{quote(options.chassis, safe='')}")
+    answer = _controller(options).get(f"/v1/flows/{quote(options.chassis, safe='')}")
     if options.json:
         _print_json(answer)
         return 0
@@ -195,8 +243,20 @@ def _flows(options: argparse.Namespace) -> int:
     return 0
 
 
+def _drops(options: argparse.Namespace) -> int:
+    query = "&".join(f"chassis={quote(name, safe='')}" for name in options.chassis)
+    answer = _controller(options).get(f"/v1/drops?{query}")
+    if options.json:
+        _print_json(answer)
+        return 0
+    for each in answer["drops"][: options.top]:
+        print(f"{each['chassis']} {each['packets']:>9} {each['reason']:<17} {explain.sentence(each['flow'])}")
+    print(f"{sum(each['packets'] for each in answer['drops'])} packets dropped by {len(answer['drops'])} flows")
+    return 0
+
+
 def _diff(options: argparse.Namespace) -> int:
-    answer = Client(options.url).get("/v1/diff")
+    answer = _controller(options).get("/v1/diff")
     different = bool(answer["failures"]) or any(each[kind] for each in answer["chassis"] for kind in DIFFERENCES)
     if options.json:
         _print_json(answer)
@@ -234,7 +294,11 @@ def _text(name: str) -> str:
 
 def _conn(options: argparse.Namespace) -> int:
     dump = _text(options.file) if options.file else _own_connections(options.chassis)
-    client, path, lines = Client(options.url), f"/v1/conn/{quote(options.chassis, safe='')}", dump.splitlines()
+    client, path, lines = (
+        _controller(options),
+        f"/v1/conn/{quote(options.chassis, safe='')}",
+        dump.splitlines(),
+    )
     found: list[Mapping[str, Any]] = []
     for start in range(0, max(1, len(lines)), LINES):
         found += client.post(path, {"dump": "\n".join(lines[start : start + LINES])})["connections"]
@@ -248,7 +312,7 @@ def _conn(options: argparse.Namespace) -> int:
 
 def _trace(options: argparse.Namespace) -> int:
     asked = {name: getattr(options, name) for name in ("from", "to", "source", "proto", *TRACED)}
-    answer = Client(options.url).post("/v1/trace", {name: value for name, value in asked.items() if value is not None})
+    answer = _controller(options).post("/v1/trace", {name: value for name, value in asked.items() if value is not None})
     if options.json:
         _print_json(answer)
     else:
@@ -290,7 +354,7 @@ def _printed(command: Sequence[str], otherwise: str) -> str:
 
 def _explain(options: argparse.Namespace) -> int:
     found = explain.read(_text(options.file).splitlines())
-    answer = Client(options.url).post("/v1/explain", {"cookies": explain.cookies(found)})
+    answer = _controller(options).post("/v1/explain", {"cookies": explain.cookies(found)})
     explained = explain.explain(found, answer["flows"])
     if options.json:
         _print_json(explain.as_json(explained))

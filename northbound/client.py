@@ -16,8 +16,8 @@ class Unanswered(Exception):
 class Client:
     """A controller by the URL of its API."""
 
-    def __init__(self, url: str) -> None:
-        self._url = url.rstrip("/")
+    def __init__(self, url: str, token: str = "") -> None:
+        self._url, self._token = url.rstrip("/"), token
 
     def get(self, path: str) -> Any:
         """The JSON that GET answers. Raises Unanswered."""
@@ -27,6 +27,10 @@ class Client:
         """The JSON that POST answers. Raises Unanswered."""
         return self._ask("POST", path, json.dumps(body).encode())
 
+    def put(self, path: str, body: object) -> Any:
+        """The JSON that PUT answers. Raises Unanswered."""
+        return self._ask("PUT", path, json.dumps(body).encode())
+
     def delete(self, path: str) -> None:
         """DELETE. Raises Unanswered."""
         self._ask("DELETE", path)
@@ -35,9 +39,10 @@ class Client:
         if not self._url.startswith(("http://", "https://")):
             raise Unanswered(f"'{self._url}' is no URL; say --url http://HOST:PORT")
         try:
-            request = urllib.request.Request(
-                self._url + path, body, {"Content-Type": "application/json"}, method=method
-            )
+            headers = {"Content-Type": "application/json"}
+            if self._token:
+                headers["X-Auth-Token"] = self._token
+            request = urllib.request.Request(self._url + path, body, headers, method=method)
             with urllib.request.urlopen(request, timeout=60) as answer:
                 content = answer.read()
             return json.loads(content) if content else None
@@ -51,6 +56,8 @@ class Client:
 
 
 def _refusal(error: urllib.error.HTTPError) -> str:
+    if error.code == 401:
+        return "the controller wants a token: say --token, or set WEFT_TOKEN or OS_TOKEN"
     try:
         return str(json.loads(error.read())["NeutronError"]["message"])
     except (ValueError, KeyError, TypeError):

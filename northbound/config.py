@@ -6,7 +6,7 @@ import argparse
 import os
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from controller.errors import Invalid
@@ -38,6 +38,11 @@ class Config:
     no_ovsdb: bool = False
     store: str = "sqlite:///weft.db"
     auth: str = "none"
+    keystone_url: str = ""
+    keystone_user: str = "neutron"
+    keystone_password: str = field(default="", repr=False)
+    keystone_project: str = "service"
+    keystone_domain: str = "Default"
     insecure: bool = False
     foreign_flows: str = "keep"
     underlay_mtu: int = 1500
@@ -52,7 +57,12 @@ HELP: Mapping[str, str] = {
     "ovsdb": "where hypervisors' databases connect (HOST:PORT)",
     "no_ovsdb": "serve switches without OVSDB, as under plain Mininet: no tunnels, ports by name (tap + 11 characters)",
     "store": "sqlite:///relative.db, sqlite:////absolute.db, or memory:// which forgets at exit",
-    "auth": "none: every caller is admin",
+    "auth": "none: every caller is admin; tokens FILE: who shows a token of the file (see weft token); keystone",
+    "keystone_url": "where OpenStack's identity service is, ending in /v3",
+    "keystone_user": "as whom Keystone is asked about tokens",
+    "keystone_password": "the password of that user; as a variable or in the file, ps does not show it",
+    "keystone_project": "the project of that user",
+    "keystone_domain": "the domain of that user and project",
     "insecure": "allow --auth none beyond loopback",
     "foreign_flows": "flows and groups of others on the integration bridge: keep (and report) or remove",
     "underlay_mtu": "bytes that the network between hypervisors carries",
@@ -62,7 +72,6 @@ HELP: Mapping[str, str] = {
 }
 
 CHOICES: Mapping[str, tuple[str, ...]] = {
-    "auth": ("none",),
     "foreign_flows": ("keep", "remove"),
     "underlay_ip_version": ("4", "6"),
     "network_type": ("vxlan", "geneve", "gre"),
@@ -70,23 +79,29 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
 }
 
 
+AUTH = ("none", "tokens", "keystone")
+"""How callers are known: the first word of `auth`."""
+
+
 def add_options(parser: argparse.ArgumentParser) -> None:
     """The options of `weft serve`, one an attribute."""
     parser.add_argument("--config", metavar="FILE", help="a TOML file with any of the other options as keys")
-    for field in fields(Config):
-        option = "--" + field.name.replace("_", "-")
-        text = f"{HELP[field.name]} (default {getattr(Config(), field.name)})"
-        if isinstance(getattr(Config(), field.name), bool):
+    for each in fields(Config):
+        option = "--" + each.name.replace("_", "-")
+        text = f"{HELP[each.name]} (default {getattr(Config(), each.name)})"
+        words = "+" if each.name == "auth" else None
+        if isinstance(getattr(Config(), each.name), bool):
             parser.add_argument(option, action="store_true", default=None, help=text)
         else:
-            parser.add_argument(option, metavar="|".join(CHOICES.get(field.name, ("VALUE",))), help=text)
+            metavar = "|".join(CHOICES.get(each.name, ("VALUE",)))
+            parser.add_argument(option, metavar=metavar, nargs=words, help=text)
 
 
 def read(options: argparse.Namespace, environment: Mapping[str, str] = os.environ) -> Config:
     """The configuration from all its sources. Raises Invalid, naming the source."""
     path = options.config or environment.get("WEFT_CONFIG")
     file = _file(Path(path)) if path else {}
-    names = {field.name for field in fields(Config)}
+    names = {each.name for each in fields(Config)}
     if unknown := sorted(file.keys() - names):
         raise Invalid(unknown[0], f"it is no option of weft serve (in {path})")
     chosen: dict[str, object] = {}
@@ -100,6 +115,7 @@ def read(options: argparse.Namespace, environment: Mapping[str, str] = os.enviro
                 chosen[name] = _parse(name, value, source)
                 break
     config = Config(**chosen)  # type: ignore[arg-type]
+    _check_auth(config)
     if config.auth == "none" and not config.api.loopback and not config.insecure:
         raise Invalid(
             "api",
@@ -107,6 +123,17 @@ def read(options: argparse.Namespace, environment: Mapping[str, str] = os.enviro
             "that network is yours alone",
         )
     return config
+
+
+def _check_auth(config: Config) -> None:
+    """Raises Invalid."""
+    way, _, file = config.auth.partition(" ")
+    if way not in AUTH:
+        raise Invalid("auth", f"'{way}' is not one of {', '.join(AUTH)}")
+    if (way == "tokens") != bool(file):
+        raise Invalid("auth", "tokens needs a FILE behind it, and nothing else does")
+    if way == "keystone" and not config.keystone_url.startswith(("http://", "https://")):
+        raise Invalid("keystone_url", "with --auth keystone it is needed, like https://identity.example/v3")
 
 
 def _file(path: Path) -> dict[str, object]:
@@ -119,6 +146,8 @@ def _file(path: Path) -> dict[str, object]:
 
 def _parse(name: str, value: object, source: str) -> object:
     default = getattr(Config(), name)
+    if name == "auth" and isinstance(value, list):
+        value = " ".join(map(str, value))
     try:
         if isinstance(default, Endpoint):
             return _endpoint(str(value))

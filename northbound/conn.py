@@ -18,7 +18,7 @@ from typing import Any
 from controller.model.protocols import NUMBERS
 from controller.model.records import Binding, Bundle, Port, SecurityGroupRule
 from controller.model.store import Rows
-from northbound.admission import Began, Remotes, fitting, named, remote_of, remotes, tagged
+from northbound.admission import Began, Remotes, admitted, fitting, named, remote_of, remotes, tagged
 
 _HEAD = re.compile(r"^\s*(\w[\w-]*),orig=\(([^)]*)\)")
 _VALUE = re.compile(r"\b(zone|mark|labels)=(0x[0-9a-fA-F]+|\d+)")
@@ -94,6 +94,8 @@ class Known:
     opener: Port | None
     bundle: Bundle | None
     rules: tuple[SecurityGroupRule, ...]
+    words: str
+    """By what it was admitted."""
 
 
 def join(rows: Rows, chassis: str, connections: Iterable[Connection]) -> Iterator[Connection | Known]:
@@ -112,7 +114,7 @@ def join(rows: Rows, chassis: str, connections: Iterable[Connection]) -> Iterato
             if bundle.id not in about:
                 about[bundle.id] = remotes(rows, bundle)
             rules = fitting(rows, bundle, about[bundle.id], connection.began)
-        yield Known(connection, port, opener, bundle, rules)
+        yield Known(connection, port, opener, bundle, rules, admitted(rows, bundle, rules))
 
 
 def _holder(rows: Rows, port: Port, address: str) -> Port | None:
@@ -139,6 +141,7 @@ def as_json(found: Connection | Known) -> dict[str, Any]:
             "opener": _port(found.opener) if found.opener else None,
             "bundle": _bundle(found.bundle) if found.bundle else None,
             "rules": [_rule(rule) for rule in found.rules],
+            "words": found.words,
         }
     return answer
 
@@ -178,13 +181,4 @@ def _sentence(each: Mapping[str, Any]) -> str:
     if each["port"] is None:
         return "foreign: its zone is no port's of this hypervisor"
     opener = named("port", **each["opener"]) if each["opener"] else each["source"]
-    return f"{named('port', **each['port'])}, begun by {opener}; {_admitted(each['bundle'], each['rules'])}"
-
-
-def _admitted(bundle: Mapping[str, str] | None, rules: Sequence[Mapping[str, Any]]) -> str:
-    if bundle is None:
-        return "the rules that admitted it are gone"
-    by = (
-        f"{bundle['direction']} {bundle['ethertype']} of group {bundle['security_group_id']}, remote {bundle['remote']}"
-    )
-    return f"admitted by {by}: " + (", ".join(f"rule {rule['id']}" for rule in rules) or "no rule of these fits it now")
+    return f"{named('port', **each['port'])}, begun by {opener}; {each['words']}"

@@ -16,6 +16,7 @@ import signal
 import sys
 import time
 from collections.abc import Mapping
+from pathlib import Path
 
 import uvloop
 from aiohttp import web
@@ -29,6 +30,7 @@ from controller.southbound.fleet import Fleet
 from controller.southbound.ovsdb import OvsdbListener
 from controller.southbound.switch import OpenflowListener
 from northbound import api, v1
+from northbound.auth import Identity, Keystone, Open, Service, Tokens
 from northbound.config import Config
 
 log = logging.getLogger(__name__)
@@ -101,8 +103,21 @@ class Survivors:
             gc.freeze()
 
 
+def _identity(config: Config) -> Identity:
+    """Who knows the callers. Raises Invalid when the file of tokens cannot be read."""
+    way, _, file = config.auth.partition(" ")
+    if way == "tokens":
+        return Tokens(Path(file))
+    if way == "keystone":
+        user, password = config.keystone_user, config.keystone_password
+        service = Service(config.keystone_url, user, password, config.keystone_project, config.keystone_domain)
+        return Keystone(service, time.time)
+    return Open()
+
+
 async def _serve(store: Store, config: Config, group: asyncio.TaskGroup) -> None:
     engine = _compute(store)
+    identity = _identity(config)
     fleet = Fleet(store, engine, ovsdb=not config.no_ovsdb, keep_foreign=config.foreign_flows == "keep")
     store.follow(fleet.follow)
     settings = api.Settings(
@@ -110,7 +125,7 @@ async def _serve(store: Store, config: Config, group: asyncio.TaskGroup) -> None
         underlay_ip_version=config.underlay_ip_version,
         network_type=config.network_type,
     )
-    app = api.application(store, fleet, settings)
+    app = api.application(store, fleet, settings, identity)
     v1.add_routes(app, fleet)
     tasks = [
         group.create_task(store.run(), name="store"),

@@ -13,26 +13,33 @@ from http import HTTPStatus
 from controller.errors import (
     AddressesPresent,
     AddressInUse,
+    AlreadyAssociated,
+    AssociatedByOthers,
     BadIcmp,
     BadPool,
     BadPort,
     BadPortRange,
     BadPrefix,
     BadRequest,
-    BadRouter,
     Conflict,
     DefaultExists,
+    DefaultExternalExists,
     DefaultKeepsName,
     DefaultStays,
     Exhausted,
+    Forbidden,
     ForeignAddress,
     ForeignDevice,
     ForeignPrefix,
     ForeignProtocol,
+    ForwardingsRemain,
     GatewayInPool,
     GatewayInUse,
     GroupsRemain,
+    HasFloatingIp,
+    IdentityUnavailable,
     Inconsistent,
+    InterfaceInUseByFloatingIp,
     InterfaceInUseByRoute,
     InUse,
     InvalidRoutes,
@@ -43,6 +50,7 @@ from controller.errors import (
     MixedStates,
     MtuTooSmall,
     NoAddress,
+    NoExternalAddress,
     NoGroupsUnguarded,
     NoIcmpType,
     NoInterface,
@@ -51,20 +59,26 @@ from controller.errors import (
     NoProtocol,
     NoSegment,
     NotFound,
+    OtherProject,
     PairsUnguarded,
     PairWithoutAddress,
     PoolOutOfBounds,
     PoolsOverlap,
+    PortForwards,
     RepeatedPair,
     RepeatedRule,
     RouterAddressStays,
+    RouterGatewayInUse,
     RuleExists,
     SegmentInUse,
+    Senseless,
     SharedByOthers,
     StaleRevision,
     SubnetMismatch,
+    Throttled,
     TooManyPairs,
     TooManyRoutes,
+    Unauthorized,
     Unavailable,
     UnknownEthertype,
     UnknownProtocol,
@@ -96,10 +110,12 @@ _FAULTS: tuple[tuple[type[WeftError], HTTPStatus, str], ...] = (
     (RepeatedPair, HTTPStatus.BAD_REQUEST, "DuplicateAddressPairInRequest"),
     (TooManyPairs, HTTPStatus.BAD_REQUEST, "AllowedAddressPairExhausted"),
     (AddressesPresent, HTTPStatus.BAD_REQUEST, "AddressesAlreadyExist"),
-    (BadRouter, HTTPStatus.BAD_REQUEST, "BadRequest"),
+    (Senseless, HTTPStatus.BAD_REQUEST, "BadRequest"),
     (InvalidRoutes, HTTPStatus.BAD_REQUEST, "InvalidRoutes"),
     (SubnetMismatch, HTTPStatus.BAD_REQUEST, "SubnetMismatchForPort"),
     (RouterAddressStays, HTTPStatus.BAD_REQUEST, "IPAddressChangeNotAllowed"),
+    (NoExternalAddress, HTTPStatus.BAD_REQUEST, "ExternalIpAddressExhausted"),
+    (PortForwards, HTTPStatus.BAD_REQUEST, "PortHasPortForwarding"),
     (BadRequest, HTTPStatus.BAD_REQUEST, "HTTPBadRequest"),
     (NoInterface, HTTPStatus.NOT_FOUND, "RouterInterfaceNotFound"),
     (NotFound, HTTPStatus.NOT_FOUND, "{kind}NotFound"),
@@ -115,6 +131,12 @@ _FAULTS: tuple[tuple[type[WeftError], HTTPStatus, str], ...] = (
     (GroupsRemain, HTTPStatus.CONFLICT, "PortSecurityPortHasSecurityGroup"),
     (InterfaceInUseByRoute, HTTPStatus.CONFLICT, "RouterInterfaceInUseByRoute"),
     (GatewayInUse, HTTPStatus.CONFLICT, "GatewayIpInUse"),
+    (InterfaceInUseByFloatingIp, HTTPStatus.CONFLICT, "RouterInterfaceInUseByFloatingIP"),
+    (RouterGatewayInUse, HTTPStatus.CONFLICT, "RouterExternalGatewayInUseByFloatingIp"),
+    (AlreadyAssociated, HTTPStatus.CONFLICT, "FloatingIPPortAlreadyAssociated"),
+    (AssociatedByOthers, HTTPStatus.CONFLICT, "FipAssociated"),
+    (ForwardingsRemain, HTTPStatus.CONFLICT, "FipInUseByPortForwarding"),
+    (HasFloatingIp, HTTPStatus.CONFLICT, "PortHasBindingFloatingIP"),
     (InUse, HTTPStatus.CONFLICT, "{kind}InUse"),
     (StaleRevision, HTTPStatus.PRECONDITION_FAILED, "RevisionNumberConstraintFailed"),
     (PoolsOverlap, HTTPStatus.CONFLICT, "OverlappingAllocationPools"),
@@ -124,6 +146,7 @@ _FAULTS: tuple[tuple[type[WeftError], HTTPStatus, str], ...] = (
     (PairsUnguarded, HTTPStatus.CONFLICT, "AddressPairAndPortSecurityRequired"),
     (ForeignDevice, HTTPStatus.CONFLICT, "DeviceIDNotOwnedByTenant"),
     (UnsupportedOwner, HTTPStatus.CONFLICT, "UnsupportedPortDeviceOwner"),
+    (DefaultExternalExists, HTTPStatus.CONFLICT, "DefaultExternalNetworkExists"),
     (TooManyRoutes, HTTPStatus.CONFLICT, "OverQuota"),
     (NoAddress, HTTPStatus.CONFLICT, "IpAddressGenerationFailure"),
     (NoSegment, HTTPStatus.SERVICE_UNAVAILABLE, "NoNetworkAvailable"),
@@ -131,6 +154,11 @@ _FAULTS: tuple[tuple[type[WeftError], HTTPStatus, str], ...] = (
     (Exhausted, HTTPStatus.SERVICE_UNAVAILABLE, "ResourceExhausted"),
     (Conflict, HTTPStatus.CONFLICT, "Conflict"),
     (Unavailable, HTTPStatus.SERVICE_UNAVAILABLE, "ServiceUnavailable"),
+    (IdentityUnavailable, HTTPStatus.SERVICE_UNAVAILABLE, "ServiceUnavailable"),
+    (Unauthorized, HTTPStatus.UNAUTHORIZED, "Unauthorized"),
+    (Forbidden, HTTPStatus.FORBIDDEN, "PolicyNotAuthorized"),
+    (Throttled, HTTPStatus.TOO_MANY_REQUESTS, "HTTPTooManyRequests"),
+    (OtherProject, HTTPStatus.BAD_REQUEST, "HTTPBadRequest"),
 )
 
 _FRAMEWORK = {
@@ -160,13 +188,19 @@ def _name(error: WeftError, name: str) -> str:
         return "RouterInterfaceNotFound" if error.port else "RouterInterfaceNotFoundForSubnet"
     if isinstance(error, ForeignAddress):
         return "InvalidIpForNetwork" if error.subnet is None else "InvalidIpForSubnet"
-    return name.format_map({"kind": getattr(error, "kind", "")})
+    return name.format_map({"kind": getattr(error, "kind", "").replace("FloatingIp", "FloatingIP")})
 
 
 def _message(error: WeftError) -> str:
     if isinstance(error, StaleRevision):
         return f"Constrained to {error.expected}, but current revision is {error.found}"
     return str(error)
+
+
+def unauthorized() -> bytes:
+    """The body of 401, which is keystonemiddleware's and not Neutron's."""
+    said = {"code": 401, "title": "Unauthorized", "message": str(Unauthorized())}
+    return json.dumps({"error": said}).encode()
 
 
 def plain(status: int) -> bytes:

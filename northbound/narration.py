@@ -17,20 +17,17 @@ from controller.flows.journey import Journey
 from controller.flows.packet import Packet
 from controller.flows.pipeline import Guard, Why
 from controller.model.bindings import Placed, place
-from controller.model.protocols import ports, type_and_code
 from controller.model.records import (
     Address,
-    AddressGroup,
     Bundle,
     Chassis,
     Network,
     Port,
     Router,
     SecurityGroup,
-    SecurityGroupRule,
 )
 from controller.model.store import Rows
-from northbound.admission import Began, fitting, named, remotes, tagged
+from northbound.admission import Began, admitted, fitting, named, remotes, tagged
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,12 +246,8 @@ def _known(met: Met) -> str:
 
 def _allowed(met: Met) -> str:
     bundle: Bundle | None = tagged(met.rows, Bundle, "bundle", met.packet[p.WHY])
-    if bundle is None:
-        return "allowed by rules that are gone"
-    group = met.rows.get(SecurityGroup, bundle.security_group_id)
-    name = named("security group", bundle.security_group_id, group.name if group else "")
-    rules = fitting(met.rows, bundle, remotes(met.rows, bundle), _began(met.packet))
-    return f"{_way(met)} allowed by {name}, {_remote(met.rows, bundle)}: {', '.join(map(_rule, rules))}"
+    rules = fitting(met.rows, bundle, remotes(met.rows, bundle), _began(met.packet)) if bundle else ()
+    return admitted(met.rows, bundle, rules)
 
 
 def _denied(met: Met) -> str:
@@ -266,29 +259,6 @@ def _denied(met: Met) -> str:
 
 def _way(met: Met) -> str:
     return "ingress" if met.packet[p.DIRECTION] == p.INGRESS else "egress"
-
-
-def _remote(rows: Rows, bundle: Bundle) -> str:
-    """Whom a bundle is about."""
-    preposition = "to" if bundle.direction == "egress" else "from"
-    if bundle.remote_group_id is not None:
-        group = rows.get(SecurityGroup, bundle.remote_group_id)
-        members = named("security group", bundle.remote_group_id, group.name if group else "")
-        return f"{preposition} members of {members}"
-    if bundle.remote_address_group_id is not None:
-        listed = rows.get(AddressGroup, bundle.remote_address_group_id)
-        return f"{preposition} {named('address group', bundle.remote_address_group_id, listed.name if listed else '')}"
-    return f"{preposition} {bundle.remote_ip_prefix or 'anybody'}"
-
-
-def _rule(rule: SecurityGroupRule) -> str:
-    between, (type, code) = ports(rule), type_and_code(rule)
-    service = rule.protocol or "any protocol"
-    if between is not None:
-        service += f" {between[0]}" if between[0] == between[1] else f" {between[0]}-{between[1]}"
-    if type is not None:
-        service += f" type {type}" + ("" if code is None else f" code {code}")
-    return f"rule {rule.id} ({service})"
 
 
 # ---- switching and routing ------------------------------------------------------------------------------------

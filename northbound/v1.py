@@ -10,8 +10,9 @@ from typing import Any
 from aiohttp import web
 
 from controller.errors import Invalid
-from controller.southbound.fleet import Difference, Explanation, Fleet, State, Status
+from controller.southbound.fleet import Culprit, Difference, Explanation, Fleet, State, Status
 from northbound import conn, sending, tracing
+from northbound.metrics import Metrics
 
 _COOKIE = re.compile(r"0x[0-9a-f]{1,16}")
 _MAX_COOKIES = 1_000_000
@@ -22,6 +23,7 @@ def add_routes(app: web.Application, fleet: Fleet) -> None:
     routes = Routes(fleet)
     app.router.add_get("/v1/chassis", routes.chassis_list)
     app.router.add_get("/v1/chassis/{name}", routes.chassis)
+    app.router.add_put("/v1/chassis/{name}", routes.change)
     app.router.add_delete("/v1/chassis/{name}", routes.forget)
     app.router.add_get("/v1/flows/{name}", routes.flows)
     app.router.add_get("/v1/diff", routes.diff)
@@ -29,6 +31,8 @@ def add_routes(app: web.Application, fleet: Fleet) -> None:
     app.router.add_post("/v1/conn/{name}", routes.conn)
     app.router.add_post("/v1/trace", routes.trace)
     app.router.add_post("/v1/recompute", routes.recompute)
+    app.router.add_get("/v1/drops", routes.drops)
+    app.router.add_get("/metrics", Metrics(fleet).get)
     app.router.add_get("/healthz", routes.health)
     app.router.add_get("/readyz", routes.ready)
 
@@ -53,6 +57,14 @@ class Routes:
     async def chassis(self, request: web.Request) -> web.Response:
         """GET /v1/chassis/NAME."""
         return web.json_response({"chassis": _status(self._fleet.status(request.match_info["name"]))})
+
+    async def change(self, request: web.Request) -> web.Response:
+        """PUT /v1/chassis/NAME `{"gateway": false}`: no router's gateway shall be active there; `true` lets them."""
+        name, asked = request.match_info["name"], _object(await request.read())
+        if asked.keys() != {"gateway"} or not isinstance(asked["gateway"], bool):
+            raise Invalid("chassis", '{"gateway": true} or {"gateway": false} is needed')
+        await self._fleet.drain(name, drained=not asked["gateway"])
+        return web.json_response({"chassis": _status(self._fleet.status(name))})
 
     async def forget(self, request: web.Request) -> web.Response:
         """DELETE /v1/chassis/NAME: for a hypervisor that is gone for good."""
@@ -103,6 +115,14 @@ class Routes:
         states = {name: self._fleet.status(name).state for name in answer.chassis}
         behind = {name: state.value for name, state in states.items() if state is not State.IN_STEP}
         return web.json_response({**tracing.as_json(answer), "behind": behind})
+
+    async def drops(self, request: web.Request) -> web.Response:
+        """GET /v1/drops[?chassis=NAME]: the flows that decided that packets are dropped, most packets first."""
+        asked = request.query.getall("chassis", ())
+        names = asked or [each.chassis.id for each in self._fleet.statuses() if each.member.switch is not None]
+        found = [(name, culprit) for name in names for culprit in await self._fleet.culprits(name)]
+        found.sort(key=lambda each: -each[1].packets)
+        return web.json_response({"drops": [_culprit(name, culprit) for name, culprit in found]})
 
     async def recompute(self, request: web.Request) -> web.Response:
         """POST /v1/recompute: compute everything from scratch; how many entries come out otherwise (always 0)."""
@@ -170,6 +190,8 @@ def _status(status: Status) -> dict[str, Any]:
         "datapath_type": chassis.datapath_type,
         "bridge_mappings": dict(chassis.bridge_mappings),
         "gateway_priority": chassis.gateway_priority,
+        "gateway": chassis.gateway_priority is not None and not status.drained,
+        "drained": status.drained,
         "flows": status.flows,
         "foreign_flows": len(member.foreign),
         "refused_flows": [{"flow": refusal.what, "error": refusal.error} for refusal in member.refusals.values()],
@@ -187,6 +209,11 @@ def _explanation(each: Explanation) -> Mapping[str, Any]:
         "text": each.text,
         "objects": [{"kind": one.kind, "id": one.id, "name": one.name} for one in each.objects],
     }
+
+
+def _culprit(chassis: str, each: Culprit) -> dict[str, Any]:
+    counted = {"reason": each.why.name, "packets": each.packets, "bytes": each.bytes}
+    return {"chassis": chassis, **counted, "flow": _explanation(each.flow)}
 
 
 def _difference(each: Difference) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from controller.model.records import (
     FixedIp,
     HostRoute,
     Mac,
+    Neighbour,
     Network,
     Port,
     Router,
@@ -126,6 +127,24 @@ def no_port(id: str) -> Work:
     return work
 
 
+def heard(network: str, address: str, mac: str, port: str) -> Work:
+    """A port said that it holds an address at a MAC address."""
+
+    def work(tx: Transaction) -> None:
+        tx.put(
+            Neighbour(
+                id=f"{network}/{address}",
+                network_id=network,
+                address=Address(address),
+                mac_address=Mac(mac),
+                port_id=port,
+                sequence=tx.next("neighbour"),
+            )
+        )
+
+    return work
+
+
 Allowed = Mapping[str, Any]
 """Attributes of a security group rule."""
 
@@ -218,6 +237,11 @@ def interface(id: str, router: str, network: str, mac: str, **addresses: str) ->
         tx.tag("port", id)
 
     return work
+
+
+def turned(port: str, *, up: bool) -> Work:
+    """A port is administratively up, or down."""
+    return lambda tx: tx.put(replace(tx.need(Port, port), admin_state_up=up))
 
 
 def hypervisor(

@@ -166,10 +166,10 @@ def _network_homes(view: View, network: Network) -> Placement:
 
 
 def joined(kind: type[Port], compute: Callable[[View, Port], Iterator[Item]]) -> Rule:
-    """On every chassis where the port's network is present, if the port is an interface of a router that is up."""
+    """On every chassis where the port's network is present, if a router is on it by the port, and all of these up."""
 
     def place(view: View, port: Port) -> Placement | None:
-        if not presence.is_interface(port) or port.device_id not in view.gather(presence.JOINTS, port.network_id):
+        if not presence.joins(view, port):
             return None
         return Placement(Scope(presence.chassis_of_network, port.network_id))
 

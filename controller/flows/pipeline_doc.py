@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import IntEnum
 from typing import Any
 
@@ -46,7 +46,7 @@ def _tables() -> Iterator[str]:
         yield ""
         yield table.purpose
         yield ""
-        yield from _rows(("priority", "reason"), ((str(number), name) for name, number in table.priorities.items()))
+        yield from _rows(("priority", "reason"), priority_rows(table.priorities))
         yield ""
         for what, names in (
             ("matches", [field.name for field in table.matches]),
@@ -63,6 +63,22 @@ def _tables() -> Iterator[str]:
         if table in MISSES:
             yield f"* matches nothing: dropped as {MISSES[table].name}"
         yield ""
+
+
+def priority_rows(priorities: Mapping[str, int]) -> Iterator[tuple[str, str]]:
+    """A line a reason; one for reasons that differ by a number alone, if a rule gives their priorities."""
+    families: dict[str, list[tuple[int, int]]] = {}
+    for name, priority in priorities.items():
+        stem, _, end = name.rpartition("_")
+        family, number = (f"{stem}_N", int(end)) if end.isdecimal() else (name, 0)
+        families.setdefault(family, []).append((number, priority))
+    for family, members in families.items():
+        start, step = members[0][1], members[-1][1] - members[-2][1] if len(members) > 1 else 0
+        if step and members == [(number, start + step * number) for number in range(len(members))]:
+            yield f"{start} + {step} x N", f"{family}, N from 0 to {len(members) - 1}"
+        else:
+            names = (name for name in priorities if family in (name, f"{name.rpartition('_')[0]}_N"))
+            yield from ((str(priorities[name]), name) for name in names)
 
 
 def _registers() -> Iterator[str]:

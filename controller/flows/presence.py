@@ -1,11 +1,18 @@
 """Where things are: ports on chassis, networks and policies where they have attached ports; addresses in groups.
 
-All derived, nothing stored.
+All derived, nothing stored. Who holds an address of a network (`holder`):
+
+    the attached port that it is a fixed address of;
+    else the attached port that may use it by an address pair, if that is one alone;
+    else the port that said so (`Neighbour`), while it may: one of several that share the pair, one whose pair is a
+    block with it, or one without port security, which may use any address that no pair names.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
+from ipaddress import ip_address, ip_network
 from typing import Any
 
 from controller.model.bindings import Placed, place
@@ -18,6 +25,7 @@ from controller.model.records import (
     Chassis,
     Link,
     Mac,
+    Neighbour,
     Network,
     Port,
     Router,
@@ -64,10 +72,9 @@ def _members(view: View, port: Port) -> Iterator[tuple[tuple[str, str], int]]:
 
 def _interfaces(view: View, port: Port) -> Iterator[tuple[str, str]]:
     """Both ways, so that whoever is at a router or at a network finds the other end."""
-    router = is_interface(port) and port.admin_state_up and view.get(Router, port.device_id)
-    if router and router.admin_state_up:
-        yield port.network_id, router.id
-        yield router.id, port.network_id
+    if joins(view, port):
+        yield port.network_id, port.device_id
+        yield port.device_id, port.network_id
 
 
 def is_interface(port: Port) -> bool:
@@ -88,6 +95,20 @@ def _physical_network(view: View, network_id: str) -> str | None:
 def _mapped(view: View, chassis: Chassis) -> Iterator[tuple[str, str]]:
     for physical, _ in chassis.bridge_mappings:
         yield physical, chassis.id
+
+
+def joins(view: View, port: Port) -> bool:
+    """Is a router on a network by this port: are the port, the router and the network administratively up?"""
+    if not is_interface(port) or not port.admin_state_up:
+        return False
+    router, network = view.get(Router, port.device_id), view.get(Network, port.network_id)
+    return bool(router and router.admin_state_up and network and network.admin_state_up)
+
+
+def is_down(view: View, network_id: str, address: Address) -> bool:
+    """Does the model know who holds an address, and that nobody is there now? Of other addresses it knows nothing."""
+    holders = view.where(Port, reservations=(network_id, address))
+    return bool(holders) and not any(joins(view, port) or attached(view, port.id) for port in holders)
 
 
 def _registered(view: View, chassis: Chassis) -> Iterator[tuple[str, str]]:
@@ -130,6 +151,11 @@ def _pairs(view: View, port: Port) -> Iterator[tuple[tuple[str, str], str]]:
                 yield (port.network_id, pair.mac_address), port.id
 
 
+def _lapsed(view: View, neighbour: Neighbour) -> Iterator[tuple[str, str]]:
+    if held_at(view, neighbour.id) is None:
+        yield "", neighbour.id
+
+
 HOMES: Relation[str, str] = Relation("homes", Port, _homes)
 MEMBERS: Relation[tuple[str, str], int] = Relation("members", Port, _members)
 JOINTS: Relation[str, str] = Relation("joints", Port, _interfaces)
@@ -145,6 +171,8 @@ MEMBER_ADDRESSES: Relation[str, str] = Relation("member_addresses", Port, _membe
 """The addresses of the members of the security group that a bundle names."""
 LISTED_ADDRESSES: Relation[str, str] = Relation("listed_addresses", AddressGroup, _listed_addresses)
 """The addresses of the address group that a bundle names."""
+LAPSED: Relation[str, str] = Relation("lapsed", Neighbour, _lapsed)
+"""The neighbours, under "", whose ports may not, or cannot, hold their addresses any more."""
 
 
 def only(view: View, chassis: str) -> frozenset[str]:
@@ -211,6 +239,91 @@ def pair_macs(view: View, port: Port) -> Iterator[Mac]:
             yield mac
 
 
+# ---- who holds an address -------------------------------------------------------------------------------------
+
+
+def holder(view: View, network_id: str, address: Address) -> Port | None:
+    """The attached port of a guest that holds an address of a network now; None when nobody is known to.
+
+    For what has to follow an address to whoever has it: a fixed address, an address pair's, or one that was heard of.
+    """
+    found = view.derive(_holder, (network_id, address))
+    return None if found is None else view.get(Port, found)
+
+
+def _holder(view: View, place: tuple[str, Address]) -> str | None:
+    fixed = [port.id for port in view.where(Port, reservations=place) if attached(view, port.id)]
+    alone = view.gather(PAIRS, place)
+    if fixed or len(alone) == 1:
+        return next(iter(fixed or alone))
+    neighbour = view.get(Neighbour, neighbour_id(*place))
+    return neighbour.port_id if neighbour and held_at(view, neighbour.id) else None
+
+
+def neighbour_id(network_id: str, address: Address) -> str:
+    """The id of the `Neighbour` that is an address of a network."""
+    return f"{network_id}/{address}"
+
+
+def held_at(view: View, neighbour: str) -> Placed | None:
+    """Where the port is attached that said it holds an address, while it may; None when the neighbour is none now."""
+    return view.derive(_held_at, neighbour)
+
+
+def _held_at(view: View, id: str) -> Placed | None:
+    neighbour = view.get(Neighbour, id)
+    port = neighbour and view.get(Port, neighbour.port_id)
+    if not neighbour or not port or port.network_id != neighbour.network_id:
+        return None
+    placed = attached(view, port.id)
+    return placed if placed and may_hold(view, port, neighbour.address, neighbour.mac_address) else None
+
+
+def may_hold(view: View, port: Port, address: Address, mac: Mac) -> bool:
+    """May an attached port hold an address, at a MAC address, because it says so?
+
+    Not what the model gives to others: a fixed address of an attached port or of a router, an address that pairs name,
+    another port's MAC address. With port security it may by its pairs alone.
+    """
+    network = port.network_id
+    owners = view.where(Port, reservations=(network, address))
+    if any(is_interface(owner) or attached(view, owner.id) for owner in owners):
+        return False
+    if any(other.id != port.id for other in view.where(Port, network_id=network, mac_address=mac)):
+        return False
+    named = view.gather(PAIRS, (network, address))
+    if named and port.id not in named:
+        return False
+    if not port.port_security_enabled:
+        return not is_interface(port)
+    return any(pair.mac_address == mac and contains(pair.ip_address, address) for pair in port.allowed_address_pairs)
+
+
+def contains(block: str, address: str) -> bool:
+    """Is an address in a block, or the same address?"""
+    first, last, version = _bounds(block)
+    ip = ip_address(address)
+    return ip.version == version and first <= int(ip) <= last
+
+
+@lru_cache(1 << 12)
+def _bounds(block: str) -> tuple[int, int, int]:
+    network = ip_network(block)
+    return int(network.network_address), int(network.broadcast_address), network.version
+
+
+def holder_of_mac(view: View, network_id: str, mac: Mac) -> str | None:
+    """The port that was last heard to hold an address at a MAC address that the model gives to no port alone."""
+    return view.derive(_holder_of_mac, (network_id, mac))
+
+
+def _holder_of_mac(view: View, place: tuple[str, Mac]) -> str | None:
+    network_id, mac = place
+    heard = view.where(Neighbour, network_id=network_id, mac_address=mac)
+    found = [each for each in heard if held_at(view, each.id)]
+    return max(found, key=lambda each: each.sequence).port_id if found else None
+
+
 def chassis_of_policy(view: View, policy: str) -> frozenset[str]:
     """The chassis that have an attached port under the policy."""
     return view.gather(POLICIES, policy)
@@ -230,5 +343,6 @@ def ofport(view: View, port_id: str) -> int | None:
 
 RELATIONS: tuple[Relation[Any, Any], ...] = (
     HOMES, MEMBERS, JOINTS, MAPPED, REGISTERED, PAIRS, POLICIES, GROUPS, MEMBER_ADDRESSES, LISTED_ADDRESSES,
+    LAPSED,
 )  # fmt: skip
 """Every relation there is; the engine keeps each up to date."""

@@ -16,17 +16,24 @@ from controller.errors import BadPool, GatewayInPool, PoolOutOfBounds, PoolsOver
 from controller.model.records import Address, Cidr, Mac, Pool
 
 
+def packed(address: Address) -> bytes:
+    """An address as packets bear it: 4 or 16 octets."""
+    return socket.inet_pton(socket.AF_INET6 if ":" in address else socket.AF_INET, address)
+
+
+def unpacked(octets: bytes) -> Address:
+    """The address that 4 or 16 octets are, as canonical text."""
+    return Address(socket.inet_ntop(socket.AF_INET if len(octets) == 4 else socket.AF_INET6, octets))
+
+
 def number(address: Address) -> int:
     """An address as an integer."""
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    return int.from_bytes(socket.inet_pton(family, address), "big")
+    return int.from_bytes(packed(address))
 
 
 def address_of(version: int, value: int) -> Address:
     """An integer as canonical text, which is what `netaddr` prints."""
-    if version == 4:
-        return Address(socket.inet_ntoa(value.to_bytes(4, "big")))
-    return Address(socket.inet_ntop(socket.AF_INET6, value.to_bytes(16, "big")))
+    return unpacked(value.to_bytes(4 if version == 4 else 16))
 
 
 @dataclass(frozen=True, slots=True)

@@ -169,11 +169,18 @@ def _may_be_on(port: Port, chassis: Chassis) -> bool:
 def forget(tx: Transaction, chassis: str) -> None:
     """Remove a chassis, its claims and its links, and that it is drained. Raises NotFound."""
     tx.delete(Chassis, chassis)
-    if tx.get(Drained, chassis) is not None:
-        tx.delete(Drained, chassis)
+    drain(tx, chassis, False)
     for kind in (Binding, Link, Quarantine):
         for record in tx.where(kind, chassis=chassis):
             tx.delete(kind, record.id)
+
+
+def drain(tx: Transaction, chassis: str, drained: bool) -> None:
+    """Have no gateway be active on a chassis, or let them again."""
+    if drained:
+        tx.put(Drained(id=chassis))
+    elif tx.get(Drained, chassis) is not None:
+        tx.delete(Drained, chassis)
 
 
 def observe_links(tx: Transaction, chassis: str, ofports: Iterable[tuple[str, int]]) -> None:

@@ -22,13 +22,16 @@ from dataclasses import dataclass
 
 from controller.errors import AddressInUse, ForeignAddress, Inconsistent, NoAddress, NotFound
 from controller.model.addresses import address_of, block, eui64, number, ranges, version
-from controller.model.records import ROUTER_INTERFACES, Address, Counter, FixedIp, Port, Released, Subnet
+from controller.model.records import FLOATING, ROUTER_INTERFACES, Address, Counter, FixedIp, Port, Released, Subnet
 from controller.model.store import Rows, Transaction
 
 RESTING = 256
 """How many released addresses of a subnet rest while there are fresh ones; more would only fill the store."""
 
 AUTOMATIC = frozenset({"slaac", "dhcpv6-stateless"})
+
+CHOOSERS = ROUTER_INTERFACES | {FLOATING}
+"""The owners of ports whose addresses never follow from their MAC addresses."""
 
 
 def is_automatic(subnet: Subnet) -> bool:
@@ -44,11 +47,13 @@ class Wanted:
     address: Address | None = None
 
 
-def assign(tx: Transaction, port: Port, wanted: Sequence[Wanted] | None) -> tuple[FixedIp, ...]:
+def assign(
+    tx: Transaction, port: Port, wanted: Sequence[Wanted] | None, versions: Sequence[int] = (4, 6)
+) -> tuple[FixedIp, ...]:
     """The addresses that `port` shall hold; what `port.fixed_ips` lists it holds already and may keep.
 
-    `wanted` None asks for one address of each IP version that the network has, an empty one for none. Addresses
-    on SLAAC subnets come on top. The caller writes the port, then calls `release` with the old one.
+    `wanted` None asks for one address of each IP version in `versions` that the network has, an empty one for none.
+    Addresses on SLAAC subnets come on top. The caller writes the port, then calls `release` with the old one.
     Raises Inconsistent, ForeignAddress, NotFound, AddressInUse, NoAddress.
     """
     subnets = sorted(tx.where(Subnet, network_id=port.network_id), key=lambda each: each.ordinal)
@@ -56,14 +61,14 @@ def assign(tx: Transaction, port: Port, wanted: Sequence[Wanted] | None) -> tupl
         return ()
     chosen: list[FixedIp] = []
     if wanted is None:
-        for family in (4, 6):
+        for family in versions:
             pooled = [each for each in subnets if each.ip_version == family and not is_automatic(each)]
             if pooled:
                 chosen.append(_allocate(tx, port, pooled, chosen))
     else:
         _explicit(tx, port, wanted, subnets, chosen)
         _anywhere(tx, port, wanted, subnets, chosen)
-    if port.device_owner not in ROUTER_INTERFACES:
+    if port.device_owner not in CHOOSERS:
         _automatic(tx, port, subnets, chosen)
     return tuple(chosen)
 
@@ -73,7 +78,7 @@ def chosen(rows: Rows, port: Port) -> tuple[Wanted, ...]:
     return tuple(
         Wanted(ip.subnet_id, ip.ip_address)
         for ip in port.fixed_ips
-        if port.device_owner in ROUTER_INTERFACES
+        if port.device_owner in CHOOSERS
         or (subnet := rows.get(Subnet, ip.subnet_id)) is None
         or not is_automatic(subnet)
     )
@@ -89,7 +94,7 @@ def _explicit(
         subnet = _subnet(tx, port, each, subnets)
         if (
             is_automatic(subnet)
-            and port.device_owner not in ROUTER_INTERFACES
+            and port.device_owner not in CHOOSERS
             and each.address != eui64(subnet.cidr, port.mac_address)
         ):
             raise Inconsistent(
@@ -108,7 +113,7 @@ def _anywhere(
         if each.address is not None:
             continue
         subnet = _subnet(tx, port, each, subnets)
-        if is_automatic(subnet) and port.device_owner not in ROUTER_INTERFACES:
+        if is_automatic(subnet) and port.device_owner not in CHOOSERS:
             continue
         kept = next((ip for ip in held if ip.subnet_id == subnet.id), None)
         if kept is None:

@@ -149,7 +149,7 @@ class Port(Resource):
 
     INDEXES = (
         ("network_id",), ("project_id",), ("name",), ("device_id",), ("subnets",), ("mac_address",),
-        ("groups",), ("policy",),
+        ("groups",), ("policy",), ("joined",),
     )  # fmt: skip
     UNIQUE = (("network_id", "mac_address"), ("reservations",))
 
@@ -188,6 +188,11 @@ class Port(Resource):
     def subnets(self) -> frozenset[str]:
         """The subnets this port holds addresses of."""
         return frozenset(ip.subnet_id for ip in self.fixed_ips)
+
+    @property
+    def joined(self) -> frozenset[str]:
+        """The same of an interface of a router: the subnets that it joins to the router."""
+        return self.subnets if self.device_owner in ROUTER_INTERFACES else frozenset()
 
     @property
     def reservations(self) -> frozenset[tuple[str, Address]]:
@@ -274,10 +279,10 @@ class PortForwarding(Resource):
     forwarding").
 
     Both ranges include their ends. They are of one size, each port standing for the one in its place, or the internal
-    one is a single port. It belongs to its floating IP, and has no project of its own.
+    one is a single port. Its project is that of its floating IP.
     """
 
-    INDEXES = (("floatingip_id",), ("internal_port_id",))
+    INDEXES = (("floatingip_id",), ("internal_port_id",), ("project_id",))
 
     floatingip_id: str
     protocol: str
@@ -496,6 +501,23 @@ class Link(Record):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Neighbour(Record):
+    """An address that a guest said it holds, where the model alone does not say who does; the id is `network/address`.
+
+    It counts while its port may hold it (`controller.flows.presence`). `sequence` grows with every change: of several
+    that go with one MAC address, the newest says where that is.
+    """
+
+    INDEXES = (("port_id",), ("network_id", "mac_address"))
+
+    network_id: str
+    address: Address
+    mac_address: Mac
+    port_id: str
+    sequence: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Tag(Record):
     """A small stable integer that stands for a long id in flows; the id is `space/long id`."""
 
@@ -524,5 +546,5 @@ class Released(Record):
 
 KINDS: tuple[type[Record], ...] = (
     Network, Subnet, Port, Router, FloatingIp, PortForwarding, SecurityGroup, SecurityGroupRule, Bundle, Policy,
-    AddressGroup, Chassis, Drained, Binding, Quarantine, Link, Tag, Counter, Released,
+    AddressGroup, Chassis, Drained, Binding, Quarantine, Link, Neighbour, Tag, Counter, Released,
 )  # fmt: skip

@@ -21,6 +21,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Protocol, Self, TypeVar, cast
 
+from controller import measures
 from controller.errors import Exhausted, Exists, NotFound, StaleRevision, Unavailable
 from controller.model.records import Counter, Index, R, Record, Resource, Tag
 
@@ -361,7 +362,8 @@ class Store:
         waiting = _Waiting(work, request, asyncio.get_running_loop().create_future())
         self._queue.append(waiting)
         self._wake.set()
-        return cast("T", await waiting.done)
+        with measures.COMMIT.time():
+            return cast("T", await waiting.done)
 
     async def run(self) -> None:
         """Serve commits until cancelled; then what waits is refused, and what is being written is cancelled."""

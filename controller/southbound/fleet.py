@@ -24,24 +24,30 @@ from enum import Enum
 from itertools import islice
 from typing import NoReturn, cast
 
+from controller import measures
 from controller.errors import Disconnected, InUse, NotFound, SouthboundError, Unavailable
 from controller.flows.engine import Cell, Delta, Engine
-from controller.flows.flow import Entry, Flow, Key
-from controller.flows.pipeline import APPS
+from controller.flows.flow import Entry, Flow, Item, Key, Set
+from controller.flows.pipeline import APPS, DROP, TRAP, WHY, Why
 from controller.model import bindings
 from controller.model.bindings import Hypervisor, Placed
 from controller.model.records import (
-    ROUTER_INTERFACES,
+    FLOATING,
+    KINDS,
+    ROUTED,
     Chassis,
+    Drained,
+    FloatingIp,
     Link,
     Network,
     Port,
     Quarantine,
+    Record,
     Resource,
     Router,
 )
 from controller.model.store import Change, Rows, Store, Transaction
-from controller.southbound.openflow import EncodedFlow, encode_flow
+from controller.southbound.openflow import EncodedFlow, encode_flow, encode_match
 from controller.southbound.ovsdb import SHOWN, OvsdbListener
 from controller.southbound.packet_in import Answerer, answers_of
 from controller.southbound.patience import Turns
@@ -88,6 +94,9 @@ CALM_S = 6.0
 """After so long without one, the next healing is the first again."""
 QUARREL = 5
 """So many healings in a row are no accident: an operator is told."""
+
+REASONS = {encode_match(WHY(why)): why for why in Why}
+"""What the flows that end packets match: the reason, in a register."""
 
 
 @dataclass(slots=True, eq=False)
@@ -186,13 +195,17 @@ class State(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """One chassis as its operator should see it; `flows` is how many it should hold, `problem` "" when all is well."""
+    """One chassis as its operator should see it.
+
+    `flows` is how many it should hold, `problem` "" when all is well; no gateway is active on one that is `drained`.
+    """
 
     chassis: Chassis
     member: Member
     flows: int
     state: State
     problem: str
+    drained: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,6 +241,25 @@ class Explanation:
     place: tuple[int, int] = (0, 0)
 
 
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """How much a switch has dropped for one reason since it started, by its own count."""
+
+    why: Why
+    packets: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Culprit:
+    """A flow that decides that packets are dropped, and how many it decided so since it was added."""
+
+    why: Why
+    packets: int
+    bytes: int
+    flow: Explanation
+
+
 class Fleet:
     """All chassis; the one place that knows both the model's desire and the switches' state."""
 
@@ -257,7 +289,9 @@ class Fleet:
 
     def follow(self, changes: Sequence[Change]) -> None:
         """Recompute, and put each switch's difference in its queue."""
-        deltas = self._engine.update(changes)
+        with measures.RECOMPUTE.time():
+            deltas = self._engine.update(changes)
+        measures.CELLS.inc(len(self._engine.log))
         requests = [change.request for change in changes if change.request]
         for name, delta in deltas.items():
             self._queue(self._member(name), delta, requests)
@@ -388,6 +422,7 @@ class Fleet:
 
     async def _reconcile(self, member: Member, switch: Switch) -> tuple[Applied, int]:
         """Make of what the switch holds what it should hold, under the member's lock; with how much was pending."""
+        began = time.perf_counter()
         installed = await switch.dump()
         member.foreign = switch.foreign
         asked = len(member.pending)
@@ -399,7 +434,9 @@ class Fleet:
         while some := [*islice(desired, SLICE)]:
             comparison.take(some)
             await asyncio.sleep(0)
-        return await self._apply(member, switch, comparison.plan(), revision), asked
+        applied = await self._apply(member, switch, comparison.plan(), revision)
+        measures.RECONCILE.observe(time.perf_counter() - began)
+        return applied, asked
 
     async def _tampered(self, member: Member, switch: Switch, seen: Tampering) -> None:
         """Heal a switch if what others did concerns us; one call at a time (see `Switch.on_tampered`)."""
@@ -414,6 +451,7 @@ class Fleet:
             applied, asked = await self._reconcile(member, switch)
         if applied.flow_mods + applied.group_mods > asked:
             member.pace.healed()
+            measures.HEALED.labels(member.name).inc()
             log.warning(
                 "healed chassis=%s flows=%d groups=%d in_a_row=%d",
                 member.name, applied.flow_mods, applied.group_mods, member.pace.in_a_row,
@@ -437,7 +475,8 @@ class Fleet:
     async def _apply(self, member: Member, switch: Switch, plan: Plan, revision: int) -> Applied:
         requests = ",".join(dict.fromkeys(member.requests)) or "-"
         member.requests.clear()
-        applied = await switch.apply(plan)
+        with measures.APPLY.time():
+            applied = await switch.apply(plan)
         member.flow_mods += applied.flow_mods
         member.mods_bytes += applied.mods_bytes
         for step in plan.steps:
@@ -472,24 +511,37 @@ class Fleet:
     def port_status(self, port: Port) -> str:
         """ACTIVE when the port's host has acknowledged the revision that wired it, else DOWN (api-ref, Show port).
 
-        A router's interface is on no host: it is ACTIVE while its router is up.
+        A router's port is on no host: it is ACTIVE while its router is up. That of a floating IP has no status.
         """
         model = self._store.model
+        if port.device_owner == FLOATING and model.get(FloatingIp, port.device_id):
+            return "N/A"
         network = model.get(Network, port.network_id)
         if not port.admin_state_up or not network or not network.admin_state_up:
             return "DOWN"
-        if port.device_owner in ROUTER_INTERFACES and (router := model.get(Router, port.device_id)):
+        if port.device_owner in ROUTED and (router := model.get(Router, port.device_id)):
             return "ACTIVE" if router.admin_state_up else "DOWN"
         placed = bindings.place(model, port)
         if not isinstance(placed, Placed):
             return "DOWN"
-        member = self._members.get(placed.chassis)
-        wired = self._engine.wired(Port, port.id, placed.chassis)
-        if member is None or member.applied_revision is None or wired is None:
-            return "DOWN"
         linked = model.get(Link, f"{placed.chassis}/{placed.interface}") is not None
-        acknowledged = member.applied_revision == member.revision or wired <= member.applied_revision
-        return "ACTIVE" if linked and acknowledged else "DOWN"
+        return "ACTIVE" if linked and self._acknowledged(Port, port.id, placed.chassis) else "DOWN"
+
+    def _acknowledged(self, kind: type[Record], id: str, chassis: str) -> bool:
+        """Has a switch what a record wants on it? Not if it wants nothing there."""
+        member, wired = self._members.get(chassis), self._engine.wired(kind, id, chassis)
+        if member is None or member.applied_revision is None or wired is None:
+            return False
+        return member.applied_revision == member.revision or wired <= member.applied_revision
+
+    def floatingip_status(self, floating_ip: FloatingIp) -> str:
+        """ACTIVE when it stands for something and a switch that translates it has acknowledged the revision that made
+        it, else DOWN (api-ref, Show floating IP details)."""
+        router = self._store.model.get(Router, floating_ip.router_id)
+        if router is None or not router.admin_state_up:
+            return "DOWN"
+        served = any(self._acknowledged(FloatingIp, floating_ip.id, chassis) for chassis in self._members)
+        return "ACTIVE" if served else "DOWN"
 
     def statuses(self) -> list[Status]:
         """Every chassis, by name."""
@@ -503,7 +555,14 @@ class Fleet:
         member = self._member(name)
         session = self.databases.sessions.get(name) if self.databases else None
         problems = (chassis.problem, session.trouble if session else "", self._twin(chassis), member.pace.problem)
-        return Status(chassis, member, self._engine.count(name), self._state(member), " ".join(filter(None, problems)))
+        return Status(
+            chassis,
+            member,
+            self._engine.count(name),
+            self._state(member),
+            " ".join(filter(None, problems)),
+            self._store.model.get(Drained, name) is not None,
+        )
 
     def _twin(self, chassis: Chassis) -> str:
         """Two hypervisors with one tunnel address hear only half of what is meant for them."""
@@ -543,6 +602,11 @@ class Fleet:
             raise InUse("Chassis", name, "", f"Chassis {name} is connected; first run on it: {leave}")
         await self._store.commit(lambda tx: bindings.forget(tx, name))
         del self._members[name]
+
+    async def drain(self, name: str, drained: bool) -> None:
+        """Have no gateway be active on a chassis, or let them again. Raises NotFound."""
+        self.status(name)
+        await self._store.commit(lambda tx: bindings.drain(tx, name, drained))
 
     def flows(self, name: str) -> list[Explanation]:
         """What one switch should hold, in pipeline order. Raises NotFound."""
@@ -620,6 +684,38 @@ class Fleet:
             found, conflicts=tuple(f"{each.cells[0]} wins over {', '.join(each.cells[1:])}" for each in conflicts)
         )
 
+    async def dropped(self, name: str) -> list[Dropped]:
+        """What a switch has dropped, or handed over instead, by reason. Raises NotFound, Disconnected."""
+        switch = self._switch(name)
+        counts = [count for table in (DROP, TRAP) for count in await switch.counts(table.number)]
+        return [Dropped(REASONS[count.match], count.packets, count.bytes) for count in counts if count.match in REASONS]
+
+    async def culprits(self, name: str) -> list[Culprit]:
+        """The flows of a switch that decided that packets are dropped, most first. Raises NotFound, Disconnected."""
+        switch = self._switch(name)
+        counted = {count.cookie: count for count in await switch.counts() if count.packets}
+        found = []
+        for entry in self._engine.desired(name).values():
+            why = _decides(entry.item)
+            if why is None:
+                continue
+            flow = self._explanation(entry, self._engine.wanting(entry.key, name))
+            if count := counted.get(flow.cookie):
+                found.append(Culprit(why, count.packets, count.bytes, flow))
+        return sorted(found, key=lambda each: -each.packets)
+
+    def _switch(self, name: str) -> Switch:
+        """Raises NotFound, Disconnected."""
+        self.status(name)
+        switch = self._member(name).switch
+        if switch is None:
+            raise Disconnected(name, "its switch is not connected")
+        return switch
+
+    def counts(self) -> Mapping[str, int]:
+        """How many records the model has, by kind."""
+        return {kind.__name__.lower(): len(self._store.model.all(kind)) for kind in KINDS}
+
     def failures(self) -> Mapping[str, str]:
         """What could not be computed, by the name of the cell or value: its flows are missing everywhere."""
         return self._engine.failures
@@ -633,6 +729,12 @@ class Fleet:
     def problem(self) -> str:
         """What keeps the controller from its work, or ""."""
         return self._store.problem and f"the store cannot write: {self._store.problem}"
+
+
+def _decides(item: Item) -> Why | None:
+    """Why a flow has packets dropped, if it does."""
+    actions = item.actions if isinstance(item, Flow) else ()
+    return next((Why(each.value) for each in actions if isinstance(each, Set) and each.field is WHY), None)
 
 
 def compare(chassis: str, plan: Plan, installed: Installed, refusals: Mapping[Key | WireKey, Refusal]) -> Difference:

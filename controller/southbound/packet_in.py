@@ -12,6 +12,7 @@ import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
+from controller import measures
 from controller.flows.app import Answer, App
 from controller.flows.flow import Field
 from controller.flows.pipeline import NET, NET_IN, OWNER, RTR, SRC, WHY, Why
@@ -66,7 +67,11 @@ class Answerer:
         """What to send in answer; nothing when nobody answers for it, or there were too many."""
         punted = _punted(packet)
         answer = self.answers.get(punted.why) if punted else None
-        if punted is None or answer is None or not self._in_turn(packet.in_port):
+        if punted is None or answer is None:
+            return ()
+        measures.HANDED_OVER.labels(punted.why.name).inc()
+        if not self._in_turn(packet.in_port):
+            measures.UNANSWERED.labels(punted.why.name).inc()
             return ()
         try:
             return [*answer(View(self.rows()), punted)]

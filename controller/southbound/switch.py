@@ -27,6 +27,7 @@ from controller.errors import Disconnected, Malformed, Rejected
 from controller.flows.punted import Reply
 from controller.southbound import messages as of
 from controller.southbound.bundles import Bundles
+from controller.southbound.counts import EVERY_TABLE, Count, counts_request, skim_counts
 from controller.southbound.openflow import (
     EncodedFlow,
     EncodedGroup,
@@ -259,6 +260,13 @@ class Switch:
         await self._ask("a dump of flows", of.OFPMP_FLOW, flow_dump_request, take_flows)
         await self.answer(asked)
         return Installed(flows, groups)
+
+    async def counts(self, table: int = EVERY_TABLE) -> list[Count]:
+        """What its flows have counted, those of others too."""
+        found: list[Count] = []
+        request = partial(counts_request, table=table)
+        await self._ask("its counters", of.OFPMP_FLOW, request, lambda payload, _: found.extend(skim_counts(payload)))
+        return found
 
     async def alive(self) -> bool:
         """Whether the switch answers within `PROBE_S`."""

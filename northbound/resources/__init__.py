@@ -6,6 +6,7 @@ from typing import Any
 
 from northbound.resources.address_groups import ADDRESS_GROUPS
 from northbound.resources.attributes import Collection
+from northbound.resources.floating_ips import FLOATING_IPS
 from northbound.resources.networks import NETWORKS
 from northbound.resources.ports import PORTS
 from northbound.resources.routers import ROUTERS
@@ -18,6 +19,7 @@ COLLECTIONS: tuple[Collection[Any], ...] = (
     SUBNETS,
     PORTS,
     ROUTERS,
+    FLOATING_IPS,
     SECURITY_GROUPS,
     SECURITY_GROUP_RULES,
     ADDRESS_GROUPS,

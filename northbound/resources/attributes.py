@@ -23,7 +23,7 @@ from controller.errors import (
     UnknownAttributes,
     Unreadable,
 )
-from controller.model.records import Port, Resource
+from controller.model.records import FloatingIp, Port, Resource
 from controller.model.store import Rows, Transaction
 from northbound.resources import values
 from northbound.resources.values import Json, Parser, Unfit
@@ -38,6 +38,9 @@ class Wiring(Protocol):
 
     def port_status(self, port: Port) -> str:
         """`ACTIVE` when the port's host has acknowledged what wires it, else `DOWN`."""
+
+    def floatingip_status(self, floating_ip: FloatingIp) -> str:
+        """`ACTIVE` when whoever translates it has acknowledged what does, else `DOWN`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +60,10 @@ class Scene:
 
     rows: Rows
     wiring: Wiring
+    sees: Callable[[Resource], bool] = lambda _: True
+    """Whether a record is there for whom this is shown to."""
+    hidden: frozenset[str] = frozenset()
+    """The attributes that are not shown, and neither narrow nor sort a list."""
     memo: dict[str, object] = field(default_factory=dict)
     """What was worked out for this answer already."""
 
@@ -125,12 +132,32 @@ def indexed(kind: type[R], name: str) -> Callable[[Rows, Sequence[str]], Iterabl
     return lambda rows, given: [record for value in set(given) for record in rows.where(kind, **{name: value})]
 
 
+Named = tuple[type[Resource], str]
+"""A record that somebody names, by its kind and its id."""
+
+
+def _nothing(value: object) -> Iterable[Named]:
+    """Most values stand for no record."""
+    return ()
+
+
+def one(kind: type[Resource]) -> Callable[[object], Iterable[Named]]:
+    """The value is the id of a record, if it is anything."""
+    return lambda id: ((kind, id),) if isinstance(id, str) and id else ()
+
+
+def many(kind: type[Resource]) -> Callable[[Iterable[str] | None], Iterable[Named]]:
+    """The value is a list of ids."""
+    return lambda ids: [(kind, id) for id in ids or ()]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attribute(Generic[R, V_co]):
     """One row of a table.
 
     `post` and `put` say when a client may give it; `field` is the record's attribute that takes the parsed value as it
     is, `show` makes of a record what clients see when that is not the field. An attribute with neither is not shown.
+    `names` are the records that a value stands for: whoever gives it must see them.
     """
 
     name: str
@@ -143,6 +170,7 @@ class Attribute(Generic[R, V_co]):
     hidden: bool = False
     filter: Filter[R] | None = None
     sort: bool = False
+    names: Callable[[V_co], Iterable[Named]] = _nothing
 
     def read(self, value: Json) -> V_co:
         """The value that a client gave. Raises Invalid, Inconsistent."""
@@ -324,12 +352,19 @@ class Renderer(Generic[R]):
         self._shown = {each.name: each for each in shown}
 
     def all(self, scene: Scene, record: R) -> dict[str, Json]:
-        """Every attribute."""
+        """Every attribute that is not hidden."""
         view: dict[str, Json] = dict(zip(self._names, self._values(record), strict=True))
         for name, show in self._computed:
-            view[name] = show(scene, record)
+            if name not in scene.hidden:
+                view[name] = show(scene, record)
+        for name in scene.hidden:
+            view.pop(name, None)
         return view
 
     def some(self, scene: Scene, record: R, names: Iterable[str]) -> dict[str, Json]:
-        """The attributes of these names; others than the resource has are left out."""
-        return {name: self._shown[name].shown(scene, record) for name in names if name in self._shown}
+        """The attributes of these names; others than the resource has, and hidden ones, are left out."""
+        return {
+            name: self._shown[name].shown(scene, record)
+            for name in names
+            if name in self._shown and name not in scene.hidden
+        }

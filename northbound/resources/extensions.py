@@ -11,9 +11,16 @@ _IMPLEMENTED = (
     ("binding", "Port Binding", "Where a port is plugged, and how."),
     ("empty-string-filtering", "Empty String Filtering Extension", "Filters for attributes that are empty."),
     ("dvr", "Distributed Virtual Router", "Whether a router is in every hypervisor: every one is."),
+    (
+        "ext-gw-mode",
+        "Neutron L3 Configurable external gateway mode",
+        "Whether a router translates addresses at its gateway.",
+    ),
+    ("external-net", "Neutron external network", "Networks that lead outside."),
     ("extraroute", "Neutron Extra Route", "Routes of a router beside its own subnets."),
     ("extraroute-atomic", "Atomically add/remove extra routes", "Routes added and removed by themselves."),
     ("filter-validation", "Filter parameters validation", "Unknown filters are refused."),
+    ("fip-port-details", "Floating IP Port Details Extension", "The port that a floating IP stands for."),
     ("ip-substring-filtering", "IP address substring filtering", "Ports by a part of their address."),
     ("l3-ha", "HA Router extension", "Whether a router outlives a hypervisor: every one does."),
     (
@@ -56,6 +63,11 @@ _IMPLEMENTED = (
         "security-groups-shared-filtering",
         "Security group filtering on the shared field",
         "Security groups by whether they are shared.",
+    ),
+    (
+        "subnet-external-network",
+        "Subnet belongs to an external network",
+        "Whether the network of a subnet is external.",
     ),
     ("sorting", "Sorting support", "Lists in an order."),
     ("standard-attr-description", "standard-attr-description", "A description of every resource."),

@@ -1,18 +1,27 @@
 """`/v2.0/networks` (api-ref, "Networks", "Provider network extended attributes", "MTU").
 
-A network is carried by one tunnel segment. Networks of VLANs and flat ones, and external ones, are refused until
-something carries them.
+A network is carried by one tunnel segment. Networks of VLANs and flat ones are refused until something carries them.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
-from controller.errors import Inconsistent, InUse, MtuTooSmall, NoSegment, SegmentInUse, SharedByOthers
+from controller.errors import (
+    DefaultExternalExists,
+    ExternalInUse,
+    Inconsistent,
+    InUse,
+    MtuTooSmall,
+    NoSegment,
+    SegmentInUse,
+    SharedByOthers,
+)
 from controller.model import security
-from controller.model.records import Network, Port, Subnet
+from controller.model.records import FloatingIp, Network, Port, Router, Subnet
 from controller.model.store import Rows, Transaction
-from northbound.resources import ports, subnets, values
+from northbound.resources import associations, ports, subnets, values
 from northbound.resources.attributes import Ask, Attribute, Body, Collection, Filter, Settings, common, equal
 from northbound.resources.subnets import AUTO_DELETED, IPV6_MTU
 from northbound.resources.values import Json
@@ -25,12 +34,6 @@ IPV6_MORE = 20
 
 IPV4_MTU = 68
 """The least that IPv4 works with, in bytes (RFC 791, section 3.2)."""
-
-
-def _is_external(value: Json) -> bool:
-    if values.boolean(value):
-        raise values.Unfit("external networks are not supported yet")
-    return False
 
 
 def _mtu(value: Json) -> int:
@@ -88,8 +91,31 @@ SHARED: Attribute[Network, bool] = Attribute(
 )
 
 
+def _external(name: str, narrow: str) -> Attribute[Network, bool]:
+    """What only an external network can be, or what makes it one."""
+    return Attribute(
+        name=name,
+        parse=values.boolean,
+        post=True,
+        put=True,
+        default=False,
+        field=narrow,
+        filter=Filter(equal(values.boolean), lambda rows, given: _flagged(rows, narrow, given)),
+        sort=narrow == "is_default",
+    )
+
+
+def _flagged(rows: Rows, name: str, given: Sequence[str]) -> list[Network]:
+    wanted = {values.boolean(value) for value in given}
+    return [network for value in wanted for network in rows.where(Network, **{name: value})]
+
+
+EXTERNAL = _external("router:external", "external")
+DEFAULT = _external("is_default", "is_default")
+
+
 def create(tx: Transaction, body: Body, ask: Ask) -> Network:
-    """Raises Inconsistent, SegmentInUse, NoSegment."""
+    """Raises Inconsistent, SegmentInUse, NoSegment, DefaultExternalExists."""
     network_type = _network_type(body, ask.settings)
     if project := body.fields["project_id"]:
         security.default_group(tx, project, ask.now)
@@ -101,7 +127,17 @@ def create(tx: Transaction, body: Body, ask: Ask) -> Network:
         mtu=_checked_mtu(body[MTU], network_type, ask.settings),
     )
     tx.tag("network", network.id)
-    return tx.insert(network)
+    return tx.insert(_defaulted(tx, network))
+
+
+def _defaulted(tx: Transaction, network: Network) -> Network:
+    """The default of external networks is one of them, and the only one. Raises DefaultExternalExists."""
+    if not network.external or not network.is_default:
+        return replace(network, is_default=False)
+    for other in tx.where(Network, is_default=True):
+        if other.id != network.id:
+            raise DefaultExternalExists(other.id)
+    return network
 
 
 def _network_type(body: Body, settings: Settings) -> str:
@@ -149,7 +185,7 @@ def _checked_mtu(asked: int, network_type: str, settings: Settings) -> int:
 
 
 def update(tx: Transaction, old: Network, new: Network, body: Body, ask: Ask) -> Network:
-    """Raises Inconsistent, MtuTooSmall, SharedByOthers."""
+    """Raises Inconsistent, MtuTooSmall, SharedByOthers, ExternalInUse, DefaultExternalExists."""
     for attribute, found in (
         (NETWORK_TYPE, old.network_type),
         (PHYSICAL_NETWORK, old.physical_network or ""),
@@ -166,7 +202,15 @@ def update(tx: Transaction, old: Network, new: Network, body: Body, ask: Ask) ->
         new = replace(new, mtu=mtu)
     if old.shared and not new.shared:
         _alone(tx, old)
-    return ask.save(tx, old, new)
+    if old.external and not new.external:
+        _check_no_way_out(tx, old)
+    return ask.save(tx, old, _defaulted(tx, new))
+
+
+def _check_no_way_out(tx: Transaction, network: Network) -> None:
+    """No router has its gateway on the network, and no floating IP is of it. Raises ExternalInUse."""
+    if tx.holds(Router, external_network_id=network.id) or tx.holds(FloatingIp, floating_network_id=network.id):
+        raise ExternalInUse(network.id)
 
 
 def _alone(rows: Rows, network: Network) -> None:
@@ -182,7 +226,8 @@ def _alone(rows: Rows, network: Network) -> None:
 
 
 def delete(tx: Transaction, network: Network, ask: Ask) -> None:
-    """Its subnets, and ports that nobody made, go with it. Raises InUse."""
+    """Its subnets, ports that nobody made and floating IPs that nobody uses go with it. Raises InUse."""
+    associations.remove_idle(tx, network.id)
     found = tx.where(Port, network_id=network.id)
     if held := [port.id for port in found if port.device_owner not in AUTO_DELETED]:
         raise InUse(
@@ -232,15 +277,8 @@ NETWORKS: Collection[Network] = Collection(
         NETWORK_TYPE,
         PHYSICAL_NETWORK,
         SEGMENTATION_ID,
-        Attribute(
-            name="router:external",
-            parse=_is_external,
-            post=True,
-            put=True,
-            default=False,
-            show=lambda *_: False,
-            filter=Filter(equal(values.boolean)),
-        ),
+        EXTERNAL,
+        DEFAULT,
         Attribute(
             name="availability_zone_hints",
             parse=values.nothing_yet("availability zones"),

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import cast
+from uuid import uuid4
 
 from controller.errors import (
     GroupsRemain,
@@ -31,6 +32,8 @@ from controller.model import ipam, security
 from controller.model.bindings import NOT_PLUGGED, Placed, Unplaced, hindrance, place
 from controller.model.ipam import Wanted
 from controller.model.records import (
+    FLOATING,
+    GATEWAY,
     TRUSTED,
     Address,
     AddressPair,
@@ -44,7 +47,7 @@ from controller.model.records import (
     Subnet,
 )
 from controller.model.store import Rows, Transaction
-from northbound.resources import interfaces, values
+from northbound.resources import associations, interfaces, values
 from northbound.resources.attributes import (
     Ask,
     Attribute,
@@ -57,6 +60,8 @@ from northbound.resources.attributes import (
     common,
     equal,
     indexed,
+    many,
+    one,
 )
 from northbound.resources.values import Json
 
@@ -119,6 +124,7 @@ NETWORK: Attribute[Port, str] = Attribute(
     field="network_id",
     filter=Filter(equal(), indexed(Port, "network_id")),
     sort=True,
+    names=one(Network),
 )
 MAC: Attribute[Port, Mac | None] = Attribute(
     name="mac_address",
@@ -141,6 +147,7 @@ FIXED_IPS: Attribute[Port, tuple[Wanted, ...] | None] = Attribute(
     default=None,
     show=lambda _, port: [{"subnet_id": ip.subnet_id, "ip_address": ip.ip_address} for ip in port.fixed_ips],
     filter=Filter(_by_address, _with_address),
+    names=lambda wanted: [(Subnet, each.subnet_id) for each in wanted or () if each.subnet_id],
 )
 HOST: Attribute[Port, str | None] = Attribute(
     name="binding:host_id",
@@ -168,6 +175,7 @@ GROUPS: Attribute[Port, tuple[str, ...] | None] = Attribute(
     default=None,
     show=lambda _, port: [*port.security_groups],
     filter=Filter(any_of, indexed(Port, "groups")),
+    names=many(SecurityGroup),
 )
 PAIRS: Attribute[Port, tuple[tuple[Mac | None, Address | Cidr], ...]] = Attribute(
     name="allowed_address_pairs",
@@ -200,8 +208,8 @@ def bound(scene: Scene, port: Port) -> Bound:
 
 def _bind(rows: Rows, port: Port) -> Bound:
     """Bound where it is plugged; else, if a client named a host, as it would be there. A router's is everywhere."""
-    if interfaces.router_of(rows, port):
-        return Bound("distributed", {}, "")
+    if kept_by := interfaces.keeper(rows, port):
+        return Bound("distributed" if isinstance(kept_by, Router) else "unbound", {}, "")
     placed = place(rows, port)
     if isinstance(placed, Placed):
         chassis = rows.get(Chassis, placed.chassis)
@@ -312,7 +320,7 @@ def _mac(tx: Transaction, network_id: str, asked: Mac | None, ask: Ask) -> Mac:
 
 def update(tx: Transaction, old: Port, new: Port, body: Body, ask: Ask) -> Port:
     """Raises MacInUse, NoMac, NotFound, NoGroupsUnguarded, GroupsRemain, PairsUnguarded, MixedStates, RepeatedPair,
-    UnsupportedOwner, and what `ipam.assign` and `interfaces.check_changed` raise."""
+    UnsupportedOwner, and what `ipam.assign`, `interfaces.check_changed` and `associations.follow` raise."""
     if HOST in body:
         new = replace(new, host=body[HOST] or "")
     if MAC in body and body[MAC] != old.mac_address:
@@ -324,6 +332,7 @@ def update(tx: Transaction, old: Port, new: Port, body: Body, ask: Ask) -> Port:
     elif new.mac_address != old.mac_address:
         new = replace(new, fixed_ips=ipam.assign(tx, new, ipam.chosen(tx, old)))
     interfaces.check_changed(tx, old, new)
+    associations.follow(tx, old, new, ask)
     saved = ask.save(tx, old, _reguarded(tx, new, body, ask))
     ipam.release(tx, old)
     security.settle(tx, old, saved)
@@ -348,15 +357,16 @@ def _reguarded(tx: Transaction, port: Port, body: Body, ask: Ask) -> Port:
     return port
 
 
-def delete(tx: Transaction, port: Port, _: Ask) -> None:
-    """Raises OwnedPort."""
-    if interfaces.router_of(tx, port):
+def delete(tx: Transaction, port: Port, ask: Ask) -> None:
+    """Raises OwnedPort, AssociatedByOthers."""
+    if interfaces.keeper(tx, port):
         raise OwnedPort(port.id, port.device_owner)
-    remove(tx, port)
+    remove(tx, port, ask)
 
 
-def remove(tx: Transaction, port: Port) -> None:
-    """Its addresses, its MAC address and its tag can be given to others."""
+def remove(tx: Transaction, port: Port, ask: Ask) -> None:
+    """Its addresses, its MAC address and its tag can be given to others. Raises AssociatedByOthers."""
+    associations.leave(tx, port, ask)
     tx.delete(Port, port.id)
     tx.untag("port", port.id)
     ipam.release(tx, port)
@@ -364,25 +374,51 @@ def remove(tx: Transaction, port: Port) -> None:
 
 
 def make_interface(tx: Transaction, router: Router, subnet: Subnet, wanted: Wanted, ask: Ask) -> Port:
-    """An interface of a router on a subnet. Raises NoMac, and what `ipam.assign` raises.
+    """An interface of a router on a subnet, owned by the router's project. Raises NoMac, and what `ipam.assign` raises.
 
     A router that comes back to a subnet has the MAC address it had: guests remember it.
     """
-    mine = blake2b(f"{router.id} {subnet.id}".encode(), digest_size=3).hexdigest()
+    owner = interfaces.owner_of_interfaces(router)
+    port = _kept_by(tx, router, subnet.network_id, owner, f"{router.id} {subnet.id}", ask)
+    port = replace(port, project_id=router.project_id)
+    return tx.insert(replace(port, fixed_ips=ipam.assign(tx, port, [wanted])))
+
+
+def make_gateway(tx: Transaction, router: Router, network: Network, wanted: Sequence[Wanted] | None, ask: Ask) -> Port:
+    """What holds the addresses of a router's gateway. Raises NoMac, and what `ipam.assign` raises."""
+    port = _kept_by(tx, router, network.id, GATEWAY, f"{router.id} {network.id}", ask)
+    return tx.insert(replace(port, fixed_ips=ipam.assign(tx, port, wanted)))
+
+
+def _kept_by(tx: Transaction, router: Router, network_id: str, owner: str, seed: str, ask: Ask) -> Port:
+    """A port of a router, without addresses; its MAC address is always the same for a seed, if it is free."""
+    mine = blake2b(seed.encode(), digest_size=3).hexdigest()
     mac = Mac(":".join((ask.settings.base_mac[:8], mine[:2], mine[2:4], mine[4:])))
-    if tx.where(Port, network_id=subnet.network_id, mac_address=mac):
-        mac = _mac(tx, subnet.network_id, None, ask)
+    if tx.where(Port, network_id=network_id, mac_address=mac):
+        mac = _mac(tx, network_id, None, ask)
+    return _unguarded(tx, network_id, mac, owner, router.id, ask)
+
+
+def make_floating(
+    tx: Transaction, floating_ip: str, network: Network, wanted: Sequence[Wanted] | None, ask: Ask
+) -> Port:
+    """What holds the IPv4 and the MAC address of a floating IP. Raises NoMac, and what `ipam.assign` raises."""
+    port = _unguarded(tx, network.id, _mac(tx, network.id, None, ask), FLOATING, floating_ip, ask)
+    return tx.insert(replace(port, fixed_ips=ipam.assign(tx, port, wanted, versions=(4,))))
+
+
+def _unguarded(tx: Transaction, network_id: str, mac: Mac, owner: str, device_id: str, ask: Ask) -> Port:
+    """A port beside the resource that is asked for, with an id of its own; what guards guests does not guard it."""
     port = Port(
-        **ask.stamp(),
-        project_id=router.project_id,
-        network_id=subnet.network_id,
+        **replace(ask, id=str(uuid4())).stamp(),
+        network_id=network_id,
         mac_address=mac,
-        device_id=router.id,
-        device_owner=interfaces.owner_of_interfaces(router),
+        device_id=device_id,
+        device_owner=owner,
         port_security_enabled=False,
     )
     tx.tag("port", port.id)
-    return tx.insert(replace(port, fixed_ips=ipam.assign(tx, port, [wanted])))
+    return port
 
 
 def _text(name: str, narrow: Callable[[Rows, Sequence[str]], Iterable[Port]] | None = None) -> Attribute[Port, str]:

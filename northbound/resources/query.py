@@ -1,7 +1,8 @@
 """The query language of lists: filters, fields, order and pages (api-ref, "Filtering and Column Selection",
 "Pagination", "Sorting").
 
-Filters are ANDed, values of one filter ORed. A filter that has an index finds its records by it; a list in the order
+Filters are ANDed, values of one filter ORed. What the caller does not see is not found: a filter by an attribute that
+is hidden from it finds nothing. A filter that has an index finds its records by it; a list in the order
 of ids without filters reads every record of the kind, but shows only its page.
 """
 
@@ -79,7 +80,7 @@ def find(collection: Collection[R], scene: Scene, query: Query) -> list[R]:
     marker = None
     if query.marker is not None:
         marker = scene.rows.get(collection.kind, query.marker)
-        if marker is None:
+        if marker is None or not scene.sees(marker):
             raise NotFound(collection.kind.__name__, query.marker)
     if query.backwards:
         records.reverse()
@@ -95,6 +96,8 @@ def find(collection: Collection[R], scene: Scene, query: Query) -> list[R]:
 
 
 def _filtered(collection: Collection[R], scene: Scene, query: Query) -> Iterable[R]:
+    if not scene.hidden.isdisjoint(query.filters):
+        return []
     asked = [(each, query.filters[each.name]) for each in collection.attributes if each.name in query.filters]
     records: Iterable[R] | None = None
     tests = []
@@ -106,6 +109,7 @@ def _filtered(collection: Collection[R], scene: Scene, query: Query) -> Iterable
         tests.append((attribute, attribute.filter.test(values)))
     if records is None:
         records = scene.rows.all(collection.kind)
+    records = filter(scene.sees, records)
     for attribute, test in tests:
         records = [record for record in records if test(attribute.shown(scene, record))]
     return records
@@ -115,6 +119,8 @@ def _order(collection: Collection[R], scene: Scene, query: Query, records: Itera
     """By the keys asked for, then by id; null comes first."""
     ordered = sorted(records, key=attrgetter("id"))
     for name, falling in reversed(query.sorts):
+        if name in scene.hidden:
+            continue
         attribute = collection.table[name]
         ordered.sort(key=lambda record, by=attribute: _key(by, scene, record), reverse=falling)  # type: ignore[misc]
     return ordered

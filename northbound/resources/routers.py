@@ -1,19 +1,17 @@
 """`/v2.0/routers` (api-ref, "Routers", "Extra routes atomic"): what joins networks.
 
 A router's interfaces are ports. They are made and removed by the router's actions alone, and hold its addresses, so
-what is unique about addresses needs no second book. Gateways to external networks are refused until those exist.
+what is unique about addresses needs no second book. Its gateway to an external network is in `gateways`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from ipaddress import ip_address, ip_network
 
 from controller.errors import (
     BadRouter,
     InUse,
-    InvalidRoutes,
     NoInterface,
     PortInUse,
     SubnetMismatch,
@@ -21,15 +19,17 @@ from controller.errors import (
 )
 from controller.model import ipam, security
 from controller.model.ipam import Wanted
-from controller.model.records import FixedIp, HostRoute, Port, Router, Subnet
+from controller.model.records import FixedIp, HostRoute, Network, Port, Router, Subnet
 from controller.model.store import Transaction
-from northbound.resources import ports, values
+from northbound.resources import associations, gateways, ports, values
 from northbound.resources.attributes import Ask, Attribute, Body, Change, Collection, Filter, common, equal
 from northbound.resources.interfaces import (
+    attached,
     check_advertised_here,
     check_apart,
     check_interface,
     check_needless,
+    check_routes,
     interfaces,
     owner_of_interfaces,
     with_ipv6,
@@ -56,6 +56,15 @@ def _flag(name: str, show: Callable[[Router], bool]) -> Attribute[Router, bool |
 
 DISTRIBUTED = _flag("distributed", lambda router: router.distributed)
 HA = _flag("ha", lambda router: router.ha)
+EXTERNAL: Attribute[Router, gateways.Way | None] = Attribute(
+    name="external_gateway_info",
+    parse=gateways.read,
+    post=True,
+    put=True,
+    default=None,
+    show=lambda scene, router: gateways.shown(scene.rows, router),
+    names=lambda way: ((Network, way.network_id),) if way else (),
+)
 ROUTES: Attribute[Router, tuple[HostRoute, ...]] = Attribute(
     name="routes",
     parse=values.host_routes,
@@ -66,20 +75,23 @@ ROUTES: Attribute[Router, tuple[HostRoute, ...]] = Attribute(
 
 
 def create(tx: Transaction, body: Body, ask: Ask) -> Router:
-    """A router that joins nothing yet."""
+    """A router that joins nothing yet, or an external network alone. Raises what `gateways.settle` raises."""
     router = Router(**ask.stamp(), **body.fields, distributed=bool(body[DISTRIBUTED]), ha=bool(body[HA]))
     tx.tag("router", router.id)
-    return tx.insert(router)
+    return tx.put(gateways.settle(tx, tx.insert(router), body[EXTERNAL], ask)[0])
 
 
 def update(tx: Transaction, old: Router, new: Router, body: Body, ask: Ask) -> Router:
-    """Raises BadRouter, InvalidRoutes, TooManyRoutes."""
+    """Raises BadRouter, InvalidRoutes, TooManyRoutes, and what `gateways.settle` raises."""
     if ROUTES in body:
         new = replace(new, routes=_checked(tx, old, body[ROUTES]))
     new = _converted(old, new, body)
     for port in interfaces(tx, old):
         ask.save(tx, port, replace(port, device_owner=owner_of_interfaces(new)))
-    return ask.save(tx, old, new)
+    if EXTERNAL not in body:
+        return ask.save(tx, old, new)
+    new, moved = gateways.settle(tx, new, body[EXTERNAL], ask)
+    return ask.touch(tx, new) if moved else ask.save(tx, old, new)
 
 
 def _converted(old: Router, new: Router, body: Body) -> Router:
@@ -100,11 +112,12 @@ def _down_first(what: str) -> str:
     return f"Cannot change {what} of active routers. Please set router admin_state_up to False prior to upgrade"
 
 
-def delete(tx: Transaction, router: Router, _: Ask) -> None:
-    """Raises InUse."""
+def delete(tx: Transaction, router: Router, ask: Ask) -> None:
+    """Raises InUse, RouterGatewayInUse."""
     if held := [port.id for port in interfaces(tx, router)]:
         said = f"Router {router.id} has ports still attached: {', '.join(held)}"
         raise InUse("Router", router.id, "its ports", said)
+    gateways.close(tx, router, ask)
     tx.delete(Router, router.id)
     tx.untag("router", router.id)
 
@@ -129,7 +142,8 @@ def add_interface(body: Mapping[str, Json]) -> Change[Router]:
 
 
 def remove_interface(body: Mapping[str, Json]) -> Change[Router]:
-    """Raises BadRouter, NotFound, NoInterface, SubnetMismatch, InterfaceInUseByRoute."""
+    """Raises BadRouter, NotFound, NoInterface, SubnetMismatch, InterfaceInUseByFloatingIp,
+    InterfaceInUseByRoute."""
     port_id, subnet_id = _asked(body)
 
     def remove(tx: Transaction, router: Router, ask: Ask) -> Mapping[str, Json]:
@@ -138,12 +152,13 @@ def remove_interface(body: Mapping[str, Json]) -> Change[Router]:
             left = [*dict.fromkeys(ip.subnet_id for ip in port.fixed_ips)]
         else:
             port, left = _by_subnet(tx, router, subnet_id), [subnet_id]
+        associations.check_needless(tx, router, left)
         check_needless(tx, router, left)
         kept = tuple(ip for ip in port.fixed_ips if ip.subnet_id not in left)
         if kept:
             _readdress(tx, port, kept, ask)
         else:
-            ports.remove(tx, port)
+            ports.remove(tx, port, ask)
             ask.touch(tx, router)
         return _told(router, port, left[0], left)
 
@@ -199,10 +214,9 @@ def _join(tx: Transaction, router: Router, subnet_id: str, ask: Ask) -> Port:
     if subnet.gateway_ip is None:
         raise BadRouter("Subnet for router interface must have a gateway IP")
     check_advertised_here(subnet)
-    own = interfaces(tx, router)
-    check_apart(tx, own, subnet)
+    check_apart(tx, attached(tx, router), subnet)
     wanted = Wanted(subnet.id, subnet.gateway_ip)
-    shared = with_ipv6(own, subnet.network_id) if subnet.ip_version == 6 else None
+    shared = with_ipv6(interfaces(tx, router), subnet.network_id) if subnet.ip_version == 6 else None
     if shared is not None:
         held = [Wanted(ip.subnet_id, ip.ip_address) for ip in shared.fixed_ips]
         return _readdress(tx, shared, ipam.assign(tx, shared, [*held, wanted]), ask)
@@ -212,6 +226,7 @@ def _join(tx: Transaction, router: Router, subnet_id: str, ask: Ask) -> Port:
 
 def _readdress(tx: Transaction, port: Port, fixed_ips: tuple[FixedIp, ...], ask: Ask) -> Port:
     """The same interface on other subnets."""
+    associations.follow(tx, port, replace(port, fixed_ips=fixed_ips), ask)
     saved = ask.save(tx, port, replace(port, fixed_ips=fixed_ips))
     ipam.release(tx, port)
     security.settle(tx, port, saved)
@@ -270,23 +285,10 @@ def _given(body: Mapping[str, Json]) -> tuple[HostRoute, ...]:
 
 def _checked(tx: Transaction, router: Router, routes: tuple[HostRoute, ...]) -> tuple[HostRoute, ...]:
     """Routes whose next hops are on the router's subnets, and are not its own. Raises InvalidRoutes, TooManyRoutes."""
-    held = [ip for port in interfaces(tx, router) for ip in port.fixed_ips]
-    own = {ip.ip_address for ip in held}
-    cidrs = [ip_network(tx.need(Subnet, id).cidr) for id in dict.fromkeys(ip.subnet_id for ip in held)]
-    told = [{"destination": each.destination, "nexthop": each.nexthop} for each in routes]
-    for route in routes:
-        if not any(ip_address(route.nexthop) in cidr for cidr in cidrs):
-            raise InvalidRoutes(told, "the nexthop is not connected with router")
-        if route.nexthop in own:
-            raise InvalidRoutes(told, "the nexthop is used by router")
+    check_routes(tx, routes, attached(tx, router))
     if len(routes) > MOST_ROUTES:
         raise TooManyRoutes(router.id, MOST_ROUTES)
     return routes
-
-
-def _no_gateway(value: Json) -> None:
-    if value:
-        raise values.Unfit("external networks are not supported yet")
 
 
 ROUTERS: Collection[Router] = Collection(
@@ -305,9 +307,7 @@ ROUTERS: Collection[Router] = Collection(
             sort=True,
         ),
         Attribute(name="status", show=lambda *_: "ACTIVE", filter=Filter(equal()), sort=True),
-        Attribute(
-            name="external_gateway_info", parse=_no_gateway, post=True, put=True, default=None, show=lambda *_: None
-        ),
+        EXTERNAL,
         DISTRIBUTED,
         HA,
         ROUTES,

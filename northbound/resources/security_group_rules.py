@@ -32,7 +32,7 @@ from controller.errors import (
 from controller.model import security
 from controller.model.addresses import version
 from controller.model.protocols import NUMBERS, ONLY_IPV6, WITH_PORTS, WITH_TYPES, number, protocol_number
-from controller.model.records import AddressGroup, Cidr, SecurityGroup, SecurityGroupRule
+from controller.model.records import AddressGroup, Cidr, Resource, SecurityGroup, SecurityGroupRule
 from controller.model.store import Transaction
 from northbound.resources import values
 from northbound.resources.attributes import (
@@ -45,6 +45,7 @@ from northbound.resources.attributes import (
     common,
     equal,
     indexed,
+    one,
 )
 from northbound.resources.values import Json
 
@@ -111,8 +112,17 @@ def _filter(name: str, parse: Callable[[str], object]) -> Filter[SecurityGroupRu
     return Filter(equal(parse), indexed(SecurityGroupRule, name) if has_index else None)
 
 
-def _remote(name: str) -> Attribute[SecurityGroupRule, str | None]:
-    return Attribute(name=name, parse=_id, post=True, default=None, field=name, filter=_filter(name, str), sort=True)
+def _remote(name: str, kind: type[Resource]) -> Attribute[SecurityGroupRule, str | None]:
+    return Attribute(
+        name=name,
+        parse=_id,
+        post=True,
+        default=None,
+        field=name,
+        filter=_filter(name, str),
+        sort=True,
+        names=one(kind),
+    )
 
 
 def _range(name: str) -> Attribute[SecurityGroupRule, int | None]:
@@ -240,6 +250,7 @@ SECURITY_GROUP_RULES: Collection[SecurityGroupRule] = Collection(
             field="security_group_id",
             filter=_filter("security_group_id", str),
             sort=True,
+            names=one(SecurityGroup),
         ),
         Attribute(
             name="direction",
@@ -278,8 +289,8 @@ SECURITY_GROUP_RULES: Collection[SecurityGroupRule] = Collection(
             filter=_filter("remote_ip_prefix", _prefix),
             sort=True,
         ),
-        _remote("remote_group_id"),
-        _remote("remote_address_group_id"),
+        _remote("remote_group_id", SecurityGroup),
+        _remote("remote_address_group_id", AddressGroup),
         Attribute(name="normalized_cidr", show=_normalized, filter=Filter(equal()), sort=True),
         Attribute(name="belongs_to_default_sg", show=_of_default, filter=Filter(equal(values.boolean))),
     ),

@@ -14,8 +14,8 @@ from controller.model import ipam, security
 from controller.model.addresses import block, check_pools, default_gateway, default_pools, eui64, number
 from controller.model.records import ROUTER_INTERFACES, Address, Cidr, FixedIp, HostRoute, Network, Pool, Port, Subnet
 from controller.model.store import Rows, Transaction
-from northbound.resources import values
-from northbound.resources.attributes import Ask, Attribute, Body, Collection, Filter, common, equal, indexed
+from northbound.resources import gateways, values
+from northbound.resources.attributes import Ask, Attribute, Body, Collection, Filter, common, equal, indexed, one
 from northbound.resources.interfaces import router_of
 from northbound.resources.values import nothing_yet
 
@@ -33,6 +33,7 @@ NETWORK: Attribute[Subnet, str] = Attribute(
     post=True,
     field="network_id",
     filter=Filter(equal(), indexed(Subnet, "network_id")),
+    names=one(Network),
     sort=True,
 )
 IP_VERSION: Attribute[Subnet, int] = Attribute(
@@ -102,6 +103,18 @@ DHCP: Attribute[Subnet, bool] = Attribute(
 )
 
 
+EXTERNAL: Attribute[Subnet, bool] = Attribute(
+    name="router:external",
+    show=lambda scene, subnet: _is_external(scene.rows, subnet),
+    filter=Filter(equal(values.boolean)),
+)
+
+
+def _is_external(rows: Rows, subnet: Subnet) -> bool:
+    network = rows.get(Network, subnet.network_id)
+    return network is not None and network.external
+
+
 def _mode(name: str) -> Attribute[Subnet, str | None]:
     return Attribute(
         name=name,
@@ -144,6 +157,8 @@ def create(tx: Transaction, body: Body, ask: Ask) -> Subnet:
     tx.insert(subnet)
     if ipam.is_automatic(subnet):
         _address_everybody(tx, subnet, ask)
+    elif network.external:
+        gateways.come_to(tx, subnet, ask)
     return subnet
 
 
@@ -223,9 +238,9 @@ def _check_apart(subnet: Subnet, others: Sequence[Subnet]) -> None:
 
 
 def _address_everybody(tx: Transaction, subnet: Subnet, ask: Ask) -> None:
-    """The guests that are there already form addresses on a new SLAAC subnet, too."""
+    """The guests that are there already form addresses on a new SLAAC subnet, too, and gateways that may."""
     for port in tx.where(Port, network_id=subnet.network_id):
-        if port.device_owner not in ROUTER_INTERFACES:
+        if port.device_owner not in ipam.CHOOSERS and gateways.may_be_on(tx, port, subnet):
             ip = FixedIp(subnet.id, eui64(subnet.cidr, port.mac_address))
             security.settle(tx, port, ask.save(tx, port, replace(port, fixed_ips=(*port.fixed_ips, ip))))
 
@@ -286,6 +301,7 @@ SUBNETS: Collection[Subnet] = Collection(
         DHCP,
         _mode("ipv6_ra_mode"),
         _mode("ipv6_address_mode"),
+        EXTERNAL,
         Attribute(
             name="subnetpool_id",
             parse=nothing_yet("subnet pools"),

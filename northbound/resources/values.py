@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import socket
 import unicodedata
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from ipaddress import ip_address, ip_interface, ip_network
@@ -39,6 +39,8 @@ MOST_PAIRS = 10
 
 PROFILE = 4095
 """The most characters that `binding:profile` may have as JSON (Neutron, `ml2_port_bindings`)."""
+
+LAST_PORT = 65_535
 
 _TRUE = frozenset({"1", "t", "true", "on", "y", "yes"})
 _FALSE = frozenset({"0", "f", "false", "off", "n", "no"})
@@ -244,6 +246,25 @@ def _table(value: Json, what: str, keys: tuple[str, str]) -> list[tuple[Json, Js
     return rows
 
 
+def keyed(value: Json, needed: Sequence[str], allowed: Sequence[str]) -> dict[str, Json]:
+    """An object that has all of some keys, and none but these and others (neutron-lib, `validate_dict`)."""
+    if not isinstance(value, dict):
+        raise Unfit(f"'{_said(value)}' is not a dictionary")
+    if not value.keys() >= set(needed):
+        raise Unfit(
+            f"Validation of dictionary's keys failed. Expected keys: {_braced(needed)} "
+            f"Provided keys: {_said(_braced(value))}"
+        )
+    if unexpected := [key for key in value if key not in (*needed, *allowed)]:
+        raise Unfit(f"Unexpected keys supplied: {_said(', '.join(unexpected))}")
+    return value
+
+
+def _braced(keys: Iterable[str]) -> str:
+    """As Python writes a set."""
+    return f"{{{', '.join(map(repr, keys))}}}"
+
+
 def pools(value: Json) -> tuple[Pool, ...]:
     """Ranges of addresses; `null` is no range."""
     rows = _table([] if value is None else value, "IP pool", ("start", "end"))
@@ -363,6 +384,35 @@ def nothing_yet(what: str) -> Parser[None]:
             raise Unfit(f"{what} are not supported yet")
 
     return parse
+
+
+def port(value: Json) -> int:
+    """A TCP or UDP port (neutron-lib, `validate_range`)."""
+    try:
+        number = integer(value)
+    except Inconsistent:
+        raise Unfit(f"'{_said(value)}' is not an integer") from None
+    if number < 1:
+        raise Unfit(f"'{number}' is too small - must be at least '1'")
+    if number > LAST_PORT:
+        raise Unfit(f"'{number}' is too large - must be no larger than '{LAST_PORT}'")
+    return number
+
+
+def port_range(value: Json) -> tuple[int, int]:
+    """Ports as `FIRST:LAST`, both of them included, or one port (neutron-lib, `validate_port_range_or_none`)."""
+    ends = str(value).split(":")
+    if len(ends) > 2 or not all(ends):
+        raise Unfit("Port range must be two integers separated by a colon")
+    for end in ends:
+        if not (end.isascii() and end.isdigit() and len(end) < 6 and int(end) <= LAST_PORT):
+            raise Unfit(f"Invalid port: {_said(end)}")
+        if int(end) < 1:
+            raise Unfit(f"Invalid port: {end}, the port must be in the range [1, {LAST_PORT}]")
+    first, last = int(ends[0]), int(ends[-1])
+    if first > last:
+        raise Unfit("First port in a port range must be lower than the second port")
+    return first, last
 
 
 def of_version(number: int, what: str, value: str) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from controller.flows.pipeline import ECMP_ROUTES
-from tests.cloud import Cloud, hypervisor, interface, network, port, router, subnet
+from controller.model import bindings
+from tests.cloud import Cloud, Work, hypervisor, interface, network, port, router, subnet, turned
 
 RED_MAC, BLUE_MAC = "02:00:00:00:0a:01", "02:00:00:00:0a:02"
 
@@ -107,6 +110,99 @@ def test_of_several_next_hops_each_connection_takes_one(joined: Cloud) -> None:
         f"bucket=weight:1,actions=set_field:0xa000042->reg4,set_field:0x1->reg6,set_field:{RED_MAC}->eth_src,{onward},"
         f"bucket=weight:1,actions=set_field:0xa01004d->reg4,set_field:0x2->reg6,set_field:{BLUE_MAC}->eth_src,{onward}"
     )
+
+
+FORKED = ("10.9.0.0/16", "10.0.0.1"), ("10.9.0.0/16", "10.1.0.2"), ("10.9.0.0/16", "10.1.0.77")
+"""By vm1, by vm2, and by an address that nobody holds as far as the model knows: an appliance may."""
+
+
+def hops(cloud: Cloud, chassis: str = "hv1") -> list[str]:
+    """The next hops to 10.9.0.0/16, of a group or of the flow itself."""
+    said = "".join(text for text in own(cloud, chassis) if text.startswith("group_id=53687") or "10.9.0.0" in text)
+    return [f"10.{int(word, 16) >> 16 & 255}.0.{int(word, 16) & 255}" for word in re.findall(r"(0xa\w+)->reg4", said)]
+
+
+@pytest.mark.parametrize(
+    ("change", "left"),
+    [
+        (hypervisor(1), ["10.1.0.2", "10.1.0.77"]),
+        (port("vm1", "red", "02:00:00:00:00:01", "10.0.0.1", admin_state_up=False), ["10.1.0.2", "10.1.0.77"]),
+        (port("vm1", "red", "02:00:00:00:00:01", "10.0.0.1", host=""), ["10.1.0.2", "10.1.0.77"]),
+        (port("vm1", "red", "02:00:00:00:00:01", "10.0.0.9"), ["10.0.0.1", "10.1.0.2", "10.1.0.77"]),
+        (lambda tx: bindings.forget(tx, "hv2"), ["10.0.0.1", "10.1.0.77"]),
+        (network("blue", 200, admin_state_up=False), ["10.0.0.1"]),
+    ],
+    ids=["unplugged", "down", "unbound", "nobody's any more", "without its hypervisor", "on a network that is down"],
+)
+def test_a_next_hop_that_is_down_is_left_out(joined: Cloud, change: Work, left: list[str]) -> None:
+    joined.commit(hypervisor(3, "vm3"), port("vm3", "red", "02:00:00:00:00:03", "10.0.0.3"), router("r", *FORKED))
+    assert hops(joined, "hv3") == ["10.0.0.1", "10.1.0.2", "10.1.0.77"]
+    joined.commit(change)
+    assert hops(joined, "hv3") == left
+
+
+def test_a_next_hop_that_comes_back_is_taken_again(joined: Cloud) -> None:
+    joined.commit(router("r", *FORKED[:2]))
+    flows = own(joined)
+    joined.commit(hypervisor(2))
+    assert hops(joined) == ["10.0.0.1"]
+    joined.commit(hypervisor(2, "vm2"))
+    assert own(joined) == flows
+
+
+def test_when_all_next_hops_are_down_the_way_stays_and_ends_at_nobody(joined: Cloud) -> None:
+    """So that the sender is told that its host is unreachable, and a wider route does not take the packet."""
+    joined.commit(hypervisor(3, "vm3"), port("vm3", "red", "02:00:00:00:00:03", "10.0.0.3"))
+    joined.commit(hypervisor(1), hypervisor(2), router("r", *FORKED[:2], ("0.0.0.0/0", "10.0.0.77")))
+    assert hops(joined, "hv3") == ["10.0.0.1"]
+    assert not [text for text in at(joined, 30, "hv3") if "reg4=0xa000001" in text]
+    assert not [text for text in own(joined, "hv3") if text.startswith("group_id=53687")]
+
+
+@pytest.mark.parametrize("what", ["router", "interface"])
+def test_a_next_hop_that_is_a_router_is_down_as_its_router_and_interface_are(joined: Cloud, what: str) -> None:
+    mac, via = "02:00:00:00:0b:02", (("10.9.0.0/16", "10.1.0.2"), ("10.9.0.0/16", "10.1.0.253"))
+    joined.commit(router("s"), interface("s-blue", "s", "blue", mac, blue4="10.1.0.253"), router("r", *via))
+    flows = joined.flows("hv1")
+    assert hops(joined) == ["10.1.0.2", "10.1.0.253"]
+    if what == "router":
+        joined.commit(router("s", admin_state_up=False))
+    else:
+        joined.commit(turned("s-blue", up=False))
+    assert hops(joined) == ["10.1.0.2"]
+    joined.commit(router("s"), turned("s-blue", up=True))
+    assert joined.flows("hv1") == flows
+
+
+def test_a_next_hop_that_goes_costs_its_router_alone(joined: Cloud) -> None:
+    joined.commit(router("r", *FORKED), router("s", ("10.9.0.0/16", "10.0.0.9")))
+    joined.commit(hypervisor(2))
+    assert [name for name in joined.engine.log if name.startswith("routing.")] == ["routing.routes[r]"]
+
+
+@pytest.mark.parametrize("what", ["interface", "network"])
+def test_what_is_down_leads_nowhere(joined: Cloud, what: str) -> None:
+    joined.commit(router("r", ("10.9.0.0/16", "10.1.0.77")))
+    before = {name: joined.flows(name) for name in ("hv1", "hv2")}
+    if what == "network":
+        joined.commit(network("blue", 200, admin_state_up=False))
+    else:
+        joined.commit(turned("r-blue", up=False))
+    assert not [text for text in own(joined) if "10.1.0" in text or "0xa0100" in text or "fd01" in text]
+    assert [text for text in at(joined, 27) if "10.0.0.0" in text]
+    assert own(joined, "hv2") == [], "nobody there reaches anything"
+    joined.commit(network("blue", 200), turned("r-blue", up=True))
+    assert {name: joined.flows(name) for name in ("hv1", "hv2")} == before
+
+
+def test_one_interface_of_two_on_a_network_may_be_down(joined: Cloud) -> None:
+    joined.commit(subnet("red4'", "red", "10.5.0.0/24", "10.5.0.254"))
+    flows = own(joined)
+    second = interface("r-red'", "r", "red", "02:00:00:00:0a:05", **{"red4'": "10.5.0.254"})
+    joined.commit(second, turned("r-red'", up=False))
+    assert own(joined) == flows
+    joined.commit(turned("r-red'", up=True))
+    assert own(joined) != flows
 
 
 def test_the_order_in_which_routes_were_given_does_not_show(joined: Cloud) -> None:

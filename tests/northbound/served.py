@@ -13,9 +13,14 @@ from typing import Any, TypeVar
 
 from aiohttp import web
 
-from controller.model.records import Port
+from apps import APPS
+from controller.flows.engine import Engine
+from controller.model.records import FloatingIp, Port
 from controller.model.store import Change, Journal, MemoryJournal, Store, Transaction
+from controller.southbound.fleet import Fleet
+from northbound import v1
 from northbound.api import Settings, application
+from northbound.auth import Identity
 
 T = TypeVar("T")
 
@@ -28,6 +33,9 @@ class Wires:
 
     def port_status(self, port: Port) -> str:
         return "ACTIVE" if port.id in self.active else "DOWN"
+
+    def floatingip_status(self, floating_ip: FloatingIp) -> str:
+        return "ACTIVE" if floating_ip.id in self.active else "DOWN"
 
 
 @dataclass(frozen=True)
@@ -105,7 +113,13 @@ class Client:
 
 
 @contextmanager
-def serving(settings: Settings | None = None, journal: Journal | None = None) -> Iterator[Client]:
+def serving(
+    settings: Settings | None = None,
+    journal: Journal | None = None,
+    identity: Identity | None = None,
+    own: bool = False,
+) -> Iterator[Client]:
+    """The Networking API, and with `own` Weft's own over a fleet that nobody connects to."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
@@ -114,7 +128,12 @@ def serving(settings: Settings | None = None, journal: Journal | None = None) ->
     async def start() -> tuple[Store, web.AppRunner, asyncio.Task[None]]:
         store = await Store.open(journal or MemoryJournal())
         store.follow(changes.extend)
-        runner = web.AppRunner(application(store, wires, settings or Settings()), shutdown_timeout=0.2)
+        api = application(store, wires, settings or Settings(), identity)
+        if own:
+            fleet = Fleet(store, Engine(store.model, APPS))
+            store.follow(fleet.follow)
+            v1.add_routes(api, fleet)
+        runner = web.AppRunner(api, shutdown_timeout=0.2)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         return store, runner, asyncio.create_task(store.run())

@@ -65,8 +65,8 @@ def test_a_connection_is_told_by_port_opener_and_rules_that_fit() -> None:
     line = TCP.format(opener=1, policy=1, bundle=bundle)
     assert told(rows, line) == [
         line,
-        '    # port "vm-b" b, begun by port "vm-a" a; admitted by ingress IPv4 of group web, remote web: '
-        "rule many, rule r80",
+        '    # port "vm-b" b, begun by port "vm-a" a; ingress allowed by security group web, '
+        "from members of security group web: rule many (tcp 1-1000), rule r80 (tcp 80)",
         "1 connections, 1 explained, 0 foreign",
     ]
 
@@ -92,13 +92,13 @@ def test_sctp_of_unread_ports_fits_the_rules_of_any() -> None:
         rows.put(write.new)
     line = TCP.format(opener=1, policy=1, bundle=bundle).replace("tcp", "sctp")
     unread = line.replace("sport=33000,dport=80", "sport=0,dport=0")
-    assert told(rows, unread)[1].endswith("remote web: rule r3868")
-    assert told(rows, line)[1].endswith("remote web: no rule of these fits it now")
+    assert told(rows, unread)[1].endswith("members of security group web: rule r3868 (sctp 3868)")
+    assert told(rows, line)[1].endswith("members of security group web: no rule of these fits it now")
 
 
 def test_a_bundle_that_is_gone_is_said_to_be() -> None:
     rows, _ = model()
-    text = '    # port "vm-b" b, begun by 10.0.0.9; the rules that admitted it are gone'
+    text = '    # port "vm-b" b, begun by 10.0.0.9; allowed by rules that are gone'
     assert told(rows, ICMP)[1] == text
 
 
@@ -114,4 +114,4 @@ def test_a_zone_of_nobody_is_foreign_and_other_lines_are_left_out() -> None:
 def test_a_member_that_left_fits_no_rule() -> None:
     rows, bundle = model()
     line = TCP.format(opener=1, policy=1, bundle=bundle).replace("src=10.0.0.1", "src=10.0.0.77")
-    assert told(rows, line)[1].endswith("remote web: no rule of these fits it now")
+    assert told(rows, line)[1].endswith("members of security group web: no rule of these fits it now")

@@ -34,6 +34,7 @@ def test_a_network_is_what_was_asked_for_and_the_rest_is_default(api: Client) ->
         "provider:physical_network": None,
         "provider:segmentation_id": 1,
         "router:external": False,
+        "is_default": False,
         "availability_zones": [],
         "availability_zone_hints": [],
         "ipv4_address_scope": None,
@@ -79,10 +80,6 @@ def test_a_network_is_what_was_asked_for_and_the_rest_is_default(api: Client) ->
         ({"mtu": 1e400}, "Invalid input for operation: 'inf' is not an integer."),
         ({"admin_state_up": "maybe"}, "Invalid input for operation: 'maybe' cannot be converted to boolean."),
         ({"admin_state_up": None}, "Invalid input for operation: 'None' cannot be converted to boolean."),
-        (
-            {"router:external": True},
-            "Invalid input for router:external. Reason: external networks are not supported yet.",
-        ),
         (
             {"availability_zone_hints": ["a"]},
             "Invalid input for availability_zone_hints. Reason: availability zones are not supported yet.",

@@ -6,13 +6,16 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from northbound.auth import Keystone, Service, Tokens
 from tests.northbound.served import Client, serving
+from tests.northbound.test_auth import Identity, tokens
 
 sdk = pytest.importorskip("openstack")
 
@@ -28,13 +31,20 @@ def api() -> Iterator[Client]:
         yield client
 
 
-def openstack(api: Client, *lines: str) -> list[Any]:
-    """What the command prints, as JSON, when it is given lines: it takes seconds to start, so once for all."""
+def openstack(api: Client, *lines: str, **variables: str) -> list[Any]:
+    """What the command prints, as JSON, when it is given lines: it takes seconds to start, so once for all.
+
+    `variables` are how it finds the API, unless it needs no identity.
+    """
     kept = {name: value for name, value in os.environ.items() if not name.startswith("OS_")}
     done = subprocess.run(
         [COMMAND],
         input="\n".join(lines),
-        env={**kept, "PYTHONWARNINGS": "ignore", "OS_AUTH_TYPE": "none", "OS_ENDPOINT": api.url},
+        env={
+            **kept,
+            "PYTHONWARNINGS": "ignore",
+            **(variables or {"OS_AUTH_TYPE": "none", "OS_ENDPOINT": api.url}),
+        },
         capture_output=True,
         text=True,
         timeout=90,
@@ -57,6 +67,44 @@ def network(api: Client, request: pytest.FixtureRequest) -> Iterator[Any]:
     )
     yield cloud.network
     cloud.close()
+
+
+def test_the_command_works_with_a_token_of_ours(tmp_path: Path) -> None:
+    file = tokens(tmp_path / "tokens.toml", red=("p-red", ["member"]), blue=("p-blue", ["member"]))
+    with serving(identity=Tokens(file)) as api:
+        api.ask("POST", "/v2.0/networks", {"network": {"name": "theirs"}}, X_Auth_Token="blue")
+        mine, networks = openstack(
+            api,
+            "network create mine -f json",
+            "network list -f json",
+            OS_AUTH_TYPE="admin_token",
+            OS_ENDPOINT=api.url,
+            OS_TOKEN="red",
+        )
+    assert mine["project_id"] == "p-red"
+    assert [each["Name"] for each in networks] == ["mine"]
+
+
+def test_the_command_works_with_keystone() -> None:
+    with Identity().running() as keystone:
+        keystone.add("red", "p-red", "member")
+        identity = Keystone(Service(keystone.url, "neutron", "secret", "service"), time.time)
+        with serving(identity=identity) as api:
+            keystone.network = api.url
+            mine, networks = openstack(
+                api,
+                "network create mine -f json",
+                "network list -f json",
+                OS_AUTH_URL=keystone.url,
+                OS_IDENTITY_API_VERSION="3",
+                OS_USERNAME="red",
+                OS_PASSWORD="secret",
+                OS_PROJECT_NAME="p-red",
+                OS_USER_DOMAIN_NAME="Default",
+                OS_PROJECT_DOMAIN_NAME="Default",
+            )
+    assert mine["project_id"] == "p-red"
+    assert [each["Name"] for each in networks] == ["mine"]
 
 
 def test_the_command_runs_through_the_life_of_a_network(api: Client) -> None:

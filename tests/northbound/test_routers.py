@@ -105,14 +105,6 @@ def test_a_router_is_what_was_asked_for_and_the_rest_is_default(api: Client) -> 
         ),
         ({"status": "DOWN"}, (400, "HTTPBadRequest", "Attribute 'status' not allowed in POST")),
         (
-            {"external_gateway_info": {"network_id": NOBODY}},
-            (
-                400,
-                "HTTPBadRequest",
-                "Invalid input for external_gateway_info. Reason: external networks are not supported yet.",
-            ),
-        ),
-        (
             {"availability_zone_hints": ["nova"]},
             (
                 400,
@@ -695,4 +687,4 @@ def test_the_extensions_of_routers_are_offered(api: Client) -> None:
         "router",
         "router-admin-state-down-before-update",
     }
-    assert not offered & {"ext-gw-mode", "external-net", "router_availability_zone", "l3-flavors"}
+    assert not offered & {"router_availability_zone", "l3-flavors"}

@@ -43,6 +43,7 @@ def test_a_subnet_is_what_was_asked_for_and_the_rest_is_default(api: Client, red
         "ipv6_address_mode": None,
         "subnetpool_id": None,
         "service_types": [],
+        "router:external": False,
         "revision_number": 1,
     }
     assert api.get(f"/v2.0/subnets/{made['id']}")["subnet"] == made

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import permutations
@@ -10,6 +11,8 @@ import pytest
 
 from mininet_scenarios.lab import Lab
 from mininet_scenarios.nodes import Guest
+from mininet_scenarios.probe import tagged, udp
+from mininet_scenarios.processes import wait_until
 
 PLACES = {"server": "hv1", "client": "hv1", "stranger": "hv2", "closed": "hv2", "trusted": "hv1"}
 
@@ -116,6 +119,35 @@ def test_the_command_tells_the_way_and_ends_in_the_fate(lab: Lab, cast: Cast) ->
     denied = weft("trace", "--from", "closed", "--to", "server", codes=(1,)).splitlines()
     assert denied[-1] == "dropped: EGRESS_DENIED no egress rule of its port's security groups allows"
     weft("trace", "--from", "nobody", "--to", "server", codes=(2,))
+
+
+def test_what_is_dropped_is_counted_and_said_to_be_whose(lab: Lab, cast: Cast) -> None:
+    """A denied conversation shows by reason in the metrics, and who drops a tagged frame by name."""
+    client, server = cast.guests[1], cast.guests[0]
+    denied = f'weft_dropped_packets_total{{chassis="{PLACES["server"]}",reason="INGRESS_DENIED"}}'
+    before = metrics(lab)
+    assert not client.reaches(server, "tcp", 81, patience_s=0.3)
+    client.sends(tagged(udp(server.mac, client.mac, client.ip, server.ip, 7, b"tagged"), 7))
+    wait_until("the tagged frame is counted", lambda: "" if " TAGGED " in drops(lab) else drops(lab), 5)
+    assert [line for line in drops(lab).splitlines() if " TAGGED " in line and "client" in line]
+    after = metrics(lab)
+    assert after[denied] > before[denied]
+    assert after['weft_chassis_connected{chassis="hv2"}'] == 1
+    assert after['weft_chassis_lag_revisions{chassis="hv1"}'] == 0
+    assert after["weft_commit_seconds_count"] > 0 < after["weft_cells_run_total"]
+    assert after['weft_records{kind="port"}'] == len(lab.api.get("/v2.0/ports")["ports"])
+
+
+def drops(lab: Lab) -> str:
+    """What an operator is told of drops."""
+    return lab.controller.weft("drops", "hv1")
+
+
+def metrics(lab: Lab) -> dict[str, float]:
+    """What Prometheus reads."""
+    with urllib.request.urlopen(f"{lab.api.url}/metrics", timeout=10) as answer:
+        lines = answer.read().decode().splitlines()
+    return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines if line[0] != "#")}
 
 
 def test_a_guest_that_is_unplugged_is_an_address_that_nobody_has(lab: Lab, cast: Cast) -> None:

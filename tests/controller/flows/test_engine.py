@@ -29,6 +29,7 @@ from controller.model.records import (
     FixedIp,
     Link,
     Mac,
+    Neighbour,
     Network,
     Policy,
     Port,
@@ -85,6 +86,13 @@ HOUSES = App("houses", 99, (Rule(HOMES, house, lambda view, network: Placement(S
 SUBJECTS = (*APPS, HOUSES)
 """The apps that there are, and one whose cells are facts that any number of ports may say."""
 
+SHARED = "02:00:00:00:00:fe"
+PAIRS = tuple(
+    tuple(AddressPair(Mac(SHARED), Cidr(block)) for block in blocks)
+    for blocks in ((), (), ("10.0.9.9",), ("10.0.9.0/24", "fd00::/64"), ("10.0.9.9", "fd00::9"))
+)
+"""Address pairs of ports: none, an address that others may share, blocks."""
+
 booleans = st.booleans()
 records: st.SearchStrategy[Record] = st.one_of(
     st.builds(
@@ -96,7 +104,7 @@ records: st.SearchStrategy[Record] = st.one_of(
         booleans,
     ),
     st.builds(
-        lambda id, network, last, up, host, groups, shared: Port(
+        lambda id, network, last, up, host, groups, pairs, guarded: Port(
             id=id,
             network_id=network,
             mac_address=Mac(f"02:00:00:00:00:0{PORTS.index(id)}"),
@@ -104,7 +112,8 @@ records: st.SearchStrategy[Record] = st.one_of(
             admin_state_up=up,
             host=host,
             security_groups=groups,
-            allowed_address_pairs=(AddressPair(Mac("02:00:00:00:00:fe"), Address("10.0.9.9")),) if shared else (),
+            allowed_address_pairs=pairs,
+            port_security_enabled=guarded,
         ),
         st.sampled_from(PORTS),
         st.sampled_from(NETWORKS),
@@ -112,7 +121,23 @@ records: st.SearchStrategy[Record] = st.one_of(
         booleans,
         st.sampled_from((None, None, "", "hv1", "host2")),
         st.sampled_from(((), ("app",), ("web",), GROUPS)),
-        booleans,
+        st.sampled_from(PAIRS),
+        st.sampled_from((True, True, False)),
+    ),
+    st.builds(
+        lambda network, address, mac, port, sequence: Neighbour(
+            id=f"{network}/{address}",
+            network_id=network,
+            address=Address(address),
+            mac_address=Mac(mac),
+            port_id=port,
+            sequence=sequence,
+        ),
+        st.sampled_from(NETWORKS),
+        st.sampled_from(("10.0.9.9", "10.0.9.7", "fd00::9", "10.0.1.1")),
+        st.sampled_from((SHARED, "02:00:00:00:00:01", "02:00:00:00:00:99")),
+        st.sampled_from(PORTS),
+        st.integers(1, 9),
     ),
     st.sampled_from(BUNDLES),
     st.builds(
@@ -237,7 +262,7 @@ def test_a_model_that_is_emptied_leaves_nothing_behind(history: list[list[tuple[
     lived = History()
     for step in history:
         lived.commit(step)
-    kinds = (Binding, Link, Port, Network, Chassis, Bundle)
+    kinds = (Binding, Link, Port, Network, Chassis, Bundle, Neighbour)
     lived.commit([(False, record) for kind in kinds for record in lived.model.all(kind)])
     assert held(lived.engine) == {}
     assert not any(lived.held.values())

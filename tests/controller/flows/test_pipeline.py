@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from itertools import combinations
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from controller.errors import ConflictingMatch, Undeclared
-from controller.flows import pipeline
+from controller.flows import pipeline, pipeline_doc
 from controller.flows.fields import ARP_OP, ARP_TPA, CT_PROTO4, CT_STATE, ETH_DST, IN_PORT, IPV4, IPV4_FRAG, ct_state
 from controller.flows.flow import (
     ANY,
@@ -61,6 +62,38 @@ MAC = Mac("02:00:00:00:00:01")
 
 def test_the_document_is_what_the_code_says() -> None:
     assert Path("docs/pipeline.md").read_text() == markdown(), "run `make docs`"
+
+
+def read_priorities(document: str) -> dict[str, dict[str, int]]:
+    """By table, the priority of each reason; a line with N stands for many."""
+    found: dict[str, dict[str, int]] = {}
+    for line in document.partition("## Registers")[0].splitlines():
+        if line.startswith("### "):
+            reasons = found[line.split()[2]] = {}
+        elif rule := re.fullmatch(r"\| (\d+) \+ (\d+) x N \| (\w+)_N, N from 0 to (\d+) \|", line):
+            first, step, stem, last = rule.groups()
+            reasons |= {f"{stem}_{n}": int(first) + int(step) * n for n in range(int(last) + 1)}
+        elif row := re.fullmatch(r"\| (\d+) \| (\w+) \|", line):
+            reasons[row[2]] = int(row[1])
+    return found
+
+
+def test_the_document_gives_the_priority_of_every_reason() -> None:
+    assert read_priorities(markdown()) == {table.name: dict(table.priorities) for table in TABLES}
+
+
+@pytest.mark.parametrize(
+    ("priorities", "told"),
+    [
+        ({"a_0": 5, "a_1": 7, "a_2": 9}, [("5 + 2 x N", "a_N, N from 0 to 2")]),
+        ({"a_0": 5, "a_1": 7, "a_2": 8}, [("5", "a_0"), ("7", "a_1"), ("8", "a_2")]),
+        ({"a_1": 5, "a_2": 7}, [("5", "a_1"), ("7", "a_2")]),
+        ({"a_0": 5}, [("5", "a_0")]),
+        ({"a": 5, "a_x": 7}, [("5", "a"), ("7", "a_x")]),
+    ],
+)
+def test_a_rule_is_told_only_where_it_holds(priorities: dict[str, int], told: list[tuple[str, str]]) -> None:
+    assert [*pipeline_doc.priority_rows(priorities)] == told
 
 
 def test_tables_stand_in_packet_order_with_numbers_and_names_of_their_own() -> None:

@@ -1,0 +1,317 @@
+"""Who may do what: Neutron's default rules by their own names, as one table (neutron, `conf/policies`).
+
+    create_port                 may this caller make a port?
+    create_port:mac_address     and give it this attribute, if the body does?
+    get_port                    does it see that port?
+    get_port:binding:host_id    and that attribute?
+
+A rule is a predicate of the caller and of what is asked about. What a caller does not see is not there: it is 404, as
+what does not exist. What it sees and may not change is 403. Nobody but an administrator is refused what the table
+does not name: `test_policy` states that it names every verb of every collection.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from controller.errors import Forbidden, NotFound, OtherProject
+from controller.model.records import Network, Port, Resource, SecurityGroup, Subnet
+from controller.model.store import Rows
+from northbound.auth import Caller
+from northbound.resources import COLLECTIONS
+from northbound.resources.attributes import Body, Collection
+from northbound.resources.values import Json
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What is asked about: a record as it is, or what a body would make of it. `given` are parsed values."""
+
+    rows: Rows
+    record: Resource | None = None
+    given: Mapping[str, object] = field(default_factory=dict)
+
+    def value(self, name: str) -> Any:
+        """An attribute, as it would be."""
+        return self.given[name] if name in self.given else getattr(self.record, name, None)
+
+    @property
+    def project_id(self) -> str:
+        """Whose it is; what has no owner is nobody's."""
+        owner = self.record.project_id if self.record is not None else self.given.get("project_id")
+        return str(owner or "")
+
+    @property
+    def network(self) -> Network | None:
+        """The network it is on, or is."""
+        if isinstance(self.record, Network):
+            return self.record
+        id = self.value("network_id")
+        return self.rows.get(Network, id) if isinstance(id, str) else None
+
+
+Rule = Callable[[Caller, Target], bool]
+
+
+def either(*rules: Rule) -> Rule:
+    """Any of them."""
+    return lambda caller, target: any(rule(caller, target) for rule in rules)
+
+
+def role(name: str) -> Rule:
+    """The caller has a role, in whatever project."""
+    return lambda caller, _: name in caller.roles
+
+
+def owner(name: str) -> Rule:
+    """The caller has a role in the project whose the target is."""
+    return lambda caller, target: name in caller.roles and caller.speaks_for(target.project_id)
+
+
+def network_owner(name: str) -> Rule:
+    """The caller has a role in the project whose the target's network is."""
+
+    def owns(caller: Caller, target: Target) -> bool:
+        network = target.network
+        return network is not None and name in caller.roles and caller.speaks_for(network.project_id)
+
+    return owns
+
+
+def group_owner(name: str) -> Rule:
+    """The caller has a role in the project whose the rule's security group is."""
+
+    def owns(caller: Caller, target: Target) -> bool:
+        group = target.rows.get(SecurityGroup, str(target.value("security_group_id")))
+        return group is not None and name in caller.roles and caller.speaks_for(group.project_id)
+
+    return owns
+
+
+def shared_network(caller: Caller, target: Target) -> bool:
+    """The target's network is everybody's."""
+    return target.network is not None and target.network.shared
+
+
+def external_network(caller: Caller, target: Target) -> bool:
+    """The target's network leads outside, for everybody."""
+    return target.network is not None and target.network.external
+
+
+def shared(caller: Caller, target: Target) -> bool:
+    """The target itself is everybody's."""
+    return bool(getattr(target.record, "shared", False))
+
+
+def guest(caller: Caller, target: Target) -> bool:
+    """The port is not one that Neutron itself would own."""
+    return not str(target.value("device_owner") or "").startswith("network:")
+
+
+ADMIN: Final = role("admin")
+SERVICE: Final = role("service")
+READER: Final = role("reader")
+ADMIN_OR_SERVICE: Final = either(ADMIN, SERVICE)
+MEMBER: Final = either(ADMIN, owner("member"))
+MANAGER: Final = either(ADMIN, owner("manager"))
+OWN: Final = either(ADMIN, owner("reader"))
+NET_MEMBER: Final = either(ADMIN_OR_SERVICE, network_owner("member"))
+NET_OR_SHARED: Final = either(NET_MEMBER, shared_network)
+
+RULES: Final[Mapping[str, Rule]] = {
+    "create_network": MEMBER,
+    "get_network": either(OWN, SERVICE, shared_network, external_network),
+    "update_network": MEMBER,
+    "delete_network": MEMBER,
+    **{
+        f"{verb}_network:{name}": ADMIN
+        for verb in ("create", "update")
+        for name in ("shared", "router:external", "is_default")
+    },
+    **{
+        f"{verb}_network:{name}": ADMIN
+        for verb in ("create", "update")
+        for name in ("provider:network_type", "provider:physical_network", "provider:segmentation_id")
+    },
+    "create_subnet": either(ADMIN, network_owner("member")),
+    "get_subnet": either(OWN, SERVICE, network_owner("reader"), shared_network, external_network),
+    "update_subnet": either(MEMBER, network_owner("member")),
+    "delete_subnet": either(MEMBER, network_owner("member")),
+    "create_port": NET_OR_SHARED,
+    "create_port:device_id": either(MEMBER, SERVICE),
+    "create_port:device_owner": either(guest, NET_MEMBER),
+    "create_port:mac_address": NET_MEMBER,
+    "create_port:fixed_ips": NET_OR_SHARED,
+    "create_port:fixed_ips:ip_address": NET_MEMBER,
+    "create_port:fixed_ips:subnet_id": NET_OR_SHARED,
+    "create_port:port_security_enabled": NET_MEMBER,
+    "create_port:binding:host_id": ADMIN_OR_SERVICE,
+    "create_port:binding:profile": ADMIN_OR_SERVICE,
+    "create_port:binding:vnic_type": either(MEMBER, SERVICE),
+    "create_port:allowed_address_pairs": NET_MEMBER,
+    "get_port": either(OWN, SERVICE, network_owner("reader")),
+    "update_port": either(MEMBER, SERVICE),
+    "update_port:device_id": either(MEMBER, SERVICE),
+    "update_port:device_owner": either(guest, NET_MEMBER),
+    "update_port:mac_address": either(ADMIN_OR_SERVICE, network_owner("manager")),
+    "update_port:fixed_ips": NET_MEMBER,
+    "update_port:fixed_ips:ip_address": NET_MEMBER,
+    "update_port:fixed_ips:subnet_id": NET_OR_SHARED,
+    "update_port:port_security_enabled": NET_MEMBER,
+    "update_port:binding:host_id": ADMIN_OR_SERVICE,
+    "update_port:binding:profile": ADMIN_OR_SERVICE,
+    "update_port:binding:vnic_type": either(MEMBER, SERVICE),
+    "update_port:allowed_address_pairs": NET_MEMBER,
+    "delete_port": either(MEMBER, SERVICE, network_owner("member")),
+    "create_router": MEMBER,
+    "get_router": OWN,
+    "update_router": MEMBER,
+    "delete_router": MEMBER,
+    **{f"{verb}_router:{name}": ADMIN for verb in ("create", "update") for name in ("distributed", "ha")},
+    **{
+        f"{verb}_router:external_gateway_info:{name}": ADMIN
+        for verb in ("create", "update")
+        for name in ("enable_snat", "external_fixed_ips")
+    },
+    **{
+        action: MEMBER
+        for action in ("add_router_interface", "remove_router_interface", "add_extraroutes", "remove_extraroutes")
+    },
+    "create_floatingip": MEMBER,
+    "create_floatingip:floating_ip_address": MANAGER,
+    "get_floatingip": OWN,
+    "update_floatingip": MEMBER,
+    "delete_floatingip": MEMBER,
+    "create_security_group": MEMBER,
+    "get_security_group": either(OWN, shared),
+    "update_security_group": MEMBER,
+    "delete_security_group": MEMBER,
+    "create_security_group_rule": either(ADMIN, group_owner("member")),
+    "get_security_group_rule": either(OWN, group_owner("reader")),
+    "update_security_group_rule": either(ADMIN, group_owner("member")),
+    "delete_security_group_rule": either(ADMIN, group_owner("member")),
+    "create_address_group": MEMBER,
+    "get_address_group": either(OWN, shared),
+    "update_address_group": MEMBER,
+    "delete_address_group": MEMBER,
+    "add_addresses": MEMBER,
+    "remove_addresses": MEMBER,
+}
+"""By Neutron's names. `binding:profile` is an administrator's, too, as it was before Neutron had the service role."""
+
+SEEN: Final[Mapping[str, Callable[[Caller], bool]]] = {
+    **{
+        f"get_network:provider:{name}": lambda caller: caller.is_admin
+        for name in ("network_type", "physical_network", "segmentation_id")
+    },
+    **{
+        f"get_port:binding:{name}": lambda caller: caller.is_admin or "service" in caller.roles
+        for name in ("vif_type", "vif_details", "host_id", "profile")
+    },
+    **{f"get_router:{name}": lambda caller: caller.is_admin for name in ("distributed", "ha")},
+}
+"""Who sees an attribute, whosever the record is. They neither narrow nor sort a list for others."""
+
+NAMED_BY_ACTIONS: Final[Mapping[str, type[Resource]]] = {"port_id": Port, "subnet_id": Subnet}
+"""What the bodies of actions name."""
+
+_GETTERS: Final = {collection.kind: f"get_{collection.name}" for collection in COLLECTIONS}
+
+
+def sees(caller: Caller, rows: Rows, record: Resource) -> bool:
+    """Is the record there at all, for this caller?"""
+    return caller.is_admin or RULES[_GETTERS[type(record)]](caller, Target(rows, record))
+
+
+def hidden(caller: Caller, collection: Collection[Any]) -> frozenset[str]:
+    """The attributes of a collection that the caller does not see; the same for all its records."""
+    if caller.is_admin:
+        return frozenset()
+    prefix = f"get_{collection.name}:"
+    return frozenset(name for name in collection.table if (rule := SEEN.get(prefix + name)) and not rule(caller))
+
+
+def check_create(caller: Caller, collection: Collection[Any], rows: Rows, body: Body, raw: Json) -> None:
+    """Raises Forbidden, NotFound."""
+    if caller.is_admin:
+        return
+    check_owner(caller, body)
+    target = Target(rows, None, body.given)
+    given = [name for name in body.given if body.given[name] != collection.table[name].default]
+    check_references(caller, rows, collection, body)
+    _check(caller, target, f"create_{collection.name}", given, raw)
+
+
+def check_update(caller: Caller, collection: Collection[Any], rows: Rows, old: Resource, body: Body, raw: Json) -> None:
+    """Raises Forbidden; NotFound for what the caller does not see."""
+    if caller.is_admin:
+        return
+    check_seen(caller, rows, old)
+    check_references(caller, rows, collection, body)
+    _check(caller, Target(rows, old, body.given), f"update_{collection.name}", body.given, raw)
+
+
+def check_delete(caller: Caller, collection: Collection[Any], rows: Rows, old: Resource) -> None:
+    """Raises Forbidden; NotFound for what the caller does not see."""
+    if caller.is_admin:
+        return
+    check_seen(caller, rows, old)
+    _check(caller, Target(rows, old), f"delete_{collection.name}", (), None)
+
+
+def check_action(caller: Caller, rows: Rows, old: Resource, action: str, asked: Mapping[str, Json]) -> None:
+    """Raises Forbidden; NotFound for what the caller does not see, or names and does not see."""
+    if caller.is_admin:
+        return
+    check_seen(caller, rows, old)
+    _check(caller, Target(rows, old), action, (), None)
+    for name, kind in NAMED_BY_ACTIONS.items():
+        if isinstance(id := asked.get(name), str):
+            check_named(caller, rows, kind, id)
+
+
+def check_seen(caller: Caller, rows: Rows, record: Resource) -> None:
+    """Raises NotFound."""
+    if not sees(caller, rows, record):
+        raise NotFound(type(record).__name__, record.id)
+
+
+def check_owner(caller: Caller, body: Body) -> None:
+    """What is made belongs to who makes it; a service makes it for others. Raises OtherProject."""
+    owner = body.given.get("project_id")
+    if owner is not None and not caller.speaks_for(str(owner)) and "service" not in caller.roles:
+        raise OtherProject
+
+
+def check_references(caller: Caller, rows: Rows, collection: Collection[Any], body: Body) -> None:
+    """What a body names must be there for the caller. Raises NotFound."""
+    for name, value in body.given.items():
+        for kind, id in collection.table[name].names(value):
+            check_named(caller, rows, kind, id)
+
+
+def check_named(caller: Caller, rows: Rows, kind: type[Resource], id: str) -> None:
+    """A record that a request names must be there for the caller. Raises NotFound."""
+    record = rows.get(kind, id)
+    if record is not None and not sees(caller, rows, record):
+        raise NotFound(kind.__name__, id)
+
+
+def _check(caller: Caller, target: Target, action: str, given: Iterable[str], raw: Json) -> None:
+    """Raises Forbidden, naming the rules as Neutron does: that of the action, and of the attribute if that is it."""
+    if not RULES[action](caller, target):
+        raise Forbidden((action,))
+    for name in given:
+        for rule in (f"{action}:{name}", *_inner(f"{action}:{name}", raw, name)):
+            if rule in RULES and not RULES[rule](caller, target):
+                raise Forbidden((action, rule))
+
+
+def _inner(rule: str, raw: Json, name: str) -> Iterator[str]:
+    """The rules of an attribute's own attributes, as far as they were given."""
+    value = raw.get(name) if isinstance(raw, dict) else None
+    for each in value if isinstance(value, list) else [value]:
+        if isinstance(each, dict):
+            yield from (f"{rule}:{key}" for key in each)

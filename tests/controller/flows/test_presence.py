@@ -1,0 +1,139 @@
+"""Who holds an address: what the model says, and what guests said where it does not."""
+
+from __future__ import annotations
+
+import pytest
+
+from controller.flows.presence import LAPSED, holder, holder_of_mac
+from controller.model.records import Address, Mac, Neighbour
+from controller.model.view import View
+from tests.cloud import Cloud, Work, heard, hypervisor, interface, network, no_port, port, router, subnet
+
+VIP, VIRTUAL = "10.0.0.100", "00:00:5e:00:01:01"
+SHARED = [(VIRTUAL, VIP)]
+
+
+@pytest.fixture
+def cloud() -> Cloud:
+    """vm1 and vm2 of network red on hv1, vm3 on hv2."""
+    made = Cloud()
+    made.commit(network("red", 100), *(vm(number) for number in (1, 2, 3)))
+    made.commit(hypervisor(1, "vm1", "vm2"), hypervisor(2, "vm3"))
+    return made
+
+
+def holds(cloud: Cloud, address: str) -> str | None:
+    """The port that holds an address of red, from the engine's memory as from scratch."""
+    views = (View(cloud.model, cloud.engine), View(cloud.model))
+    found, afresh = (holder(view, "red", Address(address)) for view in views)
+    assert found == afresh
+    return found.id if found else None
+
+
+def lapsed(cloud: Cloud) -> frozenset[str]:
+    """The neighbours that are none any more."""
+    return cloud.engine.gather(LAPSED, "")
+
+
+def vm(number: int, **more: object) -> Work:
+    """vmN of red at 10.0.0.N."""
+    return port(f"vm{number}", "red", f"02:00:00:00:00:0{number}", f"10.0.0.{number}", **more)  # type: ignore[arg-type]
+
+
+def test_a_fixed_address_is_its_ports_while_that_is_attached(cloud: Cloud) -> None:
+    assert holds(cloud, "10.0.0.3") == "vm3"
+    cloud.commit(vm(3, admin_state_up=False))
+    assert holds(cloud, "10.0.0.3") is None
+
+
+def test_a_pair_of_one_port_alone_is_that_ports(cloud: Cloud) -> None:
+    cloud.commit(vm(1, pairs=SHARED))
+    assert holds(cloud, VIP) == "vm1"
+
+
+def test_of_several_ports_with_one_pair_that_holds_it_which_said_so(cloud: Cloud) -> None:
+    cloud.commit(vm(1, pairs=SHARED), vm(2, pairs=SHARED))
+    assert holds(cloud, VIP) is None
+    for number in (2, 1, 2):
+        cloud.commit(heard("red", VIP, VIRTUAL, f"vm{number}"))
+        assert holds(cloud, VIP) == f"vm{number}"
+    cloud.commit(vm(2))
+    assert holds(cloud, VIP) == "vm1", "alone"
+    assert lapsed(cloud) == {f"red/{VIP}"}
+
+
+def test_a_port_that_nobody_plugged_in_leaves_its_address_to_those_with_a_pair_for_it(cloud: Cloud) -> None:
+    """As Octavia and others reserve a virtual address: by a port that is nowhere."""
+    cloud.commit(port("reserved", "red", "02:00:00:00:00:aa", VIP), vm(1, pairs=SHARED), vm(2, pairs=SHARED))
+    cloud.commit(heard("red", VIP, VIRTUAL, "vm2"))
+    assert holds(cloud, VIP) == "vm2"
+    cloud.commit(hypervisor(1, "vm1", "vm2", "reserved"))
+    assert holds(cloud, VIP) == "reserved"
+    assert lapsed(cloud) == {f"red/{VIP}"}
+
+
+@pytest.mark.parametrize(
+    "undone",
+    [
+        vm(1, admin_state_up=False),
+        no_port("vm1"),
+        hypervisor(1, "vm2"),
+        network("red", 100, admin_state_up=False),
+        vm(1, pairs=[(VIRTUAL, "10.0.0.101")]),
+        vm(1, pairs=[("00:00:5e:00:01:02", "10.0.0.0/24")]),
+        vm(2, pairs=[(VIRTUAL, VIP)]),
+        port("vm4", "red", VIRTUAL, "10.0.0.4"),
+    ],
+    ids=[
+        "down",
+        "deleted",
+        "unplugged",
+        "network down",
+        "another pair",
+        "another MAC",
+        "named by a pair",
+        "a port's MAC",
+    ],
+)
+def test_who_may_not_hold_an_address_any_more_does_not(cloud: Cloud, undone: Work) -> None:
+    cloud.commit(vm(1, pairs=[(VIRTUAL, "10.0.0.96/28")]), heard("red", VIP, VIRTUAL, "vm1"))
+    assert (holds(cloud, VIP), lapsed(cloud)) == ("vm1", frozenset())
+    cloud.commit(undone)
+    assert holds(cloud, VIP) != "vm1"
+    assert lapsed(cloud) == {f"red/{VIP}"}
+
+
+def test_without_port_security_a_port_holds_what_it_says_but_nothing_that_is_anothers(cloud: Cloud) -> None:
+    cloud.commit(vm(1, guarded=False), router("r"), subnet("red4", "red", "10.0.0.0/24"))
+    cloud.commit(interface("gate", "r", "red", "02:00:00:00:0a:01", red4="10.0.0.254"), vm(2, pairs=SHARED))
+    for address, mac, who in (
+        ("10.9.0.9", "02:00:00:00:00:01", "vm1"),
+        ("10.9.0.9", "02:99:00:00:00:99", "vm1"),
+        ("fd00::9", "02:99:00:00:00:99", "vm1"),
+        ("10.9.0.9", "02:00:00:00:00:03", None),
+        ("10.9.0.9", "02:00:00:00:0a:01", None),
+        ("10.0.0.3", "02:00:00:00:00:01", "vm3"),
+        ("10.0.0.254", "02:00:00:00:00:01", None),
+        (VIP, "02:00:00:00:00:01", "vm2"),
+    ):
+        cloud.commit(heard("red", address, mac, "vm1"))
+        assert holds(cloud, address) == who, (address, mac)
+        assert (f"red/{address}" in lapsed(cloud)) == (who != "vm1")
+
+
+def test_of_two_addresses_at_one_mac_the_newest_says_where_that_is(cloud: Cloud) -> None:
+    pairs = [(VIRTUAL, VIP), (VIRTUAL, "fd00::100")]
+    cloud.commit(vm(1, pairs=pairs), vm(2, pairs=pairs))
+
+    def at() -> str | None:
+        return holder_of_mac(View(cloud.model, cloud.engine), "red", Mac(VIRTUAL))
+
+    seen = []
+    for address, who in ((VIP, "vm1"), ("fd00::100", "vm1"), (VIP, "vm2"), ("fd00::100", "vm2")):
+        cloud.commit(heard("red", address, VIRTUAL, who))
+        seen.append(at())
+    assert seen == ["vm1", "vm1", "vm2", "vm2"]
+    cloud.commit(lambda tx: tx.delete(Neighbour, f"red/{VIP}"))
+    assert at() == "vm2"
+    cloud.commit(hypervisor(1, "vm1"))
+    assert at() is None

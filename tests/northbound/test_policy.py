@@ -1,0 +1,274 @@
+"""Two tenants, a reader and an administrator: what each may do to every resource, and that nothing of one shows to the
+other, by no way of asking."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from northbound.auth import Tokens
+from northbound.policy import RULES, SEEN
+from northbound.resources import COLLECTIONS
+from tests.northbound.served import Answer, Client, serving
+from tests.northbound.test_auth import tokens
+
+RED, BLUE = "p-red", "p-blue"
+CALLERS = {
+    "owner": (RED, ["member"]),
+    "other": (BLUE, ["manager"]),
+    "reader": (RED, ["reader"]),
+    "admin": ("ops", ["admin"]),
+    "service": ("services", ["service"]),
+}
+
+
+@dataclass
+class Cloud:
+    api: Client
+
+    def ask(self, caller: str, method: str, path: str, body: object = None) -> Answer:
+        return self.api.ask(method, path, body, X_Auth_Token=caller)
+
+    def make(self, caller: str, kind: str, **attributes: object) -> Any:
+        answer = self.post(caller, kind, **attributes)
+        assert answer.status == 201, answer.text
+        return answer.body[kind]
+
+    def post(self, caller: str, kind: str, **attributes: object) -> Answer:
+        return self.ask(caller, "POST", Client.path(kind), {kind: attributes})
+
+    def put(self, caller: str, kind: str, id: str, **attributes: object) -> Answer:
+        return self.ask(caller, "PUT", Client.path(kind, id), {kind: attributes})
+
+    def list(self, caller: str, kind: str, query: str = "") -> list[Any]:
+        answer = self.ask(caller, "GET", f"{Client.path(kind)}?{query}")
+        assert answer.status == 200, answer.text
+        return list(answer.body[f"{kind}s"])
+
+
+@pytest.fixture(scope="module")
+def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
+    file = tokens(tmp_path_factory.mktemp("auth") / "tokens.toml", **CALLERS)
+    with serving(identity=Tokens(file)) as api:
+        yield Cloud(api)
+
+
+def bodies(cloud: Cloud) -> dict[str, dict[str, object]]:
+    """What makes one more of each resource in the red project, in an order in which each finds what it needs."""
+    network = cloud.make("owner", "network")["id"]
+    cloud.make("owner", "subnet", network_id=network, cidr="10.0.0.0/24", ip_version=4)
+    group = cloud.make("owner", "security_group", name="web")["id"]
+    outside = cloud.make("admin", "network", **{"router:external": True})["id"]
+    cloud.make("admin", "subnet", network_id=outside, cidr="203.0.113.0/24", ip_version=4)
+    return {
+        "network": {"name": "n"},
+        "subnet": {"network_id": network, "cidr": "10.1.0.0/24", "ip_version": 4},
+        "port": {"network_id": network},
+        "router": {"name": "r"},
+        "floatingip": {"floating_network_id": outside},
+        "security_group": {"name": "g"},
+        "security_group_rule": {"security_group_id": group, "direction": "ingress", "protocol": "tcp"},
+        "address_group": {"name": "a"},
+    }
+
+
+MATRIX = {
+    #          owner other reader admin
+    "show":   (200,  404,  200,   200),
+    "list":   (1,    0,    1,     1),
+    "update": (200,  404,  403,   200),
+    "delete": (204,  404,  403,   204),
+}  # fmt: skip
+"""By verb and caller, for a resource of the owner's project: the status, or for lists how often it is found."""
+
+MAKE = {"owner": 201, "other": 400, "reader": 403, "admin": 201}
+"""The status of making one for the owner's project, by name."""
+
+
+@pytest.mark.parametrize("kind", [each.name for each in COLLECTIONS])
+def test_who_may_do_what_to_a_resource_of_one_project(cloud: Cloud, kind: str) -> None:
+    body = bodies(cloud)[kind]
+    for caller, status in MAKE.items():
+        made = cloud.post(caller, kind, **body, project_id=RED)
+        assert made.status == status, (caller, made.text)
+        if status == 201:
+            assert made.body[kind]["project_id"] == RED
+            assert cloud.ask("admin", "DELETE", Client.path(kind, made.body[kind]["id"])).status == 204
+    found: dict[str, list[int]] = {verb: [] for verb in MATRIX}
+    for caller in MAKE:
+        id = cloud.make("owner", kind, **body)["id"]
+        found["show"].append(cloud.ask(caller, "GET", Client.path(kind, id)).status)
+        found["list"].append([each["id"] for each in cloud.list(caller, kind)].count(id))
+        found["update"].append(cloud.put(caller, kind, id, description="changed").status)
+        found["delete"].append(cloud.ask(caller, "DELETE", Client.path(kind, id)).status)
+        cloud.ask("admin", "DELETE", Client.path(kind, id))
+    assert {verb: tuple(statuses) for verb, statuses in found.items()} == MATRIX
+
+
+@pytest.mark.parametrize("kind", [each.name for each in COLLECTIONS])
+def test_what_is_anothers_answers_as_what_is_nowhere(cloud: Cloud, kind: str) -> None:
+    id, nowhere = cloud.make("owner", kind, **bodies(cloud)[kind])["id"], str(uuid4())
+
+    def answers(of: str) -> list[tuple[int, str]]:
+        asked = [
+            cloud.ask("other", "GET", Client.path(kind, of)),
+            cloud.put("other", kind, of, description="mine"),
+            cloud.ask("other", "DELETE", Client.path(kind, of)),
+            cloud.ask("other", "GET", f"{Client.path(kind)}?id={of}"),
+            cloud.ask("other", "GET", f"{Client.path(kind)}?limit=1&marker={of}"),
+            cloud.ask("other", "GET", f"{Client.path(kind)}?project_id={RED}&limit=5"),
+        ]
+        return [(answer.status, answer.text.replace(of, "ID")) for answer in asked]
+
+    assert answers(id) == answers(nowhere)
+
+
+def test_nobody_builds_upon_what_it_does_not_see(cloud: Cloud) -> None:
+    network = cloud.make("owner", "network")["id"]
+    subnet = cloud.make("owner", "subnet", network_id=network, cidr="10.0.0.0/24", ip_version=4)["id"]
+    port = cloud.make("owner", "port", network_id=network)["id"]
+    group, router = cloud.make("owner", "security_group", name="g")["id"], cloud.make("other", "router")["id"]
+    mine = cloud.make("other", "network")["id"]
+    my_group = cloud.make("other", "security_group", name="g")["id"]
+    my_port = cloud.make("other", "port", network_id=mine)["id"]
+    addresses = cloud.make("owner", "address_group", name="a")["id"]
+    add = f"/v2.0/routers/{router}/add_router_interface"
+    rule = {"security_group_id": my_group, "direction": "ingress"}
+
+    refused = [
+        cloud.post("other", "subnet", network_id=network, cidr="10.9.0.0/24", ip_version=4),
+        cloud.post("other", "port", network_id=network),
+        cloud.post("other", "port", network_id=mine, security_groups=[group]),
+        cloud.post("other", "port", network_id=mine, fixed_ips=[{"subnet_id": subnet}]),
+        cloud.put("other", "port", my_port, security_groups=[group]),
+        cloud.post("other", "security_group_rule", security_group_id=group, direction="ingress"),
+        cloud.post("other", "security_group_rule", **rule, remote_group_id=group),
+        cloud.post("other", "security_group_rule", **rule, remote_address_group_id=addresses),
+        cloud.ask("other", "PUT", add, {"subnet_id": subnet}),
+        cloud.ask("other", "PUT", add, {"port_id": port}),
+    ]
+    assert [answer.status for answer in refused] == [404] * len(refused)
+    assert cloud.list("admin", "port", f"network_id={network}&project_id={BLUE}") == []
+
+
+def test_a_shared_network_is_used_by_all_and_shows_nobodys_ports(cloud: Cloud) -> None:
+    network = cloud.make("admin", "network", project_id=RED, shared=True)["id"]
+    cloud.make("owner", "subnet", network_id=network, cidr="10.0.0.0/24", ip_version=4)
+    theirs, mine = (cloud.make(caller, "port", network_id=network)["id"] for caller in ("owner", "other"))
+    assert [each["id"] for each in cloud.list("other", "port", f"network_id={network}")] == [mine]
+    assert {each["id"] for each in cloud.list("owner", "port", f"network_id={network}")} == {mine, theirs}
+    assert [each["network_id"] for each in cloud.list("other", "subnet", f"network_id={network}")] == [network]
+    assert cloud.put("other", "network", network, name="mine").fault == (
+        403,
+        "PolicyNotAuthorized",
+        "rule:update_network is disallowed by policy",
+    )
+    assert cloud.post("other", "port", network_id=network, fixed_ips=[{"ip_address": "10.0.0.77"}]).fault == (
+        403,
+        "PolicyNotAuthorized",
+        "(rule:create_port and rule:create_port:fixed_ips:ip_address) is disallowed by policy",
+    )
+    assert cloud.ask("owner", "DELETE", Client.path("port", mine)).status == 204, "the network's owner may"
+
+
+def test_an_external_network_is_everybodys_way_out_and_nobodys_to_change(cloud: Cloud) -> None:
+    outside = cloud.make("admin", "network", **{"router:external": True})["id"]
+    four = cloud.make("admin", "subnet", network_id=outside, cidr="203.0.113.0/24", ip_version=4)["id"]
+    network = cloud.make("other", "network")["id"]
+    inside = cloud.make("other", "subnet", network_id=network, cidr="10.0.0.0/24", ip_version=4)["id"]
+    port = cloud.make("other", "port", network_id=network)["id"]
+    router = cloud.make("other", "router", external_gateway_info={"network_id": outside})["id"]
+    assert (
+        cloud.ask("other", "PUT", f"/v2.0/routers/{router}/add_router_interface", {"subnet_id": inside}).status == 200
+    )
+    floating = cloud.make("other", "floatingip", floating_network_id=outside, subnet_id=four, port_id=port)
+    assert floating["router_id"] == router
+    assert [each["id"] for each in cloud.list("other", "network", f"id={outside}")] == [outside]
+    assert [each["id"] for each in cloud.list("other", "subnet", f"id={four}")] == [four]
+    assert cloud.list("other", "port", f"network_id={outside}") == [], "gateways and floating IPs hide theirs"
+    assert cloud.put("other", "network", outside, name="mine").status == 403
+    assert cloud.post("other", "port", network_id=outside).status == 403
+    for inner in ("enable_snat", "external_fixed_ips"):
+        way = {"network_id": outside, inner: [] if inner.endswith("ips") else True}
+        assert cloud.put("other", "router", router, external_gateway_info=way).fault == (
+            403,
+            "PolicyNotAuthorized",
+            f"(rule:update_router and rule:update_router:external_gateway_info:{inner}) is disallowed by policy",
+        )
+    chosen = {"floating_network_id": outside, "floating_ip_address": "203.0.113.9"}
+    assert cloud.post("owner", "floatingip", **chosen).fault == (
+        403,
+        "PolicyNotAuthorized",
+        "(rule:create_floatingip and rule:create_floatingip:floating_ip_address) is disallowed by policy",
+    )
+    assert cloud.post("other", "floatingip", **chosen).status == 201, "a manager may"
+    theirs = cloud.make("owner", "floatingip", floating_network_id=outside)["id"]
+    assert cloud.put("owner", "floatingip", theirs, port_id=port).fault[:2] == (404, "PortNotFound")
+    hidden = cloud.make("owner", "network")["id"]
+    assert cloud.post("other", "router", external_gateway_info={"network_id": hidden}).status == 404
+    assert cloud.post("other", "floatingip", floating_network_id=hidden).status == 404
+
+
+ADMINISTRATORS = [
+    ("network", {"shared": True}),
+    ("network", {"router:external": True}),
+    ("network", {"is_default": True}),
+    ("network", {"provider:network_type": "geneve"}),
+    ("network", {"provider:network_type": "geneve", "provider:segmentation_id": 77}),
+    ("port", {"binding:host_id": "hv1"}),
+    ("port", {"binding:profile": {"a": 1}}),
+    ("router", {"distributed": True}),
+    ("router", {"ha": True}),
+]
+
+
+@pytest.mark.parametrize(("kind", "attributes"), ADMINISTRATORS, ids=str)
+def test_some_attributes_are_an_administrators(cloud: Cloud, kind: str, attributes: dict[str, object]) -> None:
+    body = bodies(cloud)[kind]
+    status, type, message = cloud.post("owner", kind, **body, **attributes).fault
+    assert (status, type) == (403, "PolicyNotAuthorized")
+    assert f"rule:create_{kind}:{next(iter(attributes))}" in message
+    assert cloud.post("admin", kind, **body, **attributes).status == 201
+
+
+def test_attributes_that_a_tenant_does_not_see_it_cannot_ask_for(cloud: Cloud) -> None:
+    made = cloud.make("owner", "network")
+    assert {name for name in made if name.startswith("provider:")} == set()
+    number = cloud.ask("admin", "GET", f"/v2.0/networks/{made['id']}").body["network"]["provider:segmentation_id"]
+    assert cloud.list("owner", "network", f"provider:segmentation_id={number}") == []
+    assert cloud.list("owner", "network", f"id={made['id']}&fields=id&fields=provider:segmentation_id") == [
+        {"id": made["id"]}
+    ]
+    assert [each["id"] for each in cloud.list("admin", "network", f"provider:segmentation_id={number}")] == [made["id"]]
+    port = cloud.make("owner", "port", network_id=made["id"])
+    assert {name for name in port if name.startswith("binding:")} == {"binding:vnic_type"}
+    assert "distributed" not in cloud.make("owner", "router")
+
+
+def test_a_service_binds_ports_of_others(cloud: Cloud) -> None:
+    network = cloud.make("owner", "network")["id"]
+    port = cloud.make("service", "port", network_id=network, project_id=RED, device_owner="compute:nova")
+    bound = cloud.put("service", "port", port["id"], **{"binding:host_id": "hv1"})
+    assert (bound.status, bound.body["port"]["binding:host_id"]) == (200, "hv1")
+    assert cloud.put("service", "network", network, name="x").status == 403
+
+
+def test_a_default_group_is_made_for_ones_own_project_alone(cloud: Cloud) -> None:
+    fresh = str(uuid4())
+    assert cloud.list("other", "security_group", f"project_id={fresh}") == []
+    assert cloud.list("admin", "security_group", f"project_id={fresh}&fields=name") == [{"name": "default"}]
+
+
+def test_every_verb_of_every_collection_has_its_rule() -> None:
+    verbs = [f"{verb}_{each.name}" for each in COLLECTIONS for verb in ("create", "get", "update", "delete")]
+    actions = [action for each in COLLECTIONS for action in each.actions]
+    assert set(verbs + actions) - RULES.keys() == set()
+    attributes = {f"{each.name}:{name}" for each in COLLECTIONS for name in each.table}
+    of_attributes = {rule.partition("_")[2] for rule in [*RULES, *SEEN] if ":" in rule}
+    assert {
+        each for each in of_attributes if each not in attributes and each.rpartition(":")[0] not in attributes
+    } == set()
