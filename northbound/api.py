@@ -16,22 +16,37 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Generic
 from uuid import uuid4
 
 from aiohttp import web
 
 from controller import measures
-from controller.errors import Throttled, Unauthorized, Unreadable, WeftError
-from controller.model.records import Resource
-from controller.model.store import Store, Transaction
+from controller.errors import StaleRevision, Throttled, Unauthorized, Unreadable, WeftError
+from controller.model.store import Rows, Store, Transaction
 from northbound import faults, policy
 from northbound.auth import Caller, Identity, Open
 from northbound.gate import CALLER, Gate
 from northbound.resources import COLLECTIONS
-from northbound.resources.attributes import Ask, Body, Collection, R, Renderer, Scene, Settings, Wiring, read_body
+from northbound.resources.attributes import (
+    Ask,
+    Body,
+    Collection,
+    Create,
+    Delete,
+    Operation,
+    R,
+    Renderer,
+    Scene,
+    Settings,
+    Update,
+    Wiring,
+    read_body,
+)
 from northbound.resources.extensions import EXTENSIONS
 from northbound.resources.query import Query, find, links, read_query
+from northbound.resources.tags import Tags
 from northbound.resources.values import Json
 
 __all__ = ["Settings", "Wiring", "application"]
@@ -71,16 +86,7 @@ def application(store: Store, wiring: Wiring, settings: Settings, identity: Iden
     route.add_get("/v2.0/extensions", _extensions, allow_head=False)
     route.add_get("/v2.0/extensions/{alias}", _extension, allow_head=False)
     for collection in COLLECTIONS:
-        served = _Served(collection, Renderer(collection), store, wiring, settings)
-        path = f"/v2.0/{collection.path}"
-        for list_path in (path, f"{path}/"):
-            route.add_get(list_path, served.list, allow_head=False)
-            route.add_post(list_path, served.create)
-        route.add_get(f"{path}/{{id}}", served.show, allow_head=False)
-        route.add_put(f"{path}/{{id}}", served.update)
-        route.add_delete(f"{path}/{{id}}", served.delete)
-        for name in collection.actions:
-            route.add_put(f"{path}/{{id}}/{{action:{name}}}", served.act)
+        _Served(collection, Renderer(collection), store, wiring, settings).add_routes(route)
     return app
 
 
@@ -167,6 +173,7 @@ async def _resources(request: web.Request) -> web.Response:
             "links": [{"rel": "self", "href": f"{_root(request)}/v2.0/{each.path}"}],
         }
         for each in COLLECTIONS
+        if not each.is_part
     ]
     return _answer({"resources": found, "version": _version(request)})
 
@@ -184,7 +191,7 @@ async def _extension(request: web.Request) -> web.Response:
 
 @dataclass(frozen=True, slots=True)
 class _Served(Generic[R]):
-    """The five verbs on one collection."""
+    """The verbs and the operations on one collection."""
 
     collection: Collection[R]
     renderer: Renderer[R]
@@ -192,7 +199,24 @@ class _Served(Generic[R]):
     wiring: Wiring
     settings: Settings
 
-    async def create(self, request: web.Request) -> web.Response:
+    def add_routes(self, route: web.UrlDispatcher) -> None:
+        """Serve what the collection has."""
+        collection = self.collection
+        path = f"/v2.0/{collection.path}"
+        for list_path in (path, f"{path}/"):
+            route.add_get(list_path, self.list, allow_head=False)
+            if collection.create:
+                route.add_post(list_path, partial(self.create, collection.create))
+        route.add_get(f"{path}/{{id}}", self.show, allow_head=False)
+        if collection.update:
+            route.add_put(f"{path}/{{id}}", partial(self.update, collection.update))
+        if collection.delete:
+            route.add_delete(f"{path}/{{id}}", partial(self.delete, collection.delete))
+        tagging = Tags(collection.plural).operations() if "tags" in collection.table else ()
+        for operation in (*collection.operations, *tagging):
+            route.add_route(operation.method, f"{path}/{{id}}/{operation.path}", partial(self.operate, operation))
+
+    async def create(self, create: Create[R], request: web.Request) -> web.Response:
         """One resource, or several: then all or none."""
         caller, collection = request[CALLER], self.collection
         given = await _object(request)
@@ -204,13 +228,13 @@ class _Served(Generic[R]):
         if len(items) > BULK_LIMIT:
             raise Unreadable(f"Bulk requests may have {BULK_LIMIT} resources, not {len(items)}")
         bodies = [self._body(item, caller, several) for item in items]
-        asks = [self._ask(caller) for _ in bodies]
+        asks = [self._ask(request, caller) for _ in bodies]
         collection.together(bodies)
 
         def work(tx: Transaction) -> list[R]:
             for item, body in zip(items, bodies, strict=True):
                 policy.check_create(caller, collection, tx, body, item)
-            return [collection.create(tx, body, ask) for body, ask in zip(bodies, asks, strict=True)]
+            return [create(tx, body, ask) for body, ask in zip(bodies, asks, strict=True)]
 
         made = await self.store.commit(work, request=REQUEST.get())
         scene = self._scene(caller)
@@ -222,24 +246,27 @@ class _Served(Generic[R]):
             item = item[self.collection.name]
         return read_body(self.collection, item, True, caller.project_id)
 
-    def _ask(self, caller: Caller) -> Ask:
-        return Ask(str(uuid4()), caller.project_id, caller.is_admin, int(time.time()), self.settings)
+    def _ask(self, request: web.Request, caller: Caller) -> Ask:
+        now, within = int(time.time()), request.match_info.get("within", "")
+        return Ask(str(uuid4()), caller.project_id, caller.is_admin, now, self.settings, within)
 
     async def list(self, request: web.Request) -> web.Response:
         """Those that pass the query."""
         pairs = [*request.query.items()]
         query = read_query(self.collection, pairs)
         caller = request[CALLER]
-        await self._prepare(caller, query)
+        ask = self._ask(request, caller)
+        await self._prepare(caller, ask, query)
         scene = self._scene(caller)
-        records = find(self.collection, scene, query)
-        found = links(_root(request) + request.path, pairs, query, [record.id for record in records])
+        records = find(self.collection, scene, query, ask.within)
+        keys = [self.renderer.key(scene, record) for record in records]
+        found = links(_root(request) + request.path, pairs, query, keys)
         return _json(200, await self._listed(scene, records, query.fields, found))
 
-    async def _prepare(self, caller: Caller, query: Query) -> None:
+    async def _prepare(self, caller: Caller, ask: Ask, query: Query) -> None:
         """Make what the project must find; tried on the replica first, since nearly always it is there."""
-        prepare, ask = self.collection.prepare, self._ask(caller)
-        owner = query.filters.get("project_id", query.filters.get("tenant_id", [caller.project_id]))[0]
+        prepare = self.collection.prepare
+        owner = query.filters.get("project_id", query.filters.get("tenant_id", [ask.project_id]))[0]
         if not (caller.is_admin or caller.speaks_for(owner)):
             return
         trial = Transaction(self.store.model)
@@ -261,66 +288,75 @@ class _Served(Generic[R]):
     async def show(self, request: web.Request) -> web.Response:
         """One of them."""
         caller = request[CALLER]
-        record = Transaction(self.store.model).need(self.collection.kind, request.match_info["id"])
-        policy.check_seen(caller, self.store.model, record)
+        record = self._need(self.store.model, request)
+        policy.check_seen(caller, self.collection, self.store.model, record)
         fields = tuple(name for name in request.query.getall("fields", ()) if name)
         return _answer({self.collection.name: self._shown(self._scene(caller), record, fields)})
 
-    async def update(self, request: web.Request) -> web.Response:
+    async def update(self, update: Update[R], request: web.Request) -> web.Response:
         """Change what the body names, and nothing else."""
-        caller, collection, id = request[CALLER], self.collection, request.match_info["id"]
+        caller, collection = request[CALLER], self.collection
         given = await _object(request)
         if collection.plural in given:
             raise Unreadable("Bulk operation not supported")
         body = read_body(collection, given.get(collection.name), False, caller.project_id)
-        expected, ask = _expected(request), self._ask(caller)
+        expected, ask = _expected(request), self._ask(request, caller)
 
         def work(tx: Transaction) -> R:
-            old = tx.need(collection.kind, id)
+            old = self._need(tx, request)
             policy.check_update(caller, collection, tx, old, body, given.get(collection.name))
-            _expect(tx, old, expected)
-            return collection.update(tx, old, _with(old, body), body, ask)
+            return update(tx, _as_expected(old, expected), _with(old, body), body, ask)
 
         record = await self.store.commit(work, request=REQUEST.get())
         return _answer({collection.name: self.renderer.all(self._scene(caller), record)})
 
-    async def act(self, request: web.Request) -> web.Response:
-        """Change it by one of its actions."""
-        caller, collection, id = request[CALLER], self.collection, request.match_info["id"]
-        action, given = request.match_info["action"], await _object(request)
-        change = collection.actions[action](given)
-        expected, ask = _expected(request), self._ask(caller)
+    async def operate(self, operation: Operation[R], request: web.Request) -> web.Response:
+        """Change it, or look at it, by one of its operations."""
+        caller, reads = request[CALLER], operation.method == "GET"
+        given = {} if reads else await _object(request)
+        change = operation.ask(request.match_info.get("item", ""), given)
+        expected, ask = _expected(request), self._ask(request, caller)
 
-        def work(tx: Transaction) -> R | Mapping[str, Json]:
-            old = tx.need(collection.kind, id)
-            policy.check_action(caller, tx, old, action, given)
-            _expect(tx, old, expected)
-            return change(tx, old, ask)
+        def work(tx: Transaction) -> R | Mapping[str, Json] | None:
+            old = self._need(tx, request)
+            policy.check_operation(caller, self.collection, tx, old, operation, given)
+            return change(tx, _as_expected(old, expected), ask)
 
-        done = await self.store.commit(work, request=REQUEST.get())
-        return _answer(
-            dict(done) if isinstance(done, Mapping) else {collection.name: self.renderer.all(self._scene(caller), done)}
-        )
+        done = work(Transaction(self.store.model)) if reads else await self.store.commit(work, request=REQUEST.get())
+        if operation.status == 204:
+            return web.Response(status=204)
+        if done is None or isinstance(done, Mapping):
+            return _answer(None if done is None else dict(done), operation.status)
+        return _answer({self.collection.name: self.renderer.all(self._scene(caller), done)}, operation.status)
 
-    async def delete(self, request: web.Request) -> web.Response:
+    async def delete(self, delete: Delete[R], request: web.Request) -> web.Response:
         """Remove it."""
         if await request.read():
             raise Unreadable("Request body is not supported in DELETE.")
-        caller, collection, id = request[CALLER], self.collection, request.match_info["id"]
-        expected, ask = _expected(request), self._ask(caller)
+        caller = request[CALLER]
+        expected, ask = _expected(request), self._ask(request, caller)
 
         def work(tx: Transaction) -> None:
-            old = tx.need(collection.kind, id)
-            policy.check_delete(caller, collection, tx, old)
-            _expect(tx, old, expected)
-            collection.delete(tx, old, ask)
+            old = self._need(tx, request)
+            policy.check_delete(caller, self.collection, tx, old)
+            delete(tx, _as_expected(old, expected), ask)
 
         await self.store.commit(work, request=REQUEST.get())
         return web.Response(status=204)
 
+    def _need(self, rows: Rows, request: web.Request) -> R:
+        """What the path names. Raises NotFound."""
+        return self.collection.source.need(rows, request.match_info.get("within", ""), request.match_info["id"])
+
     def _scene(self, caller: Caller) -> Scene:
-        rows, hidden = self.store.model, policy.hidden(caller, self.collection)
-        return Scene(rows, self.wiring, lambda record: policy.sees(caller, rows, record), hidden)
+        rows, collection = self.store.model, self.collection
+        return Scene(
+            rows,
+            self.wiring,
+            lambda record: policy.sees(caller, collection, rows, record),
+            policy.hidden(caller, collection),
+            caller.project_id,
+        )
 
     def _shown(self, scene: Scene, record: R, fields: tuple[str, ...]) -> Json:
         return self.renderer.some(scene, record, fields) if fields else self.renderer.all(scene, record)
@@ -330,10 +366,11 @@ def _with(record: R, body: Body) -> R:
     return replace(record, **body.fields)
 
 
-def _expect(tx: Transaction, record: Resource, expected: int | None) -> None:
-    """The record is what the client thinks it is. Raises StaleRevision."""
-    if expected is not None:
-        tx.expect(type(record), record.id, expected)
+def _as_expected(record: R, revision: int | None) -> R:
+    """The record, if it is what the client thinks it is. Raises StaleRevision."""
+    if revision is not None and record.revision_number != revision:
+        raise StaleRevision(type(record).__name__, record.id, revision, record.revision_number)
+    return record
 
 
 async def _object(request: web.Request) -> dict[str, Json]:

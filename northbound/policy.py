@@ -21,7 +21,7 @@ from controller.model.records import Network, Port, Resource, SecurityGroup, Sub
 from controller.model.store import Rows
 from northbound.auth import Caller
 from northbound.resources import COLLECTIONS
-from northbound.resources.attributes import Body, Collection
+from northbound.resources.attributes import Body, Collection, Operation
 from northbound.resources.values import Json
 
 
@@ -214,15 +214,15 @@ SEEN: Final[Mapping[str, Callable[[Caller], bool]]] = {
 }
 """Who sees an attribute, whosever the record is. They neither narrow nor sort a list for others."""
 
-NAMED_BY_ACTIONS: Final[Mapping[str, type[Resource]]] = {"port_id": Port, "subnet_id": Subnet}
-"""What the bodies of actions name."""
+NAMED_BY_OPERATIONS: Final[Mapping[str, type[Resource]]] = {"port_id": Port, "subnet_id": Subnet}
+"""What the bodies of operations name."""
 
 _GETTERS: Final = {collection.kind: f"get_{collection.name}" for collection in COLLECTIONS}
 
 
-def sees(caller: Caller, rows: Rows, record: Resource) -> bool:
+def sees(caller: Caller, collection: Collection[Any], rows: Rows, record: Resource) -> bool:
     """Is the record there at all, for this caller?"""
-    return caller.is_admin or RULES[_GETTERS[type(record)]](caller, Target(rows, record))
+    return caller.is_admin or RULES[f"get_{collection.name}"](caller, Target(rows, record))
 
 
 def hidden(caller: Caller, collection: Collection[Any]) -> frozenset[str]:
@@ -248,7 +248,7 @@ def check_update(caller: Caller, collection: Collection[Any], rows: Rows, old: R
     """Raises Forbidden; NotFound for what the caller does not see."""
     if caller.is_admin:
         return
-    check_seen(caller, rows, old)
+    check_seen(caller, collection, rows, old)
     check_references(caller, rows, collection, body)
     _check(caller, Target(rows, old, body.given), f"update_{collection.name}", body.given, raw)
 
@@ -257,24 +257,34 @@ def check_delete(caller: Caller, collection: Collection[Any], rows: Rows, old: R
     """Raises Forbidden; NotFound for what the caller does not see."""
     if caller.is_admin:
         return
-    check_seen(caller, rows, old)
+    check_seen(caller, collection, rows, old)
     _check(caller, Target(rows, old), f"delete_{collection.name}", (), None)
 
 
-def check_action(caller: Caller, rows: Rows, old: Resource, action: str, asked: Mapping[str, Json]) -> None:
-    """Raises Forbidden; NotFound for what the caller does not see, or names and does not see."""
+def check_operation(
+    caller: Caller,
+    collection: Collection[Any],
+    rows: Rows,
+    old: Resource,
+    operation: Operation[Any],
+    given: Mapping[str, Json],
+) -> None:
+    """What has no rule of its own is a change, or a look. Raises Forbidden; NotFound for what the caller does not see,
+    or names and does not see."""
     if caller.is_admin:
         return
-    check_seen(caller, rows, old)
-    _check(caller, Target(rows, old), action, (), None)
-    for name, kind in NAMED_BY_ACTIONS.items():
-        if isinstance(id := asked.get(name), str):
+    check_seen(caller, collection, rows, old)
+    if operation.path in RULES or operation.method != "GET":
+        rule = operation.path if operation.path in RULES else f"update_{collection.name}"
+        _check(caller, Target(rows, old), rule, (), None)
+    for name, kind in NAMED_BY_OPERATIONS.items():
+        if isinstance(id := given.get(name), str):
             check_named(caller, rows, kind, id)
 
 
-def check_seen(caller: Caller, rows: Rows, record: Resource) -> None:
+def check_seen(caller: Caller, collection: Collection[Any], rows: Rows, record: Resource) -> None:
     """Raises NotFound."""
-    if not sees(caller, rows, record):
+    if not sees(caller, collection, rows, record):
         raise NotFound(type(record).__name__, record.id)
 
 
@@ -295,7 +305,7 @@ def check_references(caller: Caller, rows: Rows, collection: Collection[Any], bo
 def check_named(caller: Caller, rows: Rows, kind: type[Resource], id: str) -> None:
     """A record that a request names must be there for the caller. Raises NotFound."""
     record = rows.get(kind, id)
-    if record is not None and not sees(caller, rows, record):
+    if record is not None and not caller.is_admin and not RULES[_GETTERS[kind]](caller, Target(rows, record)):
         raise NotFound(kind.__name__, id)
 
 

@@ -44,7 +44,7 @@ class Resource(Record):
     """What a person made through the API: owned, named, counted in revisions and dated.
 
     `revision_number` counts the changes of this record (api-ref, standard-attr-revisions); times are
-    seconds since the epoch.
+    seconds since the epoch. `tags` are in order.
     """
 
     project_id: str = ""
@@ -53,6 +53,7 @@ class Resource(Record):
     revision_number: int = 0
     created_at: int = 0
     updated_at: int = 0
+    tags: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

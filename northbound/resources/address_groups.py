@@ -84,7 +84,7 @@ def _changed(tx: Transaction, group: AddressGroup, addresses: tuple[Cidr, ...], 
 ADDRESS_GROUPS: Collection[AddressGroup] = Collection(
     "address_group",
     AddressGroup,
-    (*common(AddressGroup), ADDRESSES),
+    (*common(AddressGroup, tagged=False), ADDRESSES),
     create,
     update,
     delete,

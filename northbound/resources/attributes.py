@@ -13,12 +13,14 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from itertools import starmap
 from operator import attrgetter
 from typing import Any, Final, Generic, Protocol, TypeVar, cast
 
 from controller.errors import (
     Invalid,
     MissingAttribute,
+    NotFound,
     ReadOnlyAttribute,
     UnknownAttributes,
     Unreadable,
@@ -56,7 +58,7 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """What a record is shown from: everything of one revision, and what the switches say."""
+    """What a record is shown from: everything of one revision, what the switches say, and for which project."""
 
     rows: Rows
     wiring: Wiring
@@ -64,19 +66,21 @@ class Scene:
     """Whether a record is there for whom this is shown to."""
     hidden: frozenset[str] = frozenset()
     """The attributes that are not shown, and neither narrow nor sort a list."""
+    project_id: str = ""
     memo: dict[str, object] = field(default_factory=dict)
     """What was worked out for this answer already."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """One resource of one request: what was not said in its attributes."""
+    """One resource of one request: what was not said in its attributes. `within` is the id of what it is part of."""
 
     id: str
     project_id: str
     is_admin: bool
     now: int
     settings: Settings
+    within: str = ""
 
     def stamp(self) -> dict[str, Any]:
         """The attributes of a new record that no client chooses."""
@@ -205,11 +209,55 @@ class Body:
         return cast("V", self.given.get(attribute.name, otherwise))
 
 
-Change = Callable[[Transaction, R, Ask], R | Mapping[str, Json]]
-"""What a request does to a record: the record as it is then, or an answer of its own."""
+Create = Callable[[Transaction, Body, Ask], R]
+Update = Callable[[Transaction, R, R, Body, Ask], R]
+"""Is given the record, and the record with `Body.fields` in place."""
+Delete = Callable[[Transaction, R, Ask], None]
+
+Change = Callable[[Transaction, R, Ask], R | Mapping[str, Json] | None]
+"""What a request does to a record: the record as it is then, or an answer of its own, or none."""
 
 Action = Callable[[Mapping[str, Json]], Change[R]]
 """`PUT /v2.0/COLLECTION/ID/ACTION`: what a body asks for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Operation(Generic[R]):
+    """`METHOD /v2.0/COLLECTION/ID/PATH`: what is done to a resource beside the five verbs.
+
+    `path` may end in `{item}`, which `ask` is given before the body, `{}` when there is none. GET writes nothing.
+    """
+
+    method: str
+    path: str
+    ask: Callable[[str, Mapping[str, Json]], Change[R]]
+    status: int = 200
+
+
+def _put(name: str, action: Action[R]) -> Operation[R]:
+    return Operation("PUT", name, lambda _, body: action(body))
+
+
+@dataclass(frozen=True, slots=True)
+class Source(Generic[R]):
+    """Where the records of a collection are found. Both are given the id of what they are part of, or ""."""
+
+    all: Callable[[Rows, str], Iterable[R]]
+    need: Callable[[Rows, str, str], R]
+    """By id. Raises NotFound."""
+
+
+def need(rows: Rows, kind: type[R], id: str) -> R:
+    """A record. Raises NotFound."""
+    found = rows.get(kind, id)
+    if found is None:
+        raise NotFound(kind.__name__, id)
+    return found
+
+
+def stored(kind: type[R]) -> Source[R]:
+    """All records of a kind."""
+    return Source(lambda rows, _: rows.all(kind), lambda rows, _, id: need(rows, kind, id))
 
 
 def _together(bodies: Sequence[Body]) -> None:
@@ -222,42 +270,59 @@ def _prepare(tx: Transaction, project_id: str, ask: Ask) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Collection(Generic[R]):
-    """A resource of the API.
+    """A resource of the API; a verb that is None is not there.
 
-    `update` takes the record, and the record with `Body.fields` in place. `together` refuses what one request may not
-    make at once. `prepare` makes what a project must find in every list: it is given the transaction and the project,
-    and is committed only when it writes something.
+    `together` refuses what one request may not make at once. `prepare` makes what a project must find in every list: it
+    is given the transaction and the project, and is committed only when it writes something. `plural` is the name of a
+    list of them in bodies, `path` in paths, where `{within}` stands for the id of what they are part of; `key` is the
+    attribute that stands for one in paths and in pages. Those that the store does not hold as they are come from
+    `elsewhere`.
     """
 
     name: str
     kind: type[R]
     attributes: tuple[Attribute[R, object], ...]
-    create: Callable[[Transaction, Body, Ask], R]
-    update: Callable[[Transaction, R, R, Body, Ask], R]
-    delete: Callable[[Transaction, R, Ask], None]
+    create: Create[R] | None = None
+    update: Update[R] | None = None
+    delete: Delete[R] | None = None
     together: Callable[[Sequence[Body]], None] = _together
     prepare: Callable[[Transaction, str, Ask], None] = _prepare
     actions: Mapping[str, Action[R]] = field(default_factory=dict)
+    operations: tuple[Operation[R], ...] = ()
+    elsewhere: Source[R] | None = None
+    plural: str = ""
+    path: str = ""
+    key: str = "id"
     table: Mapping[str, Attribute[R, object]] = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "table", {each.name: each for each in self.attributes})
+        plural = self.plural or f"{self.name}s"
+        derived: dict[str, object] = {
+            "table": {each.name: each for each in self.attributes},
+            "plural": plural,
+            "path": self.path or plural.replace("_", "-"),
+            "operations": (*self.operations, *starmap(_put, self.actions.items())),
+        }
+        for name, value in derived.items():
+            object.__setattr__(self, name, value)
 
     @property
-    def plural(self) -> str:
-        """The name of a list of them, in bodies."""
-        return f"{self.name}s"
+    def source(self) -> Source[R]:
+        """Where its records are found."""
+        return self.elsewhere or stored(self.kind)
 
     @property
-    def path(self) -> str:
-        """The name of a list of them, in paths."""
-        return self.plural.replace("_", "-")
+    def is_part(self) -> bool:
+        """Whether they are parts of something else, found in its path alone."""
+        return "{within}" in self.path
 
 
 PROJECT = values.text(255)
 
 
-def common(kind: type[R], name: Parser[str] | None = values.name) -> tuple[Attribute[R, object], ...]:
+def common(
+    kind: type[R], name: Parser[str] | None = values.name, tagged: bool = True
+) -> tuple[Attribute[R, object], ...]:
     """What every resource has (api-ref, "Standard Attributes"); `name` reads names, None is for what has none."""
     project: Filter[R] = Filter(equal(), indexed(kind, "project_id"))
     named: Attribute[R, str] = Attribute(
@@ -298,6 +363,35 @@ def common(kind: type[R], name: Parser[str] | None = values.name) -> tuple[Attri
         Attribute(name="created_at", show=lambda _, record: _iso(record.created_at), sort=True),
         Attribute(name="updated_at", show=lambda _, record: _iso(record.updated_at), sort=True),
         Attribute(name="changed_since", field="updated_at", hidden=True, filter=Filter(values.changed_since)),
+        *(tags() if tagged else ()),
+    )
+
+
+def tags(post: bool = False) -> tuple[Attribute[R, object], ...]:
+    """The tags of a resource, and how lists are narrowed by them (api-ref, "Filtering by tags"): a filter's values are
+    tags with commas between them."""
+
+    def listed(name: str, test: Callable[[set[str], set[str]], bool], hidden: bool) -> Attribute[R, object]:
+        def of(given: Sequence[str]) -> Test:
+            wanted = {tag for value in given for tag in value.split(",")}
+            return lambda shown: test(wanted, set(cast("list[str]", shown)))
+
+        return Attribute(
+            name=name,
+            parse=values.tags,
+            post=post and not hidden,
+            default=(),
+            field="" if hidden else "tags",
+            show=lambda _, record: [*record.tags],
+            hidden=hidden,
+            filter=Filter(of),
+        )
+
+    return (
+        listed("tags", lambda wanted, held: wanted <= held, hidden=False),
+        listed("tags-any", lambda wanted, held: not wanted.isdisjoint(held), hidden=True),
+        listed("not-tags", lambda wanted, held: not wanted <= held, hidden=True),
+        listed("not-tags-any", lambda wanted, held: wanted.isdisjoint(held), hidden=True),
     )
 
 
@@ -349,7 +443,12 @@ class Renderer(Generic[R]):
         self._names = [each.name for each in plain]
         self._values = attrgetter(*(each.field for each in plain))
         self._computed = [(each.name, each.show) for each in shown if each.show is not None]
+        self._key = collection.table[collection.key]
         self._shown = {each.name: each for each in shown}
+
+    def key(self, scene: Scene, record: R) -> str:
+        """What stands for the record in paths and pages."""
+        return str(self._key.shown(scene, record))
 
     def all(self, scene: Scene, record: R) -> dict[str, Json]:
         """Every attribute that is not hidden."""

@@ -62,6 +62,7 @@ from northbound.resources.attributes import (
     indexed,
     many,
     one,
+    tags,
 )
 from northbound.resources.values import Json
 
@@ -438,7 +439,8 @@ PORTS: Collection[Port] = Collection(
     "port",
     Port,
     (
-        *common(Port),
+        *common(Port, tagged=False),
+        *tags(post=True),
         NETWORK,
         MAC,
         FIXED_IPS,

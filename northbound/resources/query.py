@@ -72,15 +72,16 @@ def _sorts(collection: Collection[R], given: dict[str, list[str]]) -> tuple[tupl
     return tuple((name, way == "desc") for name, way in zip(names, directions, strict=True))
 
 
-def find(collection: Collection[R], scene: Scene, query: Query) -> list[R]:
-    """The records of one page, in order. Raises Inconsistent, and NotFound for an unknown marker."""
-    records = _order(collection, scene, query, _filtered(collection, scene, query))
+def find(collection: Collection[R], scene: Scene, query: Query, within: str = "") -> list[R]:
+    """The records of one page, in order; `within` is what they are part of. Raises Inconsistent, and NotFound for that
+    and for an unknown marker."""
+    records = _order(collection, scene, query, _filtered(collection, scene, query, within))
     if not query.limit:
         return records
     marker = None
     if query.marker is not None:
-        marker = scene.rows.get(collection.kind, query.marker)
-        if marker is None or not scene.sees(marker):
+        marker = collection.source.need(scene.rows, within, query.marker)
+        if not scene.sees(marker):
             raise NotFound(collection.kind.__name__, query.marker)
     if query.backwards:
         records.reverse()
@@ -95,7 +96,7 @@ def find(collection: Collection[R], scene: Scene, query: Query) -> list[R]:
     return page[::-1] if query.backwards else page
 
 
-def _filtered(collection: Collection[R], scene: Scene, query: Query) -> Iterable[R]:
+def _filtered(collection: Collection[R], scene: Scene, query: Query, within: str) -> Iterable[R]:
     if not scene.hidden.isdisjoint(query.filters):
         return []
     asked = [(each, query.filters[each.name]) for each in collection.attributes if each.name in query.filters]
@@ -108,7 +109,7 @@ def _filtered(collection: Collection[R], scene: Scene, query: Query) -> Iterable
             records = attribute.filter.narrow(scene.rows, values)
         tests.append((attribute, attribute.filter.test(values)))
     if records is None:
-        records = scene.rows.all(collection.kind)
+        records = collection.source.all(scene.rows, within)
     records = filter(scene.sees, records)
     for attribute, test in tests:
         records = [record for record in records if test(attribute.shown(scene, record))]

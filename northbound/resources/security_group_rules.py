@@ -242,7 +242,7 @@ SECURITY_GROUP_RULES: Collection[SecurityGroupRule] = Collection(
     "security_group_rule",
     SecurityGroupRule,
     (
-        *common(SecurityGroupRule, name=None),
+        *common(SecurityGroupRule, name=None, tagged=False),
         Attribute(
             name="security_group_id",
             parse=values.text(36),

@@ -142,6 +142,16 @@ def uuids(value: Json) -> tuple[str, ...]:
     return tuple(_each_once([] if value is None else value, uuid))
 
 
+def tags(value: Json) -> tuple[str, ...]:
+    """Short strings, each once, in their order."""
+    return tuple(sorted(_each_once(value, tag)))
+
+
+def tag(value: Json) -> str:
+    """One of them."""
+    return text(255)(value)
+
+
 def _each_once(value: Json, parse: Parser[T]) -> dict[T, None]:
     """A list without duplicates, in its order."""
     if not isinstance(value, list):

@@ -87,6 +87,7 @@ def test_a_floating_ip_is_what_was_asked_for_and_the_rest_is_default(api: Client
         "status": "DOWN",
         "port_details": None,
         "port_forwardings": [],
+        "tags": [],
     }
     assert shown(api, made["id"]) == made
     assert api.store.model.get(Tag, f"floatingip/{made['id']}") is not None

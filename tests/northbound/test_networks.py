@@ -40,6 +40,7 @@ def test_a_network_is_what_was_asked_for_and_the_rest_is_default(api: Client) ->
         "ipv4_address_scope": None,
         "ipv6_address_scope": None,
         "revision_number": 1,
+        "tags": [],
     }
     assert api.get(f"/v2.0/networks/{made['id']}")["network"] == made
     assert api.store.model.get(Tag, f"network/{made['id']}") is not None

@@ -9,6 +9,7 @@ import pytest
 from controller.errors import NotFound
 from controller.model.records import Policy, SecurityGroup
 from controller.model.store import Transaction
+from northbound.resources import ports
 from northbound.resources.attributes import Ask, Settings, read_body
 from northbound.resources.ports import PORTS
 from tests.northbound.served import Client, serving
@@ -152,10 +153,10 @@ def test_an_admin_alone_uses_the_groups_of_another_project(api: Client, red: str
     tx = Transaction(api.store.model)
     ask = Ask(NOBODY, "p", is_admin, 0, Settings())
     if is_admin:
-        assert PORTS.create(tx, body, ask).security_groups == (theirs,)
+        assert ports.create(tx, body, ask).security_groups == (theirs,)
     else:
         with pytest.raises(NotFound, match=f"Security group {theirs} does not exist"):
-            PORTS.create(tx, body, ask)
+            ports.create(tx, body, ask)
 
 
 # --- port security

@@ -86,6 +86,7 @@ def test_a_port_is_what_was_asked_for_and_the_rest_is_default(api: Client, red: 
         "extra_dhcp_opts": [],
         "port_security_enabled": True,
         "revision_number": 1,
+        "tags": [],
     }
     assert api.store.model.get(Tag, f"port/{made['id']}") is not None
     api.wires.active.add(made["id"])

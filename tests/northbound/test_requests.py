@@ -105,7 +105,8 @@ def test_a_change_carries_the_id_of_its_request(api: Client) -> None:
     [
         ("GET", "/v2.0/nothings", 404, "HTTPNotFound"),
         ("GET", "/v3", 404, "HTTPNotFound"),
-        ("GET", "/v2.0/networks/x/tags", 404, "HTTPNotFound"),
+        ("GET", "/v2.0/networks/x/qos", 404, "HTTPNotFound"),
+        ("GET", "/v2.0/qos/policies", 404, "HTTPNotFound"),
         ("PATCH", "/v2.0/networks", 405, "HTTPMethodNotAllowed"),
         ("DELETE", "/v2.0/networks", 405, "HTTPMethodNotAllowed"),
         ("POST", "/v2.0/networks/x", 405, "HTTPMethodNotAllowed"),

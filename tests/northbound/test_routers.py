@@ -77,6 +77,7 @@ def test_a_router_is_what_was_asked_for_and_the_rest_is_default(api: Client) -> 
         "project_id": "",
         "tenant_id": "",
         "revision_number": 1,
+        "tags": [],
         "admin_state_up": True,
         "status": "ACTIVE",
         "external_gateway_info": None,

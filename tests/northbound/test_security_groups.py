@@ -66,6 +66,7 @@ def test_a_group_is_born_with_rules_that_let_its_ports_send(api: Client) -> None
         "stateful": True,
         "shared": False,
         "revision_number": 1,
+        "tags": [],
     }
     assert said(rules) == [("egress", "IPv4", None), ("egress", "IPv6", None)]
     first = next(each for each in rules if each["ethertype"] == "IPv4")

@@ -45,6 +45,7 @@ def test_a_subnet_is_what_was_asked_for_and_the_rest_is_default(api: Client, red
         "service_types": [],
         "router:external": False,
         "revision_number": 1,
+        "tags": [],
     }
     assert api.get(f"/v2.0/subnets/{made['id']}")["subnet"] == made
 
