@@ -9,6 +9,7 @@
     │   ├── MissingAttribute    a resource cannot be made without it
     │   ├── ReadOnlyAttribute   it is not the client's to set
     │   ├── Inconsistent        each value is fine, together or in this cloud they are not
+    │   ├── NoTransparency      a network cannot carry its guests' VLAN tags
     │   ├── Senseless           a request to a resource that makes no sense
     │   │   └── BadRouter           one to a router
     │   ├── InvalidRoutes       routes that a router could not follow
@@ -58,6 +59,8 @@
     │   ├── AddressInUse        another port of the network has the address
     │   ├── MacInUse            another port of the network has the MAC address
     │   ├── SegmentInUse        another network has the segment
+    │   ├── VlanInUse           another network has the VLAN
+    │   ├── PhysicalInUse       a physical network has its flat network already
     │   ├── GatewayInPool       a gateway would be handed out to ports
     │   ├── DefaultStays        a project's default security group cannot go
     │   ├── DefaultKeepsName    nor get another name
@@ -172,6 +175,13 @@ class Inconsistent(BadRequest):
     def __init__(self, reason: str) -> None:
         super().__init__(f"Invalid input for operation: {reason}.")
         self.reason = reason
+
+
+class NoTransparency(BadRequest):
+    """Raised when a network should carry VLAN tags of its guests: their ports are untagged."""
+
+    def __init__(self) -> None:
+        super().__init__("Backend does not support VLAN Transparency.")
 
 
 class ForeignAddress(BadRequest):
@@ -499,6 +509,24 @@ class SegmentInUse(InUse):
         said = f"Unable to create the network. The tunnel ID {segment} is in use."
         super().__init__("Segment", str(segment), by, said)
         self.segment = segment
+
+
+class VlanInUse(InUse):
+    """Raised when another network has the VLAN of a physical network."""
+
+    def __init__(self, vlan: int, physical: str, by: str) -> None:
+        said = f"Unable to create the network. The VLAN {vlan} on physical network {physical} is in use."
+        super().__init__("VLAN", str(vlan), by, said)
+        self.vlan, self.physical = vlan, physical
+
+
+class PhysicalInUse(InUse):
+    """Raised when a physical network has its flat network already."""
+
+    def __init__(self, physical: str, by: str) -> None:
+        said = f"Unable to create the flat network. Physical network {physical} is in use."
+        super().__init__("Physical network", physical, by, said)
+        self.physical = physical
 
 
 class GatewayInPool(InUse):

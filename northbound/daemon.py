@@ -124,6 +124,9 @@ async def _serve(store: Store, config: Config, group: asyncio.TaskGroup) -> None
         underlay_mtu=config.underlay_mtu,
         underlay_ip_version=config.underlay_ip_version,
         network_type=config.network_type,
+        vlan_ranges=config.vlan_ranges.ranges,
+        flat_networks=frozenset(config.flat_networks.names),
+        physical_network_mtus=config.physical_network_mtus.sizes,
     )
     app = api.application(store, fleet, settings, identity)
     v1.add_routes(app, fleet)

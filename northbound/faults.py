@@ -59,9 +59,11 @@ from controller.errors import (
     NoProtocol,
     NoSegment,
     NotFound,
+    NoTransparency,
     OtherProject,
     PairsUnguarded,
     PairWithoutAddress,
+    PhysicalInUse,
     PoolOutOfBounds,
     PoolsOverlap,
     PortForwards,
@@ -83,12 +85,14 @@ from controller.errors import (
     UnknownEthertype,
     UnknownProtocol,
     UnsupportedOwner,
+    VlanInUse,
     WeftError,
 )
 
 # The first class that fits decides. A type with braces takes the error's fields; one is misspelt as in Neutron.
 _FAULTS: tuple[tuple[type[WeftError], HTTPStatus, str], ...] = (
     (Inconsistent, HTTPStatus.BAD_REQUEST, "InvalidInput"),
+    (NoTransparency, HTTPStatus.BAD_REQUEST, "VlanTransparencyDriverError"),
     (BadPool, HTTPStatus.BAD_REQUEST, "InvalidAllocationPool"),
     (PoolOutOfBounds, HTTPStatus.BAD_REQUEST, "OutOfBoundsAllocationPool"),
     (UnknownProtocol, HTTPStatus.BAD_REQUEST, "SecurityGroupRuleInvalidProtocol"),
@@ -122,6 +126,8 @@ _FAULTS: tuple[tuple[type[WeftError], HTTPStatus, str], ...] = (
     (AddressInUse, HTTPStatus.CONFLICT, "IpAddressInUse"),
     (MacInUse, HTTPStatus.CONFLICT, "MacAddressInUse"),
     (SegmentInUse, HTTPStatus.CONFLICT, "TunnelIdInUse"),
+    (VlanInUse, HTTPStatus.CONFLICT, "VlanIdInUse"),
+    (PhysicalInUse, HTTPStatus.CONFLICT, "FlatNetworkInUse"),
     (GatewayInPool, HTTPStatus.CONFLICT, "GatewayConflictWithAllocationPools"),
     (DefaultStays, HTTPStatus.CONFLICT, "SecurityGroupCannotRemoveDefault"),
     (DefaultKeepsName, HTTPStatus.CONFLICT, "SecurityGroupCannotUpdateDefault"),

@@ -213,7 +213,8 @@ def chassis_on_wire(view: View, network_id: str) -> frozenset[str]:
     physical = physical_network(view, network_id)
     if physical is None:
         return frozenset()
-    return view.derive(chassis_of_network, network_id) & view.gather(MAPPED, physical)
+    mapped = view.gather(MAPPED, physical)
+    return view.derive(chassis_of_network, network_id) & mapped
 
 
 def members(view: View, network_id: str, chassis: str) -> frozenset[int]:

@@ -36,7 +36,8 @@ class Claim:
 class Hypervisor:
     """What one hypervisor's database says of it, parsed; a whole picture, never a difference.
 
-    `problem` is one sentence for the operator when a key is missing or senseless, or "". `datapath_id` is that of the
+    `problem` is one sentence for the operator when a key is missing or senseless, so that nothing of it can be used, or
+    "". `lacks` tells of mapped bridges that cannot be used, which the rest can do without. `datapath_id` is that of the
     integration bridge, None while there is none yet. An `alone` one has no database (see `Chassis`).
     """
 
@@ -51,6 +52,7 @@ class Hypervisor:
     datapath_id: int | None
     claims: tuple[Claim, ...]
     problem: str = ""
+    lacks: str = ""
     alone: bool = False
 
 
@@ -88,7 +90,7 @@ def observe(tx: Transaction, seen: Hypervisor) -> None:
             datapath_type=seen.datapath_type,
             bridge_mappings=seen.bridge_mappings,
             gateway_priority=seen.gateway_priority,
-            problem=seen.problem,
+            problem=" ".join(filter(None, (seen.problem, seen.lacks))),
             alone=seen.alone,
         )
     )

@@ -425,8 +425,9 @@ class AddressGroup(Resource):
 class Chassis(Record):
     """A hypervisor, by its OVS `system-id`, as its own database describes it.
 
-    `problem` is one sentence on why it cannot carry traffic, or "". One that is `alone` has no database and no
-    tunnels (`weft serve --no-ovsdb`): its id is its datapath id, and networks end at its bridge.
+    `bridge_mappings` are (physical network, bridge) where there is such a bridge. `problem` is one sentence on why it
+    cannot carry traffic, or some of it, or "". One that is `alone` has no database and no tunnels
+    (`weft serve --no-ovsdb`): its id is its datapath id, and networks end at its bridge.
     """
 
     INDEXES = (("hostname",), ("encap_ip",))

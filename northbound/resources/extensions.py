@@ -73,6 +73,7 @@ _IMPLEMENTED = (
     ("standard-attr-description", "standard-attr-description", "A description of every resource."),
     ("standard-attr-revisions", "Resource revision numbers", "How often a resource changed."),
     ("standard-attr-timestamp", "Resource timestamps", "When a resource was made and changed."),
+    ("vlan-transparent", "Vlantransparent", "Whether a network carries VLAN tags of its guests: none does."),
     ("stateful-security-group", "Stateful security group", "Groups with and without connection tracking."),
 )
 
