@@ -14,7 +14,17 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from controller.model.records import Address, Binding, Chassis, Drained, Link, Network, Port, Quarantine
+from controller.model.records import (
+    Address,
+    Binding,
+    Chassis,
+    Drained,
+    Link,
+    Network,
+    Port,
+    Quarantine,
+    Translation,
+)
 from controller.model.segments import PHYSICAL
 from controller.model.store import Rows, Transaction
 
@@ -172,7 +182,7 @@ def forget(tx: Transaction, chassis: str) -> None:
     """Remove a chassis, its claims and its links, and that it is drained. Raises NotFound."""
     tx.delete(Chassis, chassis)
     drain(tx, chassis, False)
-    for kind in (Binding, Link, Quarantine):
+    for kind in (Binding, Link, Quarantine, Translation):
         for record in tx.where(kind, chassis=chassis):
             tx.delete(kind, record.id)
 

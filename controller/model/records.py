@@ -491,6 +491,27 @@ class Quarantine(Record):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Translation(Record):
+    """A conntrack zone in which a hypervisor translates addresses for `what`, and for nothing else.
+
+    The id is `chassis/what`. `what` is a router and the address of its gateway, or a floating IP and what it stands
+    for: who is associated anew is somebody else here, and finds no connections of those before.
+    """
+
+    INDEXES = (("chassis",),)
+    UNIQUE = (("zones",),)
+
+    chassis: str
+    what: str
+    zone: int
+
+    @property
+    def zones(self) -> frozenset[tuple[str, int]]:
+        """What no other translation may have."""
+        return frozenset({(self.chassis, self.zone)})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Link(Record):
     """An OpenFlow port of a chassis's integration bridge, as its switch reports it; id is `chassis/interface`."""
 
@@ -548,5 +569,5 @@ class Released(Record):
 
 KINDS: tuple[type[Record], ...] = (
     Network, Subnet, Port, Router, FloatingIp, PortForwarding, SecurityGroup, SecurityGroupRule, Bundle, Policy,
-    AddressGroup, Chassis, Drained, Binding, Quarantine, Link, Neighbour, Tag, Counter, Released,
+    AddressGroup, Chassis, Drained, Binding, Translation, Quarantine, Link, Neighbour, Tag, Counter, Released,
 )  # fmt: skip
