@@ -7,6 +7,8 @@ from apps import (
     classify,
     delivery,
     drops,
+    floating_ips,
+    gateways,
     l2_population,
     nd,
     physical,
@@ -14,6 +16,7 @@ from apps import (
     router_errors,
     routing,
     security_groups,
+    snat,
     tunnels,
 )
 from controller.flows.app import App
@@ -30,5 +33,8 @@ APPS: tuple[App, ...] = (
     l2_population.APP,
     routing.APP,
     router_errors.APP,
+    gateways.APP,
+    snat.APP,
+    floating_ips.APP,
     delivery.APP,
 )

@@ -7,18 +7,25 @@ The path of a frame (`docs/pipeline.md` is generated from this module):
       ┌────────────── OUT_DONE <── EVALUATE <── OUT_RULES <── OUT_TRACK <─────────────────────────┘
       └─> L2_DISPATCH ──┬─> L2_LOOKUP ──┬─> IN_PORT ─> IN_TRACK ─> IN_RULES ─> EVALUATE ─> IN_DONE ─> DELIVER ─> guest
                         └─> L2_BUM ─────┤ (a copy a member)
-                              ^         ├─> HOP ─> L3_IN ─> L3_ROUTE (NEIGH) ─> L3_OUT ─> L2_LOOKUP, once a router
+                              ^         ├─> HOP ─> L3_IN ─> L3_DNAT ─> L3_ROUTE ─> L3_SNAT ─> L3_OUT ─> L2_LOOKUP
     underlay ─> CLASSIFY ─> VTEP ─> VNI ┤ (to L2_DISPATCH) ├─> TUN_OUT ─> TUNNEL ─> underlay     every drop ─> DROP
     wire ─> CLASSIFY ─> VLAN ─> SERVICE ┘                  └─> PHYS_OUT ─> PHYSICAL ─> wire
 
+Where a router meets the outside, from its guests' hypervisors by its gateway, and back:
+
+    L3_ROUTE ─> L3_SNAT ─(group GATEWAYS)─> TUNNEL ─> underlay ─> VNI ─> TRANSIT ─(group GATE)─> GATED ─> L3_ROUTE
+                   ├─ at the gateway; a floating IP, where its guest is: conntrack ─> L3_SNATTED (NEIGH) ─> L3_OUT
+    wire ─> SERVICE (ARP, ND for its addresses), L2_LOOKUP ─(group GATE)─> GATED ─> NEIGH_REPLY
+                                                    HOP ─> L3_IN ─> L3_DNAT: conntrack ─> L3_DNATTED ─> L3_ROUTE
+
 Registers:
 
-    reg0  31      26 24  21      20   19 16 13 12 10 9  8  5        0
-         |..........|ENCAP|TOO_BIG|TURNED|HOPS|GUARD|DIR|VERD|HIT|...|FROM_PHYS|FROM_TUN|
+    reg0  31      26 24  21      20   19 16 13 12 10 9  8  5         3       2          1         0
+         |..........|ENCAP|TOO_BIG|TURNED|HOPS|GUARD|DIR|VERD|HIT|.|STANDBY|REDIRECTED|FROM_PHYS|FROM_TUN|
     reg1  SRC      key of the port a frame came from; 0 = another hypervisor or nobody
     reg2  DST      key of the port a frame goes to
     reg3  PHYS     key of a physical network, in the upper 16 bits
-          ZONE     conntrack zone of the port that is checked, in the lower 16
+          ZONE     conntrack zone of the port that is checked, or of who is translated, in the lower 16
     reg4  NH4      IPv4 address whose MAC is wanted
     reg5  GEN      generation of the policy in force (28 bits)
     reg6  NET      key of the network a frame is on; set by CLASSIFY, VNI, VLAN and, to another, by routes alone
@@ -48,7 +55,7 @@ from typing import Any, Final
 from controller.flows import fields as f
 from controller.flows.fields import ipv4_number, ipv6_number
 from controller.flows.flow import Field, GroupKind, Table, register
-from controller.model.records import Address
+from controller.model.records import Address, Mac
 
 
 def _same(value: int) -> int:
@@ -57,6 +64,8 @@ def _same(value: int) -> int:
 
 FROM_TUN: Field[int] = register("from_tun", "reg0", 0, 1)
 FROM_PHYS: Field[int] = register("from_phys", "reg0", 1, 1)
+REDIRECTED: Field[int] = register("redirected", "reg0", 2, 1)
+STANDBY: Field[int] = register("standby", "reg0", 3, 1)
 NEIGH_HIT: Field[int] = register("neigh_hit", "reg0", 5, 1)
 VERDICT: Field[int] = register("verdict", "reg0", 8, 2)
 DIRECTION: Field[int] = register("direction", "reg0", 10, 1)
@@ -86,6 +95,8 @@ NH6: Field[Address] = Field("nh6", "xxreg3", 128, ipv6_number, hex)
 REGISTERS: Final[tuple[tuple[Field[Any], str], ...]] = (
     (FROM_TUN, "the frame came through a tunnel"),
     (FROM_PHYS, "the frame came from a physical network"),
+    (REDIRECTED, "the packet is for the outside, and this hypervisor is to take it there"),
+    (STANDBY, "another hypervisor is the gateway now, as far as this one can see"),
     (NEIGH_HIT, "NEIGH knows the address; its MAC is in eth_dst"),
     (ENCAP, "encapsulation of the tunnel, see ENCAPS"),
     (SRC, "key of the port the frame came from, 0 when it came from elsewhere"),
@@ -101,7 +112,7 @@ REGISTERS: Final[tuple[tuple[Field[Any], str], ...]] = (
     (VERDICT, "what the security groups say, see Verdict"),
     (DIRECTION, "whose rules are asked: 0 egress, 1 ingress"),
     (GUARD, "how the port is guarded, see Guard"),
-    (ZONE, "conntrack zone of the port that is checked"),
+    (ZONE, "conntrack zone of the port that is checked, or of the router or floating IP that is translated"),
     (PHYS, "key of the physical network that the frame came from, or goes to"),
     (GEN, "generation of the policy in force"),
     (CHECKED, "key of the port whose security groups are asked"),
@@ -147,6 +158,26 @@ EGRESS, INGRESS = 0, 1
 ENCAPS: Final[Mapping[str, int]] = {"vxlan": 1, "geneve": 2, "gre": 3}
 TUNNEL_PORTS: Final[Mapping[str, str]] = {"vxlan": "weft-vxlan", "geneve": "weft-geneve", "gre": "weft-gre"}
 """The name of the one flow-based tunnel port a hypervisor has for an encapsulation."""
+
+
+TRANSITS: Final[Mapping[str, int]] = {"vxlan": 0xFFFFFF, "geneve": 0xFFFFFF, "gre": 0xFFFFFFFF}
+"""The segment, which is no network's, of packets on their way to the gateway of a router; eth_dst says which router."""
+PROBES: Final[Mapping[str, int]] = {encap: number - 1 for encap, number in TRANSITS.items()}
+"""The segment in which hypervisors ask whether a gateway is alive,"""
+PROBED: Final[Mapping[str, int]] = {encap: number - 2 for encap, number in TRANSITS.items()}
+"""and in which they are answered: with what they sent, and by flows, so that no switch without flows is alive."""
+BFD_PORT: Final = 3784
+"""What they send to (RFC 5881 section 4)."""
+
+
+def probe_port(chassis: str) -> str:
+    """The port of an integration bridge that knows whether a gateway is alive."""
+    return f"wg-{sha256(chassis.encode()).hexdigest()[:10]}"
+
+
+def router_mac(key: int) -> Mac:
+    """The MAC address that stands for a router on the way to its gateway; no interface has it."""
+    return Mac(f"02:57:45:{key >> 16:02x}:{key >> 8 & 0xFF:02x}:{key & 0xFF:02x}")
 
 
 PATCHED: Final = "wp-"
@@ -224,6 +255,13 @@ class Why(IntEnum):
     NO_PHYSICAL = 45
     BACK_TO_WIRE = 46
 
+    NO_TRANSIT = 60
+    STANDBY = 61
+    NO_GATEWAY = 62
+    NO_CONNECTION = 63
+    NOT_TRANSLATED = 64
+    OUTER_ADDRESS = 65
+
     @property
     def sentence(self) -> str:
         """What happened, for an operator."""
@@ -276,6 +314,12 @@ _SENTENCES: Final[Mapping[Why, str]] = {
     Why.UNKNOWN_VLAN: "came from a physical network on a VLAN, or untagged, that is no network present here",
     Why.NO_PHYSICAL: "was to leave to a physical network that this hypervisor maps no bridge to (weft-bridge-mappings)",
     Why.BACK_TO_WIRE: "came from a physical network and would have left to it again",
+    Why.NO_TRANSIT: "came through a tunnel for a router whose gateway is not on this hypervisor",
+    Why.STANDBY: "was for a router's gateway, and another hypervisor is that now",
+    Why.NO_GATEWAY: "was for the outside, and no hypervisor is alive that takes it there (weft-gateway-priority)",
+    Why.NO_CONNECTION: "came from outside for addresses behind a router, and no connection of theirs is known",
+    Why.NOT_TRANSLATED: "found no free port, or identifier, of the address under which it was to go out",
+    Why.OUTER_ADDRESS: "bore an address of its router's gateway as its source: nobody behind it has that",
     Why.NO_TUNNEL: "was to leave by an encapsulation this hypervisor has no tunnel port for",
 }
 
@@ -295,7 +339,16 @@ ECMP: Final = GroupKind(
     "ecmp", 2 << 28, "one of the next hops of a route that has several, the same for all of a connection",
     sets=frozenset({NET, NH4, NH6, NEIGH_HIT, f.ETH_SRC}), nexts=frozenset({"l3_ecmp"}), chooses=True,
 )  # fmt: skip
-GROUP_KINDS: Final[tuple[GroupKind, ...]] = (FLOOD, ARRIVED, PART, ECMP)
+GATEWAYS: Final = GroupKind(
+    "gateways", 1 << 28, "to the best gateway of a router that is alive, which may be here",
+    sets=frozenset({REDIRECTED, ENCAP, WHY, f.ETH_DST, f.TUN_ID, f.TUN_DST, f.TUN_IPV6_DST}),
+    nexts=frozenset({"l3_snat", "tunnel", "drop"}), fails_over=True,
+)  # fmt: skip
+GATE: Final = GroupKind(
+    "gate", 4 << 28, "is this hypervisor the gateway of a router now? It is not while a better one is alive",
+    sets=frozenset({STANDBY}), nexts=frozenset({"gated"}), fails_over=True,
+)  # fmt: skip
+GROUP_KINDS: Final[tuple[GroupKind, ...]] = (FLOOD, ARRIVED, PART, ECMP, GATEWAYS, GATE)
 
 PART_COPIES: Final = 1000
 """How many copies one group makes; an OpenFlow message of 64 KiB holds some 1,300."""
@@ -338,9 +391,10 @@ VTEP: Final = Table(
     matches=frozenset({f.TUN_SRC, f.TUN_IPV6_SRC}), sets=frozenset({WHY}), nexts=frozenset({"vni", "drop"}),
 )  # fmt: skip
 VNI: Final = Table(
-    2, "vni", "The network of a frame from a tunnel, by encapsulation and segment.",
-    {"segment": 100, "miss": 0},
-    matches=frozenset({ENCAP, f.TUN_ID}), sets=frozenset({NET, WHY}), nexts=frozenset({"l2_dispatch", "drop"}),
+    2, "vni", "The network of a frame from a tunnel, by encapsulation and segment; or what else hypervisors exchange.",
+    {"segment": 100, "transit": 100, "probe": 100, "miss": 0},
+    matches=frozenset({ENCAP, f.TUN_ID, f.ETH_TYPE, f.IPV4_PROTO, f.UDP_DST}), sets=frozenset({NET, f.TUN_ID, WHY}),
+    nexts=frozenset({"l2_dispatch", "transit", "alive", "drop"}),
 )  # fmt: skip
 VLAN: Final = Table(
     3, "vlan", "The network of a frame from a physical network, by its VLAN tag, which is taken off, or by its lack.",
@@ -371,11 +425,22 @@ ND_SECURITY: Final = Table(
     }),
     sets=frozenset({WHY}), nexts=frozenset({"service", "drop"}),
 )  # fmt: skip
+ALIVE: Final = Table(
+    7, "alive", "Sends a probe back to the hypervisor that it came from.",
+    {"answer": 0},
+    sets=frozenset({f.TUN_DST, f.TUN_IPV6_DST}), outputs=True,
+)  # fmt: skip
 SERVICE: Final = Table(
     8, "service", "What the switch answers itself: ARP and IPv6 neighbour discovery.",
-    {"wire": 120, "own_address": 110, "arp_request": 100, "nd_solicitation": 100, "unasked": 90, "other": 0},
-    matches=frozenset({SRC, FROM_PHYS, f.ETH_TYPE, f.ARP_OP, f.ARP_TPA, f.IPV6_PROTO, f.ICMPV6_TYPE, f.ND_TARGET}),
-    sets=frozenset({NH4, NH6, WHY}), nexts=frozenset({"neigh", "neigh_reply", "out_port", "l2_dispatch", "drop"}),
+    {
+        "outside": 140, "wire": 120, "own_address": 110, "arp_request": 100, "nd_solicitation": 100, "unasked": 90,
+        "other": 0,
+    },
+    matches=frozenset({
+        SRC, NET, FROM_PHYS, f.ETH_TYPE, f.ARP_OP, f.ARP_TPA, f.IPV6_PROTO, f.ICMPV6_TYPE, f.ND_TARGET,
+    }),
+    sets=frozenset({NH4, NH6, NEIGH_HIT, f.ETH_DST, WHY}),
+    nexts=frozenset({"neigh", "neigh_reply", "out_port", "l2_dispatch", "drop"}), groups=frozenset({GATE}),
 )  # fmt: skip
 NEIGH_REPLY: Final = Table(
     9, "neigh_reply", "Turns a request into the reply when NEIGH knew the address.",
@@ -452,6 +517,18 @@ NEIGH: Final = Table(
     {"neighbour": 100, "pair": 90},
     matches=frozenset({NET, NH4, NH6}), sets=frozenset({f.ETH_DST, NEIGH_HIT}),
 )  # fmt: skip
+TRANSIT: Final = Table(
+    21, "transit", "Whose packet is it that another hypervisor sends to the outside by the gateway here?",
+    {"router": 100, "miss": 0},
+    matches=frozenset({f.ETH_DST}), sets=frozenset({RTR, REDIRECTED, FROM_TUN, WHY}), nexts=frozenset({"drop"}),
+    groups=frozenset({GATE}),
+)  # fmt: skip
+GATED: Final = Table(
+    22, "gated", "Behind the gate of a router: the gateway goes on; on standby only what is from here may pass, to it.",
+    {"elsewhere": 130, "standby": 120, "asked": 110, "redirected": 100, "come": 0},
+    matches=frozenset({STANDBY, FROM_PHYS, REDIRECTED, NEIGH_HIT, f.ETH_TYPE, f.ARP_OP, f.IPV6_PROTO, f.ICMPV6_TYPE}),
+    sets=frozenset({STANDBY, WHY}), nexts=frozenset({"neigh_reply", "hop", "l3_route", "phys_out", "drop"}),
+)  # fmt: skip
 HOP: Final = Table(
     23, "hop", "Counts the routers that a packet passes here: two that send it to each other do not keep it.",
     {"hop": 100, "miss": 0},
@@ -459,28 +536,51 @@ HOP: Final = Table(
 )  # fmt: skip
 L3_IN: Final = Table(
     24, "l3_in", "At a router: is this for the router itself, and has it a hop left?",
-    {"martian": 130, "echo": 120, "own_address": 110, "link_local": 100, "expired": 90, "through": 0},
+    {"martian": 130, "echo": 120, "own_address": 110, "link_local": 100, "expired": 90, "hop": 10, "through": 0},
     matches=frozenset({
-        RTR, f.ETH_TYPE, f.IPV4_SRC, f.IPV4_DST, f.IPV4_PROTO, f.ICMP_TYPE, f.TTL, f.IPV6_SRC, f.IPV6_DST, f.IPV6_PROTO,
-        f.ICMPV6_TYPE, f.HOP_LIMIT, f.IPV4_FRAG, f.IPV6_FRAG,
+        RTR, FROM_PHYS, f.ETH_TYPE, f.IPV4_SRC, f.IPV4_DST, f.IPV4_PROTO, f.ICMP_TYPE, f.TTL, f.IPV6_SRC, f.IPV6_DST,
+        f.IPV6_PROTO, f.ICMPV6_TYPE, f.HOP_LIMIT, f.IPV4_FRAG, f.IPV6_FRAG,
     }),
     sets=frozenset({
         NET_IN, TURNED, WHY, f.ETH_SRC, f.ETH_DST, f.IPV4_SRC, f.IPV4_DST, f.ICMP_TYPE, f.TTL,
         f.IPV6_SRC, f.IPV6_DST, f.ICMPV6_TYPE, f.HOP_LIMIT,
     }),
-    nexts=frozenset({"l3_route", "l2_lookup", "trap", "drop"}),
+    nexts=frozenset({"l3_dnat", "l3_route", "l2_lookup", "trap", "drop"}),
+)  # fmt: skip
+L3_DNAT: Final = Table(
+    25, "l3_dnat", "What comes from outside: for a floating IP, or an answer? Else nothing behind a router is reached.",
+    {"floating": 120, "own_address": 110, "inside": 100, "other": 0},
+    matches=frozenset({RTR, NET_IN, f.ETH_TYPE, f.IPV4_DST}), sets=frozenset({ZONE, WHY}),
+    nexts=frozenset({"l3_dnatted", "l3_route", "drop"}), tracks=frozenset({"l3_dnatted"}), translates=True,
+)  # fmt: skip
+L3_DNATTED: Final = Table(
+    26, "l3_dnatted", "Behind conntrack: what was translated goes on; else it is for the gateway itself, or nobody.",
+    {"unknown": 110, "translated": 100, "own_address": 90, "miss": 0},
+    matches=frozenset({RTR, f.ETH_TYPE, f.CT_STATE, f.IPV4_DST}), sets=frozenset({WHY}),
+    nexts=frozenset({"l3_route", "trap", "drop"}),
 )  # fmt: skip
 L3_ROUTE: Final = Table(
     27, "l3_route", "The longest prefix of the router: the next network and the next hop on it.",
     {**ROUTE_PRIORITIES, "miss": 0},
     matches=frozenset({RTR, f.ETH_TYPE, f.IPV4_DST, f.IPV6_DST}),
-    sets=frozenset({NET, NH4, NH6, NEIGH_HIT, f.ETH_SRC, WHY}), nexts=frozenset({"neigh", "l3_out", "trap"}),
+    sets=frozenset({NET, NH4, NH6, NEIGH_HIT, f.ETH_SRC, WHY}), nexts=frozenset({"l3_snat", "trap"}),
     groups=frozenset({ECMP}),
 )  # fmt: skip
 L3_ECMP: Final = Table(
     28, "l3_ecmp", "Of several next hops one is chosen: on as if there were no other.",
     {"chosen": 0},
-    nexts=frozenset({"neigh", "l3_out"}),
+    nexts=frozenset({"l3_snat"}),
+)  # fmt: skip
+L3_SNAT: Final = Table(
+    29, "l3_snat", "What goes to the outside: under a floating IP, by the gateway, and there under its address.",
+    {
+        "floating": 130, "answer": 120, "own_address": 115, "outer_address": 110, "translate": 100, "routed": 95,
+        "redirect": 90, "untranslated": 90, "other": 0,
+    },
+    matches=frozenset({RTR, NET, FROM_PHYS, REDIRECTED, TURNED, f.ETH_TYPE, f.IPV4_SRC, f.IPV4_DST}),
+    sets=frozenset({ZONE, WHY}),
+    nexts=frozenset({"neigh", "l3_out", "trap", "drop"}), groups=frozenset({GATEWAYS}),
+    tracks=frozenset({"l3_snatted"}), translates=True,
 )  # fmt: skip
 L3_OUT: Final = Table(
     31, "l3_out", "Is the next hop known? Where networks bear more than the next, the packet is measured.",
@@ -494,6 +594,12 @@ L3_MTU: Final = Table(
     matches=frozenset({TOO_BIG, f.ETH_TYPE, f.IPV4_FRAG}), sets=frozenset({WHY}),
     nexts=frozenset({"l2_lookup", "trap", "drop"}),
 )  # fmt: skip
+L3_SNATTED: Final = Table(
+    33, "l3_snatted", "Behind conntrack: only what bears an address of the outside now goes there.",
+    {"unknown": 120, "floating": 110, "translated": 100, "miss": 0},
+    matches=frozenset({RTR, NET, f.ETH_TYPE, f.CT_STATE, f.IPV4_SRC}), sets=frozenset({f.ETH_SRC, WHY}),
+    nexts=frozenset({"neigh", "l3_out", "drop"}),
+)  # fmt: skip
 L2_LOOKUP: Final = Table(
     36, "l2_lookup", "Where is the holder of this MAC? Here, behind which hypervisor, on the wire, or a router.",
     {
@@ -502,7 +608,7 @@ L2_LOOKUP: Final = Table(
     },
     matches=frozenset({NET, SRC, FROM_TUN, FROM_PHYS, TURNED, f.ETH_DST}),
     sets=frozenset({DST, RTR, f.TUN_DST, f.TUN_IPV6_DST, WHY}),
-    nexts=frozenset({"in_port", "tun_out", "phys_out", "hop", "drop"}),
+    nexts=frozenset({"in_port", "tun_out", "phys_out", "hop", "drop"}), groups=frozenset({GATE}),
 )  # fmt: skip
 L2_BUM: Final = Table(
     37, "l2_bum", "Broadcast and multicast: one copy a member, none back into a tunnel or to the wire.",
@@ -572,9 +678,10 @@ DROP: Final = Table(
 )  # fmt: skip
 
 TABLES: Final[tuple[Table, ...]] = (
-    CLASSIFY, VTEP, VNI, VLAN, PORT_SECURITY, ADDRESS_SECURITY, ND_SECURITY, SERVICE, NEIGH_REPLY, ND_REPLY,
-    OUT_PORT, OUT_TRACK, OUT_RULES, EVALUATE, OUT_DONE, PORT_POLICY, GENERATION, RECALL,
-    L2_DISPATCH, HOP, L3_IN, L3_ROUTE, L3_ECMP, NEIGH, L3_OUT, L3_MTU, L2_LOOKUP, L2_BUM,
+    CLASSIFY, VTEP, VNI, VLAN, PORT_SECURITY, ADDRESS_SECURITY, ND_SECURITY, ALIVE, SERVICE, NEIGH_REPLY,
+    ND_REPLY, OUT_PORT, OUT_TRACK, OUT_RULES, EVALUATE, OUT_DONE, PORT_POLICY, GENERATION, RECALL,
+    L2_DISPATCH, TRANSIT, GATED, HOP, L3_IN, L3_DNAT, L3_DNATTED, L3_ROUTE, L3_ECMP, L3_SNAT, NEIGH, L3_OUT, L3_MTU,
+    L3_SNATTED, L2_LOOKUP, L2_BUM,
     IN_PORT, IN_TRACK, IN_RULES, IN_DONE, DELIVER, TUN_OUT, TUNNEL, PHYS_OUT, PHYSICAL, TRAP, DROP,
 )  # fmt: skip
 
@@ -602,6 +709,9 @@ MISSES: Final[Mapping[Table, Why]] = {
     OUT_DONE: Why.EGRESS_DENIED,
     L2_LOOKUP: Why.UNKNOWN_UNICAST,
     L2_BUM: Why.NO_MEMBERS,
+    TRANSIT: Why.NO_TRANSIT,
+    L3_DNATTED: Why.NO_CONNECTION,
+    L3_SNATTED: Why.NOT_TRANSLATED,
     HOP: Why.ROUTER_LOOP,
     IN_TRACK: Why.INGRESS_UNGUARDED,
     IN_RULES: Why.NOT_TRACKED,
@@ -630,5 +740,8 @@ APPS: Final[Mapping[str, int]] = {
     "routing": 10,
     "router_errors": 11,
     "physical": 12,
+    "gateways": 20,
+    "snat": 21,
+    "floating_ips": 22,
 }
 """The second byte of a cookie. A number is never given to another app."""

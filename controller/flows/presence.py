@@ -140,8 +140,8 @@ def _watched(view: View, router: Router) -> Iterator[tuple[str, Watched]]:
     ranked = view.derive(gateways, router.id)
     for chassis in view.derive(chassis_of_network, router.id) if ranked else ():
         for other in ranked[: ranked.index(chassis)] if chassis in ranked else ranked:
-            if way := view.derive(_way, (chassis, other)):
-                yield chassis, way
+            if found := view.derive(way, (chassis, other)):
+                yield chassis, found
 
 
 def _router_zones(view: View, router: Router) -> Iterator[tuple[str, tuple[str, str]]]:
@@ -510,10 +510,12 @@ def is_translated(view: View, place: tuple[str, str]) -> bool:
     if kind == "router":
         return chassis in view.derive(gateways, id) and what == gateway_translation(view, id)
     floating = view.get(FloatingIp, id)
-    return bool(floating) and chassis in view.derive(translated, id).chassis and what == floating_translation(floating)
+    if floating is None or what != floating_translation(floating):
+        return False
+    return chassis in view.derive(translated, id).chassis
 
 
-def _way(view: View, ends: tuple[str, str]) -> Watched | None:
+def way(view: View, ends: tuple[str, str]) -> Watched | None:
     """How one chassis reaches another: by the first encapsulation that both have."""
     here, there = (view.get(Chassis, end) for end in ends)
     if here is None or there is None or there.encap_ip is None:

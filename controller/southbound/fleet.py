@@ -47,6 +47,7 @@ from controller.model.records import (
     Router,
 )
 from controller.model.store import Change, Rows, Store, Transaction
+from controller.model.view import View
 from controller.southbound.openflow import EncodedFlow, encode_flow, encode_match
 from controller.southbound.ovsdb import SHOWN, OvsdbListener
 from controller.southbound.packet_in import Answerer, answers_of
@@ -65,6 +66,7 @@ from controller.southbound.reconcile import (
     wanted_at,
 )
 from controller.southbound.switch import Applied, Switch
+from controller.southbound.translations import Translations
 from controller.southbound.watch import Tampering
 from controller.southbound.zones import Zones
 
@@ -276,6 +278,7 @@ class Fleet:
         self._arrivals = Turns(ARRIVALS, LENT_S)
         self._syncs = Turns(SYNCS, LENT_S)
         self.databases: OvsdbListener | None = None
+        self.translations = Translations(store, lambda: View(store.model, engine))
         for chassis in store.model.all(Chassis):
             self._member(chassis.id)
 
@@ -295,6 +298,7 @@ class Fleet:
         requests = [change.request for change in changes if change.request]
         for name, delta in deltas.items():
             self._queue(self._member(name), delta, requests)
+        self.translations.follow()
         for write in (write for change in changes for write in change.writes):
             if isinstance(write.new, Quarantine):
                 self._member(write.new.chassis).quarantined.set()

@@ -416,8 +416,11 @@ def _nat(action: Translate) -> bytes:
     if address := action.source or action.destination:
         flags = _NX_NAT_F_SRC if action.source else _NX_NAT_F_DST
         present, values = _NX_NAT_RANGE_IPV4_MIN, ipv4_number(address).to_bytes(4)
-    for bit, port in zip((_NX_NAT_RANGE_PROTO_MIN, _NX_NAT_RANGE_PROTO_MAX), dict.fromkeys(action.ports or ())):
-        present, values = present | bit, values + port.to_bytes(2)
+    first, last = action.ports or (None, None)
+    if first is not None and last is not None:
+        present, values = present | _NX_NAT_RANGE_PROTO_MIN, values + first.to_bytes(2)
+        if last != first:
+            present, values = present | _NX_NAT_RANGE_PROTO_MAX, values + last.to_bytes(2)
     length = _NAT.size + len(values) + 7 & ~7
     head = _NAT.pack(_OFPAT_EXPERIMENTER, length, _NX, _NXAST_NAT, flags, present)
     return (head + values).ljust(length, b"\0")
