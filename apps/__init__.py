@@ -18,6 +18,7 @@ from apps import (
     security_groups,
     snat,
     tunnels,
+    wire,
 )
 from controller.flows.app import App
 
@@ -36,5 +37,6 @@ APPS: tuple[App, ...] = (
     gateways.APP,
     snat.APP,
     floating_ips.APP,
+    wire.APP,
     delivery.APP,
 )

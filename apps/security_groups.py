@@ -31,14 +31,18 @@ from typing import Final
 
 from controller.flows.app import app, everywhere, guarding, host, remotes, under
 from controller.flows.fields import (
+    ARP,
     CONJ_ID,
     CT_PROTO4,
     CT_PROTO6,
+    HOP_LIMIT,
     ICMPV6_TYPE,
     IPV4,
     IPV6,
     IPV6_DST,
     IPV6_SRC,
+    ND_ADVERTISEMENT,
+    ND_SOLICITATION,
     ORIGINAL4,
     ORIGINAL6,
     PACKET4,
@@ -119,6 +123,8 @@ To groups alone, so that it is no way past the rules to one guest; groups are ne
 """
 ADVERTISEMENT: Final = ICMPV6_TYPE(134) & within(IPV6_SRC, "fe80::/10")
 """A router's, on the link (RFC 4861 section 6.1.2): what was routed is none."""
+NEIGHBOURS: Final = (ARP, *(match & HOP_LIMIT(255) for match in (ND_SOLICITATION, ND_ADVERTISEMENT)))
+"""What neighbours on the link ask and tell, as far as SERVICE lets it pass; never routed (RFC 4861 section 7.1)."""
 
 OUT: Final = Half(
     port=OUT_PORT, track=OUT_TRACK, rules=OUT_RULES, done=OUT_DONE, onward=L2_DISPATCH, guest=SRC, direction=EGRESS,
@@ -127,7 +133,7 @@ OUT: Final = Half(
 )  # fmt: skip
 IN: Final = Half(
     port=IN_PORT, track=IN_TRACK, rules=IN_RULES, done=IN_DONE, onward=DELIVER, guest=DST, direction=INGRESS,
-    control=(UDP_SRC(67) & UDP_DST(68), UDP6_SRC(547) & UDP6_DST(546), ADVERTISEMENT, *MLD),
+    control=(UDP_SRC(67) & UDP_DST(68), UDP6_SRC(547) & UDP6_DST(546), ADVERTISEMENT, *MLD, *NEIGHBOURS),
     unguarded=Why.INGRESS_UNGUARDED, cut=Why.INGRESS_CUT,
 )  # fmt: skip
 FAMILIES: Final[Mapping[str, Match]] = {"IPv4": IPV4, "IPv6": IPV6}

@@ -370,7 +370,7 @@ ROUTE_PRIORITIES: Final[Mapping[str, int]] = {
 
 _GUARDED: Final[frozenset[Field[Any]]] = frozenset({
     GUARD, f.ETH_TYPE, f.IPV4_PROTO, f.UDP_SRC, f.UDP_DST, f.IPV6_PROTO, f.UDP6_SRC, f.UDP6_DST, f.ICMPV6_TYPE,
-    f.IPV6_SRC, f.IPV6_DST,
+    f.IPV6_SRC, f.IPV6_DST, f.HOP_LIMIT,
 })  # fmt: skip
 _DONE_MATCHES: Final = frozenset({GUARD, VERDICT, f.CT_STATE, f.ETH_TYPE, f.CT_PROTO4, f.CT_PROTO6, f.CT_TP_DST})
 _JUDGED: Final[Mapping[str, int]] = {
@@ -433,8 +433,8 @@ ALIVE: Final = Table(
 SERVICE: Final = Table(
     8, "service", "What the switch answers itself: ARP and IPv6 neighbour discovery.",
     {
-        "outside": 140, "wire": 120, "own_address": 110, "arp_request": 100, "nd_solicitation": 100, "unasked": 90,
-        "other": 0,
+        "outside": 140, "wire_asks": 130, "wire": 120, "own_address": 110, "arp_request": 100, "nd_solicitation": 100,
+        "wire_told": 95, "unasked": 90, "other": 0,
     },
     matches=frozenset({
         SRC, NET, FROM_PHYS, f.ETH_TYPE, f.ARP_OP, f.ARP_TPA, f.IPV6_PROTO, f.ICMPV6_TYPE, f.ND_TARGET,
@@ -444,19 +444,23 @@ SERVICE: Final = Table(
 )  # fmt: skip
 NEIGH_REPLY: Final = Table(
     9, "neigh_reply", "Turns a request into the reply when NEIGH knew the address.",
-    {"probe_reply": 110, "arp_reply": 100, "nd_reply": 100, "nd_unknown": 90, "miss": 0},
-    matches=frozenset({NEIGH_HIT, f.ETH_TYPE, f.ARP_OP, f.IPV6_PROTO, f.ICMPV6_TYPE, f.IPV6_SRC}),
+    {
+        "probe_reply": 110, "wire_reply": 105, "arp_reply": 100, "nd_reply": 100, "wire_unknown": 95, "nd_unknown": 90,
+        "miss": 0,
+    },
+    matches=frozenset({NEIGH_HIT, NET, FROM_PHYS, f.ETH_TYPE, f.ARP_OP, f.IPV6_PROTO, f.ICMPV6_TYPE, f.IPV6_SRC}),
     sets=frozenset({
+        TURNED,
         f.ETH_DST, f.ETH_SRC, f.ARP_OP, f.ARP_SPA, f.ARP_TPA, f.ARP_SHA, f.ARP_THA,
         f.IPV6_SRC, f.IPV6_DST, f.HOP_LIMIT, f.ICMPV6_TYPE, f.ND_RESERVED, f.ND_OPTIONS_TYPE, WHY,
     }),
-    nexts=frozenset({"nd_reply", "drop"}), outputs=True,
+    nexts=frozenset({"nd_reply", "l2_dispatch", "phys_out", "drop"}), outputs=True,
 )  # fmt: skip
 ND_REPLY: Final = Table(
     10, "nd_reply", "The link-layer half of an advertisement: nd_tll exists only once the type says so.",
-    {"to_all": 110, "to_one": 100},
-    matches=frozenset({f.ETH_TYPE, f.IPV6_PROTO, f.ICMPV6_TYPE, f.IPV6_DST}),
-    sets=frozenset({f.ETH_DST, f.ETH_SRC, f.ND_TLL}), outputs=True,
+    {"wire_to_all": 115, "to_all": 110, "wire_to_one": 105, "to_one": 100},
+    matches=frozenset({FROM_PHYS, f.ETH_TYPE, f.IPV6_PROTO, f.ICMPV6_TYPE, f.IPV6_DST}),
+    sets=frozenset({TURNED, f.ETH_DST, f.ETH_SRC, f.ND_TLL}), nexts=frozenset({"phys_out"}), outputs=True,
 )  # fmt: skip
 OUT_PORT: Final = Table(
     11, "out_port", "Egress: which security groups is the sender under?",
@@ -743,5 +747,6 @@ APPS: Final[Mapping[str, int]] = {
     "gateways": 20,
     "snat": 21,
     "floating_ips": 22,
+    "wire": 13,
 }
 """The second byte of a cookie. A number is never given to another app."""

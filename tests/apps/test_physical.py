@@ -67,6 +67,32 @@ def test_broadcast_goes_to_the_wire_once_and_never_back(cloud: Cloud) -> None:
     ]
 
 
+def test_what_nobody_here_knows_goes_to_the_wire_and_what_is_here_is_answered_to_it(cloud: Cloud) -> None:
+    cloud.commit(port("vm1", "vlan", MACS["vm1"], "10.0.0.1", "fd00::1", guarded=False))
+    assert [flow for flow in cloud.flows("hv1", "wire") if "reg6=0x1" in flow] == [
+        "table=8,priority=95,arp,reg6=0x1 actions=goto_table:20",
+        "table=8,priority=95,ipv6,nw_proto=58,icmpv6_type=136,reg6=0x1 actions=goto_table:20",
+        "table=9,priority=95,arp,arp_op=1,reg6=0x1 actions=goto_table:20",
+        "table=9,priority=95,ipv6,nw_proto=58,icmpv6_type=135,reg6=0x1 actions=goto_table:20",
+    ]
+    ours = [
+        flow for flow in cloud.flows("hv1", "arp") + cloud.flows("hv1", "nd") if "=10.0.0.1" in flow or "::" in flow
+    ]
+    assert [flow for flow in ours if flow.startswith("table=8")] == [
+        "table=8,priority=110,arp,arp_op=1,arp_tpa=10.0.0.1,reg1=0x1 actions=goto_table:20",
+        "table=8,priority=130,arp,arp_op=1,arp_tpa=10.0.0.1,reg0=0x2/0x2,reg6=0x1 "
+        "actions=move:NXM_OF_ARP_TPA[]->NXM_NX_REG4[],resubmit(,30),resubmit(,9)",
+        "table=8,priority=110,ipv6,nw_proto=58,icmpv6_type=135,nd_target=fd00::1,reg1=0x1 actions=goto_table:20",
+        "table=8,priority=110,ipv6,nw_proto=58,icmpv6_type=135,nd_target=fe80::ff:fe00:1,reg1=0x1 "
+        "actions=goto_table:20",
+        "table=8,priority=130,ipv6,nw_proto=58,icmpv6_type=135,nd_target=fd00::1,reg0=0x2/0x2,reg6=0x1 "
+        "actions=move:NXM_NX_ND_TARGET[]->NXM_NX_XXREG3[],resubmit(,30),resubmit(,9)",
+        "table=8,priority=130,ipv6,nw_proto=58,icmpv6_type=135,nd_target=fe80::ff:fe00:1,reg0=0x2/0x2,reg6=0x1 "
+        "actions=move:NXM_NX_ND_TARGET[]->NXM_NX_XXREG3[],resubmit(,30),resubmit(,9)",
+    ]
+    assert not any("reg0=0x2/0x2" in flow and "10.0.0.1" in flow for flow in cloud.flows("hv2")), "of its host alone"
+
+
 def test_a_hypervisor_without_the_mapping_has_nothing_of_a_physical_network(cloud: Cloud) -> None:
     assert not any("reg3=0x10000" in flow or "push_vlan" in flow for flow in cloud.flows("hv3"))
     cloud.commit(hypervisor(1, "vm1", "vm4"))
