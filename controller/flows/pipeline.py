@@ -170,9 +170,13 @@ BFD_PORT: Final = 3784
 """What they send to (RFC 5881 section 4)."""
 
 
+PROBING: Final = "wg-"
+"""What the names of ports begin with that know whether a gateway is alive."""
+
+
 def probe_port(chassis: str) -> str:
-    """The port of an integration bridge that knows whether a gateway is alive."""
-    return f"wg-{sha256(chassis.encode()).hexdigest()[:10]}"
+    """The port of an integration bridge that knows whether the gateways on another hypervisor are alive."""
+    return PROBING + sha256(chassis.encode()).hexdigest()[:10]
 
 
 def router_mac(key: int) -> Mac:

@@ -29,6 +29,7 @@ from controller.errors import Disconnected, InUse, NotFound, SouthboundError, Un
 from controller.flows.engine import Cell, Delta, Engine
 from controller.flows.flow import Entry, Flow, Item, Key, Set
 from controller.flows.pipeline import APPS, DROP, TRAP, WHY, Why
+from controller.flows.presence import WATCHED, Watched
 from controller.model import bindings
 from controller.model.bindings import Hypervisor, Placed
 from controller.model.records import (
@@ -168,6 +169,7 @@ class Member:
     foreign: Mapping[WireKey, EncodedFlow] = field(default_factory=dict)
     pace: Pace = field(default_factory=Pace)
     refusals: dict[Key | WireKey, Refusal] = field(default_factory=dict)
+    watched: frozenset[Watched] = frozenset()
     flow_mods: int = 0
     mods_bytes: int = 0
 
@@ -299,6 +301,7 @@ class Fleet:
         for name, delta in deltas.items():
             self._queue(self._member(name), delta, requests)
         self.translations.follow()
+        self._follow_watched()
         for write in (write for change in changes for write in change.writes):
             if isinstance(write.new, Quarantine):
                 self._member(write.new.chassis).quarantined.set()
@@ -316,6 +319,18 @@ class Fleet:
         member.wake.set()
 
     # A hypervisor's database
+
+    def watched(self, system_id: str) -> frozenset[Watched]:
+        """The gateways that a hypervisor has to watch now."""
+        return self._engine.gather(WATCHED, system_id)
+
+    def _follow_watched(self) -> None:
+        """Have databases looked at again that should hold other ports than before to watch gateways by."""
+        for session in self.databases.sessions.values() if self.databases else ():
+            member, now = self._members.get(session.system_id), self.watched(session.system_id)
+            if member is not None and member.watched != now:
+                member.watched = now
+                session.look()
 
     async def observed(self, seen: Hypervisor) -> None:
         """Record what a hypervisor's database says. Raises Unavailable."""
