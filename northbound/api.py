@@ -28,6 +28,7 @@ from controller.model.store import Rows, Store, Transaction
 from northbound import faults, policy
 from northbound.auth import Caller, Identity, Open
 from northbound.gate import CALLER, Gate
+from northbound.openapi import document
 from northbound.resources import COLLECTIONS
 from northbound.resources.attributes import (
     Ask,
@@ -42,6 +43,7 @@ from northbound.resources.attributes import (
     Settings,
     Update,
     Wiring,
+    need,
     read_body,
 )
 from northbound.resources.extensions import EXTENSIONS
@@ -83,6 +85,7 @@ def application(store: Store, wiring: Wiring, settings: Settings, identity: Iden
     route.add_get("/", _versions, allow_head=False)
     route.add_get("/v2.0", _resources, allow_head=False)
     route.add_get("/v2.0/", _resources, allow_head=False)
+    route.add_get("/openapi.json", _openapi, allow_head=False)
     route.add_get("/v2.0/extensions", _extensions, allow_head=False)
     route.add_get("/v2.0/extensions/{alias}", _extension, allow_head=False)
     for collection in COLLECTIONS:
@@ -178,6 +181,10 @@ async def _resources(request: web.Request) -> web.Response:
     return _answer({"resources": found, "version": _version(request)})
 
 
+async def _openapi(request: web.Request) -> web.Response:
+    return _answer(document(COLLECTIONS, _root(request)))
+
+
 async def _extensions(_: web.Request) -> web.Response:
     return _answer({"extensions": [*EXTENSIONS.values()]})
 
@@ -232,6 +239,7 @@ class _Served(Generic[R]):
         collection.together(bodies)
 
         def work(tx: Transaction) -> list[R]:
+            self._check_whole(caller, tx, request)
             for item, body in zip(items, bodies, strict=True):
                 policy.check_create(caller, collection, tx, body, item)
             return [create(tx, body, ask) for body, ask in zip(bodies, asks, strict=True)]
@@ -256,6 +264,7 @@ class _Served(Generic[R]):
         query = read_query(self.collection, pairs)
         caller = request[CALLER]
         ask = self._ask(request, caller)
+        self._check_whole(caller, self.store.model, request)
         await self._prepare(caller, ask, query)
         scene = self._scene(caller)
         records = find(self.collection, scene, query, ask.within)
@@ -343,6 +352,12 @@ class _Served(Generic[R]):
 
         await self.store.commit(work, request=REQUEST.get())
         return web.Response(status=204)
+
+    def _check_whole(self, caller: Caller, rows: Rows, request: web.Request) -> None:
+        """What they are part of is there. Raises NotFound."""
+        if self.collection.whole:
+            whole = need(rows, self.collection.whole, request.match_info["within"])
+            policy.check_named(caller, rows, type(whole), whole.id)
 
     def _need(self, rows: Rows, request: web.Request) -> R:
         """What the path names. Raises NotFound."""

@@ -1,8 +1,8 @@
 """The door of the API: who asks is found out before anything else, and strangers cannot ask at any rate.
 
-Discovery (`/`, `/v2.0/`) and the probes (`/healthz`, `/readyz`) are for everybody; `/v1` and `/metrics` are an
-administrator's; the rest is for every caller that is known. Between processes nothing is shared: a restart forgets who
-was refused.
+Discovery (`/`, `/v2.0/`, `/openapi.json`) and the probes (`/healthz`, `/readyz`) are for everybody; `/v1` and
+`/metrics` are an administrator's; the rest is for every caller that is known. Between processes nothing is shared: a
+restart forgets who was refused.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from northbound.auth import Caller, Identity
 CALLER: web.RequestKey[Caller] = web.RequestKey("caller", Caller)
 """Whom a request is of."""
 
-ANYBODY = frozenset({"/", "/v2.0", "/v2.0/", "/healthz", "/readyz"})
+ANYBODY = frozenset({"/", "/v2.0", "/v2.0/", "/openapi.json", "/healthz", "/readyz"})
 """The paths that need no token."""
 
 PER_SECOND = 5.0

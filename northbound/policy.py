@@ -184,6 +184,11 @@ RULES: Final[Mapping[str, Rule]] = {
     "get_floatingip": OWN,
     "update_floatingip": MEMBER,
     "delete_floatingip": MEMBER,
+    "get_floatingip_pool": READER,
+    "create_floatingip_port_forwarding": MEMBER,
+    "get_floatingip_port_forwarding": OWN,
+    "update_floatingip_port_forwarding": MEMBER,
+    "delete_floatingip_port_forwarding": MEMBER,
     "create_security_group": MEMBER,
     "get_security_group": either(OWN, shared),
     "update_security_group": MEMBER,
@@ -217,19 +222,28 @@ SEEN: Final[Mapping[str, Callable[[Caller], bool]]] = {
 NAMED_BY_OPERATIONS: Final[Mapping[str, type[Resource]]] = {"port_id": Port, "subnet_id": Subnet}
 """What the bodies of operations name."""
 
-_GETTERS: Final = {collection.kind: f"get_{collection.name}" for collection in COLLECTIONS}
+_NAMES: Final = {collection.kind: collection.name for collection in reversed(COLLECTIONS)}
+"""By kind; what several collections show is called as in the first."""
+
+
+def subject(collection: Collection[Any]) -> str:
+    """What rules call the resources of a collection: parts are named after what they are part of, too."""
+    return f"{_NAMES[collection.whole]}_{collection.name}" if collection.whole else collection.name
+
+
+_GETTERS: Final = {collection.kind: f"get_{subject(collection)}" for collection in reversed(COLLECTIONS)}
 
 
 def sees(caller: Caller, collection: Collection[Any], rows: Rows, record: Resource) -> bool:
     """Is the record there at all, for this caller?"""
-    return caller.is_admin or RULES[f"get_{collection.name}"](caller, Target(rows, record))
+    return caller.is_admin or RULES[f"get_{subject(collection)}"](caller, Target(rows, record))
 
 
 def hidden(caller: Caller, collection: Collection[Any]) -> frozenset[str]:
     """The attributes of a collection that the caller does not see; the same for all its records."""
     if caller.is_admin:
         return frozenset()
-    prefix = f"get_{collection.name}:"
+    prefix = f"get_{subject(collection)}:"
     return frozenset(name for name in collection.table if (rule := SEEN.get(prefix + name)) and not rule(caller))
 
 
@@ -241,7 +255,7 @@ def check_create(caller: Caller, collection: Collection[Any], rows: Rows, body: 
     target = Target(rows, None, body.given)
     given = [name for name in body.given if body.given[name] != collection.table[name].default]
     check_references(caller, rows, collection, body)
-    _check(caller, target, f"create_{collection.name}", given, raw)
+    _check(caller, target, f"create_{subject(collection)}", given, raw)
 
 
 def check_update(caller: Caller, collection: Collection[Any], rows: Rows, old: Resource, body: Body, raw: Json) -> None:
@@ -250,7 +264,7 @@ def check_update(caller: Caller, collection: Collection[Any], rows: Rows, old: R
         return
     check_seen(caller, collection, rows, old)
     check_references(caller, rows, collection, body)
-    _check(caller, Target(rows, old, body.given), f"update_{collection.name}", body.given, raw)
+    _check(caller, Target(rows, old, body.given), f"update_{subject(collection)}", body.given, raw)
 
 
 def check_delete(caller: Caller, collection: Collection[Any], rows: Rows, old: Resource) -> None:
@@ -258,7 +272,7 @@ def check_delete(caller: Caller, collection: Collection[Any], rows: Rows, old: R
     if caller.is_admin:
         return
     check_seen(caller, collection, rows, old)
-    _check(caller, Target(rows, old), f"delete_{collection.name}", (), None)
+    _check(caller, Target(rows, old), f"delete_{subject(collection)}", (), None)
 
 
 def check_operation(
@@ -275,7 +289,7 @@ def check_operation(
         return
     check_seen(caller, collection, rows, old)
     if operation.path in RULES or operation.method != "GET":
-        rule = operation.path if operation.path in RULES else f"update_{collection.name}"
+        rule = operation.path if operation.path in RULES else f"update_{subject(collection)}"
         _check(caller, Target(rows, old), rule, (), None)
     for name, kind in NAMED_BY_OPERATIONS.items():
         if isinstance(id := given.get(name), str):

@@ -6,8 +6,10 @@ from typing import Any
 
 from northbound.resources.address_groups import ADDRESS_GROUPS
 from northbound.resources.attributes import Collection
+from northbound.resources.floating_ip_pools import FLOATING_IP_POOLS
 from northbound.resources.floating_ips import FLOATING_IPS
 from northbound.resources.networks import NETWORKS
+from northbound.resources.port_forwardings import PORT_FORWARDINGS
 from northbound.resources.ports import PORTS
 from northbound.resources.routers import ROUTERS
 from northbound.resources.security_group_rules import SECURITY_GROUP_RULES
@@ -20,6 +22,8 @@ COLLECTIONS: tuple[Collection[Any], ...] = (
     PORTS,
     ROUTERS,
     FLOATING_IPS,
+    PORT_FORWARDINGS,
+    FLOATING_IP_POOLS,
     SECURITY_GROUPS,
     SECURITY_GROUP_RULES,
     ADDRESS_GROUPS,

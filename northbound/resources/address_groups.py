@@ -14,6 +14,7 @@ from controller.model.records import AddressGroup, Cidr, SecurityGroupRule
 from controller.model.store import Transaction
 from northbound.resources import values
 from northbound.resources.attributes import Ask, Attribute, Body, Change, Collection, common
+from northbound.resources.schemas import says, table
 from northbound.resources.values import Json
 
 ADDRESSES: Attribute[AddressGroup, tuple[Cidr, ...]] = Attribute(
@@ -24,6 +25,8 @@ ADDRESSES: Attribute[AddressGroup, tuple[Cidr, ...]] = Attribute(
     field="addresses",
     show=lambda _, group: [*group.addresses],
 )
+
+_GIVEN = table(("addresses",), addresses=ADDRESSES.takes)
 
 
 def create(tx: Transaction, body: Body, ask: Ask) -> AddressGroup:
@@ -53,6 +56,7 @@ def _given(body: Mapping[str, Json]) -> tuple[Cidr, ...]:
     return ADDRESSES.read(body[ADDRESSES.name])
 
 
+@says(_GIVEN)
 def add_addresses(body: Mapping[str, Json]) -> Change[AddressGroup]:
     """Raises AddressesPresent."""
     given = _given(body)
@@ -65,6 +69,7 @@ def add_addresses(body: Mapping[str, Json]) -> Change[AddressGroup]:
     return add
 
 
+@says(_GIVEN)
 def remove_addresses(body: Mapping[str, Json]) -> Change[AddressGroup]:
     """Raises AddressesAbsent."""
     given = _given(body)

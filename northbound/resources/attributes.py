@@ -28,6 +28,7 @@ from controller.errors import (
 from controller.model.records import FloatingIp, Port, Resource
 from controller.model.store import Rows, Transaction
 from northbound.resources import values
+from northbound.resources.schemas import INTEGER, TIME, UUID, Schema, shape
 from northbound.resources.values import Json, Parser, Unfit
 
 R = TypeVar("R", bound=Resource)
@@ -168,6 +169,7 @@ class Attribute(Generic[R, V_co]):
 
     `post` and `put` say when a client may give it; `field` is the record's attribute that takes the parsed value as it
     is, `show` makes of a record what clients see when that is not the field. An attribute with neither is not shown.
+    `schema` is what clients see, where the parser does not say.
     `names` are the records that a value stands for: whoever gives it must see them.
     """
 
@@ -182,6 +184,7 @@ class Attribute(Generic[R, V_co]):
     filter: Filter[R] | None = None
     sort: bool = False
     names: Callable[[V_co], Iterable[Named]] = _nothing
+    schema: Schema | None = None
 
     def read(self, value: Json) -> V_co:
         """The value that a client gave. Raises Invalid, Inconsistent."""
@@ -191,6 +194,16 @@ class Attribute(Generic[R, V_co]):
             return self.parse(value)
         except Unfit as reason:
             raise Invalid(self.name, str(reason)) from None
+
+    @property
+    def takes(self) -> Schema:
+        """What a client may give, as JSON Schema."""
+        return shape(self.parse).takes
+
+    @property
+    def gives(self) -> Schema:
+        """What clients see, as JSON Schema."""
+        return shape(self.parse).gives if self.schema is None else self.schema
 
     def shown(self, scene: Scene, record: R) -> Json:
         """What clients see of it."""
@@ -239,10 +252,11 @@ class Operation(Generic[R]):
     path: str
     ask: Callable[[str, Mapping[str, Json]], Change[R]]
     status: int = 200
+    takes: Schema | None = None
 
 
 def _put(name: str, action: Action[R]) -> Operation[R]:
-    return Operation("PUT", name, lambda _, body: action(body))
+    return Operation("PUT", name, lambda _, body: action(body), takes=shape(action).takes or None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,9 +295,9 @@ class Collection(Generic[R]):
 
     `together` refuses what one request may not make at once. `prepare` makes what a project must find in every list: it
     is given the transaction and the project, and is committed only when it writes something. `plural` is the name of a
-    list of them in bodies, `path` in paths, where `{within}` stands for the id of what they are part of; `key` is the
-    attribute that stands for one in paths and in pages. Those that the store does not hold as they are come from
-    `elsewhere`.
+    list of them in bodies, `path` in paths, where `{within}` stands for the id of what they are part of, which is of
+    the kind `whole`; `key` is the attribute that stands for one in paths and in pages. Those that the store does not
+    hold as they are come from `elsewhere`.
     """
 
     name: str
@@ -299,6 +313,7 @@ class Collection(Generic[R]):
     elsewhere: Source[R] | None = None
     plural: str = ""
     path: str = ""
+    whole: type[Resource] | None = None
     key: str = "id"
     table: Mapping[str, Attribute[R, object]] = field(init=False)
 
@@ -343,7 +358,13 @@ def common(
         filter=Filter(equal(), indexed(kind, "name")),
     )
     return (
-        Attribute(name="id", field="id", sort=True, filter=Filter(equal(), lambda rows, ids: _by_id(rows, kind, ids))),
+        Attribute(
+            name="id",
+            field="id",
+            schema=UUID,
+            sort=True,
+            filter=Filter(equal(), lambda rows, ids: _by_id(rows, kind, ids)),
+        ),
         *((named,) if name else ()),
         Attribute(
             name="description",
@@ -366,9 +387,15 @@ def common(
             sort=True,
             filter=project,
         ),
-        Attribute(name="revision_number", field="revision_number", sort=True, filter=Filter(equal(values.integer))),
-        Attribute(name="created_at", show=lambda _, record: _iso(record.created_at), sort=True),
-        Attribute(name="updated_at", show=lambda _, record: _iso(record.updated_at), sort=True),
+        Attribute(
+            name="revision_number",
+            field="revision_number",
+            schema=INTEGER,
+            sort=True,
+            filter=Filter(equal(values.integer)),
+        ),
+        Attribute(name="created_at", schema=TIME, show=lambda _, record: _iso(record.created_at), sort=True),
+        Attribute(name="updated_at", schema=TIME, show=lambda _, record: _iso(record.updated_at), sort=True),
         Attribute(name="changed_since", field="updated_at", hidden=True, filter=Filter(values.changed_since)),
         *(tags() if tagged else ()),
     )

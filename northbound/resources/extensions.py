@@ -20,7 +20,29 @@ _IMPLEMENTED = (
     ("extraroute", "Neutron Extra Route", "Routes of a router beside its own subnets."),
     ("extraroute-atomic", "Atomically add/remove extra routes", "Routes added and removed by themselves."),
     ("filter-validation", "Filter parameters validation", "Unknown filters are refused."),
+    (
+        "expose-port-forwarding-in-fip",
+        "Expose Floating IP port forwardings",
+        "The port forwardings of a floating IP, shown with it.",
+    ),
     ("fip-port-details", "Floating IP Port Details Extension", "The port that a floating IP stands for."),
+    ("floating-ip-port-forwarding", "Floating IP Port Forwarding", "Ports of a floating IP that lead to ports inside."),
+    (
+        "floating-ip-port-forwarding-description",
+        "Floating IP Port Forwarding new attribute description",
+        "A description of every port forwarding.",
+    ),
+    (
+        "floating-ip-port-forwarding-detail",
+        "Floating IP port forwarding detail",
+        "Ids and internal ports in the port forwardings that are shown with a floating IP.",
+    ),
+    (
+        "floating-ip-port-forwarding-port-ranges",
+        "Floating IP Port Forwarding support port ranges",
+        "Port forwardings of many ports.",
+    ),
+    ("floatingip-pools", "Floating IP Pools Extension", "The subnets that floating IPs come from."),
     ("ip-substring-filtering", "IP address substring filtering", "Ports by a part of their address."),
     ("l3-ha", "HA Router extension", "Whether a router outlives a hypervisor: every one does."),
     (

@@ -25,6 +25,7 @@ from northbound.resources.attributes import (
     indexed,
     one,
 )
+from northbound.resources.schemas import STRING, UUID, list_of, nullable
 from northbound.resources.values import Json
 
 DHCP = "network:dhcp"
@@ -220,6 +221,7 @@ FLOATING_IPS: Collection[FloatingIp] = Collection(
         SUBNET,
         Attribute(
             name="router_id",
+            schema=nullable(UUID),
             show=lambda _, floating_ip: floating_ip.router_id or None,
             filter=Filter(equal(), indexed(FloatingIp, "router_id")),
             sort=True,
@@ -228,12 +230,13 @@ FLOATING_IPS: Collection[FloatingIp] = Collection(
         FIXED,
         Attribute(
             name="status",
+            schema=STRING,
             show=lambda scene, floating_ip: scene.wiring.floatingip_status(floating_ip),
             filter=Filter(equal()),
             sort=True,
         ),
-        Attribute(name="port_details", show=_details),
-        Attribute(name="port_forwardings", show=_forwarded),
+        Attribute(name="port_details", schema=nullable({"type": "object"}), show=_details),
+        Attribute(name="port_forwardings", schema=list_of({"type": "object"}), show=_forwarded),
     ),
     create,
     update,

@@ -26,6 +26,7 @@ from northbound.resources.interfaces import (
     gateway,
     interfaces,
 )
+from northbound.resources.schemas import ADDRESS, BOOLEAN, UUID, list_of, nullable, says, shape, table
 from northbound.resources.values import Json
 
 
@@ -38,6 +39,12 @@ class Way:
     addresses: tuple[Wanted, ...]
 
 
+_IPS = list_of(table(ip_address=ADDRESS, subnet_id=UUID))
+_TAKES = table(("network_id",), network_id=UUID, external_fixed_ips=_IPS, enable_snat=shape(values.boolean).takes)
+_GIVES = table(network_id=UUID, external_fixed_ips=_IPS, enable_snat=BOOLEAN)
+
+
+@says(nullable(_TAKES), nullable(_GIVES))
 def read(value: Json) -> Way | None:
     """A network, and perhaps addresses there and whether to translate; nothing is no gateway. Raises Unfit."""
     if not value:

@@ -23,6 +23,7 @@ from controller.model.records import FloatingIp, Network, Port, Router, Subnet
 from controller.model.store import Rows, Transaction
 from northbound.resources import associations, ports, segments, subnets, values
 from northbound.resources.attributes import Ask, Attribute, Body, Collection, Filter, Settings, common, equal
+from northbound.resources.schemas import DIGITS, INTEGER, STRING, UUID, list_of, nullable, says
 from northbound.resources.segments import Segment
 from northbound.resources.subnets import AUTO_DELETED, IPV6_MTU
 from northbound.resources.values import Json
@@ -37,6 +38,7 @@ def _is_transparent(value: Json) -> bool:
     return False
 
 
+@says({"anyOf": [{"type": "integer", "minimum": 0}, DIGITS]}, INTEGER)
 def _mtu(value: Json) -> int:
     size = values.integer(value)
     if size < 0:
@@ -59,6 +61,7 @@ PHYSICAL_NETWORK: Attribute[Network, str] = Attribute(
     post=True,
     put=True,
     default="",
+    schema=nullable(STRING),
     show=lambda _, network: network.physical_network,
     filter=Filter(equal()),
 )
@@ -68,6 +71,7 @@ SEGMENTATION_ID: Attribute[Network, int | None] = Attribute(
     post=True,
     put=True,
     default=None,
+    schema=nullable(INTEGER),
     show=lambda _, network: network.segmentation_id,
     filter=Filter(equal(values.integer)),
 )
@@ -237,9 +241,10 @@ NETWORKS: Collection[Network] = Collection(
             filter=Filter(equal(values.boolean)),
             sort=True,
         ),
-        Attribute(name="status", show=lambda *_: "ACTIVE", filter=Filter(equal()), sort=True),
+        Attribute(name="status", schema=STRING, show=lambda *_: "ACTIVE", filter=Filter(equal()), sort=True),
         Attribute(
             name="subnets",
+            schema=list_of(UUID),
             show=lambda scene, network: [each.id for each in scene.rows.where(Subnet, network_id=network.id)],
         ),
         SHARED,
@@ -271,11 +276,12 @@ NETWORKS: Collection[Network] = Collection(
             parse=values.nothing_yet("availability zones"),
             post=True,
             default=None,
+            schema=list_of(STRING),
             show=lambda *_: [],
         ),
-        Attribute(name="availability_zones", show=lambda *_: []),
-        Attribute(name="ipv4_address_scope", show=lambda *_: None),
-        Attribute(name="ipv6_address_scope", show=lambda *_: None),
+        Attribute(name="availability_zones", schema=list_of(STRING), show=lambda *_: []),
+        Attribute(name="ipv4_address_scope", schema=nullable(UUID), show=lambda *_: None),
+        Attribute(name="ipv6_address_scope", schema=nullable(UUID), show=lambda *_: None),
     ),
     create,
     update,

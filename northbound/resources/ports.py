@@ -64,6 +64,8 @@ from northbound.resources.attributes import (
     one,
     tags,
 )
+from northbound.resources.schemas import MAC as MAC_ADDRESS
+from northbound.resources.schemas import STRING, list_of
 from northbound.resources.values import Json
 
 DRAWS = 16
@@ -133,6 +135,7 @@ MAC: Attribute[Port, Mac | None] = Attribute(
     post=True,
     put=True,
     default=None,
+    schema=MAC_ADDRESS,
     show=lambda _, port: port.mac_address,
     filter=Filter(
         equal(_mac_or_text),
@@ -458,6 +461,7 @@ PORTS: Collection[Port] = Collection(
         ),
         Attribute(
             name="status",
+            schema=STRING,
             show=lambda scene, port: scene.wiring.port_status(port),
             filter=Filter(equal()),
             sort=True,
@@ -465,10 +469,13 @@ PORTS: Collection[Port] = Collection(
         HOST,
         Attribute(
             name="binding:vif_type",
+            schema=STRING,
             show=lambda scene, port: bound(scene, port).vif_type,
             filter=Filter(equal()),
         ),
-        Attribute(name="binding:vif_details", show=lambda scene, port: bound(scene, port).details),
+        Attribute(
+            name="binding:vif_details", schema={"type": "object"}, show=lambda scene, port: bound(scene, port).details
+        ),
         Attribute(
             name="binding:vnic_type",
             parse=values.choice(("normal",), values.text(64)),
@@ -495,6 +502,7 @@ PORTS: Collection[Port] = Collection(
             post=True,
             put=True,
             default=None,
+            schema=list_of({"type": "object"}),
             show=lambda *_: [],
         ),
     ),

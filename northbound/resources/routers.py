@@ -34,6 +34,7 @@ from northbound.resources.interfaces import (
     owner_of_interfaces,
     with_ipv6,
 )
+from northbound.resources.schemas import STRING, UUID, list_of, says, table
 from northbound.resources.values import Json
 
 MOST_ROUTES = 30
@@ -122,9 +123,14 @@ def delete(tx: Transaction, router: Router, ask: Ask) -> None:
     tx.untag("router", router.id)
 
 
+_INTERFACE = {"type": "object", "properties": {"subnet_id": UUID, "port_id": UUID}, "minProperties": 1}
+_GIVEN_ROUTES = table(("router",), router=table(("routes",), routes=ROUTES.takes))
+
+
 # ---- interfaces -----------------------------------------------------------------------------------------------
 
 
+@says(_INTERFACE)
 def add_interface(body: Mapping[str, Json]) -> Change[Router]:
     """Raises BadRouter, NotFound, PortInUse, and what `ipam.assign` raises."""
     port_id, subnet_id = _asked(body)
@@ -141,6 +147,7 @@ def add_interface(body: Mapping[str, Json]) -> Change[Router]:
     return add
 
 
+@says(_INTERFACE)
 def remove_interface(body: Mapping[str, Json]) -> Change[Router]:
     """Raises BadRouter, NotFound, NoInterface, SubnetMismatch, InterfaceInUseByFloatingIp,
     InterfaceInUseByRoute."""
@@ -255,6 +262,7 @@ def _by_subnet(tx: Transaction, router: Router, subnet_id: str) -> Port:
 # ---- routes ---------------------------------------------------------------------------------------------------
 
 
+@says(_GIVEN_ROUTES)
 def add_routes(body: Mapping[str, Json]) -> Change[Router]:
     """Those that are there already stay as they are. Raises BadRouter, Invalid, InvalidRoutes, TooManyRoutes."""
     given = _given(body)
@@ -266,6 +274,7 @@ def add_routes(body: Mapping[str, Json]) -> Change[Router]:
     return add
 
 
+@says(_GIVEN_ROUTES)
 def remove_routes(body: Mapping[str, Json]) -> Change[Router]:
     """Those that are not there need not be removed. Raises BadRouter, Invalid."""
     given = _given(body)
@@ -306,7 +315,7 @@ ROUTERS: Collection[Router] = Collection(
             filter=Filter(equal(values.boolean)),
             sort=True,
         ),
-        Attribute(name="status", show=lambda *_: "ACTIVE", filter=Filter(equal()), sort=True),
+        Attribute(name="status", schema=STRING, show=lambda *_: "ACTIVE", filter=Filter(equal()), sort=True),
         EXTERNAL,
         DISTRIBUTED,
         HA,
@@ -316,9 +325,10 @@ ROUTERS: Collection[Router] = Collection(
             parse=values.nothing_yet("availability zones"),
             post=True,
             default=None,
+            schema=list_of(STRING),
             show=lambda *_: [],
         ),
-        Attribute(name="availability_zones", show=lambda *_: []),
+        Attribute(name="availability_zones", schema=list_of(STRING), show=lambda *_: []),
     ),
     create,
     update,

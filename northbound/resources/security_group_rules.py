@@ -47,6 +47,7 @@ from northbound.resources.attributes import (
     indexed,
     one,
 )
+from northbound.resources.schemas import BLOCK, BOOLEAN, DIGITS, INTEGER, STRING, nullable, one_of, says
 from northbound.resources.values import Json
 
 ETHERTYPES = ("IPv4", "IPv6")
@@ -54,6 +55,7 @@ ETHERTYPES = ("IPv4", "IPv6")
 EVERY_PORT = (1, 65535)
 
 
+@says({"type": ["string", "integer", "null"]}, nullable(STRING))
 def _protocol(value: Json) -> str | None:
     """A name in lower case, or a number as text; None is any."""
     if value is None:
@@ -69,6 +71,7 @@ def _protocol(value: Json) -> str | None:
     raise UnknownProtocol(str(value)[: values.ECHO], str((None, "any", *NUMBERS)))
 
 
+@says({"type": "string", "pattern": "^[iI][pP][vV][46]$"}, one_of(ETHERTYPES, STRING))
 def _ethertype(value: Json) -> str:
     for ethertype in ETHERTYPES:
         if isinstance(value, str) and value.lower() == ethertype.lower():
@@ -76,6 +79,7 @@ def _ethertype(value: Json) -> str:
     raise UnknownEthertype(str(value)[: values.ECHO])
 
 
+@says(nullable({"anyOf": [{"type": "integer", "minimum": 0, "maximum": 65535}, DIGITS]}), nullable(INTEGER))
 def _port(value: Json) -> int | None:
     """A port, or what is a type or a code in ICMP."""
     if value is None:
@@ -90,6 +94,7 @@ def _port(value: Json) -> int | None:
     raise BadPort(str(value)[: values.ECHO])
 
 
+@says(nullable(STRING))
 def _prefix(value: Json) -> str | None:
     """A block of addresses with its length, its host bits as they are; what is empty is none."""
     if not value:
@@ -102,6 +107,7 @@ def _prefix(value: Json) -> str | None:
     raise BadPrefix(str(value)[: values.ECHO])
 
 
+@says(nullable(STRING))
 def _id(value: Json) -> str | None:
     """Of something that must exist; what is empty is none."""
     return values.text(255)(value) if value else None
@@ -291,8 +297,8 @@ SECURITY_GROUP_RULES: Collection[SecurityGroupRule] = Collection(
         ),
         _remote("remote_group_id", SecurityGroup),
         _remote("remote_address_group_id", AddressGroup),
-        Attribute(name="normalized_cidr", show=_normalized, filter=Filter(equal()), sort=True),
-        Attribute(name="belongs_to_default_sg", show=_of_default, filter=Filter(equal(values.boolean))),
+        Attribute(name="normalized_cidr", schema=nullable(BLOCK), show=_normalized, filter=Filter(equal()), sort=True),
+        Attribute(name="belongs_to_default_sg", schema=BOOLEAN, show=_of_default, filter=Filter(equal(values.boolean))),
     ),
     create,
     update,

@@ -12,12 +12,14 @@ from controller.model.records import Port, SecurityGroup, SecurityGroupRule
 from controller.model.store import Transaction
 from northbound.resources import values
 from northbound.resources.attributes import Ask, Attribute, Body, Collection, Filter, Renderer, Scene, common, equal
+from northbound.resources.schemas import BOOLEAN, list_of, says
 from northbound.resources.security_group_rules import SECURITY_GROUP_RULES, prepare
 from northbound.resources.values import Json
 
 _RULE = Renderer(SECURITY_GROUP_RULES)
 
 
+@says({"type": "string", "maxLength": 255})
 def _name(value: Json) -> str:
     """Anything but the name of the default group, in any case. Raises DefaultExists."""
     name = values.text(255)(value)
@@ -80,8 +82,8 @@ SECURITY_GROUPS: Collection[SecurityGroup] = Collection(
     (
         *common(SecurityGroup, name=_name),
         STATEFUL,
-        Attribute(name="shared", show=lambda *_: False, filter=Filter(equal(values.boolean))),
-        Attribute(name="security_group_rules", show=_rules),
+        Attribute(name="shared", schema=BOOLEAN, show=lambda *_: False, filter=Filter(equal(values.boolean))),
+        Attribute(name="security_group_rules", schema=list_of({"type": "object"}), show=_rules),
     ),
     create,
     update,

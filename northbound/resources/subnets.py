@@ -17,6 +17,7 @@ from controller.model.store import Rows, Transaction
 from northbound.resources import gateways, values
 from northbound.resources.attributes import Ask, Attribute, Body, Collection, Filter, common, equal, indexed, one
 from northbound.resources.interfaces import router_of
+from northbound.resources.schemas import BOOLEAN, STRING, UUID, list_of, nullable
 from northbound.resources.values import nothing_yet
 
 IPV6_MTU = 1280
@@ -105,6 +106,7 @@ DHCP: Attribute[Subnet, bool] = Attribute(
 
 EXTERNAL: Attribute[Subnet, bool] = Attribute(
     name="router:external",
+    schema=BOOLEAN,
     show=lambda scene, subnet: _is_external(scene.rows, subnet),
     filter=Filter(equal(values.boolean)),
 )
@@ -122,6 +124,7 @@ def _mode(name: str) -> Attribute[Subnet, str | None]:
         post=True,
         default=None,
         field=name,
+        schema=nullable(STRING),
         filter=Filter(equal()),
         sort=True,
     )
@@ -307,6 +310,7 @@ SUBNETS: Collection[Subnet] = Collection(
             parse=nothing_yet("subnet pools"),
             post=True,
             default=None,
+            schema=nullable(UUID),
             show=lambda *_: None,
             filter=Filter(equal()),
             sort=True,
@@ -317,6 +321,7 @@ SUBNETS: Collection[Subnet] = Collection(
             post=True,
             put=True,
             default=None,
+            schema=list_of(STRING),
             show=lambda *_: [],
         ),
     ),

@@ -15,10 +15,13 @@ from controller.model.records import Resource
 from controller.model.store import Transaction
 from northbound.resources import values
 from northbound.resources.attributes import Ask, Change, Operation
+from northbound.resources.schemas import Schema, list_of, open_table, shape
 from northbound.resources.values import Json
 
 MOST_TAGS = 50
 """The most tags that a resource may have (neutron, `MAX_TAGS_COUNT`)."""
+
+_BODY: Schema = open_table(("tags",), tags=list_of(shape(values.tag).takes, uniqueItems=True, maxItems=MOST_TAGS))
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +34,8 @@ class Tags:
         """All of it."""
         return (
             Operation("GET", "tags", self.show),
-            Operation("PUT", "tags", self.replace),
-            Operation("POST", "tags", self.add_several),
+            Operation("PUT", "tags", self.replace, takes=_BODY),
+            Operation("POST", "tags", self.add_several, takes=_BODY),
             Operation("DELETE", "tags", self.clear, 204),
             Operation("GET", "tags/{item}", self.find, 204),
             Operation("PUT", "tags/{item}", self.add, 201),

@@ -23,6 +23,24 @@ from controller.errors import Inconsistent, PairWithoutAddress, RepeatedPair, To
 from controller.model.addresses import block, version
 from controller.model.ipam import Wanted
 from controller.model.records import Address, Cidr, HostRoute, Mac, Pool
+from northbound.resources import schemas
+from northbound.resources.schemas import (
+    ADDRESS,
+    ANYTHING,
+    BLOCK,
+    BOOLEAN,
+    DIGITS,
+    INTEGER,
+    MAC,
+    STRING,
+    Schema,
+    list_of,
+    nullable,
+    one_of,
+    says,
+    shape,
+    table,
+)
 
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 T = TypeVar("T")
@@ -46,6 +64,24 @@ _TRUE = frozenset({"1", "t", "true", "on", "y", "yes"})
 _FALSE = frozenset({"0", "f", "false", "off", "n", "no"})
 
 
+_BOOLEANS: Schema = {
+    "anyOf": [
+        BOOLEAN,
+        {"enum": [0, 1]},
+        {
+            "type": "string",
+            "pattern": "^([tT]([rR][uU][eE])?|[oO][nN]|[yY]([eE][sS])?|1|"
+            "[fF]([aA][lL][sS][eE])?|[oO][fF][fF]|[nN][oO]?|0)$",
+        },
+    ]
+}
+_RANGE = table(("start", "end"), start=ADDRESS, end=ADDRESS)
+_ROUTE = table(("destination", "nexthop"), destination=BLOCK, nexthop=ADDRESS)
+_PAIR = table(
+    ("ip_address",), ip_address={"type": "string", "description": "ADDRESS or ADDRESS/LENGTH"}, mac_address=MAC
+)
+
+
 class Unfit(ValueError):
     """Raised when a value is not one that an attribute may hold; the text is the reason."""
 
@@ -54,6 +90,7 @@ def _said(value: Json) -> str:
     return str(value)[:ECHO]
 
 
+@says(_BOOLEANS, BOOLEAN)
 def boolean(value: Json) -> bool:
     """JSON's own, or a word for it."""
     word = str(value).strip().lower()
@@ -64,6 +101,7 @@ def boolean(value: Json) -> bool:
     raise Inconsistent(f"'{_said(value)}' cannot be converted to boolean")
 
 
+@says({"anyOf": [INTEGER, DIGITS]}, INTEGER)
 def integer(value: Json) -> int:
     """A number, or its digits."""
     if isinstance(value, int | float | str):
@@ -77,6 +115,7 @@ def integer(value: Json) -> int:
 def text(limit: int) -> Parser[str]:
     """Any string of at most `limit` characters."""
 
+    @says({"type": "string", "maxLength": limit})
     def parse(value: Json) -> str:
         if not isinstance(value, str) or not _is_unicode(value):
             raise Unfit(f"'{_said(value)}' is not a valid string")
@@ -87,6 +126,7 @@ def text(limit: int) -> Parser[str]:
     return parse
 
 
+@says({"type": "string", "maxLength": 255, "pattern": r"^([!-~]([ -~]*[!-~])?)?$"}, STRING)
 def name(value: Json) -> str:
     """Printable, and not wrapped in blanks."""
     parsed = text(255)(value)
@@ -113,6 +153,7 @@ def _is_printable(character: str) -> bool:
 def choice(values: Collection[str | int], convert: Parser[T]) -> Parser[T]:
     """One of few values."""
 
+    @says(one_of(values, {}))
     def parse(value: Json) -> T:
         converted = convert(value)
         if converted not in values:
@@ -124,9 +165,16 @@ def choice(values: Collection[str | int], convert: Parser[T]) -> Parser[T]:
 
 def or_none(parse: Parser[T]) -> Parser[T | None]:
     """`null` is a value, too."""
-    return lambda value: None if value is None else parse(value)
+    known = shape(parse)
+
+    @says(nullable(known.takes), nullable(known.gives))
+    def parse_or_none(value: Json) -> T | None:
+        return None if value is None else parse(value)
+
+    return parse_or_none
 
 
+@says(schemas.UUID)
 def uuid(value: Json) -> str:
     """The id of a resource, in canonical form."""
     if isinstance(value, str):
@@ -137,16 +185,19 @@ def uuid(value: Json) -> str:
     raise Unfit(f"'{_said(value)}' is not a valid UUID")
 
 
+@says(nullable(list_of(schemas.UUID)), list_of(schemas.UUID))
 def uuids(value: Json) -> tuple[str, ...]:
     """Ids, each once; `null` is none."""
     return tuple(_each_once([] if value is None else value, uuid))
 
 
+@says(list_of({"type": "string", "maxLength": 255}))
 def tags(value: Json) -> tuple[str, ...]:
     """Short strings, each once, in their order."""
     return tuple(sorted(_each_once(value, tag)))
 
 
+@says({"type": "string", "maxLength": 255})
 def tag(value: Json) -> str:
     """One of them."""
     return text(255)(value)
@@ -173,6 +224,7 @@ def _mac(value: str) -> Mac | None:
     return None if octets.words[0] & 1 or not int(octets) else Mac(str(octets))
 
 
+@says(MAC)
 def mac(value: Json) -> Mac:
     """The address of one interface: not a group, not all zeros."""
     parsed = _mac(value) if isinstance(value, str) else None
@@ -181,6 +233,7 @@ def mac(value: Json) -> Mac:
     return parsed
 
 
+@says(ADDRESS)
 def address(value: Json) -> Address:
     """An IPv4 address of four decimal numbers, or an IPv6 address."""
     if isinstance(value, str):
@@ -200,6 +253,7 @@ def address_or_text(value: str) -> str:
         return value
 
 
+@says(BLOCK)
 def cidr(value: Json) -> Cidr:
     """A block of addresses, without host bits."""
     if isinstance(value, str) and "%" not in value:
@@ -210,6 +264,7 @@ def cidr(value: Json) -> Cidr:
     raise Inconsistent(f"{_said(value)} is not in a CIDR format")
 
 
+@says(BLOCK)
 def subnet(value: Json) -> Cidr:
     """A block of addresses with its prefix length, as neutron-lib's `validate_subnet`; host bits are cut off."""
     if isinstance(value, str) and "/" in value and "%" not in value:
@@ -223,6 +278,7 @@ def subnet(value: Json) -> Cidr:
     raise Unfit(f"'{_said(value)}' is not a valid IP subnet")
 
 
+@says(nullable(list_of(BLOCK)), list_of(BLOCK))
 def subnet_list(value: Json) -> tuple[Cidr, ...]:
     """Blocks, each once; `null` is none."""
     return tuple(_each_once([] if value is None else value, subnet))
@@ -275,12 +331,14 @@ def _braced(keys: Iterable[str]) -> str:
     return f"{{{', '.join(map(repr, keys))}}}"
 
 
+@says(nullable(list_of(_RANGE)), list_of(_RANGE))
 def pools(value: Json) -> tuple[Pool, ...]:
     """Ranges of addresses; `null` is no range."""
     rows = _table([] if value is None else value, "IP pool", ("start", "end"))
     return tuple(Pool(address(start), address(end)) for start, end in rows)
 
 
+@says(nullable(list_of(_ROUTE)), list_of(_ROUTE))
 def host_routes(value: Json) -> tuple[HostRoute, ...]:
     """Routes, each once, to a next hop of their own IP version."""
     routes: dict[HostRoute, None] = {}
@@ -292,6 +350,7 @@ def host_routes(value: Json) -> tuple[HostRoute, ...]:
     return tuple(routes)
 
 
+@says(nullable(list_of(ADDRESS)), list_of(ADDRESS))
 def nameservers(value: Json) -> tuple[Address, ...]:
     """Addresses, each once."""
     if value is None:
@@ -310,6 +369,7 @@ def nameservers(value: Json) -> tuple[Address, ...]:
     return tuple(parsed)
 
 
+@says(list_of(table(ip_address=ADDRESS, subnet_id=schemas.UUID), maxItems=MOST_FIXED_IPS))
 def fixed_ips(value: Json) -> tuple[Wanted, ...]:
     """What a client asks for: subnets, addresses, or both."""
     if not isinstance(value, list):
@@ -330,6 +390,7 @@ def fixed_ips(value: Json) -> tuple[Wanted, ...]:
     return tuple(wanted)
 
 
+@says(nullable(list_of(_PAIR, maxItems=MOST_PAIRS)), list_of(_PAIR))
 def address_pairs(value: Json) -> tuple[tuple[Mac | None, Address | Cidr], ...]:
     """What a port may use beside its own addresses; `null` is none. Raises Unreadable, TooManyPairs, RepeatedPair."""
     if value is None:
@@ -374,6 +435,7 @@ def _paired(value: Json) -> Address | Cidr:
     return net
 
 
+@says(nullable({"type": "object"}), {"type": "object"})
 def profile(value: Json) -> str:
     """`binding:profile`, kept as JSON text."""
     if value is None:
@@ -389,6 +451,7 @@ def profile(value: Json) -> str:
 def nothing_yet(what: str) -> Parser[None]:
     """An attribute that clients may send empty, but whose feature does not exist yet."""
 
+    @says({"enum": [None, [], False]}, ANYTHING)
     def parse(value: Json) -> None:
         if value not in (None, [], False):
             raise Unfit(f"{what} are not supported yet")
@@ -396,6 +459,7 @@ def nothing_yet(what: str) -> Parser[None]:
     return parse
 
 
+@says({"anyOf": [{"type": "integer", "minimum": 1, "maximum": LAST_PORT}, DIGITS]}, INTEGER)
 def port(value: Json) -> int:
     """A TCP or UDP port (neutron-lib, `validate_range`)."""
     try:
@@ -409,6 +473,7 @@ def port(value: Json) -> int:
     return number
 
 
+@says({"type": ["string", "integer"]}, STRING)
 def port_range(value: Json) -> tuple[int, int]:
     """Ports as `FIRST:LAST`, both of them included, or one port (neutron-lib, `validate_port_range_or_none`)."""
     ends = str(value).split(":")

@@ -11,7 +11,7 @@ from uuid import uuid4
 import pytest
 
 from northbound.auth import Tokens
-from northbound.policy import RULES, SEEN
+from northbound.policy import RULES, SEEN, subject
 from northbound.resources import COLLECTIONS
 from tests.northbound.served import Answer, Client, serving
 from tests.northbound.test_auth import tokens
@@ -76,6 +76,9 @@ def bodies(cloud: Cloud) -> dict[str, dict[str, object]]:
     }
 
 
+MADE = [each.name for each in COLLECTIONS if each.create and not each.whole]
+"""What is made by itself."""
+
 MATRIX = {
     #          owner other reader admin
     "show":   (200,  404,  200,   200),
@@ -89,7 +92,7 @@ MAKE = {"owner": 201, "other": 400, "reader": 403, "admin": 201}
 """The status of making one for the owner's project, by name."""
 
 
-@pytest.mark.parametrize("kind", [each.name for each in COLLECTIONS])
+@pytest.mark.parametrize("kind", MADE)
 def test_who_may_do_what_to_a_resource_of_one_project(cloud: Cloud, kind: str) -> None:
     body = bodies(cloud)[kind]
     for caller, status in MAKE.items():
@@ -109,7 +112,7 @@ def test_who_may_do_what_to_a_resource_of_one_project(cloud: Cloud, kind: str) -
     assert {verb: tuple(statuses) for verb, statuses in found.items()} == MATRIX
 
 
-@pytest.mark.parametrize("kind", [each.name for each in COLLECTIONS])
+@pytest.mark.parametrize("kind", MADE)
 def test_what_is_anothers_answers_as_what_is_nowhere(cloud: Cloud, kind: str) -> None:
     id, nowhere = cloud.make("owner", kind, **bodies(cloud)[kind])["id"], str(uuid4())
 
@@ -213,6 +216,47 @@ def test_an_external_network_is_everybodys_way_out_and_nobodys_to_change(cloud: 
     assert cloud.post("other", "floatingip", floating_network_id=hidden).status == 404
 
 
+def test_port_forwardings_are_of_the_project_of_their_floating_ip(cloud: Cloud) -> None:
+    outside = cloud.make("admin", "network", **{"router:external": True})["id"]
+    cloud.make("admin", "subnet", network_id=outside, cidr="203.0.113.0/24", ip_version=4)
+    network = cloud.make("owner", "network")["id"]
+    inside = cloud.make("owner", "subnet", network_id=network, cidr="10.0.0.0/24", ip_version=4)["id"]
+    port = cloud.make("owner", "port", network_id=network)
+    router = cloud.make("owner", "router", external_gateway_info={"network_id": outside})["id"]
+    assert (
+        cloud.ask("owner", "PUT", f"/v2.0/routers/{router}/add_router_interface", {"subnet_id": inside}).status == 200
+    )
+    floating = cloud.make("owner", "floatingip", floating_network_id=outside)["id"]
+    path = f"/v2.0/floatingips/{floating}/port_forwardings"
+    asked = {
+        "protocol": "tcp",
+        "external_port": 80,
+        "internal_port": 80,
+        "internal_port_id": port["id"],
+        "internal_ip_address": port["fixed_ips"][0]["ip_address"],
+    }
+    body = {"port_forwarding": asked}
+    hidden = (404, "FloatingIPNotFound", f"Floating IP {floating} could not be found")
+    assert cloud.ask("other", "POST", path, body).fault == hidden
+    assert cloud.ask("other", "GET", path).fault == hidden
+    assert cloud.ask("reader", "POST", path, body).fault == (
+        403,
+        "PolicyNotAuthorized",
+        "rule:create_floatingip_port_forwarding is disallowed by policy",
+    )
+    one = cloud.ask("admin", "POST", path, body).body["port_forwarding"]["id"]
+    change = {"port_forwarding": {"external_port": 81}}
+    for caller, statuses in (("other", (404, 404, 404)), ("reader", (200, 403, 403)), ("owner", (200, 200, 204))):
+        answers = (
+            cloud.ask(caller, "GET", f"{path}/{one}"),
+            cloud.ask(caller, "PUT", f"{path}/{one}", change),
+            cloud.ask(caller, "DELETE", f"{path}/{one}"),
+        )
+        assert tuple(answer.status for answer in answers) == statuses, caller
+    pools = cloud.ask("other", "GET", "/v2.0/floatingip_pools").body["floatingip_pools"]
+    assert (outside, BLUE) in {(each["network_id"], each["project_id"]) for each in pools}
+
+
 ADMINISTRATORS = [
     ("network", {"shared": True}),
     ("network", {"router:external": True}),
@@ -264,10 +308,15 @@ def test_a_default_group_is_made_for_ones_own_project_alone(cloud: Cloud) -> Non
 
 
 def test_every_verb_of_every_collection_has_its_rule() -> None:
-    verbs = [f"{verb}_{each.name}" for each in COLLECTIONS for verb in ("create", "get", "update", "delete")]
+    verbs = [
+        f"{verb}_{subject(each)}"
+        for each in COLLECTIONS
+        for verb in ("create", "get", "update", "delete")
+        if verb == "get" or getattr(each, verb)
+    ]
     actions = [action for each in COLLECTIONS for action in each.actions]
     assert set(verbs + actions) - RULES.keys() == set()
-    attributes = {f"{each.name}:{name}" for each in COLLECTIONS for name in each.table}
+    attributes = {f"{subject(each)}:{name}" for each in COLLECTIONS for name in each.table}
     of_attributes = {rule.partition("_")[2] for rule in [*RULES, *SEEN] if ":" in rule}
     assert {
         each for each in of_attributes if each not in attributes and each.rpartition(":")[0] not in attributes

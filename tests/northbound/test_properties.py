@@ -15,15 +15,19 @@ from hypothesis import strategies as st
 
 from controller.model import security
 from controller.model.records import (
+    FLOATING,
+    GATEWAY,
     KINDS,
     ROUTER_INTERFACES,
     UNGUARDED,
     AddressGroup,
     Bundle,
     Counter,
+    FloatingIp,
     Network,
     Policy,
     Port,
+    PortForwarding,
     Record,
     Resource,
     Router,
@@ -84,11 +88,26 @@ POOLS: dict[str, type[Resource]] = {
     "security_group_id": SecurityGroup,
     "remote_group_id": SecurityGroup,
     "remote_address_group_id": AddressGroup,
+    "floating_network_id": Network,
+    "internal_port_id": Port,
 }
 """Of what an attribute names the ids."""
 
+WAYS = st.none() | st.fixed_dictionaries(
+    {"network_id": IDS},
+    optional={
+        "enable_snat": st.booleans(),
+        "external_fixed_ips": st.lists(
+            st.fixed_dictionaries({}, optional={"ip_address": ADDRESSES, "subnet_id": IDS}), max_size=2
+        ),
+    },
+)
+"""`external_gateway_info`."""
+
 SANE: dict[str, dict[str, st.SearchStrategy[Any]]] = {
     "network": {
+        "router:external": st.booleans(),
+        "is_default": st.booleans(),
         "name": NAMES,
         "admin_state_up": st.booleans(),
         "shared": st.booleans(),
@@ -150,6 +169,15 @@ SANE: dict[str, dict[str, st.SearchStrategy[Any]]] = {
         "ha": st.booleans(),
         "routes": ROUTES,
         "project_id": NAMES,
+        "external_gateway_info": WAYS,
+    },
+    "floatingip": {
+        "floating_network_id": IDS,
+        "floating_ip_address": st.none() | ADDRESSES,
+        "subnet_id": st.none() | IDS,
+        "port_id": st.none() | IDS,
+        "fixed_ip_address": st.none() | ADDRESSES,
+        "project_id": NAMES,
     },
 }
 ACTIONS: dict[str, st.SearchStrategy[Any]] = {
@@ -164,7 +192,7 @@ KIND = {each.name: each.kind for each in COLLECTIONS}
 @st.composite
 def bodies(draw: st.DrawFn, kind: str, create: bool) -> dict[str, Any]:
     """A body that makes sense, or one attribute of which does not."""
-    required = {"network_id", "cidr", "security_group_id", "direction"} & SANE[kind].keys()
+    required = {"network_id", "cidr", "security_group_id", "direction", "floating_network_id"} & SANE[kind].keys()
     offered = SANE[kind].keys() - required - ({"routes"} if create else set())
     names = draw(st.sets(st.sampled_from(sorted(offered)), max_size=2)) | required
     body = {name: draw(SANE[kind][name]) for name in sorted(names)}
@@ -175,7 +203,7 @@ def bodies(draw: st.DrawFn, kind: str, create: bool) -> dict[str, Any]:
     return body
 
 
-FIXED = ("network_id", "ip_version", "cidr", "project_id")
+FIXED = ("network_id", "ip_version", "cidr", "project_id", "floating_network_id", "floating_ip_address", "subnet_id")
 """What a body cannot change; rules are not changed at all."""
 
 
@@ -215,21 +243,82 @@ def check(model: Model) -> None:
     assert all(model.get(Network, subnet.network_id) for subnet in model.all(Subnet))
     for router in model.all(Router):
         check_router(model, router)
+    for floating_ip in model.all(FloatingIp):
+        check_floating_ip(model, floating_ip)
+    for forwarding in model.all(PortForwarding):
+        check_forwarding(model, forwarding)
+    assert sum(port.device_owner == FLOATING for port in model.all(Port)) == len(model.all(FloatingIp))
+    assert sum(network.is_default for network in model.all(Network)) <= 1
     check_security(model)
 
 
 def check_router(model: Model, router: Router) -> None:
-    """Its subnets are apart, one address on each network's IPv4 subnets, and its next hops are on them."""
-    own = [port for port in model.where(Port, device_id=router.id) if port.device_owner in ROUTER_INTERFACES]
+    """Its subnets are apart, one address on each network's IPv4 subnets, and its next hops are on them.
+
+    Its gateway is on the external network that it names.
+    """
+    ports = model.where(Port, device_id=router.id)
+    own = [port for port in ports if port.device_owner in ROUTER_INTERFACES]
+    gateways = [port for port in ports if port.device_owner == GATEWAY]
+    assert [port.network_id for port in gateways] == (
+        [router.external_network_id] if router.external_network_id else []
+    )
+    for port in gateways:
+        network = model.get(Network, port.network_id)
+        assert network is not None
+        assert network.external
     assert all(port.fixed_ips for port in own)
     assert all(sum(":" not in ip.ip_address for ip in port.fixed_ips) < 2 for port in own)
     with_ipv6 = [port.network_id for port in own if any(":" in ip.ip_address for ip in port.fixed_ips)]
     assert len(with_ipv6) == len(set(with_ipv6))
-    joined = [id for port in own for id in port.subnets]
+    joined = [id for port in (*own, *gateways) for id in port.subnets]
     cidrs = [ip_network(subnet.cidr) for subnet in (model.get(Subnet, id) for id in joined) if subnet]
     assert len(cidrs) == len(joined)
     assert not any(one.version == other.version and one.overlaps(other) for one, other in combinations(cidrs, 2))
     assert all(any(ip_address(route.nexthop) in cidr for cidr in cidrs) for route in router.routes)
+
+
+def check_floating_ip(model: Model, floating_ip: FloatingIp) -> None:
+    """Its port has its address, and its router is between it and what it stands for: a port, or port forwardings."""
+    network, held = model.get(Network, floating_ip.floating_network_id), model.get(Port, floating_ip.floating_port_id)
+    assert network is not None
+    assert network.external
+    assert held is not None
+    assert (held.device_owner, held.device_id) == (FLOATING, floating_ip.id)
+    assert [ip.ip_address for ip in held.fixed_ips] == [floating_ip.floating_ip_address]
+    targets = [(each.internal_port_id, each.internal_ip_address) for each in forwardings(model, floating_ip)]
+    if floating_ip.fixed_ip_address is not None:
+        assert targets == [], "it does one or the other"
+        targets = [(floating_ip.port_id, floating_ip.fixed_ip_address)]
+    assert bool(floating_ip.port_id) == (floating_ip.fixed_ip_address is not None)
+    assert bool(floating_ip.router_id) == bool(targets)
+    for port_id, address in targets:
+        port, router = model.get(Port, port_id), model.get(Router, floating_ip.router_id)
+        assert port is not None
+        assert router is not None
+        assert router.external_network_id == floating_ip.floating_network_id
+        (subnet,) = [ip.subnet_id for ip in port.fixed_ips if ip.ip_address == address]
+        assert router.id in {door.device_id for door in model.where(Port, joined=subnet)}
+
+
+def forwardings(model: Model, floating_ip: FloatingIp) -> tuple[PortForwarding, ...]:
+    return model.where(PortForwarding, floatingip_id=floating_ip.id)
+
+
+def check_forwarding(model: Model, one: PortForwarding) -> None:
+    """No port stands for two, nor do two stand for one; who is forwarded to has no floating IP."""
+    external = range(one.external_port_first, one.external_port_last + 1)
+    internal = range(one.internal_port_first, one.internal_port_last + 1)
+    assert len(external) >= 1
+    assert len(internal) in (1, len(external))
+    assert not model.where(FloatingIp, port_id=one.internal_port_id)
+    for other in model.all(PortForwarding):
+        if other.id == one.id or other.protocol != one.protocol:
+            continue
+        if other.floatingip_id == one.floatingip_id:
+            assert not {other.external_port_first, other.external_port_last} & {*external}
+        if (other.internal_port_id, other.internal_ip_address) == (one.internal_port_id, one.internal_ip_address):
+            assert not {other.internal_port_first, other.internal_port_last} & {*internal}
 
 
 def check_security(model: Model) -> None:
@@ -250,6 +339,7 @@ def check_security(model: Model) -> None:
         "bundle": Bundle,
         "policy": Policy,
         "router": Router,
+        "floatingip": FloatingIp,
     }
     for space, kind in tagged.items():
         tags = {tag.id for tag in model.all(Tag) if tag.space == space}
@@ -284,13 +374,27 @@ def no_groups(tx: Transaction) -> None:
         security.remove_group(tx, group)
 
 
+def path_of(model: Model, kind: str, place: int, id: str = "") -> str:
+    """Where a resource is, or where one is made; port forwardings are at the floating IP of a place."""
+    if kind != "port_forwarding":
+        return Client.path(kind, id)
+    found = model.get(PortForwarding, id)
+    known = ids(model, FloatingIp) or ["x"]
+    return f"/v2.0/floatingips/{found.floatingip_id if found else known[place % len(known)]}/port_forwardings/{id}"
+
+
 Step = tuple[str, str, int, Any]
 
 
 def cleared(api: Client) -> None:
     """Nothing is left of what others made."""
     model = api.store.model
+    for forwarding in model.all(PortForwarding):
+        assert api.ask("DELETE", path_of(model, "port_forwarding", 0, forwarding.id)).status == 204
+    for floating_ip in ids(model, FloatingIp):
+        assert api.delete("floatingip", floating_ip).status == 204
     for router in ids(model, Router):
+        assert api.put("router", router, routes=[], external_gateway_info=None).status in (200, 400)
         assert api.put("router", router, routes=[]).status == 200
         for port in model.where(Port, device_id=router):
             api.ask("PUT", f"/v2.0/routers/{router}/remove_router_interface", {"port_id": port.id})
@@ -308,9 +412,13 @@ def play(api: Client, step: Step) -> None:
     verb, kind, place, sketch = step
     before = picture(model)
     body = real(model, sketch)
+    if isinstance(body, dict) and body.get("internal_ip_address") == HELD:
+        port = model.get(Port, body.get("internal_port_id", ""))
+        body["internal_ip_address"] = port.fixed_ips[0].ip_address if port and port.fixed_ips else "10.0.0.1"
     known = ids(model, KIND[kind])
     one = known[place % len(known)] if known else "x"
-    path = api.path(kind, "" if verb in ("create", "bulk") else one) + (f"/{verb}" if verb in ACTIONS else "")
+    path = path_of(model, kind, place, "" if verb in ("create", "bulk") else one)
+    path += f"/{verb}" if verb in ACTIONS else ""
     method = {"create": "POST", "bulk": "POST", "delete": "DELETE"}.get(verb, "PUT")
     sent = None if verb == "delete" else body if verb in ACTIONS else {f"{kind}s" if verb == "bulk" else kind: body}
     answer = api.ask(method, path, sent)
@@ -321,9 +429,7 @@ def play(api: Client, step: Step) -> None:
     elif answer.status == 201:
         made = answer.body[f"{kind}s"] if verb == "bulk" else [answer.body[kind]]
         for each in made:
-            assert api.get(api.path(kind, each["id"]))[kind] == each | (
-                {"revision_number": each["revision_number"]} if kind != "port" else {}
-            )
+            assert api.get(path_of(model, kind, place, each["id"]))[kind] == each
     check(model)
 
 
@@ -374,6 +480,63 @@ def test_no_history_breaks_a_router(api: Client, history: list[Step]) -> None:
             api.make("subnet", network_id=network, cidr=cidr, ip_version=6 if ":" in cidr else 4)
     for _ in range(2):
         api.make("router")
+    for step in history:
+        play(api, step)
+
+
+HELD = "held"
+"""Stands for an address of the port that is named beside it."""
+FORWARDED = {
+    "protocol": st.sampled_from(["tcp", "tcp", "udp"]),
+    "external_port_range": st.sampled_from(["22:23", "23:24", "25:26", "30:80", "22"]),
+    "internal_port_range": st.sampled_from(["22:23", "22", "23", "80", "443"]),
+    "internal_port_id": IDS,
+    "internal_ip_address": st.just(HELD) | HOSTS,
+}
+OUTSIDE: dict[tuple[str, str], st.SearchStrategy[Any]] = {
+    ("create", "floatingip"): st.fixed_dictionaries({"floating_network_id": IDS}, optional={"port_id": IDS}),
+    ("update", "floatingip"): st.fixed_dictionaries({"port_id": st.none() | IDS}, optional={"fixed_ip_address": HOSTS}),
+    ("delete", "floatingip"): st.none(),
+    ("create", "port_forwarding"): st.fixed_dictionaries(FORWARDED),
+    ("update", "port_forwarding"): st.fixed_dictionaries({}, optional=FORWARDED),
+    ("delete", "port_forwarding"): st.none(),
+    ("update", "router"): st.fixed_dictionaries({"external_gateway_info": WAYS}, optional={"routes": ROUTES}),
+    ("delete", "router"): st.none(),
+    ("add_router_interface", "router"): ENDS,
+    ("remove_router_interface", "router"): ENDS,
+    ("create", "port"): st.fixed_dictionaries({"network_id": IDS}, optional={"fixed_ips": IPS}),
+    ("update", "port"): st.fixed_dictionaries({"fixed_ips": IPS}),
+    ("delete", "port"): st.none(),
+    ("create", "subnet"): st.fixed_dictionaries(
+        {"network_id": IDS, "cidr": st.sampled_from(["10.0.0.0/29", "10.0.3.0/29"]), "ip_version": st.just(4)}
+    ),
+    ("update", "network"): st.fixed_dictionaries({"router:external": st.booleans()}),
+    ("delete", "network"): st.none(),
+}
+ASSOCIATE = ("update", "floatingip")
+FORWARD = ("create", "port_forwarding")
+
+
+@st.composite
+def crossings(draw: st.DrawFn) -> Step:
+    """What is done to floating IPs, and to what they go by."""
+    verb, kind = move = draw(st.sampled_from([*OUTSIDE, ASSOCIATE, ASSOCIATE, FORWARD, FORWARD]))
+    return verb, kind, draw(st.integers(0, 7)), draw(OUTSIDE[move])
+
+
+@given(st.lists(crossings(), min_size=10, max_size=30))
+def test_no_history_breaks_a_way_out(api: Client, history: list[Step]) -> None:
+    cleared(api)
+    outside = api.make("network", **{"router:external": True})["id"]
+    api.make("subnet", network_id=outside, cidr="10.0.2.0/28", ip_version=4)
+    inside = api.make("network")["id"]
+    four = api.make("subnet", network_id=inside, cidr="10.0.0.0/28", ip_version=4)["id"]
+    for _ in range(2):
+        router = api.make("router", external_gateway_info={"network_id": outside})["id"]
+        api.make("floatingip", floating_network_id=outside)
+        for _ in range(3):
+            api.make("port", network_id=inside)
+    assert api.ask("PUT", f"/v2.0/routers/{router}/add_router_interface", {"subnet_id": four}).status == 200
     for step in history:
         play(api, step)
 
