@@ -48,6 +48,7 @@ from controller.flows.pipeline import (
     PORT_SECURITY,
     SERVICE,
     SRC,
+    UNCHECKED,
     WHY,
     Why,
 )
@@ -105,7 +106,7 @@ def guest(view: View, port: Port) -> Iterator[Flow]:
         return
     src = SRC(view.tag("port", port.id))
     if not port.port_security_enabled:
-        yield Flow(PORT_SECURITY, "unguarded", src, (goto(SERVICE),))
+        yield Flow(PORT_SECURITY, "unguarded", src, (UNCHECKED.set(1), goto(SERVICE)))
         return
     for mac in macs(port):
         yield Flow(PORT_SECURITY, "own_mac", src & ETH_SRC(mac), (goto(ADDRESS_SECURITY),))

@@ -15,11 +15,12 @@ from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import NamedTuple
 
 from controller.flows.app import app
+from controller.flows.frames import checksum
 from controller.flows.pipeline import Why
-from controller.flows.presence import joins
+from controller.flows.presence import contains, joins
 from controller.flows.punted import Punted, Reply
 from controller.model.addresses import packed, unpacked
-from controller.model.records import Address, Cidr, Mac, Network, Port, Subnet, Tag
+from controller.model.records import Address, Mac, Network, Port, Subnet
 from controller.model.view import View
 
 IPV4, IPV6 = 0x0800, 0x86DD
@@ -80,14 +81,14 @@ class Interface:
 def tell(view: View, punted: Punted) -> Iterator[Reply]:
     """The error about a packet, if its sender may be told."""
     packet = read(punted.frame)
-    sender = tagged(view, "port", punted.source)
+    sender = view.tagged("port", punted.source)
     to = None if sender is None else view.get(Port, sender)
     if packet is None or to is None or not may_tell(packet, punted.why):
         return
-    interfaces = [*addresses(view, tagged(view, "router", punted.router))]
+    interfaces = [*addresses(view, view.tagged("router", punted.router))]
     if any(is_broadcast(end, interfaces) for end in (packet.source, packet.destination)):
         return
-    at = facing(interfaces, tagged(view, "network", punted.net_in), packet)
+    at = facing(interfaces, view.tagged("network", punted.net_in), packet)
     most = borne(view, punted)
     if at is not None and most is not None:
         yield Reply(punted.in_port, error(packet, punted.why, holder(to, packet.source), at, most))
@@ -97,15 +98,9 @@ def borne(view: View, punted: Punted) -> int | None:
     """The largest packet that the network bears to which this one was too large; of any other 0."""
     if punted.why is not Why.TOO_BIG:
         return 0
-    onto = tagged(view, "network", punted.net)
+    onto = view.tagged("network", punted.net)
     network = None if onto is None else view.get(Network, onto)
     return None if network is None else network.mtu
-
-
-def tagged(view: View, space: str, number: int) -> str | None:
-    """The id that a key stands for."""
-    found = view.where(Tag, space=space, number=number)
-    return found[0].id.partition("/")[2] if found else None
 
 
 def holder(port: Port, address: Address) -> Mac:
@@ -114,11 +109,6 @@ def holder(port: Port, address: Address) -> Mac:
         return port.mac_address
     pairs = (pair.mac_address for pair in port.allowed_address_pairs if contains(pair.ip_address, address))
     return next(pairs, port.mac_address)
-
-
-def contains(block: Cidr | Address, address: Address) -> bool:
-    """Is an address in a block, or the same address?"""
-    return ip_address(address) in ip_network(block)
 
 
 # ---- interfaces -----------------------------------------------------------------------------------------------
@@ -251,15 +241,6 @@ def error(packet: Packet, why: Why, to: Mac, at: Interface, most: int) -> bytes:
     message = message[:2] + checksum(ends + struct.pack("!II", len(message), ICMPV6) + message) + message[4:]
     ip6 = struct.pack("!IHBB", 6 << 28, len(message), ICMPV6, HOPS) + ends
     return head + struct.pack("!H", IPV6) + ip6 + message
-
-
-def checksum(data: bytes) -> bytes:
-    """The Internet checksum (RFC 1071)."""
-    data += bytes(len(data) % 2)
-    total = sum(struct.unpack(f"!{len(data) // 2}H", data))
-    while total >> 16:
-        total = (total & 0xFFFF) + (total >> 16)
-    return struct.pack("!H", ~total & 0xFFFF)
 
 
 APP = app("router_errors", answers=dict.fromkeys(ERRORS4, tell))

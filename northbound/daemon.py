@@ -133,6 +133,7 @@ async def _serve(store: Store, config: Config, group: asyncio.TaskGroup) -> None
     tasks = [
         group.create_task(store.run(), name="store"),
         group.create_task(fleet.translations.run(), name="translations"),
+        group.create_task(fleet.neighbours.run(), name="neighbours"),
         group.create_task(OpenflowListener().serve(config.openflow.host, config.openflow.port, fleet.attend)),
     ]
     if not config.no_ovsdb:

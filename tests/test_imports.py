@@ -33,7 +33,10 @@ ALLOWED = {
 # What an app may import at all: values and what is worked out from them, nothing that reaches out of the process or
 # remembers. The list of apps, `apps/__init__.py`, imports the apps as well.
 APP = [f"controller.model.{module}" for module in ("addresses", "protocols", "records", "view")]
-APP += [f"controller.flows.{module}" for module in ("app", "fields", "flow", "hops", "pipeline", "presence", "punted")]
+APP += [
+    f"controller.flows.{module}"
+    for module in ("app", "fields", "flow", "frames", "hops", "pipeline", "presence", "punted")
+]
 APP += ["__future__", "collections", "dataclasses", "enum", "functools", "ipaddress", "itertools", "math", "operator"]
 APP += ["struct", "typing"]
 

@@ -27,22 +27,27 @@ Placements:
     under(Policy, fn)    every chassis where a port is under the policy
     guarding(Bundle, fn) every chassis where a port is in the bundle's, or rule's, security group
     remotes(RELATION, fn) the same, for each (bundle, address) of a relation: `fn(view, bundle_id, address)`
+    reaching(RELATION, fn) every chassis where a network is present, for each (network, value): `fn(view, id, value)`
+
+`host`, `peers` and `neighbours` of a `Neighbour` are those of its port, while that may hold its address.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from controller.flows import presence
 from controller.flows.flow import Item
 from controller.flows.pipeline import APPS, Why
-from controller.flows.punted import Punted, Reply
+from controller.flows.punted import Outcome, Punted, Said
+from controller.model.bindings import Placed
 from controller.model.records import (
     Bundle,
     Chassis,
     FloatingIp,
+    Neighbour,
     Network,
     Policy,
     Port,
@@ -91,8 +96,12 @@ class Rule:
         return self.compute.__name__
 
 
-Answer = Callable[[View, Punted], Iterator[Reply]]
-"""What is sent in answer to a packet that a switch handed over; pure, as rules are."""
+Answer = Callable[[View, Punted], Iterator[Outcome]]
+"""What comes of a packet that a switch handed over; pure, as rules are."""
+Prove = Callable[[View, Neighbour], Iterator[Said]]
+"""What asks whoever is known to hold an address whether it still does."""
+Herald = Callable[[View, Record | None, Record | None], Iterator[Said]]
+"""What guests are told of a record that was one and is another, once the flows for it stand; pure, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,11 +112,22 @@ class App:
     number: int
     rules: tuple[Rule, ...]
     answers: Mapping[Why, Answer] = field(default_factory=dict)
+    heralds: Mapping[type[Record], Herald] = field(default_factory=dict)
+    prove: Prove | None = None
 
 
-def app(name: str, *rules: Rule, answers: Mapping[Why, Answer] | None = None) -> App:
-    """An app by the number that `pipeline.APPS` gives it; `answers` to packets that switches hand over."""
-    return App(name, APPS[name], rules, answers or {})
+def app(
+    name: str,
+    *rules: Rule,
+    answers: Mapping[Why, Answer] | None = None,
+    heralds: Mapping[type[Record], Herald] | None = None,
+    prove: Prove | None = None,
+) -> App:
+    """An app by the number that `pipeline.APPS` gives it.
+
+    `answers` to packets that switches hand over, by reason; `heralds` of changes, by the kind of what is changed.
+    """
+    return App(name, APPS[name], rules, answers or {}, heralds or {}, prove)
 
 
 def everywhere(compute: Callable[[View], Iterator[Item]]) -> Rule:
@@ -125,34 +145,44 @@ def others(kind: type[Chassis], compute: Callable[[View, Chassis], Iterator[Item
     return Rule(kind, compute, lambda view, chassis: Placement(Scope(presence.everyone, ""), without=chassis.id))
 
 
-def host(kind: type[Port], compute: Callable[[View, Port], Iterator[Item]]) -> Rule:
+Guest = TypeVar("Guest", Port, Neighbour)
+
+
+def _attached(view: View, guest: Port | Neighbour) -> Placed | None:
+    """Where a port is attached, or the port that holds an address."""
+    held = isinstance(guest, Neighbour)
+    return presence.held_at(view, guest.id) if held else presence.attached(view, guest.id)
+
+
+def host(kind: type[Guest], compute: Callable[[View, Guest], Iterator[Item]]) -> Rule:
     """On the chassis the port is plugged into."""
 
-    def place(view: View, port: Port) -> Placement | None:
-        placed = presence.plugged(view, port.id)
+    def place(view: View, guest: Port | Neighbour) -> Placement | None:
+        held = isinstance(guest, Neighbour)
+        placed = presence.held_at(view, guest.id) if held else presence.plugged(view, guest.id)
         return Placement(Scope(presence.only, placed.chassis)) if placed else None
 
     return Rule(kind, compute, place)
 
 
-def peers(kind: type[Port], compute: Callable[[View, Port], Iterator[Item]]) -> Rule:
+def peers(kind: type[Guest], compute: Callable[[View, Guest], Iterator[Item]]) -> Rule:
     """On every chassis but the port's own where its network is present, while the port is attached."""
 
-    def place(view: View, port: Port) -> Placement | None:
-        placed = presence.attached(view, port.id)
+    def place(view: View, guest: Port | Neighbour) -> Placement | None:
+        placed = _attached(view, guest)
         if placed is None:
             return None
-        return Placement(Scope(presence.chassis_of_network, port.network_id), without=placed.chassis)
+        return Placement(Scope(presence.chassis_of_network, guest.network_id), without=placed.chassis)
 
     return Rule(kind, compute, place)
 
 
-def neighbours(kind: type[Port], compute: Callable[[View, Port], Iterator[Item]]) -> Rule:
+def neighbours(kind: type[Guest], compute: Callable[[View, Guest], Iterator[Item]]) -> Rule:
     """On every chassis where the port's network is present, while the port is attached."""
 
-    def place(view: View, port: Port) -> Placement | None:
-        placed = presence.attached(view, port.id)
-        return Placement(Scope(presence.chassis_of_network, port.network_id)) if placed else None
+    def place(view: View, guest: Port | Neighbour) -> Placement | None:
+        placed = _attached(view, guest)
+        return Placement(Scope(presence.chassis_of_network, guest.network_id)) if placed else None
 
     return Rule(kind, compute, place)
 
@@ -263,3 +293,8 @@ def remotes(relation: Relation[str, str], compute: Callable[[View, str, str], It
         return Placement(Scope(presence.chassis_of_group, view.need(Bundle, bundle).security_group_id))
 
     return Rule(relation, compute, place)
+
+
+def reaching(relation: Relation[str, str], compute: Callable[[View, str, str], Iterator[Item]]) -> Rule:
+    """On every chassis where the network that is the fact's key is present."""
+    return Rule(relation, compute, lambda view, network: Placement(Scope(presence.chassis_of_network, network)))

@@ -234,6 +234,10 @@ class Engine:
         cells = (*whole, *(cell.parts[chassis] for cell in whole if chassis in cell.parts))
         return max((cell.changed for cell in cells if cell.items and self._on(cell, chassis)), default=None)
 
+    def view(self) -> View:
+        """The model for who only asks: with what is kept here, and the rest worked out for the occasion."""
+        return View(self.model, _Kept(self))
+
     # A change
 
     def update(self, changes: Iterable[Change]) -> dict[str, Delta]:
@@ -319,6 +323,11 @@ class Engine:
         self._set_reads(node, set())
         self._stale.discard(node)
         self.failures.pop(node.name, None)
+
+    def kept(self, fn: Callable[[View, K], V], key: K) -> _Derived | None:
+        """The derived value, if it is kept and up to date."""
+        node = self._derived.get((fn, key))
+        return None if node is None or node in self._stale else node
 
     # Values settle
 
@@ -609,6 +618,24 @@ class Engine:
             elif (conflict := Conflict(at, key, names)) != self.conflicts.get((at, key)):
                 log.warning("conflict chassis=%s key=%s cells=%s", at, key, ",".join(names))
                 self.conflicts[at, key] = conflict
+
+
+class _Kept:
+    """Values that the engine keeps anyhow; others are forgotten again, for nobody would ever collect them."""
+
+    __slots__ = ("_engine",)
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def derive(self, fn: Callable[[View, K], V], key: K) -> V:
+        """What is kept, else `fn` on a view of its own."""
+        known = self._engine.kept(fn, key)
+        return fn(View(self._engine.model, self), key) if known is None else cast("V", known.value)
+
+    def gather(self, relation: Relation[K, V], key: K) -> frozenset[V]:
+        """What is kept."""
+        return self._engine.gather(relation, key)
 
 
 def _sole(places: _Places) -> Want | None:

@@ -20,8 +20,8 @@ Where a router meets the outside, from its guests' hypervisors by its gateway, a
 
 Registers:
 
-    reg0  31      26 24  21      20   19 16 13 12 10 9  8  5         3       2          1         0
-         |..........|ENCAP|TOO_BIG|TURNED|HOPS|GUARD|DIR|VERD|HIT|.|STANDBY|REDIRECTED|FROM_PHYS|FROM_TUN|
+    reg0  31      26 24  21      20   19 16 13 12 10 9  8  6         5   3       2          1         0
+         |..........|ENCAP|TOO_BIG|TURNED|HOPS|GUARD|DIR|VERD|UNCHECKED|HIT|STANDBY|REDIRECTED|FROM_PHYS|FROM_TUN|
     reg1  SRC      key of the port a frame came from; 0 = another hypervisor or nobody
     reg2  DST      key of the port a frame goes to
     reg3  PHYS     key of a physical network, in the upper 16 bits
@@ -67,6 +67,7 @@ FROM_PHYS: Field[int] = register("from_phys", "reg0", 1, 1)
 REDIRECTED: Field[int] = register("redirected", "reg0", 2, 1)
 STANDBY: Field[int] = register("standby", "reg0", 3, 1)
 NEIGH_HIT: Field[int] = register("neigh_hit", "reg0", 5, 1)
+UNCHECKED: Field[int] = register("unchecked", "reg0", 6, 1)
 VERDICT: Field[int] = register("verdict", "reg0", 8, 2)
 DIRECTION: Field[int] = register("direction", "reg0", 10, 1)
 GUARD: Field[int] = register("guard", "reg0", 12, 2)
@@ -98,6 +99,7 @@ REGISTERS: Final[tuple[tuple[Field[Any], str], ...]] = (
     (REDIRECTED, "the packet is for the outside, and this hypervisor is to take it there"),
     (STANDBY, "another hypervisor is the gateway now, as far as this one can see"),
     (NEIGH_HIT, "NEIGH knows the address; its MAC is in eth_dst"),
+    (UNCHECKED, "the sender has no port security: its addresses may be anybody's"),
     (ENCAP, "encapsulation of the tunnel, see ENCAPS"),
     (SRC, "key of the port the frame came from, 0 when it came from elsewhere"),
     (DST, "key of the port the frame goes to"),
@@ -258,7 +260,8 @@ class Why(IntEnum):
     UNKNOWN_VLAN = 44
     NO_PHYSICAL = 45
     BACK_TO_WIRE = 46
-
+    SOUGHT = 47
+    TOLD = 48
     NO_TRANSIT = 60
     STANDBY = 61
     NO_GATEWAY = 62
@@ -310,7 +313,7 @@ _SENTENCES: Final[Mapping[Why, str]] = {
     Why.TTL_EXCEEDED: "had no hop left at a router",
     Why.ROUTER_ADDRESS: "was for an address of a router, which answers nothing but echo requests",
     Why.NO_ROUTE: "was for an address that its router knows no way to",
-    Why.NO_NEIGHBOUR: "was routed to an address that no attached port of the network holds",
+    Why.NO_NEIGHBOUR: "was routed to an address that nobody is known to hold: who may is asked, else the sender told",
     Why.TOO_BIG: "was routed to a network that bears no packet of its size (what was measured and fits is counted too)",
     Why.FRAGMENT_TOO_BIG: "was an IPv4 fragment, and too large for the network it was routed to (counted likewise)",
     Why.MARTIAN: "was for, or from, an address of a group, of nobody or of the host itself: no router forwards that",
@@ -324,6 +327,8 @@ _SENTENCES: Final[Mapping[Why, str]] = {
     Why.NO_CONNECTION: "came from outside for addresses behind a router, and no connection of theirs is known",
     Why.NOT_TRANSLATED: "found no free port, or identifier, of the address under which it was to go out",
     Why.OUTER_ADDRESS: "bore an address of its router's gateway as its source: nobody behind it has that",
+    Why.SOUGHT: "asked by ARP or ND for an address of which only its holder can tell: whoever may hold it is asked",
+    Why.TOLD: "told by ARP or ND of an address that its port may hold: it is believed",
     Why.NO_TUNNEL: "was to leave by an encapsulation this hypervisor has no tunnel port for",
 }
 
@@ -408,7 +413,7 @@ VLAN: Final = Table(
 PORT_SECURITY: Final = Table(
     4, "port_security", "May this port send with this MAC?",
     {"unguarded": 110, "own_mac": 100, "miss": 0},
-    matches=frozenset({SRC, f.ETH_SRC}), sets=frozenset({WHY}),
+    matches=frozenset({SRC, f.ETH_SRC}), sets=frozenset({UNCHECKED, WHY}),
     nexts=frozenset({"address_security", "service", "drop"}),
 )  # fmt: skip
 ADDRESS_SECURITY: Final = Table(
@@ -435,30 +440,35 @@ ALIVE: Final = Table(
     sets=frozenset({f.TUN_DST, f.TUN_IPV6_DST}), outputs=True,
 )  # fmt: skip
 SERVICE: Final = Table(
-    8, "service", "What the switch answers itself: ARP and IPv6 neighbour discovery.",
+    8, "service", "What the switch answers itself: ARP and IPv6 neighbour discovery. What guests tell is heard.",
     {
-        "outside": 140, "wire_asks": 130, "wire": 120, "own_address": 110, "arp_request": 100, "nd_solicitation": 100,
-        "wire_told": 95, "unasked": 90, "other": 0,
+        "outside": 140, "wire_asks": 135, "announced": 130, "wire": 125, "probed": 120, "own_address": 110,
+        "arp_request": 100, "nd_solicitation": 100, "told": 97, "wire_told": 95, "unasked": 90, "other": 0,
     },
     matches=frozenset({
-        SRC, NET, FROM_PHYS, f.ETH_TYPE, f.ARP_OP, f.ARP_TPA, f.IPV6_PROTO, f.ICMPV6_TYPE, f.ND_TARGET,
+        SRC, NET, FROM_PHYS, UNCHECKED, f.ETH_DST, f.ETH_TYPE, f.ARP_OP, f.ARP_SPA, f.ARP_TPA, f.IPV6_PROTO, f.IPV6_SRC,
+        f.ICMPV6_TYPE, f.ND_TARGET, f.ND_TARGET_ADVERTISED,
     }),
     sets=frozenset({NH4, NH6, NEIGH_HIT, f.ETH_DST, WHY}),
-    nexts=frozenset({"neigh", "neigh_reply", "out_port", "l2_dispatch", "drop"}), groups=frozenset({GATE}),
+    nexts=frozenset({"neigh", "neigh_reply", "out_port", "l2_dispatch", "l2_bum", "trap", "drop"}),
+    groups=frozenset({GATE}),
 )  # fmt: skip
 NEIGH_REPLY: Final = Table(
     9, "neigh_reply", "Turns a request into the reply when NEIGH knew the address.",
     {
-        "probe_reply": 110, "wire_reply": 105, "arp_reply": 100, "nd_reply": 100, "wire_unknown": 95, "nd_unknown": 90,
-        "miss": 0,
+        "probe_reply": 110, "wire_reply": 105, "arp_reply": 100, "nd_reply": 100, "sought": 97, "wire_unknown": 95,
+        "nd_unknown": 90, "miss": 0,
     },
-    matches=frozenset({NEIGH_HIT, NET, FROM_PHYS, f.ETH_TYPE, f.ARP_OP, f.IPV6_PROTO, f.ICMPV6_TYPE, f.IPV6_SRC}),
+    matches=frozenset({
+        NEIGH_HIT, NET, FROM_PHYS, f.ETH_TYPE, f.ARP_OP, f.ARP_TPA, f.IPV6_PROTO, f.ICMPV6_TYPE, f.IPV6_SRC,
+        f.ND_TARGET,
+    }),
     sets=frozenset({
         TURNED,
         f.ETH_DST, f.ETH_SRC, f.ARP_OP, f.ARP_SPA, f.ARP_TPA, f.ARP_SHA, f.ARP_THA,
         f.IPV6_SRC, f.IPV6_DST, f.HOP_LIMIT, f.ICMPV6_TYPE, f.ND_RESERVED, f.ND_OPTIONS_TYPE, WHY,
     }),
-    nexts=frozenset({"nd_reply", "l2_dispatch", "phys_out", "drop"}), outputs=True,
+    nexts=frozenset({"nd_reply", "l2_dispatch", "phys_out", "trap", "drop"}), outputs=True,
 )  # fmt: skip
 ND_REPLY: Final = Table(
     10, "nd_reply", "The link-layer half of an advertisement: nd_tll exists only once the type says so.",
@@ -522,7 +532,7 @@ L2_DISPATCH: Final = Table(
 )  # fmt: skip
 NEIGH: Final = Table(
     30, "neigh", "Subroutine: the MAC of address NH4 or NH6 on NET, into eth_dst.",
-    {"neighbour": 100, "pair": 90},
+    {"neighbour": 100, "pair": 90, "heard": 80},
     matches=frozenset({NET, NH4, NH6}), sets=frozenset({f.ETH_DST, NEIGH_HIT}),
 )  # fmt: skip
 TRANSIT: Final = Table(
@@ -611,8 +621,8 @@ L3_SNATTED: Final = Table(
 L2_LOOKUP: Final = Table(
     36, "l2_lookup", "Where is the holder of this MAC? Here, behind which hypervisor, on the wire, or a router.",
     {
-        "own_mac": 110, "local": 100, "remote": 100, "router": 100, "local_pair": 90, "remote_pair": 90, "wire": 10,
-        "miss": 0,
+        "own_mac": 110, "local": 100, "remote": 100, "router": 100, "local_pair": 90, "remote_pair": 90,
+        "local_heard": 80, "remote_heard": 80, "wire": 10, "miss": 0,
     },
     matches=frozenset({NET, SRC, FROM_TUN, FROM_PHYS, TURNED, f.ETH_DST}),
     sets=frozenset({DST, RTR, f.TUN_DST, f.TUN_IPV6_DST, WHY}),
@@ -675,7 +685,7 @@ PHYSICAL: Final = Table(
     outputs=True,
 )  # fmt: skip
 TRAP: Final = Table(
-    60, "trap", "To the controller, which answers for a router what a switch cannot; one counter a reason.",
+    60, "trap", "To the controller, which answers what a switch cannot and hears guests; one counter a reason.",
     {"reason": 100},
     matches=frozenset({WHY}), outputs=True,
 )  # fmt: skip
@@ -694,9 +704,9 @@ TABLES: Final[tuple[Table, ...]] = (
 )  # fmt: skip
 
 TRAPS: Final[tuple[Why, ...]] = (
-    Why.TTL_EXCEEDED, Why.ROUTER_ADDRESS, Why.NO_ROUTE, Why.NO_NEIGHBOUR, Why.TOO_BIG,
+    Why.TTL_EXCEEDED, Why.ROUTER_ADDRESS, Why.NO_ROUTE, Why.NO_NEIGHBOUR, Why.TOO_BIG, Why.SOUGHT, Why.TOLD,
 )  # fmt: skip
-"""The reasons that end in TRAP, not in DROP: the sender may be told (`apps.routing`)."""
+"""The reasons that end in TRAP, not in DROP: the sender may be told (`apps.routing`), or heard (`apps.neighbours`)."""
 
 TRAP_BYTES: Final = 1294
 """How much of a frame the controller needs: what an error about it may quote (RFC 4443 section 2.4).
@@ -748,9 +758,10 @@ APPS: Final[Mapping[str, int]] = {
     "routing": 10,
     "router_errors": 11,
     "physical": 12,
+    "wire": 13,
+    "neighbours": 14,
     "gateways": 20,
     "snat": 21,
     "floating_ips": 22,
-    "wire": 13,
 }
 """The second byte of a cookie. A number is never given to another app."""

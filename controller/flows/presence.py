@@ -4,18 +4,19 @@ All derived, nothing stored. Who holds an address of a network (`holder`):
 
     the attached port that it is a fixed address of;
     else the attached port that may use it by an address pair, if that is one alone;
-    else the port that said so (`Neighbour`), while it may: one of several that share the pair, one whose pair is a
-    block with it, or one without port security, which may use any address that no pair names.
+    else the port that said so (`Neighbour`), while it may: one of those that share the pair, or whose pair is a block
+    with it, or one without port security, which may use any address that no pair names.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import sha256
 from ipaddress import ip_address, ip_network
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from controller.model.bindings import Placed, place
 from controller.model.records import (
@@ -115,11 +116,19 @@ def joins(view: View, port: Port) -> bool:
 
 def is_down(view: View, network_id: str, address: Address) -> bool:
     """Does the model know who holds an address, and that nobody is there now? Of other addresses it knows nothing."""
+    place = (network_id, address)
+    holders = view.where(Port, reservations=place)
+    there = any(joins(view, port) or attached(view, port.id) for port in holders)
+    return bool(holders) and not there and not view.gather(PAIRS, place)
+
+
+def is_taken(view: View, network_id: str, address: Address) -> bool:
+    """Is it a fixed address of an attached port, or of a router's?"""
     holders = view.where(Port, reservations=(network_id, address))
-    return bool(holders) and not any(joins(view, port) or attached(view, port.id) for port in holders)
+    return any(port.device_owner in ROUTED or attached(view, port.id) for port in holders)
 
 
-def _candidates(view: View, chassis: Chassis) -> Iterator[tuple[str, tuple[int, str]]]:
+def _exits(view: View, chassis: Chassis) -> Iterator[tuple[str, tuple[int, str]]]:
     wanted = chassis.gateway_priority is not None and view.get(Drained, chassis.id) is None
     if wanted and chassis.encap_ip and not chassis.problem:
         for physical, _ in chassis.bridge_mappings:
@@ -203,6 +212,47 @@ def _pairs(view: View, port: Port) -> Iterator[tuple[tuple[str, str], str]]:
                 yield (port.network_id, pair.mac_address), port.id
 
 
+ANYTHING = ("0.0.0.0/0", "::/0")
+"""All addresses, as blocks."""
+
+
+class Candidate(NamedTuple):
+    """A port that may hold the addresses of a block, where it is attached, and its OpenFlow port there.
+
+    One that is not `guarded` has no port security.
+    """
+
+    block: str
+    chassis: str
+    ofport: int
+    port_id: str
+    guarded: bool
+
+
+def open_blocks(port: Port) -> tuple[str, ...]:
+    """The addresses, and blocks of them, that a port may hold beside its own."""
+    return (
+        tuple(dict.fromkeys(pair.ip_address for pair in port.allowed_address_pairs))
+        if port.port_security_enabled
+        else ANYTHING
+    )
+
+
+def _open(view: View, port: Port) -> Iterator[tuple[str, str]]:
+    blocks = open_blocks(port)
+    if blocks and attached(view, port.id):
+        yield from ((port.network_id, block) for block in blocks)
+
+
+def _candidates(view: View, port: Port) -> Iterator[tuple[str, Candidate]]:
+    blocks = [block for block in open_blocks(port) if "/" in block]
+    placed = attached(view, port.id) if blocks else None
+    number = ofport(view, port.id) if placed else None
+    if placed and number is not None:
+        guarded = port.port_security_enabled
+        yield from ((port.network_id, Candidate(block, placed.chassis, number, port.id, guarded)) for block in blocks)
+
+
 def _lapsed(view: View, neighbour: Neighbour) -> Iterator[tuple[str, str]]:
     if held_at(view, neighbour.id) is None:
         yield "", neighbour.id
@@ -219,13 +269,19 @@ PAIRS: Relation[tuple[str, str], str] = Relation("pairs", Port, _pairs)
 """By network and address, or MAC address, of an allowed address pair: the attached ports that may use it."""
 POLICIES: Relation[str, str] = Relation("policies", Port, _policies)
 GROUPS: Relation[str, str] = Relation("groups", Port, _groups)
-MEMBER_ADDRESSES: Relation[str, str] = Relation("member_addresses", Port, _member_addresses)
+MEMBER_ADDRESSES: Relation[str, str] = Relation("member_addresses", Port, _member_addresses, ("bundle", "address"))
 """The addresses of the members of the security group that a bundle names."""
-LISTED_ADDRESSES: Relation[str, str] = Relation("listed_addresses", AddressGroup, _listed_addresses)
+LISTED_ADDRESSES: Relation[str, str] = Relation(
+    "listed_addresses", AddressGroup, _listed_addresses, ("bundle", "address")
+)
 """The addresses of the address group that a bundle names."""
+OPEN: Relation[str, str] = Relation("open", Port, _open, ("network", "address"))
+"""The addresses, and blocks, of a network that attached ports may hold beside their own."""
+CANDIDATES: Relation[str, Candidate] = Relation("candidates", Port, _candidates)
+"""The attached ports of a network that may hold the addresses of whole blocks."""
 LAPSED: Relation[str, str] = Relation("lapsed", Neighbour, _lapsed)
 """The neighbours, under "", whose ports may not, or cannot, hold their addresses any more."""
-CANDIDATES: Relation[str, tuple[int, str]] = Relation("candidates", Chassis, _candidates)
+EXITS: Relation[str, tuple[int, str]] = Relation("exits", Chassis, _exits)
 """By physical network: the chassis that routers may have their gateways on, each behind its priority."""
 ROUTERS_OUTSIDE: Relation[str, str] = Relation("routers_outside", Router, _routers_outside)
 FLOATING_OUTSIDE: Relation[str, str] = Relation("floating_outside", FloatingIp, _floating_outside)
@@ -301,6 +357,16 @@ def members(view: View, network_id: str, chassis: str) -> frozenset[int]:
     return view.gather(MEMBERS, (network_id, chassis))
 
 
+def audience(view: View, network_id: str) -> list[tuple[str, tuple[int, ...]]]:
+    """The OpenFlow ports of a network's attached guests, by chassis."""
+    found = defaultdict[str, list[int]](list)
+    for port in view.where(Port, network_id=network_id):
+        placed, number = attached(view, port.id), ofport(view, port.id)
+        if placed and number is not None:
+            found[placed.chassis].append(number)
+    return [(chassis, tuple(sorted(ports))) for chassis, ports in sorted(found.items())]
+
+
 def pair_addresses(view: View, port: Port) -> Iterator[tuple[Address, Mac]]:
     """The single addresses of the port's allowed address pairs that no other port may use, each with its MAC.
 
@@ -362,21 +428,36 @@ def _held_at(view: View, id: str) -> Placed | None:
 def may_hold(view: View, port: Port, address: Address, mac: Mac) -> bool:
     """May an attached port hold an address, at a MAC address, because it says so?
 
-    Not what the model gives to others: a fixed address of an attached port or of a router, an address that pairs name,
-    another port's MAC address. With port security it may by its pairs alone.
+    Not what the model gives to others: a fixed address of an attached port or of a router, another port's MAC address.
+    With port security it may by its pairs alone; without, what no pair names.
     """
     network = port.network_id
-    owners = view.where(Port, reservations=(network, address))
-    if any(is_interface(owner) or attached(view, owner.id) for owner in owners):
+    if is_taken(view, network, address):
         return False
     if any(other.id != port.id for other in view.where(Port, network_id=network, mac_address=mac)):
         return False
-    named = view.gather(PAIRS, (network, address))
-    if named and port.id not in named:
-        return False
     if not port.port_security_enabled:
-        return not is_interface(port)
+        return not view.gather(PAIRS, (network, address))
     return any(pair.mac_address == mac and contains(pair.ip_address, address) for pair in port.allowed_address_pairs)
+
+
+def candidates(view: View, network_id: str, address: Address) -> Iterator[Candidate]:
+    """The ports that may hold an address, if the model does not say who does; who was heard to is the only one."""
+    place = (network_id, address)
+    if is_taken(view, *place):
+        return
+    neighbour = view.get(Neighbour, neighbour_id(*place))
+    known = {neighbour.port_id} if neighbour and held_at(view, neighbour.id) else frozenset[str]()
+    named = view.gather(PAIRS, place)
+    found: dict[str, Candidate] = {}
+    for id in known or named:
+        placed, number = attached(view, id), ofport(view, id)
+        if placed and number is not None:
+            found[id] = Candidate(address, placed.chassis, number, id, guarded=True)
+    for each in () if known else view.gather(CANDIDATES, network_id):
+        if (each.guarded or not named) and contains(each.block, address):
+            found[each.port_id] = each
+    yield from found.values()
 
 
 def contains(block: str, address: str) -> bool:
@@ -424,8 +505,8 @@ def gateways(view: View, router_id: str) -> tuple[str, ...]:
     physical = physical_network(view, router.external_network_id)
     if network is None or not network.admin_state_up or physical is None:
         return ()
-    candidates = view.gather(CANDIDATES, physical)
-    found = sorted((-priority, _spread(router_id, chassis), chassis) for priority, chassis in candidates)
+    exits = view.gather(EXITS, physical)
+    found = sorted((-priority, _spread(router_id, chassis), chassis) for priority, chassis in exits)
     return tuple(chassis for *_, chassis in found[:MOST_GATEWAYS])
 
 
@@ -549,6 +630,6 @@ def ofport(view: View, port_id: str) -> int | None:
 
 RELATIONS: tuple[Relation[Any, Any], ...] = (
     HOMES, MEMBERS, JOINTS, MAPPED, REGISTERED, PAIRS, POLICIES, GROUPS, MEMBER_ADDRESSES, LISTED_ADDRESSES,
-    LAPSED, CANDIDATES, ROUTERS_OUTSIDE, FLOATING_OUTSIDE, WATCHED, ROUTER_ZONES, FLOATING_ZONES, IDLE,
+    OPEN, CANDIDATES, LAPSED, EXITS, ROUTERS_OUTSIDE, FLOATING_OUTSIDE, WATCHED, ROUTER_ZONES, FLOATING_ZONES, IDLE,
 )  # fmt: skip
 """Every relation there is; the engine keeps each up to date."""

@@ -1,10 +1,16 @@
-"""A packet that a switch handed over, and what is sent in answer to it."""
+"""A packet that a switch handed over, and what comes of it: what is sent, what is asked, what is known from then on.
+
+All of these are values: an app says them, and `controller.southbound` does them.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
+from controller.flows.flow import Action
 from controller.flows.pipeline import Why
+from controller.model.records import Address, Mac
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,7 +18,7 @@ class Punted:
     """A frame, or its start, that a flow of table TRAP handed over, as it was then, and the registers it had.
 
     `in_port` is the OpenFlow port it came by; `source`, `router` and `net_in` are keys (SRC, RTR, NET_IN, and NET,
-    the network that it was on, or was routed to).
+    the network that it was on, or was routed to). `registers` are all of them, by number.
     """
 
     why: Why
@@ -22,6 +28,7 @@ class Punted:
     net_in: int
     net: int
     frame: bytes
+    registers: Mapping[int, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,3 +37,58 @@ class Reply:
 
     port: int
     frame: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    """A frame that goes on in the same switch, as if it had come by an OpenFlow port, by these actions."""
+
+    in_port: int
+    actions: tuple[Action, ...]
+    frame: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A frame to send out of some OpenFlow ports of a chassis."""
+
+    chassis: str
+    ports: tuple[int, ...]
+    frame: bytes
+
+
+Outgoing = Reply | Resumed
+"""What the switch that handed a packet over is to send."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sought:
+    """Somebody wants the MAC address of an address that no flow knows; those who may hold it are to be asked.
+
+    `then` says what is sent once it is known; replies that come with it are sent when it stays unknown. `anew`: they
+    are asked even if it is known, by somebody who would take the address for its own.
+    """
+
+    network_id: str
+    address: Address
+    questions: tuple[Said, ...]
+    then: Callable[[Mac], Outgoing]
+    anew: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """A port may hold an address, and said that it does, at a MAC address: asked, or `unasked`, of its own accord.
+
+    `frame` is what all the network should hear of it when that is news, unless a switch has told them; else empty.
+    """
+
+    network_id: str
+    address: Address
+    mac: Mac
+    port_id: str
+    unasked: bool
+    frame: bytes = b""
+
+
+Outcome = Outgoing | Sought | Heard

@@ -30,6 +30,8 @@ class Relation(Generic[K, V]):
     name: str
     kind: type[Record]
     facts: Callable[[View, Any], Iterator[tuple[K, V]]]
+    words: tuple[str, str] = ("key", "value")
+    """What key and value are, for an operator."""
 
 
 class Values(Protocol):
@@ -74,6 +76,11 @@ class View:
     def tag(self, space: str, id: str) -> int:
         """The small integer that stands for `id`. Raises NotFound."""
         return self.need(Tag, f"{space}/{id}").number
+
+    def tagged(self, space: str, number: int) -> str | None:
+        """The id that a small integer stands for; None when it stands for none."""
+        found = self.where(Tag, space=space, number=number)
+        return found[0].id.partition("/")[2] if found else None
 
     def derive(self, fn: Callable[[View, K], V], key: K) -> V:
         """`fn(view, key)`, computed once for all who ask; an equal result after a change wakes nobody."""

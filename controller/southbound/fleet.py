@@ -30,6 +30,7 @@ from controller.flows.engine import Cell, Delta, Engine
 from controller.flows.flow import Entry, Flow, Item, Key, Set
 from controller.flows.pipeline import APPS, DROP, TRAP, WHY, Why
 from controller.flows.presence import WATCHED, Watched
+from controller.flows.punted import Outgoing, Said
 from controller.model import bindings
 from controller.model.bindings import Hypervisor, Placed
 from controller.model.records import (
@@ -48,7 +49,8 @@ from controller.model.records import (
     Router,
 )
 from controller.model.store import Change, Rows, Store, Transaction
-from controller.model.view import View
+from controller.model.view import Relation, View
+from controller.southbound.neighbours import Neighbours
 from controller.southbound.openflow import EncodedFlow, encode_flow, encode_match
 from controller.southbound.ovsdb import SHOWN, OvsdbListener
 from controller.southbound.packet_in import Answerer, answers_of
@@ -156,6 +158,7 @@ class Member:
     datapath_id: int | None = None
     database: bool = False
     switch: Switch | None = None
+    answerer: Answerer | None = None
     since: float | None = None
     revision: int = 0
     applied_revision: int | None = None
@@ -271,6 +274,7 @@ class Fleet:
         self._store = store
         self._engine = engine
         self._answers = answers_of(engine.apps)
+        self.neighbours = Neighbours(store, self, engine.apps)
         self._ovsdb = ovsdb
         self._keep_foreign = keep_foreign
         self._members: dict[str, Member] = {}
@@ -305,6 +309,7 @@ class Fleet:
         for write in (write for change in changes for write in change.writes):
             if isinstance(write.new, Quarantine):
                 self._member(write.new.chassis).quarantined.set()
+        self.neighbours.follow(changes)
         log.debug(
             "recomputed revision=%d cells=%d switches=%d requests=%s",
             self._engine.revision, len(self._engine.log), len(deltas), ",".join(requests) or "-",
@@ -356,7 +361,8 @@ class Fleet:
         member.left.clear()
         log.info("switch connected chassis=%s datapath=%016x", member.name, switch.datapath_id)
         try:
-            switch.on_packets(Answerer(self._answers, lambda: self._store.model, time.monotonic))
+            member.answerer = Answerer(member.name, self._answers, self.view, time.monotonic, self.neighbours)
+            switch.on_packets(member.answerer)
             switch.on_ports(lambda ports: self._ports_changed(member, switch, ports))
             await self._record_links(member, await switch.ports())
             await self._arrivals.idle(ARRIVED_S)
@@ -390,6 +396,47 @@ class Fleet:
         async with member.lock:
             await self._apply_pending(member, switch)
             await switch.empty_zones(zones)
+
+    # What guests hear, and are asked
+
+    def view(self) -> View:
+        """The model as it is, and what is gathered from it."""
+        return self._engine.view()
+
+    def say(self, said: Said) -> bool:
+        """Have a switch send something now; whether it is there, and in step."""
+        member = self._members.get(said.chassis)
+        if member is None or member.switch is None or not member.drawn:
+            return False
+        try:
+            member.switch.emit(said)
+        except SouthboundError as error:
+            log.info("nothing said chassis=%s: %s", said.chassis, error)
+            return False
+        return True
+
+    async def send(self, chassis: str, outgoing: Sequence[Outgoing | Said]) -> bool:
+        """Have a switch send something once it holds all that it should by now; whether it is there, and in step."""
+        member = self._members.get(chassis)
+        switch = member.switch if member else None
+        if member is None or switch is None:
+            return False
+        try:
+            async with member.lock:
+                if member.switch is not switch or not member.drawn:
+                    return False
+                await self._apply_pending(member, switch)
+                for each in outgoing:
+                    switch.emit(each)
+        except SouthboundError as error:
+            switch.close(f"it did not do what it was told: {error}")
+            return False
+        return True
+
+    def overrun(self, chassis: str, port: int, since: float) -> bool:
+        """Was anything that a port's guest sent not looked at since then?"""
+        member = self._members.get(chassis)
+        return member is not None and member.answerer is not None and member.answerer.overrun(port, since)
 
     async def _succeed(self, member: Member, switch: Switch) -> None:
         """Wait until the place of a member's switch is free. Raises Disconnected when who has it is alive."""
@@ -665,12 +712,10 @@ class Fleet:
         return Explanation(0, app, "group", item.kind.name, str(item), objects, (-1, item.id))
 
     def _named(self, cell: Cell) -> Iterator[Named]:
-        """The record a cell is over; for a fact, the bundle and the address that it is of."""
+        """The record a cell is over; for a fact, its key and its value."""
         kind = cell.rule.kind
-        if cell.fact is not None:
-            bundle, address = cell.fact
-            yield Named("bundle", bundle, "")
-            yield Named("address", address, "")
+        if isinstance(kind, Relation):
+            yield from (Named(word, id, "") for word, id in zip(kind.words, cell.fact or (), strict=True))
         elif isinstance(kind, type):
             record = self._store.model.get(kind, cell.id)
             name = record.name if isinstance(record, Resource) else getattr(record, "hostname", "")

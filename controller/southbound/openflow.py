@@ -15,7 +15,7 @@ Sections, and names like ofp_match, are those of the OpenFlow Switch Specificati
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
@@ -461,6 +461,11 @@ def _encode_action(action: Action) -> bytes:
         raise Undeclared("The encoder", "a number in", str(action)) from None
 
 
+def encode_actions(actions: Iterable[Action]) -> bytes:
+    """Actions as a packet-out takes them. Raises Undeclared for what the encoder does not know."""
+    return b"".join(map(_encode_action, actions))
+
+
 # ---- flows ----------------------------------------------------------------------------------------------------
 
 _OFPIT_GOTO_TABLE: Final = 1  # ofp_instruction_type
@@ -716,7 +721,7 @@ def encode_group(group: Group) -> EncodedGroup:
 
 def _bucket(bucket: Bucket, weight: int) -> bytes:
     """No group is watched (ofp_bucket); only one that chooses may have weights, which here are all alike."""
-    actions = b"".join(map(_encode_action, bucket.actions))
+    actions = encode_actions(bucket.actions)
     watched = OFPP_ANY if bucket.watch is None else bucket.watch
     return _BUCKET.pack(_BUCKET.size + len(actions), weight, watched, _OFPG_ANY) + actions
 

@@ -24,13 +24,15 @@ from itertools import count
 from typing import Final, NoReturn, TypeAlias
 
 from controller.errors import Disconnected, Malformed, Rejected
-from controller.flows.punted import Reply
+from controller.flows.flow import Output
+from controller.flows.punted import Outgoing, Reply, Resumed, Said
 from controller.southbound import messages as of
 from controller.southbound.bundles import Bundles
 from controller.southbound.counts import EVERY_TABLE, Count, counts_request, skim_counts
 from controller.southbound.openflow import (
     EncodedFlow,
     EncodedGroup,
+    encode_actions,
     flow_dump_request,
     group_desc_request,
     skim_flows,
@@ -68,6 +70,8 @@ SETTLE_S: Final = 0.2
 _MONITOR: Final = 1
 _NONE: Final = -1
 """The type of the answer to what is only answered by an error, if at all: the barrier after it says that it is done."""
+COPIES: Final = 2000
+"""How many copies one message asks for: an OpenFlow message of 64 KiB holds some 4,000 beside a frame."""
 PROBE_S: Final = 2.0
 """How long a connection has to prove that it is alive when another one claims to be its switch."""
 
@@ -143,7 +147,7 @@ class Switch:
         self._report: PortsReport | None = None
         self._watch = Watch()
         self._tampered: TamperingReport | None = None
-        self._answer_packet: Callable[[of.PacketIn], Iterable[Reply]] | None = None
+        self._answer_packet: Callable[[of.PacketIn], Iterable[Outgoing]] | None = None
         self._ended: Ended | None = None
         writer.transport.set_write_buffer_limits(high=HIGH_WATER_BYTES)
         _tune(writer)
@@ -195,9 +199,21 @@ class Switch:
 
     # ---- what others ask ------------------------------------------------------------------------------------------
 
-    def on_packets(self, answer: Callable[[of.PacketIn], Iterable[Reply]]) -> None:
+    def on_packets(self, answer: Callable[[of.PacketIn], Iterable[Outgoing]]) -> None:
         """Have `answer` say what is sent for each packet that the switch hands over."""
         self._answer_packet = answer
+
+    def emit(self, outgoing: Outgoing | Said) -> None:
+        """Have the switch send a packet, without waiting until it has."""
+        match outgoing:
+            case Reply(port, frame):
+                self._send(of.packet_out(self.xid(), port, frame))
+            case Resumed(in_port, actions, frame):
+                self._send(of.packet_do(self.xid(), in_port, encode_actions(actions), frame))
+            case Said(_, ports, frame):
+                for at in range(0, len(ports), COPIES):
+                    copies = encode_actions(map(Output, ports[at : at + COPIES]))
+                    self._send(of.packet_do(self.xid(), of.OFPP_CONTROLLER, copies, frame))
 
     def on_ports(self, report: PortsReport) -> None:
         """Have `report` told all ports whenever one changed, one call at a time, once `ports` has been asked."""
@@ -473,8 +489,8 @@ class Switch:
 
     def _take_packet(self, packet: of.PacketIn) -> None:
         """Section 7.4.1. What is answered goes out at once; a switch that does not read is given up elsewhere."""
-        for reply in self._answer_packet(packet) if self._answer_packet else ():
-            self._send(of.packet_out(self.xid(), reply.port, reply.frame))
+        for outgoing in self._answer_packet(packet) if self._answer_packet else ():
+            self.emit(outgoing)
 
     def _take_error(self, xid: int, error: of.ErrorMessage) -> None:
         """An error carries the xid of what it is about; in a bundle, that of the message in it."""

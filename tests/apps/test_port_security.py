@@ -33,7 +33,9 @@ def test_a_guest_sends_with_its_mac_and_addresses() -> None:
 
 
 def test_without_port_security_it_sends_what_it_likes() -> None:
-    assert guarded("10.0.0.1", on=False) == ["table=4,priority=110,reg1=0x1 actions=goto_table:8"]
+    assert guarded("10.0.0.1", on=False) == [
+        "table=4,priority=110,reg1=0x1 actions=load:0x1->NXM_NX_REG0[6],goto_table:8"
+    ]
 
 
 def test_a_pair_adds_its_addresses_with_its_mac() -> None:

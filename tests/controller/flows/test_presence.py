@@ -81,7 +81,6 @@ def test_a_port_that_nobody_plugged_in_leaves_its_address_to_those_with_a_pair_f
         network("red", 100, admin_state_up=False),
         vm(1, pairs=[(VIRTUAL, "10.0.0.101")]),
         vm(1, pairs=[("00:00:5e:00:01:02", "10.0.0.0/24")]),
-        vm(2, pairs=[(VIRTUAL, VIP)]),
         port("vm4", "red", VIRTUAL, "10.0.0.4"),
     ],
     ids=[
@@ -91,7 +90,6 @@ def test_a_port_that_nobody_plugged_in_leaves_its_address_to_those_with_a_pair_f
         "network down",
         "another pair",
         "another MAC",
-        "named by a pair",
         "a port's MAC",
     ],
 )
@@ -101,6 +99,13 @@ def test_who_may_not_hold_an_address_any_more_does_not(cloud: Cloud, undone: Wor
     cloud.commit(undone)
     assert holds(cloud, VIP) != "vm1"
     assert lapsed(cloud) == {f"red/{VIP}"}
+
+
+def test_who_has_a_pair_alone_comes_before_who_has_a_block_and_said_so(cloud: Cloud) -> None:
+    cloud.commit(vm(1, pairs=[(VIRTUAL, "10.0.0.96/28")]), heard("red", VIP, VIRTUAL, "vm1"), vm(2, pairs=SHARED))
+    assert (holds(cloud, VIP), lapsed(cloud)) == ("vm2", frozenset())
+    cloud.commit(vm(3, pairs=SHARED))
+    assert holds(cloud, VIP) == "vm1"
 
 
 def test_without_port_security_a_port_holds_what_it_says_but_nothing_that_is_anothers(cloud: Cloud) -> None:

@@ -15,10 +15,12 @@ from os_ken.ofproto import ofproto_parser, ofproto_protocol
 
 from apps import APPS
 from controller.errors import Malformed
+from controller.flows.app import Answer
 from controller.flows.flow import Flow, Group, Punt
 from controller.flows.pipeline import APPS as NUMBERS
 from controller.flows.pipeline import NET, NET_IN, RTR, SRC, TRAP, TRAP_BYTES, WHY, Why
-from controller.flows.punted import Punted, Reply
+from controller.flows.punted import Heard, Outcome, Outgoing, Punted, Reply, Sought
+from controller.model.records import Address, Mac
 from controller.model.view import View
 from controller.southbound import messages, openflow
 from controller.southbound.messages import PacketIn
@@ -151,6 +153,7 @@ def test_open_vswitch_hands_over_all_of_a_packet_though_asked_for_its_start(gues
 def test_what_is_answered_leaves_by_the_port_that_the_question_came_by(guest: Guest, switch: Connection) -> None:
     before = guest.hears()
     (reply,) = answerer()(messages.decode_packet_in(guest.sends(frame())))
+    assert isinstance(reply, Reply)
     switch.do(messages.packet_out(7, reply.port, reply.frame))
     assert guest.hears() == [*before, reply.frame]
     assert reply.frame[:6] == bytes.fromhex(VM.replace(":", ""))
@@ -289,10 +292,28 @@ def test_a_burst_is_answered_whole_and_again_when_time_has_passed() -> None:
 # ---- answers --------------------------------------------------------------------------------------------------
 
 
-def answerer(**answers: object) -> Answerer:
+def tell(view: View, punted: Punted) -> Iterator[Outcome]:
+    yield Reply(punted.in_port, b"unreachable")
+
+
+class Nobody:
+    """Who is told what guests seek and say; it finds nothing."""
+
+    def __init__(self) -> None:
+        self.told: list[object] = []
+
+    def seek(self, chassis: str, port: int, sought: Sought, otherwise: Sequence[Outgoing]) -> Sequence[Outgoing]:
+        self.told.append((chassis, port, sought, [*otherwise]))
+        return ()
+
+    def hear(self, heard: Heard) -> None:
+        self.told.append(heard)
+
+
+def answerer(found: Nobody | None = None, **answers: Sequence[Answer]) -> Answerer:
     """Of the apps, or of these by the names of reasons."""
-    wanted = {Why[name]: answer for name, answer in answers.items()} or answers_of(APPS)
-    return Answerer(wanted, lambda: CLOUD.model, lambda: 1000.0)  # type: ignore[arg-type]
+    wanted = {Why[name]: several for name, several in answers.items()} or answers_of(APPS)
+    return Answerer("hv1", wanted, CLOUD.engine.view, lambda: 1000.0, found or Nobody())
 
 
 def handed(why: int = Why.TTL_EXCEEDED, cookie: int = 0xA70A << 48, data: bytes = b"", port: int = TAP) -> PacketIn:
@@ -308,8 +329,22 @@ def test_an_answer_gets_the_packet_and_what_the_switch_knew() -> None:
         seen.append(punted)
         yield Reply(punted.in_port, b"answer")
 
-    assert [*answerer(NO_ROUTE=answer)(handed(Why.NO_ROUTE))] == [Reply(TAP, b"answer")]
-    assert seen == [Punted(Why.NO_ROUTE, TAP, KEYS[SRC], KEYS[RTR], KEYS[NET_IN], KEYS[NET], frame())]
+    assert [*answerer(NO_ROUTE=[answer])(handed(Why.NO_ROUTE))] == [Reply(TAP, b"answer")]
+    registers = handed(Why.NO_ROUTE).registers
+    assert seen == [Punted(Why.NO_ROUTE, TAP, KEYS[SRC], KEYS[RTR], KEYS[NET_IN], KEYS[NET], frame(), registers)]
+
+
+def test_while_something_is_sought_nothing_is_answered() -> None:
+    sought = Sought("red", Address("10.0.0.9"), (), lambda mac: Reply(TAP, b"found"))
+    heard = Heard("red", Address("10.0.0.8"), Mac(VM), "vm", unasked=True)
+
+    def seek(view: View, punted: Punted) -> Iterator[Outcome]:
+        yield sought
+        yield heard
+
+    nobody = Nobody()
+    assert [*answerer(nobody, NO_ROUTE=[tell, seek])(handed(Why.NO_ROUTE))] == []
+    assert nobody.told == [heard, ("hv1", TAP, sought, [Reply(TAP, b"unreachable")])]
 
 
 @pytest.mark.parametrize(
@@ -338,7 +373,7 @@ def test_one_bad_packet_harms_nobody(caplog: pytest.LogCaptureFixture) -> None:
         if punted.frame == b"bad":
             raise ValueError("bad")
 
-    answers = answerer(NO_ROUTE=answer)
+    answers = answerer(NO_ROUTE=[answer])
     assert [*answers(handed(Why.NO_ROUTE, data=b"bad"))] == [], "no half of an answer"
     assert "answer failed why=NO_ROUTE frame=626164" in caplog.text
     assert [*answers(handed(Why.NO_ROUTE))] == [Reply(TAP, b"answer")]
@@ -354,3 +389,30 @@ def test_a_port_that_sends_without_end_takes_nothing_from_others() -> None:
     answers = answerer()
     assert sum(len([*answers(handed())]) for _ in range(1000)) == PORT_BURST
     assert [len([*answers(handed(port=TAP + 1))]) for _ in range(5)] == [1] * 5
+
+
+def test_not_even_many_such_ports_do() -> None:
+    now = 1000.0
+    answers = answerer()
+    answers.clock = lambda: now
+    heard = []
+    for _ in range(50):
+        now += 0.1
+        for many in range(100, 200):
+            for _ in range(5):
+                answers(handed(port=many))
+        heard.append(len([*answers(handed(port=TAP))]))
+    assert heard[5:] == [1] * 45, "ten a second, beside a hundred that send fifty each"
+
+
+def test_what_a_port_tells_is_heard_beside_all_that_it_wants() -> None:
+    def hear(view: View, punted: Punted) -> Iterator[Outcome]:
+        yield Heard("red", Address("10.0.0.8"), Mac(VM), "vm", unasked=True)
+
+    nobody = Nobody()
+    answers = answerer(nobody, NO_ROUTE=[tell], TOLD=[hear])
+    for _ in range(1000):
+        answers(handed(Why.NO_ROUTE))
+    answers(handed(Why.TOLD))
+    assert len(nobody.told) == 1
+    assert (answers.overrun(TAP, since=999.0), answers.overrun(TAP + 1, since=999.0)) == (True, False)
