@@ -29,6 +29,7 @@ import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from mininet_scenarios.api import Api
@@ -447,9 +448,9 @@ class Physical(Machine):
         """A capture of what anybody sends there: each frame once, with its tag."""
         return Ear(self.name, self.pid, self._ends, expression)
 
-    def ear_at(self, end: Node, expression: str = "") -> Ear:
-        """The same, of what one of those who are plugged in sends."""
-        return Ear(f"{self.name} from {end}", self.pid, [f"p-{end}"], expression)
+    def at(self, end: Node) -> Jack:
+        """A place to listen at: what one of those who are plugged in sends."""
+        return Jack(self, end)
 
     def sends(self, to: Node, *frames: bytes) -> None:
         """Send frames to one of those who are plugged in."""
@@ -465,6 +466,21 @@ class Physical(Machine):
         """How often it found a MAC address elsewhere than before."""
         found = re.search(r"moved +: (\d+)", self.appctl("fdb/stats-show", "fabric"))
         return int(found[1]) if found else 0
+
+
+@dataclass(frozen=True, slots=True)
+class Jack:
+    """Where somebody is plugged into a physical network."""
+
+    physical: Physical
+    end: Node
+
+    def __str__(self) -> str:
+        return f"{self.physical} from {self.end}"
+
+    def ear(self, expression: str = "") -> Ear:
+        """A capture of what it sends."""
+        return Ear(str(self), self.physical.pid, [f"p-{self.end}"], expression)
 
 
 class Bridge(Hypervisor, OVSSwitch):  # type: ignore[misc]

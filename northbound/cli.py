@@ -6,6 +6,8 @@
     weft chassis list          the hypervisors, and how far each has got
     weft chassis drain NAME    move the gateways of routers to others
     weft flows CHASSIS         what a hypervisor's switch should hold, and why
+    weft apply FILE            make a topology in a file true, after showing the difference
+    weft export                what there is, as such a file
     weft drops [CHASSIS...]    what is dropped, why, and whose it is
     weft diff                  where switches hold something else
     weft explain FILE|-        annotate the text of ovs-ofctl dump-flows
@@ -97,6 +99,15 @@ def _parser() -> argparse.ArgumentParser:
     )
     dropped.add_argument("chassis", nargs="*", help=f"{CHASSIS} (default: all that are connected)")
     dropped.add_argument("--top", type=int, default=20, metavar="N", help="how many at the most (default: 20)")
+
+    applied = _client(commands.add_parser("apply", help="make a topology in a file true"), _apply)
+    applied.add_argument("file", metavar="FILE|-", help="a topology, in YAML (docs/topologies.md)")
+    applied.add_argument("--dry-run", action="store_true", help="show the difference alone; ends 1 if there is one")
+    applied.add_argument("--project", default="", metavar="ID", help="whose resources these are")
+
+    exported = _client(commands.add_parser("export", help="what there is, as a topology for apply"), _export)
+    exported.add_argument("name", nargs="?", default="exported", help="the topology's name (default: exported)")
+    exported.add_argument("--project", default="", metavar="ID", help="of this project alone")
 
     _client(commands.add_parser("diff", help="where switches hold something else than they should"), _diff)
 
@@ -240,6 +251,19 @@ def _flows(options: argparse.Namespace) -> int:
         if not options.plain:
             print(f"# {explain.sentence(entry)}")
         print(f"cookie={entry['cookie']},{entry['text']}" if entry["cookie"] else entry["text"])
+    return 0
+
+
+def _apply(options: argparse.Namespace) -> int:
+    from northbound import apply  # which loads all resources
+
+    return apply.run(options, Client(options.url, options.token, options.project))
+
+
+def _export(options: argparse.Namespace) -> int:
+    from northbound import apply
+
+    print(apply.export(_controller(options), options.name, options.project), end="")
     return 0
 
 

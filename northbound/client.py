@@ -16,8 +16,8 @@ class Unanswered(Exception):
 class Client:
     """A controller by the URL of its API."""
 
-    def __init__(self, url: str, token: str = "") -> None:
-        self._url, self._token = url.rstrip("/"), token
+    def __init__(self, url: str, token: str = "", project: str = "") -> None:
+        self._url, self._token, self._project = url.rstrip("/"), token, project
 
     def get(self, path: str) -> Any:
         """The JSON that GET answers. Raises Unanswered."""
@@ -31,6 +31,10 @@ class Client:
         """The JSON that PUT answers. Raises Unanswered."""
         return self._ask("PUT", path, json.dumps(body).encode())
 
+    def send(self, method: str, path: str, body: object = None) -> Any:
+        """The JSON that is answered, if any. Raises Unanswered."""
+        return self._ask(method, path, None if body is None else json.dumps(body).encode())
+
     def delete(self, path: str) -> None:
         """DELETE. Raises Unanswered."""
         self._ask("DELETE", path)
@@ -42,6 +46,8 @@ class Client:
             headers = {"Content-Type": "application/json"}
             if self._token:
                 headers["X-Auth-Token"] = self._token
+            if self._project:
+                headers["X-Project-Id"] = self._project
             request = urllib.request.Request(self._url + path, body, headers, method=method)
             with urllib.request.urlopen(request, timeout=60) as answer:
                 content = answer.read()

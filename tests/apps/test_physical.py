@@ -39,7 +39,7 @@ def test_frames_of_the_wire_are_told_by_their_tag_and_leave_with_it(cloud: Cloud
         "table=55,priority=100,reg3=0x10000/0xffff0000 actions=output:5",
         "table=55,priority=110,reg0=0x100000/0x100000 actions=load:0->NXM_OF_IN_PORT[],load:0x0->NXM_NX_REG0[20],"
         "resubmit(,55)",
-        "table=8,priority=120,reg0=0x2/0x2 actions=goto_table:20",
+        "table=8,priority=125,reg0=0x2/0x2 actions=goto_table:20",
     ]
 
 
@@ -80,14 +80,14 @@ def test_what_nobody_here_knows_goes_to_the_wire_and_what_is_here_is_answered_to
     ]
     assert [flow for flow in ours if flow.startswith("table=8")] == [
         "table=8,priority=110,arp,arp_op=1,arp_tpa=10.0.0.1,reg1=0x1 actions=goto_table:20",
-        "table=8,priority=130,arp,arp_op=1,arp_tpa=10.0.0.1,reg0=0x2/0x2,reg6=0x1 "
+        "table=8,priority=135,arp,arp_op=1,arp_tpa=10.0.0.1,reg0=0x2/0x2,reg6=0x1 "
         "actions=move:NXM_OF_ARP_TPA[]->NXM_NX_REG4[],resubmit(,30),resubmit(,9)",
         "table=8,priority=110,ipv6,nw_proto=58,icmpv6_type=135,nd_target=fd00::1,reg1=0x1 actions=goto_table:20",
         "table=8,priority=110,ipv6,nw_proto=58,icmpv6_type=135,nd_target=fe80::ff:fe00:1,reg1=0x1 "
         "actions=goto_table:20",
-        "table=8,priority=130,ipv6,nw_proto=58,icmpv6_type=135,nd_target=fd00::1,reg0=0x2/0x2,reg6=0x1 "
+        "table=8,priority=135,ipv6,nw_proto=58,icmpv6_type=135,nd_target=fd00::1,reg0=0x2/0x2,reg6=0x1 "
         "actions=move:NXM_NX_ND_TARGET[]->NXM_NX_XXREG3[],resubmit(,30),resubmit(,9)",
-        "table=8,priority=130,ipv6,nw_proto=58,icmpv6_type=135,nd_target=fe80::ff:fe00:1,reg0=0x2/0x2,reg6=0x1 "
+        "table=8,priority=135,ipv6,nw_proto=58,icmpv6_type=135,nd_target=fe80::ff:fe00:1,reg0=0x2/0x2,reg6=0x1 "
         "actions=move:NXM_NX_ND_TARGET[]->NXM_NX_XXREG3[],resubmit(,30),resubmit(,9)",
     ]
     assert not any("reg0=0x2/0x2" in flow and "10.0.0.1" in flow for flow in cloud.flows("hv2")), "of its host alone"
