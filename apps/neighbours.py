@@ -24,7 +24,7 @@ from ipaddress import ip_address, ip_network
 from typing import Final
 
 from controller.flows import frames
-from controller.flows.app import app, host, neighbours, peers, reaching
+from controller.flows.app import app, host, itself, neighbours, peers, reaching
 from controller.flows.fields import (
     ARP_OP,
     ARP_REQUEST,
@@ -33,6 +33,7 @@ from controller.flows.fields import (
     BROADCAST,
     ETH_DST,
     IPV6_SRC,
+    ND_ADVERTISEMENT,
     ND_TARGET,
     ND_TARGET_ADVERTISED,
     link_local,
@@ -41,6 +42,7 @@ from controller.flows.fields import (
 )
 from controller.flows.flow import ANY, Action, Flow, Match, goto, register, resubmit
 from controller.flows.frames import (
+    NO_MAC,
     NOBODY4,
     NOBODY6,
     Question,
@@ -52,6 +54,7 @@ from controller.flows.frames import (
 )
 from controller.flows.pipeline import (
     DST,
+    FROM_PHYS,
     IN_PORT,
     L2_BUM,
     L2_LOOKUP,
@@ -74,6 +77,7 @@ from controller.flows.presence import (
     OPEN,
     PAIRS,
     Candidate,
+    askers,
     audience,
     candidates,
     contains,
@@ -81,10 +85,14 @@ from controller.flows.presence import (
     holder,
     holder_of_mac,
     is_interface,
+    is_taken,
+    jack,
     joins,
+    may_be_on_wire,
     may_hold,
     neighbour_id,
     ofport,
+    wire_mac,
 )
 from controller.flows.punted import Heard, Outcome, Punted, Reply, Resumed, Said, Sought
 from controller.model.addresses import unpacked
@@ -94,7 +102,6 @@ from controller.model.view import View
 IPV4: Final = 0x0800
 OURS: Final = Mac("0e:77:65:66:74:00")
 """The controller's own MAC address, from which it asks where no router could; no guest is ever told of it."""
-NO_MAC: Final = Mac("00:00:00:00:00:00")
 REGISTERS: Final = tuple(register(f"reg{number}", f"reg{number}") for number in range(16))
 NOBODYS: Final = tuple(map(ip_network, ("0.0.0.0/8", "127.0.0.0/8", "224.0.0.0/3", "::/127", "ff00::/8")))
 """What no host has for its own: nobody's, the host itself, groups, all hosts."""
@@ -125,7 +132,8 @@ def known(view: View, neighbour: Neighbour) -> Iterator[Flow]:
     named = bool(view.gather(PAIRS, (neighbour.network_id, neighbour.address)))
     for announced in announcements(neighbour.address):
         yield Flow(SERVICE, "announced", net & (UNCHECKED(0) if named else ANY) & announced, hear)
-    yield Flow(SERVICE, "probed", net & probe(neighbour.address), (WHY.set(Why.SOUGHT), goto(TRAP)))
+    if neighbour.port_id:
+        yield Flow(SERVICE, "probed", net & probe(neighbour.address), (WHY.set(Why.SOUGHT), goto(TRAP)))
 
 
 def announcements(address: Address) -> Iterator[Match]:
@@ -142,6 +150,13 @@ def probe(address: Address) -> Match:
     if ":" in address:
         return ND_TARGET(address) & IPV6_SRC(NOBODY6)
     return ARP_REQUEST & ARP_TPA(address) & ARP_SPA(NOBODY4)
+
+
+def answered(view: View, chassis: Chassis) -> Iterator[Flow]:
+    """What physical hosts answer to a hypervisor's own questions goes to the controller."""
+    ours = FROM_PHYS(1) & ETH_DST(wire_mac(chassis.id))
+    for told in (ARP_OP(frames.REPLY), ND_ADVERTISEMENT):
+        yield Flow(SERVICE, "answered", ours & told, (WHY.set(Why.TOLD), goto(TRAP)))
 
 
 def local(view: View, neighbour: Neighbour) -> Iterator[Flow]:
@@ -161,7 +176,9 @@ def remote(view: View, neighbour: Neighbour) -> Iterator[Flow]:
 
 def is_at(view: View, neighbour: Neighbour) -> bool:
     """Is its port where its MAC address was heard last, and is that MAC address not the port's own?"""
-    port = view.need(Port, neighbour.port_id)
+    port = view.get(Port, neighbour.port_id)
+    if port is None:
+        return False
     at = holder_of_mac(view, neighbour.network_id, neighbour.mac_address)
     return port.mac_address != neighbour.mac_address and at == port.id
 
@@ -205,7 +222,7 @@ def reply(in_port: int, asked: Question, mac: Mac) -> Reply:
 
 
 def next_hop(view: View, punted: Punted) -> Iterator[Outcome]:
-    """A router wants its next hop, and asks from its own interface there."""
+    """A router wants its next hop, and asks from its own interface there; on a wire its hypervisor asks."""
     network, router = view.tagged("network", punted.net), view.tagged("router", punted.router)
     if network is None or router is None:
         return
@@ -214,6 +231,17 @@ def next_hop(view: View, punted: Punted) -> Iterator[Outcome]:
     may = [*candidates(view, network, address)]
     if own and may:
         yield Sought(network, address, asking(may, question(address, *own)), partial(resume, punted))
+    elif not is_taken(view, network, address) and (asked := [*ask_wire(view, punted.chassis, network, address)]):
+        yield Sought(network, address, tuple(asked), partial(resume, punted))
+
+
+def ask_wire(view: View, chassis: str, network: str, address: Address, to: Mac | None = None) -> Iterator[Said]:
+    """A hypervisor asks physical hosts for an address, in nobody's name."""
+    out = jack(view, chassis, network)
+    if out is not None:
+        number, vlan = out
+        mac = wire_mac(chassis)
+        yield Said(chassis, (number,), frames.tagged(question(address, own_source(address, mac), mac, to), vlan))
 
 
 def wanted(punted: Punted) -> Address:
@@ -252,6 +280,8 @@ def asking(candidates: Iterable[Candidate], frame: bytes) -> tuple[Said, ...]:
 def hear(view: View, punted: Punted) -> Iterator[Outcome]:
     """A guest tells where an address is: it is believed if it may hold it."""
     said, teller = frames.read(punted.frame), guest(view, punted)
+    if isinstance(said, Statement) and not punted.source:
+        yield from hear_wire(view, punted, said)
     if not isinstance(said, Statement) or teller is None or not is_hosts(said.address) or not is_ones(said.mac):
         return
     network = teller.network_id
@@ -259,6 +289,14 @@ def hear(view: View, punted: Punted) -> Iterator[Outcome]:
         passed_on = punted.frame[0] & 1 and held_at(view, neighbour_id(network, said.address)) is not None
         news = announcement(said.address, said.mac) if said.unasked and not passed_on else b""
         yield Heard(network, said.address, said.mac, teller.id, said.unasked, news)
+
+
+def hear_wire(view: View, punted: Punted, said: Statement) -> Iterator[Outcome]:
+    """A physical host tells where an address is."""
+    network, address, mac = view.tagged("network", punted.net), said.address, said.mac
+    if network is None or not is_hosts(address) or not is_ones(mac) or not may_be_on_wire(view, network, address, mac):
+        return
+    yield Heard(network, address, mac, "", said.unasked)
 
 
 def guest(view: View, punted: Punted) -> Port | None:
@@ -279,7 +317,12 @@ def is_ones(mac: Mac) -> bool:
 
 
 def prove(view: View, neighbour: Neighbour) -> Iterator[Said]:
-    """Ask whoever is known to hold an address whether it still does."""
+    """Ask whoever is known to hold an address whether it still does; of a physical host perhaps who it is."""
+    if not neighbour.port_id:
+        to = None if neighbour.mac_address == NO_MAC else neighbour.mac_address
+        for chassis in askers(view, neighbour.network_id):
+            yield from ask_wire(view, chassis, neighbour.network_id, neighbour.address, to)
+        return
     placed, number = held_at(view, neighbour.id), ofport(view, neighbour.port_id)
     if placed is None or number is None:
         return
@@ -316,6 +359,7 @@ def local_too(port: Port) -> list[Address]:
 APP = app(
     "neighbours",
     reaching(OPEN, open_block),
+    itself(Chassis, answered),
     neighbours(Neighbour, known),
     host(Neighbour, local),
     peers(Neighbour, remote),

@@ -160,6 +160,7 @@ def host(kind: type[Guest], compute: Callable[[View, Guest], Iterator[Item]]) ->
     def place(view: View, guest: Port | Neighbour) -> Placement | None:
         held = isinstance(guest, Neighbour)
         placed = presence.held_at(view, guest.id) if held else presence.plugged(view, guest.id)
+        placed = None if placed == presence.ON_WIRE else placed
         return Placement(Scope(presence.only, placed.chassis)) if placed else None
 
     return Rule(kind, compute, place)

@@ -15,6 +15,7 @@ from controller.model.records import Address, Mac
 
 ARP: Final = 0x0806
 IPV6: Final = 0x86DD
+VLAN: Final = 0x8100
 ICMPV6: Final = 58
 REQUEST, REPLY = 1, 2
 SOLICITATION, ADVERTISEMENT = 135, 136
@@ -22,6 +23,7 @@ SOURCE_LINK_LAYER, TARGET_LINK_LAYER = 1, 2
 ROUTER, SOLICITED, OVERRIDE = 0x80000000, 0x40000000, 0x20000000
 HOP_LIMIT: Final = 255
 """Who has passed a router has less (RFC 4861 section 3.1)."""
+NO_MAC: Final = Mac("00:00:00:00:00:00")
 NOBODY4, NOBODY6 = Address("0.0.0.0"), Address("::")
 ALL_NODES, ALL_NODES_MAC = Address("ff02::1"), Mac("33:33:00:00:00:01")
 _ETHERNET_IPV4: Final = struct.pack("!HHBB", 1, 0x0800, 6, 4)
@@ -127,6 +129,11 @@ def announcement(address: Address, mac: Mac, *, router: bool = False) -> bytes:
             BROADCAST, mac, struct.pack("!H", REQUEST) + _octets(mac) + packed(address) + bytes(6) + packed(address)
         )
     return _advertisement(ALL_NODES_MAC, ALL_NODES, address, mac, OVERRIDE | (ROUTER if router else 0))
+
+
+def tagged(frame: bytes, vlan: int | None) -> bytes:
+    """A frame with the tag of a VLAN (IEEE 802.1Q); None is no VLAN."""
+    return frame if vlan is None else frame[:12] + struct.pack("!HH", VLAN, vlan) + frame[12:]
 
 
 def own_source(address: Address, mac: Mac) -> Address:

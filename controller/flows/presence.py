@@ -18,6 +18,7 @@ from hashlib import sha256
 from ipaddress import ip_address, ip_network
 from typing import Any, Final, NamedTuple
 
+from controller.flows.pipeline import patch_port
 from controller.model.bindings import Placed, place
 from controller.model.records import (
     GATEWAY,
@@ -36,6 +37,7 @@ from controller.model.records import (
     Port,
     PortForwarding,
     Router,
+    Subnet,
     Translation,
 )
 from controller.model.segments import PHYSICAL
@@ -253,6 +255,19 @@ def _candidates(view: View, port: Port) -> Iterator[tuple[str, Candidate]]:
         yield from ((port.network_id, Candidate(block, placed.chassis, number, port.id, guarded)) for block in blocks)
 
 
+def _unmet(view: View, subnet: Subnet) -> Iterator[tuple[str, tuple[str, Address]]]:
+    network = view.get(Network, subnet.network_id)
+    if network is None or not network.external or subnet.gateway_ip is None:
+        return
+    at = (network.id, subnet.gateway_ip)
+    if (
+        held_at(view, neighbour_id(*at)) is None
+        and not is_taken(view, *at)
+        and view.derive(chassis_on_wire, network.id)
+    ):
+        yield "", at
+
+
 def _lapsed(view: View, neighbour: Neighbour) -> Iterator[tuple[str, str]]:
     if held_at(view, neighbour.id) is None:
         yield "", neighbour.id
@@ -281,6 +296,8 @@ CANDIDATES: Relation[str, Candidate] = Relation("candidates", Port, _candidates)
 """The attached ports of a network that may hold the addresses of whole blocks."""
 LAPSED: Relation[str, str] = Relation("lapsed", Neighbour, _lapsed)
 """The neighbours, under "", whose ports may not, or cannot, hold their addresses any more."""
+UNMET: Relation[str, tuple[str, Address]] = Relation("unmet", Subnet, _unmet)
+"""Under "": the next hops of external networks that are on a wire, and that nobody is known to hold."""
 EXITS: Relation[str, tuple[int, str]] = Relation("exits", Chassis, _exits)
 """By physical network: the chassis that routers may have their gateways on, each behind its priority."""
 ROUTERS_OUTSIDE: Relation[str, str] = Relation("routers_outside", Router, _routers_outside)
@@ -411,13 +428,23 @@ def neighbour_id(network_id: str, address: Address) -> str:
     return f"{network_id}/{address}"
 
 
+ON_WIRE: Final = Placed("", "", 0)
+"""Where physical hosts are: on no chassis."""
+
+
 def held_at(view: View, neighbour: str) -> Placed | None:
-    """Where the port is attached that said it holds an address, while it may; None when the neighbour is none now."""
+    """Where the port is attached that said it holds an address, while it may; None when the neighbour is none now.
+
+    A physical host is ON_WIRE.
+    """
     return view.derive(_held_at, neighbour)
 
 
 def _held_at(view: View, id: str) -> Placed | None:
     neighbour = view.get(Neighbour, id)
+    if neighbour is not None and not neighbour.port_id:
+        network, mac = neighbour.network_id, neighbour.mac_address
+        return ON_WIRE if may_be_on_wire(view, network, neighbour.address, mac) else None
     port = neighbour and view.get(Port, neighbour.port_id)
     if not neighbour or not port or port.network_id != neighbour.network_id:
         return None
@@ -439,6 +466,39 @@ def may_hold(view: View, port: Port, address: Address, mac: Mac) -> bool:
     if not port.port_security_enabled:
         return not view.gather(PAIRS, (network, address))
     return any(pair.mac_address == mac and contains(pair.ip_address, address) for pair in port.allowed_address_pairs)
+
+
+def may_be_on_wire(view: View, network_id: str, address: Address, mac: Mac) -> bool:
+    """May a physical host hold an address, at a MAC address, because it says so? Not what the model gives to others."""
+    if physical_network(view, network_id) is None or is_taken(view, network_id, address):
+        return False
+    return not view.gather(PAIRS, (network_id, address)) and not view.where(
+        Port, network_id=network_id, mac_address=mac
+    )
+
+
+def wire_mac(chassis: str) -> Mac:
+    """The MAC address from which a chassis asks physical hosts; no interface has it, and each chassis another one."""
+    octets = sha256(f"wire/{chassis}".encode()).digest()
+    return Mac(":".join(f"{octet:02x}" for octet in (0x0E, 0x77, *octets[:4])))
+
+
+ASKERS: Final = 2
+"""So many of the chassis on a wire ask a physical host whether it is still there."""
+
+
+def askers(view: View, network_id: str) -> list[str]:
+    """The chassis that ask on the wire of a network: few, and each network others."""
+    found = view.derive(chassis_on_wire, network_id)
+    return sorted(found, key=lambda chassis: sha256(f"{network_id}/{chassis}".encode()).digest())[:ASKERS]
+
+
+def jack(view: View, chassis: str, network_id: str) -> tuple[int, int | None] | None:
+    """By which OpenFlow port, and with which VLAN tag, a chassis sends to the wire of a network; None if it cannot."""
+    network = view.get(Network, network_id)
+    physical = physical_network(view, network_id)
+    link = view.get(Link, f"{chassis}/{patch_port(physical)}") if physical else None
+    return (link.ofport, network.segmentation_id) if link and network else None
 
 
 def candidates(view: View, network_id: str, address: Address) -> Iterator[Candidate]:
@@ -630,6 +690,7 @@ def ofport(view: View, port_id: str) -> int | None:
 
 RELATIONS: tuple[Relation[Any, Any], ...] = (
     HOMES, MEMBERS, JOINTS, MAPPED, REGISTERED, PAIRS, POLICIES, GROUPS, MEMBER_ADDRESSES, LISTED_ADDRESSES,
-    OPEN, CANDIDATES, LAPSED, EXITS, ROUTERS_OUTSIDE, FLOATING_OUTSIDE, WATCHED, ROUTER_ZONES, FLOATING_ZONES, IDLE,
+    OPEN, CANDIDATES, LAPSED, UNMET, EXITS, ROUTERS_OUTSIDE, FLOATING_OUTSIDE, WATCHED, ROUTER_ZONES, FLOATING_ZONES,
+    IDLE,
 )  # fmt: skip
 """Every relation there is; the engine keeps each up to date."""

@@ -18,7 +18,7 @@ class Punted:
     """A frame, or its start, that a flow of table TRAP handed over, as it was then, and the registers it had.
 
     `in_port` is the OpenFlow port it came by; `source`, `router` and `net_in` are keys (SRC, RTR, NET_IN, and NET,
-    the network that it was on, or was routed to). `registers` are all of them, by number.
+    the network that it was on, or was routed to). `registers` are all of them, by number. `chassis` handed it over.
     """
 
     why: Why
@@ -29,6 +29,7 @@ class Punted:
     net: int
     frame: bytes
     registers: Mapping[int, int] = field(default_factory=dict)
+    chassis: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,10 @@ from controller.model.records import Address, Mac, Neighbour
 from controller.model.store import Transaction
 
 MOST: Final = 64
-"""How many addresses one port is believed to hold beside those that the model gives it: each costs flows everywhere."""
+"""How many addresses one port is believed to hold beside those that the model gives it: each costs flows everywhere.
+
+Of physical hosts only those are heard of that were asked for.
+"""
 
 
 def remember(tx: Transaction, network_id: str, address: Address, mac: Mac, port_id: str) -> Neighbour | None:
@@ -21,7 +24,7 @@ def remember(tx: Transaction, network_id: str, address: Address, mac: Mac, port_
     old = tx.get(Neighbour, id)
     if old is not None and (old.mac_address, old.port_id) == (mac, port_id):
         return old
-    if (old is None or old.port_id != port_id) and len(tx.where(Neighbour, port_id=port_id)) >= MOST:
+    if (old is None or old.port_id != port_id) and port_id and len(tx.where(Neighbour, port_id=port_id)) >= MOST:
         return None
     return tx.put(
         Neighbour(

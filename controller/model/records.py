@@ -527,8 +527,9 @@ class Link(Record):
 class Neighbour(Record):
     """An address that a guest said it holds, where the model alone does not say who does; the id is `network/address`.
 
-    It counts while its port may hold it (`controller.flows.presence`). `sequence` grows with every change: of several
-    that go with one MAC address, the newest says where that is.
+    It counts while its port may hold it (`controller.flows.presence`). Without a `port_id` it is a physical host's, on
+    the wire of its network. `sequence` grows with every change: of several that go with one MAC address, the newest
+    says where that is.
     """
 
     INDEXES = (("port_id",), ("network_id", "mac_address"))

@@ -23,7 +23,8 @@ from typing import Any, Final, NoReturn, Protocol
 
 from controller.errors import Unavailable
 from controller.flows.app import App, Herald, Prove
-from controller.flows.presence import LAPSED, audience, held_at, neighbour_id, ofport
+from controller.flows.frames import NO_MAC
+from controller.flows.presence import LAPSED, UNMET, audience, held_at, neighbour_id, ofport
 from controller.flows.punted import Heard, Outgoing, Said, Sought
 from controller.model import neighbours
 from controller.model.records import Mac, Neighbour
@@ -121,7 +122,7 @@ class Neighbours:
         self._wake.set()
         try:
             async with asyncio.TaskGroup() as self._tasks:
-                for chore in (self._prove_in_turn, self._write_down, self._herald):
+                for chore in (self._prove_in_turn, self._meet, self._write_down, self._herald):
                     self._tasks.create_task(chore())
         finally:
             self._tasks = None
@@ -300,6 +301,17 @@ class Neighbours:
                 when, key = heappop(self._due)
                 if self._next.get(key) == when:
                     self._start(self._prove_again(key))
+
+    async def _meet(self) -> NoReturn:
+        """Ask for the next hops of external networks until they are known: nobody's packets have to wait for that."""
+        while True:
+            view = self._switches.view()
+            for network, address in sorted(view.gather(UNMET, "")):
+                key = neighbour_id(network, address)
+                someone = Neighbour(id=key, network_id=network, address=address, mac_address=NO_MAC, port_id="")
+                for said in self._prove(view, someone) if self._prove else ():
+                    self._switches.say(said)
+            await asyncio.sleep(PROVE_S)
 
     async def _prove_again(self, key: str) -> None:
         """Ask who holds an address whether it still does, unless it was heard lately; and so on, or forget it."""

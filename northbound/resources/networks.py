@@ -23,7 +23,7 @@ from controller.model.records import FloatingIp, Network, Port, Router, Subnet
 from controller.model.store import Rows, Transaction
 from northbound.resources import associations, ports, segments, subnets, values
 from northbound.resources.attributes import Ask, Attribute, Body, Collection, Filter, Settings, common, equal
-from northbound.resources.schemas import DIGITS, INTEGER, STRING, UUID, list_of, nullable, says
+from northbound.resources.schemas import BOOLEAN, DIGITS, INTEGER, STRING, UUID, list_of, nullable, one_of, says
 from northbound.resources.segments import Segment
 from northbound.resources.subnets import AUTO_DELETED, IPV6_MTU
 from northbound.resources.values import Json
@@ -32,6 +32,7 @@ IPV4_MTU = 68
 """The least that IPv4 works with, in bytes (RFC 791, section 3.2)."""
 
 
+@says(one_of([False], BOOLEAN), BOOLEAN)
 def _is_transparent(value: Json) -> bool:
     if values.boolean(value):
         raise NoTransparency

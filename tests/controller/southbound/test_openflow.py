@@ -623,8 +623,9 @@ def meant_action(action: Action) -> tuple[object, ...]:
             return "ct", 1, osken_nxm_name(zone.wire), zone.shift, 16, 0xFF, 0, [*map(meant_action, writes)]
         case Translate(zone, table, source, destination, ports):
             first, last = ports or (None, None)
-            nat = "nat", 1 if source else 2 if destination else 0, source or destination or "", first, last
-            inner = [(*nat[:4], None if first == last else last), *map(meant_action, action.writes)]
+            kind = 1 if source else 2 if destination else 0
+            nat = ("nat", kind, source or destination or "", first, None if first == last else last)
+            inner = [nat, *map(meant_action, action.writes)]
             return "ct", int(action.begins), osken_nxm_name(zone.wire), zone.shift, 16, table.number, 0, inner
         case Untrack():
             return ("forget",)
