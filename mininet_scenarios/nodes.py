@@ -256,6 +256,13 @@ class Hypervisor(Machine):
         self.vsctl(*made, "--", "add-port", bridge, interface, "--", "set", "Open_vSwitch", ".", *keys)
         return bridge
 
+    def priority(self, number: int | None) -> None:
+        """Say how much this hypervisor is wanted as a gateway; None is not at all."""
+        if number is None:
+            self.vsctl("remove", "Open_vSwitch", ".", "external_ids", "weft-gateway-priority")
+        else:
+            self.vsctl("set", "Open_vSwitch", ".", f"external_ids:weft-gateway-priority={number}")
+
     def _mappings(self) -> dict[str, str]:
         mappings = ",".join(f"{physical}:{bridge}" for physical, bridge in self.mapped.items())
         return {"weft-bridge-mappings": mappings} if mappings else {}

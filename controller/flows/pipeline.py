@@ -443,7 +443,8 @@ SERVICE: Final = Table(
     8, "service", "What the switch answers itself: ARP and IPv6 neighbour discovery. What guests tell is heard.",
     {
         "outside": 140, "answered": 140, "wire_asks": 135, "announced": 130, "wire": 125, "probed": 120,
-        "own_address": 110, "arp_request": 100, "nd_solicitation": 100, "told": 97, "wire_told": 95, "unasked": 90, "other": 0,
+        "own_address": 110, "arp_request": 100, "nd_solicitation": 100, "told": 97, "wire_told": 95,
+        "unasked": 90, "other": 0,
     },
     matches=frozenset({
         SRC, NET, FROM_PHYS, UNCHECKED, f.ETH_DST, f.ETH_TYPE, f.ARP_OP, f.ARP_SPA, f.ARP_TPA, f.IPV6_PROTO, f.IPV6_SRC,
