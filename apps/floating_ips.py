@@ -70,7 +70,7 @@ def translate(view: View, floating: FloatingIp, chassis: str) -> Iterator[Flow]:
     at, tag = RTR(view.tag("router", floating.router_id)), view.tag("network", floating.floating_network_id)
     net, where = NET(tag), view.derive(whereabouts, floating.id)
     here = at & net if where.distributed else at & net & REDIRECTED(1)
-    out, back = Translate(ZONE, L3_SNATTED, source=outer), (resubmit(NEIGH), resubmit(L3_OUT))
+    out, back = Translate(ZONE, L3_SNATTED, source=outer), (REDIRECTED.set(0), resubmit(NEIGH), resubmit(L3_OUT))
     yield Flow(L3_SNAT, "floating", here & IPV4_SRC(inner), (Untrack(), ZONE.set(zone), out))
     done = at & net & ct_state("+trk-inv+snat") & IPV4_SRC(outer)
     yield Flow(L3_SNATTED, "floating", done, (ETH_SRC.set(port.mac_address), *back))

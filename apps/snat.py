@@ -35,6 +35,7 @@ from controller.flows.pipeline import (
     REDIRECTED,
     RTR,
     TRAP,
+    TURNED,
     WHY,
     ZONE,
     Why,
@@ -48,8 +49,11 @@ def translated(view: View) -> Iterator[Flow]:
     """Behind conntrack: on with what was translated, and with nothing else."""
     for table in (L3_DNATTED, L3_SNATTED):
         yield Flow(table, "unknown", ct_state("+trk+inv"), (WHY.set(Why.NOT_TRACKED), goto(DROP)))
-    yield Flow(L3_DNATTED, "translated", ct_state("+trk-inv+dnat"), (goto(L3_ROUTE),))
-    yield Flow(L3_SNATTED, "translated", ct_state("+trk-inv+snat"), (resubmit(NEIGH), resubmit(L3_OUT)))
+    inward = (TURNED.set(1), goto(L3_ROUTE))  # perhaps to who sent it, or to where it came from
+    yield Flow(L3_DNATTED, "translated", ct_state("+trk-inv+dnat"), inward)
+    yield Flow(
+        L3_SNATTED, "translated", ct_state("+trk-inv+snat"), (REDIRECTED.set(0), resubmit(NEIGH), resubmit(L3_OUT))
+    )
 
 
 def inside(view: View, router: Router) -> Iterator[Flow]:
@@ -67,9 +71,10 @@ def gateway(view: View, router: Router, chassis: str) -> Iterator[Flow]:
         return
     at, tag = RTR(view.tag("router", router.id)), view.tag("network", port.network_id)
     leaves = at & NET(tag) & REDIRECTED(1)
-    yield Flow(L3_SNAT, "routed", leaves & IPV6, LOOK)
+    onward = (REDIRECTED.set(0), *LOOK)
+    yield Flow(L3_SNAT, "routed", leaves & IPV6, onward)
     if not router.enable_snat:
-        yield Flow(L3_SNAT, "routed", leaves & IPV4, LOOK)
+        yield Flow(L3_SNAT, "routed", leaves & IPV4, onward)
     zone = zone_of(view, chassis, gateway_translation(view, router.id))
     if address is None or zone is None:
         return

@@ -451,6 +451,29 @@ class Lab:
         self.guests[name] = guest
         return guest
 
+    def behind(self, host: Host, name: str, *, ip: str, gateway: str, mac: str, mtu: int = 1500) -> Host:
+        """Start a machine that a host forwards for; the host has the gateway's address there."""
+        other: Host = self._node(Host, name, self.net.hosts)
+        other.directory = self.directory
+        self.net.addLink(other, host, intfName1="eth0", intfName2="eth1")
+        length = ip.partition("/")[2]
+        host.ip_batch(f"addr add {gateway}/{length} dev eth1", f"link set eth1 mtu {mtu} up")
+        host.sysctl("ipv6/conf/all/forwarding" if ":" in ip else "ipv4/ip_forward", 1)
+        other.boot([ip], mac, mtu)
+        other.routes([gateway])
+        self.hosts[name] = other
+        return other
+
+    def gateways_alive(self) -> None:
+        """Wait until every hypervisor finds all the gateways alive that it watches."""
+
+        def lacking() -> str:
+            return " ".join(
+                name for name, each in self.hypervisors.items() if not each.away and not each.sees_gateways()
+            )
+
+        wait_until("Gateways that are found alive", lacking, 10)
+
     def chassis(self) -> dict[str, Json]:
         """What the controller says about each hypervisor, by name."""
         return {row["name"]: row for row in self.api.get("/v1/chassis")["chassis"]}

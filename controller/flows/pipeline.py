@@ -575,7 +575,7 @@ L3_DNAT: Final = Table(
 L3_DNATTED: Final = Table(
     26, "l3_dnatted", "Behind conntrack: what was translated goes on; else it is for the gateway itself, or nobody.",
     {"unknown": 110, "translated": 100, "own_address": 90, "miss": 0},
-    matches=frozenset({RTR, f.ETH_TYPE, f.CT_STATE, f.IPV4_DST}), sets=frozenset({WHY}),
+    matches=frozenset({RTR, f.ETH_TYPE, f.CT_STATE, f.IPV4_DST}), sets=frozenset({TURNED, WHY}),
     nexts=frozenset({"l3_route", "trap", "drop"}),
 )  # fmt: skip
 L3_ROUTE: Final = Table(
@@ -596,8 +596,8 @@ L3_SNAT: Final = Table(
         "floating": 130, "answer": 120, "own_address": 115, "outer_address": 110, "translate": 100, "routed": 95,
         "redirect": 90, "untranslated": 90, "other": 0,
     },
-    matches=frozenset({RTR, NET, FROM_PHYS, REDIRECTED, TURNED, f.ETH_TYPE, f.IPV4_SRC, f.IPV4_DST}),
-    sets=frozenset({ZONE, WHY}),
+    matches=frozenset({RTR, NET, NET_IN, REDIRECTED, TURNED, f.ETH_TYPE, f.IPV4_SRC, f.IPV4_DST}),
+    sets=frozenset({REDIRECTED, ZONE, WHY}),
     nexts=frozenset({"neigh", "l3_out", "trap", "drop"}), groups=frozenset({GATEWAYS}),
     tracks=frozenset({"l3_snatted"}), translates=True,
 )  # fmt: skip
@@ -616,7 +616,8 @@ L3_MTU: Final = Table(
 L3_SNATTED: Final = Table(
     33, "l3_snatted", "Behind conntrack: only what bears an address of the outside now goes there.",
     {"unknown": 120, "floating": 110, "translated": 100, "miss": 0},
-    matches=frozenset({RTR, NET, f.ETH_TYPE, f.CT_STATE, f.IPV4_SRC}), sets=frozenset({f.ETH_SRC, WHY}),
+    matches=frozenset({RTR, NET, f.ETH_TYPE, f.CT_STATE, f.IPV4_SRC}),
+    sets=frozenset({REDIRECTED, f.ETH_SRC, WHY}),
     nexts=frozenset({"neigh", "l3_out", "drop"}),
 )  # fmt: skip
 L2_LOOKUP: Final = Table(
