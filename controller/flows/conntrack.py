@@ -120,7 +120,7 @@ class Connections:
 
     def __init__(self, *, sctp_ports: bool = True) -> None:
         self._zones: dict[int, dict[Ends, Connection]] = {}
-        self._answers: dict[tuple[int, Ends], Ends] = {}
+        self._seen: dict[tuple[int, Ends], Ends] = {}
         self._sctp_ports = sctp_ports
 
     def look(self, zone: int, packet: Packet) -> Packet:
@@ -159,7 +159,7 @@ class Connections:
             return self.look(zone, packet)
         known = self._find(zone, at)
         if known is None and how.begins and at.may_begin and not at.later:
-            seen = self._seen(zone, at, how)
+            seen = self._told_apart(zone, at, how)
             if seen is not None:
                 self._keep(zone, Connection(at, seen))
                 self.commit(zone, packet, how.writes)
@@ -167,7 +167,7 @@ class Connections:
         told = self.look(zone, packet)
         return told if known is None else _translated(told, at, known)
 
-    def _seen(self, zone: int, began: Ends, how: Translate) -> Ends | None:
+    def _told_apart(self, zone: int, began: Ends, how: Translate) -> Ends | None:
         """A connection as the other side is to see it: by ports that no other one has, its own if they are free."""
         made = began
         if how.source is not None:
@@ -180,13 +180,13 @@ class Connections:
         first, last = how.ports or ((1024, 0xFFFF) if how.source is not None else (own, own))
         for port in (*([own] if first <= own <= last else ()), *range(first, last + 1)):
             tried = made._replace(low=port) if how.source is not None else made._replace(high=port)
-            if (zone, tried.back()) not in self._answers:
+            if (zone, tried) not in self._seen:
                 return tried
         return None
 
     def _keep(self, zone: int, known: Connection) -> None:
         self._zones.setdefault(zone, {})[known.began] = known
-        self._answers[zone, known.seen.back()] = known.began
+        self._seen[zone, known.seen] = known.began
 
     def _ends(self, packet: Packet) -> Ends | None:
         at = ends(packet)
@@ -197,7 +197,7 @@ class Connections:
         if at.later:
             same = (each for each in known.values() if each.began.agrees(at) or each.seen.back().agrees(at))
             return next(same, None)
-        return known.get(at) or known.get(self._answers.get((zone, at), at))
+        return known.get(at) or known.get(self._seen.get((zone, at.back()), at))
 
 
 def _told(packet: Packet, state: int, began: Ends) -> Packet:

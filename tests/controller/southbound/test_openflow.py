@@ -216,13 +216,13 @@ def test_what_conntrack_said_is_forgotten() -> None:
 
 
 def test_a_packet_goes_one_hop_and_may_go_back_the_way_it_came() -> None:
-    flow = Flow(p.L3_ROUTE, "static_0", p.RTR(3) & f.IPV6, (DecrementTtl(), Turn(), goto(p.L3_OUT)))
+    flow = Flow(p.L3_IN, "hop", p.RTR(3) & f.IPV6, (DecrementTtl(), Turn(), goto(p.L3_DNAT)))
     assert encode_flow(flow, APP).instructions == laid_out("""
         0004 0028 00000000                      | OFPIT_APPLY_ACTIONS, 40 bytes
           0018 0008 00000000                    |   OFPAT_DEC_NW_TTL, padding
           ffff 0018 00002320 0007               |   NXAST_REG_LOAD
             000f 0000 00 02 0000000000000000    |     16 bits from bit 0 of NXM_OF_IN_PORT, value
-        0001 0008 1f 000000                     | OFPIT_GOTO_TABLE 31
+        0001 0008 19 000000                     | OFPIT_GOTO_TABLE 25
     """)
 
 
