@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from apps import (
+    announcements,
     arp,
     classify,
     delivery,
@@ -39,6 +40,7 @@ APPS: tuple[App, ...] = (
     gateways.APP,
     snat.APP,
     floating_ips.APP,
+    announcements.APP,
     wire.APP,
     delivery.APP,
 )

@@ -765,5 +765,6 @@ APPS: Final[Mapping[str, int]] = {
     "gateways": 20,
     "snat": 21,
     "floating_ips": 22,
+    "announcements": 23,
 }
 """The second byte of a cookie. A number is never given to another app."""

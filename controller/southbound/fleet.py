@@ -370,6 +370,7 @@ class Fleet:
                 switch.on_tampered(lambda seen: self._tampered(member, switch, seen))
                 await switch.watch()
                 await self._reconcile(member, switch)
+            self.neighbours.joined(member.name)
 
             async def empty(zones: Iterable[int]) -> None:
                 await self._empty_zones(member, switch, zones)

@@ -27,7 +27,7 @@ from controller.flows.frames import NO_MAC
 from controller.flows.presence import LAPSED, UNMET, audience, held_at, neighbour_id, ofport
 from controller.flows.punted import Heard, Outgoing, Said, Sought
 from controller.model import neighbours
-from controller.model.records import Mac, Neighbour
+from controller.model.records import Mac, Neighbour, Translation
 from controller.model.store import Change, Store, Transaction, Write
 from controller.model.view import View
 
@@ -50,6 +50,8 @@ HOLD_S: Final = 1.0
 """An address that has just moved stays for so long; then the last who said that it has it is believed."""
 SEARCHES: Final = (8, 64)
 """How many addresses are sought at once for one port, and on one network: who scans it does not keep others waiting."""
+AGAIN_S: Final = 1.0
+"""How far apart the same is said that is to be said several times."""
 RETRY_S: Final = 1.0
 """How long to wait before something is written again when the store could not."""
 TICK_S: Final = 0.5
@@ -376,6 +378,20 @@ class Neighbours:
                 herald, write = self._changes.popleft()
                 for said in herald(self._switches.view(), write.old, write.new):
                     await self._switches.send(said.chassis, (said,))
+                    if said.times > 1:
+                        self._start(self._repeat(said))
+
+    async def _repeat(self, said: Said) -> None:
+        for _ in range(1, said.times):
+            await asyncio.sleep(AGAIN_S)
+            self._switches.say(said)
+
+    def joined(self, chassis: str) -> None:
+        """A switch is in step (again): what it translates is told where it is heard."""
+        if herald := self._heralds.get(Translation):
+            for each in self._store.model.where(Translation, chassis=chassis):
+                self._changes.append((herald, Write(Translation, each.id, None, each)))
+            self._changed.set()
 
 
 async def _alone(work: Coroutine[Any, Any, None]) -> None:

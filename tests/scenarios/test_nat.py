@@ -12,14 +12,15 @@ Networks a and b are of two tenants and have the same addresses; the routers' ar
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from controller.flows.pipeline import Why
 from mininet_scenarios.lab import Lab
 from mininet_scenarios.nodes import Host, Physical
-from mininet_scenarios.probe import Heard, answers_for, token, within
+from mininet_scenarios.probe import Frame, Heard, answers_for, token, within
 from mininet_scenarios.sockets import Outcome
 
 pytestmark = pytest.mark.scenario
@@ -124,8 +125,8 @@ def test_one_hypervisor_answers_for_a_gateway(lab: Lab, wire: Physical) -> None:
     outside = lab.hosts["outside"]
     for address in (A, B, F3, F4):
         with lab.sniff(wire, what="arp") as heard:
-            outside.run("arping", "-q", "-c", "3", "-I", "eth0", address)
-        assert heard.copies(answers_for(address)) == {"physnet1": 3}, address
+            outside.run("arping", "-q", "-c", "2", "-I", "eth0", address)
+        assert heard.copies(answers_for(address)) == {"physnet1": 2}, address
     lab.settles()
 
 
@@ -217,3 +218,70 @@ def test_traceroute_tells_every_hop_both_ways(lab: Lab) -> None:
     assert ways(far, A) == ["203.0.113.1", A]
     assert ways(a4, F3) == ["10.0.0.1", A, F3]
     lab.settles()
+
+
+def test_who_sends_too_much_from_outside_is_told_what_fits(lab: Lab) -> None:
+    wide = lab.hosts["wide"]
+    for address in (F4, F3):
+        said = wide.run("ping", "-n", "-c", "1", "-W", "2", "-M", "do", "-s", "1450", address, codes=(1,))
+        assert f"From {address} icmp_seq=1 Frag needed and DF set (mtu = {MTU})" in said, said
+        assert wide.reaches(lab.guests["a4" if address == F4 else "a3"], "tcp", 80, by=address) == {80}
+    lab.settles()
+
+
+def test_who_sends_too_much_to_outside_is_told_what_fits(lab: Lab) -> None:
+    far, outside = lab.hosts["far"], lab.hosts["outside"]
+    for node, device in ((far, "eth0"), (outside, "eth1")):
+        node.ip_batch(f"link set {device} mtu 1300")
+    for name in ("a1", "a4"):
+        said = lab.guests[name].run("ping", "-n", "-c", "1", "-W", "2", "-M", "do", "-s", "1350", FAR, codes=(1,))
+        assert f"From {OUTSIDE} icmp_seq=1 Frag needed and DF set (mtu = 1300)" in said, said
+        lab.guests[name].ip_batch("route flush cache")
+    for node, device in ((far, "eth0"), (outside, "eth1")):
+        node.ip_batch(f"link set {device} mtu {MTU}")
+    lab.settles()
+
+
+def test_a_floating_ip_changes_hands_within_two_seconds(lab: Lab, wire: Physical) -> None:
+    far, a1, a4 = lab.hosts["far"], lab.guests["a1"], lab.guests["a4"]
+    (floating_ip,) = lab.api.get(f"/v2.0/floatingips?floating_ip_address={F4}")["floatingips"]
+    for guest in (a1, a4):
+        guest.listens(7100)
+    old = far.talks(a4, 7100, by=F4)
+    old.flows()
+    with lab.sniff(*(wire.at(each) for each in lab.hypervisors.values()), what="arp") as told:
+        at = time.time()
+        lab.associate(floating_ip, a1)
+        new = far.talks(a1, 7100, by=F4, from_port=5100)
+        new.flows(timeout_s=2)
+        took = time.time() - at
+        lab.converged()
+        time.sleep(2.2)
+    assert old.last() < at + 2, "who had it before is heard no more"
+    announced = told.copies(announces(F4))
+    assert announced.keys() == {"physnet1 from hv1"}
+    assert announced["physnet1 from hv1"] >= 3
+    assert {frame.src for frame in told.frames if announces(F4)(frame)} == {mac_of(lab, F4)}
+    mark = token()
+    with lab.sniff(a4) as heard:
+        assert far.ping(F4, count=2, mark=mark).wait().lost == 0
+    assert heard.copies(mark) == {}
+    assert a4.pings(far), "under the gateway's address"
+    print(f"a floating IP changed hands in {took:.2f} s")
+    for host in (far, a1, a4):
+        host.hangs_up()
+    lab.associate(floating_ip, a4)
+    lab.converged()
+    assert far.pings(F4)
+    lab.settles()
+
+
+def mac_of(lab: Lab, address: str) -> str:
+    """The MAC address that a floating IP has."""
+    (port,) = lab.api.get(f"/v2.0/ports?device_owner=network:floatingip&fixed_ips=ip_address%3D{address}")["ports"]
+    return str(port["mac_address"])
+
+
+def announces(address: str) -> Callable[[Frame], bool]:
+    """Gratuitous ARP for an address."""
+    return lambda frame: (said := frame.arp) is not None and said.sender_ip == said.target_ip == address
