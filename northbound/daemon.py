@@ -141,6 +141,7 @@ async def _serve(store: Store, config: Config, group: asyncio.TaskGroup) -> None
     switches = partial(OpenflowListener().serve, on_switch=fleet.attend)
     tasks = [
         group.create_task(store.run(), name="store"),
+        group.create_task(fleet.translations.run(), name="translations"),
         group.create_task(fleet.neighbours.run(), name="neighbours"),
         group.create_task(_listen("openflow", config.openflow, switches)),
     ]

@@ -66,7 +66,7 @@ def test_an_echo_request_to_a_router_comes_back(cloud: Cloud) -> None:
     assert (arrival.chassis, arrival.interface) == ("hv1", "tap-vm1")
     assert arrival.packet == packet(
         f.ETH_SRC(RED), f.ETH_DST(VM1), f.IPV4_SRC(Address("10.1.0.254")), f.IPV4_DST(Address("10.0.0.1")),
-        f.ICMP_TYPE(0), f.TTL(254),
+        f.ICMP_TYPE(0), f.TTL(255),
     )  # fmt: skip
 
 
