@@ -43,6 +43,7 @@ from controller.errors import (
     ForeignPrefix,
     ForeignProtocol,
     ForeignScope,
+    FormedAddress,
     ForwardingsRemain,
     GatewayInPool,
     GatewayInUse,
@@ -101,6 +102,7 @@ from controller.errors import (
     StaleRevision,
     SubnetMismatch,
     Throttled,
+    TooManyOptions,
     TooManyPairs,
     Unauthorized,
     Unavailable,
@@ -153,10 +155,12 @@ _FAULTS: tuple[tuple[type[WeftError], HTTPStatus, str], ...] = (
     (BadAction, HTTPStatus.BAD_REQUEST, "InvalidActionForType"),
     (NoExternalAddress, HTTPStatus.BAD_REQUEST, "ExternalIpAddressExhausted"),
     (PortForwards, HTTPStatus.BAD_REQUEST, "PortHasPortForwarding"),
+    (FormedAddress, HTTPStatus.BAD_REQUEST, "AllocationOnAutoAddressSubnet"),
+    (TooManyOptions, HTTPStatus.BAD_REQUEST, "Exhausted"),
     (BadRequest, HTTPStatus.BAD_REQUEST, "HTTPBadRequest"),
     (NoInterface, HTTPStatus.NOT_FOUND, "RouterInterfaceNotFound"),
     (NotFound, HTTPStatus.NOT_FOUND, "{kind}NotFound"),
-    (AddressInUse, HTTPStatus.CONFLICT, "IpAddressInUse"),
+    (AddressInUse, HTTPStatus.CONFLICT, "IpAddressAlreadyAllocated"),
     (MacInUse, HTTPStatus.CONFLICT, "MacAddressInUse"),
     (SegmentInUse, HTTPStatus.CONFLICT, "TunnelIdInUse"),
     (GatewayInPool, HTTPStatus.CONFLICT, "GatewayConflictWithAllocationPools"),
@@ -240,6 +244,8 @@ def _name(error: WeftError, name: str) -> str:
         return "IllegalSubnetPoolIpVersionAssociationToAddressScope"
     if isinstance(error, NoServiceType) and not error.text:
         return "InvalidInputSubnetServiceType"
+    if isinstance(error, TooManyOptions):
+        return "HostRoutesExhausted" if "routes" in error.what else "DNSNameServersExhausted"
     if isinstance(error, PrefixRefused):
         return f"{error.bound[:3].capitalize()}{name}"
     kind = getattr(error, "kind", "").replace("FloatingIp", "FloatingIP")
