@@ -10,11 +10,13 @@ from apps import (
     l2_population,
     nd,
     neighbours,
+    physical,
     port_security,
     router_errors,
     routing,
     security_groups,
     tunnels,
+    wire,
 )
 from controller.flows.app import App
 
@@ -24,11 +26,13 @@ APPS: tuple[App, ...] = (
     port_security.APP,
     security_groups.APP,
     tunnels.APP,
+    physical.APP,
     arp.APP,
     nd.APP,
     l2_population.APP,
     routing.APP,
     neighbours.APP,
     router_errors.APP,
+    wire.APP,
     delivery.APP,
 )

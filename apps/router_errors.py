@@ -1,9 +1,9 @@
 """What routers tell senders: no hop left, no route, nobody there, nobody listening, too large (RFC 792, RFC 4443).
 
 A switch cannot write these, so it hands such packets over (`apps.routing`, TRAP) and the answer is written here, from
-the address of the interface that the packet came to, out of the port that it came from. Errors are never sent about an
-error or a redirect, about a fragment that is not the first, to or about a group of hosts, nor to nobody (RFC 1122
-section 3.2.2, RFC 1812 section 4.3.2.7, RFC 4443 section 2.4).
+the address of the interface that the packet came to, out of the port that it came from; to a physical host by the
+router's own routes. Errors are never sent about an error or a redirect, about a fragment that is not the first, to or
+about a group of hosts, nor to nobody (RFC 1122 section 3.2.2, RFC 1812 section 4.3.2.7, RFC 4443 section 2.4).
 """
 
 from __future__ import annotations
@@ -15,10 +15,12 @@ from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import NamedTuple
 
 from controller.flows.app import app
+from controller.flows.flow import resubmit
 from controller.flows.frames import checksum
-from controller.flows.pipeline import Why
-from controller.flows.presence import contains, joins
-from controller.flows.punted import Punted, Reply
+from controller.flows.pipeline import HOPS as PASSED
+from controller.flows.pipeline import L3_ROUTE, RTR, TURNED, Why
+from controller.flows.presence import contains, joins, physical_network
+from controller.flows.punted import Outgoing, Punted, Reply, Resumed
 from controller.model.addresses import packed, unpacked
 from controller.model.records import Address, Mac, Network, Port, Subnet
 from controller.model.view import View
@@ -78,22 +80,28 @@ class Interface:
     block: IPv4Network | IPv6Network
 
 
-def tell(view: View, punted: Punted) -> Iterator[Reply]:
-    """The error about a packet, if its sender may be told."""
-    packet = read(punted.frame)
+def tell(view: View, punted: Punted) -> Iterator[Outgoing]:
+    """The error about a packet, if its sender may be told: a guest here, or a physical host, by the router's routes."""
+    packet, network = read(punted.frame), view.tagged("network", punted.net_in)
     sender = view.tagged("port", punted.source)
     to = None if sender is None else view.get(Port, sender)
-    if packet is None or to is None or not may_tell(packet, punted.why):
+    on_wire = to is None and network is not None and physical_network(view, network) is not None
+    if packet is None or not (to or on_wire) or not may_tell(packet, punted.why):
         return
     interfaces = [*addresses(view, view.tagged("router", punted.router))]
     if any(is_broadcast(end, interfaces) for end in (packet.source, packet.destination)):
         return
     if packet.source in {each.address for each in interfaces}:  # it tells itself nothing: what it answered went nowhere
         return
-    at = facing(interfaces, view.tagged("network", punted.net_in), packet)
+    at = facing(interfaces, network, packet)
     most = borne(view, punted)
-    if at is not None and most is not None:
+    if at is None or most is None:
+        return
+    if to is not None:
         yield Reply(punted.in_port, error(packet, punted.why, holder(to, packet.source), at, most))
+    else:
+        routed = (RTR.set(punted.router), PASSED.set(1), TURNED.set(1), resubmit(L3_ROUTE))
+        yield Resumed(punted.in_port, routed, error(packet, punted.why, at.mac, at, most))
 
 
 def borne(view: View, punted: Punted) -> int | None:

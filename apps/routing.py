@@ -2,8 +2,8 @@
 
 A frame for the MAC of a router's interface is at that router: it answers echo requests, passes on what has a hop left
 and a route, and tells the sender of what it does not (the controller writes those errors, `TRAP`). The next hop's MAC
-is known from the model (`NEIGH`), so a router asks nobody. If the next hop is another router, the packet is at that one
-next.
+is known from the model, or from its holder (`NEIGH`, `apps.neighbours`). If the next hop is another router, the packet
+is at that one next.
 
     L2_LOOKUP ─> HOP ─> L3_IN ─> L3_ROUTE ─(NEIGH)─> L3_OUT (─> L3_MTU) ─> L2_LOOKUP
 
@@ -59,6 +59,7 @@ from controller.flows.pipeline import (
     DROP,
     ECMP,
     ECMP_ROUTES,
+    FROM_PHYS,
     FROM_TUN,
     HOP,
     HOPS,
@@ -84,7 +85,7 @@ from controller.flows.pipeline import (
     WHY,
     Why,
 )
-from controller.flows.presence import is_down, joins
+from controller.flows.presence import is_down, joins, physical_network
 from controller.model.records import Address, Cidr, HostRoute, Network, Port, Router, Subnet
 from controller.model.view import View
 
@@ -147,7 +148,8 @@ def interface(view: View, port: Port) -> Iterator[Flow]:
     """A router's interface: its MAC, its addresses, and the way to its subnets."""
     router, net = RTR(view.tag("router", port.device_id)), NET(view.tag("network", port.network_id))
     come = (RTR.set(router.numbers[0]), resubmit(HOP))
-    yield Flow(L2_LOOKUP, "router", net & ETH_DST(port.mac_address) & FROM_TUN(0), come)
+    here = FROM_TUN(0) if physical_network(view, port.network_id) is None else FROM_PHYS(0)
+    yield Flow(L2_LOOKUP, "router", net & ETH_DST(port.mac_address) & here, come)
     for address in [ip.ip_address for ip in port.fixed_ips]:
         yield from (answer6 if ":" in address else answer4)(view, port, address)
     yield from answer_local(view, port)

@@ -9,6 +9,7 @@
     │   ├── MissingAttribute    a resource cannot be made without it
     │   ├── ReadOnlyAttribute   it is not the client's to set
     │   ├── Inconsistent        each value is fine, together or in this cloud they are not
+    │   ├── NoTransparency      a network cannot carry its guests' VLAN tags
     │   ├── Senseless           a request to a resource that makes no sense
     │   │   └── BadRouter           one to a router
     │   ├── InvalidRoutes       routes that a router could not follow
@@ -71,6 +72,8 @@
     │   ├── AddressInUse        another port of the network has the address
     │   ├── MacInUse            another port of the network has the MAC address
     │   ├── SegmentInUse        another network has the segment
+    │   ├── VlanInUse           another network has the VLAN
+    │   ├── PhysicalInUse       a physical network has its flat network already
     │   ├── GatewayInPool       a gateway would be handed out to ports
     │   ├── DefaultStays        a project's default security group cannot go
     │   ├── DefaultKeepsName    nor get another name
@@ -104,6 +107,7 @@
     │       ├── NoPrefix        a subnet pool has no room for a subnet
     │       ├── NoSegment       every segment of a network type is taken
     │       └── NoMac           no free MAC address was found for a port
+    ├── CannotListen            an address is taken, or not this machine's
     ├── Unauthorized            nobody knows who asks
     ├── Forbidden               the caller may not do that
     ├── Throttled               too many requests of callers that nobody knows
@@ -195,6 +199,13 @@ class Inconsistent(BadRequest):
     def __init__(self, reason: str) -> None:
         super().__init__(f"Invalid input for operation: {reason}.")
         self.reason = reason
+
+
+class NoTransparency(BadRequest):
+    """Raised when a network should carry VLAN tags of its guests: their ports are untagged."""
+
+    def __init__(self) -> None:
+        super().__init__("Backend does not support VLAN Transparency.")
 
 
 class ForeignAddress(BadRequest):
@@ -670,6 +681,24 @@ class SegmentInUse(InUse):
         self.segment = segment
 
 
+class VlanInUse(InUse):
+    """Raised when another network has the VLAN of a physical network."""
+
+    def __init__(self, vlan: int, physical: str, by: str) -> None:
+        said = f"Unable to create the network. The VLAN {vlan} on physical network {physical} is in use."
+        super().__init__("VLAN", str(vlan), by, said)
+        self.vlan, self.physical = vlan, physical
+
+
+class PhysicalInUse(InUse):
+    """Raised when a physical network has its flat network already."""
+
+    def __init__(self, physical: str, by: str) -> None:
+        said = f"Unable to create the flat network. Physical network {physical} is in use."
+        super().__init__("Physical network", physical, by, said)
+        self.physical = physical
+
+
 class GatewayInPool(InUse):
     """Raised when a subnet's gateway would be handed out to ports."""
 
@@ -1143,6 +1172,14 @@ class Undeclared(FlowError):
     def __init__(self, place: str, what: str, name: str) -> None:
         super().__init__(f"{place} does not declare {what} {name}.")
         self.place, self.what, self.name = place, what, name
+
+
+class CannotListen(WeftError):
+    """Raised when the controller cannot listen where an option says it should."""
+
+    def __init__(self, option: str, address: str, reason: str) -> None:
+        super().__init__(f"Weft cannot listen on {address} (option --{option}): {reason}.")
+        self.option, self.address, self.reason = option, address, reason
 
 
 class SouthboundError(WeftError):

@@ -39,8 +39,10 @@ from mininet_scenarios.nodes import (
     UNDERLAYS,
     Controller,
     Guest,
+    Host,
     Hypervisor,
     Node,
+    Physical,
     Underlay,
     empty_topology,
 )
@@ -75,7 +77,7 @@ class Network:
     project: str
     subnets: tuple[Subnet, ...]
     mtu: int
-    segment: int
+    segment: int | None
 
     def of(self, address: str) -> Subnet:
         """The subnet that an address is on."""
@@ -110,6 +112,8 @@ class Lab:
         self._stack = ExitStack()
         self.hypervisors: dict[str, Hypervisor] = {}
         self.guests: dict[str, Guest] = {}
+        self.hosts: dict[str, Host] = {}
+        self.physicals: dict[str, Physical] = {}
 
     def __enter__(self) -> Self:
         require_tools()
@@ -187,6 +191,43 @@ class Lab:
         hypervisor.start_switch()
         hypervisor.connect_underlay()
         return hypervisor
+
+    def physical(self, name: str, on: Sequence[str] | None = None) -> Physical:
+        """Make a physical network, and map a bridge with a wire into it on all hypervisors, or on some."""
+        physical: Physical = self._node(Physical, name, self.net.switches)
+        physical.prepare(self.directory / name)
+        self.physicals[name] = physical
+        for hypervisor in self.hypervisors if on is None else on:
+            self.wire(hypervisor, physical)
+        return physical
+
+    def wire(self, hypervisor: str, physical: Physical) -> None:
+        """Map a bridge of a hypervisor, with a wire into a physical network, to that."""
+        node, number = self.hypervisors[hypervisor], len(self.hypervisors[hypervisor].mapped)
+        self.net.addLink(node, physical, intfName1=f"ext{number}", intfName2=f"p-{hypervisor}")
+        physical.attach(f"p-{hypervisor}", trunk=True)
+        node.map(physical.name, f"ext{number}")
+
+    def host(
+        self,
+        name: str,
+        *,
+        on: Physical,
+        ip: str | Sequence[str],
+        mac: str,
+        vlan: int | None = None,
+        gateways: Sequence[str] = (),
+        mtu: int = 1500,
+    ) -> Host:
+        """Start a machine on a physical network that Weft knows nothing of; addresses have a prefix length."""
+        host: Host = self._node(Host, name, self.net.hosts)
+        host.directory = self.directory
+        self.net.addLink(host, on, intfName1="eth0", intfName2=f"p-{name}")
+        on.attach(f"p-{name}", vlan)
+        host.boot(_several(ip), mac, mtu)
+        host.routes(gateways)
+        self.hosts[name] = host
+        return host
 
     def stranger(self, name: str) -> Node:
         """A machine in the management network that is no hypervisor."""
@@ -360,6 +401,7 @@ class Lab:
         """Start a guest, unplugged, perhaps for a port that is made later; with IPv6 if it has such an address."""
         guest: Guest = self._node(Guest, name, self.net.hosts)
         guest.hypervisor, guest.network_id = self.hypervisors[on], network.id
+        guest.directory = guest.hypervisor.directory
         guest.port_id = port_id or str(uuid.uuid4())
         guest.tap = f"tap{guest.port_id[:11]}"  # as Nova names it
         self.net.addLink(guest, guest.hypervisor, intfName1="eth0", intfName2=guest.tap)
@@ -441,9 +483,10 @@ class Lab:
         if changed:
             raise Unsettled(f"A recompute from scratch changed {changed} flows.")
 
-    def others(self, *but: Guest) -> list[Place]:
-        """Every place to listen at except these guests: all other guests, and the underlay."""
-        return [self.underlay, *(guest for guest in self.guests.values() if guest not in but)]
+    def others(self, *but: Host) -> list[Place]:
+        """Every place to listen at except these: all other guests and hosts, the underlay, the physical networks."""
+        somebody = (*self.guests.values(), *self.hosts.values())
+        return [self.underlay, *self.physicals.values(), *(each for each in somebody if each not in but)]
 
     @contextmanager
     def sniff(self, *places: Place, what: str = "") -> Iterator[Heard]:

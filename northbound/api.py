@@ -18,6 +18,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from functools import partial
+from http import HTTPStatus
 from typing import Any, Generic, TypeVar
 from uuid import uuid4
 
@@ -116,9 +117,11 @@ async def _guarded(request: web.Request, handler: Handler) -> web.StreamResponse
     except WeftError as error:
         status, body = faults.fault(error)
         answer = _json(status, body)
+        # Clients ask for an id that may be a name, and then for the name: nobody need know of the first.
+        quiet = status == HTTPStatus.NOT_FOUND and request.method == "GET"
+        log.log(logging.DEBUG if quiet else logging.INFO, "request refused id=%s reason=%s", request_id, error)
         if isinstance(error, Throttled):
             answer.headers["Retry-After"] = str(error.wait)
-        log.info("request refused id=%s reason=%s", request_id, error)
     except RecursionError:  # JSON that is nested as deep as Python just so reads, and cannot write
         answer = _json(*faults.fault(Unreadable("Body contains invalid data")))
         log.info("request refused id=%s reason=nested too deep", request_id)

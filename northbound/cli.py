@@ -66,6 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="weft", description="Virtual networks on Open vSwitch.")
+    parser.add_argument("--version", action=_Version, nargs=0, help="print the version of Weft and exit")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     serve = commands.add_parser("serve", help="run the controller")
@@ -145,6 +146,16 @@ def _parser() -> argparse.ArgumentParser:
         "file", metavar="FILE|-", nargs="?", help=f"the text of `{shlex.join(DUMP_CONNTRACK)}` (default: run it here)"
     )
     return parser
+
+
+class _Version(argparse.Action):
+    """Prints the version; asked for what is installed only then, which takes longer than most commands."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from importlib.metadata import version
+
+        print(f"weft {version('weft')}")
+        parser.exit()
 
 
 def _client(parser: argparse.ArgumentParser, run: Callable[[argparse.Namespace], int]) -> argparse.ArgumentParser:

@@ -77,10 +77,12 @@ from controller.errors import (
     NoService,
     NoServiceType,
     NotFound,
+    NoTransparency,
     OtherProject,
     OverQuota,
     PairsUnguarded,
     PairWithoutAddress,
+    PhysicalInUse,
     PoolHolds,
     PoolOutOfBounds,
     PoolQuotaExceeded,
@@ -109,6 +111,7 @@ from controller.errors import (
     UnknownEthertype,
     UnknownProtocol,
     UnsupportedOwner,
+    VlanInUse,
     WeftError,
 )
 
@@ -116,6 +119,7 @@ from controller.errors import (
 # What Neutron overlooked and answers 500 (SubnetAllocationError, PortBindingError) is 409 here.
 _FAULTS: tuple[tuple[type[WeftError], HTTPStatus, str], ...] = (
     (Inconsistent, HTTPStatus.BAD_REQUEST, "InvalidInput"),
+    (NoTransparency, HTTPStatus.BAD_REQUEST, "VlanTransparencyDriverError"),
     (BadPool, HTTPStatus.BAD_REQUEST, "InvalidAllocationPool"),
     (PoolOutOfBounds, HTTPStatus.BAD_REQUEST, "OutOfBoundsAllocationPool"),
     (UnknownProtocol, HTTPStatus.BAD_REQUEST, "SecurityGroupRuleInvalidProtocol"),
@@ -163,6 +167,8 @@ _FAULTS: tuple[tuple[type[WeftError], HTTPStatus, str], ...] = (
     (AddressInUse, HTTPStatus.CONFLICT, "IpAddressAlreadyAllocated"),
     (MacInUse, HTTPStatus.CONFLICT, "MacAddressInUse"),
     (SegmentInUse, HTTPStatus.CONFLICT, "TunnelIdInUse"),
+    (VlanInUse, HTTPStatus.CONFLICT, "VlanIdInUse"),
+    (PhysicalInUse, HTTPStatus.CONFLICT, "FlatNetworkInUse"),
     (GatewayInPool, HTTPStatus.CONFLICT, "GatewayConflictWithAllocationPools"),
     (DefaultStays, HTTPStatus.CONFLICT, "SecurityGroupCannotRemoveDefault"),
     (DefaultKeepsName, HTTPStatus.CONFLICT, "SecurityGroupCannotUpdateDefault"),

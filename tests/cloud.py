@@ -9,6 +9,7 @@ from typing import Any
 from apps import APPS
 from controller.flows.app import App
 from controller.flows.engine import Delta, Engine
+from controller.flows.pipeline import patch_port
 from controller.flows.standing import Standing
 from controller.model import bindings, security
 from controller.model.bindings import Claim, Hypervisor
@@ -72,6 +73,18 @@ def network(id: str, vni: int, type: str = "vxlan", **more: Any) -> Work:
     def work(tx: Transaction) -> None:
         tx.put(Network(id=id, network_type=type, segmentation_id=vni, **more))
         tx.tag("network", id)
+
+    return work
+
+
+def wire(id: str, vlan: int | None, physical: str = "physnet1", **more: Any) -> Work:
+    """A VLAN network of a physical network, or (`vlan` is None) the flat one, and their tags."""
+
+    def work(tx: Transaction) -> None:
+        type = "flat" if vlan is None else "vlan"
+        tx.put(Network(id=id, network_type=type, segmentation_id=vlan, physical_network=physical, mtu=1500, **more))
+        tx.tag("network", id)
+        tx.tag("physical", physical)
 
     return work
 
@@ -242,8 +255,12 @@ def hypervisor(
     encaps: tuple[str, ...] = ("vxlan", "geneve"),
     first: int = 10,
     datapath: str = "netdev",
+    physical: tuple[str, ...] = (),
 ) -> Work:
-    """Hypervisor `hvN` at 192.0.2.N whose interfaces `tap-ID` are plugged; their OpenFlow ports count from `first`."""
+    """Hypervisor `hvN` at 192.0.2.N whose interfaces `tap-ID` are plugged; their OpenFlow ports count from `first`.
+
+    It maps a bridge to each of some physical networks; the ports to these count from 5.
+    """
     seen = Hypervisor(
         system_id=f"hv{number}",
         hostname=f"host{number}",
@@ -251,16 +268,17 @@ def hypervisor(
         encap_types=encaps,
         bridge="br-int",
         datapath_type=datapath,
-        bridge_mappings=(),
+        bridge_mappings=tuple((name, f"br-{name}") for name in physical),
         gateway_priority=None,
         datapath_id=number,
         claims=tuple(Claim(f"tap-{id}", id) for id in plugged),
     )
     tunnels = [(f"weft-{encap}", index) for index, encap in enumerate(encaps, start=1)]
+    wires = [(patch_port(name), index) for index, name in enumerate(physical, start=5)]
     guests = [(f"tap-{id}", first + index) for index, id in enumerate(plugged)]
 
     def work(tx: Transaction) -> None:
         bindings.observe(tx, seen)
-        bindings.observe_links(tx, seen.system_id, tunnels + guests)
+        bindings.observe_links(tx, seen.system_id, tunnels + wires + guests)
 
     return work

@@ -16,11 +16,15 @@ Placements:
     present(Network, fn) every chassis where the network is present
     joined(Port, fn)     the same, of the network of a port that is a router's interface, while the router is up
     routing(Router, fn)  every chassis where any network of the router is present, while it is up
+    wired(Network, fn)   those of them that are on the wire of the network's physical network
+    bridging(fn)         those of them, for each (network, router) that is on it and up: `fn(view, network, router)`
+    serving(fn)          the one of them that is the router to physical hosts, likewise
     homes(Network, fn)   every chassis that has an attached port of the network
     each(Network, fn)    the same, computed for each chassis by itself
     under(Policy, fn)    every chassis where a port is under the policy
     guarding(Bundle, fn) every chassis where a port is in the bundle's, or rule's, security group
     remotes(RELATION, fn) the same, for each (bundle, address) of a relation: `fn(view, bundle_id, address)`
+    on_wire(fn)          every chassis where the network is present of a `Neighbour` that is a physical host
     reaching(RELATION, fn) every chassis where a network is present, for each (network, value): `fn(view, id, value)`
 
 `host`, `peers` and `neighbours` of a `Neighbour` are those of its port, while that may hold its address.
@@ -30,7 +34,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from controller.flows import presence
 from controller.flows.flow import Item
@@ -54,16 +58,14 @@ Kind = type[Record] | Relation[Any, Any] | None
 """What a rule has a cell for: each record of a kind, each fact (key, value) of a relation, or the whole cloud."""
 
 
-@dataclass(frozen=True, slots=True)
-class Scope:
+class Scope(NamedTuple):
     """A set of chassis: `of(view, key)`, derived."""
 
     of: Callable[[View, str], frozenset[str]]
     key: str
 
 
-@dataclass(frozen=True, slots=True)
-class Placement:
+class Placement(NamedTuple):
     """Every chassis of `scope` but `without`."""
 
     scope: Scope
@@ -189,6 +191,11 @@ def present(kind: type[Network], compute: Callable[[View, Network], Iterator[Ite
     return Rule(kind, compute, _network_present)
 
 
+def wired(kind: type[Network], compute: Callable[[View, Network], Iterator[Item]]) -> Rule:
+    """On every chassis where the network is present that is on the wire of its physical network."""
+    return Rule(kind, compute, lambda view, network: Placement(Scope(presence.chassis_on_wire, network.id)))
+
+
 def homes(kind: type[Network], compute: Callable[[View, Network], Iterator[Item]]) -> Rule:
     """On every chassis that has an attached port of the network."""
     return Rule(kind, compute, _network_homes)
@@ -207,6 +214,16 @@ def joined(kind: type[Port], compute: Callable[[View, Port], Iterator[Item]]) ->
         return Placement(Scope(presence.chassis_of_network, port.network_id))
 
     return Rule(kind, compute, place)
+
+
+def bridging(compute: Callable[[View, str, str], Iterator[Item]]) -> Rule:
+    """On every chassis where a network is present that is on its wire, for each router that is on the network."""
+    return Rule(presence.JOINTS, compute, lambda view, joint: Placement(Scope(presence.chassis_on_wire, joint)))
+
+
+def serving(compute: Callable[[View, str, str], Iterator[Item]]) -> Rule:
+    """The same, on the one of them that is the router to physical hosts."""
+    return Rule(presence.JOINTS, compute, lambda view, joint: Placement(Scope(presence.chassis_that_serves, joint)))
 
 
 def routing(kind: type[Router], compute: Callable[[View, Router], Iterator[Item]]) -> Rule:
@@ -238,6 +255,20 @@ def remotes(relation: Relation[str, str], compute: Callable[[View, str, str], It
         return Placement(Scope(presence.chassis_of_group, view.need(Bundle, bundle).security_group_id))
 
     return Rule(relation, compute, place)
+
+
+def on_wire(
+    compute: Callable[[View, Neighbour], Iterator[Item]],
+    chassis: Callable[[View, str], frozenset[str]] = presence.chassis_of_network,
+) -> Rule:
+    """On every chassis where the network is present of a physical host; or others that its network has."""
+
+    def place(view: View, neighbour: Neighbour) -> Placement | None:
+        if neighbour.port_id or not presence.stands(view, neighbour.id):
+            return None
+        return Placement(Scope(chassis, neighbour.network_id))
+
+    return Rule(Neighbour, compute, place)
 
 
 def reaching(relation: Relation[str, str], compute: Callable[[View, str, str], Iterator[Item]]) -> Rule:

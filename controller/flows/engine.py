@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import heapq
 import logging
+from collections import Counter
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from itertools import count, islice
@@ -85,8 +86,6 @@ class _Scope(_Node):
     scope: Scope
     chassis: frozenset[str] = NOBODY
     cells: set[Cell] = field(default_factory=set)
-    items: int = 0
-    without: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -181,6 +180,7 @@ class Engine:
         self._patterns: dict[int, dict[int, dict[Pattern, int]]] = {}
         self._scopes: dict[Scope, _Scope] = {}
         self._at: dict[str, set[_Scope]] = {}
+        self._flows: Counter[str] = Counter()
 
         self._heap: list[tuple[int, int, _Node]] = []
         self._turn = count()
@@ -197,6 +197,8 @@ class Engine:
         self._apply(self._run_awake())
         for key, places in self._wants.items():
             self._judge(key, _crowded(places))
+            if _is_flow(key):
+                self._flows.update(self._winners(key, {at for node in places for at in node.chassis}).keys())
         self._collect()
         self._tell_failures()
 
@@ -223,11 +225,12 @@ class Engine:
         return self._patterns.get(table, {})
 
     def count(self, chassis: str) -> int:
-        """How many items stand on one switch; merged clauses and items that several cells want count each time."""
-        return sum(node.items - node.without.get(chassis, 0) for node in self._at.get(chassis, ()))
+        """How many flows one switch should hold."""
+        return self._flows[chassis]
 
     def _standing_on(self, chassis: str) -> Iterator[Cell]:
-        return (cell for scope in self._at.get(chassis, ()) for cell in scope.cells if self._on(cell, chassis))
+        cells = (cell for node in self._at.get(chassis, ()) for cell in node.cells)
+        return (cell for cell in cells if cell.placement and cell.placement.without != chassis)
 
     def entries(self) -> Iterator[tuple[Entry, tuple[Cell, ...]]]:
         """Every entry that stands anywhere, each once, with the cells that want it."""
@@ -293,9 +296,12 @@ class Engine:
         deltas: dict[str, dict[Key, Entry | None]] = {}
         for key, chassis in affected.items():
             old, new = before[key], self._winners(key, chassis)
-            for at in chassis:
+            for at in old.keys() | new.keys() if old else new:
                 if old.get(at) != new.get(at):
                     deltas.setdefault(at, {})[key] = new.get(at)
+            if _is_flow(key):
+                self._flows.update(new.keys())
+                self._flows.subtract(old.keys())
             self._judge(key, chassis)
         self._collect()
         self._tell_failures()
@@ -549,7 +555,6 @@ class Engine:
         if cell.placement is None:
             return
         node = self._scopes[cell.placement.scope]
-        _weigh(node, cell.placement.without, -len(cell.items))
         for key in {item.key for item in cell.items}:
             places = self._wants[key]
             rest = tuple(want for want in places[node] if want[0] is not cell)
@@ -565,7 +570,6 @@ class Engine:
         if cell.placement is None:
             return
         node = self._scopes[cell.placement.scope]
-        _weigh(node, cell.placement.without, len(cell.items))
         for item in cell.items:
             key = item.key
             places = self._wants.get(key)
@@ -654,6 +658,8 @@ class Engine:
     def _judge(self, key: Key, chassis: Set[str]) -> None:
         """Keep, or let go of, the conflicts under a key on each of `chassis`."""
         contested = _sole(self._wants.get(key, {})) is None
+        if not contested and not self.conflicts:
+            return
         standing = self._standing(key, chassis) if contested else {}
         for at in chassis:
             names = _quarrel(standing.get(at, ()))
@@ -705,13 +711,8 @@ def _excepts(want: Want, chassis: str) -> bool:
     return placement is not None and placement.without == chassis
 
 
-def _weigh(node: _Scope, without: str | None, items: int) -> None:
-    """Count the items of a cell in or out of where they stand."""
-    node.items += items
-    if without is not None and items:
-        node.without[without] = node.without.get(without, 0) + items
-        if not node.without[without]:
-            del node.without[without]
+def _is_flow(key: Key) -> bool:
+    return len(key) == 3
 
 
 def _win(wants: Sequence[Want]) -> Entry:
@@ -724,6 +725,8 @@ def _win(wants: Sequence[Want]) -> Entry:
 
 def _quarrel(wants: Sequence[Want]) -> tuple[str, ...]:
     """The names of cells that want different things, the winner first; none when they agree."""
+    if len(wants) < 2:
+        return ()
     kinds = {None if isinstance(item, Clause) else item for _, item in wants}
     if len(kinds) < 2:
         return ()

@@ -374,6 +374,22 @@ class Punt:
 
 
 @dataclass(frozen=True, slots=True)
+class PushVlan:
+    """Put a VLAN tag on the frame, of which the VLAN is yet to be written (IEEE 802.1Q)."""
+
+    def __str__(self) -> str:
+        return "push_vlan:0x8100"
+
+
+@dataclass(frozen=True, slots=True)
+class PopVlan:
+    """Take the frame's outermost VLAN tag off."""
+
+    def __str__(self) -> str:
+        return "pop_vlan"
+
+
+@dataclass(frozen=True, slots=True)
 class Conjunction:
     """This flow is dimension `k` of `n` of a conjunctive match (ovs-fields(7), Conjunctive Match Fields)."""
 
@@ -414,6 +430,8 @@ Action = (
     | Measure
     | Turn
     | Punt
+    | PushVlan
+    | PopVlan
     | Conjunction
     | Goto
 )
@@ -680,8 +698,7 @@ Item = Flow | Clause | Group
 """What an app yields."""
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """What a switch should hold, stamped by the engine with the number of the app that wants it."""
 
     app: int
@@ -722,7 +739,7 @@ def _verify(place: str, action: Action, declared: Table | GroupKind, *, last: bo
         case Apart(actions):
             for inner in actions:
                 _verify(place, inner, declared, last=False)
-        case Untrack() | DecrementTtl() | Turn() | Conjunction():
+        case Untrack() | DecrementTtl() | Turn() | PushVlan() | PopVlan() | Conjunction():
             pass
 
 
@@ -785,6 +802,7 @@ _NXM = {
     "tun_id": "NXM_NX_TUN_ID",
     "tun_src": "NXM_NX_TUN_IPV4_SRC",
     "tun_dst": "NXM_NX_TUN_IPV4_DST",
+    "vlan_tci": "NXM_OF_VLAN_TCI",
 }
 
 

@@ -12,10 +12,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from functools import lru_cache
-from ipaddress import ip_address, ip_network
+from hashlib import sha256
 from typing import Any, NamedTuple
 
+from controller.flows.fields import mac_of
+from controller.model import addresses
 from controller.model.bindings import Placed, place
 from controller.model.records import (
     ROUTED,
@@ -24,13 +25,17 @@ from controller.model.records import (
     AddressGroup,
     Bundle,
     Chassis,
+    Cidr,
+    Drained,
     Link,
     Mac,
     Neighbour,
     Network,
     Port,
     Router,
+    Subnet,
 )
+from controller.model.segments import PHYSICAL
 from controller.model.view import Relation, View
 
 
@@ -82,6 +87,21 @@ def is_interface(port: Port) -> bool:
     return port.device_owner in ROUTER_INTERFACES
 
 
+def physical_network(view: View, network_id: str) -> str | None:
+    """The physical network whose wire a network is on; None of an overlay, and of a network that is gone."""
+    return view.derive(_physical_network, network_id)
+
+
+def _physical_network(view: View, network_id: str) -> str | None:
+    network = view.get(Network, network_id)
+    return network.physical_network if network and network.network_type in PHYSICAL else None
+
+
+def _mapped(view: View, chassis: Chassis) -> Iterator[tuple[str, str]]:
+    for physical, _ in chassis.bridge_mappings:
+        yield physical, chassis.id
+
+
 def joins(view: View, port: Port) -> bool:
     """Is a router on a network by this port: are the port, the router and the network administratively up?"""
     if not is_interface(port) or not port.admin_state_up:
@@ -90,10 +110,26 @@ def joins(view: View, port: Port) -> bool:
     return bool(router and router.admin_state_up and network and network.admin_state_up)
 
 
+def interfaces(view: View, network_id: str, router_id: str) -> list[Port]:
+    """The ports by which a router is on a network now."""
+    ports = view.where(Port, device_id=router_id)
+    return [port for port in ports if port.network_id == network_id and joins(view, port)]
+
+
 def is_taken(view: View, network_id: str, address: Address) -> bool:
-    """Is it a fixed address of an attached port, or of a router's?"""
+    """Is it an address of an attached port, or of a router's: a fixed one, or its link-local one?"""
     holders = view.where(Port, reservations=(network_id, address))
+    mac = mac_of(address)
+    if mac is not None:
+        holders += view.where(Port, network_id=network_id, mac_address=mac)
     return any(port.device_owner in ROUTED or attached(view, port.id) for port in holders)
+
+
+def _servants(view: View, chassis: Chassis) -> Iterator[tuple[str, Servant]]:
+    drained = view.get(Drained, chassis.id) is not None
+    priority = -1 if chassis.gateway_priority is None else chassis.gateway_priority
+    for physical, _ in chassis.bridge_mappings:
+        yield physical, Servant(not drained, priority, chassis.id)
 
 
 def _registered(view: View, chassis: Chassis) -> Iterator[tuple[str, str]]:
@@ -178,14 +214,26 @@ def _candidates(view: View, port: Port) -> Iterator[tuple[str, Candidate]]:
 
 
 def _lapsed(view: View, neighbour: Neighbour) -> Iterator[tuple[str, str]]:
-    if held_at(view, neighbour.id) is None:
+    if not stands(view, neighbour.id):
         yield "", neighbour.id
+
+
+class Servant(NamedTuple):
+    """A chassis that may serve the hosts of a physical network, the better the greater; `willing` unless drained."""
+
+    willing: bool
+    priority: int
+    chassis: str
 
 
 HOMES: Relation[str, str] = Relation("homes", Port, _homes)
 MEMBERS: Relation[tuple[str, str], int] = Relation("members", Port, _members)
-JOINTS: Relation[str, str] = Relation("joints", Port, _interfaces)
+JOINTS: Relation[str, str] = Relation("joints", Port, _interfaces, ("network", "router"))
 """The routers that join a network, and the networks that a router joins, while they are up."""
+MAPPED: Relation[str, str] = Relation("mapped", Chassis, _mapped)
+"""By physical network: the chassis that map a bridge to it."""
+SERVANTS: Relation[str, Servant] = Relation("servants", Chassis, _servants)
+"""The same chassis, with what they are ranked by."""
 REGISTERED: Relation[str, str] = Relation("registered", Chassis, _registered)
 PAIRS: Relation[tuple[str, str], str] = Relation("pairs", Port, _pairs)
 """By network and address, or MAC address, of an allowed address pair: the attached ports that may use it."""
@@ -233,9 +281,42 @@ def reach(view: View, joint: str) -> frozenset[str]:
 def chassis_of_network(view: View, joint: str) -> frozenset[str]:
     """The chassis that have an attached port of a network, or of any that is reached from it through routers.
 
-    The same of a router.
+    The same of a router. Those that serve the physical hosts of any of these networks are among them.
     """
-    return frozenset[str]().union(*(view.gather(HOMES, each) for each in view.derive(reach, joint)))
+    reached = view.derive(reach, joint)
+    serving = frozenset(found for each in reached if (found := view.derive(servant, each)) is not None)
+    return serving.union(*(view.gather(HOMES, each) for each in reached))
+
+
+def servant(view: View, network_id: str) -> str | None:
+    """The one chassis on the wire of a network that is its routers to physical hosts; None where no router is.
+
+    It is the best by `weft-gateway-priority`; of several alike each network has another, so that the work is spread.
+    """
+    physical = physical_network(view, network_id)
+    if physical is None or not view.gather(JOINTS, network_id):
+        return None
+    ranked = sorted(view.gather(SERVANTS, physical), key=lambda each: (*each[:2], _lot(network_id, each.chassis)))
+    return ranked[-1].chassis if ranked else None
+
+
+def _lot(network_id: str, chassis: str) -> bytes:
+    return sha256(f"{network_id}/{chassis}".encode()).digest()
+
+
+def chassis_that_serves(view: View, network_id: str) -> frozenset[str]:
+    """The same, as a set."""
+    found = view.derive(servant, network_id)
+    return frozenset() if found is None else frozenset({found})
+
+
+def chassis_on_wire(view: View, network_id: str) -> frozenset[str]:
+    """Those of `chassis_of_network` that are on the wire of the network; none of an overlay's."""
+    physical = physical_network(view, network_id)
+    if physical is None:
+        return frozenset()
+    mapped = view.gather(MAPPED, physical)
+    return view.derive(chassis_of_network, network_id) & mapped
 
 
 def members(view: View, network_id: str, chassis: str) -> frozenset[int]:
@@ -318,6 +399,32 @@ def _held_at(view: View, id: str) -> Placed | None:
     return placed if placed and may_hold(view, port, neighbour.address, neighbour.mac_address) else None
 
 
+def stands(view: View, neighbour: str) -> bool:
+    """Does a neighbour count: is its port where it may hold the address, or may it be a physical host's?"""
+    return view.derive(_stands, neighbour)
+
+
+def _stands(view: View, id: str) -> bool:
+    neighbour = view.get(Neighbour, id)
+    if neighbour is None or neighbour.port_id:
+        return held_at(view, id) is not None
+    return may_be_on_wire(view, neighbour.network_id, neighbour.address)
+
+
+def may_be_on_wire(view: View, network_id: str, address: Address) -> bool:
+    """May a physical host hold an address of a network: is it one of its subnets, and the model gives it to nobody?
+
+    It matters where routers are.
+    """
+    routed = view.gather(JOINTS, network_id) or view.where(Router, external_network_id=network_id)
+    if physical_network(view, network_id) is None or not routed:
+        return False
+    owners = view.where(Port, reservations=(network_id, address))
+    if any(owner.device_owner in ROUTED or attached(view, owner.id) for owner in owners):
+        return False
+    return any(contains(subnet.cidr, address) for subnet in view.where(Subnet, network_id=network_id))
+
+
 def may_hold(view: View, port: Port, address: Address, mac: Mac) -> bool:
     """May an attached port hold an address, at a MAC address, because it says so?
 
@@ -344,26 +451,19 @@ def candidates(view: View, network_id: str, address: Address) -> Iterator[Candid
     named = view.gather(PAIRS, place)
     found: dict[str, Candidate] = {}
     for id in known or named:
-        placed, number = attached(view, id), ofport(view, id)
-        if placed and number is not None:
-            found[id] = Candidate(address, placed.chassis, number, id, guarded=True)
+        placed, out = attached(view, id), ofport(view, id)
+        if placed and out is not None:
+            found[id] = Candidate(address, placed.chassis, out, id, guarded=True)
+    version, number = addresses.version(address), addresses.number(address)
     for each in () if known else view.gather(CANDIDATES, network_id):
-        if (each.guarded or not named) and contains(each.block, address):
+        if (each.guarded or not named) and addresses.block(Cidr(each.block)).holds(version, number):
             found[each.port_id] = each
     yield from found.values()
 
 
-def contains(block: str, address: str) -> bool:
+def contains(cidr: str, address: Address) -> bool:
     """Is an address in a block, or the same address?"""
-    first, last, version = _bounds(block)
-    ip = ip_address(address)
-    return ip.version == version and first <= int(ip) <= last
-
-
-@lru_cache(1 << 12)
-def _bounds(block: str) -> tuple[int, int, int]:
-    network = ip_network(block)
-    return int(network.network_address), int(network.broadcast_address), network.version
+    return addresses.block(Cidr(cidr)).holds(addresses.version(address), addresses.number(address))
 
 
 def holder_of_mac(view: View, network_id: str, mac: Mac) -> str | None:
@@ -396,7 +496,7 @@ def ofport(view: View, port_id: str) -> int | None:
 
 
 RELATIONS: tuple[Relation[Any, Any], ...] = (
-    HOMES, MEMBERS, JOINTS, REGISTERED, PAIRS, POLICIES, GROUPS, MEMBER_ADDRESSES, LISTED_ADDRESSES,
+    HOMES, MEMBERS, JOINTS, MAPPED, SERVANTS, REGISTERED, PAIRS, POLICIES, GROUPS, MEMBER_ADDRESSES, LISTED_ADDRESSES,
     OPEN, CANDIDATES, LAPSED,
 )  # fmt: skip
 """Every relation there is; the engine keeps each up to date."""

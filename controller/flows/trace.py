@@ -23,7 +23,17 @@ from enum import Enum
 from typing import Final, Protocol, assert_never
 
 from controller.flows.conntrack import Connections
-from controller.flows.fields import CONJ_ID, ETH_TYPE, FRAGMENT, IN_PORT, IPV4, IPV4_FRAG, IPV6, TTL
+from controller.flows.fields import (
+    CONJ_ID,
+    ETH_TYPE,
+    FRAGMENT,
+    IN_PORT,
+    IPV4,
+    IPV4_FRAG,
+    IPV6,
+    TTL,
+    VLAN_TCI,
+)
 from controller.flows.flow import (
     Action,
     Apart,
@@ -39,7 +49,9 @@ from controller.flows.flow import (
     Measure,
     Move,
     Output,
+    PopVlan,
     Punt,
+    PushVlan,
     Resubmit,
     Set,
     Table,
@@ -64,6 +76,8 @@ MAX_RESUBMITS: Final = 4096
 MAX_RECIRCULATIONS: Final = 6
 """How many translations may follow one another (Open vSwitch, dpif-netdev.c)."""
 
+TAG_PRESENT: Final = 0x1000
+"""What vlan_tci is once a tag is put on (ovs-fields(7), vlan_tci)."""
 _HAVE_TTL: Final = frozenset(test.value for test in (*IPV4.tests, *IPV6.tests))
 """The types of frames that `dec_ttl` is about; what has no hop left it stops in its table (`compose_dec_ttl`)."""
 
@@ -372,6 +386,10 @@ class _Run:
                     self.packet = self.packet.put(target, self.packet.length > most)
                 case Turn():
                     self.packet = self.packet.put(IN_PORT, 0)
+                case PushVlan():
+                    self.packet = self.packet.put(VLAN_TCI, TAG_PRESENT)
+                case PopVlan():
+                    self.packet = self.packet.put(VLAN_TCI, 0)
                 case DecrementTtl():
                     if self.packet[ETH_TYPE] in _HAVE_TTL:
                         if self.packet[TTL] <= 1:

@@ -60,11 +60,12 @@ class Resource(Record):
 class Network(Resource):
     """An L2 broadcast domain of one tenant, carried by one segment.
 
-    An `external` one is where routers have their gateways, and floating IPs their addresses; at most one of these
+    `segmentation_id` is the number of it that frames bear: that of a tunnel, or of a VLAN; None of a flat network. An
+    `external` one is where routers have their gateways, and floating IPs their addresses; at most one of these
     `is_default`.
     """
 
-    INDEXES = (("project_id",), ("name",), ("external",), ("is_default",))
+    INDEXES = (("project_id",), ("name",), ("physical_network",), ("external",), ("is_default",))
     UNIQUE = (("network_type", "physical_network", "segmentation_id"),)
 
     network_type: str
@@ -543,9 +544,10 @@ class AutoTopology(Resource):
 class Chassis(Record):
     """A hypervisor, by its OVS `system-id`, as its own database describes it.
 
-    `problem` is one sentence on why it cannot carry traffic, or "", `advice` one on what is wrong with it though it
-    does, or "". One that is `alone` has no database and no tunnels (`weft serve --no-ovsdb`): its id is that of its
-    datapath, and networks end at its bridge.
+    `bridge_mappings` are (physical network, bridge) where there is such a bridge. `problem` is one sentence on why it
+    cannot carry traffic, or some of it, or "", `advice` one on what is wrong with it though it does, or "". One that is
+    `alone` has no database and no tunnels (`weft serve --no-ovsdb`): its id is that of its datapath, and networks end
+    at its bridge.
     """
 
     INDEXES = (("hostname",), ("encap_ip",))
@@ -653,11 +655,12 @@ class Link(Record):
 class Neighbour(Record):
     """An address that a guest said it holds, where the model alone does not say who does; the id is `network/address`.
 
-    It counts while its port may hold it (`controller.flows.presence`). `sequence` grows with every change: of several
+    It counts while its port may hold it (`controller.flows.presence`). `port_id` is "" when it was a physical host, on
+    the wire of the network. `sequence` grows with every change: of several
     that go with one MAC address, the newest says where that is.
     """
 
-    INDEXES = (("port_id",), ("network_id", "mac_address"))
+    INDEXES = (("port_id",), ("network_id", "mac_address"), ("network_id", "port_id"))
 
     network_id: str
     address: Address

@@ -22,7 +22,9 @@ from controller.flows.flow import (
     Measure,
     Move,
     Output,
+    PopVlan,
     Punt,
+    PushVlan,
     Resubmit,
     Set,
     ToGroup,
@@ -34,6 +36,8 @@ from controller.southbound.messages import OFPP_CONTROLLER, OFPP_IN_PORT
 from controller.southbound.oxm import WIRES, Wire
 
 _OFPAT_OUTPUT: Final = 0  # ofp_action_type
+_OFPAT_PUSH_VLAN: Final = 17
+_OFPAT_POP_VLAN: Final = 18
 _OFPAT_GROUP: Final = 22
 _OFPAT_DEC_NW_TTL: Final = 24
 _OFPAT_SET_FIELD: Final = 25
@@ -53,6 +57,9 @@ _OFPP_IN_PORT_16: Final = 0xFFF8  # the in_port of NXAST_RESUBMIT_TABLE has 16 b
 _OUTPUT: Final = Struct("!HHIH6x")
 _GROUP: Final = Struct("!HHI")
 _DEC_NW_TTL: Final = Struct("!HH4x")
+_PUSH_VLAN: Final = Struct("!HHH2x")
+_POP_VLAN: Final = Struct("!HH4x")
+_VLAN: Final = 0x8100
 _NXM_OF_IN_PORT: Final = 2
 """The header of the 16 bits of in_port that an action may write: class 0, field 0."""
 _SET_FIELD: Final = Struct("!HHI")
@@ -80,6 +87,8 @@ def _set(action: Set) -> bytes:
     if field.partial:
         span = field.shift << 6 | field.bits - 1
         return _REG_LOAD.pack(_OFPAT_EXPERIMENTER, 24, _NX, _NXAST_REG_LOAD, span, move, action.value)
+    if wire.full.bit_length() < 8 * wire.size:
+        raise Undeclared("The encoder", "setting all of", field.wire)
     length = 8 + wire.size + 7 & ~7
     head = _SET_FIELD.pack(_OFPAT_SET_FIELD, length, wire.test)
     return head + action.value.to_bytes(wire.size) + bytes(length - 8 - wire.size)
@@ -108,6 +117,14 @@ def _punt(action: Punt) -> bytes:
 
 def _decrement_ttl(_action: DecrementTtl) -> bytes:
     return _DEC_NW_TTL.pack(_OFPAT_DEC_NW_TTL, 8)
+
+
+def _push_vlan(_action: PushVlan) -> bytes:
+    return _PUSH_VLAN.pack(_OFPAT_PUSH_VLAN, 8, _VLAN)
+
+
+def _pop_vlan(_action: PopVlan) -> bytes:
+    return _POP_VLAN.pack(_OFPAT_POP_VLAN, 8)
 
 
 def _measure(action: Measure) -> bytes:
@@ -175,6 +192,8 @@ _ACTIONS: Final[Mapping[type[Any], Callable[[Any], bytes]]] = {
     Measure: _measure,
     Turn: _turn,
     Punt: _punt,
+    PushVlan: _push_vlan,
+    PopVlan: _pop_vlan,
     Conjunction: _conjunction,
 }
 

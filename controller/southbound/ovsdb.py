@@ -219,9 +219,11 @@ class Session:
     async def _report(self, seen: Hypervisor) -> None:
         if seen == self.seen:
             return
-        before = self.seen.problem if self.seen else ""
+        before, lacked = (self.seen.problem, self.seen.lacks) if self.seen else ("", "")
         await self._observer.observed(seen)
         self.seen = seen
+        if seen.lacks and seen.lacks != lacked:
+            log.warning("hypervisor incomplete chassis=%s lacks=%s", self.system_id, seen.lacks)
         if seen.problem and seen.problem != before:
             log.warning("hypervisor unusable chassis=%s problem=%s", self.system_id, seen.problem)
         elif before and not seen.problem:

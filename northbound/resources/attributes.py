@@ -53,12 +53,19 @@ class Wiring(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What an operator chose. Sizes are bytes; `segments` is the range that networks are numbered from."""
+    """What an operator chose. Sizes are bytes; `segments` is the range that networks are numbered from.
+
+    `vlan_ranges` are (physical network, first, last) that VLANs are handed out from; one without numbers (1, 0) has
+    only VLANs that are asked for. `flat_networks` are the physical networks that may have a flat one, `*` is any.
+    """
 
     underlay_mtu: int = 1500
     underlay_ip_version: int = 4
     network_type: str = "vxlan"
     segments: tuple[int, int] = (1, 0xEFFFFF)
+    vlan_ranges: tuple[tuple[str, int, int], ...] = ()
+    flat_networks: frozenset[str] = frozenset({"*"})
+    physical_network_mtus: tuple[tuple[str, int], ...] = ()
     base_mac: str = "fa:16:3e"
     dns_domain: str = "openstacklocal"
     quotas: Mapping[str, int] = field(default_factory=dict)

@@ -420,6 +420,12 @@ _IMPLEMENTED = (
         "Provides ability to update the port uplink status.",
         "2024-09-03T18:00:00-00:00",
     ),
+    (
+        "vlan-transparent",
+        "Vlantransparent",
+        "Provides Vlan Transparent Networks",
+        "2015-03-23T09:00:00-00:00",
+    ),
 )
 
 

@@ -29,7 +29,7 @@ from controller.errors import (
     UnsupportedOwner,
 )
 from controller.model import ipam, security, sharing
-from controller.model.bindings import NOT_PLUGGED, Placed, Unplaced, carries, place
+from controller.model.bindings import NOT_PLUGGED, Placed, Unplaced, hindrance, place
 from controller.model.ipam import Wanted
 from controller.model.records import (
     FLOATING,
@@ -233,14 +233,12 @@ def expected(rows: Rows, port: Port, host: str) -> Bound:
     network = rows.get(Network, port.network_id)
     found = rows.get(Chassis, host)
     candidates = [found] if found is not None else rows.where(Chassis, hostname=host)
-    for chassis in candidates:
-        if network is not None and carries(chassis, network):
-            return Bound("ovs", _details(chassis), host)
     if not candidates or network is None:
         return Bound("binding_failed", {"reason": f"no hypervisor is called {host}"}, host)
-    offered = ", ".join(candidates[0].encap_types) or "none"
-    reason = f"hypervisor {host} offers encapsulations ({offered}), not {network.network_type}"
-    return Bound("binding_failed", {"reason": reason}, host)
+    hindrances = [hindrance(chassis, network) for chassis in candidates]
+    if "" in hindrances:
+        return Bound("ovs", _details(candidates[hindrances.index("")]), host)
+    return Bound("binding_failed", {"reason": hindrances[0]}, host)
 
 
 def _details(chassis: Chassis) -> dict[str, Json]:

@@ -346,7 +346,7 @@ def test_the_sdk_runs_through_the_life_of_every_resource(api: Client, network: A
         network.delete_network(red)
     with pytest.raises(sdk.exceptions.ConflictException, match=r"IP address 10\.0\.0\.2 is in use"):
         network.create_port(network_id=red.id, fixed_ips=[{"ip_address": "10.0.0.2"}])
-    with pytest.raises(sdk.exceptions.BadRequestException, match="Unrecognized attribute"):
+    with pytest.raises(sdk.exceptions.BadRequestException, match="does not support VLAN Transparency"):
         network.create_network(name="x", is_vlan_transparent=True)
     network.delete_port(port)
     network.delete_subnet(four)

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
-from controller.errors import FlowError, SouthboundError, Unavailable, WeftError
+from controller.errors import CannotListen, FlowError, SouthboundError, Unavailable, WeftError
 from controller.model.records import Network, Policy, Port, Subnet, Tag
 from controller.model.store import Change, MemoryJournal
 from northbound.faults import fault
@@ -26,6 +26,20 @@ BAD = 400
 def api() -> Iterator[Client]:
     with serving() as client:
         yield client
+
+
+def test_who_asks_for_a_name_where_an_id_should_be_is_no_news(api: Client, caplog: pytest.LogCaptureFixture) -> None:
+    def told(method: str) -> list[str]:
+        caplog.clear()
+        assert api.ask(method, "/v2.0/networks/red").status == 404
+        return [record.message for record in caplog.records if record.name == "northbound.api"]
+
+    caplog.set_level(logging.INFO)
+    assert told("GET") == []
+    refused, served = told("DELETE")
+    assert refused.startswith("request refused ")
+    assert "red could not be found" in refused
+    assert "status=404" in served
 
 
 def test_discovery_leads_from_the_root_to_every_resource(api: Client) -> None:
@@ -327,7 +341,7 @@ def test_every_refusal_has_a_status_and_what_is_no_refusal_is_our_fault(kind: ty
     wanted = [each for each in given if each.kind == each.POSITIONAL_OR_KEYWORD and each.default is each.empty]
     status, body = fault(kind(*("1" for _ in wanted[1:])))
     assert json.loads(body)["NeutronError"]["type"]
-    assert (status == 500) == issubclass(kind, FlowError | SouthboundError)
+    assert (status == 500) == issubclass(kind, FlowError | SouthboundError | CannotListen)
 
 
 class Broken(MemoryJournal):

@@ -6,7 +6,7 @@ is what Open vSwitch accepts, so prerequisites hold; the groups a flow points to
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -33,7 +33,9 @@ from controller.flows.flow import (
     Measure,
     Move,
     Output,
+    PopVlan,
     Punt,
+    PushVlan,
     Resubmit,
     Set,
     Table,
@@ -69,7 +71,7 @@ TESTED_ONLY = frozenset({
     "in_port", "eth_type", "vlan_tci", "nw_proto", "ip_frag", "conj_id", "ct_state",
     "ct_zone", "ct_nw_src", "ct_nw_dst", "ct_ipv6_src", "ct_ipv6_dst", "ct_nw_proto", "ct_tp_src", "ct_tp_dst",
 })  # fmt: skip
-"""Fields that nothing sets or copies: the encoder has no form for that."""
+"""Fields that nothing copies, and only VLAN_ID of them is set: the encoder has no form for that."""
 
 READABLE = [field for field in FIELDS if field.wire not in TESTED_ONLY]
 """Every field that a move may read."""
@@ -95,6 +97,8 @@ def numbers(field: Field[Any]) -> SearchStrategy[int]:
         return ports
     if field is f.ETH_TYPE:
         return st.sampled_from([0x0800, 0x0806, 0x86DD, 0x88CC]) | st.integers(0x0600, field.full)
+    if field is f.VLAN_ID:  # no other VLAN than one that is there
+        return st.integers(0x1000, field.full)
     top = 0xFF if field is f.ARP_OP else field.full  # Open vSwitch keeps 8 bits of an ARP operation
     least = int(field.wire == "ct_nw_proto")  # see `fields`
     return st.integers(least, top) | st.sampled_from([least, 1, top])
@@ -112,7 +116,7 @@ def tests(draw: st.DrawFn, field: Field[Any]) -> Match:
         value, mask = draw(st.sampled_from(_TCI))
     else:
         value, mask = draw(numbers(field)), field.full
-        if field.wire not in UNMASKED and draw(st.booleans()):
+        if field.wire not in UNMASKED and field is not f.VLAN_ID and draw(st.booleans()):
             mask = draw(st.integers(1, field.full))
     return tested(field, value, mask) & draw(beside(field))
 
@@ -138,6 +142,8 @@ def matches(draw: st.DrawFn, table: Table, start: Match = ANY) -> Match:
 
 def possible(match: Match) -> bool:
     """Can there be such a packet? Open vSwitch refuses ports of a later fragment, and ND with a code (flow.h, `is_nd`)."""
+    if {f.VLAN_TCI, f.VLAN_ID} <= {test.field for test in match.tests}:
+        return False
     kinds = {test.field.wire.partition("_")[0] for test in match.tests}
     ports_of_later = kinds & {"tcp", "udp", "sctp"} and says(match, f.IPV4_FRAG, LATER)
     return not ports_of_later and not ("nd" in kinds and says(match, f.ICMPV6_CODE, f.ICMPV6_CODE.full))
@@ -178,6 +184,8 @@ def required(action: Action) -> tuple[Match, ...]:
             return all_of(*map(required, inner))
         case DecrementTtl():  # ovs-actions(7), dec_ttl: "ip or ipv6"
             return (f.IPV4, f.IPV6)
+        case PopVlan():
+            return (f.VLAN_ID(5), f.VLAN_TCI(0x1000, 0x1000))
     return (ANY,)
 
 
@@ -256,8 +264,8 @@ INVALID = f.ct_state("+inv").tests[0].value
 
 
 punts = st.integers(1, 0xFFFF).map(Punt)
-hops: SearchStrategy[Action] = st.sampled_from([DecrementTtl(), Turn()])
-"""What routers do to a packet; any table may."""
+hops: SearchStrategy[Action] = st.sampled_from([DecrementTtl(), Turn(), PushVlan(), PopVlan()])
+"""What routers and wires do to a packet; any table may."""
 
 
 def sends(table: Table) -> SearchStrategy[Action]:
@@ -306,7 +314,17 @@ def actions(draw: st.DrawFn, table: Table) -> tuple[Action, ...]:
     one = (writes(table.sets) | sends(table) | conntrack(table) | hops | measures(table.sets)).filter(
         lambda action: openings(action, table)
     )
-    return (*draw(some(one, 6)), *draw(some(sampled([*map(Goto, later(table))]), 1)))
+    drawn = [*untagged_once(draw(some(one, 6)))]
+    return (*drawn, *draw(some(sampled([*map(Goto, later(table))]), 1)))
+
+
+def untagged_once(actions: Iterable[Action]) -> Iterator[Action]:
+    """Open vSwitch lets nobody take off a tag that a flow does not say is there."""
+    tagged = True
+    for action in actions:
+        if tagged or not isinstance(action, PopVlan):
+            yield action
+        tagged = tagged and not isinstance(action, PopVlan)
 
 
 @st.composite

@@ -34,7 +34,9 @@ from controller.flows.flow import (
     Measure,
     Move,
     Output,
+    PopVlan,
     Punt,
+    PushVlan,
     Resubmit,
     Set,
     Table,
@@ -556,6 +558,10 @@ def osken_action(action: Any) -> tuple[object, ...]:
             return "copy", [*osken_inner(action.data[6:])]
         case "OFPActionDecNwTtl":
             return ("decrement",)
+        case "OFPActionPushVlan":
+            return "push", action.ethertype
+        case "OFPActionPopVlan":
+            return ("pop",)
     return ("unknown", repr(action))
 
 
@@ -600,6 +606,10 @@ def meant_action(action: Action) -> tuple[object, ...]:
             return "measure", most, target.shift, 0x00010004 | int(target.wire.removeprefix("reg")) << 9
         case Turn():
             return "load", "in_port_nxm", 0, 16, 0
+        case PushVlan():
+            return "push", 0x8100
+        case PopVlan():
+            return ("pop",)
         case Punt(max_bytes):
             return "output", 0xFFFFFFFD, max_bytes
         case Goto(table):

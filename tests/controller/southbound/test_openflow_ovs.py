@@ -40,7 +40,9 @@ from controller.flows.flow import (
     Measure,
     Move,
     Output,
+    PopVlan,
     Punt,
+    PushVlan,
     Resubmit,
     Set,
     Table,
@@ -317,6 +319,9 @@ def each_test(table: Table) -> Iterator[Match]:
         if field is f.VLAN_TCI:
             yield from (f.UNTAGGED, f.VLAN_TCI(0x1000, 0x1000))
             continue
+        if field is f.VLAN_ID:
+            yield f.VLAN_ID(101)
+            continue
         beside = f.CT_PROTO4(f.SCTP) if field in strategies.PORTS_OF_CONNECTIONS else ANY
         yield strategies.tested(field, 0x86DD if field is f.ETH_TYPE else 1, field.full) & beside
         if field.wire not in strategies.UNMASKED and field.full > 1:
@@ -333,7 +338,7 @@ def each_action(declared: Table | GroupKind) -> Iterator[Action]:
         yield from map(Goto, strategies.later(declared))
         yield from (ToGroup(kind.id(1), kind) for kind in declared.groups)
         yield from each_question(declared)
-        yield from (Conjunction(1, 2, 3), DecrementTtl(), Turn())
+        yield from (Conjunction(1, 2, 3), DecrementTtl(), Turn(), PushVlan(), PopVlan())
         if declared.outputs:
             yield from (Output(1), Output(messages.OFPP_LOCAL), Bounce(), Punt(p.TRAP_BYTES))
 
@@ -341,7 +346,7 @@ def each_action(declared: Table | GroupKind) -> Iterator[Action]:
 def each_write(fields: Iterable[Field[Any]]) -> Iterator[Set | Move]:
     """Each field set, and each move into it."""
     for target in strategies.ordered(fields):
-        yield Set(target, 1)
+        yield Set(target, 0x1001 if target is f.VLAN_ID else 1)
         yield from strategies.moves(target)
 
 

@@ -332,7 +332,7 @@ def test_an_answer_gets_the_packet_and_what_the_switch_knew() -> None:
 
     assert [*answerer(NO_ROUTE=[answer])(handed(Why.NO_ROUTE))] == [Reply(TAP, b"answer")]
     registers = handed(Why.NO_ROUTE).registers
-    assert seen == [Punted(Why.NO_ROUTE, TAP, KEYS[SRC], KEYS[RTR], KEYS[NET_IN], KEYS[NET], frame(), registers)]
+    assert seen == [Punted(Why.NO_ROUTE, TAP, KEYS[SRC], KEYS[RTR], KEYS[NET_IN], KEYS[NET], frame(), registers, "hv1")]
 
 
 def test_while_something_is_sought_nothing_is_answered() -> None:
