@@ -507,6 +507,13 @@ class TooManyPairs(BadRequest):
         self.most = most
 
 
+class SegmentsBesides(BadRequest):
+    """Raised when a network is asked for with its segment named twice."""
+
+    def __init__(self) -> None:
+        super().__init__("Segments and provider values cannot both be set.")
+
+
 class FormedAddress(BadRequest):
     """Raised when a port is given another address of an automatic subnet than the one that it forms itself."""
 
