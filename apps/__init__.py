@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from apps import (
+    announcements,
     arp,
     classify,
     delivery,
     drops,
+    floating_ips,
+    gateways,
     l2_population,
     nd,
     neighbours,
@@ -15,6 +18,7 @@ from apps import (
     router_errors,
     routing,
     security_groups,
+    snat,
     tunnels,
     wire,
 )
@@ -33,6 +37,10 @@ APPS: tuple[App, ...] = (
     routing.APP,
     neighbours.APP,
     router_errors.APP,
+    gateways.APP,
+    snat.APP,
+    floating_ips.APP,
+    announcements.APP,
     wire.APP,
     delivery.APP,
 )

@@ -43,6 +43,7 @@ from controller.flows.fields import (
 )
 from controller.flows.flow import ANY, Flow, Match, goto, resubmit
 from controller.flows.frames import (
+    NO_MAC,
     NOBODY4,
     NOBODY6,
     Question,
@@ -96,7 +97,6 @@ from controller.model.view import View
 
 OURS: Final = Mac("0e:77:65:66:74:00")
 """The controller's own MAC address, from which it asks where no router could; no guest is ever told of it."""
-NO_MAC: Final = Mac("00:00:00:00:00:00")
 NOBODYS: Final = tuple(map(ip_network, ("0.0.0.0/8", "127.0.0.0/8", "224.0.0.0/3", "::/127", "ff00::/8")))
 """What no host has for its own: nobody's, the host itself, groups, all hosts."""
 

@@ -36,7 +36,7 @@ from controller.flows.fields import (
     link_local,
 )
 from controller.flows.flow import Flow, Move, goto, resubmit
-from controller.flows.frames import REPLY, Statement, announcement, own_source, question, read, tagged
+from controller.flows.frames import NO_MAC, REPLY, Statement, announcement, own_source, question, read, tagged
 from controller.flows.pipeline import (
     ASKED,
     FROM_PHYS,
@@ -57,13 +57,13 @@ from controller.flows.pipeline import (
     WHY,
     Why,
     chassis_mac,
-    patch_port,
 )
 from controller.flows.presence import (
     JOINTS,
     audience,
     chassis_on_wire,
     interfaces,
+    jack,
     joins,
     may_be_on_wire,
     physical_network,
@@ -161,11 +161,10 @@ def ask(view: View, network: str, address: Address, chassis: str = "", to: Mac |
 
 def say(view: View, network_id: str, chassis: str, frame: bytes) -> Iterator[Said]:
     """A frame on a network's wire, from a chassis."""
-    network = view.need(Network, network_id)
-    link = view.get(Link, f"{chassis}/{patch_port(network.physical_network or '')}")
-    if link is not None:
-        vlan = network.segmentation_id
-        yield Said(chassis, (link.ofport,), frame if vlan is None else tagged(frame, vlan))
+    out = jack(view, chassis, network_id)
+    if out is not None:
+        number, vlan = out
+        yield Said(chassis, (number,), tagged(frame, vlan))
 
 
 def hear(view: View, punted: Punted) -> Iterator[Outcome]:
@@ -183,9 +182,10 @@ def is_ones(mac: Mac) -> bool:
 
 
 def prove(view: View, neighbour: Neighbour) -> Iterator[Said]:
-    """Ask a physical host whether it still is where it was."""
+    """Ask a physical host whether it still is where it was; or, when nobody knows, all of them who it is."""
     if not neighbour.port_id:
-        yield from ask(view, neighbour.network_id, neighbour.address, to=neighbour.mac_address)
+        to = None if neighbour.mac_address == NO_MAC else neighbour.mac_address
+        yield from ask(view, neighbour.network_id, neighbour.address, to=to)
 
 
 # ---- announcements --------------------------------------------------------------------------------------------

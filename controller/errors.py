@@ -507,6 +507,32 @@ class TooManyPairs(BadRequest):
         self.most = most
 
 
+class SegmentsBesides(BadRequest):
+    """Raised when a network is asked for with its segment named twice."""
+
+    def __init__(self) -> None:
+        super().__init__("Segments and provider values cannot both be set.")
+
+
+class FormedAddress(BadRequest):
+    """Raised when a port is given another address of an automatic subnet than the one that it forms itself."""
+
+    def __init__(self, address: str, subnet: str) -> None:
+        super().__init__(
+            f"IPv6 address {address} cannot be directly assigned to a port on subnet {subnet} as the subnet is "
+            "configured for automatic addresses"
+        )
+        self.address, self.subnet = address, subnet
+
+
+class TooManyOptions(BadRequest):
+    """Raised when a subnet would tell guests of more than there may be."""
+
+    def __init__(self, subnet: str, what: str, most: int) -> None:
+        super().__init__(f"Unable to complete operation for {subnet}. The number of {what} exceeds the limit {most}.")
+        self.subnet, self.what, self.most = subnet, what, most
+
+
 class Senseless(BadRequest):
     """Raised when a request to a resource makes no sense."""
 
@@ -636,12 +662,12 @@ class InUse(WeftError):
 
 
 class AddressInUse(InUse):
-    """Raised when another port of the network has the address."""
+    """Raised when another port has an address of a subnet."""
 
-    def __init__(self, network: str, address: str) -> None:
-        by = f"The IP address {address} is in use"
-        super().__init__("Network", network, by, f"Unable to complete operation for network {network}. {by}.")
-        self.address = address
+    def __init__(self, subnet: str, address: str) -> None:
+        said = f"IP address {address} already allocated in subnet {subnet}"
+        super().__init__("Subnet", subnet, "another port", said)
+        self.subnet, self.address = subnet, address
 
 
 class MacInUse(InUse):

@@ -306,6 +306,40 @@ class Lab:
         for subnet in subnets:
             self.api.put(f"/v2.0/routers/{router['id']}/remove_router_interface", {"subnet_id": subnet.id})
 
+    def external(self, name: str, *, physical: Physical, cidr: str | Sequence[str], **attributes: object) -> Network:
+        """Make an external network, flat on a physical network; its gateways are the first addresses."""
+        wanted: dict[str, Any] = {"provider:physical_network": physical.name, "router:external": True, **attributes}
+        return self.network(name, cidr=cidr, project="provider", type="flat", gateways=True, **wanted)
+
+    def way_out(self, router: Json, network: Network, *addresses: str, **attributes: object) -> Json:
+        """Give a router a gateway on an external network, with some addresses or any."""
+        fixed = [{"subnet_id": network.of(each).id, "ip_address": each} for each in addresses]
+        wanted = {"network_id": network.id, **({"external_fixed_ips": fixed} if fixed else {}), **attributes}
+        changed: Json = self.api.put(f"/v2.0/routers/{router['id']}", {"router": {"external_gateway_info": wanted}})
+        return changed["router"]  # type: ignore[no-any-return]
+
+    def floating_ip(self, network: Network, address: str, guest: Guest | None = None, **attributes: object) -> Json:
+        """Make a floating IP, for a guest or for nobody yet."""
+        wanted = {
+            "floating_network_id": network.id,
+            "floating_ip_address": address,
+            "port_id": guest and guest.port_id,
+            **attributes,
+        }
+        made: Json = self.api.post("/v2.0/floatingips", {"floatingip": wanted})["floatingip"]
+        return made
+
+    def associate(self, floating_ip: Json, guest: Guest | None, **attributes: object) -> Json:
+        """Let a floating IP stand for a guest, or for nobody."""
+        wanted = {"port_id": guest and guest.port_id, **attributes}
+        changed: Json = self.api.put(f"/v2.0/floatingips/{floating_ip['id']}", {"floatingip": wanted})["floatingip"]
+        return changed
+
+    def gateways(self, *priorities: int | None) -> None:
+        """Set the `weft-gateway-priority` of the hypervisors, in order; None is no gateway."""
+        for hypervisor, priority in zip(self.hypervisors.values(), priorities, strict=True):
+            hypervisor.priority(priority)
+
     def group(self, name: str, *, project: str, born: bool = True, **attributes: object) -> Json:
         """Make a security group; unless `born`, without the rules it is born with, which let all out."""
         wanted = {"name": name, "project_id": project, **attributes}
@@ -409,6 +443,29 @@ class Lab:
         guest.routes({gateway for each in _several(ip) if (gateway := network.of(each).gateway)})
         self.guests[name] = guest
         return guest
+
+    def behind(self, host: Host, name: str, *, ip: str, gateway: str, mac: str, mtu: int = 1500) -> Host:
+        """Start a machine that a host forwards for; the host has the gateway's address there."""
+        other: Host = self._node(Host, name, self.net.hosts)
+        other.directory = self.directory
+        self.net.addLink(other, host, intfName1="eth0", intfName2="eth1")
+        length = ip.partition("/")[2]
+        host.ip_batch(f"addr add {gateway}/{length} dev eth1", f"link set eth1 mtu {mtu} up")
+        host.sysctl("ipv6/conf/all/forwarding" if ":" in ip else "ipv4/ip_forward", 1)
+        other.boot([ip], mac, mtu)
+        other.routes([gateway])
+        self.hosts[name] = other
+        return other
+
+    def gateways_alive(self) -> None:
+        """Wait until every hypervisor finds all the gateways alive that it watches."""
+
+        def lacking() -> str:
+            return " ".join(
+                name for name, each in self.hypervisors.items() if not each.away and not each.sees_gateways()
+            )
+
+        wait_until("Gateways that are found alive", lacking, 10)
 
     def chassis(self) -> dict[str, Json]:
         """What the controller says about each hypervisor, by name."""

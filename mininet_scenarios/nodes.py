@@ -36,7 +36,7 @@ from mininet_scenarios.api import Api
 from mininet_scenarios.errors import CommandFailed, Refused, Unsteady
 from mininet_scenarios.probe import Ear, Ping, send, udp
 from mininet_scenarios.processes import Daemon, beside_python, inside, run, wait_until
-from mininet_scenarios.sockets import Outcome, Transfer, call, reached, send_datagram, send_raw, transfer
+from mininet_scenarios.sockets import Outcome, Transfer, call, reached, refused, send_datagram, send_raw, transfer
 from mininet_scenarios.talk import Talk
 
 with warnings.catch_warnings():
@@ -255,6 +255,18 @@ class Hypervisor(Machine):
         keys = [f'external_ids:{key}="{value}"' for key, value in self._mappings().items()]
         self.vsctl(*made, "--", "add-port", bridge, interface, "--", "set", "Open_vSwitch", ".", *keys)
         return bridge
+
+    def sees_gateways(self) -> bool:
+        """Whether BFD says of all gateways that it watches that they are alive."""
+        said = self.vsctl("--columns=bfd_status", "find", "interface", "bfd:enable=true")
+        return "forwarding" not in said or ('forwarding="false"' not in said and "{}" not in said)
+
+    def priority(self, number: int | None) -> None:
+        """Say how much this hypervisor is wanted as a gateway; None is not at all."""
+        if number is None:
+            self.vsctl("remove", "Open_vSwitch", ".", "external_ids", "weft-gateway-priority")
+        else:
+            self.vsctl("set", "Open_vSwitch", ".", f"external_ids:weft-gateway-priority={number}")
 
     def _mappings(self) -> dict[str, str]:
         mappings = ",".join(f"{physical}:{bridge}" for physical, bridge in self.mapped.items())
@@ -599,9 +611,14 @@ class Host(Node):
         """Send a mark to a MAC as any guest may: in a datagram, to an address for which no kernel answers."""
         self.sends(udp(mac, self.mac, self.ip, "255.255.255.255", 7, mark))
 
-    def calls(self, target: Host, port: int, *, version: int = 4, patience_s: float = 0.8) -> Outcome:
-        """What becomes of a TCP connection to a port of a guest, whether or not somebody listens there."""
-        return call(self.pid, target.address(version), port, patience_s)
+    def calls(self, target: Host | str, port: int, *, version: int = 4, patience_s: float = 0.8) -> Outcome:
+        """What becomes of a TCP connection to a port of a guest, or address, whether or not somebody listens there."""
+        address = target if isinstance(target, str) else target.address(version)
+        return call(self.pid, address, port, patience_s)
+
+    def refused(self, address: str, port: int = 9, size: int = 8) -> bool:
+        """Whether an ICMP error comes back for a datagram to a port of an address where nobody listens."""
+        return refused(self.pid, address, port, size)
 
     def reaches(
         self,
@@ -612,14 +629,17 @@ class Host(Node):
         size: int = 8,
         options: Mapping[int, bytes] | None = None,
         patience_s: float = 0.8,
+        by: str = "",
     ) -> set[int]:
         """Which of these ports of a guest, where somebody listens now, this one gets an answer from.
 
-        By TCP an answer is a connection, by UDP a datagram of `size` bytes that comes back. `options` are set on
-        sockets of IPv6 (ipv6(7)): extension headers.
+        The guest is asked at its own address, or `by` another one that is to lead there. By TCP an answer is a
+        connection, by UDP a datagram of `size` bytes that comes back. `options` are set on sockets of IPv6 (ipv6(7)):
+        extension headers.
         """
         places = (self.pid, target.pid)
-        return reached(places, protocol, target.address(version), ports, size, options or {}, patience_s)
+        own = target.address(version)
+        return reached(places, protocol, by or own, own, ports, size, options or {}, patience_s)
 
     def transfers(
         self, target: Host, megabytes: int, *, port: int = 5001, version: int = 4, patience_s: float = 30.0
@@ -654,9 +674,10 @@ class Host(Node):
         version: int = 4,
         mute: bool = False,
         interval_s: float = 0.05,
+        by: str = "",
     ) -> Talk:
-        """Begin conversations with whoever listens at a guest's port; see `talk`."""
-        return self._talk("call", protocol, target.address(version), port, mute, interval_s, count, from_port)
+        """Begin conversations with whoever listens at a guest's port, `by` another address if any; see `talk`."""
+        return self._talk("call", protocol, by or target.address(version), port, mute, interval_s, count, from_port)
 
     def hangs_up(self) -> None:
         """End all its conversations."""

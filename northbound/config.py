@@ -148,7 +148,8 @@ HELP: Mapping[str, str] = {
     "flat_networks": "the physical networks that may have a flat one, with commas; * is any",
     "physical_network_mtus": "bytes that a physical network carries, NAME:BYTES, with commas, if not underlay-mtu",
     "dns_domain": "the domain that the names of ports are in, as example.org",
-    "quotas": "what a project may have by default, as port=1000,network=-1 (-1 is unlimited); the rest as in Neutron",
+    "quotas": "what a project may have by default, as port=1000,network=-1 (-1 is unlimited); else as in Neutron, and "
+    "with --auth none, where every caller is admin, as much as it likes",
     "log_level": "debug, info, warning or error",
 }
 
@@ -254,6 +255,12 @@ def _parse(name: str, value: object, source: str) -> object:
     if name in CHOICES and str(value) not in CHOICES[name]:
         raise Invalid(source, f"'{value}' is not one of {', '.join(CHOICES[name])}")
     return value if isinstance(default, int) else str(value)
+
+
+def default_quotas(config: Config) -> dict[str, int]:
+    """What projects may have; where every caller is an administrator, whatever nobody limited."""
+    unlimited = dict.fromkeys(COUNTED, UNLIMITED) if config.auth == "none" else {}
+    return {**unlimited, **read_quotas(config.quotas)}
 
 
 def read_quotas(text: str, source: str = "quotas") -> dict[str, int]:

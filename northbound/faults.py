@@ -43,6 +43,7 @@ from controller.errors import (
     ForeignPrefix,
     ForeignProtocol,
     ForeignScope,
+    FormedAddress,
     ForwardingsRemain,
     GatewayInPool,
     GatewayInUse,
@@ -98,11 +99,13 @@ from controller.errors import (
     ScopeOverlaps,
     ScopeStaysShared,
     SegmentInUse,
+    SegmentsBesides,
     Senseless,
     SharedByOthers,
     StaleRevision,
     SubnetMismatch,
     Throttled,
+    TooManyOptions,
     TooManyPairs,
     Unauthorized,
     Unavailable,
@@ -157,10 +160,13 @@ _FAULTS: tuple[tuple[type[WeftError], HTTPStatus, str], ...] = (
     (BadAction, HTTPStatus.BAD_REQUEST, "InvalidActionForType"),
     (NoExternalAddress, HTTPStatus.BAD_REQUEST, "ExternalIpAddressExhausted"),
     (PortForwards, HTTPStatus.BAD_REQUEST, "PortHasPortForwarding"),
+    (SegmentsBesides, HTTPStatus.BAD_REQUEST, "SegmentsSetInConjunctionWithProviders"),
+    (FormedAddress, HTTPStatus.BAD_REQUEST, "AllocationOnAutoAddressSubnet"),
+    (TooManyOptions, HTTPStatus.BAD_REQUEST, "Exhausted"),
     (BadRequest, HTTPStatus.BAD_REQUEST, "HTTPBadRequest"),
     (NoInterface, HTTPStatus.NOT_FOUND, "RouterInterfaceNotFound"),
     (NotFound, HTTPStatus.NOT_FOUND, "{kind}NotFound"),
-    (AddressInUse, HTTPStatus.CONFLICT, "IpAddressInUse"),
+    (AddressInUse, HTTPStatus.CONFLICT, "IpAddressAlreadyAllocated"),
     (MacInUse, HTTPStatus.CONFLICT, "MacAddressInUse"),
     (SegmentInUse, HTTPStatus.CONFLICT, "TunnelIdInUse"),
     (VlanInUse, HTTPStatus.CONFLICT, "VlanIdInUse"),
@@ -246,6 +252,8 @@ def _name(error: WeftError, name: str) -> str:
         return "IllegalSubnetPoolIpVersionAssociationToAddressScope"
     if isinstance(error, NoServiceType) and not error.text:
         return "InvalidInputSubnetServiceType"
+    if isinstance(error, TooManyOptions):
+        return "HostRoutesExhausted" if "routes" in error.what else "DNSNameServersExhausted"
     if isinstance(error, PrefixRefused):
         return f"{error.bound[:3].capitalize()}{name}"
     kind = getattr(error, "kind", "").replace("FloatingIp", "FloatingIP")

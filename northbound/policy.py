@@ -146,6 +146,7 @@ RULES: Final[Mapping[str, Rule]] = {
         for verb in ("create", "update")
         for name in ("provider:network_type", "provider:physical_network", "provider:segmentation_id")
     },
+    "create_network:segments": ADMIN,
     "create_subnet": either(ADMIN, network_owner("member")),
     "get_subnet": either(OWN, SERVICE, network_owner("reader"), shared_network, external_network),
     "update_subnet": either(MEMBER, network_owner("member")),

@@ -35,7 +35,8 @@ ALLOWED = {
 # remembers. The list of apps, `apps/__init__.py`, imports the apps as well.
 APP = [f"controller.model.{module}" for module in ("addresses", "protocols", "records", "view")]
 APP += [
-    f"controller.flows.{module}" for module in ("app", "fields", "flow", "frames", "pipeline", "presence", "punted")
+    f"controller.flows.{module}"
+    for module in ("app", "fields", "flow", "frames", "hops", "pipeline", "presence", "punted")
 ]
 APP += ["__future__", "collections", "dataclasses", "enum", "functools", "ipaddress", "itertools", "math", "operator"]
 APP += ["struct", "typing"]

@@ -16,6 +16,11 @@ Placements:
     present(Network, fn) every chassis where the network is present
     joined(Port, fn)     the same, of the network of a port that is a router's interface, while the router is up
     routing(Router, fn)  every chassis where any network of the router is present, while it is up
+    crossing(Router, fn) the same, computed for each chassis by itself
+    at_gateways(Router, fn) every chassis that may be the router's gateway, computed for each by itself
+    outside(Router, fn)  every chassis where the external network of the router is present
+    translating(FloatingIp, fn) every chassis where the floating IP is translated, computed for each by itself
+    floating(FloatingIp, fn) every chassis where the external network of the floating IP is present
     wired(Network, fn)   those of them that are on the wire of the network's physical network
     bridging(fn)         those of them, for each (network, router) that is on it and up: `fn(view, network, router)`
     serving(fn)          the one of them that is the router to physical hosts, likewise
@@ -44,6 +49,7 @@ from controller.model.bindings import Placed
 from controller.model.records import (
     Bundle,
     Chassis,
+    FloatingIp,
     Neighbour,
     Network,
     Policy,
@@ -229,6 +235,49 @@ def serving(compute: Callable[[View, str, str], Iterator[Item]]) -> Rule:
 def routing(kind: type[Router], compute: Callable[[View, Router], Iterator[Item]]) -> Rule:
     """On every chassis where any network of the router is present, while it is up."""
     return Rule(kind, compute, lambda view, router: Placement(Scope(presence.chassis_of_network, router.id)))
+
+
+def crossing(kind: type[Router], compute: Callable[[View, Router, str], Iterator[Item]]) -> Rule:
+    """The same, computed for each chassis by itself."""
+    return Rule(
+        kind, compute, lambda view, router: Placement(Scope(presence.chassis_of_network, router.id)), apart=True
+    )
+
+
+def at_gateways(kind: type[Router], compute: Callable[[View, Router, str], Iterator[Item]]) -> Rule:
+    """On every chassis that may be the router's gateway, computed for each by itself."""
+    return Rule(kind, compute, lambda view, router: Placement(Scope(presence.gateway_chassis, router.id)), apart=True)
+
+
+def outside(kind: type[Router], compute: Callable[[View, Router], Iterator[Item]]) -> Rule:
+    """On every chassis where the external network of the router is present, while the router is up."""
+
+    def place(view: View, router: Router) -> Placement | None:
+        if not view.derive(presence.gateways, router.id):
+            return None
+        return Placement(Scope(presence.chassis_of_network, router.external_network_id))
+
+    return Rule(kind, compute, place)
+
+
+def translating(kind: type[FloatingIp], compute: Callable[[View, FloatingIp, str], Iterator[Item]]) -> Rule:
+    """On every chassis where the floating IP is translated, computed for each by itself."""
+
+    def place(view: View, floating: FloatingIp) -> Placement:
+        return Placement(Scope(presence.floating_chassis, floating.id))
+
+    return Rule(kind, compute, place, apart=True)
+
+
+def floating(kind: type[FloatingIp], compute: Callable[[View, FloatingIp], Iterator[Item]]) -> Rule:
+    """On every chassis where the external network of the floating IP is present, while it is translated anywhere."""
+
+    def place(view: View, floating: FloatingIp) -> Placement | None:
+        if not view.derive(presence.floating_chassis, floating.id):
+            return None
+        return Placement(Scope(presence.chassis_of_network, floating.floating_network_id))
+
+    return Rule(kind, compute, place)
 
 
 def each(kind: type[Network], compute: Callable[[View, Network, str], Iterator[Item]]) -> Rule:

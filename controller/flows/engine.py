@@ -254,7 +254,8 @@ class Engine:
 
     def wired(self, kind: type[Record], id: str, chassis: str) -> int | None:
         """The newest revision that changed what a record wants on a chassis; None when it wants nothing there."""
-        cells = self._cells.get((kind, id), ())
+        whole = self._cells.get((kind, id), ())
+        cells = (*whole, *(cell.parts[chassis] for cell in whole if chassis in cell.parts))
         return max((cell.changed for cell in cells if cell.items and self._on(cell, chassis)), default=None)
 
     def view(self) -> View:

@@ -82,7 +82,9 @@ def _fragment_text(value: int, mask: int) -> str:
 
 _FRAGMENTS: Final = {(0, 3): "no", (1, 1): "yes", (1, 3): "first", (3, 3): "later", (0, 2): "not_later"}
 
-_CT_STATES: Final[Mapping[str, int]] = {"new": 1, "est": 2, "rel": 4, "rpl": 8, "inv": 16, "trk": 32}
+_CT_STATES: Final[Mapping[str, int]] = {
+    "new": 1, "est": 2, "rel": 4, "rpl": 8, "inv": 16, "trk": 32, "snat": 64, "dnat": 128,
+}  # fmt: skip
 
 
 def ct_state_text(value: int, mask: int) -> str:

@@ -72,11 +72,12 @@ class Resumed:
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """A frame to send out of some OpenFlow ports of a chassis."""
+    """A frame to send out of some OpenFlow ports of a chassis; so often, a second apart."""
 
     chassis: str
     ports: tuple[int, ...]
     frame: bytes
+    times: int = 1
 
 
 Outgoing = Reply | Resumed

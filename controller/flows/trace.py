@@ -9,7 +9,7 @@ first; a conjunction all of whose dimensions match is looked up as `conj_id`, fo
 ends a translation; another begins behind it, in which alone the packet has conntrack's fields (ovs-actions(7), ct).
 
 Which bucket of a group that chooses a connection goes through hangs on a hash that only Open vSwitch knows: this takes
-the first.
+the first. So it does of a group that fails over: all ports are alive here.
 
 Fields bear no checks of their own: a flow is taken at its word. `controller.flows.journey` follows packets from switch
 to switch.
@@ -57,6 +57,7 @@ from controller.flows.flow import (
     Table,
     ToGroup,
     Track,
+    Translate,
     Turn,
     Untrack,
 )
@@ -218,11 +219,12 @@ class Hop:
 
 @dataclass(frozen=True, slots=True)
 class Tracked:
-    """A copy that goes to conntrack, and on in another table."""
+    """A copy that goes to conntrack, and on in another table; perhaps as somebody else."""
 
     packet: Packet
     zone: int
     table: Table
+    how: Translate | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,8 +292,9 @@ def _steps(
                 yield effect
             case Tracked(at, _, onward) | Committed(at, _, _, onward) if recirculations == MAX_RECIRCULATIONS:
                 yield End(Fate.LOOPED, at, onward)
-            case Tracked(at, zone, onward):
-                yield from _steps(switch, known.look(zone, at), known, onward, recirculations + 1)
+            case Tracked(at, zone, onward, how):
+                behind = known.look(zone, at) if how is None else known.translate(zone, at, how)
+                yield from _steps(switch, behind, known, onward, recirculations + 1)
             case Committed(at, zone, writes, onward):
                 known.commit(zone, at, writes)
                 yield from _steps(switch, known.look(zone, at), known, onward, recirculations + 1)
@@ -373,6 +376,9 @@ class _Run:
                 case Track(zone, onward):
                     self.effects.append(Tracked(self.packet, self.packet[zone], onward))
                     self.packet = self.packet.without(CONNTRACK)
+                case Translate(zone, onward):
+                    self.effects.append(Tracked(self.packet, self.packet[zone], onward, action))
+                    self.packet = self.packet.without(CONNTRACK)
                 case Commit(zone, writes, onward):
                     self.effects.append(Committed(self.packet, self.packet[zone], writes, onward))
                     self.packet = self.packet.without(CONNTRACK)
@@ -414,7 +420,8 @@ class _Run:
         self.hops.append(Hop(self.nesting, original, table, group))
         self.nesting += 1
         buckets = group.buckets if group else ()
-        for bucket in buckets[:1] if group and group.kind.chooses else buckets:
+        one = group is not None and (group.kind.chooses or group.kind.fails_over)
+        for bucket in buckets[:1] if one else buckets:
             before = len(self.effects)
             self.act(bucket.actions, table)
             self.missed(before)

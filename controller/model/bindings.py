@@ -14,7 +14,18 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from controller.model.records import Address, AgentNote, Binding, Chassis, Drained, Link, Network, Port, Quarantine
+from controller.model.records import (
+    Address,
+    AgentNote,
+    Binding,
+    Chassis,
+    Drained,
+    Link,
+    Network,
+    Port,
+    Quarantine,
+    Translation,
+)
 from controller.model.segments import PHYSICAL
 from controller.model.store import Rows, Transaction
 
@@ -189,7 +200,7 @@ def forget(tx: Transaction, chassis: str) -> None:
     tx.delete(Chassis, chassis)
     tx.untag("chassis", chassis)
     drain(tx, chassis, False)
-    for kind in (AgentNote, Binding, Link, Quarantine):
+    for kind in (AgentNote, Binding, Link, Quarantine, Translation):
         for record in tx.where(kind, chassis=chassis):
             tx.delete(kind, record.id)
 

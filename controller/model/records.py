@@ -640,6 +640,27 @@ class Quarantine(Record):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Translation(Record):
+    """A conntrack zone in which a hypervisor translates addresses for `what`, and for nothing else.
+
+    The id is `chassis/what`. `what` is a router and the address of its gateway, or a floating IP and what it stands
+    for: who is associated anew is somebody else here, and finds no connections of those before.
+    """
+
+    INDEXES = (("chassis",),)
+    UNIQUE = (("zones",),)
+
+    chassis: str
+    what: str
+    zone: int
+
+    @property
+    def zones(self) -> frozenset[tuple[str, int]]:
+        """What no other translation may have."""
+        return frozenset({(self.chassis, self.zone)})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Link(Record):
     """An OpenFlow port of a chassis's integration bridge, as its switch reports it; id is `chassis/interface`."""
 
@@ -655,9 +676,9 @@ class Link(Record):
 class Neighbour(Record):
     """An address that a guest said it holds, where the model alone does not say who does; the id is `network/address`.
 
-    It counts while its port may hold it (`controller.flows.presence`). `port_id` is "" when it was a physical host, on
-    the wire of the network. `sequence` grows with every change: of several
-    that go with one MAC address, the newest says where that is.
+    It counts while its port may hold it (`controller.flows.presence`). Without a `port_id` it is a physical host's, on
+    the wire of its network. `sequence` grows with every change: of several that go with one MAC address, the newest
+    says where that is.
     """
 
     INDEXES = (("port_id",), ("network_id", "mac_address"), ("network_id", "port_id"))
@@ -700,6 +721,6 @@ KINDS: tuple[type[Record], ...] = (
     Network, Subnet, AddressScope, SubnetPool, RbacPolicy, Quota,
     Port, Router, FloatingIp, PortForwarding,
     SecurityGroup, SecurityGroupRule, DefaultSecurityGroupRule, Bundle, Policy, AddressGroup,
-    Chassis, AgentNote, Drained, Binding, Quarantine, Link, Neighbour,
+    Chassis, AgentNote, Drained, Binding, Translation, Quarantine, Link, Neighbour,
     Tag, Counter, Released,
 )  # fmt: skip

@@ -29,10 +29,13 @@ class Type:
         return bool(self.last)
 
 
+RESERVED: Final = 17
+"""The last numbers of overlays, from the one that no field holds: hypervisors use them among themselves."""
+
 TYPES: Final[Mapping[str, Type]] = {
-    "vxlan": Type(overhead=50, first=1, last=(1 << 24) - 1),
-    "geneve": Type(overhead=50, first=1, last=(1 << 24) - 1),
-    "gre": Type(overhead=42, first=1, last=(1 << 32) - 1),
+    "vxlan": Type(overhead=50, first=1, last=(1 << 24) - RESERVED),
+    "geneve": Type(overhead=50, first=1, last=(1 << 24) - RESERVED),
+    "gre": Type(overhead=42, first=1, last=(1 << 32) - RESERVED),
     "vlan": Type(physical=True, first=1, last=4094),
     "flat": Type(physical=True),
 }

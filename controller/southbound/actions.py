@@ -11,6 +11,7 @@ from struct import Struct, error
 from typing import Any, Final
 
 from controller.errors import Undeclared
+from controller.flows.fields import ipv4_number
 from controller.flows.flow import (
     Action,
     Apart,
@@ -29,6 +30,7 @@ from controller.flows.flow import (
     Set,
     ToGroup,
     Track,
+    Translate,
     Turn,
     Untrack,
 )
@@ -48,6 +50,7 @@ _NXAST_REG_LOAD: Final = 7
 _NXAST_RESUBMIT_TABLE: Final = 14
 _NXAST_CONJUNCTION: Final = 34
 _NXAST_CT: Final = 35
+_NXAST_NAT: Final = 36
 _NXAST_CLONE: Final = 42
 _NXAST_CT_CLEAR: Final = 43
 _NXAST_CHECK_PKT_LARGER: Final = 49
@@ -70,6 +73,12 @@ _CONJUNCTION: Final = Struct("!HHIHBBI")
 _CT: Final = Struct("!HHIHHIHB5x")
 _CLONE: Final = Struct("!HHIH6x")
 _CT_CLEAR: Final = Struct("!HHIH6x")
+_NAT: Final = Struct("!HHIH2xHH")
+_NX_NAT_F_SRC: Final = 1
+_NX_NAT_F_DST: Final = 2
+_NX_NAT_RANGE_IPV4_MIN: Final = 1
+_NX_NAT_RANGE_PROTO_MIN: Final = 16
+_NX_NAT_RANGE_PROTO_MAX: Final = 32
 _CHECK_PKT_LARGER: Final = Struct("!HHIHHHI6x")
 
 
@@ -173,6 +182,29 @@ def _apart(action: Apart) -> bytes:
     return _CLONE.pack(_OFPAT_EXPERIMENTER, _CLONE.size + len(nested), _NX, _NXAST_CLONE) + nested
 
 
+def _translate(action: Translate) -> bytes:
+    """A `ct` with struct nx_action_nat in it (ofp-actions.c); what is written comes behind."""
+    inner = _nat(action) + encode_actions(action.writes)
+    return _ct(action.zone, _NX_CT_F_COMMIT if action.begins else 0, action.table.number, inner)
+
+
+def _nat(action: Translate) -> bytes:
+    """One address, IPv4; the first port, and the last if it is another one."""
+    flags = present = 0
+    values = b""
+    if address := action.source or action.destination:
+        flags = _NX_NAT_F_SRC if action.source else _NX_NAT_F_DST
+        present, values = _NX_NAT_RANGE_IPV4_MIN, ipv4_number(address).to_bytes(4)
+    first, last = action.ports or (None, None)
+    if first is not None and last is not None:
+        present, values = present | _NX_NAT_RANGE_PROTO_MIN, values + first.to_bytes(2)
+        if last != first:
+            present, values = present | _NX_NAT_RANGE_PROTO_MAX, values + last.to_bytes(2)
+    length = _NAT.size + len(values) + 7 & ~7
+    head = _NAT.pack(_OFPAT_EXPERIMENTER, length, _NX, _NXAST_NAT, flags, present)
+    return (head + values).ljust(length, b"\0")
+
+
 def _untrack(_action: Untrack) -> bytes:
     return _CT_CLEAR.pack(_OFPAT_EXPERIMENTER, 16, _NX, _NXAST_CT_CLEAR)
 
@@ -187,6 +219,7 @@ _ACTIONS: Final[Mapping[type[Any], Callable[[Any], bytes]]] = {
     Track: _track,
     Commit: _commit,
     Apart: _apart,
+    Translate: _translate,
     Untrack: _untrack,
     DecrementTtl: _decrement_ttl,
     Measure: _measure,

@@ -29,6 +29,7 @@ from controller.errors import Disconnected, InUse, NotFound, SouthboundError, Un
 from controller.flows.engine import Cell, Cost, Delta, Engine
 from controller.flows.flow import Entry, Flow, Item, Key, Set
 from controller.flows.pipeline import APPS, DROP, TRAP, WHY, Why
+from controller.flows.presence import WATCHED, Watched
 from controller.flows.punted import Outgoing, Said
 from controller.flows.standing import Standing
 from controller.model import bindings
@@ -74,6 +75,7 @@ from controller.southbound.reconcile import (
     wanted_at,
 )
 from controller.southbound.switch import Applied, Switch
+from controller.southbound.translations import Translations
 from controller.southbound.watch import Tampering
 from controller.southbound.zones import Zones
 
@@ -183,6 +185,7 @@ class Member:
     paths: Paths | None = None
     pace: Pace = field(default_factory=Pace)
     refusals: dict[Key | WireKey, Refusal] = field(default_factory=dict)
+    watched: frozenset[Watched] = frozenset()
     flow_mods: int = 0
     mods_bytes: int = 0
 
@@ -295,6 +298,7 @@ class Fleet:
         self._syncs = Turns(SYNCS, LENT_S)
         self._calls = Rate(CALLS_PER_SECOND, CALLS_BURST)
         self.databases: OvsdbListener | None = None
+        self.translations = Translations(store, lambda: View(store.model, engine))
         for chassis in store.model.all(Chassis):
             self._member(chassis.id)
 
@@ -314,6 +318,8 @@ class Fleet:
         requests = [change.request for change in changes if change.request]
         for name, delta in deltas.items():
             self._queue(self._member(name), delta, requests)
+        self.translations.follow()
+        self._follow_watched()
         for write in (write for change in changes for write in change.writes):
             if isinstance(write.new, Quarantine):
                 self._member(write.new.chassis).quarantined.set()
@@ -334,6 +340,18 @@ class Fleet:
         member.wake.set()
 
     # A hypervisor's database
+
+    def watched(self, system_id: str) -> frozenset[Watched]:
+        """The gateways that a hypervisor has to watch now."""
+        return self._engine.gather(WATCHED, system_id)
+
+    def _follow_watched(self) -> None:
+        """Have databases looked at again that should hold other ports than before to watch gateways by."""
+        for session in self.databases.sessions.values() if self.databases else ():
+            member, now = self._members.get(session.system_id), self.watched(session.system_id)
+            if member is not None and member.watched != now:
+                member.watched = now
+                session.look()
 
     async def observed(self, seen: Hypervisor) -> None:
         """Record what a hypervisor's database says. Raises Unavailable."""
@@ -369,6 +387,7 @@ class Fleet:
                 switch.on_tampered(lambda seen: self._tampered(member, switch, seen))
                 await switch.watch()
                 await self._reconcile(member, switch)
+            self.neighbours.joined(member.name)
 
             async def empty(zones: Iterable[int]) -> None:
                 await self._empty_zones(member, switch, zones)

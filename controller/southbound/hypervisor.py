@@ -13,12 +13,22 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import netaddr
 
-from controller.flows.pipeline import PATCHED_BACK, TUNNEL_PORTS, patch_port, patch_port_back
+from controller.flows.pipeline import (
+    PATCHED_BACK,
+    PROBED,
+    PROBES,
+    PROBING,
+    TUNNEL_PORTS,
+    patch_port,
+    patch_port_back,
+    probe_port,
+)
+from controller.flows.presence import Watched
 from controller.model.bindings import Claim, Hypervisor
 from controller.model.records import Address
 from controller.southbound.jsonrpc import Json, Object, Replica, Row, map_of, new_ref, row_ref, set_of
@@ -39,9 +49,12 @@ WATCHED: Mapping[str, tuple[str, ...]] = {
     "Bridge": ("name", "ports", "datapath_id", "datapath_type", "fail_mode", "controller", "other_config"),
     "Controller": ("target", *CONTROLLER, "external_ids"),
     "Port": ("name", "interfaces", "external_ids"),
-    "Interface": ("name", "type", "options", "external_ids", "error"),
+    "Interface": ("name", "type", "options", "bfd", "external_ids", "error"),
 }
 """What is monitored of a database, by table (ovs-vswitchd.conf.db(5)); nothing that changes by itself."""
+
+BFD: Mapping[str, str] = {"enable": "true", "min_tx": "100", "min_rx": "100"}
+"""How gateways are watched (ovs-vswitchd.conf.db(5), Interface, BFD); milliseconds. Three in a row may be lost."""
 
 BRIDGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,14}")
 """What a bridge can be called: it is an interface, too."""
@@ -263,9 +276,10 @@ def _shown(value: str) -> str:
 # What a database should say ------------------------------------------------------------------------------------
 
 
-def amend(database: Replica, seen: Hypervisor, target: str) -> list[Object]:
+def amend(database: Replica, seen: Hypervisor, target: str, watched: Collection[Watched] = ()) -> list[Object]:
     """The operations, for one transaction, that make the database of a hypervisor right; none when it is.
 
+    `watched` are the gateways that it has to know dead or alive, by BFD on a port for each (see `apps.gateways`).
     A hypervisor with a problem is left as it is. The transaction fails if the bridge or its controllers are no
     longer those that were looked at.
     """
@@ -274,7 +288,7 @@ def amend(database: Replica, seen: Hypervisor, target: str) -> list[Object]:
     bridge = _bridge(database, seen.bridge)
     change = _Change(database, seen, bridge)
     change.controller(target)
-    change.ports()
+    change.ports(watched)
     change.back_ports()
     change.settings()
     return change.operations()
@@ -286,6 +300,7 @@ class _Device:
 
     type: str
     options: Mapping[str, str]
+    bfd: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -315,16 +330,25 @@ class _Change:
         if len(rows) > 1:
             self.columns["controller"] = row_ref(kept.uuid)
 
-    def ports(self) -> None:
-        """A flow-based port for each encapsulation, a patch port to each mapped bridge; other ports of ours go."""
+    def ports(self, watched: Collection[Watched]) -> None:
+        """A flow-based port for each encapsulation, a patch port to each mapped bridge, one to each watched gateway;
+        other ports of ours go."""
         flow = {"remote_ip": "flow", "key": "flow", "local_ip": str(self.seen.encap_ip)}
         wanted = {TUNNEL_PORTS[type]: _Device(type, flow) for type in self.seen.encap_types}
         for physical, _ in self.seen.bridge_mappings:
             wanted[patch_port(physical)] = _Device("patch", {"peer": patch_port_back(physical)})
+        for each in watched:
+            wanted[probe_port(each.chassis)] = self._probe(each)
         present = self._ports_of(self.bridge)
         for name, device in wanted.items():
             self.new_ports += self._device(name, device, present.get(name))
         self.old_ports += [row_ref(port.uuid) for name, port in present.items() if _ours(port) and name not in wanted]
+
+    def _probe(self, watched: Watched) -> _Device:
+        """What asks a gateway in one segment and is answered in another takes no frame of anybody else."""
+        ends = {"remote_ip": watched.vtep, "local_ip": str(self.seen.encap_ip)}
+        keys = {"out_key": str(PROBES[watched.encap]), "in_key": str(PROBED[watched.encap])}
+        return _Device(watched.encap, {**ends, **keys}, BFD)
 
     def back_ports(self) -> None:
         """The other ends, each on its mapped bridge and on no other."""
@@ -350,12 +374,13 @@ class _Change:
 
     def _device(self, name: str, device: _Device, port: Row | None) -> list[Json]:
         """Make a port what it should be; the reference to a new one, if it is not there."""
-        interface: Object = {"type": device.type, "options": map_of(device.options)}
+        interface: Object = {"type": device.type, "options": map_of(device.options), "bfd": map_of(device.bfd)}
         if port is None:
             self._bring_home(name)
             return [self._port(name, interface, {"owner": OWNER})]
         for row in self.database.follow("Interface", port.texts("interfaces")):
-            if row.text("type") != device.type or row.map("options") != device.options:
+            here = row.text("type"), row.map("options"), row.map("bfd")
+            if here != (device.type, device.options, device.bfd):
                 self._update("Interface", row, interface)
         return []
 
@@ -473,6 +498,6 @@ def realised(database: Replica, seen: Hypervisor) -> str:
         f"{row.text('name')}: {' '.join(row.text('error').split())[:300]}."
         for name in (seen.bridge, *(bridge for _, bridge in seen.bridge_mappings))
         for row in _interfaces(database, _bridge(database, name))
-        if row.text("name") in mine and row.text("error")
+        if row.text("error") and (row.text("name") in mine or row.text("name").startswith(PROBING))
     ]
     return " ".join(sorted(failed))

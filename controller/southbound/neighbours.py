@@ -23,10 +23,11 @@ from typing import Any, Final, NoReturn, Protocol
 
 from controller.errors import Unavailable
 from controller.flows.app import App, Herald, Prove
-from controller.flows.presence import LAPSED, audience, held_at, neighbour_id, ofport, stands
+from controller.flows.frames import NO_MAC
+from controller.flows.presence import LAPSED, UNMET, audience, held_at, neighbour_id, ofport, stands
 from controller.flows.punted import Heard, Outgoing, Said, Sought
 from controller.model import neighbours
-from controller.model.records import Mac, Neighbour, Record
+from controller.model.records import Mac, Neighbour, Record, Translation
 from controller.model.store import Change, Store, Transaction, Write
 from controller.model.view import View
 
@@ -51,6 +52,8 @@ SEARCHES: Final = (8, 64)
 """How many addresses are sought at once for one port, and on one network: who scans it does not keep others waiting."""
 RETRY_S: Final = 1.0
 """How long to wait before something is written again when the store could not."""
+AGAIN_S: Final = 1.0
+"""How far apart the same is said that is to be said several times."""
 TICK_S: Final = 0.5
 
 
@@ -126,7 +129,7 @@ class Neighbours:
         self._wake.set()
         try:
             async with asyncio.TaskGroup() as self._tasks:
-                for chore in (self._prove_in_turn, self._write_down, self._herald):
+                for chore in (self._prove_in_turn, self._meet, self._write_down, self._herald):
                     self._tasks.create_task(chore())
         finally:
             self._tasks = None
@@ -308,6 +311,17 @@ class Neighbours:
                 if self._next.get(key) == when:
                     self._start(self._prove_again(key))
 
+    async def _meet(self) -> NoReturn:
+        """Ask for the next hops of external networks until they are known: nobody's packets have to wait for that."""
+        while True:
+            view = self._switches.view()
+            for network, address in sorted(view.gather(UNMET, "")):
+                key = neighbour_id(network, address)
+                someone = Neighbour(id=key, network_id=network, address=address, mac_address=NO_MAC, port_id="")
+                for said in self._questions(someone):
+                    self._switches.say(said)
+            await asyncio.sleep(PROVE_S)
+
     async def _prove_again(self, key: str) -> None:
         """Ask who holds an address whether it still does, unless it was heard lately; and so on, or forget it."""
         began = time.monotonic()
@@ -375,6 +389,20 @@ class Neighbours:
                 herald, write = self._changes.popleft()
                 for said in herald(self._switches.view(), write.old, write.new):
                     await self._switches.send(said.chassis, (said,))
+                    if said.times > 1:
+                        self._start(self._repeat(said))
+
+    async def _repeat(self, said: Said) -> None:
+        for _ in range(1, said.times):
+            await asyncio.sleep(AGAIN_S)
+            self._switches.say(said)
+
+    def joined(self, chassis: str) -> None:
+        """A switch is in step (again): what it translates is told where it is heard."""
+        for each in self._store.model.where(Translation, chassis=chassis):
+            write = Write(Translation, each.id, None, each)
+            self._changes.extend((herald, write) for herald in self._heralds.get(Translation, ()))
+        self._changed.set()
 
 
 async def _alone(work: Coroutine[Any, Any, None]) -> None:

@@ -166,6 +166,12 @@ _IMPLEMENTED = (
         "Prevent change of IP address for some L3 router ports",
         "2018-10-09T10:00:00-00:00",
     ),
+    (
+        "multi-provider",
+        "Multi Provider Network",
+        "Expose mapping of virtual networks to multiple physical networks",
+        "2013-06-27T10:00:00-00:00",
+    ),
     ("net-mtu", "Network MTU", "Provides MTU attribute for a network resource.", "2015-03-25T10:00:00-00:00"),
     (
         "net-mtu-writable",
@@ -290,12 +296,6 @@ _IMPLEMENTED = (
         "Ensure that the admin state of a router is DOWN (admin_state_up=False) before updating the "
         "distributed attribute",
         "2019-07-02T15:56:00",
-    ),
-    (
-        "router_availability_zone",
-        "Router Availability Zone",
-        "Availability zone support for router.",
-        "2015-01-01T10:00:00-00:00",
     ),
     ("security-group", "security-group", "The security groups extension.", "2012-10-05T10:00:00-00:00"),
     (

@@ -16,6 +16,8 @@ from controller.errors import (
     InUse,
     MtuTooSmall,
     NoTransparency,
+    SegmentsBesides,
+    UnknownAttributes,
 )
 from controller.model import prefixes, security, sharing
 from controller.model.records import AutoTopology, FloatingIp, Network, Port, Router, Subnet
@@ -32,9 +34,10 @@ from northbound.resources.attributes import (
     equal,
     shared,
 )
-from northbound.resources.schemas import BOOLEAN, INTEGER, STRING, UUID, list_of, nullable, one_of, says
+from northbound.resources.schemas import BOOLEAN, INTEGER, STRING, UUID, list_of, nullable, one_of, says, table
 from northbound.resources.segments import Segment
 from northbound.resources.subnets import AUTO_DELETED, IPV6_MTU
+from northbound.resources.values import Json
 
 IPV4_MTU = 68
 """The least that IPv4 works with, in bytes (RFC 791, section 3.2)."""
@@ -76,6 +79,39 @@ SEGMENTATION_ID: Attribute[Network, int | None] = Attribute(
     show=lambda _, network: network.segmentation_id,
     filter=Filter(equal(values.integer)),
 )
+_PROVIDER = table(
+    (NETWORK_TYPE.name,),
+    **{each.name: each.takes for each in (NETWORK_TYPE, PHYSICAL_NETWORK, SEGMENTATION_ID)},
+)
+
+
+@says(list_of(_PROVIDER, maxItems=1))
+def _segments(value: Json) -> Segment | None:
+    """The one segment of a network, by the names of its provider attributes."""
+    if not isinstance(value, list):
+        raise values.Unfit(f"'{value}' is not a list")
+    if len(value) > 1:
+        raise Inconsistent("a network has one segment")
+    if not value:
+        return None
+    given = value[0]
+    if not isinstance(given, dict):
+        raise values.Unfit(f"'{given}' is not a dictionary")
+    if unknown := given.keys() - _PROVIDER["properties"].keys():
+        raise UnknownAttributes((*sorted(unknown),))
+    if not given.get(NETWORK_TYPE.name):
+        raise Inconsistent("network_type required")
+    physical, number = given.get(PHYSICAL_NETWORK.name), given.get(SEGMENTATION_ID.name)
+    return Segment(
+        NETWORK_TYPE.read(given[NETWORK_TYPE.name]),
+        (PHYSICAL_NETWORK.read(physical) if physical is not None else "") or None,
+        None if number is None else SEGMENTATION_ID.read(number),
+    )
+
+
+SEGMENTS: Attribute[Network, Segment | None] = Attribute(
+    name="segments", parse=_segments, post=True, default=None, hidden=True
+)
 MTU: Attribute[Network, int] = Attribute(
     name="mtu",
     parse=values.count,
@@ -113,7 +149,8 @@ DEFAULT = _external("is_default", "is_default")
 
 
 def create(tx: Transaction, body: Body, ask: Ask) -> Network:
-    """Raises Inconsistent, SegmentInUse, VlanInUse, PhysicalInUse, NoSegment, DefaultExternalExists."""
+    """Raises Inconsistent, SegmentsBesides, SegmentInUse, VlanInUse, PhysicalInUse, NoSegment,
+    DefaultExternalExists."""
     segment = segments.chosen(tx, _wanted(body, ask.settings), ask.settings)
     availability_zones.check(tx, body.fields["availability_zone_hints"])
     if project := body.fields["project_id"]:
@@ -148,7 +185,11 @@ def _defaulted(tx: Transaction, network: Network) -> Network:
 
 
 def _wanted(body: Body, settings: Settings) -> Segment:
-    asked = body[NETWORK_TYPE]
+    asked, whole = body[NETWORK_TYPE], body[SEGMENTS]
+    if whole is not None:
+        if any(attribute in body for attribute in (NETWORK_TYPE, PHYSICAL_NETWORK, SEGMENTATION_ID)):
+            raise SegmentsBesides
+        return whole
     if not asked and (PHYSICAL_NETWORK in body or SEGMENTATION_ID in body):
         raise Inconsistent("network_type required")
     return Segment(asked or settings.network_type, body[PHYSICAL_NETWORK] or None, body[SEGMENTATION_ID])
@@ -266,6 +307,7 @@ NETWORKS: Collection[Network] = Collection(
         NETWORK_TYPE,
         PHYSICAL_NETWORK,
         SEGMENTATION_ID,
+        SEGMENTS,
         Attribute(
             name="vlan_transparent",
             parse=_is_transparent,

@@ -6,11 +6,12 @@ with, so what changes it changes its network.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from ipaddress import ip_network
+from typing import Final
 
-from controller.errors import GatewayInUse, Inconsistent, InUse, MtuTooSmall, NotFound, Senseless
+from controller.errors import GatewayInUse, Inconsistent, InUse, MtuTooSmall, NotFound, Senseless, TooManyOptions
 from controller.model import ipam, prefixes, security, sharing
 from controller.model.addresses import block, check_pools, default_gateway, default_pools, eui64, number
 from controller.model.records import (
@@ -190,13 +191,13 @@ def create(tx: Transaction, body: Body, ask: Ask) -> Subnet:
         **body.fields,
         cidr=cidr,
         gateway_ip=gateway,
-        allocation_pools=body.get(POOLS, default_pools(cidr, gateway)),
+        allocation_pools=body.get(POOLS, ()) or default_pools(cidr, gateway),
         subnetpool_id=pool.id if pool else "",
     )
     _check_cidr(subnet)
     if GATEWAY in body:
         _check_gateway(subnet)
-    _check_options(subnet)
+    _check_options(subnet, "new subnet")
     _check_modes(subnet)
     network = tx.get(Network, subnet.network_id)
     if network is None:
@@ -294,7 +295,15 @@ def _check_gateway(subnet: Subnet) -> None:
         raise Inconsistent("Gateway is not valid on subnet")
 
 
-def _check_options(subnet: Subnet) -> None:
+MOST: Final[Mapping[str, int]] = {"DNS nameservers": 5, "host routes": 20}
+"""What a subnet may have (neutron, `max_dns_nameservers` and `max_subnet_host_routes`)."""
+
+
+def _check_options(subnet: Subnet, called: str) -> None:
+    """Raises TooManyOptions, Inconsistent."""
+    for what, given in (("DNS nameservers", subnet.dns_nameservers), ("host routes", subnet.host_routes)):
+        if len(given) > MOST[what]:
+            raise TooManyOptions(called, what, MOST[what])
     for server in subnet.dns_nameservers:
         values.of_version(subnet.ip_version, "dns_nameserver", server)
     for route in subnet.host_routes:
@@ -352,7 +361,7 @@ def update(tx: Transaction, old: Subnet, new: Subnet, body: Body, ask: Ask) -> S
         _check_gateway(new)
     if gateway != old.gateway_ip:
         _check_gateway_free(tx, old)
-    _check_options(new)
+    _check_options(new, new.id)
     if new.enable_dhcp and not old.enable_dhcp:
         _check_dhcp(new)
     if old.enable_dhcp and not new.enable_dhcp and (old.ipv6_ra_mode or old.ipv6_address_mode):

@@ -9,7 +9,7 @@ import pytest
 
 from controller.errors import Invalid
 from northbound import config
-from northbound.config import Config, Endpoint
+from northbound.config import Config, Endpoint, default_quotas
 
 
 def options(*arguments: str) -> argparse.Namespace:
@@ -103,3 +103,9 @@ def test_a_switch_in_the_environment_is_true_or_false(word: str) -> None:
             config.read(options(), {"WEFT_INSECURE": word})
     else:
         assert config.read(options(), {"WEFT_INSECURE": word}).insecure
+
+
+def test_projects_are_limited_where_callers_are_told_apart() -> None:
+    assert set(default_quotas(Config()).values()) == {-1}
+    assert default_quotas(Config(quotas="port=7"))["port"] == 7
+    assert default_quotas(Config(auth="tokens FILE", quotas="port=7")) == {"port": 7}

@@ -148,8 +148,8 @@ def test_a_floating_ip_has_the_address_that_was_asked_for(api: Client) -> None:
             {"floating_ip_address": "203.0.113.77"},
             (
                 409,
-                "IpAddressInUse",
-                "Unable to complete operation for network OUT. The IP address 203.0.113.77 is in use.",
+                "IpAddressAlreadyAllocated",
+                "IP address 203.0.113.77 already allocated in subnet FOUR",
             ),
         ),
         (

@@ -155,7 +155,7 @@ def test_only_classification_and_routes_say_which_network_a_frame_is_on() -> Non
         ("set", lambda: Flow(OUT_DONE, "known", IPV4, (CT_BUNDLE.set(1),))),
         ("protocol", lambda: CT_PROTO4(0)),
         ("value", lambda: IPV4_FRAG(4)),
-        ("value", lambda: CT_STATE(64)),
+        ("value", lambda: CT_STATE(256)),
         ("dimension", lambda: Conjunction(1, 3, 2)),
         ("dimension", lambda: Conjunction(1, 1, 1)),
         ("mask", lambda: ENCAP(1, 0x1F)),

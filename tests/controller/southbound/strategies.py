@@ -42,11 +42,13 @@ from controller.flows.flow import (
     Test,
     ToGroup,
     Track,
+    Translate,
     Turn,
     Untrack,
     matching,
 )
 from controller.flows.pipeline import CONNECTION, GROUP_KINDS, REGISTERS, TABLES
+from controller.model.records import Address
 from controller.southbound.messages import OFPP_LOCAL
 
 T = TypeVar("T")
@@ -182,6 +184,10 @@ def required(action: Action) -> tuple[Match, ...]:
             return all_of((f.IPV4, f.IPV6), (matching(*zone.requires),), *map(required, writes))
         case Apart(inner):
             return all_of(*map(required, inner))
+        case Translate(zone) if action.begins:
+            return all_of((f.IPV4,), (matching(*zone.requires),))
+        case Translate(zone):
+            return all_of((f.IPV4, f.IPV6), (matching(*zone.requires),))
         case DecrementTtl():  # ovs-actions(7), dec_ttl: "ip or ipv6"
             return (f.IPV4, f.IPV6)
         case PopVlan():
@@ -240,6 +246,21 @@ def tracks(table: Table) -> SearchStrategy[Track]:
     return sampled([Track(zone, BY_NAME[name]) for zone in ZONES for name in sorted(table.tracks)])
 
 
+def translations(table: Table) -> SearchStrategy[Translate]:
+    """Translations that a table declares: of the source, of the destination, of either to ports; or as it was begun."""
+    if not table.translates:
+        return st.nothing()
+    nexts = st.sampled_from([BY_NAME[name] for name in sorted(table.tracks)])
+    address = st.integers(1, 0xFFFFFFFF).map(f.ipv4_text).map(Address)
+    ends = st.tuples(st.integers(1, 0xFFFF), st.integers(1, 0xFFFF)).map(lambda two: (min(two), max(two)))
+    zones = st.sampled_from([zone for zone in ZONES if zone in table.sets])
+    return st.one_of(
+        st.builds(Translate, zones, nexts),
+        st.builds(Translate, zones, nexts, source=address, ports=st.none() | ends),
+        st.builds(Translate, zones, nexts, destination=address, ports=st.none() | ends),
+    )
+
+
 @st.composite
 def commits(draw: st.DrawFn, table: Table) -> Commit:
     """What a table may remember of a connection."""
@@ -253,10 +274,15 @@ def commits(draw: st.DrawFn, table: Table) -> Commit:
 
 def conntrack(table: Table) -> SearchStrategy[Action]:
     """What a table may ask of conntrack, for the packet or for a copy; to forget its answer, any may."""
-    asked = st.one_of(tracks(table), commits(table) if table.commits else st.nothing())
+    asked = st.one_of(tracks(table), translations(table), commits(table) if table.commits else st.nothing())
     return st.one_of(
         asked, st.lists(asked, min_size=1, max_size=2).map(lambda each: Apart(tuple(each))), st.just(Untrack())
     )
+
+
+def begins(action: Action) -> bool:
+    """Does a connection begin with it, as another one?"""
+    return isinstance(action, Translate) and action.begins
 
 
 INVALID = f.ct_state("+inv").tests[0].value
@@ -340,7 +366,7 @@ def flows(draw: st.DrawFn, tables: Sequence[Table] = TABLES) -> Flow:
             done.append(action)
     match = draw(matches(table, needs))
     if says(match, f.CT_STATE, INVALID):
-        done = [action for action in done if not isinstance(action, Commit | Apart)]
+        done = [action for action in done if not isinstance(action, Commit | Apart) and not begins(action)]
     return Flow(table, draw(st.sampled_from(sorted(table.priorities))), match, tuple(done))
 
 
@@ -353,7 +379,7 @@ def flow_tables(max_size: int = 40) -> SearchStrategy[list[Flow]]:
 def buckets(draw: st.DrawFn, kind: GroupKind) -> Bucket:
     """What a bucket of this kind may do."""
     done = draw(some(writes(kind.sets).filter(lambda action: required(action) == (ANY,)), 4))
-    return Bucket((*done, *draw(some(resubmits(kind), 1))))
+    return Bucket((*done, *draw(some(resubmits(kind), 1))), draw(st.integers(1, 0xFEFF)) if kind.fails_over else None)
 
 
 @st.composite

@@ -48,6 +48,7 @@ from controller.flows.flow import (
     Table,
     ToGroup,
     Track,
+    Translate,
     Turn,
     Untrack,
     register,
@@ -353,6 +354,12 @@ def each_write(fields: Iterable[Field[Any]]) -> Iterator[Set | Move]:
 def each_question(table: Table) -> Iterator[Action]:
     """All that a table asks of conntrack: each write to a connection for itself, none, and all fields at once."""
     yield Untrack()
+    for name in sorted(table.tracks) if table.translates else ():
+        there = strategies.BY_NAME[name]
+        for ports in (None, (80, 80), (1024, 65535)):
+            yield Translate(p.ZONE, there, source=Address("172.24.0.10"), ports=ports)
+            yield Translate(p.ZONE, there, destination=Address("10.0.0.1"), ports=ports)
+        yield Translate(p.ZONE, there)
     for zone in strategies.ZONES:
         yield from (Track(zone, strategies.BY_NAME[name]) for name in sorted(table.tracks))
         for name in sorted(table.tracks if table.commits else ()):
@@ -373,7 +380,7 @@ def everything(table: Table) -> Iterator[Flow]:
 
 EVERY_FLOW = [flow for table in p.TABLES for flow in everything(table)]
 EVERY_GROUP = [
-    Group(kind, number, (Bucket((action,)), Bucket(()), Bucket((action,))))
+    Group(kind, number, tuple(Bucket(done, 1 if kind.fails_over else None) for done in ((action,), (), (action,))))
     for kind in p.GROUP_KINDS
     for number, action in enumerate(each_action(kind))
     if strategies.required(action) == (ANY,)
@@ -405,7 +412,7 @@ def test_nothing_that_is_declared_was_left_out() -> None:
         assert {action.field for action in actions if isinstance(action, Set)} == table.sets
         assert {action.table.name for action in actions if isinstance(action, Resubmit)} == table.nexts
         assert [*{action.table: None for action in actions if isinstance(action, Goto)}] == strategies.later(table)
-        assert {action.table.name for action in actions if isinstance(action, Track)} == table.tracks
+        assert {action.table.name for action in actions if isinstance(action, Track | Translate)} == table.tracks
         assert committed(actions) == table.commits
         assert {action.kind for action in actions if isinstance(action, ToGroup)} == table.groups
     assert {type(action) for flow in EVERY_FLOW for action in flow.actions} == {*typing.get_args(Action)}

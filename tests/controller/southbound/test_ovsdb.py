@@ -11,13 +11,14 @@ import shlex
 import signal
 import subprocess
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from controller.errors import Unavailable
+from controller.flows.presence import Watched
 from controller.model.bindings import Claim, Hypervisor
 from controller.southbound import ovsdb
 from controller.southbound.ovsdb import OvsdbListener
@@ -155,6 +156,7 @@ class Watcher:
         self.seen: list[Hypervisor] = []
         self.heard: list[str] = []
         self.failures: list[Exception] = []
+        self.gateways: Collection[Watched] = ()
 
     async def observed(self, seen: Hypervisor) -> None:
         await asyncio.sleep(0)
@@ -165,6 +167,9 @@ class Watcher:
 
     async def lost(self, system_id: str) -> None:
         self.heard.append(f"lost {system_id}")
+
+    def watched(self, system_id: str) -> Collection[Watched]:
+        return self.gateways
 
     @property
     def last(self) -> Hypervisor:
