@@ -29,7 +29,7 @@ from controller.errors import Disconnected, InUse, NotFound, SouthboundError, Un
 from controller.flows.engine import Cell, Cost, Delta, Engine
 from controller.flows.flow import Entry, Flow, Item, Key, Set
 from controller.flows.pipeline import APPS, DROP, TRAP, WHY, Why
-from controller.flows.presence import WATCHED, Watched, gateways, translated
+from controller.flows.presence import WATCHED, Watched, floating_translation, gateways, translated, zone_of
 from controller.flows.punted import Outgoing, Said
 from controller.flows.standing import Standing
 from controller.model import bindings
@@ -663,8 +663,11 @@ class Fleet:
     def floatingip_status(self, floating_ip: FloatingIp) -> str:
         """ACTIVE when it stands for something, and who translates it has acknowledged the revision that says so, else
         DOWN (api-ref, Show floating IP details)."""
-        active = self._active(self._view.derive(translated, floating_ip.id).chassis)
-        return "ACTIVE" if active and self.acknowledged(FloatingIp, floating_ip.id, active) else "DOWN"
+        view = self._view
+        active = self._active(view.derive(translated, floating_ip.id).chassis)
+        if active is None or zone_of(view, active, floating_translation(floating_ip)) is None:
+            return "DOWN"
+        return "ACTIVE" if self.acknowledged(FloatingIp, floating_ip.id, active) else "DOWN"
 
     def gateways(self, router_id: str) -> Outside:
         """Where a router's packets go out. Raises NotFound."""
