@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 
@@ -78,12 +79,17 @@ def reached(lab: Lab) -> set[str]:
     return set(heard.copies(mark))
 
 
+def only(lab: Lab, guest: Guest) -> bool:
+    """Is that guest the one who hears it?"""
+    return reached(lab) == {guest.name}
+
+
 def test_a_floating_ip_is_where_the_api_says_and_reaches_whom_it_stands_for_once_it_is_active(lab: Lab) -> None:
     near, away = lab.guests["near"], lab.guests["away"]
     for guest, binding, chassis in ((near, "distributed", ["hv1"]), (away, "centralized", ["hv2", "hv3"])):
         where = associated(lab, guest)
         assert (where["binding"], where["chassis"], where["active"]) == (binding, chassis, chassis[0])
-        lab.eventually(f"{guest.name} that is reached alone", lambda to=guest: reached(lab) == {to.name}, SOON_S)
+        lab.eventually(f"{guest.name} that is reached alone", partial(only, lab, guest), SOON_S)
         assert known_as(lab, guest) == {FLOATING}
         other = away if guest is near else near
         assert known_as(lab, other) == {OWN}
