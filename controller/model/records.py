@@ -452,6 +452,14 @@ class Drained(Record):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Recovering(Record):
+    """A chassis that may be a gateway since a moment ago, or whose switch came back without flows: it is the last.
+
+    The id is the chassis's.
+    """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Binding(Record):
     """A claim: the interface of a chassis that says it is a port's (`external_ids:iface-id`).
 
@@ -570,5 +578,6 @@ class Released(Record):
 
 KINDS: tuple[type[Record], ...] = (
     Network, Subnet, Port, Router, FloatingIp, PortForwarding, SecurityGroup, SecurityGroupRule, Bundle, Policy,
-    AddressGroup, Chassis, Drained, Binding, Translation, Quarantine, Link, Neighbour, Tag, Counter, Released,
+    AddressGroup, Chassis, Drained, Recovering, Binding, Translation, Quarantine, Link, Neighbour, Tag, Counter,
+    Released,
 )  # fmt: skip

@@ -75,7 +75,12 @@ def punted(frame: bytes, why: Why = Why.NO_ROUTE) -> Punted:
 
 
 def told(frame: bytes, why: Why = Why.NO_ROUTE) -> list[Reply]:
-    return [*tell(VIEW, punted(frame, why))]
+    return replies(VIEW, punted(frame, why))
+
+
+def replies(view: View, punted: Punted) -> list[Reply]:
+    """What is told, to guests on the router's own networks."""
+    return [outgoing for outgoing in tell(view, punted) if isinstance(outgoing, Reply)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +159,7 @@ def test_who_holds_an_address_by_a_pair_is_told_at_the_pairs_mac() -> None:
 
 
 def test_a_sender_behind_another_router_is_told_by_the_network_between() -> None:
-    found = error([*tell(VIEW, replace(punted(v4()), net_in=ON_BLUE))])
+    found = error(replies(VIEW, replace(punted(v4()), net_in=ON_BLUE)))
     assert (found.link, found.ends) == ((BLUE, VM), ("10.1.0.254", "10.0.0.1"))
 
 

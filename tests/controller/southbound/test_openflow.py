@@ -584,8 +584,8 @@ def osken_action(action: Any) -> tuple[object, ...]:
         case "NXActionCTClear":
             return ("forget",)
         case "NXActionNAT":
-            ends = action.range_ipv4_min, action.range_proto_min, action.range_proto_max
-            return "nat", action.flags, *ends
+            given = action.range_ipv4_min, action.range_proto_min, action.range_proto_max
+            return "nat", action.flags, *given
         case "NXActionUnknown" if action.subtype == 49:  # NXAST_CHECK_PKT_LARGER, which os-ken 4.2.2 does not know
             most, offset, header = struct.unpack_from("!HHI", action.data)
             return "measure", most, offset, header
