@@ -6,7 +6,10 @@ SUDO   := $(if $(filter 0,$(shell id -u)),,sudo)
 
 # mininet is here for mnexec; the library itself comes with the `lab` extra.
 PACKAGES := python3-venv openvswitch-switch openvswitch-common mininet iproute2 iputils-ping iputils-arping \
-            tcpdump ethtool util-linux
+            tcpdump traceroute ethtool util-linux
+
+# The console's scenario drives a real browser.
+test scenario: PACKAGES += chromium
 
 # A network namespace of its own, with nothing but loopback: no frame of a test can leave the machine.
 ISOLATED := $(SUDO) unshare --net -- sh -c 'ip link set lo up && exec "$$@"' isolated
@@ -37,7 +40,7 @@ bench: setup ## measure
 soak: setup ## run what takes long: thousands of examples, judged packets, restarts under traffic, ten minutes of churn
 	$(ISOLATED) env WEFT_HYPOTHESIS_PROFILE=soak $(BIN)/python -m pytest -m hypothesis --timeout 0
 	$(ISOLATED) env WEFT_HYPOTHESIS_PROFILE=soak $(BIN)/python -m pytest --timeout 0 tests/northbound/test_openapi.py
-	$(ISOLATED) env WEFT_HYPOTHESIS_PROFILE=soak $(BIN)/python -m pytest -s tests/scenarios/test_judged.py
+	$(ISOLATED) env WEFT_HYPOTHESIS_PROFILE=soak $(BIN)/python -m pytest -s tests/scenarios/test_judged.py tests/scenarios/test_judged_routing.py
 	$(ISOLATED) $(BIN)/python -m mininet_scenarios.controller_restart
 	$(ISOLATED) $(BIN)/python -m mininet_scenarios.guarded
 	$(ISOLATED) $(BIN)/python -m tests.scenarios.churn

@@ -1,8 +1,9 @@
 """ARP: the switch answers every request for an address of an attached port; none leaves the hypervisor.
 
-An unknown address is dropped with that reason, never flooded. A request for the sender's own address (a probe for
-duplicates, RFC 5227 section 2.1.1, or an announcement) is never answered; a probe for another port's address is. On a
-physical network both go to the wire (`apps.wire`).
+An unknown address is dropped with that reason, never flooded; of some the controller asks those who may hold them
+(`apps.neighbours`). A request for the sender's own address (a probe for duplicates, RFC 5227 section 2.1.1, or an
+announcement) is never answered; a probe for another port's address is. On a physical network both go to the wire
+(`apps.wire`).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""L2 population: every switch knows where every MAC of its networks is; nothing is learnt, nothing unknown flooded.
+"""L2 population: every switch knows where every MAC of its networks is; no switch learns, nothing unknown is flooded.
 
 A known unicast frame goes to one place. Broadcast and multicast go to every member exactly once: head-end copies, one
 a hypervisor that has members, and there one a member; what came through a tunnel never goes into one again. On a

@@ -1,8 +1,9 @@
 """IPv6 neighbour discovery: the switch answers every solicitation for an address of an attached port (RFC 4861).
 
 A port is known by its fixed addresses and by the link-local one that its MAC gives it (RFC 4291 appendix A). What
-nobody holds is dropped with that reason, never flooded. A solicitation for the sender's own address is never answered;
-one from `::`, which looks for duplicates of another port's address (RFC 4862 section 5.4.3), is answered to all nodes.
+nobody holds is dropped with that reason, never flooded; of some the controller asks those who may hold them
+(`apps.neighbours`). A solicitation for the sender's own address is never answered; one from `::`, which looks for
+duplicates of another port's address (RFC 4862 section 5.4.3), is answered to all nodes.
 On a physical network what is not answered goes to the wire (`apps.wire`).
 
 Router solicitations, MLD and everything else of ICMPv6 go their way as multicast. Limits: a solicitation without any

@@ -9,6 +9,8 @@ answer for the address, route to it, and know where its MAC address is.
     its holder answers, or announces it   TOLD                   believed; the newest announcement wins
     it is announced, and known            to all the network at once (L2_BUM), so that guests follow without us
 
+On a wire what is asked and told goes its way as among physical hosts, and is only heard (`apps.wire`).
+
 Addresses that the model gives to a port are never open: what guests say of them is neither heard nor passed on.
 
 The interface of a router that appears, or changes its addresses, is announced to the guests of its network, who may
@@ -24,7 +26,7 @@ from ipaddress import ip_address, ip_network
 from typing import Final
 
 from controller.flows import frames
-from controller.flows.app import app, host, itself, neighbours, peers, reaching
+from controller.flows.app import app, host, neighbours, peers, reaching
 from controller.flows.fields import (
     ARP_OP,
     ARP_REQUEST,
@@ -33,14 +35,13 @@ from controller.flows.fields import (
     BROADCAST,
     ETH_DST,
     IPV6_SRC,
-    ND_ADVERTISEMENT,
     ND_TARGET,
     ND_TARGET_ADVERTISED,
     link_local,
     tunnel_to,
     within,
 )
-from controller.flows.flow import ANY, Action, Flow, Match, goto, register, resubmit
+from controller.flows.flow import ANY, Flow, Match, goto, resubmit
 from controller.flows.frames import (
     NO_MAC,
     NOBODY4,
@@ -57,8 +58,8 @@ from controller.flows.pipeline import (
     FROM_PHYS,
     IN_PORT,
     L2_BUM,
+    L2_DISPATCH,
     L2_LOOKUP,
-    L3_OUT,
     NEIGH,
     NEIGH_HIT,
     NEIGH_REPLY,
@@ -77,7 +78,6 @@ from controller.flows.presence import (
     OPEN,
     PAIRS,
     Candidate,
-    askers,
     audience,
     candidates,
     contains,
@@ -85,24 +85,18 @@ from controller.flows.presence import (
     holder,
     holder_of_mac,
     is_interface,
-    is_taken,
-    jack,
     joins,
-    may_be_on_wire,
     may_hold,
     neighbour_id,
     ofport,
-    wire_mac,
+    physical_network,
 )
-from controller.flows.punted import Heard, Outcome, Punted, Reply, Resumed, Said, Sought
-from controller.model.addresses import unpacked
+from controller.flows.punted import Heard, Outcome, Punted, Reply, Said, Sought
 from controller.model.records import Address, Chassis, Mac, Neighbour, Port, Record, Subnet
 from controller.model.view import View
 
-IPV4: Final = 0x0800
 OURS: Final = Mac("0e:77:65:66:74:00")
 """The controller's own MAC address, from which it asks where no router could; no guest is ever told of it."""
-REGISTERS: Final = tuple(register(f"reg{number}", f"reg{number}") for number in range(16))
 NOBODYS: Final = tuple(map(ip_network, ("0.0.0.0/8", "127.0.0.0/8", "224.0.0.0/3", "::/127", "ff00::/8")))
 """What no host has for its own: nobody's, the host itself, groups, all hosts."""
 
@@ -119,8 +113,15 @@ def open_block(view: View, network_id: str, block: str) -> Iterator[Flow]:
         wanted, told = within(ND_TARGET, block), within(ND_TARGET_ADVERTISED, block)
     else:
         wanted, told = ARP_REQUEST & within(ARP_TPA, block), ARP_OP(frames.REPLY) & within(ARP_SPA, block)
-    yield Flow(NEIGH_REPLY, "sought", net & wanted, (WHY.set(Why.SOUGHT), goto(TRAP)))
-    yield Flow(SERVICE, "told", net & told, (WHY.set(Why.TOLD), goto(TRAP)))
+    if physical_network(view, network_id) is None:
+        yield Flow(NEIGH_REPLY, "sought", net & wanted, (WHY.set(Why.SOUGHT), goto(TRAP)))
+        yield Flow(SERVICE, "told", net & told, (WHY.set(Why.TOLD), goto(TRAP)))
+        return
+    hear = (WHY.set(Why.TOLD), resubmit(TRAP), goto(L2_DISPATCH))
+    yield Flow(SERVICE, "told", net & told, hear)
+    if ":" not in block and "/" not in block:
+        announced = ARP_REQUEST & ARP_SPA(Address(block)) & ARP_TPA(Address(block))
+        yield Flow(NEIGH_REPLY, "told", net & announced, hear)
 
 
 def known(view: View, neighbour: Neighbour) -> Iterator[Flow]:
@@ -130,9 +131,11 @@ def known(view: View, neighbour: Neighbour) -> Iterator[Flow]:
     yield Flow(NEIGH, "heard", net & here, (ETH_DST.set(neighbour.mac_address), NEIGH_HIT.set(1)))
     hear = (WHY.set(Why.TOLD), resubmit(TRAP), goto(L2_BUM))
     named = bool(view.gather(PAIRS, (neighbour.network_id, neighbour.address)))
+    on_wire = physical_network(view, neighbour.network_id) is not None
+    guests = (UNCHECKED(0) if named else ANY) & (FROM_PHYS(0) if on_wire else ANY)
     for announced in announcements(neighbour.address):
-        yield Flow(SERVICE, "announced", net & (UNCHECKED(0) if named else ANY) & announced, hear)
-    if neighbour.port_id:
+        yield Flow(SERVICE, "announced", net & guests & announced, hear)
+    if not on_wire:
         yield Flow(SERVICE, "probed", net & probe(neighbour.address), (WHY.set(Why.SOUGHT), goto(TRAP)))
 
 
@@ -152,13 +155,6 @@ def probe(address: Address) -> Match:
     return ARP_REQUEST & ARP_TPA(address) & ARP_SPA(NOBODY4)
 
 
-def answered(view: View, chassis: Chassis) -> Iterator[Flow]:
-    """What physical hosts answer to a hypervisor's own questions goes to the controller."""
-    ours = FROM_PHYS(1) & ETH_DST(wire_mac(chassis.id))
-    for told in (ARP_OP(frames.REPLY), ND_ADVERTISEMENT):
-        yield Flow(SERVICE, "answered", ours & told, (WHY.set(Why.TOLD), goto(TRAP)))
-
-
 def local(view: View, neighbour: Neighbour) -> Iterator[Flow]:
     """A frame for its MAC address, on its own hypervisor."""
     if is_at(view, neighbour):
@@ -167,18 +163,16 @@ def local(view: View, neighbour: Neighbour) -> Iterator[Flow]:
 
 
 def remote(view: View, neighbour: Neighbour) -> Iterator[Flow]:
-    """A frame for its MAC address, anywhere else."""
+    """A frame for its MAC address, anywhere else, unless the wire leads there."""
     placed = held_at(view, neighbour.id) if is_at(view, neighbour) else None
     vtep = placed and view.need(Chassis, placed.chassis).encap_ip
-    if vtep:
+    if vtep and physical_network(view, neighbour.network_id) is None:
         yield Flow(L2_LOOKUP, "remote_heard", to(view, neighbour), (tunnel_to(vtep), goto(TUN_OUT)))
 
 
 def is_at(view: View, neighbour: Neighbour) -> bool:
     """Is its port where its MAC address was heard last, and is that MAC address not the port's own?"""
-    port = view.get(Port, neighbour.port_id)
-    if port is None:
-        return False
+    port = view.need(Port, neighbour.port_id)
     at = holder_of_mac(view, neighbour.network_id, neighbour.mac_address)
     return port.mac_address != neighbour.mac_address and at == port.id
 
@@ -222,38 +216,15 @@ def reply(in_port: int, asked: Question, mac: Mac) -> Reply:
 
 
 def next_hop(view: View, punted: Punted) -> Iterator[Outcome]:
-    """A router wants its next hop, and asks from its own interface there; on a wire its hypervisor asks."""
+    """A router wants its next hop, and asks from its own interface there; on a wire others do (`apps.wire`)."""
     network, router = view.tagged("network", punted.net), view.tagged("router", punted.router)
-    if network is None or router is None:
+    if network is None or router is None or physical_network(view, network) is not None:
         return
-    address = wanted(punted)
+    address = punted.next_hop
     own = interface(view, [router], network, address)
     may = [*candidates(view, network, address)]
     if own and may:
-        yield Sought(network, address, asking(may, question(address, *own)), partial(resume, punted))
-    elif not is_taken(view, network, address) and (asked := [*ask_wire(view, punted.chassis, network, address)]):
-        yield Sought(network, address, tuple(asked), partial(resume, punted))
-
-
-def ask_wire(view: View, chassis: str, network: str, address: Address, to: Mac | None = None) -> Iterator[Said]:
-    """A hypervisor asks physical hosts for an address, in nobody's name."""
-    out = jack(view, chassis, network)
-    if out is not None:
-        number, vlan = out
-        mac = wire_mac(chassis)
-        yield Said(chassis, (number,), frames.tagged(question(address, own_source(address, mac), mac, to), vlan))
-
-
-def wanted(punted: Punted) -> Address:
-    """The next hop of a packet."""
-    numbers = (4,) if int.from_bytes(punted.frame[12:14]) == IPV4 else (12, 13, 14, 15)
-    return unpacked(b"".join(punted.registers.get(number, 0).to_bytes(4) for number in numbers))
-
-
-def resume(punted: Punted, mac: Mac) -> Resumed:
-    """A packet goes on where it was, behind the look-up of its next hop."""
-    kept: list[Action] = [REGISTERS[number].set(value) for number, value in sorted(punted.registers.items())]
-    return Resumed(punted.in_port, (*kept, ETH_DST.set(mac), NEIGH_HIT.set(1), resubmit(L3_OUT)), punted.frame)
+        yield Sought(network, address, asking(may, question(address, *own)), punted.resumed)
 
 
 def interface(view: View, routers: Iterable[str], network: str, address: Address) -> tuple[Address, Mac] | None:
@@ -280,23 +251,14 @@ def asking(candidates: Iterable[Candidate], frame: bytes) -> tuple[Said, ...]:
 def hear(view: View, punted: Punted) -> Iterator[Outcome]:
     """A guest tells where an address is: it is believed if it may hold it."""
     said, teller = frames.read(punted.frame), guest(view, punted)
-    if isinstance(said, Statement) and not punted.source:
-        yield from hear_wire(view, punted, said)
     if not isinstance(said, Statement) or teller is None or not is_hosts(said.address) or not is_ones(said.mac):
         return
     network = teller.network_id
     if may_hold(view, teller, said.address, said.mac):
         passed_on = punted.frame[0] & 1 and held_at(view, neighbour_id(network, said.address)) is not None
-        news = announcement(said.address, said.mac) if said.unasked and not passed_on else b""
+        told = passed_on or physical_network(view, network) is not None
+        news = announcement(said.address, said.mac) if said.unasked and not told else b""
         yield Heard(network, said.address, said.mac, teller.id, said.unasked, news)
-
-
-def hear_wire(view: View, punted: Punted, said: Statement) -> Iterator[Outcome]:
-    """A physical host tells where an address is."""
-    network, address, mac = view.tagged("network", punted.net), said.address, said.mac
-    if network is None or not is_hosts(address) or not is_ones(mac) or not may_be_on_wire(view, network, address, mac):
-        return
-    yield Heard(network, address, mac, "", said.unasked)
 
 
 def guest(view: View, punted: Punted) -> Port | None:
@@ -317,12 +279,7 @@ def is_ones(mac: Mac) -> bool:
 
 
 def prove(view: View, neighbour: Neighbour) -> Iterator[Said]:
-    """Ask whoever is known to hold an address whether it still does; of a physical host perhaps who it is."""
-    if not neighbour.port_id:
-        to = None if neighbour.mac_address == NO_MAC else neighbour.mac_address
-        for chassis in askers(view, neighbour.network_id):
-            yield from ask_wire(view, chassis, neighbour.network_id, neighbour.address, to)
-        return
+    """Ask whoever is known to hold an address whether it still does."""
     placed, number = held_at(view, neighbour.id), ofport(view, neighbour.port_id)
     if placed is None or number is None:
         return
@@ -359,7 +316,6 @@ def local_too(port: Port) -> list[Address]:
 APP = app(
     "neighbours",
     reaching(OPEN, open_block),
-    itself(Chassis, answered),
     neighbours(Neighbour, known),
     host(Neighbour, local),
     peers(Neighbour, remote),

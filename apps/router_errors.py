@@ -1,9 +1,9 @@
 """What routers tell senders: no hop left, no route, nobody there, nobody listening, too large (RFC 792, RFC 4443).
 
 A switch cannot write these, so it hands such packets over (`apps.routing`, TRAP) and the answer is written here, from
-the address of the interface that the packet came to, out of the port that it came from. Errors are never sent about an
-error or a redirect, about a fragment that is not the first, to or about a group of hosts, nor to nobody (RFC 1122
-section 3.2.2, RFC 1812 section 4.3.2.7, RFC 4443 section 2.4).
+the address of the interface that the packet came to, out of the port that it came from; to a physical host by the
+router's own routes. Errors are never sent about an error or a redirect, about a fragment that is not the first, to or
+about a group of hosts, nor to nobody (RFC 1122 section 3.2.2, RFC 1812 section 4.3.2.7, RFC 4443 section 2.4).
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ from typing import NamedTuple
 from controller.flows.app import app
 from controller.flows.flow import resubmit
 from controller.flows.frames import NO_MAC, checksum
-from controller.flows.pipeline import L2_LOOKUP, L3_ROUTE, NET, REDIRECTED, RTR, Why
-from controller.flows.presence import contains, gateway_port, joins
+from controller.flows.pipeline import HOPS as PASSED
+from controller.flows.pipeline import L2_LOOKUP, L3_ROUTE, NET, REDIRECTED, RTR, TURNED, Why
+from controller.flows.presence import contains, gateway_port, joins, physical_network
 from controller.flows.punted import Outgoing, Punted, Reply, Resumed
 from controller.model.addresses import packed, unpacked
 from controller.model.records import GATEWAY, Address, Mac, Network, Port, Subnet
@@ -84,13 +85,15 @@ class Interface:
 
 
 def tell(view: View, punted: Punted) -> Iterator[Outgoing]:
-    """The error about a packet, if its sender may be told."""
+    """The error about a packet, if its sender may be told: a guest here, or a physical host, by the router's routes."""
     packet, most = read(punted.frame), borne(view, punted)
     if packet is None or most is None or not may_tell(packet, punted.why):
         return
     router = view.tagged("router", punted.router)
     interfaces = [*addresses(view, router)]
     if any(is_broadcast(end, interfaces) for end in (packet.source, packet.destination)):
+        return
+    if packet.source in {each.address for each in interfaces}:  # it tells itself nothing: what it answered went nowhere
         return
     came, onto = (view.tagged("network", number) for number in (punted.net_in, punted.net))
     outer = gateway_port(view, router) if router is not None else None
@@ -102,11 +105,20 @@ def tell(view: View, punted: Punted) -> Iterator[Outgoing]:
         if at is not None:
             yield outward(view, punted, packet, replace(at, mac=mac_at(punted.frame, 0)), most, came == outside)
     else:
-        sender = view.tagged("port", punted.source)
-        to = None if sender is None else view.get(Port, sender)
-        at = facing(interfaces, came, packet)
-        if to is not None and at is not None:
-            yield Reply(punted.in_port, error(packet, punted.why, holder(to, packet.source), at, most))
+        yield from within(view, punted, packet, facing(interfaces, came, packet), most)
+
+
+def within(view: View, punted: Punted, packet: Packet, at: Interface | None, most: int) -> Iterator[Outgoing]:
+    """An error on a network of the router's own: to the guest that sent the packet, or to a physical host there."""
+    network, sender = view.tagged("network", punted.net_in), view.tagged("port", punted.source)
+    to = None if sender is None else view.get(Port, sender)
+    if at is None:
+        return
+    if to is not None:
+        yield Reply(punted.in_port, error(packet, punted.why, holder(to, packet.source), at, most))
+    elif network is not None and physical_network(view, network) is not None:
+        routed = (RTR.set(punted.router), PASSED.set(1), TURNED.set(1), resubmit(L3_ROUTE))
+        yield Resumed(punted.in_port, routed, error(packet, punted.why, at.mac, at, most))
 
 
 def outward(view: View, punted: Punted, packet: Packet, at: Interface, most: int, came: bool) -> Resumed:

@@ -2,8 +2,8 @@
 
 A frame for the MAC of a router's interface is at that router: it answers echo requests, passes on what has a hop left
 and a route, and tells the sender of what it does not (the controller writes those errors, `TRAP`). The next hop's MAC
-is known from the model (`NEIGH`), so a router asks nobody. If the next hop is another router, the packet is at that one
-next.
+is known from the model, or from its holder (`NEIGH`, `apps.neighbours`). If the next hop is another router, the packet
+is at that one next.
 
     L2_LOOKUP ─> HOP ─> L3_IN ─> L3_DNAT ─> L3_ROUTE ─> L3_SNAT ─(NEIGH)─> L3_OUT (─> L3_MTU) ─> L2_LOOKUP
 
@@ -75,6 +75,7 @@ from controller.flows.pipeline import (
     DROP,
     ECMP,
     ECMP_ROUTES,
+    FROM_PHYS,
     FROM_TUN,
     HOP,
     HOPS,
@@ -102,7 +103,7 @@ from controller.flows.pipeline import (
     WHY,
     Why,
 )
-from controller.flows.presence import gateway_port, is_down, joins
+from controller.flows.presence import gateway_port, is_down, joins, physical_network
 from controller.model.records import Address, Cidr, HostRoute, Network, Port, Router, Subnet
 from controller.model.view import View
 
@@ -158,8 +159,9 @@ def manners(view: View) -> Iterator[Flow]:
 def interface(view: View, port: Port) -> Iterator[Flow]:
     """A router's interface: its MAC, its addresses, and the way to its subnets."""
     router, net = RTR(view.tag("router", port.device_id)), NET(view.tag("network", port.network_id))
-    come = (RTR.set(router.tests[0].value), resubmit(HOP))
-    yield Flow(L2_LOOKUP, "router", net & ETH_DST(port.mac_address) & FROM_TUN(0), come)
+    come = (RTR.set(router.numbers[0]), resubmit(HOP))
+    here = FROM_TUN(0) if physical_network(view, port.network_id) is None else FROM_PHYS(0)
+    yield Flow(L2_LOOKUP, "router", net & ETH_DST(port.mac_address) & here, come)
     for address in [ip.ip_address for ip in port.fixed_ips]:
         yield from (answer6 if ":" in address else answer4)(view, port, address)
     yield from answer_local(view, port)
@@ -186,14 +188,14 @@ def answer6(view: View, port: Port, address: Address) -> Iterator[Flow]:
 
 
 def answer_local(view: View, port: Port) -> Iterator[Flow]:
-    """The link-local address: what it answers goes back the way it came, and is never routed."""
+    """The link-local address: it is one on its own network alone (RFC 4007), and what it answers is never routed."""
     if not any(":" in ip.ip_address for ip in port.fixed_ips):
         return
     router, net = RTR(view.tag("router", port.device_id)), NET(view.tag("network", port.network_id))
     address = link_local(port.mac_address)
     yield Flow(NEIGH, "neighbour", net & NH6(address), (ETH_DST.set(port.mac_address), NEIGH_HIT.set(1)))
     back = (Move(ETH_SRC, ETH_DST), ETH_SRC.set(port.mac_address), TURNED.set(1), goto(L2_LOOKUP))
-    own = router & IPV6_DST(address)
+    own = router & net & IPV6_DST(address)
     yield Flow(L3_IN, "echo", own & ICMPV6_TYPE(ECHO_REQUEST6), (*echo6(address), *back))
     yield Flow(L3_IN, "own_address", own, trap(Why.ROUTER_ADDRESS))
 

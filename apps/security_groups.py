@@ -35,11 +35,17 @@ from controller.flows.fields import (
     CONJ_ID,
     CT_PROTO4,
     CT_PROTO6,
+    CT_ZONE,
+    ETH_DST,
+    ETH_SRC,
+    GROUP_BIT,
     HOP_LIMIT,
     ICMPV6_TYPE,
     IPV4,
+    IPV4_FRAG,
     IPV6,
     IPV6_DST,
+    IPV6_FRAG,
     IPV6_SRC,
     ND_ADVERTISEMENT,
     ND_SOLICITATION,
@@ -57,7 +63,22 @@ from controller.flows.fields import (
     unread,
     within,
 )
-from controller.flows.flow import ANY, Action, Clause, Commit, Field, Flow, Match, Move, Table, Track, goto, resubmit
+from controller.flows.flow import (
+    ANY,
+    Action,
+    Apart,
+    Clause,
+    Commit,
+    Field,
+    Flow,
+    Match,
+    Move,
+    Set,
+    Table,
+    Track,
+    goto,
+    resubmit,
+)
 from controller.flows.pipeline import (
     CHECKED,
     CT_BUNDLE,
@@ -72,6 +93,7 @@ from controller.flows.pipeline import (
     EVALUATE,
     GEN,
     GENERATION,
+    GIVEN_BACK,
     GUARD,
     IN_DONE,
     IN_PORT,
@@ -88,10 +110,12 @@ from controller.flows.pipeline import (
     RECALL,
     SRC,
     VERDICT,
+    WHOSE,
     WHY,
     ZONE,
     Guard,
     Verdict,
+    Whose,
     Why,
 )
 from controller.flows.presence import LISTED_ADDRESSES, MEMBER_ADDRESSES, attached
@@ -138,6 +162,7 @@ IN: Final = Half(
 )  # fmt: skip
 FAMILIES: Final[Mapping[str, Match]] = {"IPv4": IPV4, "IPv6": IPV6}
 DIRECTIONS: Final[Mapping[str, int]] = {"egress": EGRESS, "ingress": INGRESS}
+FRAGMENTS: Final = (IPV4_FRAG(1, 1), IPV6_FRAG(1, 1))
 GUARDED: Final = GUARD(Guard.STATEFUL, Guard.STATEFUL & Guard.STATELESS)
 
 
@@ -154,19 +179,37 @@ def machine(view: View) -> Iterator[Flow]:
 
 
 def ask(half: Half) -> Iterator[Flow]:
-    """Whose groups are asked; then to conntrack, or past it. DHCP, MLD and router discovery need no rule."""
-    anew = (DIRECTION.set(half.direction), VERDICT.set(Verdict.DENIED), GUARD.set(Guard.UNKNOWN))
+    """Whose groups are asked; then to conntrack, or past it. DHCP, MLD and router discovery need no rule.
+
+    Of the copies for the members of a network each goes to conntrack apart, for what comes back with it (see `judge`).
+    """
+    anew = (*afresh(half), VERDICT.set(Verdict.DENIED), GUARD.set(Guard.UNKNOWN))
     yield Flow(half.port, "ask", ANY, (Move(half.guest, CHECKED), *anew, resubmit(PORT_POLICY), goto(half.track)))
     for match in half.control:
         yield Flow(half.track, "control", GUARDED & match, (goto(half.onward),))
     for family in FAMILIES.values():
-        yield Flow(half.track, "guard", GUARD(Guard.STATEFUL) & family, (Track(ZONE, half.rules),))
+        yield Flow(half.track, "guard", GUARD(Guard.STATEFUL) & family, (Apart((Track(ZONE, half.rules),)),))
     yield Flow(half.track, "guard", GUARD(Guard.STATELESS), (resubmit(EVALUATE), goto(half.done)))
     yield Flow(half.track, "guard", GUARD(Guard.OFF), (goto(half.onward),))
 
 
+def afresh(half: Half) -> tuple[Set, ...]:
+    """What a packet bears that goes to conntrack: the direction of this half, and no fragment's owner is known."""
+    return (DIRECTION.set(half.direction), WHOSE.set(Whose.UNASKED))
+
+
 def judge(half: Half) -> Iterator[Flow]:
-    """What conntrack said decides what is asked."""
+    """What conntrack said decides what is asked.
+
+    In user space Open vSwitch before 3.2.6, 3.3.5, 3.4.3 and 3.5.1 gives back, with the packets it was asked about,
+    fragments of any others (lib/ipf.c): those whose time is over, as +inv, and those that found no room behind their
+    own. They bear the registers of where they are, and the zone, the MACs and the connection of where they came from.
+    """
+    asked = (WHOSE.set(Whose.FOREIGN), resubmit(GIVEN_BACK), resubmit(half.rules))
+    for fragment in FRAGMENTS:
+        yield Flow(half.rules, "fragment", WHOSE(Whose.UNASKED) & fragment, asked)
+    yield Flow(half.rules, "foreign", WHOSE(Whose.FOREIGN), (WHY.set(Why.FOREIGN_FRAGMENT), goto(DROP)))
+    yield Flow(half.rules, "kept", VERDICT(Verdict.CURRENT) & ct_state("+trk-inv"), (goto(half.done),))
     yield Flow(half.rules, "known", ct_state("+trk-new-inv"), (resubmit(RECALL), goto(half.done)))
     yield Flow(half.rules, "new", ct_state("+trk+new-inv"), (resubmit(EVALUATE), goto(half.done)))
 
@@ -180,7 +223,8 @@ def recall() -> Iterator[Flow]:
 
 
 def conclude(half: Half) -> Iterator[Flow]:
-    """Onward or dropped, and remembered. An error about a connection (+rel) changes nothing in it.
+    """Onward or dropped; and remembered, which leads through RULES once more. An error about a connection (+rel)
+    changes nothing in it.
 
     SCTP whose ports conntrack did not read is remembered under no policy, so that each packet is judged: another port's
     may be of the same connection. It is remembered anew each time, which holds the fragments of what is denied.
@@ -191,18 +235,23 @@ def conclude(half: Half) -> Iterator[Flow]:
     allowed = VERDICT(Verdict.ALLOWED)
     yield Flow(done, "known", VERDICT(Verdict.CURRENT), (onward,))
     yield Flow(done, "stateless", GUARD(Guard.STATELESS) & allowed, (onward,))
-    judged = (Move(GEN, CT_GEN), Move(POLICY, CT_POLICY), Move(WHY, CT_BUNDLE))
+    by, opener = Move(WHY, CT_BUNDLE), Move(SRC, CT_OPENER)
+    judged = (Move(GEN, CT_GEN), Move(POLICY, CT_POLICY), by)
     for family in FAMILIES.values():
-        opened = Commit(ZONE, (*judged, Move(SRC, CT_OPENER)))
-        yield Flow(done, "opened", allowed & ct_state("+trk+new") & family, (opened, onward))
-        yield Flow(done, "judged_again", allowed & ct_state("+trk+est") & family, (Commit(ZONE, judged), onward))
-        proto, by = CT_PROTO4 if family == IPV4 else CT_PROTO6, Move(WHY, CT_BUNDLE)
-        opened = Commit(ZONE, (by, Move(SRC, CT_OPENER)))
-        yield Flow(done, "unread", allowed & unread(family, proto, "+new"), (opened, onward))
-        yield Flow(done, "unread", allowed & unread(family, proto, "+est"), (Commit(ZONE, (by,)), onward))
+        proto = CT_PROTO4 if family == IPV4 else CT_PROTO6
+        new, known = allowed & ct_state("+trk+new") & family, allowed & ct_state("+trk+est") & family
+        yield Flow(done, "opened", new, keep(half, *judged, opener))
+        yield Flow(done, "judged_again", known, keep(half, *judged))
+        yield Flow(done, "unread", allowed & unread(family, proto, "+new"), keep(half, by, opener))
+        yield Flow(done, "unread", allowed & unread(family, proto, "+est"), keep(half, by))
     yield Flow(done, "related", allowed & ct_state("+trk+rel-new-est"), (onward,))
     cut = GUARD(Guard.STATEFUL) & VERDICT(Verdict.DENIED) & ct_state("+trk+est")
     yield Flow(done, "cut", cut, (WHY.set(half.cut), goto(DROP)))
+
+
+def keep(half: Half, *writes: Move) -> tuple[Action, ...]:
+    """Remember the connection; it comes back as one that need not be judged."""
+    return (*afresh(half), VERDICT.set(Verdict.CURRENT), Commit(ZONE, writes, half.rules))
 
 
 # ---- ports and policies ---------------------------------------------------------------------------------------
@@ -217,8 +266,18 @@ def guest(view: View, port: Port) -> Iterator[Flow]:
     if port.port_security_enabled:
         policy = POLICY.set(view.tag("policy", port.policy))
         yield Flow(PORT_POLICY, "port", checked, (ZONE.set(placed.zone), policy, resubmit(GENERATION)))
+        yield from own(port, checked & CT_ZONE(placed.zone))
     else:
         yield Flow(PORT_POLICY, "port", checked, (GUARD.set(Guard.OFF),))
+
+
+def own(port: Port, checked: Match) -> Iterator[Flow]:
+    """The fragments that the port sends, and those that are sent to it or to a group."""
+    out, into = checked & DIRECTION(EGRESS), checked & DIRECTION(INGRESS)
+    for mac in {port.mac_address, *(pair.mac_address for pair in port.allowed_address_pairs)}:
+        yield Flow(GIVEN_BACK, "own", out & ETH_SRC(mac), (WHOSE.set(Whose.OWN),))
+        yield Flow(GIVEN_BACK, "own", into & ETH_DST(mac), (WHOSE.set(Whose.OWN),))
+    yield Flow(GIVEN_BACK, "own", into & GROUP_BIT, (WHOSE.set(Whose.OWN),))
 
 
 def policy(view: View, policy: Policy) -> Iterator[Flow | Clause]:

@@ -19,6 +19,7 @@ from controller.flows.pipeline import (
     FROM_TUN,
     L2_DISPATCH,
     NET,
+    NO_SEGMENT,
     TUN_OUT,
     TUNNEL,
     TUNNEL_PORTS,
@@ -58,6 +59,11 @@ def segment(view: View, network: Network) -> Iterator[Flow]:
     yield Flow(TUN_OUT, "segment", NET(tag), (TUN_ID.set(vni), ENCAP.set(code), goto(TUNNEL)))
 
 
+def path(view: View) -> Iterator[Flow]:
+    """What hypervisors send ahead to each other is for no guest."""
+    yield Flow(VNI, "path", TUN_ID(NO_SEGMENT), (WHY.set(Why.PATH), goto(DROP)))
+
+
 def split_horizon(view: View) -> Iterator[Flow]:
     """Nothing that came through a tunnel leaves through one."""
     yield Flow(TUN_OUT, "split_horizon", FROM_TUN(1), (WHY.set(Why.SPLIT_HORIZON), goto(DROP)))
@@ -68,5 +74,6 @@ APP = app(
     itself(Chassis, ends),
     others(Chassis, peer),
     present(Network, segment),
+    everywhere(path),
     everywhere(split_horizon),
 )

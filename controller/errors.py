@@ -16,6 +16,19 @@
     │   ├── SubnetMismatch      a port that is not on the subnet named beside it
     │   ├── RouterAddressStays  an IPv4 address that an interface of a router would lose or get
     │   ├── ForeignAddress      an address outside the subnets it should be of
+    │   ├── BadPrefixes         prefixes that no subnet pool can have
+    │   ├── PrefixesStay        a subnet pool would lose prefixes that it needs
+    │   ├── PoolStays           a subnet pool cannot change so
+    │   ├── PoolHolds           a subnet pool still has subnets
+    │   ├── ForeignScope        an address scope that a subnet pool cannot be of
+    │   ├── ScopeStaysShared    an address scope would no longer be shared
+    │   ├── PrefixRefused       a subnet of a size that its pool does not give
+    │   ├── ManyPools           the subnets of a network would be of several pools
+    │   ├── ManyScopes          the subnets of a network would be of several address scopes
+    │   ├── NoServiceType       a subnet for what is no owner of ports
+    │   ├── UsedAlready         a quota below what the project has
+    │   ├── NoProject           it is not known which project asks
+    │   ├── BadAction           an RBAC policy that allows what its object does not know
     │   ├── BadPool             an allocation pool that is no range of its subnet's version
     │   ├── PoolOutOfBounds     an allocation pool reaches out of its subnet
     │   ├── BadRule             a security group rule that means nothing
@@ -66,6 +79,7 @@
     │   ├── DefaultKeepsName    nor get another name
     │   ├── DefaultExists       nor can there be a second one
     │   ├── RuleExists          a security group has the rule already
+    │   ├── DefaultRuleExists   new security groups are born with the rule already
     │   ├── RepeatedRule        one security group rule twice in a request
     │   └── GroupsRemain        port security cannot go before the security groups of the port
     ├── Conflict
@@ -73,6 +87,12 @@
     │   ├── StaleRevision       the caller edits a version that is gone
     │   ├── PoolsOverlap        two allocation pools share addresses
     │   ├── MtuTooSmall         a subnet needs a larger MTU than its network has
+    │   ├── AccessExists        an RBAC policy is there already
+    │   ├── AccessInUse         an object cannot be taken from the projects that use it
+    │   ├── ScopeOverlaps       two subnet pools of an address scope share addresses
+    │   ├── OverQuota           a project would have more than it may
+    │   │   ├── PoolQuotaExceeded   of one subnet pool
+    │   │   └── TooManyRoutes       routes of a router
     │   ├── SharedByOthers      a network cannot be taken from the projects that use it
     │   ├── MixedStates         stateful and stateless security groups on one port
     │   ├── PairsUnguarded      address pairs on a port without port security
@@ -81,11 +101,13 @@
     │   ├── ForeignDevice       a port would be a router's without the router
     │   ├── UnsupportedOwner    the owner of a port does not let it change so
     │   ├── DefaultExternalExists  another external network is the default one
-    │   ├── TooManyRoutes       a router would have more routes than it may
     │   └── Exhausted           a pool has nothing left to give
     │       ├── NoAddress       the subnets of a network are full
+    │       │   └── NoService   none of them is for the owner of the port
+    │       ├── NoPrefix        a subnet pool has no room for a subnet
     │       ├── NoSegment       every segment of a network type is taken
     │       └── NoMac           no free MAC address was found for a port
+    ├── CannotListen            an address is taken, or not this machine's
     ├── Unauthorized            nobody knows who asks
     ├── Forbidden               the caller may not do that
     ├── Throttled               too many requests of callers that nobody knows
@@ -98,6 +120,7 @@
         ├── Disconnected        the peer is gone
         ├── Malformed           the peer sent what its protocol does not allow
         ├── Rejected            a switch refused a message
+        ├── Oversized           a flow or group fits into no message
         └── OvsdbError          an OVSDB operation failed
 
 HTTP statuses live in `northbound.faults` alone.
@@ -106,6 +129,7 @@ HTTP statuses live in `northbound.faults` alone.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Self
 
 
 class WeftError(Exception):
@@ -207,6 +231,128 @@ class PoolOutOfBounds(BadRequest):
     def __init__(self, start: str, end: str, cidr: str) -> None:
         super().__init__(f"The allocation pool {start}-{end} spans beyond the subnet cidr {cidr}.")
         self.start, self.end, self.cidr = start, end, cidr
+
+
+class BadPrefixes(BadRequest):
+    """Raised when a subnet pool cannot have such prefixes; `fault` is Neutron's name for why."""
+
+    def __init__(self, fault: str, said: str) -> None:
+        super().__init__(said)
+        self.fault = fault
+
+    @classmethod
+    def none(cls) -> Self:
+        """There are none."""
+        return cls("EmptySubnetPoolPrefixList", "Empty subnet pool prefix list.")
+
+    @classmethod
+    def mixed(cls) -> Self:
+        """They are of both IP versions."""
+        return cls("PrefixVersionMismatch", "Cannot mix IPv4 and IPv6 prefixes in a subnet pool.")
+
+    @classmethod
+    def out_of_bounds(cls, name: str, length: int, bound: str, limit: int) -> Self:
+        """A length (in bits) is beyond another one."""
+        return cls("IllegalSubnetPoolPrefixBounds", f"Illegal prefix bounds: {name}={length}, {bound}={limit}.")
+
+
+class PrefixesStay(BadRequest):
+    """Raised when a subnet pool would lose prefixes that it needs."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"Illegal update to prefixes: {reason}.")
+        self.reason = reason
+
+
+class PoolStays(BadRequest):
+    """Raised when a subnet pool cannot change so."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"Illegal subnetpool update : {reason}.")
+        self.reason = reason
+
+
+class PoolHolds(BadRequest):
+    """Raised when a subnet pool would be deleted that subnets were cut from."""
+
+    def __init__(self) -> None:
+        super().__init__("Unable to delete subnet pool: Subnet pool has existing allocations.")
+
+
+class ForeignScope(BadRequest):
+    """Raised when a subnet pool cannot be of an address scope: not the project's, or of another IP version."""
+
+    def __init__(self, pool: str, scope: str, version: int | None = None) -> None:
+        cannot = f"cannot be associated with address scope {scope}."
+        if version is not None:
+            cannot = f"cannot associate with address scope {scope} because subnetpool ip_version is not {version}."
+        super().__init__(f"Illegal subnetpool association: subnetpool {pool} {cannot}")
+        self.pool, self.scope, self.version = pool, scope, version
+
+
+class ScopeStaysShared(BadRequest):
+    """Raised when an address scope would no longer be shared."""
+
+    def __init__(self, scope: str) -> None:
+        super().__init__(f"Unable to update address scope {scope} : Shared address scope can't be unshared.")
+        self.scope = scope
+
+
+class PrefixRefused(BadRequest):
+    """Raised when a subnet would have a prefix that is longer, or shorter (`bound`), than its pool gives."""
+
+    def __init__(self, length: int, bound: str, limit: int) -> None:
+        super().__init__(f"Unable to allocate subnet with prefix length {length}, {bound} allowed prefix is {limit}.")
+        self.length, self.bound, self.limit = length, bound, limit
+
+
+class ManyPools(BadRequest):
+    """Raised when the subnets of a network would be of several subnet pools."""
+
+    def __init__(self) -> None:
+        super().__init__("Subnets hosted on the same network must be allocated from the same subnet pool.")
+
+
+class ManyScopes(BadRequest):
+    """Raised when the subnets of a network would be of several address scopes."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Subnets of the same address family hosted on the same network must all participate in the same address "
+            "scope."
+        )
+
+
+class NoServiceType(BadRequest):
+    """Raised when a subnet would be for what is no owner of ports, or no text."""
+
+    def __init__(self, service_type: str, text: bool = True) -> None:
+        why = "does not correspond to a valid device owner" if text else "is not a string"
+        super().__init__(f"Subnet service type {service_type} {why}.")
+        self.service_type, self.text = service_type, text
+
+
+class UsedAlready(BadRequest):
+    """Raised when a project's quota would be less than what it has."""
+
+    def __init__(self, resource: str, limit: int, used: int) -> None:
+        super().__init__(f"Quota limit {limit} for {resource} must be greater than or equal to already used {used}")
+        self.resource, self.limit, self.used = resource, limit, used
+
+
+class NoProject(BadRequest):
+    """Raised when a request speaks for no project and must."""
+
+    def __init__(self) -> None:
+        super().__init__("Tenant-id was missing from quota request.")
+
+
+class BadAction(BadRequest):
+    """Raised when an RBAC policy would allow what objects of its type do not know."""
+
+    def __init__(self, action: str, object_type: str, known: tuple[str, ...]) -> None:
+        super().__init__(f"Invalid action '{action}' for object type '{object_type}'. Valid actions: {known}")
+        self.action, self.object_type, self.known = action, object_type, known
 
 
 class BadRule(BadRequest):
@@ -361,6 +507,32 @@ class TooManyPairs(BadRequest):
         self.most = most
 
 
+class SegmentsBesides(BadRequest):
+    """Raised when a network is asked for with its segment named twice."""
+
+    def __init__(self) -> None:
+        super().__init__("Segments and provider values cannot both be set.")
+
+
+class FormedAddress(BadRequest):
+    """Raised when a port is given another address of an automatic subnet than the one that it forms itself."""
+
+    def __init__(self, address: str, subnet: str) -> None:
+        super().__init__(
+            f"IPv6 address {address} cannot be directly assigned to a port on subnet {subnet} as the subnet is "
+            "configured for automatic addresses"
+        )
+        self.address, self.subnet = address, subnet
+
+
+class TooManyOptions(BadRequest):
+    """Raised when a subnet would tell guests of more than there may be."""
+
+    def __init__(self, subnet: str, what: str, most: int) -> None:
+        super().__init__(f"Unable to complete operation for {subnet}. The number of {what} exceeds the limit {most}.")
+        self.subnet, self.what, self.most = subnet, what, most
+
+
 class Senseless(BadRequest):
     """Raised when a request to a resource makes no sense."""
 
@@ -429,7 +601,12 @@ class PortForwards(BadRequest):
 _ABSENT = {
     "SecurityGroup": "Security group {} does not exist",
     "SecurityGroupRule": "Security group rule {} does not exist",
+    "DefaultSecurityGroupRule": "Default Security Group rule {} does not exist",
     "AddressGroup": "Address group {} could not be found.",
+    "AddressScope": "Address scope {} could not be found.",
+    "SubnetPool": "Subnet pool {} could not be found.",
+    "RbacPolicy": "RBAC policy of type unknown with ID {} not found",
+    "TenantQuota": "Quota for project {} could not be found.",
     "Router": "Router {} could not be found",
     "FloatingIp": "Floating IP {} could not be found",
     "PortForwarding": "Port Forwarding {} could not be found.",
@@ -485,12 +662,12 @@ class InUse(WeftError):
 
 
 class AddressInUse(InUse):
-    """Raised when another port of the network has the address."""
+    """Raised when another port has an address of a subnet."""
 
-    def __init__(self, network: str, address: str) -> None:
-        by = f"The IP address {address} is in use"
-        super().__init__("Network", network, by, f"Unable to complete operation for network {network}. {by}.")
-        self.address = address
+    def __init__(self, subnet: str, address: str) -> None:
+        said = f"IP address {address} already allocated in subnet {subnet}"
+        super().__init__("Subnet", subnet, "another port", said)
+        self.subnet, self.address = subnet, address
 
 
 class MacInUse(InUse):
@@ -567,6 +744,14 @@ class RuleExists(InUse):
     def __init__(self, rule: str) -> None:
         said = f"Security group rule already exists. Rule id is {rule}."
         super().__init__("SecurityGroupRule", rule, "its security group", said)
+
+
+class DefaultRuleExists(InUse):
+    """Raised when new security groups are born with a rule already."""
+
+    def __init__(self, rule: str) -> None:
+        said = f"Default Security group rule already exists. Rule id is {rule}."
+        super().__init__("DefaultSecurityGroupRule", rule, "new security groups", said)
 
 
 class RepeatedRule(InUse):
@@ -747,6 +932,79 @@ class SharedByOthers(Conflict):
         self.network = network
 
 
+class CannotAutoAllocate(Conflict):
+    """Raised when the cloud lacks what a project's network is made from by itself."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"Deployment error: {reason}.")
+        self.reason = reason
+
+
+class BindingExists(Conflict):
+    """Raised when a port has a binding to a host already."""
+
+    def __init__(self, port: str, host: str) -> None:
+        super().__init__(f"Binding for port {port} on host {host} already exists.")
+        self.port, self.host = port, host
+
+
+class AlreadyActive(Conflict):
+    """Raised when a binding is activated that is active."""
+
+    def __init__(self, port: str, host: str) -> None:
+        super().__init__(f"Binding for port {port} on host {host} is already active.")
+        self.port, self.host = port, host
+
+
+class BindingFailed(Conflict):
+    """Raised when a port cannot be on the host of a binding."""
+
+    def __init__(self, port: str, host: str) -> None:
+        super().__init__(f"Binding for port {port} on host {host} could not be created or updated.")
+        self.port, self.host = port, host
+
+
+class AccessExists(Conflict):
+    """Raised when an RBAC policy is there already."""
+
+    def __init__(self) -> None:
+        super().__init__("An RBAC policy already exists with those values.")
+
+
+class AccessInUse(Conflict):
+    """Raised when an object would be taken from projects that use it."""
+
+    def __init__(self, object_id: str, by: str) -> None:
+        super().__init__(
+            f"RBAC policy on object {object_id} cannot be removed because other objects depend on it.\nDetails: {by}"
+        )
+        self.object_id, self.by = object_id, by
+
+
+class ScopeOverlaps(Conflict):
+    """Raised when two subnet pools of an address scope would share addresses."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Failed to associate address scope: subnetpools within an address scope must have unique prefixes."
+        )
+
+
+class OverQuota(Conflict):
+    """Raised when a project would have more resources of these names than it may."""
+
+    def __init__(self, resources: Sequence[str], said: str = "") -> None:
+        super().__init__(said or f"Quota exceeded for resources: {[*resources]}.")
+        self.resources = resources
+
+
+class PoolQuotaExceeded(OverQuota):
+    """Raised when a project would have more of a subnet pool than it may."""
+
+    def __init__(self) -> None:
+        super().__init__((), "Per-project subnet pool prefix quota exceeded.")
+
+
 class MixedStates(Conflict):
     """Raised when a port would be in stateful and in stateless security groups."""
 
@@ -806,11 +1064,11 @@ class DefaultExternalExists(Conflict):
         self.network = network
 
 
-class TooManyRoutes(Conflict):
+class TooManyRoutes(OverQuota):
     """Raised when a router would have more routes than it may."""
 
     def __init__(self, router: str, most: int) -> None:
-        super().__init__("Quota exceeded for resources: ['router_route'].")
+        super().__init__(("router_route",))
         self.router, self.most = router, most
 
 
@@ -825,8 +1083,25 @@ class Exhausted(Conflict):
 class NoAddress(Exhausted):
     """Raised when no subnet that a port may use has a free address in its pools."""
 
-    def __init__(self, network: str) -> None:
-        super().__init__("addresses", network, f"No more IP addresses available on network {network}.")
+    def __init__(self, network: str, said: str = "") -> None:
+        super().__init__("addresses", network, said or f"No more IP addresses available on network {network}.")
+
+
+class NoService(NoAddress):
+    """Raised when no subnet of a network is for ports of an owner."""
+
+    def __init__(self, network: str, owner: str) -> None:
+        said = f"No valid service subnet for the given device owner, network {network}, service type {owner}."
+        super().__init__(network, said)
+        self.owner = owner
+
+
+class NoPrefix(Exhausted):
+    """Raised when a subnet pool has no room for a subnet."""
+
+    def __init__(self, pool: str, reason: str) -> None:
+        super().__init__("prefixes", pool, f"Failed to allocate subnet: {reason}.")
+        self.reason = reason
 
 
 class NoSegment(Exhausted):
@@ -906,6 +1181,14 @@ class Undeclared(FlowError):
         self.place, self.what, self.name = place, what, name
 
 
+class CannotListen(WeftError):
+    """Raised when the controller cannot listen where an option says it should."""
+
+    def __init__(self, option: str, address: str, reason: str) -> None:
+        super().__init__(f"Weft cannot listen on {address} (option --{option}): {reason}.")
+        self.option, self.address, self.reason = option, address, reason
+
+
 class SouthboundError(WeftError):
     """Base of the errors of switches and of their databases."""
 
@@ -932,6 +1215,14 @@ class Rejected(SouthboundError):
     def __init__(self, what: str, type: int, code: int) -> None:
         super().__init__(f"The switch refused {what} with error {type}/{code}.")
         self.what, self.type, self.code = what, type, code
+
+
+class Oversized(SouthboundError):
+    """Raised when a group has more buckets, or a flow more actions, than fit into one OpenFlow message."""
+
+    def __init__(self, what: str, parts: str, count: int, fit: int) -> None:
+        super().__init__(f"{what} has {count} {parts}, and one OpenFlow message holds {fit}.")
+        self.what, self.parts, self.count, self.fit = what, parts, count, fit
 
 
 class OvsdbError(SouthboundError):

@@ -157,7 +157,6 @@ class Lab:
         for hypervisor in self.hypervisors.values():
             hypervisor.join()
         self.converged()
-        self.warm()
 
     def _terminate(self) -> None:
         """End every node; one that does not end well does not keep the others alive."""
@@ -182,19 +181,13 @@ class Lab:
         hypervisor.prepare(len(self.hypervisors), self.directory / name)
         return hypervisor
 
-    def warm(self) -> None:
-        """Let the hypervisors' tunnel endpoints learn each other's MACs (`Hypervisor.learn`), once all have joined."""
-        vteps = {hypervisor.vtep for hypervisor in self.hypervisors.values()}
-        for hypervisor in self.hypervisors.values():
-            hypervisor.learn(vteps - {hypervisor.vtep})
-
     @property
     def api(self) -> Api:
         """The controller's API."""
         return self.controller.api
 
     def hypervisor(self, name: str) -> Hypervisor:
-        """Add a hypervisor that is yet to `join()`: `converged()` waits for that. Then `warm()` its tunnels."""
+        """Add a hypervisor that is yet to `join()`: `converged()` waits for that."""
         hypervisor = self._assemble(name)
         hypervisor.start_switch()
         hypervisor.connect_underlay()

@@ -27,7 +27,7 @@ import socket
 import time
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,7 +36,7 @@ from mininet_scenarios.api import Api
 from mininet_scenarios.errors import CommandFailed, Refused, Unsteady
 from mininet_scenarios.probe import Ear, Ping, send, udp
 from mininet_scenarios.processes import Daemon, beside_python, inside, run, wait_until
-from mininet_scenarios.sockets import Outcome, call, reached, refused, send_datagram, send_raw
+from mininet_scenarios.sockets import Outcome, Transfer, call, reached, refused, send_datagram, send_raw, transfer
 from mininet_scenarios.talk import Talk
 
 with warnings.catch_warnings():
@@ -359,23 +359,6 @@ class Hypervisor(Machine):
         """Empty conntrack."""
         self.appctl("dpctl/flush-conntrack")
 
-    def learn(self, vteps: Set[str]) -> None:
-        """Prove the underlay, and let Open vSwitch learn the MACs of other tunnel endpoints.
-
-        In user space it drops the first packet to an endpoint that it does not know (ovs-appctl tnl/neigh/show). It
-        learns from ARP replies alone, and only once it has tunnels; the kernel learns from requests too, and would
-        then not ask.
-        """
-
-        def lacking() -> str:
-            known = self.appctl("tnl/neigh/show").split()
-            return " ".join(vtep for vtep in vteps if vtep not in known)
-
-        self.ip_batch("neigh flush dev br-phy")
-        for vtep in vteps:
-            self.run("ping", "-n", "-q", "-c", "1", "-W", "2", vtep)
-        wait_until(f"A MAC for each tunnel endpoint on {self}", lacking, 5)
-
     def groups(self) -> str:
         """The groups of the integration bridge, sorted: a dump's own order is that of a hash table with a history."""
         lines = self.ofctl("-O", "OpenFlow14", "dump-groups", self.bridge).splitlines()
@@ -397,6 +380,22 @@ class Hypervisor(Machine):
         dumps = [self.ofctl("dump-flows", self.bridge, f"table={table}") for table in (60, 62)]
         counted = re.findall(r"n_packets=(\d+),.*,reg8=(\w+) actions=", "".join(dumps))
         return Counter({int(why, 0): int(packets) for packets, why in counted})
+
+    def datapath_drops(self) -> Counter[str]:
+        """How many frames the datapath has dropped that no flow drops, by Open vSwitch's names of the reasons."""
+        counted = re.findall(r"^(datapath_drop_\w+) .*total: (\d+)$", self.appctl("coverage/show"), re.MULTILINE)
+        return Counter({name: int(total) for name, total in counted})
+
+    def forget_decisions(self) -> None:
+        """Empty the datapath's cache of decisions, so that the flows as they are now decide about the next frame.
+
+        Open vSwitch acknowledges a change of flows before its cache follows (`revalidator/wait` waits for that). And
+        in user space, before 2.17.8, 3.0.5, 3.1.3 and 3.2.0, some of it never does while there is traffic: of two
+        cached decisions that overlap, it changes one twice and the other not at all (`dpif_netdev_flow_put` looks for
+        what to change by a packet, where it was told which). What such a decision recirculates to may be gone: then
+        frames are dropped as `datapath_drop_upcall_error`, and by no flow.
+        """
+        self.appctl("revalidator/purge")
 
     def plug(self, tap: str) -> None:
         """Put an interface on the integration bridge; the controller makes the bridge, so wait for it."""
@@ -641,6 +640,12 @@ class Host(Node):
         places = (self.pid, target.pid)
         own = target.address(version)
         return reached(places, protocol, by or own, own, ports, size, options or {}, patience_s)
+
+    def transfers(
+        self, target: Host, megabytes: int, *, port: int = 5001, version: int = 4, patience_s: float = 30.0
+    ) -> Transfer:
+        """Send so much over TCP to a guest, where somebody listens now, and see how it came."""
+        return transfer((self.pid, target.pid), target.address(version), port, megabytes << 20, patience_s)
 
     def sends_raw(self, target: Host, protocol: int, payload: bytes, *, version: int = 4) -> None:
         """Send a packet of an IP protocol by its number; the kernel adds the header."""

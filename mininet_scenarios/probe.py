@@ -87,10 +87,21 @@ def _checksum(data: bytes) -> int:
 
 
 def ipv4(
-    macs: tuple[str, str], src: str, dst: str, protocol: int, payload: bytes, *, ident: int = 0, fragment: int = 0
+    macs: tuple[str, str],
+    src: str,
+    dst: str,
+    protocol: int,
+    payload: bytes,
+    *,
+    ident: int = 0,
+    fragment: int = 0,
+    hops: int = 64,
 ) -> bytes:
-    """A frame with an IPv4 packet, or a fragment of one: 0x2000 says that more follow, the rest is its offset / 8."""
-    head = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(payload), ident, fragment, 64, protocol, 0)
+    """A frame with an IPv4 packet, or a fragment of one: 0x2000 says that more follow, the rest is its offset / 8.
+
+    0x4000 says that no router may cut it.
+    """
+    head = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(payload), ident, fragment, hops, protocol, 0)
     head += socket.inet_aton(src) + socket.inet_aton(dst)
     return ethernet(*macs, IPV4, head[:10] + struct.pack("!H", _checksum(head)) + head[12:] + payload)
 
@@ -191,11 +202,19 @@ def _ipv6(
 
 
 def udp6(
-    dst_mac: str, src_mac: str, src: str, dst: str, port: int, payload: bytes, *, from_port: int | None = None
+    dst_mac: str,
+    src_mac: str,
+    src: str,
+    dst: str,
+    port: int,
+    payload: bytes,
+    *,
+    from_port: int | None = None,
+    hops: int = 64,
 ) -> bytes:
     """A UDP datagram over IPv6, from the same port unless another is given."""
     head = struct.pack("!HHH", port if from_port is None else from_port, port, 8 + len(payload))
-    return _ipv6((dst_mac, src_mac), src, dst, _UDP, head, payload, hops=64)
+    return _ipv6((dst_mac, src_mac), src, dst, _UDP, head, payload, hops=hops)
 
 
 def tcp6(
@@ -209,10 +228,11 @@ def tcp6(
     payload: bytes,
     *,
     ack: int = 0,
+    hops: int = 64,
 ) -> bytes:
     """A TCP segment over IPv6."""
     head = struct.pack("!HHIIBBH", *ports, sequence, ack, 5 << 4, flags, 1024)
-    return _ipv6((dst_mac, src_mac), src, dst, _TCP, head, bytes(2) + payload, hops=64)
+    return _ipv6((dst_mac, src_mac), src, dst, _TCP, head, bytes(2) + payload, hops=hops)
 
 
 def icmpv6(dst_mac: str, src_mac: str, src: str, dst: str, type: int, body: bytes, *, hops: int = 255) -> bytes:

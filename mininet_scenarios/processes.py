@@ -29,6 +29,7 @@ TOOLS = (
     "arping",
     "ethtool",
     "tcpdump",
+    "traceroute",
     "setpriv",
     "ovsdb-tool",
     "ovsdb-server",

@@ -11,10 +11,22 @@ import socket
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from enum import Enum
 
 from mininet_scenarios.processes import inside
 from mininet_scenarios.talk import KINDS
+
+CHUNK = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class Transfer:
+    """How so many bytes came over TCP: in how long, and the longest time in which none did."""
+
+    bytes: int
+    seconds: float
+    longest_stall_s: float
 
 
 class Outcome(Enum):
@@ -41,6 +53,44 @@ def call(pid: int, address: str, port: int, patience_s: float) -> Outcome:
         except ConnectionRefusedError:
             return Outcome.REFUSED
         return Outcome.CONNECTED
+
+
+def transfer(places: tuple[int, int], address: str, port: int, size: int, patience_s: float) -> Transfer:
+    """Send `size` bytes over TCP; `places` are processes in the namespaces of who sends and who listens.
+
+    What had not come in time is not in the outcome.
+    """
+    with ExitStack() as stack, selectors.DefaultSelector() as selector:
+        listener, caller = (stack.enter_context(_opened(pid, address)) for pid in reversed(places))
+        listener.bind((address, port))
+        listener.listen()
+        selector.register(listener, selectors.EVENT_READ)
+        start = last = time.monotonic()
+        caller.connect_ex((address, port))
+        selector.register(caller, selectors.EVENT_WRITE)
+        sent = came = 0
+        longest = 0.0
+        while came < size and (left := start + patience_s - time.monotonic()) > 0:
+            for key, _events in selector.select(left):
+                if key.fileobj is listener:
+                    taken, _ = listener.accept()
+                    selector.register(stack.enter_context(taken), selectors.EVENT_READ)
+                elif key.fileobj is caller:
+                    sent += caller.send(bytes(min(CHUNK, size - sent)))
+                    if sent == size:
+                        selector.unregister(caller)
+                else:
+                    came += len(taken.recv(CHUNK))
+                    longest, last = max(longest, time.monotonic() - last), time.monotonic()
+        return Transfer(came, last - start, max(longest, time.monotonic() - last))
+
+
+def _opened(pid: int, address: str) -> socket.socket:
+    with inside(pid):
+        own = socket.socket(family(address), socket.SOCK_STREAM)
+    own.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    own.setblocking(False)
+    return own
 
 
 def refused(pid: int, address: str, port: int, size: int, patience_s: float = 2.0) -> bool:

@@ -13,17 +13,21 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Generic
+from http import HTTPStatus
+from typing import Any, Generic, TypeVar
 from uuid import uuid4
 
 from aiohttp import web
 
 from controller import measures
 from controller.errors import StaleRevision, Throttled, Unauthorized, Unreadable, WeftError
+from controller.model import quotas
+from controller.model.records import Resource
 from controller.model.store import Rows, Store, Transaction
 from northbound import faults, policy
 from northbound.auth import Caller, Identity, Open
@@ -69,6 +73,8 @@ REQUEST_ID = "X-Openstack-Request-Id"
 REQUEST: ContextVar[str] = ContextVar("request")
 """The id of the request that the current task serves."""
 
+T = TypeVar("T")
+
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -111,9 +117,11 @@ async def _guarded(request: web.Request, handler: Handler) -> web.StreamResponse
     except WeftError as error:
         status, body = faults.fault(error)
         answer = _json(status, body)
+        # Clients ask for an id that may be a name, and then for the name: nobody need know of the first.
+        quiet = status == HTTPStatus.NOT_FOUND and request.method == "GET"
+        log.log(logging.DEBUG if quiet else logging.INFO, "request refused id=%s reason=%s", request_id, error)
         if isinstance(error, Throttled):
             answer.headers["Retry-After"] = str(error.wait)
-        log.info("request refused id=%s reason=%s", request_id, error)
     except RecursionError:  # JSON that is nested as deep as Python just so reads, and cannot write
         answer = _json(*faults.fault(Unreadable("Body contains invalid data")))
         log.info("request refused id=%s reason=nested too deep", request_id)
@@ -190,9 +198,10 @@ async def _extensions(_: web.Request) -> web.Response:
 
 
 async def _extension(request: web.Request) -> web.Response:
-    found = EXTENSIONS.get(request.match_info["alias"])
+    found = EXTENSIONS.get(alias := request.match_info["alias"])
     if found is None:
-        raise web.HTTPNotFound
+        kind, body = faults.no_extension(alias, request.headers.get("Accept", ""))
+        return web.Response(status=404, body=body, headers={"Content-Type": kind})
     return _answer({"extension": found})
 
 
@@ -214,6 +223,8 @@ class _Served(Generic[R]):
             route.add_get(list_path, self.list, allow_head=False)
             if collection.create:
                 route.add_post(list_path, partial(self.create, collection.create))
+        for name, answer in collection.answers.items():
+            route.add_get(f"{path}/{name}", partial(self.tell, answer), allow_head=False)
         route.add_get(f"{path}/{{id}}", self.show, allow_head=False)
         if collection.update:
             route.add_put(f"{path}/{{id}}", partial(self.update, collection.update))
@@ -242,6 +253,8 @@ class _Served(Generic[R]):
             self._check_whole(caller, tx, request)
             for item, body in zip(items, bodies, strict=True):
                 policy.check_create(caller, collection, tx, body, item)
+            for project, more in Counter(body.fields.get("project_id", "") for body in bodies).items():
+                quotas.check(tx, project, collection.name, more, self.settings.quotas)
             return [create(tx, body, ask) for body, ask in zip(bodies, asks, strict=True)]
 
         made = await self.store.commit(work, request=REQUEST.get())
@@ -255,8 +268,15 @@ class _Served(Generic[R]):
         return read_body(self.collection, item, True, caller.project_id)
 
     def _ask(self, request: web.Request, caller: Caller) -> Ask:
-        now, within = int(time.time()), request.match_info.get("within", "")
-        return Ask(str(uuid4()), caller.project_id, caller.is_admin, now, self.settings, within)
+        return Ask(
+            id=str(uuid4()),
+            project_id=caller.project_id,
+            is_admin=caller.is_admin,
+            now=int(time.time()),
+            settings=self.settings,
+            within=request.match_info.get("within", ""),
+            alive=lambda chassis: self.wiring.attendance(chassis).alive,
+        )
 
     async def list(self, request: web.Request) -> web.Response:
         """Those that pass the query."""
@@ -266,22 +286,24 @@ class _Served(Generic[R]):
         ask = self._ask(request, caller)
         self._check_whole(caller, self.store.model, request)
         await self._prepare(caller, ask, query)
-        scene = self._scene(caller)
+        scene = replace(self._scene(caller), filters=query.filters)
         records = find(self.collection, scene, query, ask.within)
         keys = [self.renderer.key(scene, record) for record in records]
         found = links(_root(request) + request.path, pairs, query, keys)
         return _json(200, await self._listed(scene, records, query.fields, found))
 
     async def _prepare(self, caller: Caller, ask: Ask, query: Query) -> None:
-        """Make what the project must find; tried on the replica first, since nearly always it is there."""
+        """Make what the project must find."""
         prepare = self.collection.prepare
         owner = query.filters.get("project_id", query.filters.get("tenant_id", [ask.project_id]))[0]
-        if not (caller.is_admin or caller.speaks_for(owner)):
-            return
+        if caller.is_admin or caller.speaks_for(owner):
+            await self._written(lambda tx: prepare(tx, owner, ask))
+
+    async def _written(self, work: Callable[[Transaction], T]) -> T:
+        """What a reader needs to be there; tried on the replica first, since nearly always it is."""
         trial = Transaction(self.store.model)
-        prepare(trial, owner, ask)
-        if trial.writes():
-            await self.store.commit(lambda tx: prepare(tx, owner, ask), request=REQUEST.get())
+        done = work(trial)
+        return await self.store.commit(work, request=REQUEST.get()) if trial.writes() else done
 
     async def _listed(self, scene: Scene, records: Sequence[R], fields: tuple[str, ...], pages: Json) -> bytes:
         """A list as JSON, with a breath for everybody else after every `BREATH` records."""
@@ -296,11 +318,21 @@ class _Served(Generic[R]):
 
     async def show(self, request: web.Request) -> web.Response:
         """One of them."""
-        caller = request[CALLER]
+        caller, provide = request[CALLER], self.collection.provide
         record = self._need(self.store.model, request)
         policy.check_seen(caller, self.collection, self.store.model, record)
         fields = tuple(name for name in request.query.getall("fields", ()) if name)
+        if provide is not None:
+            ask = replace(self._ask(request, caller), fields=fields)
+            told = await self._written(lambda tx: provide(tx, self._need(tx, request), ask))
+            if told is not None:
+                return _answer({self.collection.name: told})
+            record = self._need(self.store.model, request)
         return _answer({self.collection.name: self._shown(self._scene(caller), record, fields)})
+
+    async def tell(self, answer: Callable[[Ask], Json], request: web.Request) -> web.Response:
+        """What is no resource."""
+        return _answer(answer(self._ask(request, request[CALLER])))
 
     async def update(self, update: Update[R], request: web.Request) -> web.Response:
         """Change what the body names, and nothing else."""
@@ -326,7 +358,7 @@ class _Served(Generic[R]):
         change = operation.ask(request.match_info.get("item", ""), given)
         expected, ask = _expected(request), self._ask(request, caller)
 
-        def work(tx: Transaction) -> R | Mapping[str, Json] | None:
+        def work(tx: Transaction) -> R | Json:
             old = self._need(tx, request)
             policy.check_operation(caller, self.collection, tx, old, operation, given)
             return change(tx, _as_expected(old, expected), ask)
@@ -334,9 +366,10 @@ class _Served(Generic[R]):
         done = work(Transaction(self.store.model)) if reads else await self.store.commit(work, request=REQUEST.get())
         if operation.status == 204:
             return web.Response(status=204)
-        if done is None or isinstance(done, Mapping):
-            return _answer(None if done is None else dict(done), operation.status)
-        return _answer({self.collection.name: self.renderer.all(self._scene(caller), done)}, operation.status)
+        if isinstance(done, Resource):
+            shown: Json = self.renderer.all(self._scene(caller), done)
+            done = shown if operation.bare else {self.collection.name: shown}
+        return _answer(done, operation.status)
 
     async def delete(self, delete: Delete[R], request: web.Request) -> web.Response:
         """Remove it."""
@@ -361,13 +394,17 @@ class _Served(Generic[R]):
 
     def _need(self, rows: Rows, request: web.Request) -> R:
         """What the path names. Raises NotFound."""
-        return self.collection.source.need(rows, request.match_info.get("within", ""), request.match_info["id"])
+        id = request.match_info["id"]
+        if id == self.collection.mine:
+            id = request[CALLER].project_id
+        return self.collection.source.need(rows, request.match_info.get("within", ""), id)
 
     def _scene(self, caller: Caller) -> Scene:
         rows, collection = self.store.model, self.collection
         return Scene(
             rows,
             self.wiring,
+            self.settings,
             lambda record: policy.sees(caller, collection, rows, record),
             policy.hidden(caller, collection),
             caller.project_id,

@@ -31,6 +31,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--bridge-mappings", help="physnet1:br-ex,... (kept, without effect yet)")
     parser.add_argument("--datapath-type", choices=("system", "netdev"), help="kernel or userspace datapath")
     parser.add_argument("--gateway-priority", type=int, help="may host SNAT, with this rank (kept, without effect yet)")
+    parser.add_argument("--availability-zone", help="the zone that it is in (default nova)")
     parser.add_argument("--bridge", help="the integration bridge (default br-int)")
     parser.add_argument("--add", action="store_true", help="keep the managers that are there")
     parser.add_argument("--run", action="store_true", dest="execute", help="run the command, too")
@@ -53,6 +54,7 @@ def command(options: argparse.Namespace, managers: Sequence[str] = ()) -> list[s
         "weft-bridge-mappings": options.bridge_mappings,
         "weft-datapath-type": options.datapath_type,
         "weft-gateway-priority": options.gateway_priority,
+        "weft-availability-zone": options.availability_zone,
         "weft-bridge": options.bridge,
     }
     words = [f"external_ids:{key}={value}" for key, value in keys.items() if value is not None]

@@ -12,6 +12,10 @@
     weft diff                  where switches hold something else
     weft explain FILE|-        annotate the text of ovs-ofctl dump-flows
     weft trace --from --to     what becomes of one packet, and why
+    weft why-down PORT         why a port is not ACTIVE
+    weft why PORT ADDRESS      why a port does not reach an address
+    weft cost ID               how many flows an object has, and on how many switches
+    weft repair [CHASSIS...]   dump switches, and put right what is not as it should be
     weft conn CHASSIS [FILE|-] whose connections a hypervisor has, and which rules allow them
 
 Client commands ask the controller at `--url` or `WEFT_URL`. They end 0 when all is well, 1 when what was asked
@@ -31,7 +35,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from controller.errors import WeftError
 from northbound import attach, config, conn, explain, tracing
@@ -62,6 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="weft", description="Virtual networks on Open vSwitch.")
+    parser.add_argument("--version", action=_Version, nargs=0, help="print the version of Weft and exit")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     serve = commands.add_parser("serve", help="run the controller")
@@ -91,6 +96,8 @@ def _parser() -> argparse.ArgumentParser:
 
     flows = _client(commands.add_parser("flows", help="what a hypervisor's switch should hold"), _flows)
     flows.add_argument("chassis", help=CHASSIS)
+    flows.add_argument("--object", metavar="ID", help="only those that this object wants")
+    flows.add_argument("--counts", action="store_true", help="with the packets and bytes that the switch has counted")
     flows.add_argument("--plain", action="store_true", help="without the reasons (ovs-ofctl add-flows reads both)")
     flows.add_argument("--groups", action="store_true", help="the groups instead, as ovs-ofctl add-groups reads them")
 
@@ -116,12 +123,39 @@ def _parser() -> argparse.ArgumentParser:
 
     _trace_options(_client(commands.add_parser("trace", help="what becomes of one packet, and why"), _trace))
 
+    down = _client(commands.add_parser("why-down", help="why a port is not ACTIVE"), _why_down)
+    down.add_argument("port", help="by id or name")
+
+    apart = _client(commands.add_parser("why", help="why a port does not reach an address"), _why)
+    apart.add_argument("from", metavar="PORT", help="the port that sends, by id or name")
+    apart.add_argument("to", metavar="ADDRESS|PORT", help="an IP address, or a port by id or name")
+    apart.add_argument("--proto", help="tcp, udp, icmp, sctp or a number (default: icmp)")
+    apart.add_argument("--dport", type=int, metavar="N", help="the destination port")
+
+    cost = _client(commands.add_parser("cost", help="how many flows an object has, and on how many switches"), _cost)
+    cost.add_argument("id", help="the id of a network, port, router, security group ...")
+
+    repair = _client(
+        commands.add_parser("repair", help="dump a switch and put right what is not as it should be"), _repair
+    )
+    repair.add_argument("chassis", nargs="*", help=f"{CHASSIS} (default: all that are connected)")
+
     whose = _client(commands.add_parser("conn", help="whose connections a hypervisor has, and what allows them"), _conn)
     whose.add_argument("chassis", help=CHASSIS)
     whose.add_argument(
         "file", metavar="FILE|-", nargs="?", help=f"the text of `{shlex.join(DUMP_CONNTRACK)}` (default: run it here)"
     )
     return parser
+
+
+class _Version(argparse.Action):
+    """Prints the version; asked for what is installed only then, which takes longer than most commands."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from importlib.metadata import version
+
+        print(f"weft {version('weft')}")
+        parser.exit()
 
 
 def _client(parser: argparse.ArgumentParser, run: Callable[[argparse.Namespace], int]) -> argparse.ArgumentParser:
@@ -204,7 +238,8 @@ def _chassis_list(options: argparse.Namespace) -> int:
             f"{chassis['name']:<16} {chassis['hostname']:<16} {chassis['revision']:>8} {applied:>8} "
             f"{chassis['flows']:>7}  {underlay:<24} {chassis['state']}"
         )
-        for trouble in filter(None, (chassis["problem"], *(each["error"] for each in chassis["refused_flows"]))):
+        refused = (each["error"] for each in chassis["refused_flows"])
+        for trouble in filter(None, (chassis["problem"], *refused, chassis["advice"])):
             print(f"    {trouble}")
     for stranger in answer["strangers"]:
         print(f"    {stranger['address']}: {stranger['reason']}")
@@ -243,13 +278,16 @@ def _chassis_delete(options: argparse.Namespace) -> int:
 
 
 def _flows(options: argparse.Namespace) -> int:
-    answer = _controller(options).get(f"/v1/flows/{quote(options.chassis, safe='')}")
+    asked = {"object": options.object, "counts": "true" if options.counts else None}
+    query = urlencode({name: value for name, value in asked.items() if value})
+    answer = _controller(options).get(f"/v1/flows/{quote(options.chassis, safe='')}?{query}")
     if options.json:
         _print_json(answer)
         return 0
     for entry in answer["groups"] if options.groups else answer["flows"]:
         if not options.plain:
-            print(f"# {explain.sentence(entry)}")
+            counted = f"{entry['packets']} packets, {entry['bytes']} bytes: " if "packets" in entry else ""
+            print(f"# {counted}{explain.sentence(entry)}")
         print(f"cookie={entry['cookie']},{entry['text']}" if entry["cookie"] else entry["text"])
     return 0
 
@@ -314,6 +352,50 @@ def _text(name: str) -> str:
         return sys.stdin.read()
     with open(name, encoding="utf-8", errors="replace") as file:
         return file.read()
+
+
+def _why_down(options: argparse.Namespace) -> int:
+    answer = _controller(options).get(f"/v1/why-down/{quote(options.port, safe='')}")
+    if options.json:
+        _print_json(answer)
+    else:
+        print("\n".join(answer["reasons"]) or f"port {answer['port']} is {answer['status']}")
+    return 1 if answer["reasons"] else 0
+
+
+def _why(options: argparse.Namespace) -> int:
+    asked = {name: getattr(options, name) for name in ("from", "to", "proto", "dport")}
+    answer = _controller(options).post("/v1/why", asked)
+    if options.json:
+        _print_json(answer)
+    else:
+        from northbound import why  # which loads what the controller is made of
+
+        print("\n".join(why.told(answer)))
+    return 0 if answer["fate"] == "delivered" else 1
+
+
+def _cost(options: argparse.Namespace) -> int:
+    answer = _controller(options).get(f"/v1/cost/{quote(options.id, safe='')}")
+    if options.json:
+        _print_json(answer)
+        return 0
+    for each in answer["cost"]:
+        print(f"{each['app']:<16} {each['rule']:<16} {each['flows']:>6} on {each['hosts']} hypervisors")
+    print(f"{answer['total']} flows and groups in all")
+    return 0
+
+
+def _repair(options: argparse.Namespace) -> int:
+    client = _controller(options)
+    connected = [each["name"] for each in client.get("/v1/chassis")["chassis"] if each["connected"]]
+    done = {name: client.post(f"/v1/repair/{quote(name, safe='')}", {}) for name in options.chassis or connected}
+    if options.json:
+        _print_json(done)
+        return 0
+    for name, each in done.items():
+        print(f"{name}: {each['flow_mods']} flows and {each['group_mods']} groups put right")
+    return 0
 
 
 def _conn(options: argparse.Namespace) -> int:

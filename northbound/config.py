@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from controller.errors import Invalid
+from controller.model.quotas import COUNTED, UNLIMITED
 from controller.model.segments import TYPES
 
 
@@ -121,6 +122,8 @@ class Config:
     vlan_ranges: VlanRanges = VlanRanges(())
     flat_networks: Names = Names(("*",))
     physical_network_mtus: Sizes = Sizes(())
+    dns_domain: str = "openstacklocal"
+    quotas: str = ""
     log_level: str = "info"
 
 
@@ -146,6 +149,9 @@ HELP: Mapping[str, str] = {
     "of a NAME alone only VLANs that are asked for",
     "flat_networks": "the physical networks that may have a flat one, with commas; * is any",
     "physical_network_mtus": "bytes that a physical network carries, NAME:BYTES, with commas, if not underlay-mtu",
+    "dns_domain": "the domain that the names of ports are in, as example.org",
+    "quotas": "what a project may have by default, as port=1000,network=-1 (-1 is unlimited); else as in Neutron, and "
+    "with --auth none, where every caller is admin, as much as it likes",
     "log_level": "debug, info, warning or error",
 }
 
@@ -156,6 +162,11 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
     "log_level": ("debug", "info", "warning", "error"),
 }
 
+
+LEAST_MTU: Mapping[int, tuple[int, str]] = {4: (576, "RFC 791"), 6: (1280, "RFC 8200")}
+"""By the underlay's IP version: what every network of it carries, in bytes, and who says so."""
+MOST_MTU = 65535
+"""What an IP packet is at most, in bytes."""
 
 AUTH = ("none", "tokens", "keystone")
 """How callers are known: the first word of `auth`."""
@@ -193,6 +204,10 @@ def read(options: argparse.Namespace, environment: Mapping[str, str] = os.enviro
                 chosen[name] = _parse(name, value, source)
                 break
     config = Config(**chosen)  # type: ignore[arg-type]
+    least, source = LEAST_MTU[config.underlay_ip_version]
+    if not least <= config.underlay_mtu <= MOST_MTU:
+        between = f"{least}, which every network carries ({source}), and {MOST_MTU}"
+        raise Invalid("underlay_mtu", f"{config.underlay_mtu} bytes are not between {between}")
     _check_auth(config)
     if config.auth == "none" and not config.api.loopback and not config.insecure:
         raise Invalid(
@@ -234,12 +249,36 @@ def _parse(name: str, value: object, source: str) -> object:
         if isinstance(default, VlanRanges | Names | Sizes):
             return type(default).read(",".join(map(str, value)) if isinstance(value, list) else str(value))
         if isinstance(default, int):
-            value = int(str(value))
+            value = _number(str(value))
     except ValueError as error:
         raise Invalid(source, str(error)) from error
+    if name == "quotas":
+        read_quotas(str(value), source)
     if name in CHOICES and str(value) not in CHOICES[name]:
         raise Invalid(source, f"'{value}' is not one of {', '.join(CHOICES[name])}")
     return value if isinstance(default, int) else str(value)
+
+
+def default_quotas(config: Config) -> dict[str, int]:
+    """What projects may have; where every caller is an administrator, whatever nobody limited."""
+    unlimited = dict.fromkeys(COUNTED, UNLIMITED) if config.auth == "none" else {}
+    return {**unlimited, **read_quotas(config.quotas)}
+
+
+def read_quotas(text: str, source: str = "quotas") -> dict[str, int]:
+    """Limits by name. Raises Invalid."""
+    limits = {}
+    for each in filter(None, text.split(",")):
+        name, _, limit = each.partition("=")
+        if name not in COUNTED:
+            raise Invalid(source, f"'{name}' has no quota; these have: {', '.join(COUNTED)}")
+        try:
+            limits[name] = int(limit)
+        except ValueError:
+            raise Invalid(source, f"'{limit}' of {name} is not a number") from None
+        if limits[name] < UNLIMITED:
+            raise Invalid(source, f"{limit} of {name} is below {UNLIMITED}, which is unlimited")
+    return limits
 
 
 def _endpoint(text: str) -> Endpoint:
@@ -247,6 +286,12 @@ def _endpoint(text: str) -> Endpoint:
     if not colon or not port.isdigit() or not 0 <= int(port) <= 65535:
         raise ValueError(f"'{text}' is not HOST:PORT")
     return Endpoint(host.strip("[]"), int(port))
+
+
+def _number(text: str) -> int:
+    if not text.isascii() or not text.isdigit():
+        raise ValueError(f"'{text}' is not a number")
+    return int(text)
 
 
 def _boolean(value: object) -> bool:

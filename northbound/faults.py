@@ -7,24 +7,34 @@ its web framework is called by the framework's name, as there: `HTTPBadRequest`.
 
 from __future__ import annotations
 
+import html
 import json
 from http import HTTPStatus
 
 from controller.errors import (
+    AccessExists,
+    AccessInUse,
     AddressesPresent,
     AddressInUse,
+    AlreadyActive,
     AlreadyAssociated,
     AssociatedByOthers,
+    BadAction,
     BadIcmp,
     BadPool,
     BadPort,
     BadPortRange,
     BadPrefix,
+    BadPrefixes,
     BadRequest,
+    BindingExists,
+    BindingFailed,
+    CannotAutoAllocate,
     Conflict,
     DefaultExists,
     DefaultExternalExists,
     DefaultKeepsName,
+    DefaultRuleExists,
     DefaultStays,
     Exhausted,
     Forbidden,
@@ -32,6 +42,8 @@ from controller.errors import (
     ForeignDevice,
     ForeignPrefix,
     ForeignProtocol,
+    ForeignScope,
+    FormedAddress,
     ForwardingsRemain,
     GatewayInPool,
     GatewayInUse,
@@ -45,8 +57,10 @@ from controller.errors import (
     InvalidRoutes,
     MacInUse,
     ManyGroups,
+    ManyPools,
     ManyProjects,
     ManyRemotes,
+    ManyScopes,
     MixedStates,
     MtuTooSmall,
     NoAddress,
@@ -56,30 +70,43 @@ from controller.errors import (
     NoInterface,
     NoMac,
     NoPorts,
+    NoPrefix,
+    NoProject,
     NoProtocol,
     NoSegment,
+    NoService,
+    NoServiceType,
     NotFound,
     NoTransparency,
     OtherProject,
+    OverQuota,
     PairsUnguarded,
     PairWithoutAddress,
     PhysicalInUse,
+    PoolHolds,
     PoolOutOfBounds,
+    PoolQuotaExceeded,
     PoolsOverlap,
+    PoolStays,
     PortForwards,
+    PrefixesStay,
+    PrefixRefused,
     RepeatedPair,
     RepeatedRule,
     RouterAddressStays,
     RouterGatewayInUse,
     RuleExists,
+    ScopeOverlaps,
+    ScopeStaysShared,
     SegmentInUse,
+    SegmentsBesides,
     Senseless,
     SharedByOthers,
     StaleRevision,
     SubnetMismatch,
     Throttled,
+    TooManyOptions,
     TooManyPairs,
-    TooManyRoutes,
     Unauthorized,
     Unavailable,
     UnknownEthertype,
@@ -90,6 +117,7 @@ from controller.errors import (
 )
 
 # The first class that fits decides. A type with braces takes the error's fields; one is misspelt as in Neutron.
+# What Neutron overlooked and answers 500 (SubnetAllocationError, PortBindingError) is 409 here.
 _FAULTS: tuple[tuple[type[WeftError], HTTPStatus, str], ...] = (
     (Inconsistent, HTTPStatus.BAD_REQUEST, "InvalidInput"),
     (NoTransparency, HTTPStatus.BAD_REQUEST, "VlanTransparencyDriverError"),
@@ -118,12 +146,27 @@ _FAULTS: tuple[tuple[type[WeftError], HTTPStatus, str], ...] = (
     (InvalidRoutes, HTTPStatus.BAD_REQUEST, "InvalidRoutes"),
     (SubnetMismatch, HTTPStatus.BAD_REQUEST, "SubnetMismatchForPort"),
     (RouterAddressStays, HTTPStatus.BAD_REQUEST, "IPAddressChangeNotAllowed"),
+    (BadPrefixes, HTTPStatus.BAD_REQUEST, "{fault}"),
+    (PrefixesStay, HTTPStatus.BAD_REQUEST, "IllegalSubnetPoolPrefixUpdate"),
+    (PoolStays, HTTPStatus.BAD_REQUEST, "IllegalSubnetPoolUpdate"),
+    (PoolHolds, HTTPStatus.BAD_REQUEST, "SubnetPoolDeleteError"),
+    (ForeignScope, HTTPStatus.BAD_REQUEST, "IllegalSubnetPoolAssociationToAddressScope"),
+    (ScopeStaysShared, HTTPStatus.BAD_REQUEST, "AddressScopeUpdateError"),
+    (PrefixRefused, HTTPStatus.BAD_REQUEST, "PrefixSubnetAllocationError"),
+    (ManyPools, HTTPStatus.BAD_REQUEST, "NetworkSubnetPoolAffinityError"),
+    (ManyScopes, HTTPStatus.BAD_REQUEST, "NetworkAddressScopeAffinityError"),
+    (NoServiceType, HTTPStatus.BAD_REQUEST, "InvalidSubnetServiceType"),
+    (NoProject, HTTPStatus.BAD_REQUEST, "QuotaMissingTenant"),
+    (BadAction, HTTPStatus.BAD_REQUEST, "InvalidActionForType"),
     (NoExternalAddress, HTTPStatus.BAD_REQUEST, "ExternalIpAddressExhausted"),
     (PortForwards, HTTPStatus.BAD_REQUEST, "PortHasPortForwarding"),
+    (SegmentsBesides, HTTPStatus.BAD_REQUEST, "SegmentsSetInConjunctionWithProviders"),
+    (FormedAddress, HTTPStatus.BAD_REQUEST, "AllocationOnAutoAddressSubnet"),
+    (TooManyOptions, HTTPStatus.BAD_REQUEST, "Exhausted"),
     (BadRequest, HTTPStatus.BAD_REQUEST, "HTTPBadRequest"),
     (NoInterface, HTTPStatus.NOT_FOUND, "RouterInterfaceNotFound"),
     (NotFound, HTTPStatus.NOT_FOUND, "{kind}NotFound"),
-    (AddressInUse, HTTPStatus.CONFLICT, "IpAddressInUse"),
+    (AddressInUse, HTTPStatus.CONFLICT, "IpAddressAlreadyAllocated"),
     (MacInUse, HTTPStatus.CONFLICT, "MacAddressInUse"),
     (SegmentInUse, HTTPStatus.CONFLICT, "TunnelIdInUse"),
     (VlanInUse, HTTPStatus.CONFLICT, "VlanIdInUse"),
@@ -132,6 +175,7 @@ _FAULTS: tuple[tuple[type[WeftError], HTTPStatus, str], ...] = (
     (DefaultStays, HTTPStatus.CONFLICT, "SecurityGroupCannotRemoveDefault"),
     (DefaultKeepsName, HTTPStatus.CONFLICT, "SecurityGroupCannotUpdateDefault"),
     (DefaultExists, HTTPStatus.CONFLICT, "SecurityGroupDefaultAlreadyExists"),
+    (DefaultRuleExists, HTTPStatus.CONFLICT, "DefaultSecurityGroupRuleExists"),
     (RuleExists, HTTPStatus.CONFLICT, "SecurityGroupRuleExists"),
     (RepeatedRule, HTTPStatus.CONFLICT, "DuplicateSecurityGroupRuleInPost"),
     (GroupsRemain, HTTPStatus.CONFLICT, "PortSecurityPortHasSecurityGroup"),
@@ -152,8 +196,18 @@ _FAULTS: tuple[tuple[type[WeftError], HTTPStatus, str], ...] = (
     (PairsUnguarded, HTTPStatus.CONFLICT, "AddressPairAndPortSecurityRequired"),
     (ForeignDevice, HTTPStatus.CONFLICT, "DeviceIDNotOwnedByTenant"),
     (UnsupportedOwner, HTTPStatus.CONFLICT, "UnsupportedPortDeviceOwner"),
+    (CannotAutoAllocate, HTTPStatus.CONFLICT, "AutoAllocationFailure"),
+    (BindingExists, HTTPStatus.CONFLICT, "PortBindingAlreadyExists"),
+    (AlreadyActive, HTTPStatus.CONFLICT, "PortBindingAlreadyActive"),
+    (BindingFailed, HTTPStatus.CONFLICT, "PortBindingError"),
+    (AccessExists, HTTPStatus.CONFLICT, "DuplicateRbacPolicy"),
+    (AccessInUse, HTTPStatus.CONFLICT, "RbacPolicyInUse"),
+    (ScopeOverlaps, HTTPStatus.CONFLICT, "AddressScopePrefixConflict"),
+    (PoolQuotaExceeded, HTTPStatus.CONFLICT, "SubnetPoolQuotaExceeded"),
+    (OverQuota, HTTPStatus.CONFLICT, "OverQuota"),
+    (NoPrefix, HTTPStatus.CONFLICT, "SubnetAllocationError"),
     (DefaultExternalExists, HTTPStatus.CONFLICT, "DefaultExternalNetworkExists"),
-    (TooManyRoutes, HTTPStatus.CONFLICT, "OverQuota"),
+    (NoService, HTTPStatus.CONFLICT, "IpAddressGenerationFailureNoMatchingSubnet"),
     (NoAddress, HTTPStatus.CONFLICT, "IpAddressGenerationFailure"),
     (NoSegment, HTTPStatus.SERVICE_UNAVAILABLE, "NoNetworkAvailable"),
     (NoMac, HTTPStatus.SERVICE_UNAVAILABLE, "NetworkMacAddressGenerationFailure"),
@@ -194,7 +248,16 @@ def _name(error: WeftError, name: str) -> str:
         return "RouterInterfaceNotFound" if error.port else "RouterInterfaceNotFoundForSubnet"
     if isinstance(error, ForeignAddress):
         return "InvalidIpForNetwork" if error.subnet is None else "InvalidIpForSubnet"
-    return name.format_map({"kind": getattr(error, "kind", "").replace("FloatingIp", "FloatingIP")})
+    if isinstance(error, ForeignScope) and error.version is not None:
+        return "IllegalSubnetPoolIpVersionAssociationToAddressScope"
+    if isinstance(error, NoServiceType) and not error.text:
+        return "InvalidInputSubnetServiceType"
+    if isinstance(error, TooManyOptions):
+        return "HostRoutesExhausted" if "routes" in error.what else "DNSNameServersExhausted"
+    if isinstance(error, PrefixRefused):
+        return f"{error.bound[:3].capitalize()}{name}"
+    kind = getattr(error, "kind", "").replace("FloatingIp", "FloatingIP")
+    return name.format_map({"kind": kind, "fault": getattr(error, "fault", "")})
 
 
 def _message(error: WeftError) -> str:
@@ -213,6 +276,29 @@ def plain(status: int) -> bytes:
     """The body of a refusal that comes from HTTP itself: an unknown path, a method, a size."""
     name, message = _FRAMEWORK.get(HTTPStatus(status), ("HTTPError", HTTPStatus(status).phrase))
     return _body(name, message)
+
+
+def no_extension(alias: str, accept: str) -> tuple[str, bytes]:
+    """The content type and body for an extension that is not here, which Neutron leaves to WebOb: HTML, unless JSON
+    alone is accepted."""
+    if "application/json" in accept and "text/html" not in accept:
+        said = {"message": _NO_EXTENSION.format(alias), "code": _NOT_FOUND, "title": "Not Found"}
+        return "application/json", json.dumps(said).encode()
+    page = _PAGE.format(title=_NOT_FOUND, told=_NO_EXTENSION.format(html.escape(alias)))
+    return "text/html; charset=UTF-8", page.encode()
+
+
+_NOT_FOUND = "404 Not Found"
+_NO_EXTENSION = "The resource could not be found.<br /><br />\nExtension with alias {} does not exist\n\n"
+_PAGE = """<html>
+ <head>
+  <title>{title}</title>
+ </head>
+ <body>
+  <h1>{title}</h1>
+  {told}
+ </body>
+</html>"""
 
 
 def internal() -> bytes:

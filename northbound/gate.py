@@ -1,8 +1,8 @@
 """The door of the API: who asks is found out before anything else, and strangers cannot ask at any rate.
 
-Discovery (`/`, `/v2.0/`, `/openapi.json`) and the probes (`/healthz`, `/readyz`) are for everybody; `/v1` and
-`/metrics` are an administrator's; the rest is for every caller that is known. Between processes nothing is shared: a
-restart forgets who was refused.
+Discovery (`/`, `/v2.0/`, `/openapi.json`), the console and the probes (`/healthz`, `/readyz`) are for everybody; `/v1`
+and `/metrics` are an administrator's; the rest is for every caller that is known. Between processes nothing is shared:
+a restart forgets who was refused.
 """
 
 from __future__ import annotations
@@ -24,6 +24,9 @@ CALLER: web.RequestKey[Caller] = web.RequestKey("caller", Caller)
 
 ANYBODY = frozenset({"/", "/v2.0", "/v2.0/", "/openapi.json", "/healthz", "/readyz"})
 """The paths that need no token."""
+
+CONSOLE = "/console"
+"""The page itself tells nothing: it asks the API with the token that its user gives it."""
 
 PER_SECOND = 5.0
 BURST = 50.0
@@ -71,7 +74,7 @@ class Gate:
 
         @web.middleware
         async def admit(request: web.Request, handler: Handler) -> web.StreamResponse:
-            if request.path not in ANYBODY:
+            if request.path not in ANYBODY and not request.path.startswith(CONSOLE):
                 request[CALLER] = caller = await self._caller(request)
                 if not request.path.startswith("/v2.0") and not caller.is_admin:
                     raise Forbidden(("admin_only",))

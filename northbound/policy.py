@@ -17,7 +17,8 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from controller.errors import Forbidden, NotFound, OtherProject
-from controller.model.records import Network, Port, Resource, SecurityGroup, Subnet
+from controller.model import sharing
+from controller.model.records import EVERYBODY, Network, Port, Resource, SecurityGroup, Subnet
 from controller.model.store import Rows
 from northbound.auth import Caller
 from northbound.resources import COLLECTIONS
@@ -60,6 +61,11 @@ def either(*rules: Rule) -> Rule:
     return lambda caller, target: any(rule(caller, target) for rule in rules)
 
 
+def both(one: Rule, other: Rule) -> Rule:
+    """One and the other."""
+    return lambda caller, target: one(caller, target) and other(caller, target)
+
+
 def role(name: str) -> Rule:
     """The caller has a role, in whatever project."""
     return lambda caller, _: name in caller.roles
@@ -91,18 +97,23 @@ def group_owner(name: str) -> Rule:
 
 
 def shared_network(caller: Caller, target: Target) -> bool:
-    """The target's network is everybody's."""
-    return target.network is not None and target.network.shared
+    """The target's network is shared with the caller."""
+    return target.network is not None and sharing.is_shared(target.rows, target.network.id, caller.project_id)
 
 
 def external_network(caller: Caller, target: Target) -> bool:
-    """The target's network leads outside, for everybody."""
-    return target.network is not None and target.network.external
+    """The target's network is the caller's way outside."""
+    return target.network is not None and sharing.leads_outside(target.rows, target.network.id, caller.project_id)
 
 
 def shared(caller: Caller, target: Target) -> bool:
-    """The target itself is everybody's."""
-    return bool(getattr(target.record, "shared", False))
+    """The target itself is shared with the caller."""
+    return target.record is not None and sharing.is_shared(target.rows, target.record.id, caller.project_id)
+
+
+def not_everybody(caller: Caller, target: Target) -> bool:
+    """The policy is for one project."""
+    return bool(target.value("target_tenant") != EVERYBODY)
 
 
 def guest(caller: Caller, target: Target) -> bool:
@@ -135,10 +146,37 @@ RULES: Final[Mapping[str, Rule]] = {
         for verb in ("create", "update")
         for name in ("provider:network_type", "provider:physical_network", "provider:segmentation_id")
     },
+    "create_network:segments": ADMIN,
     "create_subnet": either(ADMIN, network_owner("member")),
     "get_subnet": either(OWN, SERVICE, network_owner("reader"), shared_network, external_network),
     "update_subnet": either(MEMBER, network_owner("member")),
     "delete_subnet": either(MEMBER, network_owner("member")),
+    **{f"{verb}_subnet:service_types": ADMIN for verb in ("create", "update")},
+    "create_subnetpool": MEMBER,
+    **{f"{name}_subnetpool:is_default": ADMIN for name in ("create", "update")},
+    "create_subnetpool:shared": ADMIN,
+    "get_subnetpool": either(OWN, shared),
+    "update_subnetpool": MEMBER,
+    "delete_subnetpool": MEMBER,
+    **{action: MEMBER for action in ("onboard_network_subnets", "add_prefixes", "remove_prefixes")},
+    "create_address_scope": MEMBER,
+    "get_address_scope": either(OWN, shared),
+    "update_address_scope": MEMBER,
+    **{f"{verb}_address_scope:shared": ADMIN for verb in ("create", "update")},
+    "delete_address_scope": MEMBER,
+    "create_rbac_policy": MEMBER,
+    "get_rbac_policy": OWN,
+    "update_rbac_policy": MEMBER,
+    **{f"{verb}_rbac_policy:target_tenant": either(ADMIN, not_everybody) for verb in ("create", "update")},
+    "delete_rbac_policy": MEMBER,
+    "get_agent": ADMIN,
+    "update_agent": ADMIN,
+    "delete_agent": ADMIN,
+    "get_availability_zone": READER,
+    "get_network_ip_availability": ADMIN_OR_SERVICE,
+    "get_quota": OWN,
+    "update_quota": ADMIN,
+    "delete_quota": ADMIN,
     "create_port": NET_OR_SHARED,
     "create_port:device_id": either(MEMBER, SERVICE),
     "create_port:device_owner": either(guest, NET_MEMBER),
@@ -165,6 +203,10 @@ RULES: Final[Mapping[str, Rule]] = {
     "update_port:binding:vnic_type": either(MEMBER, SERVICE),
     "update_port:allowed_address_pairs": NET_MEMBER,
     "delete_port": either(MEMBER, SERVICE, network_owner("member")),
+    "get_port_binding": ADMIN_OR_SERVICE,
+    **{rule: SERVICE for rule in ("create_port_binding", "update_port_binding", "delete_port_binding", "activate")},
+    "get_auto_allocated_topology": OWN,
+    "delete_auto_allocated_topology": MEMBER,
     "create_router": MEMBER,
     "get_router": OWN,
     "update_router": MEMBER,
@@ -184,7 +226,7 @@ RULES: Final[Mapping[str, Rule]] = {
     "get_floatingip": OWN,
     "update_floatingip": MEMBER,
     "delete_floatingip": MEMBER,
-    "get_floatingip_pool": READER,
+    "get_floatingip_pool": both(READER, external_network),
     "create_floatingip_port_forwarding": MEMBER,
     "get_floatingip_port_forwarding": OWN,
     "update_floatingip_port_forwarding": MEMBER,
@@ -197,6 +239,9 @@ RULES: Final[Mapping[str, Rule]] = {
     "get_security_group_rule": either(OWN, group_owner("reader")),
     "update_security_group_rule": either(ADMIN, group_owner("member")),
     "delete_security_group_rule": either(ADMIN, group_owner("member")),
+    "create_default_security_group_rule": ADMIN,
+    "get_default_security_group_rule": READER,
+    "delete_default_security_group_rule": ADMIN,
     "create_address_group": MEMBER,
     "get_address_group": either(OWN, shared),
     "update_address_group": MEMBER,
@@ -219,7 +264,11 @@ SEEN: Final[Mapping[str, Callable[[Caller], bool]]] = {
 }
 """Who sees an attribute, whosever the record is. They neither narrow nor sort a list for others."""
 
-NAMED_BY_OPERATIONS: Final[Mapping[str, type[Resource]]] = {"port_id": Port, "subnet_id": Subnet}
+NAMED_BY_OPERATIONS: Final[Mapping[str, type[Resource]]] = {
+    "network_id": Network,
+    "port_id": Port,
+    "subnet_id": Subnet,
+}
 """What the bodies of operations name."""
 
 _NAMES: Final = {collection.kind: collection.name for collection in reversed(COLLECTIONS)}

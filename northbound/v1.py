@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from aiohttp import web
 
 from controller.errors import Invalid
+from controller.southbound.counts import Count
 from controller.southbound.fleet import Culprit, Difference, Explanation, Fleet, State, Status
-from northbound import conn, sending, tracing
+from northbound import conn, sending, tracing, why
 from northbound.metrics import Metrics
 
 _COOKIE = re.compile(r"0x[0-9a-f]{1,16}")
@@ -32,6 +34,10 @@ def add_routes(app: web.Application, fleet: Fleet) -> None:
     app.router.add_post("/v1/trace", routes.trace)
     app.router.add_post("/v1/recompute", routes.recompute)
     app.router.add_get("/v1/drops", routes.drops)
+    app.router.add_get("/v1/why-down/{port}", routes.why_down)
+    app.router.add_post("/v1/why", routes.why)
+    app.router.add_get("/v1/cost/{id}", routes.cost)
+    app.router.add_post("/v1/repair/{name}", routes.repair)
     app.router.add_get("/metrics", Metrics(fleet).get)
     app.router.add_get("/healthz", routes.health)
     app.router.add_get("/readyz", routes.ready)
@@ -72,8 +78,16 @@ class Routes:
         return web.Response(status=204)
 
     async def flows(self, request: web.Request) -> web.Response:
-        """GET /v1/flows/NAME: what the switch should hold, and why."""
-        found = [_explanation(each) for each in self._fleet.flows(request.match_info["name"])]
+        """GET /v1/flows/NAME[?object=ID][&counts=true]: what the switch should hold, and why.
+
+        `object` narrows it to what one object wants; `counts` adds what the switch has counted.
+        """
+        name, wanted = request.match_info["name"], request.query.get("object")
+        explanations = self._fleet.flows(name)
+        if wanted:
+            explanations = [each for each in explanations if any(one.id == wanted for one in each.objects)]
+        counts = await self._fleet.counted(name) if request.query.get("counts") == "true" else {}
+        found = [_explanation(each, counts.get(each.cookie)) for each in explanations]
         return web.json_response(
             {
                 "flows": [each for each in found if each["cookie"]],
@@ -111,7 +125,7 @@ class Routes:
         `behind` are the hypervisors on its way that do not hold what they should, and how far they have got.
         """
         asked = sending.question(_object(await request.read()))
-        answer = tracing.trace(self._fleet.rows, self._fleet.desired, asked)
+        answer = tracing.trace(self._fleet.rows, self._fleet.standing, asked)
         states = {name: self._fleet.status(name).state for name in answer.chassis}
         behind = {name: state.value for name, state in states.items() if state is not State.IN_STEP}
         return web.json_response({**tracing.as_json(answer), "behind": behind})
@@ -123,6 +137,26 @@ class Routes:
         found = [(name, culprit) for name in names for culprit in await self._fleet.culprits(name)]
         found.sort(key=lambda each: -each[1].packets)
         return web.json_response({"drops": [_culprit(name, culprit) for name, culprit in found]})
+
+    async def why_down(self, request: web.Request) -> web.Response:
+        """GET /v1/why-down/PORT: every reason for which a port is not ACTIVE."""
+        port, reasons = why.why_down(self._fleet, request.match_info["port"])
+        return web.json_response({"port": port.id, "status": self._fleet.port_status(port), "reasons": reasons})
+
+    async def why(self, request: web.Request) -> web.Response:
+        """POST /v1/why, as /v1/trace: what is wrong with the two ports, and the fate of the packet."""
+        return web.json_response(why.why(self._fleet, sending.question(_object(await request.read()))))
+
+    async def cost(self, request: web.Request) -> web.Response:
+        """GET /v1/cost/ID: flows and groups that an object has on switches, by app and rule."""
+        found = self._fleet.cost(request.match_info["id"])
+        total = sum(each.flows * each.hosts for each in found)
+        return web.json_response({"cost": [asdict(each) for each in found], "total": total})
+
+    async def repair(self, request: web.Request) -> web.Response:
+        """POST /v1/repair/NAME: dump that switch, and put right what is not as it should be."""
+        applied = await self._fleet.repair(request.match_info["name"])
+        return web.json_response({"flow_mods": applied.flow_mods, "group_mods": applied.group_mods})
 
     async def recompute(self, request: web.Request) -> web.Response:
         """POST /v1/recompute: compute everything from scratch; how many entries come out otherwise (always 0)."""
@@ -183,6 +217,7 @@ def _status(status: Status) -> dict[str, Any]:
         "applied_revision": member.applied_revision,
         "state": status.state.value,
         "problem": status.problem,
+        "advice": chassis.advice,
         "encap_ip": chassis.encap_ip,
         "encap_types": list(chassis.encap_types),
         "bridge": chassis.bridge,
@@ -190,19 +225,23 @@ def _status(status: Status) -> dict[str, Any]:
         "datapath_type": chassis.datapath_type,
         "bridge_mappings": dict(chassis.bridge_mappings),
         "gateway_priority": chassis.gateway_priority,
+        "availability_zone": chassis.availability_zone,
         "gateway": chassis.gateway_priority is not None and not status.drained,
         "drained": status.drained,
         "recovering": status.recovering,
         "flows": status.flows,
         "foreign_flows": len(member.foreign),
         "refused_flows": [{"flow": refusal.what, "error": refusal.error} for refusal in member.refusals.values()],
+        "unexpected_errors": member.complaints.count if member.complaints else 0,
+        "newest_error": member.complaints.newest if member.complaints else "",
         "flow_mods": member.flow_mods,
         "mods_bytes": member.mods_bytes,
     }
 
 
-def _explanation(each: Explanation) -> Mapping[str, Any]:
+def _explanation(each: Explanation, count: Count | None = None) -> Mapping[str, Any]:
     return {
+        **({"packets": count.packets, "bytes": count.bytes} if count else {}),
         "cookie": f"{each.cookie:#018x}" if each.cookie else None,
         "app": each.app,
         "table": each.table,

@@ -10,6 +10,7 @@ from apps import APPS
 from controller.flows.app import App
 from controller.flows.engine import Delta, Engine
 from controller.flows.pipeline import patch_port, probe_port
+from controller.flows.standing import Standing
 from controller.model import bindings, security
 from controller.model.bindings import Claim, Hypervisor
 from controller.model.records import (
@@ -59,6 +60,10 @@ class Cloud:
             delta = self.delta
             self.commit(zones)
             self.delta = {name: {**delta.get(name, {}), **self.delta.get(name, {})} for name in {*delta, *self.delta}}
+
+    def standing(self, chassis: str) -> Standing:
+        """What one switch should hold, to look packets up in."""
+        return Standing(self.engine, chassis)
 
     def flows(self, chassis: str, app: str | None = None) -> list[str]:
         """The text of what one switch should hold (of one app, if named), sorted."""

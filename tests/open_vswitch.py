@@ -2,7 +2,9 @@
 
 One ovsdb-server and one ovs-vswitchd without kernel or network (a dummy datapath), with one bridge. `ofproto/trace`
 cannot know what conntrack would say (it takes every connection for new, and gives it no tuple), so it is asked for one
-translation at a time, from any table, with registers and conntrack's fields preset.
+translation at a time, from any table, with registers and conntrack's fields preset. Of a packet that is measured it
+shows both ways, of which that of its length is read. A packet that may come to a group that chooses needs a `dp_hash`:
+without one it would first have to go round for it.
 """
 
 from __future__ import annotations
@@ -15,11 +17,11 @@ import socket
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from controller.flows.conntrack import Connections
-from controller.flows.flow import Flow, Group, Key, Move, Table
+from controller.flows.flow import Flow, Group, Key, Measure, Move, Table
 from controller.flows.packet import TUNNEL, Packet
 from controller.flows.pipeline import CLASSIFY, CT_BUNDLE, TRAP_BYTES, WHY
 from controller.flows.trace import Committed, End, Fate, Switch, Tracked, Translation, translate
@@ -35,12 +37,35 @@ Effect = tuple[str, tuple[int, ...]]
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What Open vSwitch did in one translation: tables visited with the priority met, what came of it, the end."""
+    """What Open vSwitch did in one translation: tables visited with the priority met, what came of it, the end.
+
+    `buckets` are those it chose, by group.
+    """
 
     visits: tuple[tuple[int, int | None], ...]
     effects: tuple[Effect, ...]
     packet: Mapping[str, int]
+    buckets: Mapping[int, int]
     text: str
+
+
+class Choosing(Switch):
+    """A switch of which the groups that choose take these buckets, and the first where none is said."""
+
+    def __init__(self, switch: Switch, buckets: Mapping[int, int]) -> None:
+        super().__init__(())
+        self.switch, self.buckets = switch, buckets
+
+    def match(self, table: Table, packet: Packet) -> Flow | None:
+        """The flow of a table that a packet meets."""
+        return self.switch.match(table, packet)
+
+    def group(self, id: int) -> Group | None:
+        """The group, with one bucket if it chooses."""
+        found = self.switch.group(id)
+        if found is None or not found.kind.chooses:
+            return found
+        return replace(found, buckets=(found.buckets[self.buckets.get(id, 0)],))
 
 
 class OpenVSwitch:
@@ -117,11 +142,14 @@ class OpenVSwitch:
         assert found is not None, text
         final = re.search(r"^Flow: (.*)$", first, re.MULTILINE) if found[1] == "unchanged" else found
         assert final is not None
-        visits = re.findall(r"^ *(\d+)\. (?:No match|.*?priority (\d+))", first, re.MULTILINE)
+        way = _way(first.splitlines(), packet.length)
+        visits = re.findall(r"^ *(\d+)\. (?:No match|.*?priority (\d+))", way, re.MULTILINE)
+        chosen = re.findall(r"^ *group:(\d+)\n *-> using bucket (\d+)$", way, re.MULTILINE)
         return Seen(
             tuple((int(at), int(priority) if priority else None) for at, priority in visits),
-            tuple(_effects(found[2])),
+            tuple(_effects(found[2], packet.length)),
             numbers(final[1]),
+            {int(id): int(bucket) for id, bucket in chosen},
             text,
         )
 
@@ -152,13 +180,36 @@ def _received(stream: socket.socket) -> tuple[messages.Header, bytes]:
     return head, stream.recv(head.length - 8, socket.MSG_WAITALL) if head.length > 8 else b""
 
 
-def _effects(actions: str) -> Iterator[Effect]:
-    """Outputs, visits to the controller and to conntrack among datapath actions."""
+def _way(lines: Sequence[str], length: int) -> str:
+    """The way of a packet of this length: what is too large stands below `check_pkt_larger` and what it goes to.
+
+    That is there twice, and what is not too large goes on behind the second.
+    """
+    kept: list[str] = []
+    while lines:
+        line, *lines = lines
+        kept.append(line)
+        measured = re.match(r" *check_pkt_larger\((\d+)\)", line)
+        if measured is not None:
+            onward, *behind = lines
+            second = behind.index(onward)
+            lines = behind[:second] if length > int(measured[1]) else behind[second + 1 :]
+    return "\n".join(kept)
+
+
+def _effects(actions: str, length: int) -> Iterator[Effect]:
+    """Outputs, visits to the controller and to conntrack among datapath actions, for a packet of this length."""
     for action in _split(actions):
         if action.isdecimal():
             yield "output", (int(action),)
         elif action.startswith("userspace("):
             yield "punt", (int(action.partition("max_len=")[2].partition(")")[0]),)
+        elif action.startswith("clone("):
+            yield from _effects(action[6:-1], length)
+        elif action.startswith("check_pkt_len("):
+            size, *ways = _split(action[len("check_pkt_len(") : -1])
+            way = next(each for each in ways if each.startswith("gt(" if length > int(size[5:]) else "le("))
+            yield from _effects(way[3:-1], length)
         elif action.startswith("ct("):
             said = dict(word.partition("=")[::2] for word in _split(action[3:-1]))
             zone = int(said["zone"])
@@ -170,7 +221,14 @@ def _effects(actions: str) -> Iterator[Effect]:
 
 def _split(words: str) -> Sequence[str]:
     """Words between commas, but not those inside parentheses."""
-    return re.findall(r"(?:[^,()]|\((?:[^()]|\([^()]*\))*\))+", words)
+    depth, found = 0, [""]
+    for letter in words:
+        depth += {"(": 1, ")": -1}.get(letter, 0)
+        if letter == "," and not depth:
+            found.append("")
+        else:
+            found[-1] += letter
+    return [word for word in found if word]
 
 
 def _masked(word: str) -> tuple[int, int]:
@@ -244,7 +302,8 @@ def same(
 
     `either` are values of WHY of which any will do: of several conjunctions that match, each takes one.
     """
-    done, seen = translate(switch, packet, table), judge.trace(packet, table)
+    seen = judge.trace(packet, table)
+    done = translate(Choosing(switch, seen.buckets), packet, table)
     visits = tuple(
         (hop.table.number, hop.met and hop.met.priority) for hop in done.hops if not isinstance(hop.met, Group)
     )
@@ -253,11 +312,21 @@ def same(
     ours = [*_did(done.effects)]
     assert [_either(effect, either) for effect in ours] == [_either(effect, either) for effect in seen.effects], told
     theirs = dict(seen.packet)
-    mine = dict(done.packet.without(_UNSEEN - theirs.keys()).values)
+    mine = dict(_kept(done).without(_UNSEEN - theirs.keys()).values)
     if {mine.get(WHY.wire), theirs.get(WHY.wire)} <= either:
         theirs[WHY.wire] = mine[WHY.wire]
     assert mine == theirs, told
     return done
+
+
+def _kept(done: Translation) -> Packet:
+    """What Open vSwitch prints at the end: of a packet that was measured, and in no group before, what came to that."""
+    for hop in done.hops:
+        if isinstance(hop.met, Group):
+            break
+        if hop.met is not None and any(isinstance(action, Measure) for action in hop.met.actions):
+            return hop.packet
+    return done.packet
 
 
 def same_throughout(
@@ -267,13 +336,20 @@ def same_throughout(
     known: Connections,
     table: Table = CLASSIFY,
     either: Set[int] = frozenset(),
-) -> None:
-    """Open vSwitch agrees to every translation of a packet, when told what `known` says of its connection."""
-    for effect in same(judge, switch, packet, table, either).effects:
+) -> bool:
+    """Open vSwitch agrees to every translation of a packet, when told what `known` says of its connection.
+
+    Whether it chose: then it may come to something else by another hash.
+    """
+    done = same(judge, switch, packet, table, either)
+    chose = any(isinstance(hop.met, Group) and hop.met.kind.chooses for hop in done.hops)
+    for effect in done.effects:
         if isinstance(effect, Committed):
             known.commit(effect.zone, effect.packet, effect.writes)
-        elif isinstance(effect, Tracked):
-            same_throughout(judge, switch, known.look(effect.zone, effect.packet), known, effect.table, either)
+        if isinstance(effect, Committed | Tracked):
+            looked = known.look(effect.zone, effect.packet)
+            chose |= same_throughout(judge, switch, looked, known, effect.table, either)
+    return chose
 
 
 def _did(effects: Iterable[End | Tracked | Committed]) -> Iterator[Effect]:
@@ -285,7 +361,7 @@ def _did(effects: Iterable[End | Tracked | Committed]) -> Iterator[Effect]:
                 yield "punt", (TRAP_BYTES,)
             case Tracked(_, zone, _):
                 yield "track", (zone,)
-            case Committed(packet, zone, writes):
+            case Committed(packet, zone, writes, _):
                 made, written = packet.written(writes), Packet({})
                 for write in writes:
                     target = write.target if isinstance(write, Move) else write.field

@@ -42,7 +42,11 @@ MLD = {130, 131, 132, 143}
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A unicast IP packet as a guest sends it; `low` and `high` are ports, or the type and code of ICMP."""
+    """A unicast IP packet as a guest sends it; `low` and `high` are ports, or the type and code of ICMP.
+
+    `hops` are those it has left, `size` is that of the packet in bytes; `whole` says that no router may cut it (of IPv6
+    none may ever).
+    """
 
     sender: str
     source_mac: str
@@ -53,6 +57,9 @@ class Message:
     low: int = 0
     high: int = 0
     fragment: int = WHOLE
+    hops: int = 64
+    size: int = 100
+    whole: bool = True
 
     @property
     def version(self) -> int:
@@ -103,7 +110,10 @@ class Known:
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """Where a message arrives, or why it does not; and the rules that allow it, of sender and receiver."""
+    """Where a message arrives, or why it does not; and the rules that allow it, of sender and receiver.
+
+    Nowhere, and for no reason, arrives what a port would send to itself.
+    """
 
     receiver: str | None
     why: Why | None = None
@@ -134,8 +144,9 @@ class Oracle:
         if receiver.id == sender.id and message.target_mac == sender.mac_address:
             return Judgement(None, Why.OWN_MAC)
         denied, into = self.half(rows, receiver, message, "ingress")
-        back = receiver.id == sender.id  # a switch sends nothing back
-        return Judgement(None if denied or back else receiver.id, denied, (*out, *into))
+        if receiver.id == sender.id:  # a switch sends nothing back, whether its rules would allow it or not
+            return Judgement(None, None, (*out, *into))
+        return Judgement(None if denied else receiver.id, denied, (*out, *into))
 
     def half(
         self, rows: Rows, port: Port, message: Message, direction: str

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from controller.errors import Undeclared
-from controller.flows.flow import Field, Match, Set, Test
+from controller.flows.flow import Field, Match, Set, Test, matching
 from controller.model.records import Address, Mac
 
 BROADCAST = Mac("ff:ff:ff:ff:ff:ff")
@@ -22,9 +22,10 @@ def _mac_number(mac: Mac) -> int:
     return int(mac.replace(":", ""), 16)
 
 
-def _mac_text(number: int) -> str:
+def mac_text(number: int) -> Mac:
+    """A MAC address as records write it."""
     digits = f"{number:012x}"
-    return ":".join(digits[at : at + 2] for at in range(0, 12, 2))
+    return Mac(":".join(digits[at : at + 2] for at in range(0, 12, 2)))
 
 
 def ipv4_number(address: Address) -> int:
@@ -48,6 +49,14 @@ def link_local(mac: Mac) -> Address:
     octets = bytes.fromhex(mac.replace(":", ""))
     words = bytes((octets[0] ^ 2, *octets[1:3], 0xFF, 0xFE, *octets[3:]))
     return Address(_ipv6_text(0xFE80 << 112 | int.from_bytes(words)))
+
+
+def mac_of(address: str) -> Mac | None:
+    """The MAC address that gives a link-local address; None when none does."""
+    octets = ipv6_number(Address(address)).to_bytes(16) if ":" in address else bytes(16)
+    if octets[:8] != bytes.fromhex("fe80000000000000") or octets[11:13] != b"\xff\xfe":
+        return None
+    return Mac(bytes((octets[8] ^ 2, *octets[9:11], *octets[13:])).hex(":"))
 
 
 def _number(value: int) -> int:
@@ -94,19 +103,19 @@ def ct_state(words: str) -> Match:
 
 
 IN_PORT: Field[int] = Field("in_port", "in_port", 32, _number, str)
-ETH_DST: Field[Mac] = Field("eth_dst", "eth_dst", 48, _mac_number, _mac_text)
-ETH_SRC: Field[Mac] = Field("eth_src", "eth_src", 48, _mac_number, _mac_text)
-ETH_TYPE: Field[int] = Field("eth_type", "eth_type", 16, _number, hex)
+ETH_DST: Field[Mac] = Field("eth_dst", "eth_dst", 48, _mac_number, mac_text)
+ETH_SRC: Field[Mac] = Field("eth_src", "eth_src", 48, _mac_number, mac_text)
+ETH_TYPE: Field[int] = Field("eth_type", "eth_type", 16, _number, hex, few=True)
 VLAN_TCI: Field[int] = Field("vlan_tci", "vlan_tci", 16, _number, hex)
 VLAN_ID: Field[int] = Field("vlan_id", "vlan_tci", 16, _vlan, hex, bits=13)
 """The VLAN of a frame that has a tag; what an action writes it into must have one."""
 IPV4: Match = ETH_TYPE(0x0800)
 IPV4_SRC: Field[Address] = Field("ipv4_src", "nw_src", 32, ipv4_number, ipv4_text, requires=IPV4.tests)
 IPV4_DST: Field[Address] = Field("ipv4_dst", "nw_dst", 32, ipv4_number, ipv4_text, requires=IPV4.tests)
-IPV4_PROTO: Field[int] = Field("ipv4_proto", "nw_proto", 8, _number, str, requires=IPV4.tests)
+IPV4_PROTO: Field[int] = Field("ipv4_proto", "nw_proto", 8, _number, str, requires=IPV4.tests, few=True)
 TTL: Field[int] = Field("ttl", "nw_ttl", 8, _number, str, requires=IPV4.tests)
 IPV6: Match = ETH_TYPE(0x86DD)
-IPV6_PROTO: Field[int] = Field("ipv6_proto", "nw_proto", 8, _number, str, requires=IPV6.tests)
+IPV6_PROTO: Field[int] = Field("ipv6_proto", "nw_proto", 8, _number, str, requires=IPV6.tests, few=True)
 HOP_LIMIT: Field[int] = Field("hop_limit", "nw_ttl", 8, _number, str, requires=IPV6.tests)
 IPV6_SRC: Field[Address] = Field("ipv6_src", "ipv6_src", 128, ipv6_number, _ipv6_text, requires=IPV6.tests)
 IPV6_DST: Field[Address] = Field("ipv6_dst", "ipv6_dst", 128, ipv6_number, _ipv6_text, requires=IPV6.tests)
@@ -117,14 +126,14 @@ TUN_IPV6_SRC: Field[Address] = Field("tun_ipv6_src", "tun_ipv6_src", 128, ipv6_n
 TUN_IPV6_DST: Field[Address] = Field("tun_ipv6_dst", "tun_ipv6_dst", 128, ipv6_number, _ipv6_text)
 
 ARP: Match = ETH_TYPE(0x0806)
-ARP_OP: Field[int] = Field("arp_op", "arp_op", 16, _number, str, requires=ARP.tests)
+ARP_OP: Field[int] = Field("arp_op", "arp_op", 16, _number, str, requires=ARP.tests, few=True)
 ARP_SPA: Field[Address] = Field("arp_spa", "arp_spa", 32, ipv4_number, ipv4_text, requires=ARP.tests)
 ARP_TPA: Field[Address] = Field("arp_tpa", "arp_tpa", 32, ipv4_number, ipv4_text, requires=ARP.tests)
-ARP_SHA: Field[Mac] = Field("arp_sha", "arp_sha", 48, _mac_number, _mac_text, requires=ARP.tests)
-ARP_THA: Field[Mac] = Field("arp_tha", "arp_tha", 48, _mac_number, _mac_text, requires=ARP.tests)
+ARP_SHA: Field[Mac] = Field("arp_sha", "arp_sha", 48, _mac_number, mac_text, requires=ARP.tests)
+ARP_THA: Field[Mac] = Field("arp_tha", "arp_tha", 48, _mac_number, mac_text, requires=ARP.tests)
 
 ICMPV6: Match = IPV6_PROTO(58)
-ICMPV6_TYPE: Field[int] = Field("icmpv6_type", "icmpv6_type", 8, _number, str, requires=ICMPV6.tests)
+ICMPV6_TYPE: Field[int] = Field("icmpv6_type", "icmpv6_type", 8, _number, str, requires=ICMPV6.tests, few=True)
 ND_SOLICITATION: Match = ICMPV6_TYPE(135)
 ND_ADVERTISEMENT: Match = ICMPV6_TYPE(136)
 ND_TARGET: Field[Address] = Field(
@@ -133,14 +142,17 @@ ND_TARGET: Field[Address] = Field(
 ND_TARGET_ADVERTISED: Field[Address] = Field(
     "nd_target_advertised", "nd_target", 128, ipv6_number, _ipv6_text, requires=ND_ADVERTISEMENT.tests
 )
-ND_SLL: Field[Mac] = Field("nd_sll", "nd_sll", 48, _mac_number, _mac_text, requires=ND_SOLICITATION.tests)
-ND_TLL: Field[Mac] = Field("nd_tll", "nd_tll", 48, _mac_number, _mac_text, requires=ND_ADVERTISEMENT.tests)
+ND_SLL: Field[Mac] = Field("nd_sll", "nd_sll", 48, _mac_number, mac_text, requires=ND_SOLICITATION.tests)
+ND_TLL: Field[Mac] = Field("nd_tll", "nd_tll", 48, _mac_number, mac_text, requires=ND_ADVERTISEMENT.tests)
 ND_RESERVED: Field[int] = Field("nd_reserved", "nd_reserved", 32, _number, hex, requires=ND_SOLICITATION.tests)
 ND_OPTIONS_TYPE: Field[int] = Field(
     "nd_options_type", "nd_options_type", 8, _number, str, requires=ND_SOLICITATION.tests
 )
 
-CT_STATE: Field[int] = Field("ct_state", "ct_state", 32, _number, hex, bits=len(_CT_STATES), words=ct_state_text)
+CT_STATE: Field[int] = Field(
+    "ct_state", "ct_state", 32, _number, hex, bits=len(_CT_STATES), words=ct_state_text, few=True
+)
+CT_ZONE: Field[int] = Field("ct_zone", "ct_zone", 16, _number, str)
 CONJ_ID: Field[int] = Field("conj_id", "conj_id", 32, _number, str)
 
 TRACKED: Match = ct_state("+trk-inv")
@@ -170,7 +182,7 @@ def within(field: Field[Address], block: str) -> Match:
     """The packets whose `field` is an address, or in a block of them; of a block of all, what the field requires."""
     address, _, length = block.partition("/")
     prefix = int(length) if length else field.width
-    return field(Address(address), field.full ^ field.full >> prefix) if prefix else Match(field.requires)
+    return field(Address(address), field.full ^ field.full >> prefix) if prefix else matching(*field.requires)
 
 
 def _port(name: str, proto: Match) -> Field[int]:
@@ -178,7 +190,7 @@ def _port(name: str, proto: Match) -> Field[int]:
 
 
 def _frag(family: Match) -> Field[int]:
-    return Field("ip_frag", "ip_frag", 8, _number, hex, bits=2, requires=family.tests, words=_fragment_text)
+    return Field("ip_frag", "ip_frag", 8, _number, hex, bits=2, requires=family.tests, words=_fragment_text, few=True)
 
 
 TCP, UDP, SCTP, ICMP4, ICMP6 = 6, 17, 132, 1, 58
@@ -217,8 +229,12 @@ CT_IPV6_SRC: Field[Address] = Field(
 CT_IPV6_DST: Field[Address] = Field(
     "ct_ipv6_dst", "ct_ipv6_dst", 128, ipv6_number, _ipv6_text, requires=_TRACKED6.tests
 )
-CT_PROTO4: Field[int] = Field("ct_proto4", "ct_nw_proto", 8, _original_protocol, str, requires=_TRACKED4.tests)
-CT_PROTO6: Field[int] = Field("ct_proto6", "ct_nw_proto", 8, _original_protocol, str, requires=_TRACKED6.tests)
+CT_PROTO4: Field[int] = Field(
+    "ct_proto4", "ct_nw_proto", 8, _original_protocol, str, requires=_TRACKED4.tests, few=True
+)
+CT_PROTO6: Field[int] = Field(
+    "ct_proto6", "ct_nw_proto", 8, _original_protocol, str, requires=_TRACKED6.tests, few=True
+)
 CT_TP_SRC: Field[int] = Field("ct_tp_src", "ct_tp_src", 16, _number, str)
 CT_TP_DST: Field[int] = Field("ct_tp_dst", "ct_tp_dst", 16, _number, str)
 """Of ICMP these two are type and code. Open vSwitch reads them back only beside a test of the protocol."""
@@ -227,7 +243,7 @@ CT_TP_DST: Field[int] = Field("ct_tp_dst", "ct_tp_dst", 16, _number, str)
 def unread(family: Match, proto: Field[int], state: str) -> Match:
     """The conntrack of Open vSwitch 3.1's userspace datapath reads no ports of SCTP: all between two addresses is one
     connection, with ports 0, which no association has (RFC 9260 section 3.1). This is it, in this `ct_state`."""
-    return family & ct_state(f"+trk-inv{state}") & Match((Test(proto, SCTP, proto.full),)) & CT_TP_DST(0)
+    return family & ct_state(f"+trk-inv{state}") & matching(Test(proto, SCTP, proto.full)) & CT_TP_DST(0)
 
 
 def _unread(packet: Headers, proto: Field[int]) -> tuple[tuple[Match, Field[int]], ...]:

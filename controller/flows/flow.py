@@ -7,13 +7,18 @@ A field called is a test, a field's `set` is an action:
 Prerequisites travel with a field (`ARP_TPA` brings `eth_type=0x0806`). A table declares what may be matched, set
 and jumped to; a flow that breaks the declaration cannot be built. `str()` of a flow is what `ovs-ofctl add-flows`
 reads. Values only: no wire format (`southbound.openflow`), no owner (the engine stamps it).
+
+Flows are many and their sorts are few: a flow is a `Form`, checked once for all flows of it, and the numbers that it
+has of its own; a match is a `Pattern` and numbers likewise.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import count
+from functools import cache, reduce
+from itertools import count, repeat
+from operator import and_
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from controller.errors import ConflictingMatch, Undeclared
@@ -31,8 +36,9 @@ class Field(Generic[T]):
     """A header field, or some bits of a register, that holds a `T`.
 
     `wire` names the whole field as ovs-fields(7) does; the value stands in `bits` bits from `shift` up, of `width`.
-    `words`, if any, is how ovs-ofctl(8) writes a test of it, a function of value and mask. `order` is the order of
-    declaration, in which tests are written.
+    `words`, if any, is how ovs-ofctl(8) writes a test of it, a function of value and mask. `few` says that it takes few
+    values, mostly those that the code names: they are no numbers of a flow's own, but a part of its form; so is what
+    other fields require of it. `order` is the order of declaration, in which tests are written.
     """
 
     name: str
@@ -44,6 +50,7 @@ class Field(Generic[T]):
     bits: int = 0
     requires: tuple[Test, ...] = ()
     words: Callable[[int, int], str] | None = None
+    few: bool = False
     order: int = field(default_factory=count().__next__)
     full: int = field(init=False)
     """The mask of all this field's bits, counted from 0; one object for all tests, which so are found alike sooner."""
@@ -61,8 +68,10 @@ class Field(Generic[T]):
         wanted = self.full if mask is None else mask
         if not 0 <= wanted <= self.full:
             raise Undeclared(f"Field {self.name}", "mask", hex(wanted))
-        test = Test(self, self._checked(value) & wanted, wanted)
-        return Match(tuple(sorted((*self.requires, test), key=_test_order)))
+        number = self._checked(value) & wanted
+        if self.few:
+            return Match(_tested(self, wanted, number))
+        return Match(_tested(self, wanted), (number,))
 
     def set(self, value: T) -> Set:
         """The action that writes `value`."""
@@ -78,9 +87,9 @@ class Field(Generic[T]):
         return self.name.upper()
 
 
-def register(name: str, wire: str, shift: int = 0, bits: int = 32) -> Field[int]:
+def register(name: str, wire: str, shift: int = 0, bits: int = 32, *, few: bool = False) -> Field[int]:
     """`bits` bits of a 32-bit register (ovs-fields(7), Registers)."""
-    return Field(name, wire, 32, _same, hex, shift, bits)
+    return Field(name, wire, 32, _same, hex, shift, bits, few=few or bits <= 4)
 
 
 class Test(NamedTuple):
@@ -91,31 +100,47 @@ class Test(NamedTuple):
     mask: int
 
 
-def _test_order(test: Test) -> int:
-    return test.field.order
+class Part(NamedTuple):
+    """One field of a pattern, and the bits of it that are tested: for `value`, or for a number of the match's own."""
+
+    field: Field[Any]
+    mask: int
+    value: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class Match:
+@dataclass(frozen=True, slots=True, eq=False)
+class Pattern:
+    """What matches have in common that differ in nothing but numbers; `_pattern` makes one object for all of them."""
+
+    parts: tuple[Part, ...]
+
+
+@cache
+def _pattern(parts: tuple[Part, ...]) -> Pattern:
+    return Pattern(parts)
+
+
+class Match(NamedTuple):
     """The packets that pass every test; `&` narrows."""
 
-    tests: tuple[Test, ...] = ()
-    _hash: int = field(init=False, repr=False, compare=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "_hash", hash(self.tests))
-
-    def __hash__(self) -> int:
-        return self._hash
+    pattern: Pattern = _pattern(())
+    numbers: tuple[int, ...] = ()
 
     def __and__(self, other: Match) -> Match:
         """The packets that pass both. Raises ConflictingMatch when one field is tested for two values."""
-        merged = {test.field: test for test in self.tests}
-        for test in other.tests:
-            mine = merged.setdefault(test.field, test)
-            if mine != test:
-                raise ConflictingMatch(test.field.name, mine.field.show(mine.value), test.field.show(test.value))
-        return Match(tuple(sorted(merged.values(), key=_test_order)))
+        union = _union(self.pattern, other.pattern)
+        numbers = self.numbers + other.numbers
+        if union is None or (union.alike and any(numbers[one] != numbers[two] for one, two in union.alike)):
+            raise _conflict(self, other)
+        return Match(union.pattern, numbers if union.order is None else tuple([numbers[at] for at in union.order]))
+
+    @property
+    def tests(self) -> tuple[Test, ...]:
+        """Each field that is tested, in the order of declaration."""
+        left = iter(self.numbers)
+        return tuple(
+            [Test(field, next(left) if value is None else value, mask) for field, mask, value in self.pattern.parts]
+        )
 
     def whole(self) -> Iterator[tuple[str, int, int, int]]:
         """(wire field, value, mask, width) with the parts of one register put together."""
@@ -130,6 +155,67 @@ class Match:
 
 
 ANY = Match()
+
+
+def matching(*tests: Test) -> Match:
+    """The packets that pass these tests, whatever those require. Raises ConflictingMatch as `&` does."""
+    return reduce(and_, [_alone(*test) for test in tests], ANY)
+
+
+def _alone(field: Field[Any], value: int, mask: int) -> Match:
+    part = Part(field, mask, value if field.few else None)
+    return Match(_pattern((part,)), () if field.few else (value,))
+
+
+@cache
+def _tested(field: Field[Any], mask: int, value: int | None = None) -> Pattern:
+    """One test and what it requires."""
+    pattern, numbers = matching(*field.requires)
+    if numbers:
+        raise Undeclared(f"Field {field.name}", "a requirement with a number", str(numbers[0]))
+    return _pattern(tuple(sorted((*pattern.parts, Part(field, mask, value)), key=_part_order)))
+
+
+def _part_order(part: Part) -> int:
+    return part.field.order
+
+
+class _Union(NamedTuple):
+    """How two matches become one: the pattern of both, and the places of its numbers among those of one and the other.
+
+    `order` is None when that is one after the other; `alike` are the places of what both test, in pairs.
+    """
+
+    pattern: Pattern
+    order: tuple[int, ...] | None
+    alike: tuple[tuple[int, int], ...]
+
+
+@cache
+def _union(one: Pattern, other: Pattern) -> _Union | None:
+    """None when there is a field that the two test for different values, or in different bits."""
+    parts: dict[Field[Any], Part] = {}
+    places: dict[Field[Any], int] = {}
+    alike = []
+    numbers = count()
+    for part in (*one.parts, *other.parts):
+        if parts.setdefault(part.field, part) != part:
+            return None
+        if part.value is None:
+            at = next(numbers)
+            if (first := places.setdefault(part.field, at)) != at:
+                alike.append((first, at))
+    ordered = sorted(parts.values(), key=_part_order)
+    order = tuple(places[part.field] for part in ordered if part.value is None)
+    as_they_come = order == tuple(range(next(numbers)))
+    return _Union(_pattern(tuple(ordered)), None if as_they_come else order, tuple(alike))
+
+
+def _conflict(one: Match, other: Match) -> ConflictingMatch:
+    """What two matches do not agree about."""
+    tests = {test.field: test for test in one.tests}
+    mine, test = next((mine, test) for test in other.tests if (mine := tests.get(test.field, test)) != test)
+    return ConflictingMatch(test.field.name, mine.field.show(mine.value), test.field.show(test.value))
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,13 +297,33 @@ class Track:
 
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """Remember the packet's connection in the zone that `zone` holds, with `writes` to its mark and label."""
+    """Remember the packet's connection in the zone that `zone` holds, with `writes` to its mark and label, and go on in
+    `table` with what is known of it.
+
+    Never without a table: in user space Open vSwitch before 3.2.6, 3.3.5, 3.4.3 and 3.5.1 adds fragments of others to
+    what it remembers (lib/ipf.c, ipf_postprocess_conntrack), and what stood behind `ct` would be done with them, too.
+    """
 
     zone: Field[int]
     writes: tuple[Set | Move, ...]
+    table: Table
 
     def __str__(self) -> str:
-        return f"ct(commit,zone={_span(self.zone)},exec({actions_text(self.writes)}))"
+        exec = actions_text(self.writes)
+        return f"ct(commit,table={self.table.number},zone={_span(self.zone)},exec({exec}))"
+
+
+@dataclass(frozen=True, slots=True)
+class Apart:
+    """Do this with a copy: what becomes of that is nothing to the packet (ovs-actions(7), clone).
+
+    The datapath makes a copy only if there is something to do after this.
+    """
+
+    actions: tuple[Action, ...]
+
+    def __str__(self) -> str:
+        return f"clone({actions_text(self.actions)})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -348,6 +454,7 @@ Action = (
     | Resubmit
     | Track
     | Commit
+    | Apart
     | Translate
     | Untrack
     | DecrementTtl
@@ -428,52 +535,130 @@ GroupKey = tuple[str, int]
 Key = FlowKey | GroupKey
 
 
+Kind = Field[Any] | tuple[Field[Any], int] | Table | GroupKind | type[Output] | type[Conjunction] | Action
+"""What an action is but for its numbers: the field of a Set (and its value, if the field takes few), the table of a
+Goto, the kind of a ToGroup. One Conjunction stands for any number of them."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Form:
+    """What flows have in common that differ in nothing but numbers; `_form` makes one object for all of them."""
+
+    table: Table
+    reason: str
+    pattern: Pattern
+    kinds: tuple[Kind, ...]
+    priority: int
+
+    def flow(self, numbers: Sequence[int]) -> Flow:
+        """The flow of this form with these numbers."""
+        left = iter(numbers)
+        match = Match(self.pattern, tuple(next(left) for part in self.pattern.parts if part.value is None))
+        if self.kinds == (Conjunction,):
+            shares = zip(left, left, left, strict=True)
+            return Flow(self.table, self.reason, match, tuple(Conjunction(*share) for share in shares))
+        return Flow(self.table, self.reason, match, tuple(_action(kind, left) for kind in self.kinds))
+
+
+@cache
+def _form(table: Table, reason: str, pattern: Pattern, kinds: tuple[Kind, ...]) -> Form:
+    """Raises Undeclared when the table does not declare what flows of this form ask for."""
+    place = f"Table {table.name}"
+    if reason not in table.priorities:
+        raise Undeclared(place, "priority", reason)
+    for part in pattern.parts:
+        if part.field not in table.matches:
+            raise Undeclared(place, "match", part.field.name)
+    if kinds != (Conjunction,):
+        if Conjunction in kinds:
+            raise Undeclared(place, "action beside", "a conjunction")
+        for position, kind in enumerate(kinds, 1):
+            _verify(place, _action(kind, repeat(0)), table, last=position == len(kinds))
+    return Form(table, reason, pattern, kinds, table.priorities[reason])
+
+
+def _action(kind: Kind, numbers: Iterator[int]) -> Action:
+    """The action of a kind, with the next number if it takes one."""
+    match kind:
+        case Field():
+            return Set(kind, next(numbers))
+        case (field, value):
+            return Set(field, value)
+        case Table():
+            return Goto(kind)
+        case GroupKind():
+            return ToGroup(next(numbers), kind)
+        case type():
+            return Output(next(numbers))
+    return kind
+
+
+def _kinds(actions: tuple[Action, ...], numbers: list[int]) -> tuple[Kind, ...]:
+    """The kinds of actions; the numbers they take are appended."""
+    kinds: list[Kind] = []
+    for action in actions:
+        if isinstance(action, Goto):
+            kinds.append(action.table)
+        elif isinstance(action, Set):
+            if action.field.few:
+                kinds.append((action.field, action.value))
+            else:
+                kinds.append(action.field)
+                numbers.append(action.value)
+        elif isinstance(action, Output):
+            kinds.append(Output)
+            numbers.append(action.port)
+        elif isinstance(action, ToGroup):
+            kinds.append(action.kind)
+            numbers.append(action.id)
+        elif isinstance(action, Conjunction):
+            if kinds[-1:] != [Conjunction]:
+                kinds.append(Conjunction)
+            numbers += (action.id, action.k, action.n)
+        else:
+            kinds.append(action)
+    return tuple(kinds)
+
+
 @dataclass(frozen=True, slots=True)
 class Flow:
     """One entry of a table. `reason` is one of the table's `priorities`.
 
-    `memo` is no part of the value: what `remember` put there, for as long as the flow itself is remembered.
+    It is what its `form` and its `numbers`, those of the match first, say. `memo` is no part of the value: what the
+    encoder worked out from it is kept there, and goes when nobody wants the flow any more.
 
     Raises Undeclared when the table does not declare what the flow asks for.
     """
 
-    table: Table
-    reason: str
-    match: Match
-    actions: tuple[Action, ...] = ()
+    table: Table = field(compare=False)
+    reason: str = field(compare=False)
+    match: Match = field(compare=False)
+    actions: tuple[Action, ...] = field(default=(), compare=False)
+    form: Form = field(init=False, repr=False)
+    numbers: tuple[int, ...] = field(init=False, repr=False)
     memo: object = field(default=None, init=False, repr=False, compare=False)
     _hash: int = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        place = f"Table {self.table.name}"
-        if self.reason not in self.table.priorities:
-            raise Undeclared(place, "priority", self.reason)
-        for test in self.match.tests:
-            if test.field not in self.table.matches:
-                raise Undeclared(place, "match", test.field.name)
-        for position, action in enumerate(self.actions):
-            _verify(place, action, self.table, last=position == len(self.actions) - 1)
-        shares = [action for action in self.actions if isinstance(action, Conjunction)]
-        if shares and len(shares) != len(self.actions):
-            raise Undeclared(place, "action beside", str(shares[0]))
-        object.__setattr__(self, "_hash", hash((self.table.number, self.reason, self.match, self.actions)))
+        found = [*self.match.numbers]
+        kinds = _kinds(self.actions, found)
+        form, numbers = _form(self.table, self.reason, self.match.pattern, kinds), tuple(found)
+        object.__setattr__(self, "form", form)
+        object.__setattr__(self, "numbers", numbers)
+        object.__setattr__(self, "_hash", hash((form, numbers)))
 
     def __hash__(self) -> int:
         return self._hash
 
-    def remember(self, found: object) -> None:
-        """Keep what was worked out from this flow, so that it goes when nobody wants the flow any more."""
-        object.__setattr__(self, "memo", found)
-
     @property
     def priority(self) -> int:
         """The OpenFlow priority."""
-        return self.table.priorities[self.reason]
+        return self.form.priority
 
     @property
     def key(self) -> FlowKey:
         """What no two flows of one switch share."""
-        return (self.table.number, self.priority, self.match)
+        return (self.table.number, self.form.priority, self.match)
 
     def __str__(self) -> str:
         head = f"table={self.table.number},priority={self.priority}"
@@ -555,8 +740,7 @@ Item = Flow | Clause | Group
 """What an app yields."""
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """What a switch should hold, stamped by the engine with the number of the app that wants it."""
 
     app: int
@@ -586,18 +770,28 @@ def _verify(place: str, action: Action, declared: Table | GroupKind, *, last: bo
         case Output() | Bounce() | Punt():
             if not isinstance(declared, Table) or not declared.outputs:
                 raise Undeclared(place, "output", str(action))
-        case Track(_, table) | Translate(_, table):
-            if not isinstance(declared, Table) or table.name not in declared.tracks:
-                raise Undeclared(place, "tracking into", table.name)
-            if isinstance(action, Translate) and not declared.translates:
+        case Track(_, table):
+            _verify_tracking(place, table, declared)
+        case Translate(_, table):
+            _verify_tracking(place, table, declared)
+            if not isinstance(declared, Table) or not declared.translates:
                 raise Undeclared(place, "translation", str(action))
-        case Commit(_, writes):
+        case Commit(_, writes, table):
+            _verify_tracking(place, table, declared)
             commits = declared.commits if isinstance(declared, Table) else frozenset()
             for target in [write.field if isinstance(write, Set) else write.target for write in writes]:
                 if target not in commits:
                     raise Undeclared(place, "commit", target.name)
+        case Apart(actions):
+            for inner in actions:
+                _verify(place, inner, declared, last=False)
         case Untrack() | DecrementTtl() | Turn() | PushVlan() | PopVlan() | Conjunction():
             pass
+
+
+def _verify_tracking(place: str, table: Table, declared: Table | GroupKind) -> None:
+    if not isinstance(declared, Table) or table.name not in declared.tracks:
+        raise Undeclared(place, "tracking into", table.name)
 
 
 _ETH_TYPES = {0x0800: "ip", 0x0806: "arp", 0x86DD: "ipv6"}

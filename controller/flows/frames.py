@@ -14,8 +14,9 @@ from controller.model.addresses import packed, unpacked
 from controller.model.records import Address, Mac
 
 ARP: Final = 0x0806
-IPV6: Final = 0x86DD
+NO_MAC: Final = Mac("00:00:00:00:00:00")
 VLAN: Final = 0x8100
+IPV6: Final = 0x86DD
 ICMPV6: Final = 58
 REQUEST, REPLY = 1, 2
 SOLICITATION, ADVERTISEMENT = 135, 136
@@ -23,7 +24,6 @@ SOURCE_LINK_LAYER, TARGET_LINK_LAYER = 1, 2
 ROUTER, SOLICITED, OVERRIDE = 0x80000000, 0x40000000, 0x20000000
 HOP_LIMIT: Final = 255
 """Who has passed a router has less (RFC 4861 section 3.1)."""
-NO_MAC: Final = Mac("00:00:00:00:00:00")
 NOBODY4, NOBODY6 = Address("0.0.0.0"), Address("::")
 ALL_NODES, ALL_NODES_MAC = Address("ff02::1"), Mac("33:33:00:00:00:01")
 _ETHERNET_IPV4: Final = struct.pack("!HHBB", 1, 0x0800, 6, 4)

@@ -1,39 +1,40 @@
-"""The way of a packet through the cloud: from switch to switch, as far as its tunnels lead."""
+"""The way of a packet through the cloud: from switch to switch, as far as tunnels and physical networks lead."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Final
 
 from controller.flows.conntrack import Connections
-from controller.flows.fields import IN_PORT, TUN_DST, TUN_ID, TUN_IPV6_DST, tunnel_from, tunnel_to
-from controller.flows.flow import Entry, Key
+from controller.flows.fields import ETH_DST, IN_PORT, TUN_DST, TUN_ID, TUN_IPV6_DST, tunnel_from, tunnel_to
+from controller.flows.flow import Table
 from controller.flows.packet import Packet, packet
-from controller.flows.pipeline import TUNNEL_PORTS
+from controller.flows.pipeline import CLASSIFY, TUNNEL_PORTS, Why, patch_port
 from controller.flows.trace import End, Fate, Switch, Trace, trace
 from controller.model.records import Address, Chassis, Link
 from controller.model.store import Rows
 
 MAX_TUNNELS: Final = 8
-"""How many tunnels a packet is followed through; in this cloud it takes one."""
-
-UNSEEN: Final = Switch(())
-"""In the place of a switch that nobody has looked into."""
+"""How many tunnels and wires a packet is followed through; in this cloud it takes one, and more only through guests."""
 
 _TUNNELS: Final = frozenset(TUNNEL_PORTS.values())
+_OF_OTHERS: Final = frozenset({Why.UNKNOWN_VLAN, Why.UNKNOWN_UNICAST, Why.BACK_TO_WIRE})
+"""Why a hypervisor drops what it hears from a wire and nobody of its own wants."""
 
 
 @dataclass(frozen=True, slots=True)
 class Host:
     """A hypervisor to trace through: its flows, where its tunnels end, the interfaces behind its OpenFlow ports.
 
-    `connections` is the one thing here that remembers.
+    `wires` are the physical networks behind interfaces. `connections` is the one thing here that remembers.
     """
 
     switch: Switch
     vtep: Address | None
     interfaces: Mapping[int, str]
+    wires: Mapping[str, str] = field(default_factory=dict)
     connections: Connections = field(default_factory=Connections)
 
     def port(self, interface: str) -> int | None:
@@ -51,11 +52,15 @@ class Leg:
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """Where a copy left the cloud: the interface of a guest, and the packet as it came out."""
+    """Where a copy left the cloud: the interface of a guest, or of a physical network, and the packet as it came out.
+
+    `physical` is the name of that physical network, "" at a guest.
+    """
 
     chassis: str
     interface: str
     packet: Packet
+    physical: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,53 +75,46 @@ class Journey:
     lost: tuple[End, ...]
 
 
-def hosts(rows: Rows, desired: Callable[[str], Mapping[Key, Entry]]) -> dict[str, Host]:
-    """Every hypervisor, with what is desired of it and no connections."""
-    return _hosts(rows, lambda name: Switch.of(desired(name)))
+class _Links(Mapping[int, str]):
+    """The interfaces behind the OpenFlow ports of a hypervisor, read when they are wanted."""
+
+    def __init__(self, rows: Rows, chassis: str) -> None:
+        self._rows, self._chassis = rows, chassis
+
+    @cached_property
+    def _found(self) -> dict[int, str]:
+        return {link.ofport: link.interface for link in self._rows.where(Link, chassis=self._chassis)}
+
+    def __getitem__(self, ofport: int) -> str:
+        return self._found[ofport]
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._found)
+
+    def __len__(self) -> int:
+        return len(self._found)
 
 
-def _hosts(rows: Rows, switch: Callable[[str], Switch]) -> dict[str, Host]:
+def hosts(rows: Rows, switch: Callable[[str], Switch]) -> dict[str, Host]:
+    """Every hypervisor, with its switch as it should be and no connections."""
     return {
         chassis.id: Host(
             switch(chassis.id),
             chassis.encap_ip,
-            {link.ofport: link.interface for link in rows.where(Link, chassis=chassis.id)},
+            _Links(rows, chassis.id),
+            {patch_port(physical): physical for physical, _ in chassis.bridge_mappings},
             Connections(sctp_ports=chassis.datapath_type != "netdev"),
         )
         for chassis in rows.all(Chassis)
     }
 
 
-class Explorer:
-    """Follows packets whose connections nobody knows yet, and looks only into the hypervisors that they come to.
+def follow(cloud: Mapping[str, Host], chassis: str, sent: Packet, table: Table = CLASSIFY) -> Journey:
+    """What becomes of a packet that comes into a hypervisor by its `in_port`, or is in a table of it.
 
-    There may be hundreds of hypervisors, and thousands of flows on each.
+    A frame on a physical network arrives there, unless it is for a guest, or a router, of another hypervisor alone.
     """
-
-    def __init__(self, rows: Rows, desired: Callable[[str], Mapping[Key, Entry]]) -> None:
-        self._rows = rows
-        self._desired = desired
-        self._switches: dict[str, Switch] = {}
-
-    def follow(self, chassis: str, sent: Packet) -> Journey:
-        """What becomes of a packet that comes into a hypervisor by its `in_port`."""
-        self._look(chassis)
-        while True:
-            journey = follow(_hosts(self._rows, lambda name: self._switches.get(name, UNSEEN)), chassis, sent)
-            ahead = [leg.chassis for leg in journey.legs if leg.chassis not in self._switches]
-            if not ahead:
-                return journey
-            for name in ahead:
-                self._look(name)
-
-    def _look(self, chassis: str) -> None:
-        if chassis not in self._switches:
-            self._switches[chassis] = Switch.of(self._desired(chassis))
-
-
-def follow(cloud: Mapping[str, Host], chassis: str, sent: Packet) -> Journey:
-    """What becomes of a packet that comes into a hypervisor by its `in_port`."""
-    steps = [*_steps(cloud, chassis, sent, 0)]
+    steps = [*_steps(cloud, chassis, sent, 0, table)]
     return Journey(
         tuple(step for step in steps if isinstance(step, Leg)),
         tuple(step for step in steps if isinstance(step, Arrival)),
@@ -124,30 +122,55 @@ def follow(cloud: Mapping[str, Host], chassis: str, sent: Packet) -> Journey:
     )
 
 
-def _steps(cloud: Mapping[str, Host], chassis: str, came: Packet, tunnels: int) -> Iterator[Leg | Arrival | End]:
+def _steps(
+    cloud: Mapping[str, Host], chassis: str, came: Packet, crossed: int, table: Table = CLASSIFY
+) -> Iterator[Leg | Arrival | End]:
     host = cloud[chassis]
-    leg = Leg(chassis, trace(host.switch, came, host.connections))
+    leg = Leg(chassis, trace(host.switch, came, host.connections, table))
     yield leg
     for end in leg.trace.sent:
         interface = host.interfaces.get(end.port or 0, "")
-        if interface not in _TUNNELS:
+        physical = host.wires.get(interface, "")
+        if interface not in _TUNNELS and not physical:
             yield Arrival(chassis, interface, end.packet.bare)
-            continue
-        onward = None if tunnels == MAX_TUNNELS else _through(cloud, host, interface, end.packet)
-        if onward is None:
-            yield replace(end, fate=Fate.LOOPED if tunnels == MAX_TUNNELS else Fate.LOST)
+        elif crossed == MAX_TUNNELS:
+            yield replace(end, fate=Fate.LOOPED)
+        elif physical:
+            taken = [*_on_wire(cloud, chassis, physical, end.packet.bare, crossed + 1)]
+            if not taken or end.packet[ETH_DST] & _GROUP:
+                yield Arrival(chassis, interface, end.packet.bare, physical)
+            yield from taken
+        elif onward := _through(cloud, host, interface, end.packet):
+            yield from _steps(cloud, *onward, crossed + 1)
         else:
-            yield from _steps(cloud, *onward, tunnels + 1)
+            yield replace(end, fate=Fate.LOST)
+
+
+_GROUP: Final = 1 << 40
+"""The bit of MAC addresses that makes them a group's (IEEE 802, section 8.2.2)."""
+
+
+def _on_wire(
+    cloud: Mapping[str, Host], sender: str, physical: str, frame: Packet, crossed: int
+) -> Iterator[Leg | Arrival | End]:
+    """What becomes of a frame of a physical network in the hypervisors there that somebody takes it at."""
+    for name, other in cloud.items():
+        wire = next((interface for interface, each in other.wires.items() if each == physical), "")
+        if name == sender or (port := other.port(wire)) is None:
+            continue
+        steps = [*_steps(cloud, name, Packet({**frame.values, IN_PORT.wire: port}, frame.length), crossed)]
+        ends = [end for step in steps if isinstance(step, Leg) for end in step.trace.ends]
+        if any(end.why not in _OF_OTHERS for end in ends):
+            yield from steps
 
 
 def _through(cloud: Mapping[str, Host], host: Host, interface: str, sent: Packet) -> tuple[str, Packet] | None:
     """The hypervisor at the other end of a tunnel, and the packet as it comes in there."""
     for name, other in cloud.items():
-        port = other.port(interface)
-        if host.vtep is None or other.vtep is None or port is None or other is host:
+        if host.vtep is None or other.vtep is None or other is host:
             continue
         to = tunnel_to(other.vtep)
-        if sent[to.field] == to.value:
+        if sent[to.field] == to.value and (port := other.port(interface)) is not None:
             came = packet(IN_PORT(port), tunnel_from(host.vtep), TUN_ID(sent[TUN_ID]))
             here = {TUN_DST.wire, TUN_IPV6_DST.wire} & sent.values.keys()
             kept = {wire: sent.values[wire] for wire in here}

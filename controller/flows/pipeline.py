@@ -20,8 +20,9 @@ Where a router meets the outside, from its guests' hypervisors by its gateway, a
 
 Registers:
 
-    reg0  31      26 24  21      20   19 16 13 12 10 9  8  6         5   3       2          1         0
-         |..........|ENCAP|TOO_BIG|TURNED|HOPS|GUARD|DIR|VERD|UNCHECKED|HIT|STANDBY|REDIRECTED|FROM_PHYS|FROM_TUN|
+    reg0  31      26 24  21      20   19 16 15 14 13 12 10 9  8  6         5   4     3       2          1         0
+         |..........|ENCAP|TOO_BIG|TURNED|HOPS|WHOSE|GUARD|DIR|VERD|UNCHECKED|HIT|ASKED|STANDBY|REDIRECTED|
+                    FROM_PHYS|FROM_TUN|
     reg1  SRC      key of the port a frame came from; 0 = another hypervisor or nobody
     reg2  DST      key of the port a frame goes to
     reg3  PHYS     key of a physical network, in the upper 16 bits
@@ -53,7 +54,7 @@ from hashlib import sha256
 from typing import Any, Final
 
 from controller.flows import fields as f
-from controller.flows.fields import ipv4_number, ipv6_number
+from controller.flows.fields import ipv4_number, ipv6_number, mac_text
 from controller.flows.flow import Field, GroupKind, Table, register
 from controller.model.records import Address, Mac
 
@@ -66,11 +67,13 @@ FROM_TUN: Field[int] = register("from_tun", "reg0", 0, 1)
 FROM_PHYS: Field[int] = register("from_phys", "reg0", 1, 1)
 REDIRECTED: Field[int] = register("redirected", "reg0", 2, 1)
 STANDBY: Field[int] = register("standby", "reg0", 3, 1)
+ASKED: Field[int] = register("asked", "reg0", 4, 1)
 NEIGH_HIT: Field[int] = register("neigh_hit", "reg0", 5, 1)
 UNCHECKED: Field[int] = register("unchecked", "reg0", 6, 1)
 VERDICT: Field[int] = register("verdict", "reg0", 8, 2)
 DIRECTION: Field[int] = register("direction", "reg0", 10, 1)
 GUARD: Field[int] = register("guard", "reg0", 12, 2)
+WHOSE: Field[int] = register("whose", "reg0", 14, 2)
 HOPS: Field[int] = register("hops", "reg0", 16, 4)
 TURNED: Field[int] = register("turned", "reg0", 20, 1)
 TOO_BIG: Field[int] = register("too_big", "reg0", 21, 1)
@@ -80,7 +83,7 @@ DST: Field[int] = register("dst", "reg2")
 NH4: Field[Address] = Field("nh4", "reg4", 32, ipv4_number, hex)
 NET: Field[int] = register("net", "reg6")
 RTR: Field[int] = register("rtr", "reg7")
-WHY: Field[int] = register("why", "reg8")
+WHY: Field[int] = register("why", "reg8", few=True)
 NET_IN: Field[int] = register("net_in", "reg9")
 ZONE: Field[int] = register("zone", "reg3", 0, 16)
 PHYS: Field[int] = register("phys", "reg3", 16, 16)
@@ -98,6 +101,7 @@ REGISTERS: Final[tuple[tuple[Field[Any], str], ...]] = (
     (FROM_PHYS, "the frame came from a physical network"),
     (REDIRECTED, "the packet is for the outside, and this hypervisor is to take it there"),
     (STANDBY, "another hypervisor is the gateway now, as far as this one can see"),
+    (ASKED, "the MAC is asked for by ARP or ND: for what physical hosts hold, they answer themselves"),
     (NEIGH_HIT, "NEIGH knows the address; its MAC is in eth_dst"),
     (UNCHECKED, "the sender has no port security: its addresses may be anybody's"),
     (ENCAP, "encapsulation of the tunnel, see ENCAPS"),
@@ -114,6 +118,7 @@ REGISTERS: Final[tuple[tuple[Field[Any], str], ...]] = (
     (VERDICT, "what the security groups say, see Verdict"),
     (DIRECTION, "whose rules are asked: 0 egress, 1 ingress"),
     (GUARD, "how the port is guarded, see Guard"),
+    (WHOSE, "whose the fragment is that conntrack gave back, see Whose"),
     (ZONE, "conntrack zone of the port that is checked, or of the router or floating IP that is translated"),
     (PHYS, "key of the physical network that the frame came from, or goes to"),
     (GEN, "generation of the policy in force"),
@@ -154,12 +159,23 @@ class Guard(IntEnum):
     STATELESS = 3
 
 
+class Whose(IntEnum):
+    """Whose a fragment is that conntrack gave back."""
+
+    UNASKED = 0
+    OWN = 1
+    """The checked port's, on its way."""
+    FOREIGN = 2
+
+
 EGRESS, INGRESS = 0, 1
 """Values of DIRECTION."""
 
 ENCAPS: Final[Mapping[str, int]] = {"vxlan": 1, "geneve": 2, "gre": 3}
 TUNNEL_PORTS: Final[Mapping[str, str]] = {"vxlan": "weft-vxlan", "geneve": "weft-geneve", "gre": "weft-gre"}
 """The name of the one flow-based tunnel port a hypervisor has for an encapsulation."""
+NO_SEGMENT: Final = 0
+"""The segment of no network, of any encapsulation: of frames between hypervisors themselves (`southbound.paths`)."""
 
 
 TRANSITS: Final[Mapping[str, int]] = {"vxlan": 0xFFFFFF, "geneve": 0xFFFFFF, "gre": 0xFFFFFFFF}
@@ -211,6 +227,22 @@ def _label(physical: str) -> str:
     return f"{start}-{sha256(physical.encode()).hexdigest()[:8]}".rjust(_LABEL, "x")
 
 
+CHASSIS: Field[int] = Field("chassis", "eth_src", 48, _same, hex, 24, 16)
+"""The part of a chassis MAC that says whose it is (`chassis_mac`)."""
+CHASSIS_MACS: Final = 0xFFFFFF000000
+"""The mask of that part, and of what all chassis MACs begin with."""
+INTERFACES: Final = 0xFF0000FFFFFF
+"""The mask of all but that part."""
+
+
+def chassis_mac(chassis: int, interface: int = 0) -> Mac:
+    """From which a chassis, by its key, sends to a wire what a router's interface, by its port's key, sent.
+
+    Without an interface, what it sends in its own name. Locally administered (IEEE 802, section 8.4).
+    """
+    return mac_text(0x1E << 40 | chassis << 24 | interface)
+
+
 class Why(IntEnum):
     """Why a frame is dropped: one counter each in table DROP."""
 
@@ -257,11 +289,14 @@ class Why(IntEnum):
     FRAGMENT_TOO_BIG = 41
     MARTIAN = 42
     HIDDEN = 43
-    UNKNOWN_VLAN = 44
-    NO_PHYSICAL = 45
-    BACK_TO_WIRE = 46
-    SOUGHT = 47
-    TOLD = 48
+    FOREIGN_FRAGMENT = 44
+    PATH = 45
+    SOUGHT = 46
+    TOLD = 47
+    UNKNOWN_VLAN = 48
+    NO_PHYSICAL = 49
+    BACK_TO_WIRE = 50
+    WIRE_LOOP = 51
     NO_TRANSIT = 60
     STANDBY = 61
     NO_GATEWAY = 62
@@ -320,7 +355,10 @@ _SENTENCES: Final[Mapping[Why, str]] = {
     Why.HIDDEN: "was a first fragment that does not say what the datagram is (RFC 7112): a guest sends none",
     Why.UNKNOWN_VLAN: "came from a physical network on a VLAN, or untagged, that is no network present here",
     Why.NO_PHYSICAL: "was to leave to a physical network that this hypervisor maps no bridge to (weft-bridge-mappings)",
+    Why.WIRE_LOOP: "came back from a physical network with this hypervisor's own MAC address: a loop of that network's",
     Why.BACK_TO_WIRE: "came from a physical network and would have left to it again",
+    Why.FOREIGN_FRAGMENT: "was a fragment of somebody else, which conntrack gave back with this port's",
+    Why.PATH: "was sent ahead by a hypervisor, to find the way before anybody needs it",
     Why.NO_TRANSIT: "came through a tunnel for a router whose gateway is not on this hypervisor",
     Why.STANDBY: "was for a router's gateway, and another hypervisor is that now",
     Why.NO_GATEWAY: "was for the outside, and no hypervisor is alive that takes it there (weft-gateway-priority)",
@@ -382,15 +420,23 @@ _GUARDED: Final[frozenset[Field[Any]]] = frozenset({
     f.IPV6_SRC, f.IPV6_DST, f.HOP_LIMIT,
 })  # fmt: skip
 _DONE_MATCHES: Final = frozenset({GUARD, VERDICT, f.CT_STATE, f.ETH_TYPE, f.CT_PROTO4, f.CT_PROTO6, f.CT_TP_DST})
+_DONE_SETS: Final = frozenset({WHY, WHOSE, VERDICT, DIRECTION})
 _JUDGED: Final[Mapping[str, int]] = {
     "known": 110, "stateless": 100, "unread": 95, "opened": 90, "judged_again": 90, "related": 90, "cut": 80, "miss": 0,
 }  # fmt: skip
+_BACK: Final[Mapping[str, int]] = {
+    "foreign": 140, "fragment": 130, "kept": 110, "known": 100, "new": 90, "miss": 0,
+}  # fmt: skip
+_BACK_MATCHES: Final = frozenset({WHOSE, VERDICT, f.CT_STATE, f.ETH_TYPE, f.IPV4_FRAG, f.IPV6_FRAG})
 _REMEMBERED: Final = frozenset({CT_GEN, CT_BUNDLE, CT_POLICY, CT_OPENER})
 
 CLASSIFY: Final = Table(
     0, "classify", "Who sent this frame? Sets SRC and NET of a guest, ENCAP of a tunnel, PHYS of a physical network.",
-    {"tracked": 200, "guest": 100, "tunnel": 100, "physical": 100, "admin_down": 100, "tagged": 90, "miss": 0},
-    matches=frozenset({f.IN_PORT, f.VLAN_TCI, f.CT_STATE}),
+    {
+        "tracked": 200, "looped": 110, "guest": 100, "tunnel": 100, "physical": 100, "admin_down": 100, "tagged": 90,
+        "miss": 0,
+    },
+    matches=frozenset({f.IN_PORT, f.VLAN_TCI, f.CT_STATE, f.ETH_SRC}),
     sets=frozenset({SRC, NET, FROM_TUN, ENCAP, FROM_PHYS, PHYS, WHY}),
     nexts=frozenset({"classify", "vtep", "vlan", "port_security", "drop"}),
 )  # fmt: skip
@@ -401,14 +447,15 @@ VTEP: Final = Table(
 )  # fmt: skip
 VNI: Final = Table(
     2, "vni", "The network of a frame from a tunnel, by encapsulation and segment; or what else hypervisors exchange.",
-    {"segment": 100, "transit": 100, "probe": 100, "miss": 0},
+    {"path": 110, "segment": 100, "transit": 100, "probe": 100, "miss": 0},
     matches=frozenset({ENCAP, f.TUN_ID, f.ETH_TYPE, f.IPV4_PROTO, f.UDP_DST}), sets=frozenset({NET, f.TUN_ID, WHY}),
     nexts=frozenset({"l2_dispatch", "transit", "alive", "drop"}),
 )  # fmt: skip
 VLAN: Final = Table(
     3, "vlan", "The network of a frame from a physical network, by its VLAN tag, which is taken off, or by its lack.",
-    {"segment": 100, "miss": 0},
-    matches=frozenset({PHYS, f.VLAN_TCI, f.VLAN_ID}), sets=frozenset({NET, WHY}), nexts=frozenset({"service", "drop"}),
+    {"routed": 110, "segment": 100, "miss": 0},
+    matches=frozenset({PHYS, f.VLAN_TCI, f.VLAN_ID, f.ETH_SRC}), sets=frozenset({NET, f.ETH_SRC, WHY}),
+    nexts=frozenset({"service", "drop"}),
 )  # fmt: skip
 PORT_SECURITY: Final = Table(
     4, "port_security", "May this port send with this MAC?",
@@ -442,26 +489,27 @@ ALIVE: Final = Table(
 SERVICE: Final = Table(
     8, "service", "What the switch answers itself: ARP and IPv6 neighbour discovery. What guests tell is heard.",
     {
-        "outside": 140, "answered": 140, "wire_asks": 135, "announced": 130, "wire": 125, "probed": 120,
-        "own_address": 110, "arp_request": 100, "nd_solicitation": 100, "told": 97, "wire_told": 95,
+        "wire_answers": 145, "outside": 140, "wire_asks": 135, "wire_known": 134, "wire_moved": 133, "announced": 130,
+        "wire": 125, "probed": 120, "own_address": 110, "arp_request": 100, "nd_solicitation": 100, "told": 97,
+        "wire_told": 95,
         "unasked": 90, "other": 0,
     },
     matches=frozenset({
-        SRC, NET, FROM_PHYS, UNCHECKED, f.ETH_DST, f.ETH_TYPE, f.ARP_OP, f.ARP_SPA, f.ARP_TPA, f.IPV6_PROTO, f.IPV6_SRC,
-        f.ICMPV6_TYPE, f.ND_TARGET, f.ND_TARGET_ADVERTISED,
+        SRC, NET, FROM_PHYS, UNCHECKED, f.ETH_DST, f.ETH_TYPE, f.ARP_OP, f.ARP_SPA, f.ARP_SHA, f.ARP_TPA, f.IPV6_PROTO,
+        f.IPV6_SRC, f.ICMPV6_TYPE, f.ND_TARGET, f.ND_TARGET_ADVERTISED, f.ND_TLL,
     }),
-    sets=frozenset({NH4, NH6, NEIGH_HIT, f.ETH_DST, WHY}),
+    sets=frozenset({NH4, NH6, ASKED, NEIGH_HIT, f.ETH_DST, WHY}),
     nexts=frozenset({"neigh", "neigh_reply", "out_port", "l2_dispatch", "l2_bum", "trap", "drop"}),
     groups=frozenset({GATE}),
 )  # fmt: skip
 NEIGH_REPLY: Final = Table(
     9, "neigh_reply", "Turns a request into the reply when NEIGH knew the address.",
     {
-        "probe_reply": 110, "wire_reply": 105, "arp_reply": 100, "nd_reply": 100, "sought": 97, "wire_unknown": 95,
-        "nd_unknown": 90, "miss": 0,
+        "probe_reply": 110, "wire_reply": 105, "arp_reply": 100, "nd_reply": 100, "sought": 97, "told": 97,
+        "wire_unknown": 95, "nd_unknown": 90, "miss": 0,
     },
     matches=frozenset({
-        NEIGH_HIT, NET, FROM_PHYS, f.ETH_TYPE, f.ARP_OP, f.ARP_TPA, f.IPV6_PROTO, f.ICMPV6_TYPE, f.IPV6_SRC,
+        NEIGH_HIT, NET, FROM_PHYS, f.ETH_TYPE, f.ARP_OP, f.ARP_SPA, f.ARP_TPA, f.IPV6_PROTO, f.ICMPV6_TYPE, f.IPV6_SRC,
         f.ND_TARGET,
     }),
     sets=frozenset({
@@ -480,7 +528,7 @@ ND_REPLY: Final = Table(
 OUT_PORT: Final = Table(
     11, "out_port", "Egress: which security groups is the sender under?",
     {"ask": 0},
-    sets=frozenset({CHECKED, DIRECTION, VERDICT, GUARD}), nexts=frozenset({"port_policy", "out_track"}),
+    sets=frozenset({CHECKED, DIRECTION, VERDICT, GUARD, WHOSE}), nexts=frozenset({"port_policy", "out_track"}),
 )  # fmt: skip
 OUT_TRACK: Final = Table(
     12, "out_track", "Egress: to conntrack, in the port's own zone; or past it.",
@@ -490,8 +538,8 @@ OUT_TRACK: Final = Table(
 )  # fmt: skip
 OUT_RULES: Final = Table(
     13, "out_rules", "Egress: a new connection is judged; a known one only if the policy is another than it was.",
-    {"known": 100, "new": 90, "miss": 0},
-    matches=frozenset({f.CT_STATE}), sets=frozenset({WHY}), nexts=frozenset({"recall", "evaluate", "out_done", "drop"}),
+    _BACK, matches=_BACK_MATCHES, sets=frozenset({WHOSE, WHY}),
+    nexts=frozenset({"given_back", "recall", "evaluate", "out_rules", "out_done", "drop"}),
 )  # fmt: skip
 EVALUATE: Final = Table(
     14, "evaluate", "Subroutine: does any rule of POLICY allow this, in DIRECTION? Conjunctions, all at one priority.",
@@ -507,8 +555,8 @@ EVALUATE: Final = Table(
 )  # fmt: skip
 OUT_DONE: Final = Table(
     15, "out_done", "Egress: remember the connection with what allowed it, or drop.",
-    _JUDGED, matches=_DONE_MATCHES, sets=frozenset({WHY}), nexts=frozenset({"l2_dispatch", "drop"}),
-    commits=_REMEMBERED,
+    _JUDGED, matches=_DONE_MATCHES, sets=_DONE_SETS, nexts=frozenset({"l2_dispatch", "drop"}),
+    tracks=frozenset({"out_rules"}), commits=_REMEMBERED,
 )  # fmt: skip
 PORT_POLICY: Final = Table(
     16, "port_policy", "Subroutine: the conntrack zone and the policy of port CHECKED.",
@@ -526,6 +574,11 @@ RECALL: Final = Table(
     matches=frozenset({POLICY, DIRECTION, f.CT_STATE, CT_POLICY, CT_GEN}),
     sets=frozenset({VERDICT, DIRECTION}), nexts=frozenset({"evaluate"}),
 )  # fmt: skip
+GIVEN_BACK: Final = Table(
+    19, "given_back", "Subroutine: is this fragment, that conntrack gave back, of port CHECKED, in DIRECTION?",
+    {"own": 100},
+    matches=frozenset({CHECKED, DIRECTION, f.CT_ZONE, f.ETH_SRC, f.ETH_DST}), sets=frozenset({WHOSE}),
+)  # fmt: skip
 L2_DISPATCH: Final = Table(
     20, "l2_dispatch", "One receiver or many?",
     {"control": 110, "many": 100, "one": 0},
@@ -534,7 +587,7 @@ L2_DISPATCH: Final = Table(
 NEIGH: Final = Table(
     30, "neigh", "Subroutine: the MAC of address NH4 or NH6 on NET, into eth_dst.",
     {"neighbour": 100, "pair": 90, "heard": 80},
-    matches=frozenset({NET, NH4, NH6}), sets=frozenset({f.ETH_DST, NEIGH_HIT}),
+    matches=frozenset({NET, NH4, NH6, ASKED}), sets=frozenset({f.ETH_DST, NEIGH_HIT}),
 )  # fmt: skip
 TRANSIT: Final = Table(
     21, "transit", "Whose packet is it that another hypervisor sends to the outside by the gateway here?",
@@ -557,7 +610,8 @@ L3_IN: Final = Table(
     24, "l3_in", "At a router: is this for the router itself, and has it a hop left?",
     {"martian": 130, "echo": 120, "own_address": 110, "link_local": 100, "expired": 90, "hop": 10, "through": 0},
     matches=frozenset({
-        RTR, FROM_PHYS, f.ETH_TYPE, f.IPV4_SRC, f.IPV4_DST, f.IPV4_PROTO, f.ICMP_TYPE, f.TTL, f.IPV6_SRC, f.IPV6_DST,
+        RTR, NET, FROM_PHYS, f.ETH_TYPE, f.IPV4_SRC, f.IPV4_DST, f.IPV4_PROTO, f.ICMP_TYPE, f.TTL, f.IPV6_SRC,
+        f.IPV6_DST,
         f.IPV6_PROTO, f.ICMPV6_TYPE, f.HOP_LIMIT, f.IPV4_FRAG, f.IPV6_FRAG,
     }),
     sets=frozenset({
@@ -624,10 +678,10 @@ L2_LOOKUP: Final = Table(
     36, "l2_lookup", "Where is the holder of this MAC? Here, behind which hypervisor, on the wire, or a router.",
     {
         "own_mac": 110, "local": 100, "remote": 100, "router": 100, "local_pair": 90, "remote_pair": 90,
-        "local_heard": 80, "remote_heard": 80, "wire": 10, "miss": 0,
+        "local_heard": 80, "remote_heard": 80, "routed": 20, "wire": 10, "miss": 0,
     },
-    matches=frozenset({NET, SRC, FROM_TUN, FROM_PHYS, TURNED, f.ETH_DST}),
-    sets=frozenset({DST, RTR, f.TUN_DST, f.TUN_IPV6_DST, WHY}),
+    matches=frozenset({NET, SRC, FROM_TUN, FROM_PHYS, TURNED, f.ETH_DST, f.ETH_SRC}),
+    sets=frozenset({DST, RTR, FROM_PHYS, TURNED, f.ETH_SRC, f.TUN_DST, f.TUN_IPV6_DST, WHY}),
     nexts=frozenset({"in_port", "tun_out", "phys_out", "hop", "drop"}), groups=frozenset({GATE}),
 )  # fmt: skip
 L2_BUM: Final = Table(
@@ -639,7 +693,7 @@ L2_BUM: Final = Table(
 IN_PORT: Final = Table(
     43, "in_port", "Ingress: which security groups is the receiver under?",
     {"ask": 0},
-    sets=frozenset({CHECKED, DIRECTION, VERDICT, GUARD}), nexts=frozenset({"port_policy", "in_track"}),
+    sets=frozenset({CHECKED, DIRECTION, VERDICT, GUARD, WHOSE}), nexts=frozenset({"port_policy", "in_track"}),
 )  # fmt: skip
 IN_TRACK: Final = Table(
     44, "in_track", "Ingress: to conntrack, in the port's own zone; or past it.",
@@ -649,13 +703,13 @@ IN_TRACK: Final = Table(
 )  # fmt: skip
 IN_RULES: Final = Table(
     45, "in_rules", "Ingress: a new connection is judged; a known one only if the policy is another than it was.",
-    {"known": 100, "new": 90, "miss": 0},
-    matches=frozenset({f.CT_STATE}), sets=frozenset({WHY}), nexts=frozenset({"recall", "evaluate", "in_done", "drop"}),
+    _BACK, matches=_BACK_MATCHES, sets=frozenset({WHOSE, WHY}),
+    nexts=frozenset({"given_back", "recall", "evaluate", "in_rules", "in_done", "drop"}),
 )  # fmt: skip
 IN_DONE: Final = Table(
     46, "in_done", "Ingress: remember the connection with what allowed it, or drop.",
-    _JUDGED, matches=_DONE_MATCHES, sets=frozenset({WHY}), nexts=frozenset({"deliver", "drop"}),
-    commits=_REMEMBERED,
+    _JUDGED, matches=_DONE_MATCHES, sets=_DONE_SETS, nexts=frozenset({"deliver", "drop"}),
+    tracks=frozenset({"in_rules"}), commits=_REMEMBERED,
 )  # fmt: skip
 DELIVER: Final = Table(
     50, "deliver", "Out of the interface of port DST.",
@@ -682,9 +736,9 @@ PHYS_OUT: Final = Table(
 )  # fmt: skip
 PHYSICAL: Final = Table(
     55, "physical", "Out of this hypervisor's port to physical network PHYS.",
-    {"turned": 110, "port": 100, "miss": 0},
-    matches=frozenset({PHYS, TURNED}), sets=frozenset({TURNED, WHY}), nexts=frozenset({"physical", "drop"}),
-    outputs=True,
+    {"turned": 110, "routed": 105, "port": 100, "miss": 0},
+    matches=frozenset({PHYS, TURNED, f.ETH_SRC}), sets=frozenset({TURNED, CHASSIS, WHY}),
+    nexts=frozenset({"physical", "drop"}), outputs=True,
 )  # fmt: skip
 TRAP: Final = Table(
     60, "trap", "To the controller, which answers what a switch cannot and hears guests; one counter a reason.",
@@ -699,7 +753,7 @@ DROP: Final = Table(
 
 TABLES: Final[tuple[Table, ...]] = (
     CLASSIFY, VTEP, VNI, VLAN, PORT_SECURITY, ADDRESS_SECURITY, ND_SECURITY, ALIVE, SERVICE, NEIGH_REPLY,
-    ND_REPLY, OUT_PORT, OUT_TRACK, OUT_RULES, EVALUATE, OUT_DONE, PORT_POLICY, GENERATION, RECALL,
+    ND_REPLY, OUT_PORT, OUT_TRACK, OUT_RULES, EVALUATE, OUT_DONE, PORT_POLICY, GENERATION, RECALL, GIVEN_BACK,
     L2_DISPATCH, TRANSIT, GATED, HOP, L3_IN, L3_DNAT, L3_DNATTED, L3_ROUTE, L3_ECMP, L3_SNAT, NEIGH, L3_OUT, L3_MTU,
     L3_SNATTED, L2_LOOKUP, L2_BUM,
     IN_PORT, IN_TRACK, IN_RULES, IN_DONE, DELIVER, TUN_OUT, TUNNEL, PHYS_OUT, PHYSICAL, TRAP, DROP,
@@ -759,9 +813,9 @@ APPS: Final[Mapping[str, int]] = {
     "security_groups": 9,
     "routing": 10,
     "router_errors": 11,
-    "physical": 12,
-    "wire": 13,
-    "neighbours": 14,
+    "neighbours": 12,
+    "physical": 13,
+    "wire": 14,
     "gateways": 20,
     "snat": 21,
     "floating_ips": 22,

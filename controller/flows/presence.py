@@ -13,14 +13,15 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 from hashlib import sha256
-from ipaddress import ip_address, ip_network
 from typing import Any, Final, NamedTuple
 
+from controller.flows.fields import mac_of
 from controller.flows.pipeline import patch_port
+from controller.model import addresses
 from controller.model.bindings import Placed, place
 from controller.model.records import (
+    FLOATING,
     GATEWAY,
     ROUTED,
     ROUTER_INTERFACES,
@@ -28,6 +29,7 @@ from controller.model.records import (
     AddressGroup,
     Bundle,
     Chassis,
+    Cidr,
     Drained,
     FloatingIp,
     Link,
@@ -117,18 +119,26 @@ def joins(view: View, port: Port) -> bool:
     return bool(router and router.admin_state_up and network and network.admin_state_up)
 
 
-def is_down(view: View, network_id: str, address: Address) -> bool:
-    """Does the model know who holds an address, and that nobody is there now? Of other addresses it knows nothing."""
-    place = (network_id, address)
-    holders = view.where(Port, reservations=place)
-    there = any(joins(view, port) or attached(view, port.id) for port in holders)
-    return bool(holders) and not there and not view.gather(PAIRS, place)
+def interfaces(view: View, network_id: str, router_id: str) -> list[Port]:
+    """The ports by which a router is on a network now."""
+    ports = view.where(Port, device_id=router_id)
+    return [port for port in ports if port.network_id == network_id and joins(view, port)]
 
 
 def is_taken(view: View, network_id: str, address: Address) -> bool:
-    """Is it a fixed address of an attached port, or of a router's?"""
+    """Is it an address of an attached port, or of a router's: a fixed one, or its link-local one?"""
     holders = view.where(Port, reservations=(network_id, address))
+    mac = mac_of(address)
+    if mac is not None:
+        holders += view.where(Port, network_id=network_id, mac_address=mac)
     return any(port.device_owner in ROUTED or attached(view, port.id) for port in holders)
+
+
+def _servants(view: View, chassis: Chassis) -> Iterator[tuple[str, Servant]]:
+    drained = view.get(Drained, chassis.id) is not None
+    priority = -1 if chassis.gateway_priority is None else chassis.gateway_priority
+    for physical, _ in chassis.bridge_mappings:
+        yield physical, Servant(not drained, priority, chassis.id)
 
 
 def _exits(view: View, chassis: Chassis) -> Iterator[tuple[str, Exit]]:
@@ -281,16 +291,26 @@ def _unmet(view: View, subnet: Subnet) -> Iterator[tuple[str, tuple[str, Address
 
 
 def _lapsed(view: View, neighbour: Neighbour) -> Iterator[tuple[str, str]]:
-    if held_at(view, neighbour.id) is None:
+    if not stands(view, neighbour.id):
         yield "", neighbour.id
+
+
+class Servant(NamedTuple):
+    """A chassis that may serve the hosts of a physical network, the better the greater; `willing` unless drained."""
+
+    willing: bool
+    priority: int
+    chassis: str
 
 
 HOMES: Relation[str, str] = Relation("homes", Port, _homes)
 MEMBERS: Relation[tuple[str, str], int] = Relation("members", Port, _members)
-JOINTS: Relation[str, str] = Relation("joints", Port, _interfaces)
+JOINTS: Relation[str, str] = Relation("joints", Port, _interfaces, ("network", "router"))
 """The routers that join a network, and the networks that a router joins, while they are up."""
 MAPPED: Relation[str, str] = Relation("mapped", Chassis, _mapped)
 """By physical network: the chassis that map a bridge to it."""
+SERVANTS: Relation[str, Servant] = Relation("servants", Chassis, _servants)
+"""The same chassis, with what they are ranked by."""
 REGISTERED: Relation[str, str] = Relation("registered", Chassis, _registered)
 PAIRS: Relation[tuple[str, str], str] = Relation("pairs", Port, _pairs)
 """By network and address, or MAC address, of an allowed address pair: the attached ports that may use it."""
@@ -363,13 +383,37 @@ def reach(view: View, joint: str) -> frozenset[str]:
 def chassis_of_network(view: View, joint: str) -> frozenset[str]:
     """The chassis that have an attached port of a network, or of any that is reached from it through routers.
 
-    The same of a router. Where routers have their gateways, all of that is, too, and the external network; and that is
-    where floating IPs meet it.
+    The same of a router. Those that serve the physical hosts of any of these networks are among them. Where routers
+    have their gateways, all of that is, too, and the external network; and that is where floating IPs meet it.
     """
-    found = [view.gather(HOMES, each) for each in view.derive(reach, joint)]
-    found += [frozenset(view.derive(gateways, each)) for each in view.derive(reach, joint)]
+    reached = view.derive(reach, joint)
+    found = [frozenset(each for network in reached if (each := view.derive(servant, network)) is not None)]
+    found += [view.gather(HOMES, each) for each in reached]
+    found += [frozenset(view.derive(gateways, each)) for each in reached]
     found += [view.gather(relation, joint) for relation in (ROUTERS_OUTSIDE, FLOATING_OUTSIDE)]
     return frozenset[str]().union(*found)
+
+
+def servant(view: View, network_id: str) -> str | None:
+    """The one chassis on the wire of a network that is its routers to physical hosts; None where no router is.
+
+    It is the best by `weft-gateway-priority`; of several alike each network has another, so that the work is spread.
+    """
+    physical = physical_network(view, network_id)
+    if physical is None or not view.gather(JOINTS, network_id):
+        return None
+    ranked = sorted(view.gather(SERVANTS, physical), key=lambda each: (*each[:2], _lot(network_id, each.chassis)))
+    return ranked[-1].chassis if ranked else None
+
+
+def _lot(network_id: str, chassis: str) -> bytes:
+    return sha256(f"{network_id}/{chassis}".encode()).digest()
+
+
+def chassis_that_serves(view: View, network_id: str) -> frozenset[str]:
+    """The same, as a set."""
+    found = view.derive(servant, network_id)
+    return frozenset() if found is None else frozenset({found})
 
 
 def chassis_on_wire(view: View, network_id: str) -> frozenset[str]:
@@ -435,33 +479,56 @@ def _holder(view: View, place: tuple[str, Address]) -> str | None:
     return neighbour.port_id if neighbour and held_at(view, neighbour.id) else None
 
 
+def is_down(view: View, network_id: str, address: Address) -> bool:
+    """Does the model know whose an address is, of a guest or of a router's interface, and that nobody is there now?"""
+    owners = view.where(Port, reservations=(network_id, address))
+    known = [port for port in owners if is_interface(port) or port.device_owner not in ROUTED]
+    return bool(known) and not any(joins(view, port) for port in known) and holder(view, network_id, address) is None
+
+
 def neighbour_id(network_id: str, address: Address) -> str:
     """The id of the `Neighbour` that is an address of a network."""
     return f"{network_id}/{address}"
 
 
-ON_WIRE: Final = Placed("", "", 0)
-"""Where physical hosts are: on no chassis."""
-
-
 def held_at(view: View, neighbour: str) -> Placed | None:
-    """Where the port is attached that said it holds an address, while it may; None when the neighbour is none now.
-
-    A physical host is ON_WIRE.
-    """
+    """Where the port is attached that said it holds an address, while it may; None when the neighbour is none now."""
     return view.derive(_held_at, neighbour)
 
 
 def _held_at(view: View, id: str) -> Placed | None:
     neighbour = view.get(Neighbour, id)
-    if neighbour is not None and not neighbour.port_id:
-        network, mac = neighbour.network_id, neighbour.mac_address
-        return ON_WIRE if may_be_on_wire(view, network, neighbour.address, mac) else None
     port = neighbour and view.get(Port, neighbour.port_id)
     if not neighbour or not port or port.network_id != neighbour.network_id:
         return None
     placed = attached(view, port.id)
     return placed if placed and may_hold(view, port, neighbour.address, neighbour.mac_address) else None
+
+
+def stands(view: View, neighbour: str) -> bool:
+    """Does a neighbour count: is its port where it may hold the address, or may it be a physical host's?"""
+    return view.derive(_stands, neighbour)
+
+
+def _stands(view: View, id: str) -> bool:
+    neighbour = view.get(Neighbour, id)
+    if neighbour is None or neighbour.port_id:
+        return held_at(view, id) is not None
+    return may_be_on_wire(view, neighbour.network_id, neighbour.address)
+
+
+def may_be_on_wire(view: View, network_id: str, address: Address) -> bool:
+    """May a physical host hold an address of a network: is it one of its subnets, and the model gives it to nobody?
+
+    It matters where routers are.
+    """
+    routed = view.gather(JOINTS, network_id) or view.where(Router, external_network_id=network_id)
+    if physical_network(view, network_id) is None or not routed:
+        return False
+    owners = view.where(Port, reservations=(network_id, address))
+    if any(owner.device_owner in (*ROUTED, FLOATING) or attached(view, owner.id) for owner in owners):
+        return False
+    return any(contains(subnet.cidr, address) for subnet in view.where(Subnet, network_id=network_id))
 
 
 def may_hold(view: View, port: Port, address: Address, mac: Mac) -> bool:
@@ -478,31 +545,6 @@ def may_hold(view: View, port: Port, address: Address, mac: Mac) -> bool:
     if not port.port_security_enabled:
         return not view.gather(PAIRS, (network, address))
     return any(pair.mac_address == mac and contains(pair.ip_address, address) for pair in port.allowed_address_pairs)
-
-
-def may_be_on_wire(view: View, network_id: str, address: Address, mac: Mac) -> bool:
-    """May a physical host hold an address, at a MAC address, because it says so? Not what the model gives to others."""
-    if physical_network(view, network_id) is None or is_taken(view, network_id, address):
-        return False
-    return not view.gather(PAIRS, (network_id, address)) and not view.where(
-        Port, network_id=network_id, mac_address=mac
-    )
-
-
-def wire_mac(chassis: str) -> Mac:
-    """The MAC address from which a chassis asks physical hosts; no interface has it, and each chassis another one."""
-    octets = sha256(f"wire/{chassis}".encode()).digest()
-    return Mac(":".join(f"{octet:02x}" for octet in (0x0E, 0x77, *octets[:4])))
-
-
-ASKERS: Final = 2
-"""So many of the chassis on a wire ask a physical host whether it is still there."""
-
-
-def askers(view: View, network_id: str) -> list[str]:
-    """The chassis that ask on the wire of a network: few, and each network others."""
-    found = view.derive(chassis_on_wire, network_id)
-    return sorted(found, key=lambda chassis: sha256(f"{network_id}/{chassis}".encode()).digest())[:ASKERS]
 
 
 def jack(view: View, chassis: str, network_id: str) -> tuple[int, int | None] | None:
@@ -523,26 +565,19 @@ def candidates(view: View, network_id: str, address: Address) -> Iterator[Candid
     named = view.gather(PAIRS, place)
     found: dict[str, Candidate] = {}
     for id in known or named:
-        placed, number = attached(view, id), ofport(view, id)
-        if placed and number is not None:
-            found[id] = Candidate(address, placed.chassis, number, id, guarded=True)
+        placed, out = attached(view, id), ofport(view, id)
+        if placed and out is not None:
+            found[id] = Candidate(address, placed.chassis, out, id, guarded=True)
+    version, number = addresses.version(address), addresses.number(address)
     for each in () if known else view.gather(CANDIDATES, network_id):
-        if (each.guarded or not named) and contains(each.block, address):
+        if (each.guarded or not named) and addresses.block(Cidr(each.block)).holds(version, number):
             found[each.port_id] = each
     yield from found.values()
 
 
-def contains(block: str, address: str) -> bool:
+def contains(cidr: str, address: Address) -> bool:
     """Is an address in a block, or the same address?"""
-    first, last, version = _bounds(block)
-    ip = ip_address(address)
-    return ip.version == version and first <= int(ip) <= last
-
-
-@lru_cache(1 << 12)
-def _bounds(block: str) -> tuple[int, int, int]:
-    network = ip_network(block)
-    return int(network.network_address), int(network.broadcast_address), network.version
+    return addresses.block(Cidr(cidr)).holds(addresses.version(address), addresses.number(address))
 
 
 def holder_of_mac(view: View, network_id: str, mac: Mac) -> str | None:
@@ -701,7 +736,7 @@ def ofport(view: View, port_id: str) -> int | None:
 
 
 RELATIONS: tuple[Relation[Any, Any], ...] = (
-    HOMES, MEMBERS, JOINTS, MAPPED, REGISTERED, PAIRS, POLICIES, GROUPS, MEMBER_ADDRESSES, LISTED_ADDRESSES,
+    HOMES, MEMBERS, JOINTS, MAPPED, SERVANTS, REGISTERED, PAIRS, POLICIES, GROUPS, MEMBER_ADDRESSES, LISTED_ADDRESSES,
     OPEN, CANDIDATES, LAPSED, UNMET, EXITS, ROUTERS_OUTSIDE, FLOATING_OUTSIDE, WATCHED, ROUTER_ZONES, FLOATING_ZONES,
     IDLE,
 )  # fmt: skip

@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Final, assert_never
+from typing import Final, Protocol, assert_never
 
 from controller.flows.conntrack import Connections
 from controller.flows.fields import (
@@ -36,6 +36,7 @@ from controller.flows.fields import (
 )
 from controller.flows.flow import (
     Action,
+    Apart,
     Bounce,
     Commit,
     Conjunction,
@@ -106,6 +107,12 @@ class _Tier:
                 yield found
 
 
+class Tier(Protocol):
+    """The flows of one table and priority."""
+
+    def matching(self, packet: Packet) -> Iterator[Flow]: ...
+
+
 class Switch:
     """The flows and groups of one switch, by table and priority."""
 
@@ -126,6 +133,10 @@ class Switch:
         """The switch that holds what the engine desires of it."""
         return cls(entry.item for entry in desired.values())
 
+    def tiers(self, table: Table) -> Sequence[Tier]:
+        """The flows of a table, the highest priority first."""
+        return self._tables.get(table.number, ())
+
     def group(self, id: int) -> Group | None:
         """The group, if there is one."""
         return self._groups.get(id)
@@ -134,20 +145,21 @@ class Switch:
         """The flow of a table that a packet meets."""
         if packet[IPV4_FRAG] == FRAGMENT:
             packet = packet.without(_PORTS)
-        for tier in self._tables.get(table.number, ()):
+        tiers = self.tiers(table)
+        for tier in tiers:
             found = [*tier.matching(packet)]
             plain = next((flow for flow in found if not _shares(flow)), None)
             if plain is not None:
                 return plain
             for id in _complete(found):
-                verdict = self._plain(table, packet.put(CONJ_ID, id))
+                verdict = _plain(tiers, packet.put(CONJ_ID, id))
                 if verdict is not None:
                     return verdict
         return None
 
-    def _plain(self, table: Table, packet: Packet) -> Flow | None:
-        tiers = self._tables[table.number]
-        return next((flow for tier in tiers for flow in tier.matching(packet) if not _shares(flow)), None)
+
+def _plain(tiers: Iterable[Tier], packet: Packet) -> Flow | None:
+    return next((flow for tier in tiers for flow in tier.matching(packet) if not _shares(flow)), None)
 
 
 def _shares(flow: Flow) -> bool:
@@ -217,11 +229,12 @@ class Tracked:
 
 @dataclass(frozen=True, slots=True)
 class Committed:
-    """A connection that is remembered."""
+    """A copy whose connection is remembered, and that goes on in another table."""
 
     packet: Packet
     zone: int
     writes: tuple[Set | Move, ...]
+    table: Table
 
 
 Effect = End | Tracked | Committed
@@ -277,13 +290,14 @@ def _steps(
         match effect:
             case End():
                 yield effect
-            case Committed(at, zone, writes):
-                known.commit(zone, at, writes)
-            case Tracked(at, _, onward) if recirculations == MAX_RECIRCULATIONS:
+            case Tracked(at, _, onward) | Committed(at, _, _, onward) if recirculations == MAX_RECIRCULATIONS:
                 yield End(Fate.LOOPED, at, onward)
             case Tracked(at, zone, onward, how):
                 behind = known.look(zone, at) if how is None else known.translate(zone, at, how)
                 yield from _steps(switch, behind, known, onward, recirculations + 1)
+            case Committed(at, zone, writes, onward):
+                known.commit(zone, at, writes)
+                yield from _steps(switch, known.look(zone, at), known, onward, recirculations + 1)
 
 
 def translate(switch: Switch, packet: Packet, table: Table) -> Translation:
@@ -315,7 +329,7 @@ class _Run:
 
     def missed(self, before: int) -> None:
         """A copy of which nothing has come since there were `before` effects is lost."""
-        if all(isinstance(effect, Committed) for effect in self.effects[before:]):
+        if len(self.effects) == before:
             self.effects.append(End(Fate.LOST, self.packet, self.hops[-1].table))
 
     def enter(self, table: Table) -> None:
@@ -365,9 +379,13 @@ class _Run:
                 case Translate(zone, onward):
                     self.effects.append(Tracked(self.packet, self.packet[zone], onward, action))
                     self.packet = self.packet.without(CONNTRACK)
-                case Commit(zone, writes):
-                    self.effects.append(Committed(self.packet, self.packet[zone], writes))
+                case Commit(zone, writes, onward):
+                    self.effects.append(Committed(self.packet, self.packet[zone], writes, onward))
                     self.packet = self.packet.without(CONNTRACK)
+                case Apart(inner):
+                    packet = self.packet
+                    self.act(inner, table)
+                    self.packet = packet
                 case Untrack():
                     self.packet = self.packet.without(CONNTRACK)
                 case Measure(most, target):

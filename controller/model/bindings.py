@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 
 from controller.model.records import (
     Address,
+    AgentNote,
     Binding,
     Chassis,
     Drained,
@@ -48,8 +49,9 @@ class Hypervisor:
     """What one hypervisor's database says of it, parsed; a whole picture, never a difference.
 
     `problem` is one sentence for the operator when a key is missing or senseless, so that nothing of it can be used, or
-    "". `lacks` tells of mapped bridges that cannot be used, which the rest can do without. `datapath_id` is that of the
-    integration bridge, None while there is none yet. An `alone` one has no database (see `Chassis`).
+    "". `lacks` tells of mapped bridges that cannot be used, which the rest can do without; `advice` is one sentence on
+    what is wrong with it though it works, or "". `datapath_id` is that of the integration bridge, None while there is
+    none yet. An `alone` one has no database (see `Chassis`).
     """
 
     system_id: str
@@ -64,7 +66,19 @@ class Hypervisor:
     claims: tuple[Claim, ...]
     problem: str = ""
     lacks: str = ""
+    advice: str = ""
     alone: bool = False
+    availability_zone: str = "nova"
+
+
+@dataclass(frozen=True, slots=True)
+class Attendance:
+    """Whether the switch of a hypervisor is connected, since when, and when it was last: in seconds since the epoch,
+    None when it was not since the controller started."""
+
+    alive: bool = False
+    since: float | None = None
+    seen: float | None = None
 
 
 def interface_name(port_id: str) -> str:
@@ -103,9 +117,12 @@ def observe(tx: Transaction, seen: Hypervisor) -> None:
             bridge_mappings=seen.bridge_mappings,
             gateway_priority=seen.gateway_priority,
             problem=" ".join(filter(None, (seen.problem, seen.lacks))),
+            advice=seen.advice,
             alone=seen.alone,
+            availability_zone=seen.availability_zone,
         )
     )
+    tx.tag("chassis", seen.system_id)
     if now.gateway_priority is not None and (known is None or known.gateway_priority is None):
         recover(tx, now.id)
     before = {binding.interface: binding for binding in tx.where(Binding, chassis=seen.system_id)}
@@ -186,8 +203,9 @@ def forget(tx: Transaction, chassis: str) -> None:
     """Remove a chassis, its claims and its links, and that it is drained. Raises NotFound."""
     tx.delete(Chassis, chassis)
     recovered(tx, chassis)
+    tx.untag("chassis", chassis)
     drain(tx, chassis, False)
-    for kind in (Binding, Link, Quarantine, Translation):
+    for kind in (AgentNote, Binding, Link, Quarantine, Translation):
         for record in tx.where(kind, chassis=chassis):
             tx.delete(kind, record.id)
 

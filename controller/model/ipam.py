@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from controller.errors import AddressInUse, ForeignAddress, Inconsistent, NoAddress, NotFound
+from controller.errors import AddressInUse, ForeignAddress, FormedAddress, Inconsistent, NoAddress, NoService, NotFound
 from controller.model.addresses import address_of, block, eui64, number, ranges, version
 from controller.model.records import FLOATING, ROUTER_INTERFACES, Address, Counter, FixedIp, Port, Released, Subnet
 from controller.model.store import Rows, Transaction
@@ -54,11 +54,11 @@ def assign(
 
     `wanted` None asks for one address of each IP version in `versions` that the network has, an empty one for none.
     Addresses on SLAAC subnets come on top. The caller writes the port, then calls `release` with the old one.
-    Raises Inconsistent, ForeignAddress, NotFound, AddressInUse, NoAddress.
+    Raises Inconsistent, FormedAddress, ForeignAddress, NotFound, AddressInUse, NoAddress, NoService.
     """
-    subnets = sorted(tx.where(Subnet, network_id=port.network_id), key=lambda each: each.ordinal)
     if wanted is not None and not wanted and not port.fixed_ips:
         return ()
+    subnets = _subnets(tx, port)
     chosen: list[FixedIp] = []
     if wanted is None:
         for family in versions:
@@ -71,6 +71,20 @@ def assign(
     if port.device_owner not in CHOOSERS:
         _automatic(tx, port, subnets, chosen)
     return tuple(chosen)
+
+
+def serves(subnet: Subnet, owner: str) -> bool:
+    """Whether ports of an owner may draw from a subnet; DHCP serves all of them."""
+    return not subnet.service_types or owner in subnet.service_types or owner == "network:dhcp"
+
+
+def _subnets(tx: Transaction, port: Port) -> list[Subnet]:
+    """Those that the port may draw from, and has addresses of: first those that are for its owner. Raises NoService."""
+    every = tx.where(Subnet, network_id=port.network_id)
+    found = [each for each in every if serves(each, port.device_owner) or each.id in port.subnets]
+    if every and not found:
+        raise NoService(port.network_id, port.device_owner)
+    return sorted(found, key=lambda each: (not each.service_types, each.ordinal))
 
 
 def chosen(rows: Rows, port: Port) -> tuple[Wanted, ...]:
@@ -97,10 +111,7 @@ def _explicit(
             and port.device_owner not in CHOOSERS
             and each.address != eui64(subnet.cidr, port.mac_address)
         ):
-            raise Inconsistent(
-                f"IPv6 address {each.address} cannot be directly assigned to a port on subnet {subnet.id} "
-                "as the subnet is configured for automatic addresses"
-            )
+            raise FormedAddress(each.address, subnet.id)
         _claim(tx, port, FixedIp(subnet.id, each.address), chosen)
 
 
@@ -165,7 +176,7 @@ def _fits(subnet: Subnet, address: Address, owner: str) -> bool:
 def _claim(tx: Transaction, port: Port, ip: FixedIp, chosen: list[FixedIp]) -> None:
     holder = holder_of(tx, port.network_id, ip.ip_address)
     if any(other.ip_address == ip.ip_address for other in chosen) or holder not in (None, port.id):
-        raise AddressInUse(port.network_id, ip.ip_address)
+        raise AddressInUse(ip.subnet_id, ip.ip_address)
     chosen.append(ip)
 
 

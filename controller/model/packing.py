@@ -13,7 +13,7 @@ and unions of new types that are one type underneath; others fail at import. An 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from types import NoneType, UnionType
 from typing import Any, NewType, Union, cast, get_args, get_origin, get_type_hints
@@ -55,6 +55,22 @@ def unpack(kind: str, id: str, packed: bytes) -> Record:
         return cast("Record", shape.unpack(values))
     except (TypeError, ValueError, msgpack.UnpackException) as error:
         raise Unavailable(f"{kind} {id} cannot be read: {error}") from error
+
+
+def unpack_row(kind: str, id: str, packed: bytes) -> dict[str, Any]:
+    """The values of a row whatever they are, for migrations. Raises Unavailable when it cannot be read."""
+    try:
+        values = msgpack.unpackb(packed, use_list=False, unicode_errors=UNICODE_ERRORS)
+    except (TypeError, ValueError, msgpack.UnpackException) as error:
+        raise Unavailable(f"{kind} {id} cannot be read: {error}") from error
+    if type(values) is not dict:
+        raise Unavailable(f"{kind} {id} cannot be read: {_misfit(values, 'map')}")
+    return values
+
+
+def pack_row(values: Mapping[str, Any]) -> bytes:
+    """The bytes of such values."""
+    return cast("bytes", msgpack.packb(values, unicode_errors=UNICODE_ERRORS))
 
 
 def _shape(hint: Any) -> _Shape:

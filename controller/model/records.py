@@ -72,9 +72,10 @@ class Network(Resource):
     segmentation_id: int | None
     physical_network: str | None = None
     admin_state_up: bool = True
-    shared: bool = False
     mtu: int = 1450
     port_security_enabled: bool = True
+    dns_domain: str = ""
+    availability_zone_hints: tuple[str, ...] = ()
     external: bool = False
     is_default: bool = False
 
@@ -97,9 +98,13 @@ class HostRoute:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subnet(Resource):
-    """A block of addresses on a network; ports draw from a network's subnets in the order of `ordinal`."""
+    """A block of addresses on a network; ports draw from a network's subnets in the order of `ordinal`.
 
-    INDEXES = (("network_id",), ("project_id",), ("name",))
+    `subnetpool_id` is the pool that it was cut from, "" if from none. With `service_types` only ports of these owners
+    draw from it.
+    """
+
+    INDEXES = (("network_id",), ("project_id",), ("name",), ("subnetpool_id",))
 
     network_id: str
     ip_version: int
@@ -112,6 +117,69 @@ class Subnet(Resource):
     host_routes: tuple[HostRoute, ...] = ()
     ipv6_ra_mode: str | None = None
     ipv6_address_mode: str | None = None
+    subnetpool_id: str = ""
+    service_types: tuple[str, ...] = ()
+    dns_publish_fixed_ip: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AddressScope(Resource):
+    """Where an address means one thing alone: the prefixes of its subnet pools are apart."""
+
+    INDEXES = (("project_id",), ("name",))
+
+    ip_version: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubnetPool(Resource):
+    """Prefixes that subnets are cut from (api-ref, "Subnet pools"); the lengths are bits.
+
+    `default_quota` is how much of it one project may have: addresses in IPv4, /64s in IPv6, None for all.
+    """
+
+    INDEXES = (("project_id",), ("name",), ("address_scope_id",))
+    UNIQUE = (("default_of",),)
+
+    ip_version: int
+    prefixes: tuple[Cidr, ...]
+    default_prefixlen: int
+    min_prefixlen: int
+    max_prefixlen: int
+    default_quota: int | None = None
+    address_scope_id: str | None = None
+    is_default: bool = False
+
+    @property
+    def default_of(self) -> frozenset[int]:
+        """The IP version whose default pool this is."""
+        return frozenset({self.ip_version}) if self.is_default else frozenset()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RbacPolicy(Resource):
+    """Lets a project use an object of another (api-ref, "RBAC Policies"); EVERYBODY is all projects.
+
+    That an object is shared is nowhere else (see `controller.model.sharing`).
+    """
+
+    INDEXES = (("project_id",), ("object_id",), ("target_project",))
+    UNIQUE = (("object_id", "action", "target_project"),)
+
+    object_type: str
+    object_id: str
+    action: str
+    target_project: str
+
+
+EVERYBODY = "*"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quota(Resource):
+    """How many resources of each name a project may have, where that is not the default; the id is the project's."""
+
+    limits: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +196,15 @@ class AddressPair:
 
     mac_address: Mac
     ip_address: Address | Cidr
+
+
+@dataclass(frozen=True, slots=True)
+class DhcpOption:
+    """An option that DHCP hands to the guest of a port, by the name that dnsmasq knows it by."""
+
+    opt_name: str
+    opt_value: str
+    ip_version: int
 
 
 TRUSTED = "network:"
@@ -166,6 +243,11 @@ class Port(Resource):
     port_security_enabled: bool = True
     security_groups: tuple[str, ...] = ()
     allowed_address_pairs: tuple[AddressPair, ...] = ()
+    extra_dhcp_opts: tuple[DhcpOption, ...] = ()
+    dns_name: str = ""
+    dns_domain: str = ""
+    propagate_uplink_status: bool = True
+    ip_allocation: str = "immediate"
 
     @property
     def groups(self) -> frozenset[str]:
@@ -219,6 +301,7 @@ class Router(Resource):
     routes: tuple[HostRoute, ...] = ()
     external_network_id: str = ""
     enable_snat: bool = True
+    availability_zone_hints: tuple[str, ...] = ()
 
 
 ROUTER_INTERFACES = frozenset(
@@ -265,6 +348,8 @@ class FloatingIp(Resource):
     router_id: str = ""
     port_id: str = ""
     fixed_ip_address: Address | None = None
+    dns_name: str = ""
+    dns_domain: str = ""
 
     @property
     def association(self) -> frozenset[tuple[str, str, Address]]:
@@ -380,6 +465,29 @@ class SecurityGroupRule(Resource):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DefaultSecurityGroupRule(Resource):
+    """A rule that new groups are born with (api-ref, "Security group default rules"): every project's `default` group,
+    the others, or both. The remote group PARENT is the new group itself.
+
+    Until somebody changes them they are those of `controller.model.security`, and in no store.
+    """
+
+    direction: str
+    ethertype: str
+    protocol: str | None = None
+    port_range_min: int | None = None
+    port_range_max: int | None = None
+    remote_ip_prefix: str | None = None
+    remote_group_id: str | None = None
+    remote_address_group_id: str | None = None
+    used_in_default_sg: bool
+    used_in_non_default_sg: bool
+
+
+PARENT = "PARENT"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Bundle(Record):
     """The rules of one group that share direction, IP version and whom they are about; all for any protocol, or none.
 
@@ -422,12 +530,24 @@ class AddressGroup(Resource):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AutoTopology(Resource):
+    """A network that was made because its project asked for one, and the router that leads outside; the id is the
+    project's. It goes with the network."""
+
+    INDEXES = (("network_id",),)
+
+    network_id: str
+    router_id: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Chassis(Record):
     """A hypervisor, by its OVS `system-id`, as its own database describes it.
 
     `bridge_mappings` are (physical network, bridge) where there is such a bridge. `problem` is one sentence on why it
-    cannot carry traffic, or some of it, or "". One that is `alone` has no database and no tunnels
-    (`weft serve --no-ovsdb`): its id is its datapath id, and networks end at its bridge.
+    cannot carry traffic, or some of it, or "", `advice` one on what is wrong with it though it does, or "". One that is
+    `alone` has no database and no tunnels (`weft serve --no-ovsdb`): its id is that of its datapath, and networks end
+    at its bridge.
     """
 
     INDEXES = (("hostname",), ("encap_ip",))
@@ -440,7 +560,20 @@ class Chassis(Record):
     bridge_mappings: tuple[tuple[str, str], ...] = ()
     gateway_priority: int | None = None
     problem: str = ""
+    advice: str = ""
     alone: bool = False
+    availability_zone: str = "nova"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentNote(Record):
+    """What an operator says of an agent that a chassis is shown as (`northbound.resources.agents`), by its id."""
+
+    INDEXES = (("chassis",),)
+
+    chassis: str
+    description: str = ""
+    admin_state_up: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -457,6 +590,22 @@ class Recovering(Record):
 
     The id is the chassis's.
     """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PortBinding(Resource):
+    """A host that a guest may be on next: a binding that waits. The `active` one is the port's own, and never stored.
+
+    The id is `port/host`.
+    """
+
+    INDEXES = (("port_id",),)
+
+    port_id: str
+    host: str
+    vnic_type: str = "normal"
+    profile: str = "{}"
+    active: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -540,7 +689,7 @@ class Neighbour(Record):
     says where that is.
     """
 
-    INDEXES = (("port_id",), ("network_id", "mac_address"))
+    INDEXES = (("port_id",), ("network_id", "mac_address"), ("network_id", "port_id"))
 
     network_id: str
     address: Address
@@ -577,7 +726,9 @@ class Released(Record):
 
 
 KINDS: tuple[type[Record], ...] = (
-    Network, Subnet, Port, Router, FloatingIp, PortForwarding, SecurityGroup, SecurityGroupRule, Bundle, Policy,
-    AddressGroup, Chassis, Drained, Recovering, Binding, Translation, Quarantine, Link, Neighbour, Tag, Counter,
-    Released,
+    Network, Subnet, AddressScope, SubnetPool, RbacPolicy, Quota,
+    Port, Router, FloatingIp, PortForwarding,
+    SecurityGroup, SecurityGroupRule, DefaultSecurityGroupRule, Bundle, Policy, AddressGroup,
+    Chassis, AgentNote, Drained, Recovering, Binding, Translation, Quarantine, Link, Neighbour,
+    Tag, Counter, Released,
 )  # fmt: skip

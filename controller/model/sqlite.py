@@ -30,7 +30,7 @@ from pathlib import Path
 
 from controller.errors import Invalid, Unavailable
 from controller.model import migrations
-from controller.model.packing import UNICODE_ERRORS, pack, unpack
+from controller.model.packing import UNICODE_ERRORS, pack, pack_row, unpack, unpack_row
 from controller.model.records import Record
 from controller.model.store import Change, Journal, MemoryJournal, Model, Transaction, Write
 
@@ -44,6 +44,7 @@ def _of_records(work: Callable[[Transaction], None]) -> Migration:
     """A migration of records rather than of rows."""
 
     def migrate(db: sqlite3.Connection) -> None:
+        _migrate_rows(db)
         tx = Transaction(Model(0, _records(db)))
         work(tx)
         _write(db, tx.writes())
@@ -51,7 +52,18 @@ def _of_records(work: Callable[[Transaction], None]) -> Migration:
     return migrate
 
 
-MIGRATIONS: tuple[Migration, ...] = (_of_records(migrations.guard),)
+def _migrate_rows(db: sqlite3.Connection) -> None:
+    """Make rows what the records of today are packed as."""
+    for kind, id, packed in db.execute("SELECT kind, id, value FROM records").fetchall():
+        rows: list[migrations.Row] = [(kind, unpack_row(kind, id, packed))]
+        for work in migrations.ROWS:
+            rows = [made for row in rows for made in work(*row)]
+        values = [(kind, _key(row["id"]), pack_row(row)) for kind, row in rows]
+        if values != [(kind, id, packed)]:
+            db.executemany("REPLACE INTO records VALUES (?, ?, ?)", values)
+
+
+MIGRATIONS: tuple[Migration, ...] = (_of_records(migrations.guard), _of_records(migrations.disown))
 """The first goes from schema 1 to 2, and so on. Attributes and kinds that are added need none if their defaults are
 right for what is there: `packing` reads old rows with them. One that is here stays for ever."""
 
@@ -82,7 +94,7 @@ def parse_url(url: str) -> Journal:
 
 @dataclass(slots=True)
 class SqliteJournal:
-    """A journal in the SQLite file `path`; it and its directory are made when missing, closed to others.
+    """A journal in the SQLite file `path`, which is made when it is missing, closed to others; its directory is not.
 
     A file of an older schema is migrated when it is loaded, all the way or not at all; `FILE.schemaN` is kept of it.
     """
@@ -97,7 +109,6 @@ class SqliteJournal:
         """The last revision and all records; from now on the file is ours. Raises Unavailable."""
         try:
             with _told(self.path):
-                self.path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
                 self._lock = _lock(self.path)
                 db = self._db = _open(self.path)
                 _prepare(db, self.path, self.migrations)
@@ -145,7 +156,9 @@ def _told(path: Path) -> Iterator[None]:
 
 
 def _lock(path: Path) -> int:
-    """A descriptor whose lock says that this process has `path`. Raises Unavailable if another has it."""
+    """A descriptor whose lock says that this process has `path`. Raises Unavailable, too if another has it."""
+    if not path.parent.is_dir():
+        raise Unavailable(f"there is no directory {path.parent}; make it, or name another --store")
     lock = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT, 0o640)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -95,6 +95,7 @@ class Indexed(Rows, Protocol):
     """What a transaction can stand on: the replica, or another transaction."""
 
     def ids(self, kind: type[Record], **values: Hashable) -> Iterator[str]: ...
+    def count(self, kind: type[Record], **values: Hashable) -> int: ...
 
 
 class Model:
@@ -120,6 +121,10 @@ class Model:
     def ids(self, kind: type[Record], **values: Hashable) -> Iterator[str]:
         """The ids of those that `where` finds, in no order, and one at a time."""
         return iter(self._entry(kind, values))
+
+    def count(self, kind: type[Record], **values: Hashable) -> int:
+        """How many `where` finds."""
+        return len(self._entry(kind, values))
 
     def _entry(self, kind: type[Record], values: Mapping[str, Hashable]) -> Mapping[str, Record]:
         index = tuple(values)
@@ -201,6 +206,13 @@ class Transaction:
     def holds(self, kind: type[Record], **values: Hashable) -> bool:
         """Whether `where` would find any, without finding all."""
         return any(True for _ in self.ids(kind, **values))
+
+    def count(self, kind: type[Record], **values: Hashable) -> int:
+        """As `Model.count`; costs what was written, not what is there."""
+        index, wanted = tuple(values), tuple(values.values())
+        olds = (self._base.get(each, id) for each, id in self._writes if each is kind)
+        gone = sum(old is not None and wanted in index_values(old, index) for old in olds)
+        return self._base.count(kind, **values) - gone + self._over.count(kind, **values)
 
     def all(self, kind: type[R]) -> tuple[R, ...]:
         """As `Model.all`."""

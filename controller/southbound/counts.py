@@ -9,7 +9,7 @@ from typing import Final
 
 from controller.flows.flow import Match
 from controller.southbound.messages import OFPMP_FLOW, malformed, multipart_request
-from controller.southbound.openflow import encode_match
+from controller.southbound.oxm import encode_match
 
 EVERY_TABLE: Final = 0xFF  # OFPTT_ALL
 _ANY: Final = 0xFFFFFFFF  # OFPP_ANY, OFPG_ANY

@@ -26,17 +26,19 @@ from typing import NoReturn, cast
 
 from controller import measures
 from controller.errors import Disconnected, InUse, NotFound, SouthboundError, Unavailable
-from controller.flows.engine import Cell, Delta, Engine
+from controller.flows.engine import Cell, Cost, Delta, Engine
 from controller.flows.flow import Entry, Flow, Item, Key, Set
 from controller.flows.pipeline import APPS, DROP, TRAP, WHY, Why
 from controller.flows.presence import WATCHED, Watched
 from controller.flows.punted import Outgoing, Said
+from controller.flows.standing import Standing
 from controller.model import bindings
-from controller.model.bindings import Hypervisor, Placed
+from controller.model.bindings import Attendance, Hypervisor, Placed
 from controller.model.records import (
     FLOATING,
     KINDS,
     ROUTED,
+    Address,
     Chassis,
     Drained,
     FloatingIp,
@@ -51,10 +53,14 @@ from controller.model.records import (
 )
 from controller.model.store import Change, Rows, Store, Transaction
 from controller.model.view import Relation, View
+from controller.southbound.complaints import Complaints
+from controller.southbound.counts import Count
 from controller.southbound.neighbours import Neighbours
-from controller.southbound.openflow import EncodedFlow, encode_flow, encode_match
+from controller.southbound.openflow import EncodedFlow, encode_flow
 from controller.southbound.ovsdb import SHOWN, OvsdbListener
+from controller.southbound.oxm import encode_match
 from controller.southbound.packet_in import Answerer, answers_of
+from controller.southbound.paths import FRAME, Paths, Rate, Way, leading, way
 from controller.southbound.patience import Turns
 from controller.southbound.reconcile import (
     AddFlow,
@@ -81,6 +87,8 @@ PATIENCE_S = 5.0
 """How long a switch may wait for its hypervisor's database before the log says so."""
 REQUESTS = 100
 """How many request ids the log line of a bundle names at the most."""
+REFUSALS = 20
+"""So many refused flows of one change are told one by one."""
 RETRY_S = 1.0
 """How long to wait before a switch's ports are recorded again when the store could not."""
 ARRIVALS = 2
@@ -91,6 +99,8 @@ LENT_S = 2.0
 """For so long an arrival, or a synchronisation, keeps others waiting at the most."""
 ARRIVED_S = 20.0
 """For so long a synchronisation waits while hypervisors are arriving: each changes what the others should hold."""
+CALLS_PER_SECOND, CALLS_BURST = 1000.0, 200.0
+"""So many frames are sent ahead from all switches together: 3 % of a core."""
 SLICE = 500
 """After comparing so many entries every other task gets its turn: 3 ms."""
 LOOK_S = 1.0
@@ -152,8 +162,8 @@ class Member:
 
     `revision` is the newest model revision that changed what this switch should hold, `applied_revision` the newest
     it acknowledged by barrier. `pending` is what changed since all that the switch should hold was `drawn`. `foreign`
-    are the flows of others, as its switch tells them or, once it is gone, told them last. Counters count since the
-    controller started.
+    are the flows of others, as its switch tells them or, once it is gone, told them last; `complaints` are likewise of
+    its connection or of the last. Counters count since the controller started.
     """
 
     name: str
@@ -162,6 +172,7 @@ class Member:
     switch: Switch | None = None
     answerer: Answerer | None = None
     since: float | None = None
+    seen: float | None = None
     revision: int = 0
     applied_revision: int | None = None
     drawn: bool = False
@@ -172,6 +183,8 @@ class Member:
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     quarantined: asyncio.Event = field(default_factory=asyncio.Event)
     foreign: Mapping[WireKey, EncodedFlow] = field(default_factory=dict)
+    complaints: Complaints | None = None
+    paths: Paths | None = None
     pace: Pace = field(default_factory=Pace)
     refusals: dict[Key | WireKey, Refusal] = field(default_factory=dict)
     watched: frozenset[Watched] = frozenset()
@@ -289,6 +302,7 @@ class Fleet:
         self._refused: dict[str, Stranger] = {}
         self._arrivals = Turns(ARRIVALS, LENT_S)
         self._syncs = Turns(SYNCS, LENT_S)
+        self._calls = Rate(CALLS_PER_SECOND, CALLS_BURST)
         self.databases: OvsdbListener | None = None
         self.recovery = Recovery(store, hold_s)
         self.translations = Translations(store, lambda: View(store.model, engine))
@@ -316,6 +330,8 @@ class Fleet:
         for write in (write for change in changes for write in change.writes):
             if isinstance(write.new, Quarantine):
                 self._member(write.new.chassis).quarantined.set()
+            if write.kind is Chassis and write.new is None and self._members[write.id].switch is None:
+                del self._members[write.id]
         self.neighbours.follow(changes)
         log.debug(
             "recomputed revision=%d cells=%d switches=%d requests=%s",
@@ -364,13 +380,14 @@ class Fleet:
         """Keep one switch at what it should hold, until its connection ends."""
         member = await self._identify(switch)
         await self._succeed(member, switch)
-        member.switch, member.since = switch, time.time()
+        member.switch, member.since, member.complaints = switch, time.time(), switch.complaints
         member.left.clear()
         log.info("switch connected chassis=%s datapath=%016x", member.name, switch.datapath_id)
         try:
             member.answerer = Answerer(member.name, self._answers, self.view, time.monotonic, self.neighbours)
             switch.on_packets(member.answerer)
             switch.on_ports(lambda ports: self._ports_changed(member, switch, ports))
+            member.paths = Paths(lambda vtep: self._call(member, switch, vtep), self._calls, time.monotonic)
             await self._record_links(member, await switch.ports())
             await self._arrivals.idle(ARRIVED_S)
             async with self._syncs.turn(), member.lock:
@@ -385,9 +402,11 @@ class Fleet:
             zones = Zones(self._store, member.name, empty, member.quarantined)
             async with asyncio.TaskGroup() as chores:
                 chores.create_task(self._keep_in_step(member, switch))
+                chores.create_task(member.paths.run())
                 chores.create_task(zones.run())
         finally:
-            member.switch, member.drawn = None, False
+            member.switch, member.paths, member.drawn = None, None, False
+            member.seen = time.time()
             member.pending.clear()
             member.database = member.database and self._ovsdb
             member.left.set()
@@ -507,10 +526,12 @@ class Fleet:
         revision, desired = member.revision, iter(self._engine.desired(member.name).values())
         member.drawn = True
         comparison = Comparison(installed, keep_foreign=self._keep_foreign)
+        vteps: set[Address] = set()
         while some := [*islice(desired, SLICE)]:
             comparison.take(some)
+            vteps.update(leading(entry.item for entry in some))
             await asyncio.sleep(0)
-        applied = await self._apply(member, switch, comparison.plan(), revision)
+        applied = await self._apply(member, switch, comparison.plan(), revision, vteps)
         measures.RECONCILE.observe(time.perf_counter() - began)
         return applied, asked
 
@@ -546,9 +567,21 @@ class Fleet:
         pending, member.pending = member.pending, {}
         if not pending:
             return
-        await self._apply(member, switch, partial(pending), member.revision)
+        vteps = leading(entry.item for entry in pending.values() if entry)
+        await self._apply(member, switch, partial(pending), member.revision, vteps)
 
-    async def _apply(self, member: Member, switch: Switch, plan: Plan, revision: int) -> Applied:
+    def _call(self, member: Member, switch: Switch, vtep: Address) -> Way:
+        """Send a frame ahead to a tunnel endpoint (see `paths`)."""
+        found = way(self._store.model, member.name, vtep)
+        if isinstance(found, Way):
+            return found
+        switch.treat(found, FRAME)
+        return Way.CALLED
+
+    async def _apply(
+        self, member: Member, switch: Switch, plan: Plan, revision: int, vteps: Iterable[Address]
+    ) -> Applied:
+        """Bring a plan about that leads to these tunnel endpoints."""
         requests = ",".join(dict.fromkeys(member.requests)) or "-"
         member.requests.clear()
         with measures.APPLY.time():
@@ -557,12 +590,10 @@ class Fleet:
         member.mods_bytes += applied.mods_bytes
         for step in plan.steps:
             member.refusals.pop(step.key, None)
-        for refusal in applied.refusals:
-            member.refusals[refusal.key] = refusal
-            log.error(
-                "flow refused chassis=%s flow=%s error=%s cells=%s",
-                member.name, refusal.what, refusal.error, ",".join(self._cells_of(refusal, member.name)),
-            )  # fmt: skip
+        member.refusals.update((refusal.key, refusal) for refusal in applied.refusals)
+        self._tell_refusals(member, applied.refusals)
+        if member.paths is not None:
+            member.paths.lead(vteps)
         member.applied_revision = revision
         log.info(
             "applied chassis=%s revision=%d flow_mods=%d group_mods=%d requests=%s",
@@ -573,6 +604,16 @@ class Fleet:
             requests,
         )
         return applied
+
+    def _tell_refusals(self, member: Member, refusals: Sequence[Refusal]) -> None:
+        """The first of them line by line; `/v1/chassis` has them all."""
+        for refusal in refusals[:REFUSALS]:
+            log.error(
+                "flow refused chassis=%s flow=%s error=%s cells=%s",
+                member.name, refusal.what, refusal.error, ",".join(self._cells_of(refusal, member.name)),
+            )  # fmt: skip
+        if len(refusals) > REFUSALS:
+            log.error("flows refused chassis=%s more=%d", member.name, len(refusals) - REFUSALS)
 
     def _cells_of(self, refusal: Refusal, chassis: str) -> Iterator[str]:
         return (cell.name for cell in self._engine.wanting(cast("Key", refusal.key), chassis))
@@ -601,14 +642,22 @@ class Fleet:
         if not isinstance(placed, Placed):
             return "DOWN"
         linked = model.get(Link, f"{placed.chassis}/{placed.interface}") is not None
-        return "ACTIVE" if linked and self._acknowledged(Port, port.id, placed.chassis) else "DOWN"
+        return "ACTIVE" if linked and self.acknowledged(Port, port.id, placed.chassis) else "DOWN"
 
-    def _acknowledged(self, kind: type[Record], id: str, chassis: str) -> bool:
+    def acknowledged(self, kind: type[Record], id: str, chassis: str) -> bool:
         """Has a switch what a record wants on it? Not if it wants nothing there."""
         member, wired = self._members.get(chassis), self._engine.wired(kind, id, chassis)
         if member is None or member.applied_revision is None or wired is None:
             return False
         return member.applied_revision == member.revision or wired <= member.applied_revision
+
+    def attendance(self, chassis: str) -> Attendance:
+        """Whether the switch of a hypervisor is connected, since when, and when it was last."""
+        member = self._members.get(chassis)
+        if member is None:
+            return Attendance()
+        alive = member.switch is not None
+        return Attendance(alive, member.since, time.time() if alive else member.seen)
 
     def floatingip_status(self, floating_ip: FloatingIp) -> str:
         """ACTIVE when it stands for something and a switch that translates it has acknowledged the revision that made
@@ -616,7 +665,7 @@ class Fleet:
         router = self._store.model.get(Router, floating_ip.router_id)
         if router is None or not router.admin_state_up:
             return "DOWN"
-        served = any(self._acknowledged(FloatingIp, floating_ip.id, chassis) for chassis in self._members)
+        served = any(self.acknowledged(FloatingIp, floating_ip.id, chassis) for chassis in self._members)
         return "ACTIVE" if served else "DOWN"
 
     def statuses(self) -> list[Status]:
@@ -678,7 +727,6 @@ class Fleet:
             leave = f"ovs-vsctl del-manager -- del-controller {bridge}"
             raise InUse("Chassis", name, "", f"Chassis {name} is connected; first run on it: {leave}")
         await self._store.commit(lambda tx: bindings.forget(tx, name))
-        del self._members[name]
 
     async def drain(self, name: str, drained: bool) -> None:
         """Have no gateway be active on a chassis, or let them again. Raises NotFound."""
@@ -692,9 +740,13 @@ class Fleet:
         found = [self._explanation(entry, self._engine.wanting(entry.key, name)) for entry in entries]
         return sorted(found, key=lambda each: (each.place, each.text))
 
-    def desired(self, name: str) -> Mapping[Key, Entry]:
-        """What one switch should hold, by key; nothing of a hypervisor that nobody knows."""
-        return self._engine.desired(name)
+    async def counted(self, name: str) -> Mapping[int, Count]:
+        """What a switch's flows have counted, by cookie. Raises NotFound, Disconnected."""
+        return {count.cookie: count for count in await self._switch(name).counts()}
+
+    def standing(self, name: str) -> Standing:
+        """What one switch should hold, to look packets up in; nothing of a hypervisor that nobody knows."""
+        return Standing(self._engine, name)
 
     def dictionary(self) -> Mapping[int, Explanation]:
         """Every flow anywhere, by cookie: a pure function of the model."""
@@ -767,15 +819,14 @@ class Fleet:
 
     async def culprits(self, name: str) -> list[Culprit]:
         """The flows of a switch that decided that packets are dropped, most first. Raises NotFound, Disconnected."""
-        switch = self._switch(name)
-        counted = {count.cookie: count for count in await switch.counts() if count.packets}
+        counted = await self.counted(name)
         found = []
         for entry in self._engine.desired(name).values():
             why = _decides(entry.item)
             if why is None:
                 continue
             flow = self._explanation(entry, self._engine.wanting(entry.key, name))
-            if count := counted.get(flow.cookie):
+            if (count := counted.get(flow.cookie)) and count.packets:
                 found.append(Culprit(why, count.packets, count.bytes, flow))
         return sorted(found, key=lambda each: -each.packets)
 
@@ -786,6 +837,23 @@ class Fleet:
         if switch is None:
             raise Disconnected(name, "its switch is not connected")
         return switch
+
+    async def repair(self, name: str) -> Applied:
+        """Dump a switch and put right whatever is not as it should be. Raises NotFound, Disconnected."""
+        switch = self._switch(name)
+        member = self._member(name)
+        async with member.lock:
+            if member.switch is not switch:
+                raise Disconnected(name, "its switch is not connected")
+            applied, _ = await self._reconcile(member, switch)
+        return applied
+
+    def cost(self, id: str) -> list[Cost]:
+        """What an object has on switches, by app and rule. Raises NotFound when there is no object of that id."""
+        kinds = [kind for kind in KINDS if self._store.model.get(kind, id) is not None]
+        if not kinds:
+            raise NotFound("Object", id)
+        return [cost for kind in kinds for cost in self._engine.costs(kind, id)]
 
     def counts(self) -> Mapping[str, int]:
         """How many records the model has, by kind."""

@@ -45,7 +45,7 @@ CONTROLLER: Mapping[str, Json] = {
 back; the limits, how much of a flood a switch hands over, which it shares out among its ports."""
 
 WATCHED: Mapping[str, tuple[str, ...]] = {
-    "Open_vSwitch": ("datapath_types", "external_ids"),
+    "Open_vSwitch": ("datapath_types", "external_ids", "ovs_version"),
     "Bridge": ("name", "ports", "datapath_id", "datapath_type", "fail_mode", "controller", "other_config"),
     "Controller": ("target", *CONTROLLER, "external_ids"),
     "Port": ("name", "interfaces", "external_ids"),
@@ -61,6 +61,10 @@ BRIDGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,14}")
 
 UNREACHABLE = netaddr.IPSet(["0.0.0.0/8", "127.0.0.0/8", "224.0.0.0/3", "::/127", "fe80::/10", "ff00::/8"])
 """No tunnel comes from elsewhere to these (RFC 6890 section 2.2.2, 2.2.3); a link-local one names no link."""
+
+FOLLOWS: Mapping[tuple[int, int], int] = {(2, 17): 8, (3, 0): 5, (3, 1): 3}
+"""From which patch of these versions on, and in all later ones, user space follows each change of flows: before, a
+cached decision that overlaps another can stay as it was (lib/dpif-netdev.c, `flow_put_on_pmd`)."""
 
 
 # What a database says ------------------------------------------------------------------------------------------
@@ -122,10 +126,27 @@ def read(database: Replica, system_id: str) -> Hypervisor:
         datapath_type=datapath_type,
         bridge_mappings=tuple(mapping for mapping in mappings if mapping[0] not in lacks),
         gateway_priority=_read_gateway_priority(keys),
+        availability_zone=_read_availability_zone(keys),
         datapath_id=int(datapath_id, 16) if re.fullmatch(r"[0-9a-f]{16}", datapath_id) else None,
         claims=tuple(_claims(database, bridge)),
         problem=" ".join(keys.problems),
         lacks=" ".join(lacks.values()),
+        advice=_advise(keys.root.text("ovs_version"), datapath_type),
+    )
+
+
+def _advise(version: str, datapath_type: str) -> str:
+    """One sentence on a defect of this Open vSwitch that flows cannot make up for, or ""; who tells none has none."""
+    numbers = re.match(r"(\d{1,9})\.(\d{1,9})\.(\d{1,9})", version, re.ASCII)
+    if numbers is None or datapath_type != "netdev":
+        return ""
+    major, minor, patch = map(int, numbers.groups())
+    if (major, minor) > max(FOLLOWS) or patch >= FOLLOWS.get((major, minor), patch + 1):
+        return ""
+    mended = ", ".join(f"{major}.{minor}.{patch}" for (major, minor), patch in FOLLOWS.items())
+    return (
+        f"Open vSwitch {numbers[0]} in user space may go on as before a change of rules, as long as there is traffic: "
+        f"upgrade it to {mended}, 3.2 or newer."
     )
 
 
@@ -212,6 +233,14 @@ def _read_gateway_priority(keys: _Keys) -> int | None:
         return int(value)
     keys.fault("weft-gateway-priority", f"is {_shown(value)}, which is no number from 0 to 65535", "100")
     return None
+
+
+def _read_availability_zone(keys: _Keys) -> str:
+    value = keys.get("weft-availability-zone") or "nova"
+    if re.fullmatch(r"[!-+.-~\-]{1,64}", value):
+        return value
+    keys.fault("weft-availability-zone", f"is {_shown(value)}, which is no name without spaces and commas", "nova")
+    return "nova"
 
 
 def _claims(database: Replica, bridge: Row | None) -> Iterator[Claim]:

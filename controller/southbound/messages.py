@@ -413,13 +413,8 @@ def _oxms(data: bytes, at: int, end: int) -> Iterator[tuple[int, int]]:
         at = after
 
 
-def packet_out(xid: int, port: int, frame: bytes) -> bytes:
-    """Have a switch send a frame out of a port (section 7.3.7)."""
-    return packet_do(xid, OFPP_CONTROLLER, _OUTPUT.pack(0, _OUTPUT.size, port, 0), frame)
-
-
-def packet_do(xid: int, in_port: int, actions: bytes, frame: bytes) -> bytes:
-    """Have a switch do something to a frame, as if it had come by a port (the same)."""
+def packet_out(xid: int, actions: bytes, frame: bytes, in_port: int = OFPP_CONTROLLER) -> bytes:
+    """Have a switch do something with a frame, as if it had come by a port, or from the controller (section 7.3.7)."""
     return message(OFPT_PACKET_OUT, xid, _PACKET_OUT.pack(_NO_BUFFER, in_port, len(actions)) + actions + frame)
 
 

@@ -15,11 +15,12 @@ from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, replace
 from typing import Final, TypeAlias
 
-from controller.errors import FlowError
+from controller.errors import FlowError, Oversized
 from controller.flows.flow import Conjunction, Entry, Flow, FlowKey, GroupKey, Key, match_text
 from controller.flows.pipeline import CLASSIFY, GROUP_KINDS, OWNER
 from controller.southbound import openflow
-from controller.southbound.openflow import EncodedFlow, EncodedGroup, Oversized, encode_flow, encode_group, encode_match
+from controller.southbound.openflow import EncodedFlow, EncodedGroup, encode_flow, encode_group
+from controller.southbound.oxm import encode_match
 
 WireKey: TypeAlias = tuple[int, int, bytes]
 """Table, priority and match of a flow that is known from a dump alone."""

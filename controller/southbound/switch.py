@@ -24,15 +24,16 @@ from itertools import count
 from typing import Final, NoReturn, TypeAlias
 
 from controller.errors import Disconnected, Malformed, Rejected
-from controller.flows.flow import Output
+from controller.flows.flow import Action, Output
 from controller.flows.punted import Outgoing, Reply, Resumed, Said
 from controller.southbound import messages as of
+from controller.southbound.actions import encode_actions
 from controller.southbound.bundles import Bundles
+from controller.southbound.complaints import Complaints
 from controller.southbound.counts import EVERY_TABLE, Count, counts_request, skim_counts
 from controller.southbound.openflow import (
     EncodedFlow,
     EncodedGroup,
-    encode_actions,
     flow_dump_request,
     group_desc_request,
     skim_flows,
@@ -133,6 +134,7 @@ class Switch:
         self.peer = _address(writer.get_extra_info("peername"))
         self.timing, self._clock = timing, clock
         self.counters = Counters()
+        self.complaints = Complaints(lambda: self.datapath_id)
         self.datapath_id = 0
         self._reader, self._writer = reader, writer
         self._input = bytearray()
@@ -184,7 +186,7 @@ class Switch:
 
     async def _attended(self, attend: Attend, deadline: Deadline) -> None:
         async with asyncio.TaskGroup() as tasks:
-            all_chores = (self._listen, self._keep_alive, self._tell_ports, self._tell_tampering)
+            all_chores = (self._listen, self._keep_alive, self._tell_ports, self._tell_tampering, self._tell_complaints)
             chores = [tasks.create_task(chore()) for chore in all_chores]
             body = await self._ask("the features", of.OFPT_FEATURES_REPLY, of.features_request)
             features = of.decode_features(body)
@@ -207,13 +209,16 @@ class Switch:
         """Have the switch send a packet, without waiting until it has."""
         match outgoing:
             case Reply(port, frame):
-                self._send(of.packet_out(self.xid(), port, frame))
+                self.treat((Output(port),), frame)
             case Resumed(in_port, actions, frame):
-                self._send(of.packet_do(self.xid(), in_port, encode_actions(actions), frame))
+                self.treat(actions, frame, in_port)
             case Said(_, ports, frame):
                 for at in range(0, len(ports), COPIES):
-                    copies = encode_actions(map(Output, ports[at : at + COPIES]))
-                    self._send(of.packet_do(self.xid(), of.OFPP_CONTROLLER, copies, frame))
+                    self.treat(map(Output, ports[at : at + COPIES]), frame)
+
+    def treat(self, actions: Iterable[Action], frame: bytes, in_port: int = of.OFPP_CONTROLLER) -> None:
+        """Have the switch do this with a frame, as if it had come by a port, without waiting until it has."""
+        self._send(of.packet_out(self.xid(), encode_actions(actions), frame, in_port))
 
     def on_ports(self, report: PortsReport) -> None:
         """Have `report` told all ports whenever one changed, one call at a time, once `ports` has been asked."""
@@ -500,8 +505,7 @@ class Switch:
         if question := self._questions.pop(xid, None):
             question.fail(Rejected(question.what, error.type, error.code))
         else:
-            name = of.error_name(error.type, error.code)
-            log.error("error unexpected switch=%016x xid=%d error=%s", self.datapath_id, xid, name)
+            self.complaints.take(xid, error)
 
     def _take_part(self, head: of.Header, found: of.Multipart) -> None:
         question = self._questions.get(head.xid)
@@ -553,6 +557,12 @@ class Switch:
             seen = self._watch.report()
             if self._tampered is not None:
                 await self._tampered(seen)
+
+    async def _tell_complaints(self) -> NoReturn:
+        try:
+            await self.complaints.gather()
+        finally:
+            self.complaints.tell()
 
     async def _keep_alive(self) -> NoReturn:
         """Ask a silent switch whether it is there, and give up one that stays silent (section 7.5.2)."""

@@ -53,7 +53,7 @@ class Watch:
                 self.own = True
                 self.noticed.set()
             case event:
-                flow = EncodedFlow(update.table, update.priority, update.match, update.instructions, update.cookie)
+                flow = EncodedFlow.of(update.table, update.priority, update.match, update.instructions, update.cookie)
                 self._take_flow(flow, removed=event == of.OFPFME_REMOVED)
 
     def _take_flow(self, flow: EncodedFlow, *, removed: bool) -> None:

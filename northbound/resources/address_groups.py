@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from controller.errors import AddressesAbsent, AddressesPresent, InUse, MissingAttribute, UnknownAttributes
-from controller.model import security
+from controller.model import security, sharing
 from controller.model.records import AddressGroup, Cidr, SecurityGroupRule
 from controller.model.store import Transaction
 from northbound.resources import values
@@ -19,7 +19,7 @@ from northbound.resources.values import Json
 
 ADDRESSES: Attribute[AddressGroup, tuple[Cidr, ...]] = Attribute(
     name="addresses",
-    parse=values.subnet_list,
+    parse=values.subnet_list_or_none,
     post=True,
     default=(),
     field="addresses",
@@ -44,6 +44,7 @@ def delete(tx: Transaction, group: AddressGroup, _: Ask) -> None:
     if tx.holds(SecurityGroupRule, remote_address_group_id=group.id):
         said = f"Address group {group.id} is in use on one or more security group rules."
         raise InUse("AddressGroup", group.id, "one or more security group rules", said)
+    sharing.forget(tx, group)
     tx.delete(AddressGroup, group.id)
 
 

@@ -25,6 +25,8 @@ from controller.errors import (
     UnknownAttributes,
     Unreadable,
 )
+from controller.model import sharing
+from controller.model.bindings import Attendance
 from controller.model.records import FloatingIp, Port, Resource
 from controller.model.store import Rows, Transaction
 from northbound.resources import values
@@ -41,6 +43,9 @@ class Wiring(Protocol):
 
     def port_status(self, port: Port) -> str:
         """`ACTIVE` when the port's host has acknowledged what wires it, else `DOWN`."""
+
+    def attendance(self, chassis: str) -> Attendance:
+        """Whether the switch of a hypervisor is connected."""
 
     def floatingip_status(self, floating_ip: FloatingIp) -> str:
         """`ACTIVE` when whoever translates it has acknowledged what does, else `DOWN`."""
@@ -62,6 +67,9 @@ class Settings:
     flat_networks: frozenset[str] = frozenset({"*"})
     physical_network_mtus: tuple[tuple[str, int], ...] = ()
     base_mac: str = "fa:16:3e"
+    dns_domain: str = "openstacklocal"
+    quotas: Mapping[str, int] = field(default_factory=dict)
+    """Limits by name, where they are not Neutron's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +78,14 @@ class Scene:
 
     rows: Rows
     wiring: Wiring
+    settings: Settings = Settings()
     sees: Callable[[Resource], bool] = lambda _: True
     """Whether a record is there for whom this is shown to."""
     hidden: frozenset[str] = frozenset()
     """The attributes that are not shown, and neither narrow nor sort a list."""
     project_id: str = ""
+    filters: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """What the list that it is shown in was narrowed by."""
     memo: dict[str, object] = field(default_factory=dict)
     """What was worked out for this answer already."""
 
@@ -89,6 +100,10 @@ class Ask:
     now: int
     settings: Settings
     within: str = ""
+    fields: tuple[str, ...] = ()
+    """What is to be shown of it, where not all is."""
+    alive: Callable[[str], bool] = lambda _: False
+    """Whether the switch of a hypervisor is connected."""
 
     def stamp(self) -> dict[str, Any]:
         """The attributes of a new record that no client chooses."""
@@ -234,8 +249,8 @@ Update = Callable[[Transaction, R, R, Body, Ask], R]
 """Is given the record, and the record with `Body.fields` in place."""
 Delete = Callable[[Transaction, R, Ask], None]
 
-Change = Callable[[Transaction, R, Ask], R | Mapping[str, Json] | None]
-"""What a request does to a record: the record as it is then, or an answer of its own, or none."""
+Change = Callable[[Transaction, R, Ask], R | Json]
+"""What a request does to a record: the record as it is then, or an answer of its own."""
 
 Action = Callable[[Mapping[str, Json]], Change[R]]
 """`PUT /v2.0/COLLECTION/ID/ACTION`: what a body asks for."""
@@ -245,7 +260,8 @@ Action = Callable[[Mapping[str, Json]], Change[R]]
 class Operation(Generic[R]):
     """`METHOD /v2.0/COLLECTION/ID/PATH`: what is done to a resource beside the five verbs.
 
-    `path` may end in `{item}`, which `ask` is given before the body, `{}` when there is none. GET writes nothing.
+    `path` may end in `{item}`, which `ask` is given before the body, `{}` when there is none. GET writes nothing. A
+    record is answered by the name of its collection, unless the answer is `bare`.
     """
 
     method: str
@@ -253,6 +269,7 @@ class Operation(Generic[R]):
     ask: Callable[[str, Mapping[str, Json]], Change[R]]
     status: int = 200
     takes: Schema | None = None
+    bare: bool = False
 
 
 def _put(name: str, action: Action[R]) -> Operation[R]:
@@ -294,10 +311,13 @@ class Collection(Generic[R]):
     """A resource of the API; a verb that is None is not there.
 
     `together` refuses what one request may not make at once. `prepare` makes what a project must find in every list: it
-    is given the transaction and the project, and is committed only when it writes something. `plural` is the name of a
-    list of them in bodies, `path` in paths, where `{within}` stands for the id of what they are part of, which is of
-    the kind `whole`; `key` is the attribute that stands for one in paths and in pages. Those that the store does not
-    hold as they are come from `elsewhere`.
+    is given the transaction and the project, and is committed only when it writes something. `provide` does the same
+    when one of them is shown, and may answer itself; `mine` is what the project that asks may call its own.
+
+    `plural` is the name of a list of them in bodies, `path` in paths, where `{within}` stands for the id of what they
+    are part of, which is of the kind `whole`; `key` is the attribute that stands for one in paths and in pages. Those
+    that the store does not hold as they are come from `elsewhere`; `answers` are what some names in place of ids are
+    answered with.
     """
 
     name: str
@@ -308,8 +328,11 @@ class Collection(Generic[R]):
     delete: Delete[R] | None = None
     together: Callable[[Sequence[Body]], None] = _together
     prepare: Callable[[Transaction, str, Ask], None] = _prepare
+    provide: Callable[[Transaction, R, Ask], Json] | None = None
+    mine: str = ""
     actions: Mapping[str, Action[R]] = field(default_factory=dict)
     operations: tuple[Operation[R], ...] = ()
+    answers: Mapping[str, Callable[[Ask], Json]] = field(default_factory=dict)
     elsewhere: Source[R] | None = None
     plural: str = ""
     path: str = ""
@@ -343,19 +366,35 @@ PROJECT = values.text(255)
 
 
 def common(
-    kind: type[R], name: Parser[str] | None = values.name, tagged: bool = True
+    kind: type[R],
+    name: Parser[str] | None = values.name,
+    described: bool = True,
+    dated: bool = True,
+    tagged: bool = True,
 ) -> tuple[Attribute[R, object], ...]:
-    """What every resource has (api-ref, "Standard Attributes"); `name` reads names, None is for what has none."""
+    """What resources have in common (api-ref, "Standard Attributes"); some lack some of it.
+
+    `name` reads names, None is for what has none; a name that cannot be empty is required.
+    """
     project: Filter[R] = Filter(equal(), indexed(kind, "project_id"))
     named: Attribute[R, str] = Attribute(
         name="name",
         parse=name,
         post=True,
         put=True,
-        default="",
+        default=REQUIRED if name is values.given_name else "",
         field="name",
         sort=True,
         filter=Filter(equal(), indexed(kind, "name")),
+    )
+    description: Attribute[R, str] = Attribute(
+        name="description",
+        parse=values.text(255),
+        post=True,
+        put=True,
+        default="",
+        field="description",
+        filter=Filter(equal()),
     )
     return (
         Attribute(
@@ -366,15 +405,7 @@ def common(
             filter=Filter(equal(), lambda rows, ids: _by_id(rows, kind, ids)),
         ),
         *((named,) if name else ()),
-        Attribute(
-            name="description",
-            parse=values.text(255),
-            post=True,
-            put=True,
-            default="",
-            field="description",
-            filter=Filter(equal()),
-        ),
+        *((description,) if described else ()),
         Attribute(
             name="project_id", parse=PROJECT, post=True, default="", field="project_id", sort=True, filter=project
         ),
@@ -387,6 +418,13 @@ def common(
             sort=True,
             filter=project,
         ),
+        *(_dates() if dated else ()),
+        *(tags() if tagged else ()),
+    )
+
+
+def _dates() -> tuple[Attribute[R, object], ...]:
+    return (
         Attribute(
             name="revision_number",
             field="revision_number",
@@ -397,7 +435,6 @@ def common(
         Attribute(name="created_at", schema=TIME, show=lambda _, record: _iso(record.created_at), sort=True),
         Attribute(name="updated_at", schema=TIME, show=lambda _, record: _iso(record.updated_at), sort=True),
         Attribute(name="changed_since", field="updated_at", hidden=True, filter=Filter(values.changed_since)),
-        *(tags() if tagged else ()),
     )
 
 
@@ -426,6 +463,19 @@ def tags(post: bool = False) -> tuple[Attribute[R, object], ...]:
         listed("tags-any", lambda wanted, held: not wanted.isdisjoint(held), hidden=True),
         listed("not-tags", lambda wanted, held: not wanted <= held, hidden=True),
         listed("not-tags-any", lambda wanted, held: wanted.isdisjoint(held), hidden=True),
+    )
+
+
+def shared(post: bool = False, put: bool = False) -> Attribute[R, bool]:
+    """Whether a resource is shared with who asks; a client sets it for everybody (`controller.model.sharing`)."""
+    return Attribute(
+        name="shared",
+        parse=values.boolean,
+        post=post,
+        put=put,
+        default=False,
+        show=lambda scene, record: sharing.is_shared(scene.rows, record.id, scene.project_id),
+        filter=Filter(equal(values.boolean)),
     )
 
 
@@ -468,6 +518,14 @@ def read_body(collection: Collection[R], given: Json, create: bool, project_id: 
     return Body(parsed, fields)
 
 
+def _fields(names: Sequence[str]) -> Callable[[Resource], tuple[Any, ...]]:
+    """What reads these attributes of a record: `attrgetter`, which makes no tuple of one."""
+    if len(names) == 1:
+        (name,) = names
+        return lambda record: (getattr(record, name),)
+    return attrgetter(*names) if names else lambda _: ()
+
+
 class Renderer(Generic[R]):
     """Records as JSON. What is a record's field goes the short way, for long lists."""
 
@@ -475,7 +533,7 @@ class Renderer(Generic[R]):
         shown = [each for each in collection.attributes if not each.hidden]
         plain = [each for each in shown if each.field and each.show is None]
         self._names = [each.name for each in plain]
-        self._values = attrgetter(*(each.field for each in plain))
+        self._values = _fields([each.field for each in plain])
         self._computed = [(each.name, each.show) for each in shown if each.show is not None]
         self._key = collection.table[collection.key]
         self._shown = {each.name: each for each in shown}

@@ -16,14 +16,25 @@ from controller.errors import (
     InUse,
     MtuTooSmall,
     NoTransparency,
-    SharedByOthers,
+    SegmentsBesides,
+    UnknownAttributes,
 )
-from controller.model import security
-from controller.model.records import FloatingIp, Network, Port, Router, Subnet
+from controller.model import prefixes, security, sharing
+from controller.model.records import AutoTopology, FloatingIp, Network, Port, Router, Subnet
 from controller.model.store import Rows, Transaction
-from northbound.resources import associations, ports, segments, subnets, values
-from northbound.resources.attributes import Ask, Attribute, Body, Collection, Filter, Settings, common, equal
-from northbound.resources.schemas import BOOLEAN, DIGITS, INTEGER, STRING, UUID, list_of, nullable, one_of, says
+from northbound.resources import associations, availability_zones, dns, ports, segments, subnets, values
+from northbound.resources.attributes import (
+    Ask,
+    Attribute,
+    Body,
+    Collection,
+    Filter,
+    Settings,
+    common,
+    equal,
+    shared,
+)
+from northbound.resources.schemas import BOOLEAN, INTEGER, STRING, UUID, list_of, nullable, one_of, says, table
 from northbound.resources.segments import Segment
 from northbound.resources.subnets import AUTO_DELETED, IPV6_MTU
 from northbound.resources.values import Json
@@ -33,18 +44,10 @@ IPV4_MTU = 68
 
 
 @says(one_of([False], BOOLEAN), BOOLEAN)
-def _is_transparent(value: Json) -> bool:
+def _is_transparent(value: values.Json) -> bool:
     if values.boolean(value):
         raise NoTransparency
     return False
-
-
-@says({"anyOf": [{"type": "integer", "minimum": 0}, DIGITS]}, INTEGER)
-def _mtu(value: Json) -> int:
-    size = values.integer(value)
-    if size < 0:
-        raise values.Unfit(f"'{size}' should be non-negative")
-    return size
 
 
 NETWORK_TYPE: Attribute[Network, str] = Attribute(
@@ -76,9 +79,42 @@ SEGMENTATION_ID: Attribute[Network, int | None] = Attribute(
     show=lambda _, network: network.segmentation_id,
     filter=Filter(equal(values.integer)),
 )
+_PROVIDER = table(
+    (NETWORK_TYPE.name,),
+    **{each.name: each.takes for each in (NETWORK_TYPE, PHYSICAL_NETWORK, SEGMENTATION_ID)},
+)
+
+
+@says(list_of(_PROVIDER, maxItems=1))
+def _segments(value: Json) -> Segment | None:
+    """The one segment of a network, by the names of its provider attributes."""
+    if not isinstance(value, list):
+        raise values.Unfit(f"'{value}' is not a list")
+    if len(value) > 1:
+        raise Inconsistent("a network has one segment")
+    if not value:
+        return None
+    given = value[0]
+    if not isinstance(given, dict):
+        raise values.Unfit(f"'{given}' is not a dictionary")
+    if unknown := given.keys() - _PROVIDER["properties"].keys():
+        raise UnknownAttributes((*sorted(unknown),))
+    if not given.get(NETWORK_TYPE.name):
+        raise Inconsistent("network_type required")
+    physical, number = given.get(PHYSICAL_NETWORK.name), given.get(SEGMENTATION_ID.name)
+    return Segment(
+        NETWORK_TYPE.read(given[NETWORK_TYPE.name]),
+        (PHYSICAL_NETWORK.read(physical) if physical is not None else "") or None,
+        None if number is None else SEGMENTATION_ID.read(number),
+    )
+
+
+SEGMENTS: Attribute[Network, Segment | None] = Attribute(
+    name="segments", parse=_segments, post=True, default=None, hidden=True
+)
 MTU: Attribute[Network, int] = Attribute(
     name="mtu",
-    parse=_mtu,
+    parse=values.count,
     post=True,
     put=True,
     default=0,
@@ -86,15 +122,7 @@ MTU: Attribute[Network, int] = Attribute(
     filter=Filter(equal(values.integer)),
     sort=True,
 )
-SHARED: Attribute[Network, bool] = Attribute(
-    name="shared",
-    parse=values.boolean,
-    post=True,
-    put=True,
-    default=False,
-    field="shared",
-    filter=Filter(equal(values.boolean)),
-)
+SHARED: Attribute[Network, bool] = shared(post=True, put=True)
 
 
 def _external(name: str, narrow: str) -> Attribute[Network, bool]:
@@ -121,8 +149,10 @@ DEFAULT = _external("is_default", "is_default")
 
 
 def create(tx: Transaction, body: Body, ask: Ask) -> Network:
-    """Raises Inconsistent, SegmentInUse, VlanInUse, PhysicalInUse, NoSegment, DefaultExternalExists."""
+    """Raises Inconsistent, SegmentsBesides, SegmentInUse, VlanInUse, PhysicalInUse, NoSegment,
+    DefaultExternalExists."""
     segment = segments.chosen(tx, _wanted(body, ask.settings), ask.settings)
+    availability_zones.check(tx, body.fields["availability_zone_hints"])
     if project := body.fields["project_id"]:
         security.default_group(tx, project, ask.now)
     network = Network(
@@ -136,7 +166,12 @@ def create(tx: Transaction, body: Body, ask: Ask) -> Network:
     tx.tag("network", network.id)
     if segment.physical is not None:
         tx.tag("physical", segment.physical)
-    return tx.insert(_defaulted(tx, network))
+    made = tx.insert(_defaulted(tx, network))
+    if body[SHARED]:
+        sharing.share(tx, made)
+    if made.external:
+        sharing.share(tx, made, sharing.EXTERNAL)
+    return made
 
 
 def _defaulted(tx: Transaction, network: Network) -> Network:
@@ -150,7 +185,11 @@ def _defaulted(tx: Transaction, network: Network) -> Network:
 
 
 def _wanted(body: Body, settings: Settings) -> Segment:
-    asked = body[NETWORK_TYPE]
+    asked, whole = body[NETWORK_TYPE], body[SEGMENTS]
+    if whole is not None:
+        if any(attribute in body for attribute in (NETWORK_TYPE, PHYSICAL_NETWORK, SEGMENTATION_ID)):
+            raise SegmentsBesides
+        return whole
     if not asked and (PHYSICAL_NETWORK in body or SEGMENTATION_ID in body):
         raise Inconsistent("network_type required")
     return Segment(asked or settings.network_type, body[PHYSICAL_NETWORK] or None, body[SEGMENTATION_ID])
@@ -182,10 +221,13 @@ def update(tx: Transaction, old: Network, new: Network, body: Body, ask: Ask) ->
         if mtu < IPV6_MTU and any(each.ip_version == 6 for each in tx.where(Subnet, network_id=old.id)):
             raise MtuTooSmall(old.id, IPV6_MTU)
         new = replace(new, mtu=mtu)
-    if old.shared and not new.shared:
-        _alone(tx, old)
+    if SHARED in body:
+        (sharing.share if body[SHARED] else _unshare)(tx, old)
     if old.external and not new.external:
         _check_no_way_out(tx, old)
+        sharing.close(tx, old)
+    elif new.external and not old.external:
+        sharing.share(tx, old, sharing.EXTERNAL)
     return ask.save(tx, old, _defaulted(tx, new))
 
 
@@ -195,16 +237,15 @@ def _check_no_way_out(tx: Transaction, network: Network) -> None:
         raise ExternalInUse(network.id)
 
 
-def _alone(rows: Rows, network: Network) -> None:
-    """Nobody but the owner uses the network. Raises SharedByOthers."""
-    users = {each.project_id for each in rows.where(Subnet, network_id=network.id)}
+def _unshare(tx: Transaction, network: Network) -> None:
+    """Raises SharedByOthers."""
+    users = {each.project_id for each in tx.where(Subnet, network_id=network.id)}
     users |= {
         each.project_id
-        for each in rows.where(Port, network_id=network.id)
+        for each in tx.where(Port, network_id=network.id)
         if not each.device_owner.startswith("network:")
     }
-    if users - {network.project_id}:
-        raise SharedByOthers(network.name)
+    sharing.unshare(tx, network, users)
 
 
 def delete(tx: Transaction, network: Network, ask: Ask) -> None:
@@ -221,6 +262,9 @@ def delete(tx: Transaction, network: Network, ask: Ask) -> None:
         ports.delete(tx, port, ask)
     for subnet in tx.where(Subnet, network_id=network.id):
         subnets.delete(tx, subnet, ask)
+    sharing.forget(tx, network)
+    for topology in tx.where(AutoTopology, network_id=network.id):
+        tx.delete(AutoTopology, topology.id)
     tx.delete(Network, network.id)
     tx.untag("network", network.id)
     if network.physical_network is not None and not tx.where(Network, physical_network=network.physical_network):
@@ -259,9 +303,11 @@ NETWORKS: Collection[Network] = Collection(
             filter=Filter(equal(values.boolean)),
         ),
         MTU,
+        dns.NETWORK_DOMAIN,
         NETWORK_TYPE,
         PHYSICAL_NETWORK,
         SEGMENTATION_ID,
+        SEGMENTS,
         Attribute(
             name="vlan_transparent",
             parse=_is_transparent,
@@ -272,17 +318,17 @@ NETWORKS: Collection[Network] = Collection(
         ),
         EXTERNAL,
         DEFAULT,
+        *availability_zones.zones(Network, sort=True),
         Attribute(
-            name="availability_zone_hints",
-            parse=values.nothing_yet("availability zones"),
-            post=True,
-            default=None,
-            schema=list_of(STRING),
-            show=lambda *_: [],
+            name="ipv4_address_scope",
+            schema=nullable(UUID),
+            show=lambda scene, network: prefixes.scope_of(scene.rows, network.id, 4),
         ),
-        Attribute(name="availability_zones", schema=list_of(STRING), show=lambda *_: []),
-        Attribute(name="ipv4_address_scope", schema=nullable(UUID), show=lambda *_: None),
-        Attribute(name="ipv6_address_scope", schema=nullable(UUID), show=lambda *_: None),
+        Attribute(
+            name="ipv6_address_scope",
+            schema=nullable(UUID),
+            show=lambda scene, network: prefixes.scope_of(scene.rows, network.id, 6),
+        ),
     ),
     create,
     update,

@@ -2,7 +2,7 @@
 
 Where a port is plugged decides what it is bound to; `binding:host_id` only restricts it. A port that a client leaves to
 the defaults is in its project's default security group; one that Neutron itself would own (`network:*`) is trusted: it
-has no port security. DHCP options are shown empty, and refused when they are given, until they exist.
+has no port security.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from controller.errors import (
     RepeatedPair,
     UnsupportedOwner,
 )
-from controller.model import ipam, security
+from controller.model import ipam, security, sharing
 from controller.model.bindings import NOT_PLUGGED, Placed, Unplaced, hindrance, place
 from controller.model.ipam import Wanted
 from controller.model.records import (
@@ -42,12 +42,13 @@ from controller.model.records import (
     Mac,
     Network,
     Port,
+    PortBinding,
     Router,
     SecurityGroup,
     Subnet,
 )
 from controller.model.store import Rows, Transaction
-from northbound.resources import associations, interfaces, values
+from northbound.resources import associations, dhcp_options, dns, interfaces, values
 from northbound.resources.attributes import (
     Ask,
     Attribute,
@@ -65,7 +66,7 @@ from northbound.resources.attributes import (
     tags,
 )
 from northbound.resources.schemas import MAC as MAC_ADDRESS
-from northbound.resources.schemas import STRING, list_of
+from northbound.resources.schemas import STRING
 from northbound.resources.values import Json
 
 DRAWS = 16
@@ -206,11 +207,11 @@ def bound(scene: Scene, port: Port) -> Bound:
     """The binding of a port, worked out once an answer."""
     found = scene.memo.get(port.id)
     if not isinstance(found, Bound):
-        found = scene.memo[port.id] = _bind(scene.rows, port)
+        found = scene.memo[port.id] = bind(scene.rows, port)
     return found
 
 
-def _bind(rows: Rows, port: Port) -> Bound:
+def bind(rows: Rows, port: Port) -> Bound:
     """Bound where it is plugged; else, if a client named a host, as it would be there. A router's is everywhere."""
     if kept_by := interfaces.keeper(rows, port):
         return Bound("distributed" if isinstance(kept_by, Router) else "unbound", {}, "")
@@ -220,14 +221,15 @@ def _bind(rows: Rows, port: Port) -> Bound:
         if chassis is not None:
             return Bound("ovs", _details(chassis), port.host or chassis.id)
     if port.host:
-        return _expected(rows, port, port.host)
+        return expected(rows, port, port.host)
     if isinstance(placed, Unplaced) and placed.failed:
         return Bound("binding_failed", {"reason": placed.reason}, "")
     claimed = isinstance(placed, Unplaced) and placed.reason != NOT_PLUGGED
     return Bound("unbound", {"reason": placed.reason} if isinstance(placed, Unplaced) and claimed else {}, "")
 
 
-def _expected(rows: Rows, port: Port, host: str) -> Bound:
+def expected(rows: Rows, port: Port, host: str) -> Bound:
+    """The binding that a port would have on a host."""
     network = rows.get(Network, port.network_id)
     found = rows.get(Chassis, host)
     candidates = [found] if found is not None else rows.where(Chassis, hostname=host)
@@ -255,7 +257,15 @@ def create(tx: Transaction, body: Body, ask: Ask) -> Port:
     network = tx.get(Network, body[NETWORK])
     if network is None:
         raise NotFound("Network", body[NETWORK])
-    port = Port(**ask.stamp(), **body.fields, mac_address=_mac(tx, network.id, body[MAC], ask), host=body[HOST])
+    port = Port(
+        **ask.stamp(),
+        **body.fields,
+        mac_address=_mac(tx, network.id, body[MAC], ask),
+        host=body[HOST],
+        extra_dhcp_opts=dhcp_options.merged((), body[dhcp_options.OPTIONS]),
+        ip_allocation="none" if body[FIXED_IPS] == () else "immediate",
+    )
+    dns.check(port.dns_name, ask.settings)
     interfaces.check_made(tx, port)
     tx.tag("port", port.id)
     port = replace(port, fixed_ips=ipam.assign(tx, port, body[FIXED_IPS]))
@@ -299,9 +309,14 @@ def _address_pairs(own: Mac, asked: Iterable[tuple[Mac | None, Address | Cidr]])
 
 
 def _groups(tx: Transaction, asked: tuple[str, ...], project_id: str, ask: Ask) -> tuple[str, ...]:
-    """Groups that a port of a project may be in at once: all of them there, and its own unless an admin asks."""
+    """Groups that a port of a project may be in at once: all of them there, and its own or shared with it, unless an
+    administrator asks."""
     found = [group for group in (tx.get(SecurityGroup, id) for id in asked) if group is not None]
-    usable = {group.id for group in found if ask.is_admin or group.project_id == project_id}
+    usable = {
+        group.id
+        for group in found
+        if ask.is_admin or group.project_id == project_id or sharing.is_shared(tx, group.id, project_id)
+    }
     if missing := [id for id in asked if id not in usable]:
         raise NotFound("SecurityGroup", ", ".join(missing))
     if len({group.stateful for group in found}) > 1:
@@ -327,6 +342,11 @@ def update(tx: Transaction, old: Port, new: Port, body: Body, ask: Ask) -> Port:
     UnsupportedOwner, and what `ipam.assign`, `interfaces.check_changed` and `associations.follow` raise."""
     if HOST in body:
         new = replace(new, host=body[HOST] or "")
+        if (waiting := tx.get(PortBinding, f"{old.id}/{new.host}")) is not None:
+            tx.delete(PortBinding, waiting.id)
+    if dns.NAME in body:
+        dns.check(new.dns_name, ask.settings)
+    new = replace(new, extra_dhcp_opts=dhcp_options.merged(old.extra_dhcp_opts, body[dhcp_options.OPTIONS]))
     if MAC in body and body[MAC] != old.mac_address:
         if (owner := new.device_owner or old.device_owner).startswith(TRUSTED):
             raise UnsupportedOwner("mac address update", owner, old.id)
@@ -371,6 +391,8 @@ def delete(tx: Transaction, port: Port, ask: Ask) -> None:
 def remove(tx: Transaction, port: Port, ask: Ask) -> None:
     """Its addresses, its MAC address and its tag can be given to others. Raises AssociatedByOthers."""
     associations.leave(tx, port, ask)
+    for binding in tx.where(PortBinding, port_id=port.id):
+        tx.delete(PortBinding, binding.id)
     tx.delete(Port, port.id)
     tx.untag("port", port.id)
     ipam.release(tx, port)
@@ -496,15 +518,19 @@ PORTS: Collection[Port] = Collection(
         GUARDED,
         GROUPS,
         PAIRS,
+        dhcp_options.OPTIONS,
+        dns.NAME,
+        dns.ASSIGNMENT,
+        dns.PORT_DOMAIN,
         Attribute(
-            name="extra_dhcp_opts",
-            parse=values.nothing_yet("extra DHCP options"),
+            name="propagate_uplink_status",
+            parse=values.boolean,
             post=True,
             put=True,
-            default=None,
-            schema=list_of({"type": "object"}),
-            show=lambda *_: [],
+            default=True,
+            field="propagate_uplink_status",
         ),
+        Attribute(name="ip_allocation", field="ip_allocation", schema=STRING, filter=Filter(equal()), sort=True),
     ),
     create,
     update,

@@ -17,11 +17,11 @@ from controller.errors import (
     SubnetMismatch,
     TooManyRoutes,
 )
-from controller.model import ipam, security
+from controller.model import ipam, quotas, security
 from controller.model.ipam import Wanted
 from controller.model.records import FixedIp, HostRoute, Network, Port, Router, Subnet
 from controller.model.store import Transaction
-from northbound.resources import associations, gateways, ports, values
+from northbound.resources import associations, availability_zones, gateways, ports, values
 from northbound.resources.attributes import Ask, Attribute, Body, Change, Collection, Filter, common, equal
 from northbound.resources.interfaces import (
     attached,
@@ -34,11 +34,8 @@ from northbound.resources.interfaces import (
     owner_of_interfaces,
     with_ipv6,
 )
-from northbound.resources.schemas import STRING, UUID, list_of, says, table
+from northbound.resources.schemas import STRING, UUID, says, table
 from northbound.resources.values import Json
-
-MOST_ROUTES = 30
-"""How many routes a router may have (Neutron, `quota_router_route`)."""
 
 
 def _flag(name: str, show: Callable[[Router], bool]) -> Attribute[Router, bool | None]:
@@ -77,6 +74,7 @@ ROUTES: Attribute[Router, tuple[HostRoute, ...]] = Attribute(
 
 def create(tx: Transaction, body: Body, ask: Ask) -> Router:
     """A router that joins nothing yet, or an external network alone. Raises what `gateways.settle` raises."""
+    availability_zones.check(tx, body.fields["availability_zone_hints"])
     router = Router(**ask.stamp(), **body.fields, distributed=bool(body[DISTRIBUTED]), ha=bool(body[HA]))
     tx.tag("router", router.id)
     return tx.put(gateways.settle(tx, tx.insert(router), body[EXTERNAL], ask)[0])
@@ -85,7 +83,7 @@ def create(tx: Transaction, body: Body, ask: Ask) -> Router:
 def update(tx: Transaction, old: Router, new: Router, body: Body, ask: Ask) -> Router:
     """Raises BadRouter, InvalidRoutes, TooManyRoutes, and what `gateways.settle` raises."""
     if ROUTES in body:
-        new = replace(new, routes=_checked(tx, old, body[ROUTES]))
+        new = replace(new, routes=_checked(tx, old, body[ROUTES], ask))
     new = _converted(old, new, body)
     for port in interfaces(tx, old):
         ask.save(tx, port, replace(port, device_owner=owner_of_interfaces(new)))
@@ -137,7 +135,7 @@ def add_interface(body: Mapping[str, Json]) -> Change[Router]:
     if port_id and subnet_id:
         raise BadRouter("Cannot specify both subnet-id and port-id")
 
-    def add(tx: Transaction, router: Router, ask: Ask) -> Mapping[str, Json]:
+    def add(tx: Transaction, router: Router, ask: Ask) -> Json:
         if port_id:
             port = _adopt(tx, router, port_id, ask)
             joined = [ip.subnet_id for ip in port.fixed_ips]
@@ -153,7 +151,7 @@ def remove_interface(body: Mapping[str, Json]) -> Change[Router]:
     InterfaceInUseByRoute."""
     port_id, subnet_id = _asked(body)
 
-    def remove(tx: Transaction, router: Router, ask: Ask) -> Mapping[str, Json]:
+    def remove(tx: Transaction, router: Router, ask: Ask) -> Json:
         if port_id:
             port = _by_port(tx, router, port_id, subnet_id)
             left = [*dict.fromkeys(ip.subnet_id for ip in port.fixed_ips)]
@@ -183,7 +181,7 @@ def _asked(body: Mapping[str, Json]) -> tuple[str, str]:
     return port_id, subnet_id
 
 
-def _told(router: Router, port: Port, subnet_id: str, subnet_ids: Sequence[str]) -> Mapping[str, Json]:
+def _told(router: Router, port: Port, subnet_id: str, subnet_ids: Sequence[str]) -> Json:
     return {
         "id": router.id,
         "project_id": port.project_id,
@@ -269,7 +267,7 @@ def add_routes(body: Mapping[str, Json]) -> Change[Router]:
 
     def add(tx: Transaction, router: Router, ask: Ask) -> Router:
         routes = tuple(dict.fromkeys((*router.routes, *given)))
-        return ask.save(tx, router, replace(router, routes=_checked(tx, router, routes)))
+        return ask.save(tx, router, replace(router, routes=_checked(tx, router, routes, ask)))
 
     return add
 
@@ -292,11 +290,12 @@ def _given(body: Mapping[str, Json]) -> tuple[HostRoute, ...]:
     return ROUTES.read(asked["routes"])
 
 
-def _checked(tx: Transaction, router: Router, routes: tuple[HostRoute, ...]) -> tuple[HostRoute, ...]:
+def _checked(tx: Transaction, router: Router, routes: tuple[HostRoute, ...], ask: Ask) -> tuple[HostRoute, ...]:
     """Routes whose next hops are on the router's subnets, and are not its own. Raises InvalidRoutes, TooManyRoutes."""
     check_routes(tx, routes, attached(tx, router))
-    if len(routes) > MOST_ROUTES:
-        raise TooManyRoutes(router.id, MOST_ROUTES)
+    most = quotas.limits(tx, router.project_id, ask.settings.quotas)["router_route"]
+    if 0 <= most < len(routes):
+        raise TooManyRoutes(router.id, most)
     return routes
 
 
@@ -320,15 +319,7 @@ ROUTERS: Collection[Router] = Collection(
         DISTRIBUTED,
         HA,
         ROUTES,
-        Attribute(
-            name="availability_zone_hints",
-            parse=values.nothing_yet("availability zones"),
-            post=True,
-            default=None,
-            schema=list_of(STRING),
-            show=lambda *_: [],
-        ),
-        Attribute(name="availability_zones", schema=list_of(STRING), show=lambda *_: []),
+        *availability_zones.zones(Router, sort=False),
     ),
     create,
     update,

@@ -7,12 +7,23 @@ first needed: it stays, and keeps its name.
 from __future__ import annotations
 
 from controller.errors import DefaultExists, DefaultKeepsName, DefaultStays, InUse
-from controller.model import security
+from controller.model import security, sharing
 from controller.model.records import Port, SecurityGroup, SecurityGroupRule
 from controller.model.store import Transaction
 from northbound.resources import values
-from northbound.resources.attributes import Ask, Attribute, Body, Collection, Filter, Renderer, Scene, common, equal
-from northbound.resources.schemas import BOOLEAN, list_of, says
+from northbound.resources.attributes import (
+    Ask,
+    Attribute,
+    Body,
+    Collection,
+    Filter,
+    Renderer,
+    Scene,
+    common,
+    equal,
+    shared,
+)
+from northbound.resources.schemas import list_of, says
 from northbound.resources.security_group_rules import SECURITY_GROUP_RULES, prepare
 from northbound.resources.values import Json
 
@@ -37,6 +48,9 @@ STATEFUL: Attribute[SecurityGroup, bool] = Attribute(
     field="stateful",
     filter=Filter(equal(values.boolean)),
 )
+
+
+SHARED: Attribute[SecurityGroup, bool] = shared()
 
 
 def _rules(scene: Scene, group: SecurityGroup) -> Json:
@@ -66,6 +80,7 @@ def delete(tx: Transaction, group: SecurityGroup, ask: Ask) -> None:
         raise DefaultStays(group.id)
     naming = {rule.security_group_id for rule in tx.where(SecurityGroupRule, remote_group_id=group.id)}
     security.remove_group(tx, group)
+    sharing.forget(tx, group)
     for id in sorted(naming - {group.id}):
         ask.touch(tx, tx.need(SecurityGroup, id))
 
@@ -82,7 +97,7 @@ SECURITY_GROUPS: Collection[SecurityGroup] = Collection(
     (
         *common(SecurityGroup, name=_name),
         STATEFUL,
-        Attribute(name="shared", schema=BOOLEAN, show=lambda *_: False, filter=Filter(equal(values.boolean))),
+        SHARED,
         Attribute(name="security_group_rules", schema=list_of({"type": "object"}), show=_rules),
     ),
     create,

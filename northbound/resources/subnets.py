@@ -1,24 +1,47 @@
 """`/v2.0/subnets` (api-ref, "Subnets").
 
-A subnet is cut from nothing but its own CIDR: subnet pools are to come.
+A subnet has the CIDR that it is given, or one that is cut from a subnet pool. It is part of what its network is shown
+with, so what changes it changes its network.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from ipaddress import ip_network
+from typing import Final
 
-from controller.errors import GatewayInUse, Inconsistent, InUse, MtuTooSmall, NotFound
-from controller.model import ipam, security
+from controller.errors import GatewayInUse, Inconsistent, InUse, MtuTooSmall, NotFound, Senseless, TooManyOptions
+from controller.model import ipam, prefixes, security, sharing
 from controller.model.addresses import block, check_pools, default_gateway, default_pools, eui64, number
-from controller.model.records import ROUTER_INTERFACES, Address, Cidr, FixedIp, HostRoute, Network, Pool, Port, Subnet
+from controller.model.records import (
+    ROUTER_INTERFACES,
+    Address,
+    Cidr,
+    FixedIp,
+    HostRoute,
+    Network,
+    Pool,
+    Port,
+    Subnet,
+    SubnetPool,
+)
 from controller.model.store import Rows, Transaction
 from northbound.resources import gateways, values
-from northbound.resources.attributes import Ask, Attribute, Body, Collection, Filter, common, equal, indexed, one
+from northbound.resources.attributes import (
+    Ask,
+    Attribute,
+    Body,
+    Collection,
+    Filter,
+    Scene,
+    common,
+    equal,
+    indexed,
+    one,
+)
 from northbound.resources.interfaces import router_of
-from northbound.resources.schemas import BOOLEAN, STRING, UUID, list_of, nullable
-from northbound.resources.values import nothing_yet
+from northbound.resources.schemas import BOOLEAN, STRING, nullable
 
 IPV6_MTU = 1280
 """The least that IPv6 works with, in bytes (RFC 8200, section 5)."""
@@ -47,12 +70,28 @@ IP_VERSION: Attribute[Subnet, int] = Attribute(
 )
 CIDR: Attribute[Subnet, Cidr | None] = Attribute(
     name="cidr",
-    parse=values.cidr,
+    parse=values.or_none(values.cidr),
     post=True,
     default=None,
     show=lambda _, subnet: subnet.cidr,
     filter=Filter(equal(values.cidr)),
     sort=True,
+)
+PREFIXLEN: Attribute[Subnet, int | None] = Attribute(
+    name="prefixlen", parse=values.count, post=True, default=None, hidden=True
+)
+SUBNETPOOL: Attribute[Subnet, str | None] = Attribute(
+    name="subnetpool_id",
+    parse=values.or_none(values.uuid),
+    post=True,
+    default=None,
+    show=lambda _, subnet: subnet.subnetpool_id or None,
+    filter=Filter(equal(), indexed(Subnet, "subnetpool_id")),
+    sort=True,
+    names=one(SubnetPool),
+)
+FROM_DEFAULT: Attribute[Subnet, bool] = Attribute(
+    name="use_default_subnetpool", parse=values.boolean, post=True, default=False, hidden=True
 )
 GATEWAY: Attribute[Subnet, Address | None] = Attribute(
     name="gateway_ip",
@@ -117,6 +156,17 @@ def _is_external(rows: Rows, subnet: Subnet) -> bool:
     return network is not None and network.external
 
 
+SERVICE_TYPES: Attribute[Subnet, tuple[str, ...]] = Attribute(
+    name="service_types",
+    parse=values.service_types,
+    post=True,
+    put=True,
+    default=(),
+    field="service_types",
+    show=lambda _, subnet: [*subnet.service_types],
+)
+
+
 def _mode(name: str) -> Attribute[Subnet, str | None]:
     return Attribute(
         name=name,
@@ -131,22 +181,23 @@ def _mode(name: str) -> Attribute[Subnet, str | None]:
 
 
 def create(tx: Transaction, body: Body, ask: Ask) -> Subnet:
-    """Raises NotFound, Inconsistent, BadPool, PoolOutOfBounds, PoolsOverlap, GatewayInPool, MtuTooSmall."""
-    cidr = body[CIDR]
-    if cidr is None:
-        raise Inconsistent("a subnetpool must be specified in the absence of a cidr, and there are none yet")
+    """Raises NotFound, Senseless, Inconsistent, BadPool, PoolOutOfBounds, PoolsOverlap, GatewayInPool, MtuTooSmall, and
+    what `prefixes` raises."""
+    pool = _pool(tx, body, ask)
+    cidr = _cidr(tx, body, pool)
     gateway = body.get(GATEWAY, default_gateway(cidr))
     subnet = Subnet(
         **ask.stamp(),
         **body.fields,
         cidr=cidr,
         gateway_ip=gateway,
-        allocation_pools=body.get(POOLS, default_pools(cidr, gateway)),
+        allocation_pools=body.get(POOLS, ()) or default_pools(cidr, gateway),
+        subnetpool_id=pool.id if pool else "",
     )
     _check_cidr(subnet)
     if GATEWAY in body:
         _check_gateway(subnet)
-    _check_options(subnet)
+    _check_options(subnet, "new subnet")
     _check_modes(subnet)
     network = tx.get(Network, subnet.network_id)
     if network is None:
@@ -155,14 +206,59 @@ def create(tx: Transaction, body: Body, ask: Ask) -> Subnet:
         raise MtuTooSmall(network.id, IPV6_MTU)
     others = tx.where(Subnet, network_id=network.id)
     _check_apart(subnet, others)
+    prefixes.check_network(tx, network.id, subnet.ip_version, pool)
     check_pools(cidr, subnet.allocation_pools, gateway)
     subnet = replace(subnet, ordinal=max((each.ordinal for each in others), default=0) + 1)
     tx.insert(subnet)
+    ask.touch(tx, network)
     if ipam.is_automatic(subnet):
         _address_everybody(tx, subnet, ask)
     elif network.external:
         gateways.come_to(tx, subnet, ask)
     return subnet
+
+
+def default_pool(tx: Transaction, version: int, ask: Ask) -> SubnetPool | None:
+    """The pool that subnets of a version are cut from when nobody says which, if the asker sees it."""
+    for pool in tx.where(SubnetPool, default_of=version):
+        seen = ask.is_admin or pool.project_id == ask.project_id or sharing.is_shared(tx, pool.id, ask.project_id)
+        return pool if seen else None
+    return None
+
+
+def _pool(tx: Transaction, body: Body, ask: Ask) -> SubnetPool | None:
+    """The pool that a subnet is to be cut from, if it is. Raises Senseless, NotFound."""
+    if body[CIDR] is not None and body[PREFIXLEN] is not None:
+        raise Senseless("subnets", "cidr and prefixlen must not be supplied together")
+    asked, version = body[SUBNETPOOL], body[IP_VERSION]
+    if asked and body[FROM_DEFAULT]:
+        raise Senseless("subnets", "subnetpool_id and use_default_subnetpool cannot both be specified")
+    if body[FROM_DEFAULT]:
+        default = default_pool(tx, version, ask)
+        if default is None:
+            raise Senseless("subnets", f"No default subnetpool found for IPv{version}")
+        return default
+    if asked:
+        return tx.need(SubnetPool, asked)
+    return None
+
+
+def _cidr(tx: Transaction, body: Body, pool: SubnetPool | None) -> Cidr:
+    """The CIDR that is asked for, or one of the pool. Raises Senseless, and what `prefixes.allocate` raises."""
+    asked = body[CIDR]
+    if pool is None:
+        if asked is None:
+            raise Senseless("subnets", "a subnetpool must be specified in the absence of a cidr")
+        return asked
+    if asked is None and POOLS in body:
+        raise Senseless("subnets", "allocation_pools allowed only for specific subnet requests.")
+    if body[IP_VERSION] != pool.ip_version:
+        reason = f"Cannot allocate IPv{body[IP_VERSION]} subnet from IPv{pool.ip_version} subnet pool"
+        raise Senseless("subnets", reason)
+    length = body[PREFIXLEN] if asked is None else block(asked).prefix
+    return prefixes.allocate(
+        tx, pool, body.fields["project_id"], pool.default_prefixlen if length is None else length, asked, body[GATEWAY]
+    )
 
 
 def _check_cidr(subnet: Subnet) -> None:
@@ -199,7 +295,15 @@ def _check_gateway(subnet: Subnet) -> None:
         raise Inconsistent("Gateway is not valid on subnet")
 
 
-def _check_options(subnet: Subnet) -> None:
+MOST: Final[Mapping[str, int]] = {"DNS nameservers": 5, "host routes": 20}
+"""What a subnet may have (neutron, `max_dns_nameservers` and `max_subnet_host_routes`)."""
+
+
+def _check_options(subnet: Subnet, called: str) -> None:
+    """Raises TooManyOptions, Inconsistent."""
+    for what, given in (("DNS nameservers", subnet.dns_nameservers), ("host routes", subnet.host_routes)):
+        if len(given) > MOST[what]:
+            raise TooManyOptions(called, what, MOST[what])
     for server in subnet.dns_nameservers:
         values.of_version(subnet.ip_version, "dns_nameserver", server)
     for route in subnet.host_routes:
@@ -243,7 +347,8 @@ def _check_apart(subnet: Subnet, others: Sequence[Subnet]) -> None:
 def _address_everybody(tx: Transaction, subnet: Subnet, ask: Ask) -> None:
     """The guests that are there already form addresses on a new SLAAC subnet, too, and gateways that may."""
     for port in tx.where(Port, network_id=subnet.network_id):
-        if port.device_owner not in ipam.CHOOSERS and gateways.may_be_on(tx, port, subnet):
+        kept = port.device_owner in ipam.CHOOSERS or not ipam.serves(subnet, port.device_owner)
+        if not kept and gateways.may_be_on(tx, port, subnet):
             ip = FixedIp(subnet.id, eui64(subnet.cidr, port.mac_address))
             security.settle(tx, port, ask.save(tx, port, replace(port, fixed_ips=(*port.fixed_ips, ip))))
 
@@ -256,7 +361,7 @@ def update(tx: Transaction, old: Subnet, new: Subnet, body: Body, ask: Ask) -> S
         _check_gateway(new)
     if gateway != old.gateway_ip:
         _check_gateway_free(tx, old)
-    _check_options(new)
+    _check_options(new, new.id)
     if new.enable_dhcp and not old.enable_dhcp:
         _check_dhcp(new)
     if old.enable_dhcp and not new.enable_dhcp and (old.ipv6_ra_mode or old.ipv6_address_mode):
@@ -265,6 +370,8 @@ def update(tx: Transaction, old: Subnet, new: Subnet, body: Body, ask: Ask) -> S
         check_pools(new.cidr, new.allocation_pools, gateway)
     if new.allocation_pools != old.allocation_pools:
         ipam.forget(tx, old.id)
+    if new != old:
+        ask.touch(tx, tx.need(Network, old.network_id))
     return ask.save(tx, old, new)
 
 
@@ -287,6 +394,11 @@ def delete(tx: Transaction, subnet: Subnet, ask: Ask) -> None:
         security.settle(tx, port, ask.save(tx, port, replace(port, fixed_ips=kept)))
     ipam.forget(tx, subnet.id)
     tx.delete(Subnet, subnet.id)
+    ask.touch(tx, tx.need(Network, subnet.network_id))
+
+
+def _is_shared(scene: Scene, subnet: Subnet) -> bool:
+    return sharing.is_shared(scene.rows, subnet.network_id, scene.project_id)
 
 
 SUBNETS: Collection[Subnet] = Collection(
@@ -304,25 +416,19 @@ SUBNETS: Collection[Subnet] = Collection(
         DHCP,
         _mode("ipv6_ra_mode"),
         _mode("ipv6_address_mode"),
+        SUBNETPOOL,
+        PREFIXLEN,
+        FROM_DEFAULT,
         EXTERNAL,
+        Attribute(name="shared", show=_is_shared, hidden=True, filter=Filter(equal(values.boolean))),
+        SERVICE_TYPES,
         Attribute(
-            name="subnetpool_id",
-            parse=nothing_yet("subnet pools"),
-            post=True,
-            default=None,
-            schema=nullable(UUID),
-            show=lambda *_: None,
-            filter=Filter(equal()),
-            sort=True,
-        ),
-        Attribute(
-            name="service_types",
-            parse=nothing_yet("service types"),
+            name="dns_publish_fixed_ip",
+            parse=values.boolean,
             post=True,
             put=True,
-            default=None,
-            schema=list_of(STRING),
-            show=lambda *_: [],
+            default=False,
+            field="dns_publish_fixed_ip",
         ),
     ),
     create,

@@ -83,7 +83,7 @@ class Tags:
             raise Inconsistent("Invalid tags body")
         given = {*_checked(values.tags, body["tags"])}
 
-        def change(tx: Transaction, record: Resource, ask: Ask) -> Mapping[str, Json]:
+        def change(tx: Transaction, record: Resource, ask: Ask) -> Json:
             self._put(tx, record, combine({*record.tags}, given), ask)
             return {"tags": body["tags"]}
 

@@ -19,14 +19,13 @@ from uuid import UUID
 
 import netaddr
 
-from controller.errors import Inconsistent, PairWithoutAddress, RepeatedPair, TooManyPairs, Unreadable
+from controller.errors import Inconsistent, NoServiceType, PairWithoutAddress, RepeatedPair, TooManyPairs, Unreadable
 from controller.model.addresses import block, version
 from controller.model.ipam import Wanted
 from controller.model.records import Address, Cidr, HostRoute, Mac, Pool
 from northbound.resources import schemas
 from northbound.resources.schemas import (
     ADDRESS,
-    ANYTHING,
     BLOCK,
     BOOLEAN,
     DIGITS,
@@ -112,6 +111,15 @@ def integer(value: Json) -> int:
     raise Inconsistent(f"'{_said(value)}' is not an integer")
 
 
+@says({"anyOf": [{"type": "integer", "minimum": 0}, DIGITS]}, INTEGER)
+def count(value: Json) -> int:
+    """A number that is not negative."""
+    number = integer(value)
+    if number < 0:
+        raise Unfit(f"'{number}' should be non-negative")
+    return number
+
+
 def text(limit: int) -> Parser[str]:
     """Any string of at most `limit` characters."""
 
@@ -137,6 +145,15 @@ def name(value: Json) -> str:
     return parsed
 
 
+@says({"type": "string", "minLength": 1, "maxLength": 255, "pattern": r"^[!-~]([ -~]*[!-~])?$"}, STRING)
+def given_name(value: Json) -> str:
+    """A name that is not empty."""
+    parsed = name(value)
+    if not parsed:
+        raise Unfit(f"'{parsed}' Blank strings are not permitted")
+    return parsed
+
+
 def _is_unicode(value: str) -> bool:
     try:
         value.encode()
@@ -157,7 +174,7 @@ def choice(values: Collection[str | int], convert: Parser[T]) -> Parser[T]:
     def parse(value: Json) -> T:
         converted = convert(value)
         if converted not in values:
-            raise Unfit(f"{_said(value)} is not in {list(values)}")
+            raise Unfit(f"{_said(value)} is not in valid_values")
         return converted
 
     return parse
@@ -194,7 +211,12 @@ def uuids(value: Json) -> tuple[str, ...]:
 @says(list_of({"type": "string", "maxLength": 255}))
 def tags(value: Json) -> tuple[str, ...]:
     """Short strings, each once, in their order."""
-    return tuple(sorted(_each_once(value, tag)))
+    return tuple(sorted(texts(value)))
+
+
+def texts(value: Json) -> tuple[str, ...]:
+    """Short strings, each once."""
+    return tuple(_each_once(value, tag))
 
 
 @says({"type": "string", "maxLength": 255})
@@ -222,6 +244,23 @@ def _mac(value: str) -> Mac | None:
         return None
     octets = netaddr.EUI(value, version=48, dialect=netaddr.mac_unix_expanded)
     return None if octets.words[0] & 1 or not int(octets) else Mac(str(octets))
+
+
+SERVICES = ("network:", "neutron:", "compute:")
+"""What owners of ports begin with that a subnet may be for (neutron-lib, `DEVICE_OWNER_PREFIXES`)."""
+
+
+@says(nullable(list_of({"type": "string", "pattern": "^(network|neutron|compute):.+$"})), list_of(STRING))
+def service_types(value: Json) -> tuple[str, ...]:
+    """Owners of ports, each once; `null` is none. Raises Unreadable, NoServiceType."""
+    if not value:
+        return ()
+    if not isinstance(value, list):
+        raise Unreadable("Subnet service types must be a list.")
+    for each in value:
+        if not isinstance(each, str) or not each.startswith(SERVICES):
+            raise NoServiceType(_said(each), isinstance(each, str))
+    return tuple(dict.fromkeys(map(str, value)))
 
 
 @says(MAC)
@@ -278,10 +317,21 @@ def subnet(value: Json) -> Cidr:
     raise Unfit(f"'{_said(value)}' is not a valid IP subnet")
 
 
-@says(nullable(list_of(BLOCK)), list_of(BLOCK))
+@says(list_of(BLOCK))
 def subnet_list(value: Json) -> tuple[Cidr, ...]:
-    """Blocks, each once; `null` is none."""
-    return tuple(_each_once([] if value is None else value, subnet))
+    """Blocks, each written once; those that differ in host bits alone are one."""
+    return tuple(dict.fromkeys(subnet(each) for each in _each_once(value, _written)))
+
+
+def _written(value: Json) -> str:
+    subnet(value)
+    return str(value)
+
+
+@says(nullable(list_of(BLOCK)), list_of(BLOCK))
+def subnet_list_or_none(value: Json) -> tuple[Cidr, ...]:
+    """`null` is none."""
+    return subnet_list([] if value is None else value)
 
 
 def route_cidr(value: Json) -> Cidr:
@@ -446,17 +496,6 @@ def profile(value: Json) -> str:
     if len(kept) > PROFILE:
         raise Inconsistent("binding:profile value too large")
     return kept
-
-
-def nothing_yet(what: str) -> Parser[None]:
-    """An attribute that clients may send empty, but whose feature does not exist yet."""
-
-    @says({"enum": [None, [], False]}, ANYTHING)
-    def parse(value: Json) -> None:
-        if value not in (None, [], False):
-            raise Unfit(f"{what} are not supported yet")
-
-    return parse
 
 
 @says({"anyOf": [{"type": "integer", "minimum": 1, "maximum": LAST_PORT}, DIGITS]}, INTEGER)

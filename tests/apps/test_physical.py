@@ -27,6 +27,8 @@ def cloud() -> Cloud:
 def test_frames_of_the_wire_are_told_by_their_tag_and_leave_with_it(cloud: Cloud) -> None:
     assert cloud.flows("hv1", "physical") == [
         "table=0,priority=100,in_port=5 actions=load:0x1->NXM_NX_REG3[16..31],load:0x1->NXM_NX_REG0[1],goto_table:3",
+        "table=0,priority=110,in_port=5,eth_src=1e:00:01:00:00:00/ff:ff:ff:00:00:00 "
+        "actions=set_field:0x33->reg8,goto_table:62",
         "table=3,priority=100,vlan_tci=0x0/0x1fff,reg3=0x10000/0xffff0000 actions=set_field:0x2->reg6,goto_table:8",
         "table=3,priority=100,vlan_tci=0x1065/0x1fff,reg3=0x10000/0xffff0000 "
         "actions=pop_vlan,set_field:0x1->reg6,goto_table:8",
@@ -37,8 +39,10 @@ def test_frames_of_the_wire_are_told_by_their_tag_and_leave_with_it(cloud: Cloud
         "table=54,priority=100,reg6=0x1 actions=push_vlan:0x8100,load:0x1065->NXM_OF_VLAN_TCI[0..12],"
         "load:0x1->NXM_NX_REG3[16..31],goto_table:55",
         "table=54,priority=100,reg6=0x2 actions=load:0x1->NXM_NX_REG3[16..31],goto_table:55",
-        "table=54,priority=200,reg0=0x2/0x100002 actions=set_field:0x2e->reg8,goto_table:62",
+        "table=54,priority=200,reg0=0x2/0x100002 actions=set_field:0x32->reg8,goto_table:62",
         "table=55,priority=100,reg3=0x10000/0xffff0000 actions=output:5",
+        "table=55,priority=105,eth_src=1e:00:00:00:00:00/ff:ff:ff:00:00:00,reg3=0x10000/0xffff0000 "
+        "actions=load:0x1->NXM_OF_ETH_SRC[24..39],output:5",
         "table=55,priority=110,reg0=0x100000/0x100000 actions=load:0->NXM_OF_IN_PORT[],load:0x0->NXM_NX_REG0[20],"
         "resubmit(,55)",
         "table=8,priority=125,reg0=0x2/0x2 actions=goto_table:20",

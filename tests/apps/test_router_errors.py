@@ -17,7 +17,7 @@ from controller.flows.pipeline import TRAPS, Why
 from controller.flows.punted import Punted, Reply
 from controller.model.view import View
 from controller.southbound.packet_in import answers_of
-from tests.cloud import Cloud, interface, network, port, router, subnet
+from tests.cloud import Cloud, interface, network, port, router, subnet, turned
 
 VM, RED, BLUE = "02:00:00:00:00:01", "02:00:00:00:0a:01", "02:00:00:00:0a:02"
 PAIR = "02:00:00:00:00:99"
@@ -75,12 +75,11 @@ def punted(frame: bytes, why: Why = Why.NO_ROUTE) -> Punted:
 
 
 def told(frame: bytes, why: Why = Why.NO_ROUTE) -> list[Reply]:
-    return replies(VIEW, punted(frame, why))
+    return replies(punted(frame, why))
 
 
-def replies(view: View, punted: Punted) -> list[Reply]:
-    """What is told, to guests on the router's own networks."""
-    return [outgoing for outgoing in tell(view, punted) if isinstance(outgoing, Reply)]
+def replies(punted: Punted) -> list[Reply]:
+    return [answer for answer in tell(VIEW, punted) if isinstance(answer, Reply)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +158,7 @@ def test_who_holds_an_address_by_a_pair_is_told_at_the_pairs_mac() -> None:
 
 
 def test_a_sender_behind_another_router_is_told_by_the_network_between() -> None:
-    found = error(replies(VIEW, replace(punted(v4()), net_in=ON_BLUE)))
+    found = error(replies(replace(punted(v4()), net_in=ON_BLUE)))
     assert (found.link, found.ends) == ((BLUE, VM), ("10.1.0.254", "10.0.0.1"))
 
 
@@ -227,6 +226,11 @@ TO_NO_HOST = {
     },
     **{f"from {source}": v6(source=source) for source in ("::", "::1", "ff02::1")},
 }
+OF_ITS_OWN = {
+    "from its own address": v4(source="10.0.0.254"),
+    "from another of its own": v4(source="10.1.0.254"),
+    "from its own IPv6 address": v6(source="fd00::fe"),
+}
 UNSOUND = {
     "wrong checksum": v4()[:24] + bytes(2) + v4()[26:],
     "IPv4 of version 5": v4()[:14] + b"\x55" + v4()[15:],
@@ -241,7 +245,9 @@ UNSOUND = {
 
 
 @pytest.mark.parametrize(
-    "frame", (rules := ABOUT_ERRORS | ABOUT_FRAGMENTS | ABOUT_GROUPS | TO_NO_HOST | UNSOUND).values(), ids=rules.keys()
+    "frame",
+    (rules := ABOUT_ERRORS | ABOUT_FRAGMENTS | ABOUT_GROUPS | TO_NO_HOST | OF_ITS_OWN | UNSOUND).values(),
+    ids=rules.keys(),
 )
 @pytest.mark.parametrize("why", APP.answers)
 def test_nobody_is_told(frame: bytes, why: Why) -> None:
@@ -263,6 +269,13 @@ def test_who_lets_routers_cut_a_packet_is_not_told_that_it_is_too_large(flags: i
 
 def test_nobody_is_told_the_size_of_a_network_that_is_gone() -> None:
     assert [*tell(VIEW, replace(punted(v6(), Why.TOO_BIG), net=99))] == []
+
+
+def test_an_interface_that_is_down_tells_nothing() -> None:
+    cloud = joined()
+    assert [*tell(View(cloud.model), punted(v4()))] != []
+    cloud.commit(turned("r-red", up=False))
+    assert [*tell(View(cloud.model), punted(v4()))] == []
 
 
 def test_what_is_gone_meanwhile_tells_nobody() -> None:

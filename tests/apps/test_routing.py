@@ -74,6 +74,14 @@ def test_the_switch_knows_a_routers_addresses(joined: Cloud) -> None:
     ]
 
 
+def test_a_link_local_address_is_the_routers_on_its_own_network_alone(joined: Cloud) -> None:
+    known = [text.partition(" actions")[0] for text in at(joined, 24) if "ipv6_dst=fe80::ff:fe00:a02" in text]
+    assert known == [
+        "table=24,priority=110,ipv6,ipv6_dst=fe80::ff:fe00:a02,reg6=0x2,reg7=0x1",
+        "table=24,priority=120,ipv6,nw_proto=58,ipv6_dst=fe80::ff:fe00:a02,icmpv6_type=128,reg6=0x2,reg7=0x1",
+    ]
+
+
 def test_an_echo_request_comes_back_as_the_reply(joined: Cloud) -> None:
     (reply,) = [text for text in at(joined, 24) if "icmp_type=8" in text and "10.0.0.254" in text]
     assert reply == (
@@ -139,6 +147,17 @@ def test_a_next_hop_that_is_down_is_left_out(joined: Cloud, change: Work, left: 
     assert hops(joined, "hv3") == ["10.0.0.1", "10.1.0.2", "10.1.0.77"]
     joined.commit(change)
     assert hops(joined, "hv3") == left
+
+
+def test_a_next_hop_whose_address_another_port_may_use_is_not_down(joined: Cloud) -> None:
+    joined.commit(router("r", *FORKED))
+    pairs = [("02:00:00:00:00:02", "10.1.0.4")]
+    joined.commit(
+        port("vm4", "blue", "02:00:00:00:00:04", "10.1.0.4"), router("r", *FORKED, ("10.9.0.0/16", "10.1.0.4"))
+    )
+    assert "10.1.0.4" not in hops(joined)
+    joined.commit(port("vm2", "blue", "02:00:00:00:00:02", "10.1.0.2", pairs=pairs))
+    assert "10.1.0.4" in hops(joined)
 
 
 def test_a_next_hop_that_comes_back_is_taken_again(joined: Cloud) -> None:

@@ -7,11 +7,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from apps.security_groups import cover
+from controller.flows.fields import CT_ZONE, ETH_DST, ETH_SRC, FRAGMENT, IPV4_FRAG, ct_state
+from controller.flows.flow import Table
+from controller.flows.packet import packet
+from controller.flows.pipeline import CHECKED, DIRECTION, EGRESS, IN_RULES, INGRESS, OUT_RULES, VERDICT, Verdict, Why
+from controller.flows.trace import Switch, trace
 from controller.model import security
-from controller.model.records import SecurityGroup
+from controller.model.records import Mac, SecurityGroup
 from tests.cloud import Allowed, Cloud, address_group, egress, group, hypervisor, ingress, network, no_port, port
 
 TCP80 = ingress("tcp", 80, remote_group_id="web")
+VIRTUAL = "02:00:00:00:00:99"
 
 
 def web(*allowed: Allowed) -> Cloud:
@@ -31,8 +37,13 @@ def own(cloud: Cloud, chassis: str = "hv1") -> list[str]:
     return sorted(set(cloud.flows(chassis, "security_groups")) - set(same.flows("hv1", "security_groups")))
 
 
+def judging(cloud: Cloud) -> list[str]:
+    """Those of them on hv1 that have to do with what is allowed: all but table GIVEN_BACK's."""
+    return [text for text in own(cloud) if "table=19" not in text]
+
+
 def test_a_rule_is_a_flow_a_policy_a_flow_a_member_and_a_flow_a_service() -> None:
-    assert own(web(TCP80)) == [
+    assert judging(web(TCP80)) == [
         "table=14,priority=50,conj_id=1 actions=load:0x1->NXM_NX_REG0[8..9],set_field:0x1->reg8",
         "table=14,priority=50,ip,ct_state=-inv+trk,ct_nw_proto=6,ct_tp_dst=80 actions=conjunction(1,3/3)",
         "table=14,priority=50,ip,ct_state=-inv+trk,ct_nw_src=10.0.0.1 actions=conjunction(1,2/3)",
@@ -74,10 +85,51 @@ def test_two_groups_that_allow_everything_do_not_quarrel() -> None:
     assert cloud.engine.failures == {}
 
 
+def test_of_fragments_that_conntrack_gives_back_only_the_ports_own_go_on() -> None:
+    """Those that it sends, from any of its MACs; and those for it or for a group. Three flows a port, and two more a
+    MAC of its address pairs."""
+    flows = web().flows("hv1", "security_groups")
+    vm1 = "ct_zone=1,reg0={},reg10=0x1 actions=load:0x1->NXM_NX_REG0[14..15]"
+    into, out = vm1.format("0x400/0x400"), vm1.format("0x0/0x400")
+    assert sorted(text for text in flows if "table=19" in text and "reg10=0x1" in text) == [
+        f"table=19,priority=100,eth_dst=01:00:00:00:00:00/01:00:00:00:00:00,{into}",
+        f"table=19,priority=100,eth_dst=02:00:00:00:00:01,{into}",
+        f"table=19,priority=100,eth_src=02:00:00:00:00:01,{out}",
+    ]
+    cloud = web()
+    cloud.commit(port("vm1", "red", "02:00:00:00:00:01", "10.0.0.1", groups=["web"], pairs=[(VIRTUAL, "10.0.0.99")]))
+    more = set(cloud.flows("hv1", "security_groups")) - set(flows)
+    assert {f"table=19,priority=100,eth_dst={VIRTUAL},{into}", f"table=19,priority=100,eth_src={VIRTUAL},{out}"} <= more
+
+
+@pytest.mark.parametrize("verdict", [Verdict.DENIED, Verdict.CURRENT], ids=["looked_up", "remembered"])
+@pytest.mark.parametrize(
+    ("table", "zone", "source", "target", "is_own"),
+    [
+        (OUT_RULES, 1, "vm1", "vm2", True),
+        (OUT_RULES, 2, "vm1", "vm2", False),
+        (OUT_RULES, 1, "vm2", "vm1", False),
+        (IN_RULES, 1, "vm2", "vm1", True),
+        (IN_RULES, 2, "vm2", "vm1", False),
+        (IN_RULES, 1, "vm1", "vm2", False),
+    ],
+    ids=lambda value: value.name if isinstance(value, Table) else str(value),
+)
+def test_a_fragment_of_another_zone_or_another_way_goes_nowhere(
+    table: Table, zone: int, source: str, target: str, is_own: bool, verdict: Verdict
+) -> None:
+    """Conntrack of user space gives such ones back, with the registers of the port that asked, here vm1."""
+    macs = {name: Mac(f"02:00:00:00:00:0{last}") for last, name in enumerate(("vm1", "vm2"), start=1)}
+    asked = (CHECKED(1), VERDICT(verdict), DIRECTION(EGRESS if table is OUT_RULES else INGRESS))
+    said = (ct_state("+trk+new"), CT_ZONE(zone), ETH_SRC(macs[source]), ETH_DST(macs[target]), IPV4_FRAG(FRAGMENT, 3))
+    whys = trace(Switch.of(web().engine.desired("hv1")), packet(*asked, *said), table=table).whys
+    assert (Why.FOREIGN_FRAGMENT not in whys) == is_own
+
+
 def test_without_a_group_nothing_is_allowed() -> None:
     cloud = Cloud()
     cloud.commit(network("red", 100), port("vm1", "red", "02:00:00:00:00:01", "10.0.0.1"), hypervisor(1, "vm1"))
-    assert own(cloud) == [
+    assert judging(cloud) == [
         "table=16,priority=100,reg10=0x1 actions=load:0x1->NXM_NX_REG3[0..15],set_field:0x1->reg11,resubmit(,17)",
         "table=17,priority=100,reg11=0x1 actions=load:0x0->NXM_NX_REG5[0..27],load:0x2->NXM_NX_REG0[12..13]",
         "table=18,priority=110,reg11=0x1,ct_mark=0x0/0xfffffff,ct_label=0x100000000/0xffffffff00000000 actions=load:0x2->NXM_NX_REG0[8..9]",
@@ -129,8 +181,8 @@ def test_sctp_by_ports_is_tested_on_each_packet_where_conntrack_reads_no_ports_o
 def test_such_sctp_is_remembered_under_no_policy_and_so_never_taken_for_current() -> None:
     found = [text for text in web().flows("hv1", "security_groups") if "table=46,priority=95,ip," in text]
     assert [text.partition("exec(")[2] for text in found] == [
-        "move:NXM_NX_REG8[]->NXM_NX_CT_LABEL[0..31])),goto_table:50",
-        "move:NXM_NX_REG8[]->NXM_NX_CT_LABEL[0..31],move:NXM_NX_REG1[]->NXM_NX_CT_LABEL[64..95])),goto_table:50",
+        "move:NXM_NX_REG8[]->NXM_NX_CT_LABEL[0..31]))",
+        "move:NXM_NX_REG8[]->NXM_NX_CT_LABEL[0..31],move:NXM_NX_REG1[]->NXM_NX_CT_LABEL[64..95]))",
     ]
     assert [text.partition(" ")[0] for text in found] == [
         "table=46,priority=95,ip,ct_state=+est-inv+trk,ct_nw_proto=132,ct_tp_dst=0,reg0=0x100/0x300",
@@ -242,7 +294,7 @@ RULES = st.builds(
 def test_flows_add_up_and_never_multiply(
     one: list[Allowed], other: list[Allowed], ports: list[tuple[str, ...]]
 ) -> None:
-    """At most P ports + 8 S policies + M remotes + L services + R bundles, one of SCTP by ports three; see docs/security-groups.md."""
+    """At most 4 P ports + 8 S policies + M remotes + L services + R bundles, one of SCTP by ports three; see docs/security-groups.md."""
     cloud = Cloud()
     cloud.commit(network("red", 100), address_group("ag", "192.0.2.0/24"), group("g0", *one), group("g1", *other))
     for last, groups in enumerate(ports, start=1):
@@ -275,7 +327,7 @@ def test_flows_add_up_and_never_multiply(
         for name, rule in rules
     }
     policies = set(ports)
-    assert len(own(cloud)) <= len(ports) + 8 * len(policies) + len(remotes) + services + len(portless) + (
+    assert len(own(cloud)) <= 4 * len(ports) + 8 * len(policies) + len(remotes) + services + len(portless) + (
         "sctp" in portless
     ) + len(bundles)
 

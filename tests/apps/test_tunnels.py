@@ -28,6 +28,7 @@ def test_one_segment_number_under_two_encapsulations_is_two_networks(cloud: Clou
     assert [flow for flow in cloud.flows("hv2", "tunnels") if flow.startswith("table=2,")] == [
         "table=2,priority=100,tun_id=0x64,reg0=0x1000000/0x7000000 actions=set_field:0x1->reg6,goto_table:20",
         "table=2,priority=100,tun_id=0x64,reg0=0x2000000/0x7000000 actions=set_field:0x2->reg6,goto_table:20",
+        "table=2,priority=110,tun_id=0x0 actions=set_field:0x2d->reg8,goto_table:62",
     ]
 
 

@@ -15,14 +15,18 @@ from aiohttp import web
 
 from apps import APPS
 from controller.flows.engine import Engine
+from controller.model.bindings import Attendance
 from controller.model.records import FloatingIp, Port
 from controller.model.store import Change, Journal, MemoryJournal, Store, Transaction
 from controller.southbound.fleet import Fleet
 from northbound import v1
 from northbound.api import Settings, application
 from northbound.auth import Identity
+from northbound.resources import COLLECTIONS
 
 T = TypeVar("T")
+
+PATHS = {each.name: each.path for each in COLLECTIONS}
 
 
 @dataclass
@@ -30,9 +34,13 @@ class Wires:
     """A southbound that a test tells what to say."""
 
     active: set[str] = field(default_factory=set)
+    seen: dict[str, Attendance] = field(default_factory=dict)
 
     def port_status(self, port: Port) -> str:
         return "ACTIVE" if port.id in self.active else "DOWN"
+
+    def attendance(self, chassis: str) -> Attendance:
+        return self.seen.get(chassis, Attendance())
 
     def floatingip_status(self, floating_ip: FloatingIp) -> str:
         return "ACTIVE" if floating_ip.id in self.active else "DOWN"
@@ -91,7 +99,7 @@ class Client:
     @staticmethod
     def path(kind: str, id: str = "") -> str:
         """Where the resources of a kind are, or one of them."""
-        return f"/v2.0/{kind.replace('_', '-')}s" + (f"/{id}" if id else "")
+        return f"/v2.0/{PATHS[kind]}" + (f"/{id}" if id else "")
 
     def make(self, kind: str, **attributes: object) -> Any:
         answer = self.ask("POST", self.path(kind), {kind: attributes})

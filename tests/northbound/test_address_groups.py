@@ -48,6 +48,7 @@ def test_a_group_is_what_was_asked_for_in_canonical_form(api: Client) -> None:
     assert api.get("/v2.0/address-groups?name=office&project_id=p")["address_groups"] == [group]
     assert api.make("address_group")["addresses"] == []
     assert api.make("address_group", addresses=None)["addresses"] == []
+    assert api.make("address_group", addresses=["10.0.0.0/24", "10.0.0.1/24"])["addresses"] == ["10.0.0.0/24"]
 
 
 @pytest.mark.parametrize(
@@ -60,7 +61,6 @@ def test_a_group_is_what_was_asked_for_in_canonical_form(api: Client) -> None:
         (["fe80::1%eth0/64"], "'fe80::1%eth0/64' is not a valid IP subnet"),
         ([None], "'None' is not a valid IP subnet"),
         (["10.0.0.0/24", "10.0.0.0/24"], "Duplicate items in the list: '10.0.0.0/24'"),
-        (["10.0.0.0/24", "10.0.0.1/24"], "Duplicate items in the list: '10.0.0.1/24'"),
     ],
 )
 def test_what_is_no_list_of_blocks_is_refused(api: Client, addresses: object, reason: str) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from controller.errors import Invalid
 from northbound import config
-from northbound.config import Config, Endpoint
+from northbound.config import Config, Endpoint, default_quotas
 
 
 def options(*arguments: str) -> argparse.Namespace:
@@ -45,7 +45,11 @@ def test_every_attribute_is_an_option_a_variable_and_explained() -> None:
     [
         (("--api", "nonsense"), "option --api. Reason: 'nonsense' is not HOST:PORT"),
         (("--api", "127.0.0.1:70000"), "is not HOST:PORT"),
-        (("--underlay-mtu", "big"), "option --underlay-mtu"),
+        (("--underlay-mtu", "big"), "option --underlay-mtu. Reason: 'big' is not a number"),
+        (("--underlay-mtu", "-9"), "'-9' is not a number"),
+        (("--underlay-mtu", "10"), "10 bytes are not between 576, which every network carries"),
+        (("--underlay-mtu", "1279", "--underlay-ip-version", "6"), "1279 bytes are not between 1280"),
+        (("--underlay-mtu", "65536"), "and 65535"),
         (("--network-type", "stt"), "'stt' is not one of vxlan, geneve, gre"),
         (("--vlan-ranges", "physnet1:0:9"), "option --vlan-ranges. Reason: 'physnet1:0:9' is not NAME or NAME:FIRST"),
         (("--vlan-ranges", "physnet1:1:4095"), "'physnet1:1:4095' is not"),
@@ -55,6 +59,9 @@ def test_every_attribute_is_an_option_a_variable_and_explained() -> None:
         (("--physical-network-mtus", "physnet1"), "'physnet1' is not NAME:BYTES"),
         (("--physical-network-mtus", "physnet1:large"), "'physnet1:large' is not NAME:BYTES"),
         (("--underlay-ip-version", "5"), "'5' is not one of 4, 6"),
+        (("--quotas", "ports=1"), "option --quotas. Reason: 'ports' has no quota; these have: network, "),
+        (("--quotas", "port"), "'' of port is not a number"),
+        (("--quotas", "network=1,port=-2"), "-2 of port is below -1, which is unlimited"),
         (("--api", "0.0.0.0:9696"), "say --insecure"),
         (("--config", "/nowhere/weft.toml"), "/nowhere/weft.toml cannot be read"),
     ],
@@ -76,6 +83,12 @@ def test_physical_networks_are_lists_of_words_in_options_and_in_the_file(tmp_pat
     assert read.physical_network_mtus.sizes == (("a", 9000),)
 
 
+def test_quotas_are_limits_by_name() -> None:
+    read = config.read(options("--quotas", "port=1000,network=-1"), {})
+    assert config.read_quotas(read.quotas) == {"port": 1000, "network": -1}
+    assert config.read_quotas(Config().quotas) == {}
+
+
 def test_an_unknown_key_of_the_file_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "weft.toml"
     file.write_text("stor = 1\n")
@@ -90,3 +103,9 @@ def test_a_switch_in_the_environment_is_true_or_false(word: str) -> None:
             config.read(options(), {"WEFT_INSECURE": word})
     else:
         assert config.read(options(), {"WEFT_INSECURE": word}).insecure
+
+
+def test_projects_are_limited_where_callers_are_told_apart() -> None:
+    assert set(default_quotas(Config()).values()) == {-1}
+    assert default_quotas(Config(quotas="port=7"))["port"] == 7
+    assert default_quotas(Config(auth="tokens FILE", quotas="port=7")) == {"port": 7}

@@ -36,6 +36,7 @@ def test_a_network_is_what_was_asked_for_and_the_rest_is_default(api: Client) ->
         "router:external": False,
         "vlan_transparent": False,
         "is_default": False,
+        "dns_domain": "",
         "availability_zones": [],
         "availability_zone_hints": [],
         "ipv4_address_scope": None,
@@ -82,10 +83,6 @@ def test_a_network_is_what_was_asked_for_and_the_rest_is_default(api: Client) ->
         ({"mtu": 1e400}, "Invalid input for operation: 'inf' is not an integer."),
         ({"admin_state_up": "maybe"}, "Invalid input for operation: 'maybe' cannot be converted to boolean."),
         ({"admin_state_up": None}, "Invalid input for operation: 'None' cannot be converted to boolean."),
-        (
-            {"availability_zone_hints": ["a"]},
-            "Invalid input for availability_zone_hints. Reason: availability zones are not supported yet.",
-        ),
         ({"port_security_enabled": "x"}, "Invalid input for operation: 'x' cannot be converted to boolean."),
         ({"vlan_transparent": True}, "Backend does not support VLAN Transparency."),
     ],
@@ -321,3 +318,30 @@ def test_a_physical_network_has_a_number_as_long_as_a_network_is_on_it(wired: Cl
     assert wired.store.model.get(Tag, "physical/physnet1") is not None
     wired.delete("network", made[1]["id"])
     assert wired.store.model.get(Tag, "physical/physnet1") is None
+
+
+def test_the_segment_of_a_network_can_be_named_as_a_list_of_one(api: Client) -> None:
+    def asked(**provider: object) -> dict[str, object]:
+        return {f"provider:{name}": value for name, value in provider.items()}
+
+    made = api.make("network", segments=[asked(network_type="geneve", segmentation_id=7)])
+    assert (made["provider:network_type"], made["provider:segmentation_id"]) == ("geneve", 7)
+    assert "segments" not in made
+    assert api.make("network", segments=[])["provider:network_type"] == "vxlan"
+    for attributes, fault in (
+        (
+            {"segments": [asked(network_type="vxlan")], **asked(network_type="vxlan")},
+            ("SegmentsSetInConjunctionWithProviders", "Segments and provider values cannot both be set."),
+        ),
+        ({"segments": [asked(network_type="vxlan")] * 2}, ("InvalidInput", None)),
+        ({"segments": [{}]}, ("InvalidInput", "Invalid input for operation: network_type required.")),
+        ({"segments": [{"foo": 1}]}, ("HTTPBadRequest", "Unrecognized attribute(s) 'foo'")),
+        ({"segments": "x"}, ("HTTPBadRequest", "Invalid input for segments. Reason: 'x' is not a list.")),
+        (
+            {"segments": [asked(network_type="zz")]},
+            ("InvalidInput", "Invalid input for operation: network_type value 'zz' not supported."),
+        ),
+    ):
+        status, kind, message = api.post("network", **attributes).fault
+        assert (status, kind) == (400, fault[0])
+        assert fault[1] in (None, message)

@@ -258,6 +258,69 @@ def test_the_command_runs_through_the_life_of_a_router(api: Client) -> None:
     assert api.get("/v2.0/routers")["routers"] == []
 
 
+def test_the_command_runs_through_the_life_of_a_floating_ip(api: Client) -> None:
+    out, _, made, gates, *_, vm, one, shown, listed, set_, unset, pf, wide, forwards, changed, found = openstack(
+        api,
+        "network create out --external --default -f json",
+        "subnet create pool --network out --subnet-range 203.0.113.0/24 --no-dhcp -f json",
+        "router create edge --external-gateway out --disable-snat --fixed-ip ip-address=203.0.113.9 -f json",
+        "router list --long -f json",
+        "router unset edge --external-gateway",
+        "router set edge --external-gateway out --enable-snat",
+        "network create red -f json",
+        "subnet create four --network red --subnet-range 10.0.0.0/24 -f json",
+        "router add subnet edge four",
+        "port create vm1 --network red --fixed-ip ip-address=10.0.0.9 -f json",
+        "floating ip create out --port vm1 --description web --floating-ip-address 203.0.113.50 -f json",
+        "floating ip show 203.0.113.50 -f json",
+        "floating ip list --long --router edge -f json",
+        "floating ip unset --port 203.0.113.50",
+        "floating ip set --port vm1 203.0.113.50",
+        "floating ip list --port vm1 -f json",
+        "floating ip unset --port 203.0.113.50",
+        "floating ip list --status DOWN -f json",
+        "floating ip port forwarding create 203.0.113.50 --internal-ip-address 10.0.0.9 --port vm1 "
+        "--internal-protocol-port 22 --external-protocol-port 2222 --protocol tcp --description ssh -f json",
+        "floating ip port forwarding create 203.0.113.50 --internal-ip-address 10.0.0.9 --port vm1 "
+        "--internal-protocol-port 8000:8009 --external-protocol-port 9000:9009 --protocol udp -f json",
+        "floating ip port forwarding list 203.0.113.50 --sort-column Protocol -f json",
+        "floating ip show 203.0.113.50 -f json",
+        "network list --external -f json",
+    )
+    assert (out["router:external"], out["is_default"]) == (True, True)
+    way = made["external_gateway_info"]
+    assert (way["network_id"], way["enable_snat"]) == (out["id"], False)
+    assert [ip["ip_address"] for ip in way["external_fixed_ips"]] == ["203.0.113.9"]
+    assert gates[0]["External gateway info"] == way
+    assert (one["floating_ip_address"], one["fixed_ip_address"], one["port_id"]) == (
+        "203.0.113.50",
+        "10.0.0.9",
+        vm["id"],
+    )
+    assert (one["router_id"], one["description"], one["status"]) == (made["id"], "web", "DOWN")
+    assert (shown["id"], shown["port_details"]["name"]) == (one["id"], "vm1")
+    assert [(each["Floating IP Address"], each["Router"]) for each in listed] == [("203.0.113.50", made["id"])]
+    assert [each["ID"] for each in set_] == [one["id"]]
+    assert [(each["Fixed IP Address"], each["Port"]) for each in unset] == [(None, None)]
+    assert (pf["external_port"], pf["internal_port"], pf["internal_port_id"]) == (2222, 22, vm["id"])
+    assert (wide["external_port_range"], wide["internal_port_range"]) == ("9000:9009", "8000:8009")
+    assert [each["ID"] for each in forwards] == [pf["id"], wide["id"]]
+    assert changed["router_id"] == made["id"]
+    assert [each["Name"] for each in found] == ["out"]
+    (moved, less) = openstack(
+        api,
+        f"floating ip port forwarding set 203.0.113.50 {pf['id']} --external-protocol-port 2223 --description d",
+        f"floating ip port forwarding show 203.0.113.50 {pf['id']} -f json",
+        f"floating ip port forwarding delete 203.0.113.50 {pf['id']} {wide['id']}",
+        "floating ip delete 203.0.113.50",
+        "floating ip list -f json",
+        "router unset edge --external-gateway",
+        "network set out --internal",
+    )
+    assert (moved["external_port"], moved["description"], less) == (2223, "d", [])
+    assert api.get(f"/v2.0/networks/{out['id']}")["network"]["router:external"] is False
+
+
 def test_the_sdk_runs_through_the_life_of_every_resource(api: Client, network: Any) -> None:
     red = network.create_network(name="red", description="d", is_admin_state_up=True)
     assert network.find_network("red").id == red.id
@@ -281,7 +344,7 @@ def test_the_sdk_runs_through_the_life_of_every_resource(api: Client, network: A
     assert (four.gateway_ip, four.dns_nameservers) == (None, ["192.0.2.1"])
     with pytest.raises(sdk.exceptions.ConflictException, match="ports still in use"):
         network.delete_network(red)
-    with pytest.raises(sdk.exceptions.ConflictException, match=r"IP address 10\.0\.0\.2 is in use"):
+    with pytest.raises(sdk.exceptions.ConflictException, match=r"IP address 10\.0\.0\.2 already allocated"):
         network.create_port(network_id=red.id, fixed_ips=[{"ip_address": "10.0.0.2"}])
     with pytest.raises(sdk.exceptions.BadRequestException, match="does not support VLAN Transparency"):
         network.create_network(name="x", is_vlan_transparent=True)
@@ -301,8 +364,59 @@ def test_the_sdk_makes_many_and_reads_them_in_pages(api: Client, network: Any) -
     paged = [each.id for each in network.ports(limit=50, sort_key="name", sort_dir="desc")]
     assert paged == [each.id for each in reversed(made)]
     assert len([*network.networks(is_router_external=True)]) == 0
+    assert network.find_available_ip() is None
     assert [each.id for each in network.networks(is_admin_state_up=True)] == [red.id]
     assert {each.alias for each in network.extensions()} >= {"binding", "provider"}
-    assert network.find_extension("quotas") is None
+    assert network.find_extension("qos") is None
     bound = network.update_port(made[0], binding_host_id="hv9", binding_profile={"a": "b"})
     assert (bound.binding_vif_type, bound.binding_profile) == ("binding_failed", {"a": "b"})
+
+
+def test_the_command_cuts_subnets_from_pools_and_shares_them(api: Client) -> None:
+    (_, pool, _, subnet, tagged, rbac, _, availability, zones) = openstack(
+        api,
+        "address scope create lan --ip-version 4 -f json",
+        "subnet pool create p4 --pool-prefix 10.0.0.0/16 --default-prefix-length 26 --address-scope lan --default "
+        "--share -f json",
+        "network create red -f json",
+        "subnet create four --network red --subnet-pool p4 -f json",
+        "network set --tag a red",
+        "network list --tags a -f json",
+        "network rbac create --type network --action access_as_shared --target-all-projects red -f json",
+        "address group create lan --address 10.0.0.0/8 -f json",
+        "ip availability list -f json",
+        "availability zone list --network -f json",
+    )
+    assert (pool["default_prefixlen"], subnet["cidr"], subnet["subnetpool_id"]) == (26, "10.0.0.0/26", pool["id"])
+    assert [each["Name"] for each in tagged] == ["red"]
+    assert (rbac["object_type"], rbac["action"], rbac["target_project_id"]) == ("network", "access_as_shared", "*")
+    assert [each["Network Name"] for each in availability] == ["red"]
+    assert zones == []
+
+
+def test_the_sdk_uses_pools_scopes_quotas_and_bindings(api: Client, network: Any) -> None:
+    scope = network.create_address_scope(name="lan", ip_version=4)
+    pool = network.create_subnet_pool(name="p4", prefixes=["10.0.0.0/16"], address_scope_id=scope.id)
+    red = network.create_network(name="red")
+    four = network.create_subnet(network_id=red.id, ip_version=4, subnet_pool_id=pool.id, prefix_length=28)
+    assert (four.cidr, four.subnet_pool_id) == ("10.0.0.0/28", pool.id)
+    assert network.get_network(red.id).ipv4_address_scope_id == scope.id
+    network.set_tags(red, ["blue"])
+    assert [each.id for each in network.networks(tags="blue")] == [red.id]
+    quota = network.update_quota("p9", networks=3)
+    assert (quota.networks, network.get_quota_default("p9").networks) == (3, 100)
+    assert network.get_quota("p9", details=True).networks == {"limit": 3, "used": 0, "reserved": 0}
+    network.delete_quota("p9")
+    policy = network.create_rbac_policy(
+        object_type="network", object_id=red.id, action="access_as_shared", target_project_id=red.id
+    )
+    assert [each.id for each in network.rbac_policies()] == [policy.id]
+    network.delete_rbac_policy(policy)
+    vm = network.create_port(network_id=red.id, device_owner="compute:nova")
+    assert [each.status for each in network.port_bindings(vm)] == ["ACTIVE"]
+    rule = network.create_default_security_group_rule(
+        direction="ingress", protocol="icmp", used_in_default_sg=True, used_in_non_default_sg=False
+    )
+    assert rule.id in [each.id for each in network.default_security_group_rules()]
+    assert [*network.agents()] == [*network.availability_zones()] == []
+    assert [each.network_name for each in network.network_ip_availabilities()] == ["red"]

@@ -84,6 +84,13 @@ def test_a_port_is_what_was_asked_for_and_the_rest_is_default(api: Client, red: 
         "security_groups": [default.id],
         "allowed_address_pairs": [],
         "extra_dhcp_opts": [],
+        "dns_name": "",
+        "dns_domain": "",
+        "dns_assignment": [
+            {"ip_address": "10.0.0.2", "hostname": "host-10-0-0-2", "fqdn": "host-10-0-0-2.openstacklocal."}
+        ],
+        "propagate_uplink_status": True,
+        "ip_allocation": "immediate",
         "port_security_enabled": True,
         "revision_number": 1,
         "tags": [],
@@ -105,7 +112,12 @@ def test_a_port_gets_an_address_of_each_version_and_those_it_forms_itself(api: C
     assert moved["mac_address"] == "02:00:00:00:00:03"
     assert addresses(moved) == ["10.0.0.2", "2001:db8::2", "2001:db8:1::ff:fe00:3"]
     refused = api.post("port", network_id=red, fixed_ips=[{"ip_address": "2001:db8:1::5"}])
-    assert refused.fault[:2] == (400, "InvalidInput")
+    assert refused.fault == (
+        400,
+        "AllocationOnAutoAddressSubnet",
+        f"IPv6 address 2001:db8:1::5 cannot be directly assigned to a port on subnet {slaac} as the subnet is "
+        "configured for automatic addresses",
+    )
 
 
 def test_addresses_can_be_asked_for_in_every_way(api: Client, red: str) -> None:
@@ -136,8 +148,8 @@ def test_an_update_keeps_gives_and_takes_addresses(api: Client, red: str) -> Non
     taken = api.make("port", network_id=red, fixed_ips=[{"ip_address": "10.0.0.2"}, {"ip_address": "10.0.1.2"}])
     assert api.put("port", id, fixed_ips=taken["fixed_ips"]).fault == (
         409,
-        "IpAddressInUse",
-        f"Unable to complete operation for network {red}. The IP address 10.0.0.2 is in use.",
+        "IpAddressAlreadyAllocated",
+        f"IP address 10.0.0.2 already allocated in subnet {first}",
     )
     assert api.get(f"/v2.0/ports/{id}")["port"] == other
 
@@ -201,14 +213,13 @@ def test_an_update_keeps_gives_and_takes_addresses(api: Client, red: str) -> Non
         ),
         (
             {"fixed_ips": [{"ip_address": "10.0.0.2"}]},
-            (409, "IpAddressInUse", None),
+            (409, "IpAddressAlreadyAllocated", None),
         ),
         ({"binding:vnic_type": "direct"}, (400, "HTTPBadRequest", None)),
         ({"binding:profile": "x"}, (400, "HTTPBadRequest", None)),
         ({"binding:profile": {"x": "y" * 5000}}, (400, "InvalidInput", None)),
         ({"binding:host_id": 5}, (400, "HTTPBadRequest", None)),
         ({"binding:vif_type": "ovs"}, (400, "HTTPBadRequest", "Attribute 'binding:vif_type' not allowed in POST")),
-        ({"extra_dhcp_opts": [{"opt_name": "x", "opt_value": "y"}]}, (400, "HTTPBadRequest", None)),
         ({"port_security_enabled": "x"}, (400, "InvalidInput", None)),
     ],
 )
@@ -224,12 +235,10 @@ def test_a_port_that_cannot_be_is_refused(
     assert len(api.changes) == before
 
 
-def test_what_does_not_exist_yet_may_be_said_empty(api: Client, red: str) -> None:
-    assert api.make("port", network_id=red, extra_dhcp_opts=[])["extra_dhcp_opts"] == []
-
-
 def test_a_network_without_subnets_gives_no_address(api: Client, red: str) -> None:
-    assert api.make("port", network_id=red)["fixed_ips"] == []
+    one, other = api.make("port", network_id=red), api.make("port", network_id=red, fixed_ips=[])
+    assert [port["fixed_ips"] for port in (one, other)] == [[], []]
+    assert [port["ip_allocation"] for port in (one, other)] == ["immediate", "none"]
     asked = api.post("port", network_id=red, fixed_ips=[{"ip_address": "10.0.0.5"}])
     assert asked.fault == (
         400,

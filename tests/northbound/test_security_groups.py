@@ -278,7 +278,7 @@ def test_a_rule_is_shown_as_it_was_meant(
         ({"ethertype": None}, ("SecurityGroupRuleInvalidEtherType", None)),
         (
             {"direction": "in"},
-            ("HTTPBadRequest", "Invalid input for direction. Reason: in is not in ['ingress', 'egress']."),
+            ("HTTPBadRequest", "Invalid input for direction. Reason: in is not in valid_values."),
         ),
         ({"direction": None}, ("HTTPBadRequest", None)),
         (

@@ -252,7 +252,6 @@ class Churn:
                 network = next(iter(self._networks.values()))
                 self._wire(guest, self._port(network))
         self.settles()
-        self._lab.warm()
         for network in self._networks.values():
             wired = [wire for wire in self._wires if wire.network is network and wire.guest and wire.guest.plugged]
             for one, other in itertools.pairwise(wired):

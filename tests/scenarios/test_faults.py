@@ -90,7 +90,6 @@ def test_a_hypervisor_that_comes_late_goes_and_comes_back_elsewhere_is_followed(
     gone = lab.guest("gone", network=red, on="hv3", ip="10.0.0.31", mac="02:00:00:00:00:31")
     hv3.join()
     lab.converged()
-    lab.warm()
     assert red1.pings(late)
     assert gone.pings(red3)
     first = hv3.vtep
@@ -113,7 +112,6 @@ def test_a_hypervisor_that_comes_late_goes_and_comes_back_elsewhere_is_followed(
     lab.converged()
     lab.eventually("hv3 is there", lambda: lab.chassis()["hv3"]["encap_ip"] == MOVED, 10)
     lab.converged()
-    lab.warm()
     for name, flows in told(lab).items():
         assert [flow for flow in flows if at_first.search(flow)] == [], f"{name} still knows {first}"
     assert red1.pings(late)
@@ -761,14 +759,19 @@ def test_who_claims_the_datapath_of_a_hypervisor_does_not_get_its_place(
     assert "switch disconnected chassis=hv1" not in lab.controller.log.read_text()[said:]
 
 
-@pytest.mark.xfail(strict=True, reason="every unexpected error is a line of the log")
 def test_a_flood_of_errors_is_no_flood_of_log_lines(lab: Lab, mallory: Node) -> None:
     liar, said = Liar(mallory, seed=2), lab.controller.log.stat().st_size
     with liar.connection(OPENFLOW_PORT) as peer:
         shake_hands(peer, 0xBAD)
         peer.sendall(message(ERROR, 99, struct.pack("!HH", 1, 1)) * 10_000)
-        time.sleep(1.0)
-    assert lab.controller.log.stat().st_size < said + 100_000
+        lab.eventually("all of them are told", lambda: errors_told(lab, said) == 10_000, 10)
+    assert len(lab.controller.log.read_text()[said:].splitlines()) < 50
+
+
+def errors_told(lab: Lab, since: int) -> int:
+    """How many unexpected errors the log tells of from there on, one by one and counted."""
+    log = lab.controller.log.read_text()[since:]
+    return log.count("error unexpected") + sum(map(int, re.findall(r"errors unexpected switch=\S+ more=(\d+)", log)))
 
 
 # What is restarted again and again; ten times by `make soak` ---------------------------------------------------------

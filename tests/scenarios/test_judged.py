@@ -13,30 +13,24 @@ Every packet is made here: the guests have no addresses, so no kernel says anyth
 from __future__ import annotations
 
 import itertools
-import os
-import sqlite3
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence, Set
-from contextlib import ExitStack, closing, suppress
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from operator import itemgetter
-from pathlib import Path
-from random import Random, SystemRandom
-from tempfile import TemporaryDirectory
+from random import Random
 
 import pytest
 
-from controller.model.sqlite import SqliteJournal
 from controller.model.store import Model
 from mininet_scenarios.api import Json
-from mininet_scenarios.errors import Late, Refused
+from mininet_scenarios.errors import Refused
 from mininet_scenarios.lab import Lab
 from mininet_scenarios.nodes import Guest
 from mininet_scenarios.probe import icmp, icmpv6, ipv4, tcp, tcp6, token, udp, udp6
-from mininet_scenarios.processes import wait_until
 from tests.oracle import QUERIES, Judgement, Message, Oracle
+from tests.scenarios.judging import drops, hear, is_one, model, seeds, settle
 
 SEEDS = (1, 2, 3, 4)
 SOAK_S = 300.0
@@ -44,8 +38,6 @@ ROUNDS, BEGUN = 3, 24
 """How often a world is judged, changing in between; and how many conversations begin each time."""
 REMEMBERED_S = 20.0
 """How long a silent conversation is surely in conntrack: an unanswered SYN for 30 s (lib/conntrack-tp.c, TCP_OPENING)."""
-UNHEARD_S = 0.25
-"""How long after the last packet that had to arrive another one is waited for."""
 
 ICMP, TCP, UDP, ICMPV6 = 1, 6, 17, 58
 SYN, ACK = 0x02, 0x10
@@ -297,14 +289,14 @@ class Court:
     def judge(self, rows: Model, packets: Sequence[Packet], case: str) -> None:
         """Each of these packets, sent at once, arrives where the oracle says, and nowhere else.
 
-        Beside one that was allowed and not heard stands what the switches dropped meanwhile.
+        Beside one that was allowed and not heard stands what the switches dropped meanwhile, by flows and without.
         """
         said = [self.oracle.judge(rows, packet.message) for packet in packets]
-        before = self.drops()
+        before = drops(self.lab)
         heard = self.send(packets, sum(each.receiver is not None for each in said))
         if any(each.receiver and packet.mark not in heard for packet, each in zip(packets, said, strict=True)):
             time.sleep(1.1)  # counters of drops are a second late
-            case = f"{case}; drops {self.drops() - before}"
+            case = f"{case}; drops {drops(self.lab) - before}"
         names = {guest.port_id: name for name, guest in self.lab.guests.items()}
         for packet, judgement in zip(packets, said, strict=True):
             places = heard.get(packet.mark, [])
@@ -315,32 +307,12 @@ class Court:
                 packet.of.hear(packet.flags)
             self.used |= {rule.id for rule in judgement.rules}
 
-    def drops(self) -> Counter[int]:
-        """How many frames the switches have dropped, by reason."""
-        return sum((each.drops() for each in self.lab.hypervisors.values()), Counter[int]())
-
     def send(self, packets: Sequence[Packet], expected: int) -> Mapping[bytes, list[str]]:
         """Send them all, and listen at every guest: who heard which mark, a name for each time."""
-        marks = {packet.mark for packet in packets}
-        heard: dict[bytes, list[str]] = {}
-        with ExitStack() as stack:
-            ears = [stack.enter_context(closing(guest.ear())) for guest in self.lab.guests.values()]
-
-            def listen() -> str:
-                for ear in ears:
-                    for frame in ear.frames():
-                        for mark in marks:
-                            if mark in frame.raw:
-                                heard.setdefault(mark, []).append(ear.place)
-                return "" if len(heard) >= expected else f"{expected - len(heard)} of {len(marks)} packets"
-
-            for guest in self.lab.guests.values():
-                guest.sends(*(packet.frame() for packet in packets if packet.sender is guest))
-            with suppress(Late):  # what lacks is a disagreement
-                wait_until("What is to arrive", listen, 3)
-            time.sleep(UNHEARD_S)
-            listen()
-        return heard
+        guests = self.lab.guests.values()
+        sent = {guest: [packet.frame() for packet in packets if packet.sender is guest] for guest in guests}
+        heard = hear(guests, sent, {packet.mark for packet in packets}, expected)
+        return {mark: [place for place, _ in found] for mark, found in heard.items()}
 
 
 def told(case: str, packet: Packet, judgement: Judgement, places: Sequence[str]) -> str:
@@ -348,31 +320,6 @@ def told(case: str, packet: Packet, judgement: Judgement, places: Sequence[str])
     rules = ", ".join(rule.id for rule in judgement.rules)
     why = judgement.why.name if judgement.why else f"allowed by {rules or 'nothing'}"
     return f"{case}\n  {packet}\n  oracle: {why}\n  heard by: {', '.join(places) or 'nobody'}"
-
-
-def model(lab: Lab) -> Model:
-    """The model the controller has: a copy of its store, read as it would be at a restart."""
-    with TemporaryDirectory(dir=lab.directory) as directory:
-        path = Path(directory, "copy.sqlite")
-        with closing(sqlite3.connect(lab.directory / "weft.sqlite")) as store, closing(sqlite3.connect(path)) as copy:
-            store.backup(copy)
-        journal = SqliteJournal(path)
-        try:
-            return Model(*journal.load())
-        finally:
-            journal.close()
-
-
-def seeds() -> Iterator[int]:
-    """Which worlds to try."""
-    if wanted := os.environ.get("WEFT_JUDGED_SEED"):
-        yield int(wanted)
-    elif os.environ.get("WEFT_HYPOTHESIS_PROFILE") != "soak":
-        yield from SEEDS
-    else:
-        end = time.monotonic() + SOAK_S
-        while time.monotonic() < end:
-            yield SystemRandom().randrange(1 << 32)
 
 
 def try_world(lab: Lab, projects: Sequence[Project], seed: int) -> Court:
@@ -383,7 +330,7 @@ def try_world(lab: Lab, projects: Sequence[Project], seed: int) -> Court:
     talks: list[Conversation] = []
     changes = ["nothing yet"]
     for number in range(ROUNDS):
-        lab.converged()
+        settle(lab)
         rows, case = model(lab), f"seed {seed}, round {number} after {', '.join(changes)}"
         talks = current([*talks, *(begin(chance, projects) for _ in range(BEGUN))])
         court.judge(rows, [talk.there() for talk in talks], case)
@@ -421,11 +368,11 @@ def project(lab: Lab, name: str) -> Project:
 @pytest.mark.timeout(SOAK_S + 120)
 def test_packets_arrive_exactly_when_the_oracle_allows_them(lab: Lab, projects: tuple[Project, ...]) -> None:
     verdicts: Counter[str] = Counter()
-    for seed in seeds():
+    for seed in seeds(SEEDS, SOAK_S):
         court = try_world(lab, projects, seed)
         print(f"seed {seed}: {dict(court.verdicts)}")
         assert court.disagreements == [], "\n".join(court.disagreements)
         verdicts += court.verdicts
-    assert "WEFT_JUDGED_SEED" in os.environ or set(verdicts) >= SEEN
+    assert is_one() or set(verdicts) >= SEEN
     assert " ERROR " not in lab.controller.log.read_text()
     lab.settles()

@@ -80,3 +80,15 @@ def test_a_mistake_is_told_in_one_sentence_and_stays_where_it_is(
 
     hv3.join(GOOD)
     lab.settles()
+
+
+def test_an_old_open_vswitch_is_told_of_and_works(lab: Lab, pair: tuple[Guest, Guest]) -> None:
+    """ovs-ctl(8) writes the version into the database; the lab, which starts the daemons itself, does not."""
+    vm1, vm2 = pair
+    vm1.hypervisor.vsctl("--no-wait", "set", "Open_vSwitch", ".", "ovs_version=3.1.0")
+    lab.eventually("a piece of advice", lambda: "Open vSwitch 3.1.0" in lab.chassis()["hv1"]["advice"], 5)
+    lab.converged()
+    assert "upgrade it to" in lab.controller.weft("chassis", "list")
+    assert vm1.pings(vm2)
+    vm1.hypervisor.vsctl("--no-wait", "clear", "Open_vSwitch", ".", "ovs_version")
+    lab.settles()

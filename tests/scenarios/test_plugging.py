@@ -105,7 +105,6 @@ def test_a_guest_plugged_before_its_hypervisor_joins_is_wired_when_it_does(lab: 
     early = lab.guest("early", network=red, on="hv3", ip="10.0.0.30", mac="02:00:00:00:00:30")
     hv3.join()
     lab.converged()
-    lab.warm()
     assert red1.pings(early)
     assert lab.guests["red3"].pings(early)
     assert hv3.vsctl("get-fail-mode", BRIDGE).strip() == "secure"

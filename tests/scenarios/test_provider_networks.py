@@ -283,7 +283,6 @@ def test_a_switch_that_restarts_has_its_wire_again(lab: Lab) -> None:
     hv1.restart_switch()
     lab.eventually("what it held", lambda: hv1.holds() == held, 15)
     lab.converged()
-    lab.warm()
     assert lab.guests["r1"].pings(lab.hosts["rh"])
     assert lab.hosts["fh"].pings(lab.guests["f1"])
     lab.settles()

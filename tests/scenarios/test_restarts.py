@@ -104,7 +104,6 @@ def test_a_switch_that_restarts_gets_all_its_flows_back(lab: Lab, pair: tuple[Gu
     hv1.restart_switch()
     lab.eventually("all flows on hv1", lambda: hv1.flows().keys() == flows.keys(), 10)
     lab.converged()
-    lab.warm()
     assert vm1.pings(vm2)
     lab.settles()
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator
+from ipaddress import ip_network
 
 import pytest
 
 from controller.flows.pipeline import Why
 from mininet_scenarios.lab import Lab, Network
 from mininet_scenarios.nodes import Guest
-from mininet_scenarios.probe import icmpv6, nd_mark, token, udp, udp6
+from mininet_scenarios.probe import icmpv6, ipv4, nd_mark, tcp, token, udp, udp6
+from tests.frames import error
 
 pytestmark = pytest.mark.scenario
 
@@ -78,7 +80,7 @@ def test_every_address_of_a_router_answers_on_the_guests_own_hypervisor(routed: 
         for guest in routed.guests.values():
             for ip in ("10.0.0.1", "10.0.1.1", "fd00:a::1", "fd00:b::1"):
                 assert guest.pings(ip), f"{guest} to {ip}"
-    assert [frame for frame in heard.frames if frame.vni is not None] == []
+    assert [frame for frame in heard.frames if frame.vni] == []
     routed.settles()
 
 
@@ -210,58 +212,84 @@ def test_two_tenants_routers_may_have_the_same_networks() -> None:
 
 
 def attach(lab: Lab, router: str, network: Network, last: int) -> str:
-    """Give a router an address on a network, by its last number; the MAC of its interface."""
-    subnet = network.subnets[0]
-    address = f"{subnet.cidr.rpartition('.')[0]}.{last}"
-    fixed = [{"subnet_id": subnet.id, "ip_address": address}]
+    """Give a router an address on each subnet of a network, by its last number; the MAC of its interface."""
+    fixed = [{"subnet_id": subnet.id, "ip_address": str(ip_network(subnet.cidr)[last])} for subnet in network.subnets]
     wanted = {"network_id": network.id, "fixed_ips": fixed, "project_id": "a"}
     port = lab.api.post("/v2.0/ports", {"port": wanted})["port"]
     lab.api.put(f"/v2.0/routers/{router}/add_router_interface", {"port_id": port["id"]})
     return str(port["mac_address"])
 
 
-def chain(lab: Lab) -> tuple[Guest, Guest]:
-    """Three routers in a row, each with a route to what is behind the next; a guest at either end."""
-    ends = [lab.network(f"end{n}", cidr=f"10.0.{n}.0/24", project="a", gateways=True) for n in (0, 9)]
-    middles = [lab.network(f"mid{n}", cidr=f"10.0.{n}.0/24", project="a", gateways=True) for n in (1, 2)]
+# ---- a chain of routers ---------------------------------------------------------------------------------------
 
-    one, two, three = (lab.router(f"r{n}", project="a")["id"] for n in (1, 2, 3))
-    for router, network, last in (
-        (one, ends[0], 1), (one, middles[0], 1), (two, middles[0], 2), (two, middles[1], 2),
-        (three, middles[1], 3), (three, ends[1], 1),
-    ):  # fmt: skip
-        attach(lab, router, network, last)
-    for router, ways in (
-        (one, (("10.0.9.0/24", "10.0.1.2"),)),
-        (two, (("10.0.9.0/24", "10.0.2.3"), ("10.0.0.0/24", "10.0.1.1"))),
-        (three, (("10.0.0.0/24", "10.0.2.2"),)),
-    ):
-        routes(lab, router, *ways)
-    first, last = (
-        lab.guest(f"g{n}", network=network, on=f"hv{n}", ip=f"10.0.{at}.10", mac=f"02:00:00:00:00:0{n}")
-        for n, network, at in ((1, ends[0], 0), (2, ends[1], 9))
-    )
-    lab.converged()
-    return first, last
+NARROW = 1300
+"""The MTU of the network between the first two routers; of all others it is 1450."""
 
 
-def test_a_chain_of_three_routers_is_passed_in_one_go() -> None:
+@pytest.fixture(scope="module")
+def chain() -> Iterator[Lab]:
+    """Three routers in a row, each with a route to what is behind the next, for both families.
+
+    near on hv1 is at one end; far on hv2 and beside on hv1 are at the other.
+    """
     with Lab(hypervisors=2) as lab:
-        first, last = chain(lab)
-        mark = token()
-        with lab.sniff(lab.underlay) as heard:
-            assert first.ping(last.ip, count=1, mark=mark).wait().lost == 0
-        assert heard.copies(mark) == {"underlay": 2}
-        said = first.run("ping", "-n", "-c", "1", last.ip)
-        assert "ttl=61" in said, said
-        hops = [
-            re.search(
-                r"From (\S+) icmp_seq", first.run("ping", "-n", "-c", "1", "-W", "2", "-t", str(n), last.ip, codes=(1,))
+        nets = {
+            n: lab.network(
+                f"n{n}", cidr=(f"10.0.{n}.0/24", f"fd00:{n}::/64"), project="a", gateways=True,
+                mtu=NARROW if n == 1 else 1450,
             )
-            for n in (1, 2, 3)
-        ]
-        assert [hop[1] if hop else None for hop in hops] == ["10.0.0.1", "10.0.1.2", "10.0.2.3"]
-        lab.settles()
+            for n in (0, 1, 2, 9)
+        }  # fmt: skip
+        one, two, three = (lab.router(f"r{n}", project="a")["id"] for n in (1, 2, 3))
+        for router, net, last in ((one, 0, 1), (one, 1, 1), (two, 1, 2), (two, 2, 2), (three, 2, 3), (three, 9, 1)):
+            attach(lab, router, nets[net], last)
+        for router, ways in ((one, ((9, 1, 2),)), (two, ((9, 2, 3), (0, 1, 1))), (three, ((0, 2, 2),))):
+            routes(
+                lab,
+                router,
+                *((f"10.0.{to}.0/24", f"10.0.{by}.{last}") for to, by, last in ways),
+                *((f"fd00:{to}::/64", f"fd00:{by}::{last}") for to, by, last in ways),
+            )
+        for name, net, host, last in (("near", 0, 1, 10), ("far", 9, 2, 10), ("beside", 9, 1, 11)):
+            mac = f"02:00:00:00:0{net}:{last}"
+            lab.guest(
+                name, network=nets[net], on=f"hv{host}", ip=(f"10.0.{net}.{last}", f"fd00:{net}::{last}"), mac=mac
+            )
+        lab.converged()
+        yield lab
+
+
+def test_a_chain_of_three_routers_is_passed_in_one_go(chain: Lab) -> None:
+    near, far, mark = chain.guests["near"], chain.guests["far"], token()
+    assert near.pings(far)
+    with chain.sniff(chain.underlay) as heard:
+        assert near.ping(far.ip, count=1, mark=mark).wait().lost == 0
+    assert heard.copies(mark) == {"underlay": 2}
+    for ip in far.ips:
+        said = near.run("ping", "-n", "-c", "1", ip)
+        assert re.search(r"(?:ttl|hlim)=61\b", said), said
+    chain.settles()
+
+
+@pytest.mark.parametrize(
+    ("sender", "target", "hops"),
+    [
+        ("near", "10.0.9.10", ["10.0.0.1", "10.0.1.2", "10.0.2.3", "10.0.9.10"]),
+        ("near", "fd00:9::11", ["fd00::1", "fd00:1::2", "fd00:2::3", "fd00:9::11"]),
+        ("far", "10.0.0.10", ["10.0.9.1", "10.0.2.2", "10.0.1.1", "10.0.0.10"]),
+        ("far", "fd00::10", ["fd00:9::1", "fd00:2::2", "fd00:1::1", "fd00::10"]),
+        ("near", "10.0.1.2", ["10.0.0.1", "10.0.1.2"]),
+        ("near", "10.0.9.99", ["10.0.0.1", "10.0.1.2", "10.0.2.3", "10.0.2.3 !H"]),
+        ("near", "fd00:9::99", ["fd00::1", "fd00:1::2", "fd00:2::3", "fd00:2::3 !H"]),
+        ("near", "192.0.2.77", ["10.0.0.1", "10.0.0.1 !N"]),
+        ("near", "2001:db8::1", ["fd00::1", "fd00::1 !N"]),
+    ],
+)
+def test_traceroute_sees_every_router(chain: Lab, sender: str, target: str, hops: list[str]) -> None:
+    said = chain.guests[sender].run("traceroute", "-n", "-q", "1", "-N", "1", "-w", "2", target)
+    head, *lines = (re.sub(r"  [\d.]+ ms", "", line) for line in said.splitlines())
+    assert head.startswith(f"traceroute to {target} ({target}), 30 hops max, ")
+    assert lines == [f"{number:2}  {hop}" for number, hop in enumerate(hops, start=1)], said
 
 
 # ---- several next hops ----------------------------------------------------------------------------------------
@@ -271,9 +299,9 @@ def test_a_chain_of_three_routers_is_passed_in_one_go() -> None:
 def forked() -> Iterator[tuple[Lab, set[str]]]:
     """Near and far, and between them one router and then either of two; a on hv1 in near, z on hv2 in far.
 
-    With the lab, the MACs by which the two are on far.
+    With the lab, the MACs by which the two are on far. On the network between are two appliances, on hv2 and hv3.
     """
-    with Lab(hypervisors=2) as lab:
+    with Lab(hypervisors=3) as lab:
         near, middle, far = (
             lab.network(name, cidr=f"10.0.{n}.0/24", project="a", gateways=True)
             for n, name in enumerate(("near", "middle", "far"))
@@ -288,6 +316,12 @@ def forked() -> Iterator[tuple[Lab, set[str]]]:
             routes(lab, router, ("10.0.0.0/24", "10.0.1.1"))
         for name, network, ip, host in (("a", near, "10.0.0.10", 1), ("z", far, "10.0.2.10", 2)):
             lab.guest(name, network=network, on=f"hv{host}", ip=ip, mac=f"02:00:00:00:00:0{host}")
+        for host in (2, 3):
+            ip, mac = f"10.0.1.{10 + host}", f"02:00:00:00:01:0{host}"
+            lab.guest(
+                f"appliance{host}", network=middle, on=f"hv{host}", ip=ip, mac=mac,
+                port_security_enabled=False, security_groups=[],
+            )  # fmt: skip
         lab.converged()
         yield lab, macs
 
@@ -341,7 +375,137 @@ def test_when_a_next_hop_goes_all_take_the_other(forked: tuple[Lab, set[str]]) -
     lab.settles()
 
 
+def routers(lab: Lab, *names: str, up: bool) -> None:
+    """Turn routers up or down."""
+    for name in names:
+        (router,) = lab.api.get(f"/v2.0/routers?name={name}")["routers"]
+        lab.api.put(f"/v2.0/routers/{router['id']}", {"router": {"admin_state_up": up}})
+    lab.converged()
+
+
+def test_a_router_that_is_down_is_no_next_hop(forked: tuple[Lab, set[str]]) -> None:
+    lab, _ = forked
+    a, z = lab.guests["a"], lab.guests["z"]
+    assert len(set().union(*taken(lab))) == 2
+    routers(lab, "right", up=False)
+    assert len(set().union(*taken(lab))) == 1, "and not one connection is lost: z answers by left"
+    routers(lab, "left", up=False)
+    said = a.run("ping", "-n", "-c", "1", "-W", "2", z.ip, codes=(1,))
+    assert "From 10.0.0.1 icmp_seq=1 Destination Host Unreachable" in said, said
+    routers(lab, "left", "right", up=True)
+    assert len(set().union(*taken(lab))) == 2
+    lab.settles()
+
+
+def shared(lab: Lab) -> dict[str, int]:
+    """How many of many connections from a, to where the appliances lead, come to each of these; each to one alone."""
+    a, mark = lab.guests["a"], token()
+    (port,) = (row for row in lab.api.get("/v2.0/ports")["ports"] if row["fixed_ips"][0]["ip_address"] == "10.0.0.1")
+    ends = (port["mac_address"], a.mac), "10.0.0.10", "10.0.7.7", 6
+    frames = [ipv4(*ends, tcp("10.0.0.10", "10.0.7.7", (source, 80), 1, 2, mark)) for source in PORTS]
+    appliances = [guest for name, guest in lab.guests.items() if name.startswith("appliance")]
+    with lab.sniff(*appliances) as heard:
+        a.sends(*frames)
+    assert len({frame.raw[34:36] for frame in heard.frames if mark in frame.raw}) == sum(heard.copies(mark).values())
+    return heard.copies(mark)
+
+
+def test_an_appliance_that_is_not_there_is_no_next_hop(forked: tuple[Lab, set[str]]) -> None:
+    """Unplugged, down, its hypervisor forgotten; and when none is there, senders are told."""
+    lab, _ = forked
+    two, three, every = lab.guests["appliance2"], lab.guests["appliance3"], len(PORTS)
+    (first,) = lab.api.get("/v2.0/routers?name=first")["routers"]
+    more = [{"destination": "10.0.7.0/24", "nexthop": guest.ip} for guest in (two, three)]
+    lab.api.put(f"/v2.0/routers/{first['id']}/add_extraroutes", {"router": {"routes": more}})
+    lab.converged()
+    assert min(shared(lab).values()) > every // 8
+    assert sum(shared(lab).values()) == every
+
+    two.unplug()
+    lab.converged()
+    assert shared(lab) == {"appliance3": every}
+    two.plug()
+    lab.change(three, admin_state_up=False)
+    lab.converged()
+    assert shared(lab) == {"appliance2": every}
+    lab.change(three, admin_state_up=True)
+    lab.converged()
+    assert len(shared(lab)) == 2
+
+    hv3 = lab.hypervisors["hv3"]
+    hv3.leave()
+    lab.eventually("hv3 is gone", lambda: not lab.chassis()["hv3"]["connected"], 10)
+    lab.eventually("its database is gone", lambda: not lab.chassis()["hv3"]["database_connected"], 10)
+    three.plugged = False
+    lab.controller.weft("chassis", "delete", "hv3")
+    lab.converged()
+    assert shared(lab) == {"appliance2": every}
+    two.unplug()
+    lab.converged()
+    said = lab.guests["a"].run("ping", "-n", "-c", "1", "-W", "2", "10.0.7.7", codes=(1,))
+    assert "From 10.0.0.1 icmp_seq=1 Destination Host Unreachable" in said, said
+
+    two.plug()
+    hv3.revive()
+    three.plugged = True
+    lab.converged()
+    assert len(shared(lab)) == 2
+    lab.api.put(f"/v2.0/routers/{first['id']}/remove_extraroutes", {"router": {"routes": more}})
+    lab.settles()
+
+
 # ---- sizes ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("version", [4, 6])
+@pytest.mark.parametrize(
+    ("sender", "target"), [("near", "far"), ("far", "near"), ("near", "beside"), ("beside", "near")]
+)
+def test_tcp_finds_the_size_of_the_narrowest_network_and_does_not_stall(
+    chain: Lab, sender: str, target: str, version: int
+) -> None:
+    """Two routers away, or one: whichever comes before the narrow network tells."""
+    one, other = chain.guests[sender], chain.guests[target]
+    for guest in (one, other):
+        forget_sizes(guest)
+    assert one.pings(other.address(version))
+    with chain.sniff(one, what="icmp[0] == 3" if version == 4 else "icmp6 and ip6[40] == 2") as heard:
+        done = one.transfers(other, 8, version=version)
+    print(f"IPv{version} {sender} to {target}: {done}, no stall of a second: {done.longest_stall_s < 1}")
+    assert done.bytes == 8 << 20
+    assert done.longest_stall_s < 1
+    tells = {"near": {4: "10.0.0.1", 6: "fd00::1"}}.get(sender, {4: "10.0.2.2", 6: "fd00:2::2"})
+    told = [error(frame.raw) for frame in heard.frames]
+    assert {(each and each.address, each and each.mtu) for each in told} == {(tells[version], NARROW)}
+    assert f"mtu {NARROW}" in one.run("ip", "route", "get", other.address(version))
+    chain.settles()
+
+
+@pytest.mark.parametrize("version", [4, 6])
+def test_large_datagrams_come_through_once_the_size_is_known(chain: Lab, version: int) -> None:
+    near, far = chain.guests["near"], chain.guests["far"]
+    for one, other in ((near, far), (far, near)):
+        forget_sizes(one)
+        header = 28 if version == 4 else 48
+        ask = ("ping", "-n", "-c", "1", "-W", "2", "-M", "do", "-s", str(1450 - header), other.address(version))
+        one.run(*ask, codes=(1,))
+    assert near.reaches(far, "udp", 9000, version=version, size=8000, patience_s=3) == {9000}
+    chain.settles()
+
+
+def test_of_large_datagrams_a_sender_of_ipv6_learns(chain: Lab) -> None:
+    near, far = chain.guests["near"], chain.guests["far"]
+    forget_sizes(near)
+    assert near.pings(far.address(6))
+    assert near.reaches(far, "udp", 9001, version=6, size=8000, patience_s=1) == set(), "the first was too large"
+    assert f"mtu {NARROW}" in near.run("ip", "route", "get", far.address(6))
+    chain.settles()
+
+
+def forget_sizes(guest: Guest) -> None:
+    """Forget what routers have told of sizes."""
+    for family in ("-4", "-6"):
+        guest.run("ip", family, "route", "flush", "cache")
 
 
 @pytest.fixture(scope="module")

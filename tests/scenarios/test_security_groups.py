@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -10,7 +14,21 @@ import pytest
 from mininet_scenarios.guarded import Cast, allow_both, gather, zones
 from mininet_scenarios.lab import Lab
 from mininet_scenarios.nodes import Guest
-from mininet_scenarios.probe import datagram, icmp, ipv4, sctp, sent_by, token, udp
+from mininet_scenarios.probe import (
+    IPV4,
+    Frame,
+    Heard,
+    datagram,
+    halved,
+    icmp,
+    ipv4,
+    sctp,
+    sent_by,
+    tcp,
+    token,
+    udp,
+    udp6,
+)
 from mininet_scenarios.sockets import Outcome
 
 VERSIONS = (4, 6)
@@ -22,6 +40,31 @@ def cast(lab: Lab) -> Cast:
     return gather(lab)
 
 
+@dataclass(frozen=True, slots=True)
+class Strays:
+    """Fragments that are sent and never followed by the rest, and whoever hears one of them."""
+
+    sent_at: float
+    heard: Heard
+    listen_no_more: Callable[[], None]
+
+
+@pytest.fixture(scope="module")
+def strays(lab: Lab, cast: Cast) -> Iterator[Strays]:
+    """Eight of IPv4 from `a`, and eight of IPv6. Everybody listens, beside all other tests, until told to stop."""
+    a, b, _c, _d = cast
+    mark = token()
+    # where the mark stands first: behind the headers of IPv4 and IPv6, and behind those and a tunnel's
+    ours = " or ".join(f"ether[{at}:4] = {int.from_bytes(mark[:4])}" for at in (34, 62, 84, 112))
+    with ExitStack() as stack:
+        heard = stack.enter_context(lab.sniff(what=ours))
+        for version, make in ((4, udp), (6, udp6)):
+            frame = make(b.mac, a.mac, a.address(version), b.address(version), 7, mark * 250)
+            a.sends(*(halved(frame)[1] for _ in range(8)))
+        yield Strays(time.monotonic(), heard, stack.close)
+
+
+@pytest.mark.usefixtures("strays")  # they age meanwhile
 def test_members_of_the_default_group_hear_one_another_and_nobody_else(lab: Lab, cast: Cast) -> None:
     a, b, c, d = cast
     default = lab.default_group("red")
@@ -378,6 +421,77 @@ def test_fragments_without_a_first_one_or_that_overlap_go_nowhere(lab: Lab, cast
     lab.settles()
 
 
+def offset(frame: Frame) -> int:
+    """Where in its datagram a fragment begins."""
+    if frame.ethertype == IPV4:
+        return (int.from_bytes(frame.raw[20:22]) & 0x1FFF) * 8
+    return int.from_bytes(frame.raw[56:58]) & 0xFFF8
+
+
+@pytest.mark.usefixtures("roomy")
+def test_a_stateless_receiver_judges_each_fragment_for_itself(lab: Lab, cast: Cast) -> None:
+    """By address and protocol alone those that have no ports. Of IPv6 they are of protocol 44 to Open vSwitch.
+
+    That a stateful sender's were together in conntrack, on the same hypervisor, makes no difference.
+    """
+    a, b, c, _d = cast
+    bare = lab.group("bare", project="red", stateful=False)
+    allow_both(lab, bare, protocol="udp", ports=5000)
+    half = len(halved(udp(b.mac, a.mac, a.ip, b.ip, 5000, bytes(2000)))[0]) - 34
+
+    def heard_of(port: int) -> dict[tuple[str, int], list[int]]:
+        """Where the fragments began that arrived, by receiver and IP version."""
+        marks = {(guest.name, version): token() for guest in (b, c) for version in VERSIONS}
+        with lab.sniff(b, c) as heard:
+            for other in (b, c):
+                for version, make in ((4, udp), (6, udp6)):
+                    ends = (other.mac, a.mac, a.address(version), other.address(version))
+                    a.sends(*halved(make(*ends, port, (marks[other.name, version] * 250))))
+        return {
+            (name, version): [offset(frame) for frame in heard.at(name) if mark in frame.raw]
+            for (name, version), mark in marks.items()
+        }
+
+    for sender in (cast.out, lab.group("free", project="red", stateful=False)):
+        cast.under(a=sender, b=bare, c=bare)
+        whole, first, later = [0, half], [0], [half]
+        assert heard_of(5000) == {(name, 4): whole for name in "bc"} | {(name, 6): first for name in "bc"}
+        assert heard_of(6000) == {(name, 4): later for name in "bc"} | {(name, 6): [] for name in "bc"}
+    lab.rule(bare, ethertype="IPv6", protocol="ipv6-frag", prefix=f"{a.address(6)}/128")
+    lab.converged()
+    assert heard_of(5000) == {(name, version): whole for name in "bc" for version in VERSIONS}
+    lab.settles()
+
+
+@pytest.mark.usefixtures("roomy")
+def test_fragments_do_not_make_a_port_remember_what_it_never_sent(lab: Lab, cast: Cast) -> None:
+    """Conntrack of user space gives back 32 packets at once. Fragments that find no room come back with the next that
+    it is asked about, here `b`'s own, as if `b` had sent them; the rules that let `b` send let them in."""
+    a, b, c, _d = cast
+    free = lab.group("free", project="red", stateful=False)
+    cast.under(a=free, c=free)
+    macs, path, ports = (b.mac, a.mac), (a.ip, b.ip), (5000, 5000)
+    mark, half = token(), 1200
+    segment = tcp(*path, ports, 1000, 0x10, mark * 296, ack=1)
+
+    def part(ident: int, start: int, data: bytes, more: bool = True) -> bytes:
+        return ipv4(macs, *path, 6, data, ident=ident, fragment=start // 8 | 0x2000 * more)
+
+    with lab.sniff(b) as heard:
+        for ident in range(100, 220, 20):
+            a.sends(*(part(ident + n, 0, segment[:half]) for n in range(2)))
+            time.sleep(0.05)
+            crowd = (part(ident + 3, 2 * half + 80 * n, bytes(80)) for n in range(30))  # too small to be held
+            a.sends(*crowd, *(part(ident + n, half, segment[half:], more=False) for n in range(2)))
+            for _ in range(2):
+                time.sleep(0.05)
+                b.sends(udp(c.mac, b.mac, b.ip, c.ip, 7, token()))
+        a.sends(ipv4(macs, *path, 6, tcp(*path, ports, 1000 + len(segment), 0x10, mark, ack=1)))
+    assert heard.copies(mark) == {}
+    assert [line for line in b.hypervisor.connections() if f"orig=(src={a.ip},dst={b.ip},sport=5000" in line] == []
+    lab.settles()
+
+
 def test_without_port_security_nothing_is_filtered_and_nothing_remembered(lab: Lab, cast: Cast) -> None:
     """Case SG46."""
     a, b, c, d = cast
@@ -470,4 +584,17 @@ def test_a_port_that_is_gone_leaves_no_connection_behind(lab: Lab, cast: Cast) -
     lab.dismiss(guest)
     lab.eventually("An empty zone", lambda: not own & zones(a.hypervisor, a, guest).keys(), 5)
     assert zones(a.hypervisor, a, b) == others
+    lab.settles()
+
+
+def test_fragments_whose_time_is_over_are_heard_by_nobody(lab: Lab, cast: Cast, strays: Strays) -> None:
+    """Conntrack of user space holds them for 15 s, and then gives them back with whatever it is asked about next."""
+    a, b, _c, _d = cast
+    default = lab.default_group("red")
+    cast.under(a=default, b=default)
+    time.sleep(max(0.0, strays.sent_at + 16 - time.monotonic()))
+    for version in VERSIONS:
+        assert a.reaches(b, "tcp", 80, version=version) == b.reaches(a, "udp", 80, version=version) == {80}
+    strays.listen_no_more()
+    assert strays.heard.frames == []
     lab.settles()

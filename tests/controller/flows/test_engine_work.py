@@ -17,7 +17,9 @@ from controller.flows.presence import MEMBER_ADDRESSES
 from controller.model.records import Network
 from controller.model.store import Change, Transaction
 from controller.model.view import View
-from tests.cloud import Cloud, Work, group, hypervisor, ingress, network, no_port, port
+from northbound import tracing
+from northbound.sending import question
+from tests.cloud import Cloud, Work, egress, group, hypervisor, ingress, network, no_port, port, subnet
 
 TESTED = Table(99, "test", "", {"shared": 2, "address": 1}, frozenset({NET, SRC}))
 
@@ -190,3 +192,28 @@ def test_a_record_that_a_fact_needs_may_go_with_the_fact() -> None:
     assert cloud.sent("hv1") == ["- 99"]
     assert cloud.engine.failures == {}
     assert cloud.engine.log == []
+
+
+# ---- a packet that is traced --------------------------------------------------------------------------------------
+
+
+def _network(ports: int) -> Cloud:
+    """One network with so many ports under one group, ten on each hypervisor."""
+    cloud, names = Cloud(), [f"vm{number}" for number in range(ports)]
+    works = [network("red", 100), subnet("red-subnet", "red", "10.0.0.0/16"), group("web", egress(), ingress())]
+    for number, name in enumerate(names):
+        ip, mac = f"10.0.{number >> 8}.{number & 255}", f"02:00:00:00:{number >> 8:02x}:{number & 255:02x}"
+        works.append(port(name, "red", mac, ip, groups=["web"]))
+    works += [hypervisor(at // 10 + 1, *names[at : at + 10]) for at in range(0, ports, 10)]
+    cloud.commit(*works)
+    return cloud
+
+
+def test_to_trace_a_packet_costs_what_it_meets_and_not_what_a_switch_holds() -> None:
+    def cost(cloud: Cloud) -> int:
+        asked = question({"from": "vm1", "to": "vm12", "proto": "tcp", "dport": 80})
+        return _instructions(lambda: tracing.trace(cloud.model, cloud.standing, asked))
+
+    few, many = _network(20), _network(500)
+    assert len(many.flows("hv1")) > 3 * len(few.flows("hv1"))
+    assert cost(many) < 1.3 * cost(few)

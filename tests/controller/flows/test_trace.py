@@ -66,7 +66,7 @@ def test_a_connection_whose_rule_is_gone_is_cut(web: Cloud) -> None:
 @pytest.mark.parametrize("datapath", ["netdev", "system"])
 def test_sctp_is_judged_by_its_ports_whether_conntrack_reads_them_or_not(web: Cloud, datapath: str) -> None:
     web.commit(group("web", egress(), ingress("sctp", 80)), hypervisor(1, "a", "b", datapath=datapath))
-    known = hosts(web.model, web.engine.desired)["hv1"].connections
+    known = hosts(web.model, web.standing)["hv1"].connections
 
     def fates(*sent: Packet) -> list[Fate]:
         switch = Switch.of(web.engine.desired("hv1"))
@@ -81,7 +81,7 @@ def test_sctp_is_judged_by_its_ports_whether_conntrack_reads_them_or_not(web: Cl
 
 
 def test_a_packet_is_followed_through_a_tunnel(web: Cloud) -> None:
-    cloud = hosts(web.model, web.engine.desired)
+    cloud = hosts(web.model, web.standing)
     journey = follow(cloud, "hv1", tcp(10, A, C, 1000, 80))
     assert [(leg.chassis, leg.trace.fate) for leg in journey.legs] == [("hv1", Fate.SENT), ("hv2", Fate.SENT)]
     assert [(arrival.chassis, arrival.interface) for arrival in journey.arrivals] == [("hv2", "tap-c")]
@@ -91,7 +91,7 @@ def test_a_packet_is_followed_through_a_tunnel(web: Cloud) -> None:
 def test_broadcast_reaches_everybody_else_once(web: Cloud) -> None:
     web.commit(*(port(name, "red", mac, ADDRESS[mac], guarded=False) for name, mac in (("a", A), ("b", B), ("c", C))))
     sent = packet(f.IN_PORT(10), f.ETH_SRC(A), f.ETH_DST(f.BROADCAST), f.ETH_TYPE(0x88CC))
-    journey = follow(hosts(web.model, web.engine.desired), "hv1", sent)
+    journey = follow(hosts(web.model, web.standing), "hv1", sent)
     assert [arrival.interface for arrival in journey.arrivals] == ["tap-b", "tap-c"]
     assert [end.fate for end in journey.legs[0].trace.ends] == [Fate.WITHHELD, Fate.SENT, Fate.SENT]
 

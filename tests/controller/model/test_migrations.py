@@ -16,6 +16,7 @@ from controller.model.records import (
     Policy,
     Port,
     Quarantine,
+    RbacPolicy,
     SecurityGroup,
     SecurityGroupRule,
     Tag,
@@ -28,6 +29,7 @@ NETWORK = {
     **OWNED, "id": "red", "name": "red", "project_id": "p", "network_type": "vxlan", "segmentation_id": 1,
     "physical_network": None, "admin_state_up": True, "shared": False, "mtu": 1450,
 }  # fmt: skip
+SHARED = {**NETWORK, "id": "blue", "segmentation_id": 2, "shared": True, "external": True, "project_id": "q"}
 PORT = {
     **OWNED, "name": "", "project_id": "p", "network_id": "red", "admin_state_up": True, "device_id": "",
     "device_owner": "", "host": None, "vnic_type": "normal", "profile": "{}",
@@ -43,11 +45,15 @@ def port(id: str, last: int, **more: object) -> tuple[str, dict[str, object]]:
 
 ROWS: tuple[tuple[str, dict[str, object]], ...] = (
     ("Network", NETWORK),
+    ("Network", SHARED),
     port("p1", 1),
     port("p2", 2),
     port("q1", 3, project_id="q", device_owner="compute:nova"),
     port("nobodys", 4, project_id=""),
     port("dhcp", 5, device_owner="network:dhcp"),
+    port("gateway", 6, device_owner="network:router_gateway", device_id="r1"),
+    port("floating", 7, device_owner="network:floatingip", device_id="f1"),
+    port("door", 8, device_owner="network:router_interface", device_id="r1"),
     ("Binding", {**CLAIM, "id": "hv1/tap1", "interface": "tap1", "port_id": "p1"}),
     ("Binding", {**CLAIM, "id": "hv1/tap2", "interface": "tap2", "port_id": "p2"}),
     ("Binding", {**CLAIM, "id": "hv2/tap1", "chassis": "hv2", "interface": "tap1", "port_id": "gone"}),
@@ -94,9 +100,11 @@ def test_ports_are_in_the_default_group_of_their_project_or_trusted(path: Path) 
         "q1": (True, (default(model, "q"),)),
         "nobodys": (True, (default(model, ""),)),
         "dhcp": (False, ()),
+        "gateway": (False, ()),
+        "floating": (False, ()),
+        "door": (False, ()),
     }
-    (network,) = model.all(Network)
-    assert network.port_security_enabled
+    assert [network.port_security_enabled for network in model.all(Network)] == [True, True]
     p1 = model.get(Port, "p1")
     assert p1 is not None
     assert (p1.revision_number, p1.updated_at, p1.fixed_ips[0].ip_address) == (3, 9, "10.0.0.1")
@@ -120,6 +128,27 @@ def test_the_default_groups_are_whole(path: Path) -> None:
     assert len(tags["bundle"]) == 12
 
 
+def test_a_network_is_shared_and_leads_outside_by_policies(path: Path) -> None:
+    policies = load(path).all(RbacPolicy)
+    assert {(each.project_id, each.object_type, each.object_id) for each in policies} == {("q", "network", "blue")}
+    assert sorted((each.action, each.target_project) for each in policies) == [
+        ("access_as_external", "*"),
+        ("access_as_shared", "*"),
+    ]
+
+
+def test_a_store_of_schema_2_needs_no_more_than_its_own_migrations(path: Path) -> None:
+    before = load(path).all(Port)
+    with sqlite3.connect(path) as db:
+        db.execute("UPDATE meta SET value = 2 WHERE key = 'schema'")
+        db.execute("DELETE FROM records WHERE kind = 'RbacPolicy'")
+        db.execute("UPDATE records SET value = ? WHERE id = 'blue'", (msgpack.packb(SHARED),))
+    db.close()
+    model = load(path)
+    assert [policy.object_id for policy in model.all(RbacPolicy)] == ["blue", "blue"]
+    assert model.all(Port) == before
+
+
 def test_every_claim_has_a_zone(path: Path) -> None:
     model = load(path)
     assert {binding.id: binding.zone for binding in model.all(Binding)} == {"hv1/tap1": 1, "hv1/tap2": 2, "hv2/tap1": 1}
@@ -138,3 +167,13 @@ def test_a_store_that_is_empty_gets_nothing(path: Path) -> None:
     db.close()
     model = load(path)
     assert [record for kind in KINDS for record in model.all(kind)] == []
+
+
+def test_a_port_that_a_client_called_a_gateway_is_no_routers(path: Path) -> None:
+    model = load(path)
+    assert {port.id: port.device_id for port in model.all(Port) if port.device_owner.startswith("network:")} == {
+        "dhcp": "",
+        "door": "r1",
+        "floating": "",
+        "gateway": "",
+    }

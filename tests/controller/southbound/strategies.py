@@ -7,6 +7,7 @@ is what Open vSwitch accepts, so prerequisites hold; the groups a flow points to
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from hypothesis import strategies as st
@@ -17,6 +18,7 @@ from controller.flows import fields as f
 from controller.flows.flow import (
     ANY,
     Action,
+    Apart,
     Bounce,
     Bucket,
     Commit,
@@ -43,6 +45,7 @@ from controller.flows.flow import (
     Translate,
     Turn,
     Untrack,
+    matching,
 )
 from controller.flows.pipeline import CONNECTION, GROUP_KINDS, REGISTERS, TABLES
 from controller.model.records import Address
@@ -68,7 +71,7 @@ FIELDS = ordered(frozenset(WRITABLE).union(*(table.matches for table in TABLES))
 
 TESTED_ONLY = frozenset({
     "in_port", "eth_type", "vlan_tci", "nw_proto", "ip_frag", "conj_id", "ct_state",
-    "ct_nw_src", "ct_nw_dst", "ct_ipv6_src", "ct_ipv6_dst", "ct_nw_proto", "ct_tp_src", "ct_tp_dst",
+    "ct_zone", "ct_nw_src", "ct_nw_dst", "ct_ipv6_src", "ct_ipv6_dst", "ct_nw_proto", "ct_tp_src", "ct_tp_dst",
 })  # fmt: skip
 """Fields that nothing copies, and only VLAN_ID of them is set: the encoder has no form for that."""
 
@@ -77,7 +80,7 @@ READABLE = [field for field in FIELDS if field.wire not in TESTED_ONLY]
 
 UNMASKED = frozenset({
     "in_port", "eth_type", "arp_op", "nw_proto", "nw_ttl", "icmp_type", "icmp_code", "icmpv6_type", "icmpv6_code",
-    "nd_reserved", "nd_options_type", "conj_id", "ct_nw_proto",
+    "nd_reserved", "nd_options_type", "conj_id", "ct_zone", "ct_nw_proto",
 })  # fmt: skip
 """Fields that ovs-fields(7) calls not maskable."""
 
@@ -105,7 +108,7 @@ def numbers(field: Field[Any]) -> SearchStrategy[int]:
 
 def tested(field: Field[Any], value: int, mask: int) -> Match:
     """The test of a field for a number, and what it requires."""
-    return Match(field.requires) & Match((Test(field, value & mask, mask),))
+    return matching(*field.requires, Test(field, value & mask, mask))
 
 
 @st.composite
@@ -172,17 +175,19 @@ def required(action: Action) -> tuple[Match, ...]:
     """
     match action:
         case Set(target, _):
-            return (Match(target.requires),)
+            return (matching(*target.requires),)
         case Move(source, target):
-            return all_of((Match(source.requires),), (Match(target.requires),))
+            return all_of((matching(*source.requires),), (matching(*target.requires),))
         case Track(zone, _):  # ovs-actions(7), ct: "ip or ipv6"
-            return all_of((f.IPV4, f.IPV6), (Match(zone.requires),))
-        case Commit(zone, writes):
-            return all_of((f.IPV4, f.IPV6), (Match(zone.requires),), *map(required, writes))
+            return all_of((f.IPV4, f.IPV6), (matching(*zone.requires),))
+        case Commit(zone, writes, _):
+            return all_of((f.IPV4, f.IPV6), (matching(*zone.requires),), *map(required, writes))
+        case Apart(inner):
+            return all_of(*map(required, inner))
         case Translate(zone) if action.begins:
-            return all_of((f.IPV4,), (Match(zone.requires),))
+            return all_of((f.IPV4,), (matching(*zone.requires),))
         case Translate(zone):
-            return all_of((f.IPV4, f.IPV6), (Match(zone.requires),))
+            return all_of((f.IPV4, f.IPV6), (matching(*zone.requires),))
         case DecrementTtl():  # ovs-actions(7), dec_ttl: "ip or ipv6"
             return (f.IPV4, f.IPV6)
         case PopVlan():
@@ -259,17 +264,20 @@ def translations(table: Table) -> SearchStrategy[Translate]:
 @st.composite
 def commits(draw: st.DrawFn, table: Table) -> Commit:
     """What a table may remember of a connection."""
-    commit = Commit(draw(sampled([zone for zone in ZONES if openings(Commit(zone, ()), table)])), ())
+    onward = BY_NAME[draw(sampled(sorted(table.tracks)))]
+    commit = Commit(draw(sampled([zone for zone in ZONES if openings(Commit(zone, (), onward), table)])), (), onward)
     for write in draw(st.lists(writes(table.commits), max_size=5)):
-        longer = Commit(commit.zone, (*commit.writes, write))
+        longer = replace(commit, writes=(*commit.writes, write))
         commit = longer if openings(longer, table) else commit
     return commit
 
 
 def conntrack(table: Table) -> SearchStrategy[Action]:
-    """What a table may ask of conntrack; to forget its answer, any may."""
-    made = commits(table) if table.commits else st.nothing()
-    return st.one_of(tracks(table), translations(table), made, st.just(Untrack()))
+    """What a table may ask of conntrack, for the packet or for a copy; to forget its answer, any may."""
+    asked = st.one_of(tracks(table), translations(table), commits(table) if table.commits else st.nothing())
+    return st.one_of(
+        asked, st.lists(asked, min_size=1, max_size=2).map(lambda each: Apart(tuple(each))), st.just(Untrack())
+    )
 
 
 def begins(action: Action) -> bool:
@@ -358,7 +366,7 @@ def flows(draw: st.DrawFn, tables: Sequence[Table] = TABLES) -> Flow:
             done.append(action)
     match = draw(matches(table, needs))
     if says(match, f.CT_STATE, INVALID):
-        done = [action for action in done if not isinstance(action, Commit) and not begins(action)]
+        done = [action for action in done if not isinstance(action, Commit | Apart) and not begins(action)]
     return Flow(table, draw(st.sampled_from(sorted(table.priorities))), match, tuple(done))
 
 
@@ -371,7 +379,7 @@ def flow_tables(max_size: int = 40) -> SearchStrategy[list[Flow]]:
 def buckets(draw: st.DrawFn, kind: GroupKind) -> Bucket:
     """What a bucket of this kind may do."""
     done = draw(some(writes(kind.sets).filter(lambda action: required(action) == (ANY,)), 4))
-    return Bucket((*done, *draw(some(resubmits(kind), 1))), draw(ports) if kind.fails_over else None)
+    return Bucket((*done, *draw(some(resubmits(kind), 1))), draw(st.integers(1, 0xFEFF)) if kind.fails_over else None)
 
 
 @st.composite

@@ -9,7 +9,7 @@ import pytest
 from controller.errors import Malformed
 from controller.flows.pipeline import WHY, Why
 from controller.southbound.counts import Count, skim_counts
-from controller.southbound.openflow import encode_match
+from controller.southbound.oxm import encode_match
 
 MATCH = encode_match(WHY(Why.TAGGED))
 

@@ -12,10 +12,14 @@ import pytest
 from apps import APPS
 from controller.errors import Disconnected, InUse
 from controller.flows.engine import Engine
-from controller.model.bindings import Claim, Hypervisor
+from controller.flows.flow import Action
+from controller.model import bindings
+from controller.model.bindings import Attendance, Claim, Hypervisor
 from controller.model.records import Address, FixedIp, Network, Port, Quarantine, Router
 from controller.model.store import MemoryJournal, Store, Transaction
+from controller.southbound.complaints import Complaints
 from controller.southbound.fleet import Fleet, State, compare
+from controller.southbound.paths import FRAME
 from controller.southbound.reconcile import Installed, Plan, Refusal
 from controller.southbound.switch import Applied, Switch
 from tests.cloud import network, port
@@ -43,6 +47,9 @@ class Wire:
     dumps: asyncio.Event = field(default_factory=_set)
     emptied: list[int] = field(default_factory=list)
     plans_before_emptied: int = 0
+    emitted: list[tuple[int, str, bytes]] = field(default_factory=list)
+    refuses: tuple[Refusal, ...] = ()
+    complaints: Complaints = field(default_factory=lambda: Complaints(lambda: 1))
 
     @property
     def name(self) -> str:
@@ -67,7 +74,10 @@ class Wire:
             await self.over.wait()
             raise Disconnected(self.name, "dead")
         self.plans.append(plan)
-        return Applied(flow_mods=len(plan.steps))
+        return Applied(self.refuses, flow_mods=len(plan.steps))
+
+    def treat(self, actions: Iterable[Action], frame: bytes) -> None:
+        self.emitted.append((len(self.plans), ",".join(map(str, actions)), frame))
 
     async def empty_zones(self, zones: Iterable[int]) -> None:
         self.emptied += zones
@@ -218,6 +228,25 @@ def test_nothing_piles_up_for_a_hypervisor_that_is_away() -> None:
     played(story)
 
 
+def test_who_is_here_is_known_and_who_left_and_when() -> None:
+    async def story(fleet: Fleet, store: Store, group: asyncio.TaskGroup) -> None:
+        assert fleet.attendance("hv1") == fleet.attendance("nobody") == Attendance()
+        switch = Wire()
+        group.create_task(switch.attended(fleet))
+        await until(lambda: in_step(fleet))
+        here = fleet.attendance("hv1")
+        assert here.alive
+        assert (here.since or 0) <= (here.seen or 0) != 0
+        switch.over.set()
+        await until(lambda: not fleet.attendance("hv1").alive)
+        gone = fleet.attendance("hv1")
+        assert (gone.since, (gone.seen or 0) >= (here.seen or 0)) == (here.since, True)
+        await store.commit(lambda tx: bindings.forget(tx, "hv1"))
+        assert fleet.attendance("hv1") == Attendance(), "whoever removed it"
+
+    played(story)
+
+
 def test_request_ids_reach_the_barrier(caplog: pytest.LogCaptureFixture) -> None:
     async def story(fleet: Fleet, store: Store, group: asyncio.TaskGroup) -> None:
         switch = Wire()
@@ -234,10 +263,13 @@ def test_request_ids_reach_the_barrier(caplog: pytest.LogCaptureFixture) -> None
 
 def test_how_many_flows_a_switch_should_hold_is_kept_count_of() -> None:
     async def story(fleet: Fleet, store: Store, group: asyncio.TaskGroup) -> None:
+        def held() -> int:
+            return sum(each.table != "group" for each in fleet.flows("hv1"))
+
         await store.commit(VM1)
-        assert fleet.status("hv1").flows == len(fleet.flows("hv1"))
+        assert fleet.status("hv1").flows == held() < len(fleet.flows("hv1"))
         await store.commit(lambda tx: tx.delete(Port, "vm1"))
-        assert fleet.status("hv1").flows == len(fleet.flows("hv1"))
+        assert fleet.status("hv1").flows == held()
 
     played(story)
 
@@ -288,6 +320,44 @@ def test_a_switch_that_hangs_keeps_the_others_from_being_brought_in_step_for_a_w
         assert fleet.status("hv1").state is State.BEHIND
         hanging.over.set()
         well.over.set()
+
+    played(story)
+
+
+def test_of_many_refused_flows_the_first_are_told_and_all_are_kept(caplog: pytest.LogCaptureFixture) -> None:
+    refused = tuple(Refusal(("group", id), f"group_id={id}", "OFPET_GROUP_MOD_FAILED/8") for id in range(1000))
+
+    async def story(fleet: Fleet, store: Store, group: asyncio.TaskGroup) -> None:
+        switch = Wire(refuses=refused)
+        await store.commit(VM1)
+        group.create_task(switch.attended(fleet))
+        await until(lambda: in_step(fleet))
+        assert [*fleet.status("hv1").member.refusals.values()] == [*refused]
+        switch.over.set()
+
+    played(story)
+    told = [line for line in caplog.messages if "refused" in line]
+    assert sum(line.startswith("flow refused chassis=hv1 flow=group_id=") for line in told) == 20
+    assert told[20:] == ["flows refused chassis=hv1 more=980"]
+
+
+def test_a_frame_is_sent_ahead_to_where_flows_lead_once_they_stand() -> None:
+    ahead = (1, "set_field:0x0->tun_id,set_field:192.0.2.2->tun_dst,output:1", FRAME)
+
+    async def story(fleet: Fleet, store: Store, group: asyncio.TaskGroup) -> None:
+        await store.commit(VM1)
+        await store.commit(port("vm2", "red", "02:00:00:00:00:02", "10.0.0.2"))
+        claims = (Claim("tap-vm2", "vm2"),)
+        there = replace(HV1, system_id="hv2", encap_ip=Address("192.0.2.2"), datapath_id=2, claims=claims)
+        await fleet.observed(there)
+        switch = Wire()
+        group.create_task(switch.attended(fleet))
+        await until(lambda: bool(switch.emitted))
+        assert switch.emitted[0] == ahead
+        await fleet.observed(replace(there, encap_ip=Address("192.0.2.3")))
+        await until(lambda: "192.0.2.3" in switch.emitted[-1][1])
+        assert switch.emitted[-1][0] == len(switch.plans), "not before what leads there is acknowledged"
+        switch.over.set()
 
     played(story)
 

@@ -244,7 +244,7 @@ def group_mod(id: int) -> bytes:
 
 
 def others(cookie: int, table: int = 9) -> EncodedFlow:
-    return EncodedFlow(table, 1, FIRST.match, b"", cookie)
+    return EncodedFlow.of(table, 1, FIRST.match, b"", cookie)
 
 
 def told(*said: bytes, gap_s: float = 0.0, wait: int = 1) -> list[Tampering] | BaseException:
@@ -371,10 +371,12 @@ def test_decoders_of_updates_raise_malformed_or_nothing(parts: list[bytes]) -> N
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 254), st.integers(0, 2**64 - 1)), max_size=9))
 def test_updates_are_read_as_they_were_written(said: list[tuple[int, int, int]]) -> None:
-    flows = [(event, EncodedFlow(table, 1, FIRST.match, FIRST.instructions, cookie)) for event, table, cookie in said]
+    flows = [
+        (event, EncodedFlow.of(table, 1, FIRST.match, FIRST.instructions, cookie)) for event, table, cookie in said
+    ]
     mixed = itertools.chain.from_iterable((update(event, flow), short(of.OFPFME_ABBREV)) for event, flow in flows)
     found = [each for each in of.decode_flow_updates(b"".join(mixed)) if each.event != of.OFPFME_ABBREV]
-    assert [(each.event, EncodedFlow(each.table, each.priority, each.match, each.instructions, each.cookie))
+    assert [(each.event, EncodedFlow.of(each.table, each.priority, each.match, each.instructions, each.cookie))
             for each in found] == flows  # fmt: skip
 
 

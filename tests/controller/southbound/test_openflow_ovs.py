@@ -24,6 +24,7 @@ from controller.flows import pipeline as p
 from controller.flows.flow import (
     ANY,
     Action,
+    Apart,
     Bounce,
     Bucket,
     Commit,
@@ -53,7 +54,7 @@ from controller.flows.flow import (
     register,
 )
 from controller.model.records import Address, Mac
-from controller.southbound import messages, openflow
+from controller.southbound import messages, openflow, oxm
 from controller.southbound.openflow import EncodedFlow, EncodedGroup, encode_flow, encode_group
 from tests.controller.southbound import strategies
 
@@ -273,7 +274,7 @@ def test_open_vswitch_reads_back_no_connection_of_protocol_0_nor_ports_of_any(sw
     assert switch.flows() == {found}, "it cannot even be removed by what is read back"
     switch.do(openflow.flow_delete(1, *flow.key))
     assert switch.flows() == set()
-    assert not any(test.startswith(("ct_nw_proto", "ct_tp")) for test in openflow._tests_text(found.match))
+    assert not any(test.startswith(("ct_nw_proto", "ct_tp")) for test in oxm.tests_text(found.match))
 
 
 @pytest.mark.parametrize("match", [f.TCP_DST(80) & f.IPV4_FRAG(f.FRAGMENT), f.ND_TLL(MAC) & f.ICMPV6_CODE(1)], ids=str)
@@ -287,7 +288,7 @@ def test_open_vswitch_refuses_packets_that_cannot_be(switch: Connection, match: 
 @pytest.mark.parametrize("family", [f.IPV4, f.IPV6], ids=str)
 def test_open_vswitch_commits_nothing_that_conntrack_could_make_nothing_of(switch: Connection, family: Match) -> None:
     """When this fails, `strategies.flows` need not take care of +inv."""
-    commit = Flow(p.OUT_DONE, "opened", family & f.ct_state("+trk+inv"), (Commit(p.ZONE, ()),))
+    commit = Flow(p.OUT_DONE, "opened", family & f.ct_state("+trk+inv"), (Commit(p.ZONE, (), p.OUT_RULES),))
     heard = switch.ask(openflow.flow_add(40, encode_flow(commit, APP)))
     assert [refusal(*received) for received in heard] == [(40, "OFPET_BAD_ACTION/OFPBAC_MATCH_INCONSISTENT")]
 
@@ -301,11 +302,11 @@ ANYTHING = Table(
 
 
 def test_every_field_that_can_be_encoded_is_tried_beside_the_others() -> None:
-    split = {part for parts in openflow._SPLIT.values() for part in parts}
-    assert {field.wire for field in ANYTHING.matches} == openflow._WIRES.keys() - split
+    split = {part for parts in oxm.SPLIT.values() for part in parts}
+    assert {field.wire for field in ANYTHING.matches} == oxm.WIRES.keys() - split
 
 
-@given(st.lists(strategies.matches(ANYTHING), max_size=40, unique_by=openflow.encode_match))
+@given(st.lists(strategies.matches(ANYTHING), max_size=40, unique_by=oxm.encode_match))
 def test_fields_stand_in_the_order_of_open_vswitch(switch: Connection, ovs: Ovs, matches: list[Match]) -> None:
     holds(switch, ovs, [], [Flow(ANYTHING, "all", match) for match in matches])
 
@@ -361,10 +362,12 @@ def each_question(table: Table) -> Iterator[Action]:
         yield Translate(p.ZONE, there)
     for zone in strategies.ZONES:
         yield from (Track(zone, strategies.BY_NAME[name]) for name in sorted(table.tracks))
-        if table.commits:
-            yield Commit(zone, ())
-            yield from (Commit(zone, (write,)) for write in each_write(table.commits))
-            yield Commit(zone, tuple(Set(target, 1) for target in strategies.ordered(table.commits)))
+        for name in sorted(table.tracks if table.commits else ()):
+            onward = strategies.BY_NAME[name]
+            yield Commit(zone, (), onward)
+            yield from (Commit(zone, (write,), onward) for write in each_write(table.commits))
+            yield Commit(zone, tuple(Set(target, 1) for target in strategies.ordered(table.commits)), onward)
+            yield Apart((Track(zone, onward), Commit(zone, (), onward)))
 
 
 def everything(table: Table) -> Iterator[Flow]:

@@ -21,11 +21,13 @@ def database(
     bridge: dict[str, Any] | None = None,
     datapath_types: tuple[str, ...] = (),
     mapped: Mapping[str, str] = MappingProxyType({}),
+    ovs_version: str = "",
 ) -> Replica:
     replica = Replica(WATCHED)
     root: dict[str, Any] = {
         "external_ids": ["map", list(map(list, keys.items()))],
         "datapath_types": ["set", list(datapath_types)],
+        "ovs_version": ovs_version,
     }
     replica.apply({"Open_vSwitch": {"root": {"new": root}}})
     if bridge is not None:
@@ -68,10 +70,12 @@ def test_the_further_keys_are_read() -> None:
         weft_datapath_type="netdev",
         weft_bridge_mappings="physnet2:br-b, physnet1:br-ex",
         weft_gateway_priority="30",
+        weft_availability_zone="east-1",
         mapped={"br-ex": "netdev", "br-b": "netdev"},
     )
     assert (seen.hostname, seen.bridge, seen.datapath_type) == ("node7.example.org", "br-weft", "netdev")
     assert (seen.bridge_mappings, seen.gateway_priority) == ((("physnet1", "br-ex"), ("physnet2", "br-b")), 30)
+    assert (seen.availability_zone, hypervisor().availability_zone) == ("east-1", "nova")
     assert (seen.problem, seen.lacks) == ("", "")
 
 
@@ -131,6 +135,8 @@ SENSELESS = [
     ("weft-gateway-priority", "65536", "no number"),
     ("weft-gateway-priority", "٣", "no number"),
     ("weft-gateway-priority", "9" * 5000, "no number"),
+    ("weft-availability-zone", "a,b", "is 'a,b', which is no name without spaces and commas"),
+    ("weft-availability-zone", "x" * 65, "no name"),
 ]
 
 
@@ -140,6 +146,35 @@ def test_a_senseless_key_is_named_with_the_reason_and_the_command(key: str, valu
     assert reason in seen.problem
     assert re.search(rf"`ovs-vsctl set Open_vSwitch \. external_ids:{key}=\S+` on the hypervisor\.$", seen.problem)
     assert len(seen.problem) < 300
+
+
+@pytest.mark.parametrize(
+    ("version", "datapath_type", "is_advised"),
+    [
+        ("3.1.0", "netdev", True),
+        ("3.1.2-dev", "netdev", True),
+        ("3.1.3", "netdev", False),
+        ("3.1.0", "system", False),
+        ("2.17.7", "netdev", True),
+        ("2.17.10", "netdev", False),
+        ("2.13.4", "netdev", True),
+        ("3.0.5", "netdev", False),
+        ("3.2.0", "netdev", False),
+        ("4.0.0", "netdev", False),
+        ("", "netdev", False),
+        ("of our own", "netdev", False),
+        ("3.1.٣", "netdev", False),
+    ],
+)
+def test_an_open_vswitch_that_does_not_follow_each_change_is_to_be_upgraded(
+    version: str, datapath_type: str, is_advised: bool
+) -> None:
+    seen = read(database(GOOD | {"weft-datapath-type": datapath_type}, ovs_version=version), "hv1")
+    assert (seen.problem, bool(seen.advice)) == ("", is_advised)
+    if is_advised:
+        number = version.partition("-")[0]
+        assert seen.advice.startswith(f"Open vSwitch {number} in user space may go on as before a change of rules")
+        assert seen.advice.endswith("upgrade it to 2.17.8, 3.0.5, 3.1.3, 3.2 or newer.")
 
 
 def test_all_that_is_wrong_is_said_at_once() -> None:

@@ -16,13 +16,14 @@ from os_ken.ofproto import ofproto_parser, ofproto_protocol
 from apps import APPS
 from controller.errors import Malformed
 from controller.flows.app import Answer
-from controller.flows.flow import Flow, Group, Punt
+from controller.flows.flow import Flow, Group, Output, Punt
 from controller.flows.pipeline import APPS as NUMBERS
 from controller.flows.pipeline import NET, NET_IN, RTR, SRC, TRAP, TRAP_BYTES, WHY, Why
 from controller.flows.punted import Heard, Outcome, Outgoing, Punted, Reply, Sought
 from controller.model.records import Address, Mac
 from controller.model.view import View
 from controller.southbound import messages, openflow
+from controller.southbound.actions import encode_action
 from controller.southbound.messages import PacketIn
 from controller.southbound.openflow import encode_flow, encode_group
 from controller.southbound.packet_in import BURST, PER_SECOND, PORT_BURST, Answerer, Bucket, answers_of
@@ -119,19 +120,20 @@ def guest(ovs: Ovs, switch: Connection) -> Guest:
 
 @pytest.mark.ovs
 @pytest.mark.parametrize(
-    ("sent", "why"),
+    ("sent", "handed", "why"),
     [
-        (frame(), Why.TTL_EXCEEDED),
-        (frame(9, bytes([192, 0, 2, 7])), Why.NO_ROUTE),
-        (frame(9, bytes([10, 0, 0, 254])), Why.ROUTER_ADDRESS),
+        (frame(), frame(), Why.TTL_EXCEEDED),
+        (frame(9, bytes([192, 0, 2, 7])), frame(8, bytes([192, 0, 2, 7])), Why.NO_ROUTE),
+        (frame(9, bytes([10, 0, 0, 254])), frame(9, bytes([10, 0, 0, 254])), Why.ROUTER_ADDRESS),
     ],
     ids=lambda value: value.name if isinstance(value, Why) else "",
 )
-def test_a_switch_hands_over_a_packet_with_what_it_knew(guest: Guest, sent: bytes, why: Why) -> None:
+def test_a_switch_hands_over_a_packet_with_what_it_knew(guest: Guest, sent: bytes, handed: bytes, why: Why) -> None:
+    """What has no route has been counted by the router already."""
     body = guest.sends(sent)
     found = messages.decode_packet_in(body)
     trap = encode_flow(Flow(TRAP, "reason", WHY(why), (Punt(TRAP_BYTES),)), NUMBERS["routing"])
-    assert (found.cookie, found.in_port, found.frame) == (trap.cookie, TAP, sent)
+    assert (found.cookie, found.in_port, found.frame) == (trap.cookie, TAP, handed)
     for field, value in {**KEYS, WHY: why}.items():
         assert found.registers[int(field.wire.removeprefix("reg"))] == value
     read = osken_packet_in(body)
@@ -154,7 +156,7 @@ def test_what_is_answered_leaves_by_the_port_that_the_question_came_by(guest: Gu
     before = guest.hears()
     (reply,) = answerer()(messages.decode_packet_in(guest.sends(frame())))
     assert isinstance(reply, Reply)
-    switch.do(messages.packet_out(7, reply.port, reply.frame))
+    switch.do(messages.packet_out(7, encode_action(Output(reply.port)), reply.frame))
     assert guest.hears() == [*before, reply.frame]
     assert reply.frame[:6] == bytes.fromhex(VM.replace(":", ""))
     assert reply.frame[-len(frame()) + 14 :] == frame()[14:]
@@ -230,7 +232,7 @@ def test_a_packet_out_is_the_one_that_osken_writes() -> None:
     wanted = parser.OFPPacketOut(OSKEN, 0xFFFFFFFF, messages.OFPP_CONTROLLER, actions, frame())
     wanted.set_xid(7)
     wanted.serialize()
-    assert messages.packet_out(7, TAP, frame()) == bytes(wanted.buf)
+    assert messages.packet_out(7, encode_action(Output(TAP)), frame()) == bytes(wanted.buf)
 
 
 # ---- connections ----------------------------------------------------------------------------------------------
@@ -259,7 +261,7 @@ def answered(body: bytes) -> tuple[bytes, object]:
 
 def test_a_connection_sends_what_is_answered_and_goes_on() -> None:
     heard, ending = answered(BODY)
-    assert (heard, ending) == (messages.packet_out(0, TAP, b"answer")[8:], {})
+    assert (heard, ending) == (messages.packet_out(0, encode_action(Output(TAP)), b"answer")[8:], {})
 
 
 def test_a_packet_in_that_is_malformed_ends_its_connection() -> None:
@@ -331,7 +333,7 @@ def test_an_answer_gets_the_packet_and_what_the_switch_knew() -> None:
 
     assert [*answerer(NO_ROUTE=[answer])(handed(Why.NO_ROUTE))] == [Reply(TAP, b"answer")]
     registers = handed(Why.NO_ROUTE).registers
-    assert seen == [Punted(Why.NO_ROUTE, TAP, KEYS[SRC], KEYS[RTR], KEYS[NET_IN], KEYS[NET], frame(), registers)]
+    assert seen == [Punted(Why.NO_ROUTE, TAP, KEYS[SRC], KEYS[RTR], KEYS[NET_IN], KEYS[NET], frame(), registers, "hv1")]
 
 
 def test_while_something_is_sought_nothing_is_answered() -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from controller.flows import fields as f
 from controller.flows import flow as values
-from controller.flows.flow import Bucket, Conjunction, Entry, Flow, Group, Match, Output, ToGroup, goto, resubmit
+from controller.flows.flow import Bucket, Conjunction, Entry, Flow, Group, Output, ToGroup, goto, resubmit
 from controller.flows.pipeline import (
     ARRIVED,
     CLASSIFY,
@@ -91,7 +91,7 @@ class FakeSwitch:
         cookie, _, table, command, _, _, priority, *_ = FLOW_MOD.unpack_from(body)
         (length,) = struct.unpack_from("!H", body, FLOW_MOD.size + 2)
         end = FLOW_MOD.size + -(-length // 8) * 8
-        found = EncodedFlow(table, priority, body[FLOW_MOD.size : end], body[end:], cookie)
+        found = EncodedFlow.of(table, priority, body[FLOW_MOD.size : end], body[end:], cookie)
         if command == 4:
             self.flows.pop(found.key, None)
             return
@@ -170,7 +170,7 @@ def tampered(draw: st.DrawFn, world: Sequence[Entry]) -> FakeSwitch:
     for key, flow in list(flows.items()):
         match draw(st.sampled_from(["kept", "kept", "altered", "taken over", "marked", "gone"])):
             case "altered":  # as `ovs-ofctl mod-flows` does: the cookie stays
-                flows[key] = flow._replace(instructions=b"")
+                flows[key] = flow._replace(body=flow.match)
             case "taken over":
                 flows[key] = flow._replace(cookie=draw(st.integers(0, OWNER - 1)) << 56)
             case "marked":
@@ -325,7 +325,7 @@ def test_the_order() -> None:
 
 def test_a_flow_altered_under_its_cookie_is_added_again() -> None:
     flow = encode_flow(DELIVERED, APP)
-    altered = flow._replace(instructions=b"")
+    altered = flow._replace(body=flow.match)
     plan = full(entries([DELIVERED]), Installed({flow.key: altered}, {}))
     assert plan.steps == (AddFlow(Entry(APP, DELIVERED), flow),)
     assert plan.replaced == ()
@@ -341,7 +341,7 @@ def test_a_flow_of_others_under_our_key_is_replaced_and_named() -> None:
 
 
 def test_what_is_of_others_is_kept_and_named() -> None:
-    theirs = EncodedFlow(0, 1, encode_flow(DELIVERED, APP).match, b"", 0)
+    theirs = EncodedFlow.of(0, 1, encode_flow(DELIVERED, APP).match, b"", 0)
     group = EncodedGroup(1, 0, b"")
     installed = Installed({theirs.key: theirs}, {1: group})
     assert full([], installed).steps == ()
@@ -388,7 +388,7 @@ def test_of_more_shares_than_a_message_holds_the_first_are_sent_and_the_refusal_
 def test_a_match_that_cannot_be_encoded_is_refused_and_never_removed() -> None:
     wire = replace(WHY, name="unheard_of", wire="unheard_of")
     table = replace(L2_DISPATCH, matches=frozenset({wire}))
-    unheard = Flow(table, "one", Match((values.Test(wire, 1, 1),)))
+    unheard = Flow(table, "one", values.matching(values.Test(wire, 1, 1)))
     plan = partial({unheard.key: Entry(APP, unheard), DELIVERED.key: Entry(APP, DELIVERED)})
     assert [step.text for step in plan.steps] == [str(DELIVERED)]
     assert [refusal.key for refusal in plan.refusals] == [unheard.key]

@@ -24,7 +24,7 @@ from controller.flows import fields as f
 from controller.flows import flow as values
 from controller.flows import pipeline
 from controller.flows.fields import IN_PORT, TUN_DST
-from controller.flows.flow import Bucket, Entry, Flow, Group, Match, Output, ToGroup, goto, resubmit
+from controller.flows.flow import Bucket, Entry, Flow, Group, Output, ToGroup, goto, resubmit
 from controller.flows.pipeline import CLASSIFY, DELIVER, DST, FLOOD, L2_BUM, NET, PORT_SECURITY, SERVICE, SRC, TUN_OUT
 from controller.model.records import Address
 from controller.southbound import messages as of
@@ -66,7 +66,7 @@ def a_network(guests: int) -> list[Entry]:
     return entries(everybody(7, *ports), flooded(7), *map(guest, ports), *map(delivered, ports))
 
 
-UNPREPARED = Flow(SERVICE, "arp_request", Match((values.Test(f.ARP_OP, 1, 0xFFFF),)))
+UNPREPARED = Flow(SERVICE, "arp_request", values.matching(values.Test(f.ARP_OP, 1, 0xFFFF)))
 """A flow that no switch takes: it tests an ARP field without testing for ARP."""
 
 # ---- running -----------------------------------------------------------------------------------------------------
@@ -87,7 +87,7 @@ async def listening(on_switch: Session[None], timing: Timing | None = None) -> A
             await serving
 
 
-async def until(condition: Callable[[], bool], timeout_s: float = 10) -> None:
+async def until(condition: Callable[[], object], timeout_s: float = 10) -> None:
     async with asyncio.timeout(timeout_s):
         while not condition():  # noqa: ASYNC110
             await asyncio.sleep(0.005)
@@ -735,7 +735,8 @@ def test_a_switch_that_never_answers_though_it_lives_is_given_up() -> None:
 def test_a_switch_that_does_not_read_is_given_up_and_others_go_on() -> None:
     async def test() -> None:
         endings: dict[int, BaseException | None] = {}
-        flow = encode_flow(delivered(1), APP)._replace(instructions=bytes(60_000))
+        flow = encode_flow(delivered(1), APP)
+        flow = flow._replace(body=flow.match + bytes(60_000))
         plan = Plan((AddFlow(Entry(APP, delivered(1)), flow),) * 500)
 
         async def on_switch(switch: Switch) -> None:
@@ -790,6 +791,29 @@ def test_a_switch_that_only_asks_is_given_up_when_it_does_not_read(monkeypatch: 
                 await switch.barrier()
 
     assert isinstance(on_false(asks, session), asyncio.CancelledError)
+
+
+def test_a_flood_of_errors_is_told_by_its_first_and_counted_from_then_on(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("controller.southbound.complaints.GATHER_S", 0.2)
+
+    async def floods(peer: Peer) -> None:
+        for xid in range(1000):
+            peer.answer(of.OFPT_ERROR, xid + 100, struct.pack("!HH", 1, 5))
+        await until(lambda: len(complaints(caplog)) == 11)
+        await asyncio.sleep(0.5)
+        peer.answer(of.OFPT_ERROR, 5000, struct.pack("!HH", 1, 2))
+
+    async def session(switch: Switch) -> tuple[int, str]:
+        await until(lambda: len(complaints(caplog)) == 12)
+        return switch.complaints.count, switch.complaints.newest
+
+    assert on_false(floods, session) == (1001, "OFPET_BAD_REQUEST/OFPBRC_BAD_MULTIPART")
+    *first, counted, later = complaints(caplog)
+    assert [f"xid={xid + 100} " in line for xid, line in enumerate(first)] == [True] * 10
+    assert counted == "errors unexpected switch=0000000000000001 more=990 newest=OFPET_BAD_REQUEST/OFPBRC_EPERM"
+    assert "error unexpected switch=0000000000000001 xid=5000 " in later
 
 
 def test_an_error_is_the_answer_to_its_question(caplog: pytest.LogCaptureFixture) -> None:
