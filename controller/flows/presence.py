@@ -283,7 +283,7 @@ def _unmet(view: View, subnet: Subnet) -> Iterator[tuple[str, tuple[str, Address
         return
     at = (network.id, subnet.gateway_ip)
     if (
-        held_at(view, neighbour_id(*at)) is None
+        not stands(view, neighbour_id(*at))
         and not is_taken(view, *at)
         and view.derive(chassis_on_wire, network.id)
     ):
