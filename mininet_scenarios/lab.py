@@ -115,6 +115,7 @@ class Lab:
         self.hypervisors: dict[str, Hypervisor] = {}
         self.guests: dict[str, Guest] = {}
         self.hosts: dict[str, Host] = {}
+        self._priorities: dict[str, int | None] = {}
         self.physicals: dict[str, Physical] = {}
 
     def __enter__(self) -> Self:
@@ -339,8 +340,9 @@ class Lab:
 
     def gateways(self, *priorities: int | None) -> None:
         """Set the `weft-gateway-priority` of the hypervisors, in order; None is no gateway."""
-        for hypervisor, priority in zip(self.hypervisors.values(), priorities, strict=True):
-            hypervisor.priority(priority)
+        self._priorities = dict(zip(self.hypervisors, priorities, strict=True))
+        for name, priority in self._priorities.items():
+            self.hypervisors[name].priority(priority)
 
     def group(self, name: str, *, project: str, born: bool = True, **attributes: object) -> Json:
         """Make a security group; unless `born`, without the rules it is born with, which let all out."""
@@ -460,14 +462,18 @@ class Lab:
         return other
 
     def gateways_alive(self) -> None:
-        """Wait until every hypervisor finds all the gateways alive that it watches."""
+        """Wait until every hypervisor finds all gateways alive, and they are ranked as they are wanted.
+
+        For labs in which every hypervisor has a guest behind a gateway, or is one.
+        """
+        wanted = sum(number is not None for number in self._priorities.values())
 
         def lacking() -> str:
-            return " ".join(
-                name for name, each in self.hypervisors.items() if not each.away and not each.sees_gateways()
-            )
+            seen = {name: self.hypervisors[name].gateways_seen() for name in self._priorities}
+            blind = [name for name, own in self._priorities.items() if seen[name] < wanted - (own is not None)]
+            return " ".join((*blind, *(name for name, row in self.chassis().items() if row["recovering"])))
 
-        wait_until("Gateways that are found alive", lacking, 10)
+        wait_until("Gateways that are found alive", lacking, 15)
 
     def chassis(self) -> dict[str, Json]:
         """What the controller says about each hypervisor, by name."""

@@ -123,7 +123,13 @@ def _identity(config: Config) -> Identity:
 async def _serve(store: Store, config: Config, group: asyncio.TaskGroup) -> None:
     engine = _compute(store)
     identity = _identity(config)
-    fleet = Fleet(store, engine, ovsdb=not config.no_ovsdb, keep_foreign=config.foreign_flows == "keep")
+    fleet = Fleet(
+        store,
+        engine,
+        ovsdb=not config.no_ovsdb,
+        keep_foreign=config.foreign_flows == "keep",
+        hold_s=config.gateway_hold,
+    )
     store.follow(fleet.follow)
     settings = api.Settings(
         underlay_mtu=config.underlay_mtu,
@@ -142,6 +148,7 @@ async def _serve(store: Store, config: Config, group: asyncio.TaskGroup) -> None
     tasks = [
         group.create_task(store.run(), name="store"),
         group.create_task(fleet.translations.run(), name="translations"),
+        group.create_task(fleet.recovery.run(), name="recovery"),
         group.create_task(fleet.neighbours.run(), name="neighbours"),
         group.create_task(_listen("openflow", config.openflow, switches)),
     ]

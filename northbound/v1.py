@@ -244,6 +244,7 @@ def _status(status: Status) -> dict[str, Any]:
         "availability_zone": chassis.availability_zone,
         "gateway": chassis.gateway_priority is not None and not status.drained,
         "drained": status.drained,
+        "recovering": status.recovering,
         "flows": status.flows,
         "foreign_flows": len(member.foreign),
         "refused_flows": [{"flow": refusal.what, "error": refusal.error} for refusal in member.refusals.values()],

@@ -38,6 +38,7 @@ from controller.model.records import (
     Network,
     Port,
     PortForwarding,
+    Recovering,
     Router,
     Subnet,
     Translation,
@@ -140,11 +141,14 @@ def _servants(view: View, chassis: Chassis) -> Iterator[tuple[str, Servant]]:
         yield physical, Servant(not drained, priority, chassis.id)
 
 
-def _exits(view: View, chassis: Chassis) -> Iterator[tuple[str, tuple[int, str]]]:
+def _exits(view: View, chassis: Chassis) -> Iterator[tuple[str, Exit]]:
     wanted = chassis.gateway_priority is not None and view.get(Drained, chassis.id) is None
     if wanted and chassis.encap_ip and not chassis.problem:
         for physical, _ in chassis.bridge_mappings:
-            yield physical, (chassis.gateway_priority or 0, chassis.id)
+            yield (
+                physical,
+                Exit(view.get(Recovering, chassis.id) is not None, chassis.gateway_priority or 0, chassis.id),
+            )
 
 
 def _routers_outside(view: View, router: Router) -> Iterator[tuple[str, str]]:
@@ -160,8 +164,8 @@ def _floating_outside(view: View, floating: FloatingIp) -> Iterator[tuple[str, s
 def _watched(view: View, router: Router) -> Iterator[tuple[str, Watched]]:
     ranked = view.derive(gateways, router.id)
     for chassis in view.derive(chassis_of_network, router.id) if ranked else ():
-        for other in ranked[: ranked.index(chassis)] if chassis in ranked else ranked:
-            if found := view.derive(way, (chassis, other)):
+        for other in ranked:
+            if other != chassis and (found := view.derive(way, (chassis, other))):
                 yield chassis, found
 
 
@@ -228,6 +232,14 @@ ANYTHING = ("0.0.0.0/0", "::/0")
 """All addresses, as blocks."""
 
 
+class Exit(NamedTuple):
+    """A chassis that may be a gateway."""
+
+    recovers: bool
+    priority: int
+    chassis: str
+
+
 class Candidate(NamedTuple):
     """A port that may hold the addresses of a block, where it is attached, and its OpenFlow port there.
 
@@ -271,7 +283,7 @@ def _unmet(view: View, subnet: Subnet) -> Iterator[tuple[str, tuple[str, Address
         return
     at = (network.id, subnet.gateway_ip)
     if (
-        held_at(view, neighbour_id(*at)) is None
+        not stands(view, neighbour_id(*at))
         and not is_taken(view, *at)
         and view.derive(chassis_on_wire, network.id)
     ):
@@ -318,8 +330,8 @@ LAPSED: Relation[str, str] = Relation("lapsed", Neighbour, _lapsed)
 """The neighbours, under "", whose ports may not, or cannot, hold their addresses any more."""
 UNMET: Relation[str, tuple[str, Address]] = Relation("unmet", Subnet, _unmet)
 """Under "": the next hops of external networks that are on a wire, and that nobody is known to hold."""
-EXITS: Relation[str, tuple[int, str]] = Relation("exits", Chassis, _exits)
-"""By physical network: the chassis that routers may have their gateways on, each behind its priority."""
+EXITS: Relation[str, Exit] = Relation("exits", Chassis, _exits)
+"""By physical network: the chassis that routers may have their gateways on."""
 ROUTERS_OUTSIDE: Relation[str, str] = Relation("routers_outside", Router, _routers_outside)
 FLOATING_OUTSIDE: Relation[str, str] = Relation("floating_outside", FloatingIp, _floating_outside)
 """By external network: the chassis where routers, or floating IPs, meet it."""
@@ -335,7 +347,7 @@ class Watched:
 
 
 WATCHED: Relation[str, Watched] = Relation("watched", Router, _watched)
-"""By chassis: the gateways that it has to watch, since it, or a gateway on it, depends on them."""
+"""By chassis: the gateways that it has to watch, since it depends on them, or stands by for them, or will."""
 ROUTER_ZONES: Relation[str, tuple[str, str]] = Relation("router_zones", Router, _router_zones)
 FLOATING_ZONES: Relation[str, tuple[str, str]] = Relation("floating_zones", FloatingIp, _floating_zones)
 """Under "": where, and for what, a zone to translate in is still to be handed out."""
@@ -590,7 +602,7 @@ def gateways(view: View, router_id: str) -> tuple[str, ...]:
     """The chassis that take a router's packets to the outside, the best first; none while there is no way out.
 
     They are ranked by `weft-gateway-priority`; of one priority each router has another order, so that routers are
-    spread over them.
+    spread over them. One that has just come, or come back, is behind the others for a while (`Recovering`).
     """
     router = view.get(Router, router_id)
     port = gateway_port(view, router_id)
@@ -601,7 +613,7 @@ def gateways(view: View, router_id: str) -> tuple[str, ...]:
     if network is None or not network.admin_state_up or physical is None:
         return ()
     exits = view.gather(EXITS, physical)
-    found = sorted((-priority, _spread(router_id, chassis), chassis) for priority, chassis in exits)
+    found = sorted((each.recovers, -each.priority, _spread(router_id, each.chassis), each.chassis) for each in exits)
     return tuple(chassis for *_, chassis in found[:MOST_GATEWAYS])
 
 

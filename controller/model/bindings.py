@@ -24,6 +24,7 @@ from controller.model.records import (
     Network,
     Port,
     Quarantine,
+    Recovering,
     Translation,
 )
 from controller.model.segments import PHYSICAL
@@ -104,7 +105,8 @@ def alone(datapath_id: int, interfaces: Iterable[str]) -> Hypervisor:
 
 def observe(tx: Transaction, seen: Hypervisor) -> None:
     """Record what a hypervisor's database says of it: its chassis, and its claims where their rows changed."""
-    tx.put(
+    known = tx.get(Chassis, seen.system_id)
+    now = tx.put(
         Chassis(
             id=seen.system_id,
             hostname=seen.hostname,
@@ -121,6 +123,8 @@ def observe(tx: Transaction, seen: Hypervisor) -> None:
         )
     )
     tx.tag("chassis", seen.system_id)
+    if now.gateway_priority is not None and (known is None or known.gateway_priority is None):
+        recover(tx, now.id)
     before = {binding.interface: binding for binding in tx.where(Binding, chassis=seen.system_id)}
     for claim in seen.claims:
         old = before.pop(claim.interface, None)
@@ -198,6 +202,7 @@ def _may_be_on(port: Port, chassis: Chassis) -> bool:
 def forget(tx: Transaction, chassis: str) -> None:
     """Remove a chassis, its claims and its links, and that it is drained. Raises NotFound."""
     tx.delete(Chassis, chassis)
+    recovered(tx, chassis)
     tx.untag("chassis", chassis)
     drain(tx, chassis, False)
     for kind in (AgentNote, Binding, Link, Quarantine, Translation):
@@ -211,6 +216,19 @@ def drain(tx: Transaction, chassis: str, drained: bool) -> None:
         tx.put(Drained(id=chassis))
     elif tx.get(Drained, chassis) is not None:
         tx.delete(Drained, chassis)
+        recover(tx, chassis)
+
+
+def recover(tx: Transaction, chassis: str) -> None:
+    """Let a chassis be the last among gateways for a while, until all know whether it is alive."""
+    if tx.get(Recovering, chassis) is None:
+        tx.put(Recovering(id=chassis))
+
+
+def recovered(tx: Transaction, chassis: str) -> None:
+    """Let it be ranked as it is wanted."""
+    if tx.get(Recovering, chassis) is not None:
+        tx.delete(Recovering, chassis)
 
 
 def observe_links(tx: Transaction, chassis: str, ofports: Iterable[tuple[str, int]]) -> None:

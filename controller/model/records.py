@@ -585,6 +585,14 @@ class Drained(Record):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Recovering(Record):
+    """A chassis that may be a gateway since a moment ago, or whose switch came back without flows: it is the last.
+
+    The id is the chassis's.
+    """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PortBinding(Resource):
     """A host that a guest may be on next: a binding that waits. The `active` one is the port's own, and never stored.
 
@@ -721,6 +729,6 @@ KINDS: tuple[type[Record], ...] = (
     Network, Subnet, AddressScope, SubnetPool, RbacPolicy, Quota,
     Port, Router, FloatingIp, PortForwarding,
     SecurityGroup, SecurityGroupRule, DefaultSecurityGroupRule, Bundle, Policy, AddressGroup,
-    Chassis, AgentNote, Drained, Binding, Translation, Quarantine, Link, Neighbour,
+    Chassis, AgentNote, Drained, Recovering, Binding, Translation, Quarantine, Link, Neighbour,
     Tag, Counter, Released,
 )  # fmt: skip

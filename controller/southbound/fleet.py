@@ -47,6 +47,7 @@ from controller.model.records import (
     Port,
     Quarantine,
     Record,
+    Recovering,
     Resource,
     Router,
 )
@@ -74,6 +75,7 @@ from controller.southbound.reconcile import (
     partial,
     wanted_at,
 )
+from controller.southbound.recovery import Recovery
 from controller.southbound.switch import Applied, Switch
 from controller.southbound.translations import Translations
 from controller.southbound.watch import Tampering
@@ -217,7 +219,8 @@ class State(Enum):
 class Status:
     """One chassis as its operator should see it.
 
-    `flows` is how many it should hold, `problem` "" when all is well; no gateway is active on one that is `drained`.
+    `flows` is how many it should hold, `problem` "" when all is well; no gateway is active on one that is `drained`,
+    and on one that is `recovering` only if there is no other.
     """
 
     chassis: Chassis
@@ -226,6 +229,7 @@ class Status:
     state: State
     problem: str
     drained: bool
+    recovering: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,7 +297,9 @@ class Culprit:
 class Fleet:
     """All chassis; the one place that knows both the model's desire and the switches' state."""
 
-    def __init__(self, store: Store, engine: Engine, *, ovsdb: bool = True, keep_foreign: bool = True) -> None:
+    def __init__(
+        self, store: Store, engine: Engine, *, ovsdb: bool = True, keep_foreign: bool = True, hold_s: float = 30.0
+    ) -> None:
         self._store = store
         self._engine = engine
         self._answers = answers_of(engine.apps)
@@ -308,6 +314,7 @@ class Fleet:
         self._syncs = Turns(SYNCS, LENT_S)
         self._calls = Rate(CALLS_PER_SECOND, CALLS_BURST)
         self.databases: OvsdbListener | None = None
+        self.recovery = Recovery(store, hold_s)
         self.translations = Translations(store, lambda: View(store.model, engine))
         for chassis in store.model.all(Chassis):
             self._member(chassis.id)
@@ -396,7 +403,7 @@ class Fleet:
             async with self._syncs.turn(), member.lock:
                 switch.on_tampered(lambda seen: self._tampered(member, switch, seen))
                 await switch.watch()
-                await self._reconcile(member, switch)
+                await self._reconcile(member, switch, joins=True)
             self.neighbours.joined(member.name)
 
             async def empty(zones: Iterable[int]) -> None:
@@ -516,10 +523,12 @@ class Fleet:
             except Unavailable:  # the store says so itself; a switch need not suffer from it
                 await asyncio.sleep(RETRY_S)
 
-    async def _reconcile(self, member: Member, switch: Switch) -> tuple[Applied, int]:
+    async def _reconcile(self, member: Member, switch: Switch, *, joins: bool = False) -> tuple[Applied, int]:
         """Make of what the switch holds what it should hold, under the member's lock; with how much was pending."""
         began = time.perf_counter()
         installed = await switch.dump()
+        if joins and installed.dark:
+            await self.recovery.dark(member.name)
         member.foreign = switch.foreign
         asked = len(member.pending)
         member.pending.clear()
@@ -710,6 +719,7 @@ class Fleet:
             self._state(member),
             " ".join(filter(None, problems)),
             self._store.model.get(Drained, name) is not None,
+            self._store.model.get(Recovering, name) is not None,
         )
 
     def _twin(self, chassis: Chassis) -> str:

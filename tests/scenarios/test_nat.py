@@ -34,7 +34,7 @@ MTU = 1450
 @pytest.fixture(scope="module")
 def lab() -> Iterator[Lab]:
     """The topology above; every group lets everybody in."""
-    with Lab(hypervisors=3, serve=("--flat-networks", "physnet1")) as lab:
+    with Lab(hypervisors=3, serve=("--flat-networks", "physnet1", "--gateway-hold", "1")) as lab:
         wire = lab.physical("physnet1")
         lab.gateways(None, 20, 10)
         outside = lab.host("outside", on=wire, ip=f"{OUTSIDE}/24", mac="02:00:00:00:0e:01", mtu=MTU)
