@@ -282,11 +282,7 @@ def _unmet(view: View, subnet: Subnet) -> Iterator[tuple[str, tuple[str, Address
     if network is None or not network.external or subnet.gateway_ip is None:
         return
     at = (network.id, subnet.gateway_ip)
-    if (
-        not stands(view, neighbour_id(*at))
-        and not is_taken(view, *at)
-        and view.derive(chassis_on_wire, network.id)
-    ):
+    if not stands(view, neighbour_id(*at)) and not is_taken(view, *at) and view.derive(chassis_on_wire, network.id):
         yield "", at
 
 
