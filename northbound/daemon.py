@@ -10,19 +10,23 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import gc
 import logging
 import signal
+import socket
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from pathlib import Path
+from typing import cast
 
 import uvloop
 from aiohttp import web
 
 from apps import APPS
-from controller.errors import WeftError
+from controller.errors import CannotListen, WeftError
 from controller.flows.engine import Engine
 from controller.model.sqlite import parse_url
 from controller.model.store import Store
@@ -31,13 +35,13 @@ from controller.southbound.ovsdb import OvsdbListener
 from controller.southbound.switch import OpenflowListener
 from northbound import api, console, v1
 from northbound.auth import Identity, Keystone, Open, Service, Tokens
-from northbound.config import Config, read_quotas
+from northbound.config import Config, Endpoint, default_quotas
 
 log = logging.getLogger(__name__)
 
 OLDEST = 2
 """The generation whose collection looks at everything."""
-LONG_S = 0.1
+LONG_S = 0.02
 """What the garbage collector may take."""
 SHUTDOWN_S = 2.0
 """How long requests that are under way may take when the controller stops."""
@@ -61,7 +65,7 @@ def run(config: Config) -> int:
 
 
 async def serve(config: Config) -> None:
-    """Run the controller until a signal. Raises Unavailable when the store cannot be opened, OSError for a port."""
+    """Run the controller until a signal. Raises Unavailable when the store cannot be opened, CannotListen."""
     store = await Store.open(parse_url(config.store))
     log.info("store loaded url=%s revision=%d", config.store, store.model.revision)
     try:
@@ -88,8 +92,9 @@ class Survivors:
     """Has the garbage collector look no more at what outlived a long collection: the model and its flows mostly.
 
     Else everything stands still while it goes through all of them, again and again as they become more: for 1.3 s
-    beside 957,000 flows. What is frozen and becomes garbage in circles later is lost: once, since what comes anew is
-    little, and a collection of little is never long.
+    beside 957,000 flows; and while hypervisors join, a quarter of all time goes into finding nothing. What is frozen
+    and becomes garbage in circles later is lost: once, since what comes anew is little, and a collection of little is
+    never long.
     """
 
     def __init__(self) -> None:
@@ -118,30 +123,42 @@ def _identity(config: Config) -> Identity:
 async def _serve(store: Store, config: Config, group: asyncio.TaskGroup) -> None:
     engine = _compute(store)
     identity = _identity(config)
-    fleet = Fleet(store, engine, ovsdb=not config.no_ovsdb, keep_foreign=config.foreign_flows == "keep")
+    fleet = Fleet(
+        store,
+        engine,
+        ovsdb=not config.no_ovsdb,
+        keep_foreign=config.foreign_flows == "keep",
+        hold_s=config.gateway_hold,
+    )
     store.follow(fleet.follow)
     settings = api.Settings(
         underlay_mtu=config.underlay_mtu,
         underlay_ip_version=config.underlay_ip_version,
         network_type=config.network_type,
+        vlan_ranges=config.vlan_ranges.ranges,
+        flat_networks=frozenset(config.flat_networks.names),
+        physical_network_mtus=config.physical_network_mtus.sizes,
         dns_domain=config.dns_domain,
-        quotas=read_quotas(config.quotas),
+        quotas=default_quotas(config),
     )
     app = api.application(store, fleet, settings, identity)
     v1.add_routes(app, fleet)
     console.add_routes(app)
+    switches = partial(OpenflowListener().serve, on_switch=fleet.attend)
     tasks = [
         group.create_task(store.run(), name="store"),
+        group.create_task(fleet.translations.run(), name="translations"),
+        group.create_task(fleet.recovery.run(), name="recovery"),
         group.create_task(fleet.neighbours.run(), name="neighbours"),
-        group.create_task(OpenflowListener().serve(config.openflow.host, config.openflow.port, fleet.attend)),
+        group.create_task(_listen("openflow", config.openflow, switches)),
     ]
     if not config.no_ovsdb:
         fleet.databases = OvsdbListener(fleet, config.openflow.port)
-        tasks.append(group.create_task(fleet.databases.serve(config.ovsdb.host, config.ovsdb.port)))
+        tasks.append(group.create_task(_listen("ovsdb", config.ovsdb, fleet.databases.serve)))
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_S)
     await runner.setup()
     try:
-        await web.TCPSite(runner, config.api.host, config.api.port).start()
+        await _listen("api", config.api, lambda host, port: web.TCPSite(runner, host, port).start())
         log.info("serving api=%s openflow=%s ovsdb=%s", config.api, config.openflow, config.ovsdb)
         await asyncio.Event().wait()
     except asyncio.CancelledError:
@@ -151,6 +168,29 @@ async def _serve(store: Store, config: Config, group: asyncio.TaskGroup) -> None
             await runner.cleanup()
         for task in tasks:
             task.cancel()
+
+
+async def _listen(option: str, where: Endpoint, listen: Callable[[str, int], Awaitable[None]]) -> None:
+    """Listen there, maybe until cancelled. Raises CannotListen in a group."""
+    try:
+        await listen(where.host, where.port)
+    except* OSError as errors:
+        (error, *_) = _leaves(errors)
+        raise CannotListen(option, str(where), _why(cast("OSError", error))) from error
+
+
+def _why(error: OSError) -> str:
+    """Why nobody can listen somewhere; asyncio's own texts are for programmers."""
+    match error.errno:
+        case errno.EADDRINUSE:
+            return "another program does; stop it, or name another port"
+        case errno.EADDRNOTAVAIL:
+            return "this machine does not have that address"
+        case errno.EACCES:
+            return "a port below 1024 takes root"
+    if isinstance(error, socket.gaierror):
+        return "no such host is known"
+    return error.strerror or str(error)
 
 
 def _leaves(errors: BaseExceptionGroup[BaseException]) -> list[BaseException]:

@@ -20,7 +20,7 @@ import pytest
 from hypothesis import event, given
 from hypothesis import strategies as st
 
-from apps import APPS
+from apps import APPS, router_errors
 from controller.flows import fields as f
 from controller.flows.conntrack import Connections
 from controller.flows.fields import HOP_LIMIT, PACKET4, PACKET6, TTL
@@ -52,7 +52,7 @@ from tests.cloud import (
 from tests.frames import error, frame
 from tests.open_vswitch import Choosing, OpenVSwitch, same_throughout
 from tests.oracle import FIRST, LATER, WHOLE, Message
-from tests.routing_oracle import ECHO, ERRORS, End, Told, ends, reached
+from tests.routing_oracle import ECHO, End, Told, ends, reached
 
 ETHERNET_BYTES = 14
 NETWORKS = {"a0": "a", "a1": "a", "a2": "a", "a3": "a", "b0": "b", "b1": "b"}
@@ -436,7 +436,8 @@ def test_what_is_drawn_comes_to_everything() -> None:
                 seen[end.why.name if end.why else "arrived"] += 1
                 seen[f"told of {end.why.name}" if end.why and end.told else ""] += 1
                 seen[f"arrived by {len(end.passed)} of {len(found)}" if end.receiver else ""] += 1
-    wanted = {why.name for why in ERRORS} | {f"told of {why.name}" for why in ERRORS}
+    wanted = {why.name for why in router_errors.APP.answers}
+    wanted |= {f"told of {name}" for name in wanted}
     wanted |= {"arrived", "ROUTER_LOOP", "MARTIAN", "LINK_LOCAL", "FRAGMENT_TOO_BIG", "INGRESS_DENIED"}
     wanted |= {f"arrived by {routers} of {ends}" for routers in (1, 2, 3) for ends in (1, 2)}
     assert wanted <= set(seen), sorted(wanted - set(seen))

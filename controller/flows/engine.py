@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import heapq
 import logging
+from collections import Counter
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from itertools import count, islice
@@ -85,8 +86,6 @@ class _Scope(_Node):
     scope: Scope
     chassis: frozenset[str] = NOBODY
     cells: set[Cell] = field(default_factory=set)
-    items: int = 0
-    without: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -143,6 +142,16 @@ class Conflict:
     cells: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """So many flows and groups of one rule for one record, on so many switches each."""
+
+    app: str
+    rule: str
+    flows: int
+    hosts: int
+
+
 class Engine:
     """What every switch should hold, for one model and one list of apps.
 
@@ -171,6 +180,7 @@ class Engine:
         self._patterns: dict[int, dict[int, dict[Pattern, int]]] = {}
         self._scopes: dict[Scope, _Scope] = {}
         self._at: dict[str, set[_Scope]] = {}
+        self._flows: Counter[str] = Counter()
 
         self._heap: list[tuple[int, int, _Node]] = []
         self._turn = count()
@@ -187,6 +197,8 @@ class Engine:
         self._apply(self._run_awake())
         for key, places in self._wants.items():
             self._judge(key, _crowded(places))
+            if _is_flow(key):
+                self._flows.update(self._winners(key, {at for node in places for at in node.chassis}).keys())
         self._collect()
         self._tell_failures()
 
@@ -213,11 +225,12 @@ class Engine:
         return self._patterns.get(table, {})
 
     def count(self, chassis: str) -> int:
-        """How many items stand on one switch; merged clauses and items that several cells want count each time."""
-        return sum(node.items - node.without.get(chassis, 0) for node in self._at.get(chassis, ()))
+        """How many flows one switch should hold."""
+        return self._flows[chassis]
 
     def _standing_on(self, chassis: str) -> Iterator[Cell]:
-        return (cell for scope in self._at.get(chassis, ()) for cell in scope.cells if self._on(cell, chassis))
+        cells = (cell for node in self._at.get(chassis, ()) for cell in node.cells)
+        return (cell for cell in cells if cell.placement and cell.placement.without != chassis)
 
     def entries(self) -> Iterator[tuple[Entry, tuple[Cell, ...]]]:
         """Every entry that stands anywhere, each once, with the cells that want it."""
@@ -241,7 +254,8 @@ class Engine:
 
     def wired(self, kind: type[Record], id: str, chassis: str) -> int | None:
         """The newest revision that changed what a record wants on a chassis; None when it wants nothing there."""
-        cells = self._cells.get((kind, id), ())
+        whole = self._cells.get((kind, id), ())
+        cells = (*whole, *(cell.parts[chassis] for cell in whole if chassis in cell.parts))
         return max((cell.changed for cell in cells if cell.items and self._on(cell, chassis)), default=None)
 
     def view(self) -> View:
@@ -283,9 +297,12 @@ class Engine:
         deltas: dict[str, dict[Key, Entry | None]] = {}
         for key, chassis in affected.items():
             old, new = before[key], self._winners(key, chassis)
-            for at in chassis:
+            for at in old.keys() | new.keys() if old else new:
                 if old.get(at) != new.get(at):
                     deltas.setdefault(at, {})[key] = new.get(at)
+            if _is_flow(key):
+                self._flows.update(new.keys())
+                self._flows.subtract(old.keys())
             self._judge(key, chassis)
         self._collect()
         self._tell_failures()
@@ -539,7 +556,6 @@ class Engine:
         if cell.placement is None:
             return
         node = self._scopes[cell.placement.scope]
-        _weigh(node, cell.placement.without, -len(cell.items))
         for key in {item.key for item in cell.items}:
             places = self._wants[key]
             rest = tuple(want for want in places[node] if want[0] is not cell)
@@ -555,7 +571,6 @@ class Engine:
         if cell.placement is None:
             return
         node = self._scopes[cell.placement.scope]
-        _weigh(node, cell.placement.without, len(cell.items))
         for item in cell.items:
             key = item.key
             places = self._wants.get(key)
@@ -611,6 +626,14 @@ class Engine:
         chassis = self._moved.get(node, node.chassis) if now else node.chassis
         return chassis - {placement.without} if placement.without in chassis else chassis
 
+    def costs(self, kind: type[Record], id: str) -> Iterator[Cost]:
+        """What each cell over a record has on switches, where it has anything."""
+        for cell in self._cells.get((kind, id), ()):
+            hosts = self._scopes[cell.placement.scope].chassis if cell.placement else frozenset()
+            without = cell.placement is not None and cell.placement.without in hosts
+            if cell.items and len(hosts) > without:
+                yield Cost(cell.app.name, cell.rule.name, len(cell.items), len(hosts) - without)
+
     def _on(self, cell: Cell, chassis: str) -> bool:
         placement = cell.placement
         if placement is None or chassis == placement.without:
@@ -636,6 +659,8 @@ class Engine:
     def _judge(self, key: Key, chassis: Set[str]) -> None:
         """Keep, or let go of, the conflicts under a key on each of `chassis`."""
         contested = _sole(self._wants.get(key, {})) is None
+        if not contested and not self.conflicts:
+            return
         standing = self._standing(key, chassis) if contested else {}
         for at in chassis:
             names = _quarrel(standing.get(at, ()))
@@ -687,13 +712,8 @@ def _excepts(want: Want, chassis: str) -> bool:
     return placement is not None and placement.without == chassis
 
 
-def _weigh(node: _Scope, without: str | None, items: int) -> None:
-    """Count the items of a cell in or out of where they stand."""
-    node.items += items
-    if without is not None and items:
-        node.without[without] = node.without.get(without, 0) + items
-        if not node.without[without]:
-            del node.without[without]
+def _is_flow(key: Key) -> bool:
+    return len(key) == 3
 
 
 def _win(wants: Sequence[Want]) -> Entry:
@@ -706,6 +726,8 @@ def _win(wants: Sequence[Want]) -> Entry:
 
 def _quarrel(wants: Sequence[Want]) -> tuple[str, ...]:
     """The names of cells that want different things, the winner first; none when they agree."""
+    if len(wants) < 2:
+        return ()
     kinds = {None if isinstance(item, Clause) else item for _, item in wants}
     if len(kinds) < 2:
         return ()

@@ -94,7 +94,7 @@ def parse_url(url: str) -> Journal:
 
 @dataclass(slots=True)
 class SqliteJournal:
-    """A journal in the SQLite file `path`; it and its directory are made when missing, closed to others.
+    """A journal in the SQLite file `path`, which is made when it is missing, closed to others; its directory is not.
 
     A file of an older schema is migrated when it is loaded, all the way or not at all; `FILE.schemaN` is kept of it.
     """
@@ -109,7 +109,6 @@ class SqliteJournal:
         """The last revision and all records; from now on the file is ours. Raises Unavailable."""
         try:
             with _told(self.path):
-                self.path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
                 self._lock = _lock(self.path)
                 db = self._db = _open(self.path)
                 _prepare(db, self.path, self.migrations)
@@ -157,7 +156,9 @@ def _told(path: Path) -> Iterator[None]:
 
 
 def _lock(path: Path) -> int:
-    """A descriptor whose lock says that this process has `path`. Raises Unavailable if another has it."""
+    """A descriptor whose lock says that this process has `path`. Raises Unavailable, too if another has it."""
+    if not path.parent.is_dir():
+        raise Unavailable(f"there is no directory {path.parent}; make it, or name another --store")
     lock = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT, 0o640)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -435,6 +435,8 @@ class Switch(Link):
         if kind == of.OFPT_ECHO_REQUEST:
             self._send(of.OFPT_ECHO_REPLY, xid, message[8:])
             return
+        if kind == of.OFPT_PACKET_OUT:
+            return  # a frame that finds the way to a peer, and no change
         self._hypervisor.counts.sent_bytes += length
         try:
             self._answer(kind, xid, message)

@@ -8,6 +8,7 @@ import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -56,6 +57,32 @@ def test_a_file_that_is_not_there_is_told_by_its_name(tmp_path: Path, capsys: py
     missing = str(tmp_path / "missing")
     assert cli.main(["explain", missing]) == 2
     assert capsys.readouterr().err == f"weft: {missing}: No such file or directory\n"
+
+
+def test_the_version_is_that_of_what_is_installed(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ending:
+        cli.main(["--version"])
+    assert ending.value.code == 0
+    assert capsys.readouterr().out == f"weft {version('weft')}\n"
+
+
+@pytest.mark.parametrize(
+    ("option", "host", "reason"),
+    [
+        ("api", "127.0.0.1", "another program does; stop it, or name another port"),
+        ("openflow", "127.0.0.1", "another program does; stop it, or name another port"),
+        ("ovsdb", "192.0.2.77", "this machine does not have that address"),
+    ],
+)
+def test_where_nobody_can_listen_is_told_with_the_option_that_says_so(option: str, host: str, reason: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        where = f"{host}:{taken.getsockname()[1]}"
+        others = [f"--{each}=127.0.0.1:0" for each in ("api", "openflow", "ovsdb") if each != option]
+        command = [beside_python("weft"), "serve", "--store=memory://", "--insecure", f"--{option}={where}", *others]
+        ended = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+    assert ended.returncode == 2
+    assert ended.stderr.splitlines()[-1] == f"weft: Weft cannot listen on {where} (option --{option}): {reason}."
+    assert "Traceback" not in ended.stderr
 
 
 def test_who_reads_no_further_ends_a_command_without_a_word() -> None:

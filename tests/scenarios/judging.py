@@ -15,6 +15,7 @@ from pathlib import Path
 from random import SystemRandom
 from tempfile import TemporaryDirectory
 
+from controller.flows.pipeline import Why
 from controller.model.sqlite import SqliteJournal
 from controller.model.store import Model
 from mininet_scenarios.errors import Late
@@ -57,21 +58,23 @@ def model(lab: Lab) -> Model:
             journal.close()
 
 
-def forget_decisions(lab: Lab) -> None:
-    """Have the switches decide anew about every packet.
+def settle(lab: Lab) -> None:
+    """Wait until the flows are as the model wants them, and let nothing but them decide.
 
-    Once in some dozens of worlds Open vSwitch 3.1 in user space was seen to go on dropping what came from a port that
-    was down and is up again, by a cached decision that its flows bear out no more, for as long as it was hit. (It looks
-    for the decision to change by a packet that it is about, `flow_put_on_pmd` of dpif-netdev.c, and may find another
-    that covers the packet, too.)
+    What the datapath remembers of earlier ones is not judged: `Hypervisor.forget_decisions` says why.
     """
+    lab.converged()
     for hypervisor in lab.hypervisors.values():
-        hypervisor.appctl("revalidator/purge")
+        hypervisor.forget_decisions()
 
 
-def drops(lab: Lab) -> Counter[int]:
-    """How many frames the switches have dropped, or handed to the controller, by reason."""
-    return sum((each.drops() for each in lab.hypervisors.values()), Counter[int]())
+def drops(lab: Lab) -> Counter[str]:
+    """How many frames the switches have dropped, or handed to the controller, by reason; also those that no flow drops."""
+    counts: Counter[str] = Counter()
+    for each in lab.hypervisors.values():
+        counts.update({Why(why).name: count for why, count in each.drops().items()})
+        counts.update(each.datapath_drops())
+    return counts
 
 
 def hear(

@@ -218,6 +218,11 @@ def test_incremental_is_from_scratch_after_every_step(history: list[list[tuple[b
         desired = held(lived.engine)
         assert desired == held(scratch)
         assert lived.engine.conflicts == scratch.conflicts
+        flows = {chassis: sum(len(key) == 3 for key in entries) for chassis, entries in desired.items()}
+        for engine in (lived.engine, scratch):
+            assert {chassis: engine.count(chassis) for chassis in {*flows, *lived.held}} == (
+                dict.fromkeys(lived.held, 0) | flows
+            )
         assert {chassis: entries for chassis, entries in lived.held.items() if entries} == desired
 
 

@@ -122,12 +122,17 @@ def test_every_transaction_is_synced_to_the_disk(path: Path) -> None:
     journal.close()
 
 
-def test_a_missing_directory_is_made_and_others_see_nothing_of_it(tmp_path: Path) -> None:
-    path = tmp_path / "lib" / "weft" / "weft.db"
+def test_others_see_nothing_of_a_store(path: Path) -> None:
     contents(path)
-    assert stat.S_IMODE(path.parent.stat().st_mode) & 0o027 == 0
+    assert len([*path.parent.iterdir()]) > 1
     for file in path.parent.iterdir():
         assert stat.S_IMODE(file.stat().st_mode) & 0o137 == 0, file
+
+
+def test_a_missing_directory_is_a_slip_and_not_made(tmp_path: Path) -> None:
+    path = tmp_path / "lib" / "weft" / "weft.db"
+    assert refusal(path) == f"there is no directory {path.parent}; make it, or name another --store"
+    assert [*tmp_path.iterdir()] == []
 
 
 # --- the process dies
