@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 from apps import (
+    announcements,
     arp,
     classify,
     delivery,
     drops,
+    floating_ips,
+    gateways,
     l2_population,
     nd,
     neighbours,
+    physical,
     port_security,
     router_errors,
     routing,
     security_groups,
+    snat,
     tunnels,
+    wire,
 )
 from controller.flows.app import App
 
@@ -24,11 +30,17 @@ APPS: tuple[App, ...] = (
     port_security.APP,
     security_groups.APP,
     tunnels.APP,
+    physical.APP,
     arp.APP,
     nd.APP,
     l2_population.APP,
     routing.APP,
     neighbours.APP,
     router_errors.APP,
+    gateways.APP,
+    snat.APP,
+    floating_ips.APP,
+    announcements.APP,
+    wire.APP,
     delivery.APP,
 )

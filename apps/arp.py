@@ -1,7 +1,9 @@
 """ARP: the switch answers every request for an address of an attached port; none leaves the hypervisor.
 
-An unknown address is dropped with that reason, never flooded. A request for the sender's own address (a probe for
-duplicates, RFC 5227 section 2.1.1, or an announcement) is never answered; a probe for another port's address is.
+An unknown address is dropped with that reason, never flooded; of some the controller asks those who may hold them
+(`apps.neighbours`). A request for the sender's own address (a probe for duplicates, RFC 5227 section 2.1.1, or an
+announcement) is never answered; a probe for another port's address is. On a physical network both go to the wire
+(`apps.wire`).
 """
 
 from __future__ import annotations
@@ -23,44 +25,47 @@ from controller.flows.fields import (
 from controller.flows.flow import ANY, Bounce, Flow, Move, goto, resubmit
 from controller.flows.pipeline import (
     DROP,
+    FROM_PHYS,
+    L2_DISPATCH,
     NEIGH,
     NEIGH_HIT,
     NEIGH_REPLY,
     NET,
     NH4,
     OUT_PORT,
+    PHYS_OUT,
     SERVICE,
     SRC,
+    TURNED,
     WHY,
     Why,
 )
-from controller.flows.presence import attached, pair_addresses
+from controller.flows.presence import attached, pair_addresses, physical_network
 from controller.model.records import Address, Port
 from controller.model.view import View
 
 REPLY = 2
+ASK = (Move(ARP_TPA, NH4), resubmit(NEIGH), resubmit(NEIGH_REPLY))
+"""Look the address up, then turn the request around."""
 
 
 def answer(view: View) -> Iterator[Flow]:
-    """Look the address up, then turn the request around; one flow for all networks and addresses."""
-    yield Flow(SERVICE, "arp_request", ARP_REQUEST, (Move(ARP_TPA, NH4), resubmit(NEIGH), resubmit(NEIGH_REPLY)))
+    """One flow for all networks and addresses; the answer leaves by the port that the request came by."""
+    yield Flow(SERVICE, "arp_request", ARP_REQUEST, ASK)
     yield Flow(SERVICE, "unasked", ARP, (WHY.set(Why.ARP_UNASKED), goto(DROP)))
     yield Flow(SERVICE, "other", ANY, (goto(OUT_PORT),))
-    yield Flow(
-        NEIGH_REPLY,
-        "arp_reply",
-        NEIGH_HIT(1) & ARP_REQUEST,
-        (
-            ARP_OP.set(REPLY),
-            Move(ARP_SHA, ARP_THA),
-            Move(ETH_DST, ARP_SHA),
-            Move(ARP_SPA, ARP_TPA),
-            Move(NH4, ARP_SPA),
-            Move(ETH_SRC, ETH_DST),
-            Move(ARP_SHA, ETH_SRC),
-            Bounce(),
-        ),
+    reply = (
+        ARP_OP.set(REPLY),
+        Move(ARP_SHA, ARP_THA),
+        Move(ETH_DST, ARP_SHA),
+        Move(ARP_SPA, ARP_TPA),
+        Move(NH4, ARP_SPA),
+        Move(ETH_SRC, ETH_DST),
+        Move(ARP_SHA, ETH_SRC),
     )
+    known = NEIGH_HIT(1) & ARP_REQUEST
+    yield Flow(NEIGH_REPLY, "arp_reply", known, (*reply, Bounce()))
+    yield Flow(NEIGH_REPLY, "wire_reply", known & FROM_PHYS(1), (*reply, TURNED.set(1), goto(PHYS_OUT)))
 
 
 def neighbour(view: View, port: Port) -> Iterator[Flow]:
@@ -74,14 +79,17 @@ def neighbour(view: View, port: Port) -> Iterator[Flow]:
 
 
 def own_address(view: View, port: Port) -> Iterator[Flow]:
-    """Silence to a port that asks for its own address."""
+    """Silence to a port that asks for its own address. On a wire others may have it, and ask for it, too."""
     if attached(view, port.id) is None:
         return
-    source = SRC(view.tag("port", port.id))
+    source, net = SRC(view.tag("port", port.id)), NET(view.tag("network", port.network_id))
     pairs = (address for address, _ in pair_addresses(view, port) if ":" not in address)
-    for address in (*ipv4(port), *pairs):
-        match = source & ARP_REQUEST & ARP_TPA(address)
-        yield Flow(SERVICE, "own_address", match, (WHY.set(Why.OWN_ADDRESS), goto(DROP)))
+    for wanted in (ARP_REQUEST & ARP_TPA(address) for address in (*ipv4(port), *pairs)):
+        if physical_network(view, port.network_id) is None:
+            yield Flow(SERVICE, "own_address", source & wanted, (WHY.set(Why.OWN_ADDRESS), goto(DROP)))
+        else:
+            yield Flow(SERVICE, "own_address", source & wanted, (goto(L2_DISPATCH),))
+            yield Flow(SERVICE, "wire_asks", FROM_PHYS(1) & net & wanted, ASK)
 
 
 def ipv4(port: Port) -> Iterator[Address]:

@@ -1,7 +1,8 @@
-"""L2 population: every switch knows where every MAC of its networks is; nothing is learnt, nothing unknown flooded.
+"""L2 population: every switch knows where every MAC of its networks is; no switch learns, nothing unknown is flooded.
 
 A known unicast frame goes to one place. Broadcast and multicast go to every member exactly once: head-end copies, one
-a hypervisor that has members, and there one a member; what came through a tunnel never goes into one again.
+a hypervisor that has members, and there one a member; what came through a tunnel never goes into one again. On a
+physical network one copy goes to the wire, and what came from there stays here.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from controller.flows.pipeline import (
     DROP,
     DST,
     FLOOD,
+    FROM_PHYS,
     FROM_TUN,
     IN_PORT,
     L2_BUM,
@@ -26,13 +28,14 @@ from controller.flows.pipeline import (
     PART,
     PART_COPIES,
     PARTS,
+    PHYS_OUT,
     SRC,
     TUN_OUT,
     TURNED,
     WHY,
     Why,
 )
-from controller.flows.presence import attached, members, members_of_network, pair_macs
+from controller.flows.presence import attached, members, members_of_network, pair_macs, physical_network
 from controller.model.records import Chassis, Network, Port
 from controller.model.view import View
 
@@ -57,10 +60,10 @@ def local(view: View, port: Port) -> Iterator[Flow]:
 
 
 def remote(view: View, port: Port) -> Iterator[Flow]:
-    """A frame for the port, anywhere else: to its hypervisor."""
+    """A frame for the port, anywhere else: to its hypervisor, unless the wire leads there (`apps.physical`)."""
     placed = attached(view, port.id)
     vtep = placed and view.need(Chassis, placed.chassis).encap_ip
-    if vtep:
+    if vtep and physical_network(view, port.network_id) is None:
         net, onward = NET(view.tag("network", port.network_id)), (tunnel_to(vtep), goto(TUN_OUT))
         yield Flow(L2_LOOKUP, "remote", net & ETH_DST(port.mac_address), onward)
         for mac in pair_macs(view, port):
@@ -71,16 +74,15 @@ def flood(view: View, network: Network) -> Iterator[Flow]:
     """Broadcast and multicast on the network."""
     tag = view.tag("network", network.id)
     yield Flow(L2_BUM, "flood", NET(tag), (ToGroup(FLOOD.id(tag), FLOOD),))
-    yield Flow(L2_BUM, "arrived", NET(tag) & FROM_TUN(1), (ToGroup(ARRIVED.id(tag), ARRIVED),))
+    came = FROM_TUN(1) if physical_network(view, network.id) is None else FROM_PHYS(1)
+    yield Flow(L2_BUM, "arrived", NET(tag) & came, (ToGroup(ARRIVED.id(tag), ARRIVED),))
 
 
 def copies(view: View, network: Network, chassis: str) -> Iterator[Group]:
     """Who gets a copy, seen from one hypervisor; a switch never gives one to the port a frame came from."""
     tag = view.tag("network", network.id)
     here = [Bucket((DST.set(key), resubmit(IN_PORT))) for key in sorted(members(view, network.id, chassis))]
-    elsewhere = sorted(members_of_network(view, network.id) - {chassis})
-    vteps = [vtep for name in elsewhere if (vtep := view.need(Chassis, name).encap_ip)]
-    there = [Bucket((tunnel_to(vtep), resubmit(TUN_OUT))) for vtep in vteps]
+    there = [*onward(view, network.id, chassis)]
     if len(here) + len(there) > PART_COPIES:
         first, second = parts(tag, 0, here), parts(tag, ceil(len(here) / PART_COPIES), there)
         yield from first
@@ -89,6 +91,17 @@ def copies(view: View, network: Network, chassis: str) -> Iterator[Group]:
         there = [Bucket((ToGroup(part.id, PART),)) for part in second]
     yield Group(FLOOD, tag, (*here, *there))
     yield Group(ARRIVED, tag, tuple(here))
+
+
+def onward(view: View, network_id: str, chassis: str) -> Iterator[Bucket]:
+    """A copy for each other hypervisor that has members; on a physical network one, which all of them hear."""
+    if physical_network(view, network_id) is not None:
+        yield Bucket((resubmit(PHYS_OUT),))
+        return
+    for name in sorted(members_of_network(view, network_id) - {chassis}):
+        vtep = view.need(Chassis, name).encap_ip
+        if vtep:
+            yield Bucket((tunnel_to(vtep), resubmit(TUN_OUT)))
 
 
 def parts(tag: int, start: int, copies: list[Bucket]) -> list[Group]:

@@ -1,8 +1,10 @@
 """IPv6 neighbour discovery: the switch answers every solicitation for an address of an attached port (RFC 4861).
 
 A port is known by its fixed addresses and by the link-local one that its MAC gives it (RFC 4291 appendix A). What
-nobody holds is dropped with that reason, never flooded. A solicitation for the sender's own address is never answered;
-one from `::`, which looks for duplicates of another port's address (RFC 4862 section 5.4.3), is answered to all nodes.
+nobody holds is dropped with that reason, never flooded; of some the controller asks those who may hold them
+(`apps.neighbours`). A solicitation for the sender's own address is never answered; one from `::`, which looks for
+duplicates of another port's address (RFC 4862 section 5.4.3), is answered to all nodes.
+On a physical network what is not answered goes to the wire (`apps.wire`).
 
 Router solicitations, MLD and everything else of ICMPv6 go their way as multicast. Limits: a solicitation without any
 option is answered without a link-layer address, since a switch can change an option but not add one; Linux always
@@ -32,18 +34,22 @@ from controller.flows.fields import (
 from controller.flows.flow import Action, Bounce, Flow, Move, goto, resubmit
 from controller.flows.pipeline import (
     DROP,
+    FROM_PHYS,
+    L2_DISPATCH,
     ND_REPLY,
     NEIGH,
     NEIGH_HIT,
     NEIGH_REPLY,
     NET,
     NH6,
+    PHYS_OUT,
     SERVICE,
     SRC,
+    TURNED,
     WHY,
     Why,
 )
-from controller.flows.presence import attached, pair_addresses
+from controller.flows.presence import attached, pair_addresses, physical_network
 from controller.model.records import Address, Mac, Port
 from controller.model.view import View
 
@@ -52,12 +58,13 @@ SOLICITED, OVERRIDE = 0x40000000, 0x20000000
 TARGET_LINK_LAYER = 2
 NOBODY = Address("::")
 ALL_NODES, ALL_NODES_MAC = Address("ff02::1"), Mac("33:33:00:00:00:01")
+ASK = (Move(ND_TARGET, NH6), resubmit(NEIGH), resubmit(NEIGH_REPLY))
+"""Look the target up, then turn the solicitation into the advertisement."""
 
 
 def answer(view: View) -> Iterator[Flow]:
-    """Look the target up, then turn the solicitation into the advertisement; the same flows for all networks."""
-    ask = (Move(ND_TARGET, NH6), resubmit(NEIGH), resubmit(NEIGH_REPLY))
-    yield Flow(SERVICE, "nd_solicitation", ND_SOLICITATION, ask)
+    """The same flows for all networks; the advertisement leaves by the port that the solicitation came by."""
+    yield Flow(SERVICE, "nd_solicitation", ND_SOLICITATION, ASK)
     yield Flow(SERVICE, "unasked", ND_ADVERTISEMENT, (WHY.set(Why.ND_UNASKED), goto(DROP)))
 
     known = NEIGH_HIT(1) & ND_SOLICITATION
@@ -66,10 +73,14 @@ def answer(view: View) -> Iterator[Flow]:
     yield Flow(NEIGH_REPLY, "nd_unknown", ND_SOLICITATION, (WHY.set(Why.ND_UNKNOWN), goto(DROP)))
 
     found = Move(ETH_DST, ND_TLL)
-    back = (Move(ETH_SRC, ETH_DST), Move(ND_TLL, ETH_SRC), Bounce())
-    all_nodes = (ETH_DST.set(ALL_NODES_MAC), Move(ND_TLL, ETH_SRC), Bounce())
-    yield Flow(ND_REPLY, "to_one", ND_ADVERTISEMENT, (found, *back))
-    yield Flow(ND_REPLY, "to_all", ND_ADVERTISEMENT & IPV6_DST(ALL_NODES), (found, *all_nodes))
+    one = (found, Move(ETH_SRC, ETH_DST), Move(ND_TLL, ETH_SRC))
+    everybody = (found, ETH_DST.set(ALL_NODES_MAC), Move(ND_TLL, ETH_SRC))
+    to_all = ND_ADVERTISEMENT & IPV6_DST(ALL_NODES)
+    yield Flow(ND_REPLY, "to_one", ND_ADVERTISEMENT, (*one, Bounce()))
+    yield Flow(ND_REPLY, "to_all", to_all, (*everybody, Bounce()))
+    wire = (TURNED.set(1), goto(PHYS_OUT))
+    yield Flow(ND_REPLY, "wire_to_one", ND_ADVERTISEMENT & FROM_PHYS(1), (*one, *wire))
+    yield Flow(ND_REPLY, "wire_to_all", to_all & FROM_PHYS(1), (*everybody, *wire))
 
 
 def advertise(flags: int) -> tuple[Action, ...]:
@@ -95,13 +106,17 @@ def neighbour(view: View, port: Port) -> Iterator[Flow]:
 
 
 def own_address(view: View, port: Port) -> Iterator[Flow]:
-    """Silence to a port that asks for its own address."""
+    """Silence to a port that asks for its own address. On a wire others may have it, and ask for it, too."""
     if attached(view, port.id) is None:
         return
-    source = SRC(view.tag("port", port.id))
+    source, net = SRC(view.tag("port", port.id)), NET(view.tag("network", port.network_id))
     pairs = (address for address, _ in pair_addresses(view, port) if ":" in address)
-    for address in dict.fromkeys((*ipv6(port), *pairs)):
-        yield Flow(SERVICE, "own_address", source & ND_TARGET(address), (WHY.set(Why.OWN_ADDRESS), goto(DROP)))
+    for wanted in map(ND_TARGET, dict.fromkeys((*ipv6(port), *pairs))):
+        if physical_network(view, port.network_id) is None:
+            yield Flow(SERVICE, "own_address", source & wanted, (WHY.set(Why.OWN_ADDRESS), goto(DROP)))
+        else:
+            yield Flow(SERVICE, "own_address", source & wanted, (goto(L2_DISPATCH),))
+            yield Flow(SERVICE, "wire_asks", FROM_PHYS(1) & net & wanted, ASK)
 
 
 def ipv6(port: Port) -> list[Address]:

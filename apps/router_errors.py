@@ -1,31 +1,37 @@
 """What routers tell senders: no hop left, no route, nobody there, nobody listening, too large (RFC 792, RFC 4443).
 
 A switch cannot write these, so it hands such packets over (`apps.routing`, TRAP) and the answer is written here, from
-the address of the interface that the packet came to, out of the port that it came from. Errors are never sent about an
-error or a redirect, about a fragment that is not the first, to or about a group of hosts, nor to nobody (RFC 1122
-section 3.2.2, RFC 1812 section 4.3.2.7, RFC 4443 section 2.4).
+the address of the interface that the packet came to, out of the port that it came from; to a physical host by the
+router's own routes. Errors are never sent about an error or a redirect, about a fragment that is not the first, to or
+about a group of hosts, nor to nobody (RFC 1122 section 3.2.2, RFC 1812 section 4.3.2.7, RFC 4443 section 2.4).
 """
 
 from __future__ import annotations
 
 import struct
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import NamedTuple
 
 from controller.flows.app import app
-from controller.flows.frames import checksum
-from controller.flows.pipeline import Why
-from controller.flows.presence import contains, joins
-from controller.flows.punted import Punted, Reply
+from controller.flows.flow import resubmit
+from controller.flows.frames import NO_MAC, checksum
+from controller.flows.pipeline import HOPS as PASSED
+from controller.flows.pipeline import L2_LOOKUP, L3_ROUTE, NET, REDIRECTED, RTR, TURNED, Why
+from controller.flows.presence import contains, gateway_port, joins, physical_network
+from controller.flows.punted import Outgoing, Punted, Reply, Resumed
 from controller.model.addresses import packed, unpacked
-from controller.model.records import Address, Mac, Network, Port, Subnet
+from controller.model.records import GATEWAY, Address, Mac, Network, Port, Subnet
 from controller.model.view import View
 
 IPV4, IPV6 = 0x0800, 0x86DD
 TCP, UDP, ICMP, ICMPV6 = 6, 17, 1, 58
 HOPS = 64
+OFPP_CONTROLLER = 0xFFFFFFFD
+"""Where a frame comes from that is written here (OpenFlow 1.4.1, ofp_port_no)."""
+LATE = frozenset({Why.TOO_BIG, Why.NO_NEIGHBOUR, Why.NO_ROUTE})
+"""What a router finds out only once a packet is translated, if it is."""
 MOST4, MOST6 = 576, 1280
 """How long a packet with an error may be, in bytes (RFC 1812 section 4.3.2.3, RFC 4443 section 2.4)."""
 
@@ -78,22 +84,64 @@ class Interface:
     block: IPv4Network | IPv6Network
 
 
-def tell(view: View, punted: Punted) -> Iterator[Reply]:
-    """The error about a packet, if its sender may be told."""
-    packet = read(punted.frame)
-    sender = view.tagged("port", punted.source)
-    to = None if sender is None else view.get(Port, sender)
-    if packet is None or to is None or not may_tell(packet, punted.why):
+def tell(view: View, punted: Punted) -> Iterator[Outgoing]:
+    """The error about a packet, if its sender may be told: a guest here, or a physical host, by the router's routes."""
+    packet, most = read(punted.frame), borne(view, punted)
+    if packet is None or most is None or not may_tell(packet, punted.why):
         return
-    interfaces = [*addresses(view, view.tagged("router", punted.router))]
+    router = view.tagged("router", punted.router)
+    interfaces = [*addresses(view, router)]
     if any(is_broadcast(end, interfaces) for end in (packet.source, packet.destination)):
         return
     if packet.source in {each.address for each in interfaces}:  # it tells itself nothing: what it answered went nowhere
         return
-    at = facing(interfaces, view.tagged("network", punted.net_in), packet)
-    most = borne(view, punted)
-    if at is not None and most is not None:
+    came, onto = (view.tagged("network", number) for number in (punted.net_in, punted.net))
+    outer = gateway_port(view, router) if router is not None else None
+    outside = outer.network_id if outer else None
+    if came == outside is not None and punted.why in LATE:
+        yield inward(punted, packet, most)
+    elif came == outside is not None or (onto == outside is not None and punted.why in LATE):
+        at = facing(interfaces, outside, packet)
+        if at is not None:
+            yield outward(view, punted, packet, replace(at, mac=mac_at(punted.frame, 0)), most, came == outside)
+    else:
+        yield from within(view, punted, packet, facing(interfaces, came, packet), most)
+
+
+def within(view: View, punted: Punted, packet: Packet, at: Interface | None, most: int) -> Iterator[Outgoing]:
+    """An error on a network of the router's own: to the guest that sent the packet, or to a physical host there."""
+    network, sender = view.tagged("network", punted.net_in), view.tagged("port", punted.source)
+    to = None if sender is None else view.get(Port, sender)
+    if at is None:
+        return
+    if to is not None:
         yield Reply(punted.in_port, error(packet, punted.why, holder(to, packet.source), at, most))
+    elif network is not None and physical_network(view, network) is not None:
+        routed = (RTR.set(punted.router), PASSED.set(1), TURNED.set(1), resubmit(L3_ROUTE))
+        yield Resumed(punted.in_port, routed, error(packet, punted.why, at.mac, at, most))
+
+
+def outward(view: View, punted: Punted, packet: Packet, at: Interface, most: int, came: bool) -> Resumed:
+    """An error on the external network: to who sent the packet there, or to whom it would have left it as.
+
+    It goes as if it had come from there, so that it is translated back if the packet was.
+    """
+    to, net = mac_at(punted.frame, 6), punted.net_in if came else punted.net
+    if not came:
+        at = replace(at, mac=NO_MAC)
+    return Resumed(OFPP_CONTROLLER, (NET.set(net), resubmit(L2_LOOKUP)), error(packet, punted.why, to, at, most))
+
+
+def inward(punted: Punted, packet: Packet, most: int) -> Resumed:
+    """An error about a packet that may have been translated: it goes as its receiver would send it, and so is it."""
+    at = Interface(NO_MAC, "", packet.destination, ip_network(packet.destination))
+    on = (RTR.set(punted.router), REDIRECTED.set(1), resubmit(L3_ROUTE))
+    return Resumed(OFPP_CONTROLLER, on, error(packet, punted.why, NO_MAC, at, most))
+
+
+def mac_at(frame: bytes, place: int) -> Mac:
+    """A MAC address in a frame: at 0 whom it is for, at 6 whom it is from."""
+    return Mac(frame[place : place + 6].hex(":"))
 
 
 def borne(view: View, punted: Punted) -> int | None:
@@ -119,7 +167,7 @@ def holder(port: Port, address: Address) -> Mac:
 def addresses(view: View, router: str | None) -> Iterator[Interface]:
     """All interfaces of a router that are up, once an address."""
     for port in view.where(Port, device_id=router) if router is not None else ():
-        for ip in port.fixed_ips if joins(view, port) else ():
+        for ip in port.fixed_ips if joins(view, port) or port.device_owner == GATEWAY else ():
             block = ip_network(view.need(Subnet, ip.subnet_id).cidr)
             yield Interface(port.mac_address, port.network_id, ip.ip_address, block)
 

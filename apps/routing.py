@@ -2,13 +2,16 @@
 
 A frame for the MAC of a router's interface is at that router: it answers echo requests, passes on what has a hop left
 and a route, and tells the sender of what it does not (the controller writes those errors, `TRAP`). The next hop's MAC
-is known from the model (`NEIGH`), so a router asks nobody. If the next hop is another router, the packet is at that one
-next.
+is known from the model, or from its holder (`NEIGH`, `apps.neighbours`). If the next hop is another router, the packet
+is at that one next.
 
-    L2_LOOKUP ─> HOP ─> L3_IN ─> L3_ROUTE ─(NEIGH)─> L3_OUT (─> L3_MTU) ─> L2_LOOKUP
+    L2_LOOKUP ─> HOP ─> L3_IN ─> L3_DNAT ─> L3_ROUTE ─> L3_SNAT ─(NEIGH)─> L3_OUT (─> L3_MTU) ─> L2_LOOKUP
 
 Of several routes to one destination each connection takes one, by a hash (ECMP): the first `ECMP_ROUTES` destinations
 of a router that have several; of others the first next hop is taken alone.
+
+On the way to an external network, and from it, addresses are translated (`apps.snat`, `apps.floating_ips`), and packets
+leave by a gateway (`apps.gateways`): L3_DNAT, L3_SNAT.
 
 Routers have tables of their own (RTR), so their subnets may be the same as those of others. A hypervisor has the flows
 of routers whose networks its guests reach, and of no others.
@@ -27,9 +30,11 @@ from controller.flows.fields import (
     HOP_LIMIT,
     ICMP_TYPE,
     ICMPV6_TYPE,
+    IPV4,
     IPV4_DST,
     IPV4_FRAG,
     IPV4_SRC,
+    IPV6,
     IPV6_DST,
     IPV6_SRC,
     TTL,
@@ -38,7 +43,6 @@ from controller.flows.fields import (
 )
 from controller.flows.flow import (
     ANY,
-    Action,
     Bucket,
     DecrementTtl,
     Flow,
@@ -47,27 +51,42 @@ from controller.flows.flow import (
     Measure,
     Move,
     Punt,
-    Set,
     ToGroup,
     Turn,
-    Untrack,
     goto,
     resubmit,
+)
+from controller.flows.hops import (
+    ECHO_REQUEST,
+    ECHO_REQUEST6,
+    LOOK,
+    Way,
+    by,
+    echo6,
+    leave,
+    receiver,
+    reply4,
+    reply6,
+    route,
+    trap,
 )
 from controller.flows.pipeline import (
     DELIVER,
     DROP,
     ECMP,
     ECMP_ROUTES,
+    FROM_PHYS,
     FROM_TUN,
     HOP,
     HOPS,
     L2_LOOKUP,
+    L3_DNAT,
     L3_ECMP,
     L3_IN,
     L3_MTU,
     L3_OUT,
     L3_ROUTE,
+    L3_SNAT,
     MAX_HOPS,
     NEIGH,
     NEIGH_HIT,
@@ -84,19 +103,14 @@ from controller.flows.pipeline import (
     WHY,
     Why,
 )
-from controller.flows.presence import is_down, joins
+from controller.flows.presence import gateway_port, is_down, joins, physical_network
 from controller.model.records import Address, Cidr, HostRoute, Network, Port, Router, Subnet
 from controller.model.view import View
 
-ECHO_REQUEST, ECHO_REPLY = 8, 0
-ECHO_REQUEST6, ECHO_REPLY6 = 128, 129
-HOPS_OF_ANSWERS = 255
 LINK_LOCAL = "fe80::/10"
 ETHERNET_BYTES = 14
 """How much longer a frame is than its packet."""
-Way = tuple[Action, ...]
-"""What is done to a packet for its next hop."""
-LOOK: Way = (resubmit(NEIGH), goto(L3_OUT))
+EVERYWHERE = {4: Cidr("0.0.0.0/0"), 6: Cidr("::/0")}
 FRAGMENTS = (1, 1)
 """ip_frag, and its mask, of all fragments."""
 MARTIANS = ("0.0.0.0/8", "127.0.0.0/8", "224.0.0.0/3", "::/16", "ff00::/8")
@@ -113,7 +127,8 @@ decisions read few bits of an address.
 def manners(view: View) -> Iterator[Flow]:
     """What every router does to every packet."""
     for passed in range(MAX_HOPS):
-        yield Flow(HOP, "hop", HOPS(passed), (HOPS.set(passed + 1), goto(L3_IN)))
+        afresh = (NH4.set(Address("0.0.0.0")), NH6.set(Address("::")))  # a next hop may be of another IP version
+        yield Flow(HOP, "hop", HOPS(passed), (HOPS.set(passed + 1), *afresh, goto(L3_IN)))
     for field in (IPV6_SRC, IPV6_DST):
         yield Flow(L3_IN, "link_local", within(field, LINK_LOCAL), (WHY.set(Why.LINK_LOCAL), goto(DROP)))
     for block in MARTIANS:
@@ -122,9 +137,13 @@ def manners(view: View) -> Iterator[Flow]:
     for hops in (TTL, HOP_LIMIT):
         for left in (0, 1):
             yield Flow(L3_IN, "expired", hops(left), trap(Why.TTL_EXCEEDED))
+    for family in (IPV4, IPV6):
+        yield Flow(L3_IN, "hop", family, (Move(NET, NET_IN), DecrementTtl(), goto(L3_DNAT)))
     yield Flow(L3_IN, "through", ANY, (Move(NET, NET_IN), goto(L3_ROUTE)))
+    yield Flow(L3_DNAT, "other", ANY, (goto(L3_ROUTE),))
     yield Flow(L3_ROUTE, "miss", ANY, (WHY.set(Why.NO_ROUTE), goto(TRAP)))
-    yield Flow(L3_ECMP, "chosen", ANY, LOOK)
+    yield Flow(L3_ECMP, "chosen", ANY, (goto(L3_SNAT),))
+    yield Flow(L3_SNAT, "other", ANY, LOOK)
     yield Flow(L3_OUT, "known", NEIGH_HIT(1), (goto(L2_LOOKUP),))
     yield Flow(L3_OUT, "miss", ANY, (WHY.set(Why.NO_NEIGHBOUR), goto(TRAP)))
     yield Flow(L3_MTU, "fragment", TOO_BIG(1) & IPV4_FRAG(*FRAGMENTS), (WHY.set(Why.FRAGMENT_TOO_BIG), goto(DROP)))
@@ -135,11 +154,6 @@ def manners(view: View) -> Iterator[Flow]:
         yield Flow(TRAP, "reason", WHY(why), (Punt(TRAP_BYTES),))
 
 
-def trap(why: Why) -> tuple[Action, ...]:
-    """Let the sender be told, by the interface that the packet came to."""
-    return (Move(NET, NET_IN), WHY.set(why), goto(TRAP))
-
-
 # ---- interfaces -----------------------------------------------------------------------------------------------
 
 
@@ -147,7 +161,8 @@ def interface(view: View, port: Port) -> Iterator[Flow]:
     """A router's interface: its MAC, its addresses, and the way to its subnets."""
     router, net = RTR(view.tag("router", port.device_id)), NET(view.tag("network", port.network_id))
     come = (RTR.set(router.numbers[0]), resubmit(HOP))
-    yield Flow(L2_LOOKUP, "router", net & ETH_DST(port.mac_address) & FROM_TUN(0), come)
+    here = FROM_TUN(0) if physical_network(view, port.network_id) is None else FROM_PHYS(0)
+    yield Flow(L2_LOOKUP, "router", net & ETH_DST(port.mac_address) & here, come)
     for address in [ip.ip_address for ip in port.fixed_ips]:
         yield from (answer6 if ":" in address else answer4)(view, port, address)
     yield from answer_local(view, port)
@@ -160,17 +175,7 @@ def answer4(view: View, port: Port, address: Address) -> Iterator[Flow]:
     router, net = RTR(view.tag("router", port.device_id)), NET(view.tag("network", port.network_id))
     yield Flow(NEIGH, "neighbour", net & NH4(address), (ETH_DST.set(port.mac_address), NEIGH_HIT.set(1)))
     own = router & IPV4_DST(address)
-    reply = (
-        Untrack(),
-        Move(IPV4_SRC, IPV4_DST),
-        IPV4_SRC.set(address),
-        ICMP_TYPE.set(ECHO_REPLY),
-        TTL.set(HOPS_OF_ANSWERS),
-        TURNED.set(1),
-        Move(NET, NET_IN),
-        goto(L3_ROUTE),
-    )
-    yield Flow(L3_IN, "echo", own & ICMP_TYPE(ECHO_REQUEST), reply)
+    yield Flow(L3_IN, "echo", own & ICMP_TYPE(ECHO_REQUEST), reply4(address))
     yield Flow(L3_IN, "own_address", own, trap(Why.ROUTER_ADDRESS))
 
 
@@ -179,8 +184,7 @@ def answer6(view: View, port: Port, address: Address) -> Iterator[Flow]:
     router, net = RTR(view.tag("router", port.device_id)), NET(view.tag("network", port.network_id))
     yield Flow(NEIGH, "neighbour", net & NH6(address), (ETH_DST.set(port.mac_address), NEIGH_HIT.set(1)))
     own = router & IPV6_DST(address)
-    reply = (*echo6(address), TURNED.set(1), Move(NET, NET_IN), goto(L3_ROUTE))
-    yield Flow(L3_IN, "echo", own & ICMPV6_TYPE(ECHO_REQUEST6), reply)
+    yield Flow(L3_IN, "echo", own & ICMPV6_TYPE(ECHO_REQUEST6), reply6(address))
     yield Flow(L3_IN, "own_address", own, trap(Why.ROUTER_ADDRESS))
 
 
@@ -197,45 +201,47 @@ def answer_local(view: View, port: Port) -> Iterator[Flow]:
     yield Flow(L3_IN, "own_address", own, trap(Why.ROUTER_ADDRESS))
 
 
-def echo6(address: Address) -> tuple[Action, ...]:
-    """Turn an echo request for an address around (RFC 4443 section 4.2)."""
-    return (
-        Untrack(),
-        Move(IPV6_SRC, IPV6_DST),
-        IPV6_SRC.set(address),
-        ICMPV6_TYPE.set(ECHO_REPLY6),
-        HOP_LIMIT.set(HOPS_OF_ANSWERS),
-    )
-
-
 # ---- routes ---------------------------------------------------------------------------------------------------
 
 
 def connected(view: View, port: Port, subnet: Subnet) -> Flow:
     """To a subnet of the router's own: the next hop is the receiver."""
-    hop = Move(IPV6_DST, NH6) if subnet.ip_version == 6 else Move(IPV4_DST, NH4)
-    return route(view, port.device_id, "connected", subnet.cidr, (*leave(view, port, hop), *LOOK))
+    onward = (*leave(view, port, receiver(subnet.ip_version)), goto(L3_SNAT))
+    return route(view, port.device_id, "connected", subnet.cidr, onward)
 
 
 def routes(view: View, router: Router) -> Iterator[Item]:
-    """By the router's own routes, to next hops on its subnets; others of them lead nowhere and are not there.
+    """By the router's own routes, to next hops on its subnets; others of them lead nowhere and are not there. What
+    they leave goes to the outside.
 
     Of several next hops those that are down are left out. If all are, the way stays, and ends at its next hop: nobody.
     """
     at, found = interfaces(view, router), defaultdict[Cidr, list[tuple[bool, Way]]](list)
-    for each in sorted(router.routes, key=lambda route: route.nexthop):
-        if (port := towards(view, at, each)) is not None:
+    outer = gateway_port(view, router.id)
+    for each in (*sorted(router.routes, key=lambda route: route.nexthop), *defaults(view, router, outer)):
+        if (port := towards(view, [*at, outer] if outer else at, each)) is not None:
             down = is_down(view, port.network_id, each.nexthop)
             found[each.destination].append((down, leave(view, port, by(each.nexthop))))
     ways = {to: [way for down, way in hops if not down] or [hops[0][1]] for to, hops in found.items()}
     several = sorted(destination for destination, alive in ways.items() if len(alive) > 1)[:ECMP_ROUTES]
     for destination, (first, *_) in ways.items():
         if destination not in several:
-            yield route(view, router.id, "static", destination, (*first, *LOOK))
+            yield route(view, router.id, "static", destination, (*first, goto(L3_SNAT)))
     for place, destination in enumerate(several):
         group = choice(view.tag("router", router.id) * ECMP_ROUTES + place, ways[destination])
         yield group
         yield route(view, router.id, "static", destination, (ToGroup(group.id, ECMP),))
+
+
+def defaults(view: View, router: Router, outer: Port | None) -> Iterator[HostRoute]:
+    """All else goes to the gateways of the subnets that a router has addresses of on its external network."""
+    given = {each.destination for each in router.routes}
+    for ip in outer.fixed_ips if outer else ():
+        subnet = view.need(Subnet, ip.subnet_id)
+        everywhere = EVERYWHERE[subnet.ip_version]
+        if subnet.gateway_ip and everywhere not in given:
+            given.add(everywhere)
+            yield HostRoute(everywhere, subnet.gateway_ip)
 
 
 def choice(number: int, ways: Sequence[Way]) -> Group:
@@ -260,30 +266,14 @@ def towards(view: View, ports: Sequence[Port], wanted: HostRoute) -> Port | None
     return None
 
 
-def by(nexthop: Address) -> Set:
-    """The next hop is this."""
-    return NH6.set(nexthop) if ":" in nexthop else NH4.set(nexthop)
-
-
-def leave(view: View, port: Port, hop: Action) -> Way:
-    """Leave by an interface, to the next hop that `hop` sets."""
-    net = NET.set(view.tag("network", port.network_id))
-    return (hop, net, ETH_SRC.set(port.mac_address), NEIGH_HIT.set(0))
-
-
-def route(view: View, router: str, kind: str, destination: Cidr, onward: Way) -> Flow:
-    """What is for `destination` goes one hop on."""
-    field = IPV6_DST if ":" in destination else IPV4_DST
-    match = RTR(view.tag("router", router)) & within(field, destination)
-    return Flow(L3_ROUTE, f"{kind}_{destination.partition('/')[2]}", match, (DecrementTtl(), *onward))
-
-
 # ---- sizes ----------------------------------------------------------------------------------------------------
 
 
 def measured(view: View, router: Router) -> Iterator[Flow]:
     """What leaves for a network is measured if packets come to the router by one that bears more."""
-    sizes = {port.network_id: view.derive(mtu, port.network_id) for port in interfaces(view, router)}
+    outer = gateway_port(view, router.id)
+    ports = (*interfaces(view, router), *([outer] if outer else ()))
+    sizes = {port.network_id: view.derive(mtu, port.network_id) for port in ports}
     for network, most in sizes.items():
         if most < max(sizes.values()):
             known = NEIGH_HIT(1) & NET(view.tag("network", network))

@@ -39,6 +39,7 @@ from controller.flows.fields import (
     ETH_DST,
     ETH_SRC,
     GROUP_BIT,
+    HOP_LIMIT,
     ICMPV6_TYPE,
     IPV4,
     IPV4_FRAG,
@@ -47,6 +48,7 @@ from controller.flows.fields import (
     IPV6_FRAG,
     IPV6_SRC,
     ND_ADVERTISEMENT,
+    ND_SOLICITATION,
     ORIGINAL4,
     ORIGINAL6,
     PACKET4,
@@ -144,10 +146,9 @@ MLD: Final = tuple(ICMPV6_TYPE(type) & within(IPV6_DST, "ff00::/8") for type in 
 To groups alone, so that it is no way past the rules to one guest; groups are never routed.
 """
 ADVERTISEMENT: Final = ICMPV6_TYPE(134) & within(IPV6_SRC, "fe80::/10")
-"""A router's, on the link (RFC 4861 section 6.1.2): what was routed is none.
-
-Neighbours' are, and ARP: what is passed on at all has been looked at (`SERVICE`), and is for all of the network.
-"""
+"""A router's, on the link (RFC 4861 section 6.1.2): what was routed is none."""
+NEIGHBOURS: Final = (ARP, *(match & HOP_LIMIT(255) for match in (ND_SOLICITATION, ND_ADVERTISEMENT)))
+"""What neighbours on the link ask and tell, as far as SERVICE lets it pass; never routed (RFC 4861 section 7.1)."""
 
 OUT: Final = Half(
     port=OUT_PORT, track=OUT_TRACK, rules=OUT_RULES, done=OUT_DONE, onward=L2_DISPATCH, guest=SRC, direction=EGRESS,
@@ -156,9 +157,7 @@ OUT: Final = Half(
 )  # fmt: skip
 IN: Final = Half(
     port=IN_PORT, track=IN_TRACK, rules=IN_RULES, done=IN_DONE, onward=DELIVER, guest=DST, direction=INGRESS,
-    control=(
-        UDP_SRC(67) & UDP_DST(68), UDP6_SRC(547) & UDP6_DST(546), ADVERTISEMENT, *MLD, ARP, ND_ADVERTISEMENT,
-    ),
+    control=(UDP_SRC(67) & UDP_DST(68), UDP6_SRC(547) & UDP6_DST(546), ADVERTISEMENT, *MLD, *NEIGHBOURS),
     unguarded=Why.INGRESS_UNGUARDED, cut=Why.INGRESS_CUT,
 )  # fmt: skip
 FAMILIES: Final[Mapping[str, Match]] = {"IPv4": IPV4, "IPv6": IPV6}

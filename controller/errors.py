@@ -9,6 +9,7 @@
     │   ├── MissingAttribute    a resource cannot be made without it
     │   ├── ReadOnlyAttribute   it is not the client's to set
     │   ├── Inconsistent        each value is fine, together or in this cloud they are not
+    │   ├── NoTransparency      a network cannot carry its guests' VLAN tags
     │   ├── Senseless           a request to a resource that makes no sense
     │   │   └── BadRouter           one to a router
     │   ├── InvalidRoutes       routes that a router could not follow
@@ -71,11 +72,14 @@
     │   ├── AddressInUse        another port of the network has the address
     │   ├── MacInUse            another port of the network has the MAC address
     │   ├── SegmentInUse        another network has the segment
+    │   ├── VlanInUse           another network has the VLAN
+    │   ├── PhysicalInUse       a physical network has its flat network already
     │   ├── GatewayInPool       a gateway would be handed out to ports
     │   ├── DefaultStays        a project's default security group cannot go
     │   ├── DefaultKeepsName    nor get another name
     │   ├── DefaultExists       nor can there be a second one
     │   ├── RuleExists          a security group has the rule already
+    │   ├── DefaultRuleExists   new security groups are born with the rule already
     │   ├── RepeatedRule        one security group rule twice in a request
     │   └── GroupsRemain        port security cannot go before the security groups of the port
     ├── Conflict
@@ -195,6 +199,13 @@ class Inconsistent(BadRequest):
     def __init__(self, reason: str) -> None:
         super().__init__(f"Invalid input for operation: {reason}.")
         self.reason = reason
+
+
+class NoTransparency(BadRequest):
+    """Raised when a network should carry VLAN tags of its guests: their ports are untagged."""
+
+    def __init__(self) -> None:
+        super().__init__("Backend does not support VLAN Transparency.")
 
 
 class ForeignAddress(BadRequest):
@@ -496,6 +507,32 @@ class TooManyPairs(BadRequest):
         self.most = most
 
 
+class SegmentsBesides(BadRequest):
+    """Raised when a network is asked for with its segment named twice."""
+
+    def __init__(self) -> None:
+        super().__init__("Segments and provider values cannot both be set.")
+
+
+class FormedAddress(BadRequest):
+    """Raised when a port is given another address of an automatic subnet than the one that it forms itself."""
+
+    def __init__(self, address: str, subnet: str) -> None:
+        super().__init__(
+            f"IPv6 address {address} cannot be directly assigned to a port on subnet {subnet} as the subnet is "
+            "configured for automatic addresses"
+        )
+        self.address, self.subnet = address, subnet
+
+
+class TooManyOptions(BadRequest):
+    """Raised when a subnet would tell guests of more than there may be."""
+
+    def __init__(self, subnet: str, what: str, most: int) -> None:
+        super().__init__(f"Unable to complete operation for {subnet}. The number of {what} exceeds the limit {most}.")
+        self.subnet, self.what, self.most = subnet, what, most
+
+
 class Senseless(BadRequest):
     """Raised when a request to a resource makes no sense."""
 
@@ -564,6 +601,7 @@ class PortForwards(BadRequest):
 _ABSENT = {
     "SecurityGroup": "Security group {} does not exist",
     "SecurityGroupRule": "Security group rule {} does not exist",
+    "DefaultSecurityGroupRule": "Default Security Group rule {} does not exist",
     "AddressGroup": "Address group {} could not be found.",
     "AddressScope": "Address scope {} could not be found.",
     "SubnetPool": "Subnet pool {} could not be found.",
@@ -624,12 +662,12 @@ class InUse(WeftError):
 
 
 class AddressInUse(InUse):
-    """Raised when another port of the network has the address."""
+    """Raised when another port has an address of a subnet."""
 
-    def __init__(self, network: str, address: str) -> None:
-        by = f"The IP address {address} is in use"
-        super().__init__("Network", network, by, f"Unable to complete operation for network {network}. {by}.")
-        self.address = address
+    def __init__(self, subnet: str, address: str) -> None:
+        said = f"IP address {address} already allocated in subnet {subnet}"
+        super().__init__("Subnet", subnet, "another port", said)
+        self.subnet, self.address = subnet, address
 
 
 class MacInUse(InUse):
@@ -648,6 +686,24 @@ class SegmentInUse(InUse):
         said = f"Unable to create the network. The tunnel ID {segment} is in use."
         super().__init__("Segment", str(segment), by, said)
         self.segment = segment
+
+
+class VlanInUse(InUse):
+    """Raised when another network has the VLAN of a physical network."""
+
+    def __init__(self, vlan: int, physical: str, by: str) -> None:
+        said = f"Unable to create the network. The VLAN {vlan} on physical network {physical} is in use."
+        super().__init__("VLAN", str(vlan), by, said)
+        self.vlan, self.physical = vlan, physical
+
+
+class PhysicalInUse(InUse):
+    """Raised when a physical network has its flat network already."""
+
+    def __init__(self, physical: str, by: str) -> None:
+        said = f"Unable to create the flat network. Physical network {physical} is in use."
+        super().__init__("Physical network", physical, by, said)
+        self.physical = physical
 
 
 class GatewayInPool(InUse):
@@ -688,6 +744,14 @@ class RuleExists(InUse):
     def __init__(self, rule: str) -> None:
         said = f"Security group rule already exists. Rule id is {rule}."
         super().__init__("SecurityGroupRule", rule, "its security group", said)
+
+
+class DefaultRuleExists(InUse):
+    """Raised when new security groups are born with a rule already."""
+
+    def __init__(self, rule: str) -> None:
+        said = f"Default Security group rule already exists. Rule id is {rule}."
+        super().__init__("DefaultSecurityGroupRule", rule, "new security groups", said)
 
 
 class RepeatedRule(InUse):
@@ -866,6 +930,38 @@ class SharedByOthers(Conflict):
             f"Unable to reconfigure sharing settings for network {network}. Multiple projects are using it."
         )
         self.network = network
+
+
+class CannotAutoAllocate(Conflict):
+    """Raised when the cloud lacks what a project's network is made from by itself."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"Deployment error: {reason}.")
+        self.reason = reason
+
+
+class BindingExists(Conflict):
+    """Raised when a port has a binding to a host already."""
+
+    def __init__(self, port: str, host: str) -> None:
+        super().__init__(f"Binding for port {port} on host {host} already exists.")
+        self.port, self.host = port, host
+
+
+class AlreadyActive(Conflict):
+    """Raised when a binding is activated that is active."""
+
+    def __init__(self, port: str, host: str) -> None:
+        super().__init__(f"Binding for port {port} on host {host} is already active.")
+        self.port, self.host = port, host
+
+
+class BindingFailed(Conflict):
+    """Raised when a port cannot be on the host of a binding."""
+
+    def __init__(self, port: str, host: str) -> None:
+        super().__init__(f"Binding for port {port} on host {host} could not be created or updated.")
+        self.port, self.host = port, host
 
 
 class AccessExists(Conflict):

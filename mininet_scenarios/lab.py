@@ -39,14 +39,18 @@ from mininet_scenarios.nodes import (
     UNDERLAYS,
     Controller,
     Guest,
+    Host,
     Hypervisor,
     Node,
+    Physical,
     Underlay,
     empty_topology,
 )
 from mininet_scenarios.probe import Ear, Heard
 from mininet_scenarios.processes import private_network, require_tools, wait_until
 
+_QUOTAS = "network=-1,router=-1,security_group=-1,security_group_rule=-1"
+"""Of these a project may have any number: the scenarios of a module share a lab and its projects."""
 _LINGER_S = 0.3  # how long a capture waits for what was on its way when its block ended
 
 
@@ -75,7 +79,7 @@ class Network:
     project: str
     subnets: tuple[Subnet, ...]
     mtu: int
-    segment: int
+    segment: int | None
 
     def of(self, address: str) -> Subnet:
         """The subnet that an address is on."""
@@ -106,10 +110,13 @@ class Lab:
     ) -> None:
         self._names = [f"hv{number}" for number in range(1, hypervisors + 1)]
         self._encaps, self._underlay = encaps, UNDERLAYS[underlay_ip_version]
-        self._serve = ("--underlay-ip-version", str(underlay_ip_version), *serve)
+        self._serve = ("--underlay-ip-version", str(underlay_ip_version), "--quotas", _QUOTAS, *serve)
         self._stack = ExitStack()
         self.hypervisors: dict[str, Hypervisor] = {}
         self.guests: dict[str, Guest] = {}
+        self.hosts: dict[str, Host] = {}
+        self._priorities: dict[str, int | None] = {}
+        self.physicals: dict[str, Physical] = {}
 
     def __enter__(self) -> Self:
         require_tools()
@@ -188,6 +195,43 @@ class Lab:
         hypervisor.connect_underlay()
         return hypervisor
 
+    def physical(self, name: str, on: Sequence[str] | None = None) -> Physical:
+        """Make a physical network, and map a bridge with a wire into it on all hypervisors, or on some."""
+        physical: Physical = self._node(Physical, name, self.net.switches)
+        physical.prepare(self.directory / name)
+        self.physicals[name] = physical
+        for hypervisor in self.hypervisors if on is None else on:
+            self.wire(hypervisor, physical)
+        return physical
+
+    def wire(self, hypervisor: str, physical: Physical) -> None:
+        """Map a bridge of a hypervisor, with a wire into a physical network, to that."""
+        node, number = self.hypervisors[hypervisor], len(self.hypervisors[hypervisor].mapped)
+        self.net.addLink(node, physical, intfName1=f"ext{number}", intfName2=f"p-{hypervisor}")
+        physical.attach(f"p-{hypervisor}", trunk=True)
+        node.map(physical.name, f"ext{number}")
+
+    def host(
+        self,
+        name: str,
+        *,
+        on: Physical,
+        ip: str | Sequence[str],
+        mac: str,
+        vlan: int | None = None,
+        gateways: Sequence[str] = (),
+        mtu: int = 1500,
+    ) -> Host:
+        """Start a machine on a physical network that Weft knows nothing of; addresses have a prefix length."""
+        host: Host = self._node(Host, name, self.net.hosts)
+        host.directory = self.directory
+        self.net.addLink(host, on, intfName1="eth0", intfName2=f"p-{name}")
+        on.attach(f"p-{name}", vlan)
+        host.boot(_several(ip), mac, mtu)
+        host.routes(gateways)
+        self.hosts[name] = host
+        return host
+
     def stranger(self, name: str) -> Node:
         """A machine in the management network that is no hypervisor."""
         node: Node = self._node(Node, name, self.net.hosts)
@@ -264,6 +308,41 @@ class Lab:
         """Take a router's interfaces on subnets away."""
         for subnet in subnets:
             self.api.put(f"/v2.0/routers/{router['id']}/remove_router_interface", {"subnet_id": subnet.id})
+
+    def external(self, name: str, *, physical: Physical, cidr: str | Sequence[str], **attributes: object) -> Network:
+        """Make an external network, flat on a physical network; its gateways are the first addresses."""
+        wanted: dict[str, Any] = {"provider:physical_network": physical.name, "router:external": True, **attributes}
+        return self.network(name, cidr=cidr, project="provider", type="flat", gateways=True, **wanted)
+
+    def way_out(self, router: Json, network: Network, *addresses: str, **attributes: object) -> Json:
+        """Give a router a gateway on an external network, with some addresses or any."""
+        fixed = [{"subnet_id": network.of(each).id, "ip_address": each} for each in addresses]
+        wanted = {"network_id": network.id, **({"external_fixed_ips": fixed} if fixed else {}), **attributes}
+        changed: Json = self.api.put(f"/v2.0/routers/{router['id']}", {"router": {"external_gateway_info": wanted}})
+        return changed["router"]  # type: ignore[no-any-return]
+
+    def floating_ip(self, network: Network, address: str, guest: Guest | None = None, **attributes: object) -> Json:
+        """Make a floating IP, for a guest or for nobody yet."""
+        wanted = {
+            "floating_network_id": network.id,
+            "floating_ip_address": address,
+            "port_id": guest and guest.port_id,
+            **attributes,
+        }
+        made: Json = self.api.post("/v2.0/floatingips", {"floatingip": wanted})["floatingip"]
+        return made
+
+    def associate(self, floating_ip: Json, guest: Guest | None, **attributes: object) -> Json:
+        """Let a floating IP stand for a guest, or for nobody."""
+        wanted = {"port_id": guest and guest.port_id, **attributes}
+        changed: Json = self.api.put(f"/v2.0/floatingips/{floating_ip['id']}", {"floatingip": wanted})["floatingip"]
+        return changed
+
+    def gateways(self, *priorities: int | None) -> None:
+        """Set the `weft-gateway-priority` of the hypervisors, in order; None is no gateway."""
+        self._priorities = dict(zip(self.hypervisors, priorities, strict=True))
+        for name, priority in self._priorities.items():
+            self.hypervisors[name].priority(priority)
 
     def group(self, name: str, *, project: str, born: bool = True, **attributes: object) -> Json:
         """Make a security group; unless `born`, without the rules it is born with, which let all out."""
@@ -360,6 +439,7 @@ class Lab:
         """Start a guest, unplugged, perhaps for a port that is made later; with IPv6 if it has such an address."""
         guest: Guest = self._node(Guest, name, self.net.hosts)
         guest.hypervisor, guest.network_id = self.hypervisors[on], network.id
+        guest.directory = guest.hypervisor.directory
         guest.port_id = port_id or str(uuid.uuid4())
         guest.tap = f"tap{guest.port_id[:11]}"  # as Nova names it
         self.net.addLink(guest, guest.hypervisor, intfName1="eth0", intfName2=guest.tap)
@@ -367,6 +447,33 @@ class Lab:
         guest.routes({gateway for each in _several(ip) if (gateway := network.of(each).gateway)})
         self.guests[name] = guest
         return guest
+
+    def behind(self, host: Host, name: str, *, ip: str, gateway: str, mac: str, mtu: int = 1500) -> Host:
+        """Start a machine that a host forwards for; the host has the gateway's address there."""
+        other: Host = self._node(Host, name, self.net.hosts)
+        other.directory = self.directory
+        self.net.addLink(other, host, intfName1="eth0", intfName2="eth1")
+        length = ip.partition("/")[2]
+        host.ip_batch(f"addr add {gateway}/{length} dev eth1", f"link set eth1 mtu {mtu} up")
+        host.sysctl("ipv6/conf/all/forwarding" if ":" in ip else "ipv4/ip_forward", 1)
+        other.boot([ip], mac, mtu)
+        other.routes([gateway])
+        self.hosts[name] = other
+        return other
+
+    def gateways_alive(self) -> None:
+        """Wait until every hypervisor finds all gateways alive, and they are ranked as they are wanted.
+
+        For labs in which every hypervisor has a guest behind a gateway, or is one.
+        """
+        wanted = sum(number is not None for number in self._priorities.values())
+
+        def lacking() -> str:
+            seen = {name: self.hypervisors[name].gateways_seen() for name in self._priorities}
+            blind = [name for name, own in self._priorities.items() if seen[name] < wanted - (own is not None)]
+            return " ".join((*blind, *(name for name, row in self.chassis().items() if row["recovering"])))
+
+        wait_until("Gateways that are found alive", lacking, 15)
 
     def chassis(self) -> dict[str, Json]:
         """What the controller says about each hypervisor, by name."""
@@ -441,9 +548,10 @@ class Lab:
         if changed:
             raise Unsettled(f"A recompute from scratch changed {changed} flows.")
 
-    def others(self, *but: Guest) -> list[Place]:
-        """Every place to listen at except these guests: all other guests, and the underlay."""
-        return [self.underlay, *(guest for guest in self.guests.values() if guest not in but)]
+    def others(self, *but: Host) -> list[Place]:
+        """Every place to listen at except these: all other guests and hosts, the underlay, the physical networks."""
+        somebody = (*self.guests.values(), *self.hosts.values())
+        return [self.underlay, *self.physicals.values(), *(each for each in somebody if each not in but)]
 
     @contextmanager
     def sniff(self, *places: Place, what: str = "") -> Iterator[Heard]:

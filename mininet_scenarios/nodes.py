@@ -29,13 +29,14 @@ import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from mininet_scenarios.api import Api
 from mininet_scenarios.errors import CommandFailed, Refused, Unsteady
 from mininet_scenarios.probe import Ear, Ping, send, udp
 from mininet_scenarios.processes import Daemon, beside_python, inside, run, wait_until
-from mininet_scenarios.sockets import Outcome, Transfer, call, reached, send_datagram, send_raw, transfer
+from mininet_scenarios.sockets import Outcome, Transfer, call, reached, refused, send_datagram, send_raw, transfer
 from mininet_scenarios.talk import Talk
 
 with warnings.catch_warnings():
@@ -116,22 +117,8 @@ def _claim(port_id: str, mac: str) -> tuple[str, str]:
     return f"external_ids:iface-id={port_id}", f'external_ids:attached-mac="{mac}"'
 
 
-class Hypervisor(Node):
-    """A machine with Open vSwitch; it knows the controller only by the one command of `join`."""
-
-    number = 0
-    away = False
-    encaps = "geneve,vxlan"
-    underlay = UNDERLAYS[4]
-    bridge = BRIDGE
-
-    def prepare(self, number: int, directory: Path) -> None:
-        """Set the addresses and start the database, without waiting for it."""
-        self.number = number
-        self.vtep = self.underlay.format(10 + number).partition("/")[0]
-        self.management = f"{MANAGEMENT}{10 + number}"
-        self.ip_batch(f"addr add {self.management}/24 dev mgmt0", "link set mgmt0 up", "link set phy0 up")
-        self.create_database(directory)
+class Machine(Node):
+    """A machine with an Open vSwitch of its own."""
 
     def create_database(self, directory: Path) -> None:
         """Start a new database, without waiting for it."""
@@ -166,6 +153,64 @@ class Hypervisor(Node):
         self.vsctl("--no-wait", "init")
         self.switch = self._daemon("ovs-vswitchd", f"unix:{self.directory}/db.sock")
 
+    def _await_socket(self, daemon: Daemon, name: str) -> None:
+        def lacking() -> str:
+            daemon.must_run()
+            try:
+                with socket.socket(socket.AF_UNIX) as caller:  # it is there a moment before anybody listens
+                    caller.connect(str(self.directory / name))
+            except OSError as error:
+                return f"{name}: {error}"
+            return ""
+
+        wait_until(f"The socket of {daemon.name}", lacking, 10)
+
+    def vsctl(self, *arguments: str) -> str:
+        """ovs-vsctl(8) of this machine; waits for ovs-vswitchd to follow unless told `--no-wait`."""
+        return run("ovs-vsctl", "--timeout=15", *arguments, env=self.environment)
+
+    def ofctl(self, *arguments: str) -> str:
+        """ovs-ofctl(8) of this machine."""
+        return run("ovs-ofctl", "--timeout=15", *arguments, env=self.environment)
+
+    def appctl(self, *arguments: str) -> str:
+        """ovs-appctl(8) of this machine."""
+        return run("ovs-appctl", "--timeout=15", *arguments, env=self.environment)
+
+    def must_run(self) -> None:
+        """Raise Died when a daemon has ended."""
+        self.database.must_run()
+        self.switch.must_run()
+
+    def terminate(self) -> None:
+        """Stop Open vSwitch, then the node."""
+        for daemon in (getattr(self, "switch", None), getattr(self, "database", None)):
+            if daemon is not None:
+                daemon.kill()
+        super().terminate()
+
+
+class Hypervisor(Machine):
+    """A machine with Open vSwitch; it knows the controller only by the one command of `join`."""
+
+    number = 0
+    away = False
+    encaps = "geneve,vxlan"
+    underlay = UNDERLAYS[4]
+    bridge = BRIDGE
+
+    def __init__(self, name: str, **params: object) -> None:
+        super().__init__(name, **params)
+        self.mapped: dict[str, str] = {}
+
+    def prepare(self, number: int, directory: Path) -> None:
+        """Set the addresses and start the database, without waiting for it."""
+        self.number = number
+        self.vtep = self.underlay.format(10 + number).partition("/")[0]
+        self.management = f"{MANAGEMENT}{10 + number}"
+        self.ip_batch(f"addr add {self.management}/24 dev mgmt0", "link set mgmt0 up", "link set phy0 up")
+        self.create_database(directory)
+
     def connect_underlay(self) -> None:
         """Make the bridge that holds the tunnel address."""
         bridge = ("--may-exist", "add-br", "br-phy", "--", "set", "bridge", "br-phy", "datapath_type=netdev")
@@ -185,21 +230,10 @@ class Hypervisor(Node):
         """The MAC of its tunnel endpoint."""
         return self.run("ip", "-o", "link", "show", "br-phy").partition(" link/ether ")[2].split()[0]
 
-    def _await_socket(self, daemon: Daemon, name: str) -> None:
-        def lacking() -> str:
-            daemon.must_run()
-            try:
-                with socket.socket(socket.AF_UNIX) as caller:  # it is there a moment before anybody listens
-                    caller.connect(str(self.directory / name))
-            except OSError as error:
-                return f"{name}: {error}"
-            return ""
-
-        wait_until(f"The socket of {daemon.name}", lacking, 10)
-
     def join(self, keys: Mapping[str, str | None] | None = None) -> None:
         """Join the controller by the contract's one command; `keys` adds, changes or (None) leaves out keys."""
         wanted: dict[str, str | None] = {
+            **self._mappings(),
             "system-id": self.name,
             "hostname": f"{self.name}.lab",
             "weft-encap-ip": self.vtep,
@@ -212,6 +246,31 @@ class Hypervisor(Node):
         forget = ("remove", "Open_vSwitch", ".", "external_ids", *missing, "--") if missing else ()
         target = ("set-manager", f"tcp:{CONTROLLER}:{OVSDB_PORT}")
         self.vsctl(*forget, "set", "Open_vSwitch", ".", *settings, "--", *target)
+
+    def map(self, physical: str, interface: str) -> str:
+        """Map a new bridge, with an interface in it, to a physical network; the bridge's name."""
+        bridge = self.mapped[physical] = f"br-{physical}"
+        made = ("add-br", bridge, "--", "set", "bridge", bridge, "datapath_type=netdev", "fail_mode=standalone")
+        self.ip_batch(f"link set {interface} up")
+        keys = [f'external_ids:{key}="{value}"' for key, value in self._mappings().items()]
+        self.vsctl(*made, "--", "add-port", bridge, interface, "--", "set", "Open_vSwitch", ".", *keys)
+        return bridge
+
+    def gateways_seen(self) -> int:
+        """How many gateways BFD says are alive, and asks as often as it is to: at first it takes its time."""
+        said = self.vsctl("--columns=bfd_status", "find", "interface", "bfd:enable=true")
+        return said.count("remote_state=up, state=up")
+
+    def priority(self, number: int | None) -> None:
+        """Say how much this hypervisor is wanted as a gateway; None is not at all."""
+        if number is None:
+            self.vsctl("remove", "Open_vSwitch", ".", "external_ids", "weft-gateway-priority")
+        else:
+            self.vsctl("set", "Open_vSwitch", ".", f"external_ids:weft-gateway-priority={number}")
+
+    def _mappings(self) -> dict[str, str]:
+        mappings = ",".join(f"{physical}:{bridge}" for physical, bridge in self.mapped.items())
+        return {"weft-bridge-mappings": mappings} if mappings else {}
 
     def hurry(self) -> None:
         """Have its database try every second to reach a controller that is away; it waits up to 8 s by default."""
@@ -283,18 +342,6 @@ class Hypervisor(Node):
             return str(error)
         return ""
 
-    def vsctl(self, *arguments: str) -> str:
-        """ovs-vsctl(8) on this hypervisor; waits for ovs-vswitchd to follow unless told `--no-wait`."""
-        return run("ovs-vsctl", "--timeout=15", *arguments, env=self.environment)
-
-    def ofctl(self, *arguments: str) -> str:
-        """ovs-ofctl(8) on this hypervisor."""
-        return run("ovs-ofctl", "--timeout=15", *arguments, env=self.environment)
-
-    def appctl(self, *arguments: str) -> str:
-        """ovs-appctl(8) on this hypervisor."""
-        return run("ovs-appctl", "--timeout=15", *arguments, env=self.environment)
-
     def dpctl(self, *arguments: str) -> str:
         """What the CLI's `dpctl` runs."""
         return self.ofctl(*arguments)
@@ -348,13 +395,7 @@ class Hypervisor(Node):
         what to change by a packet, where it was told which). What such a decision recirculates to may be gone: then
         frames are dropped as `datapath_drop_upcall_error`, and by no flow.
         """
-        self.appctl("revalidator/wait")
         self.appctl("revalidator/purge")
-
-    def must_run(self) -> None:
-        """Raise Died when a daemon has ended."""
-        self.database.must_run()
-        self.switch.must_run()
 
     def plug(self, tap: str) -> None:
         """Put an interface on the integration bridge; the controller makes the bridge, so wait for it."""
@@ -392,12 +433,65 @@ class Hypervisor(Node):
                     if found and "|tcp:" in head:
                         counts[message.split(" ", 1)[0]] += 1
 
-    def terminate(self) -> None:
-        """Stop Open vSwitch, then the node."""
-        for daemon in (getattr(self, "switch", None), getattr(self, "database", None)):
-            if daemon is not None:
-                daemon.kill()
-        super().terminate()
+
+class Physical(Machine):
+    """A physical network: a switch that knows VLANs, learns, and has no controller. A place to listen at."""
+
+    def __init__(self, name: str, **params: object) -> None:
+        super().__init__(name, **params)
+        self._ends: list[str] = []
+
+    def prepare(self, directory: Path) -> None:
+        """Start it."""
+        self.create_database(directory)
+        self.start_switch()
+        bridge = ("add-br", "fabric", "--", "set", "bridge", "fabric", "datapath_type=netdev", "fail_mode=standalone")
+        self.vsctl(*bridge)
+
+    def attach(self, interface: str, vlan: int | None = None, *, trunk: bool = False) -> None:
+        """Plug in one of this node's interfaces: for all VLANs, or for one, untagged there; None is that of no tag."""
+        self.ip_batch(f"link set {interface} up")
+        access = () if trunk else (f"tag={vlan or 0}", "vlan_mode=access")
+        self.vsctl("add-port", "fabric", interface, *access)
+        self._ends.append(interface)
+
+    def ear(self, expression: str = "") -> Ear:
+        """A capture of what anybody sends there: each frame once, with its tag."""
+        return Ear(self.name, self.pid, self._ends, expression)
+
+    def at(self, end: Node) -> Jack:
+        """A place to listen at: what one of those who are plugged in sends."""
+        return Jack(self, end)
+
+    def sends(self, to: Node, *frames: bytes) -> None:
+        """Send frames to one of those who are plugged in."""
+        send(self.pid, f"p-{to}", frames)
+
+    def learnt(self) -> dict[tuple[int, str], str]:
+        """Where it knows MAC addresses to be, by VLAN."""
+        ports = dict(re.findall(r"^ *(\d+)\((p-[^)]+)\)", self.ofctl("show", "fabric"), re.MULTILINE))
+        table = re.findall(r"^ *(\d+) +(\d+) +([0-9a-f:]{17}) ", self.appctl("fdb/show", "fabric"), re.MULTILINE)
+        return {(int(vlan), mac): ports[port].removeprefix("p-") for port, vlan, mac in table}
+
+    def moves(self) -> int:
+        """How often it found a MAC address elsewhere than before."""
+        found = re.search(r"moved +: (\d+)", self.appctl("fdb/stats-show", "fabric"))
+        return int(found[1]) if found else 0
+
+
+@dataclass(frozen=True, slots=True)
+class Jack:
+    """Where somebody is plugged into a physical network."""
+
+    physical: Physical
+    end: Node
+
+    def __str__(self) -> str:
+        return f"{self.physical} from {self.end}"
+
+    def ear(self, expression: str = "") -> Ear:
+        """A capture of what it sends."""
+        return Ear(str(self), self.physical.pid, [f"p-{self.end}"], expression)
 
 
 class Bridge(Hypervisor, OVSSwitch):  # type: ignore[misc]
@@ -442,16 +536,12 @@ class Remote(RemoteController):  # type: ignore[misc]
         """Whoever makes one has asked already, and not by telnet(1)."""
 
 
-class Guest(Node):
-    """A virtual machine's view of its network: one interface, `eth0`; the other end is a tap of its hypervisor."""
+class Host(Node):
+    """Somebody's view of a network: one interface, `eth0`. What it runs writes into `directory`."""
 
-    hypervisor: Hypervisor
-    tap: str
-    port_id: str
+    directory: Path
     ips: tuple[str, ...]
     mac: str
-    network_id: str
-    plugged = False
 
     def __init__(self, name: str, **params: object) -> None:
         super().__init__(name, **params)
@@ -459,7 +549,7 @@ class Guest(Node):
         self._talks: list[Talk] = []
 
     def boot(self, addresses: Sequence[str], mac: str, mtu: int) -> None:
-        """Set up both ends of the wire; addresses have a prefix length, and one of IPv6 turns IPv6 on."""
+        """Set up its end of the wire; addresses have a prefix length, and one of IPv6 turns IPv6 on."""
         self.ips, self.mac = tuple(address.partition("/")[0] for address in addresses), mac
         self.ip_batch(f"link set eth0 address {mac} mtu {mtu}")
         if any(":" in ip for ip in self.ips):
@@ -470,9 +560,6 @@ class Guest(Node):
         self.ip_batch("link set eth0 up", *(f"addr add {address} dev eth0 nodad" for address in addresses))
         # Checksums left to hardware that is not there: user-space OVS would forward TCP that no one accepts.
         self.run("ethtool", "-K", "eth0", "tx", "off")
-        # The hypervisor's kernel must not answer what only the network may answer.
-        self.hypervisor.sysctl(f"ipv4/conf/{self.tap}/arp_ignore", 8)
-        self.hypervisor.ip_batch(f"link set {self.tap} up")
 
     def routes(self, gateways: Iterable[str]) -> None:
         """Send what is for elsewhere to these gateways."""
@@ -488,39 +575,24 @@ class Guest(Node):
         self.ips, self.mac = (ip,), mac
         self.ip_batch("addr flush dev eth0", f"link set eth0 address {mac}", f"addr add {ip}/24 dev eth0")
 
-    def plug(self) -> None:
-        """Plug the interface into the hypervisor's integration bridge, for its port."""
-        self.hypervisor.plug_for(self.tap, self.port_id, self.mac)
-        self.plugged = True
-
-    def claim(self, port_id: str) -> None:
-        """Say that the interface, which is on the bridge already, is that port's."""
-        self.port_id, self.plugged = port_id, True
-        self.hypervisor.claim(self.tap, port_id, self.mac)
-
-    def unplug(self) -> None:
-        """Take the interface off the bridge."""
-        self.hypervisor.unplug(self.tap)
-        self.plugged = False
-
     def ping(
         self,
-        target: Guest | str,
+        target: Host | str,
         *,
         count: int | None = None,
         interval_s: float = 0.05,
         patience_s: float = 1.0,
         mark: bytes = b"",
     ) -> Ping:
-        """Start to ping a guest, or an address; see `probe.Ping`."""
+        """Start to ping a host, or an address; see `probe.Ping`."""
         address = target if isinstance(target, str) else target.ip
-        directory = self.hypervisor.directory
+        directory = self.directory
         timing = {"interval_s": interval_s, "patience_s": patience_s}
         ping = Ping(self.pid, address, directory=directory, count=count, mark=mark, **timing)
         self._pings.append(ping)
         return ping
 
-    def pings(self, target: Guest | str, count: int = 3) -> bool:
+    def pings(self, target: Host | str, count: int = 3) -> bool:
         """Whether all of `count` pings are answered, once each; False when none is, Unsteady for all between."""
         replies = self.ping(target, count=count).wait()
         if replies.duplicates or replies.lost not in (0, count):
@@ -539,39 +611,47 @@ class Guest(Node):
         """Send a mark to a MAC as any guest may: in a datagram, to an address for which no kernel answers."""
         self.sends(udp(mac, self.mac, self.ip, "255.255.255.255", 7, mark))
 
-    def calls(self, target: Guest, port: int, *, version: int = 4, patience_s: float = 0.8) -> Outcome:
-        """What becomes of a TCP connection to a port of a guest, whether or not somebody listens there."""
-        return call(self.pid, target.address(version), port, patience_s)
+    def calls(self, target: Host | str, port: int, *, version: int = 4, patience_s: float = 0.8) -> Outcome:
+        """What becomes of a TCP connection to a port of a guest, or address, whether or not somebody listens there."""
+        address = target if isinstance(target, str) else target.address(version)
+        return call(self.pid, address, port, patience_s)
+
+    def refused(self, address: str, port: int = 9, size: int = 8) -> bool:
+        """Whether an ICMP error comes back for a datagram to a port of an address where nobody listens."""
+        return refused(self.pid, address, port, size)
 
     def reaches(
         self,
-        target: Guest,
+        target: Host,
         protocol: str,
         *ports: int,
         version: int = 4,
         size: int = 8,
         options: Mapping[int, bytes] | None = None,
         patience_s: float = 0.8,
+        by: str = "",
     ) -> set[int]:
         """Which of these ports of a guest, where somebody listens now, this one gets an answer from.
 
-        By TCP an answer is a connection, by UDP a datagram of `size` bytes that comes back. `options` are set on
-        sockets of IPv6 (ipv6(7)): extension headers.
+        The guest is asked at its own address, or `by` another one that is to lead there. By TCP an answer is a
+        connection, by UDP a datagram of `size` bytes that comes back. `options` are set on sockets of IPv6 (ipv6(7)):
+        extension headers.
         """
         places = (self.pid, target.pid)
-        return reached(places, protocol, target.address(version), ports, size, options or {}, patience_s)
+        own = target.address(version)
+        return reached(places, protocol, by or own, own, ports, size, options or {}, patience_s)
 
     def transfers(
-        self, target: Guest, megabytes: int, *, port: int = 5001, version: int = 4, patience_s: float = 30.0
+        self, target: Host, megabytes: int, *, port: int = 5001, version: int = 4, patience_s: float = 30.0
     ) -> Transfer:
         """Send so much over TCP to a guest, where somebody listens now, and see how it came."""
         return transfer((self.pid, target.pid), target.address(version), port, megabytes << 20, patience_s)
 
-    def sends_raw(self, target: Guest, protocol: int, payload: bytes, *, version: int = 4) -> None:
+    def sends_raw(self, target: Host, protocol: int, payload: bytes, *, version: int = 4) -> None:
         """Send a packet of an IP protocol by its number; the kernel adds the header."""
         send_raw(self.pid, target.address(version), protocol, payload)
 
-    def sends_datagram(self, target: Guest, port: int, payload: bytes, *, version: int = 4) -> None:
+    def sends_datagram(self, target: Host, port: int, payload: bytes, *, version: int = 4) -> None:
         """Send a UDP datagram, whether or not somebody listens; the kernel makes fragments of a large one."""
         send_datagram(self.pid, target.address(version), port, payload)
 
@@ -585,7 +665,7 @@ class Guest(Node):
 
     def talks(
         self,
-        target: Guest,
+        target: Host,
         port: int,
         protocol: str = "tcp",
         *,
@@ -594,9 +674,10 @@ class Guest(Node):
         version: int = 4,
         mute: bool = False,
         interval_s: float = 0.05,
+        by: str = "",
     ) -> Talk:
-        """Begin conversations with whoever listens at a guest's port; see `talk`."""
-        return self._talk("call", protocol, target.address(version), port, mute, interval_s, count, from_port)
+        """Begin conversations with whoever listens at a guest's port, `by` another address if any; see `talk`."""
+        return self._talk("call", protocol, by or target.address(version), port, mute, interval_s, count, from_port)
 
     def hangs_up(self) -> None:
         """End all its conversations."""
@@ -616,7 +697,7 @@ class Guest(Node):
     ) -> Talk:
         manner = "mute" if mute else "speak"
         arguments = (role, protocol, address, str(port), f"{interval_s:g}", manner, str(count), str(from_port))
-        talk = Talk(self.pid, *arguments, directory=self.hypervisor.directory, interval_s=interval_s)
+        talk = Talk(self.pid, *arguments, directory=self.directory, interval_s=interval_s)
         self._talks.append(talk)
         return talk
 
@@ -643,6 +724,38 @@ class Guest(Node):
             ping.abandon()
         self.hangs_up()
         super().terminate()
+
+
+class Guest(Host):
+    """A virtual machine; the other end of its wire is a tap of its hypervisor."""
+
+    hypervisor: Hypervisor
+    tap: str
+    port_id: str
+    network_id: str
+    plugged = False
+
+    def boot(self, addresses: Sequence[str], mac: str, mtu: int) -> None:
+        """Set up both ends of the wire."""
+        super().boot(addresses, mac, mtu)
+        # The hypervisor's kernel must not answer what only the network may answer.
+        self.hypervisor.sysctl(f"ipv4/conf/{self.tap}/arp_ignore", 8)
+        self.hypervisor.ip_batch(f"link set {self.tap} up")
+
+    def plug(self) -> None:
+        """Plug the interface into the hypervisor's integration bridge, for its port."""
+        self.hypervisor.plug_for(self.tap, self.port_id, self.mac)
+        self.plugged = True
+
+    def claim(self, port_id: str) -> None:
+        """Say that the interface, which is on the bridge already, is that port's."""
+        self.port_id, self.plugged = port_id, True
+        self.hypervisor.claim(self.tap, port_id, self.mac)
+
+    def unplug(self) -> None:
+        """Take the interface off the bridge."""
+        self.hypervisor.unplug(self.tap)
+        self.plugged = False
 
 
 class Controller(Node):

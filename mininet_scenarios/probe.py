@@ -21,7 +21,7 @@ import struct
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -336,10 +336,21 @@ class Frame:
         return int.from_bytes(self.raw[12:14], "big")
 
     @property
+    def vlan(self) -> int | None:
+        """The VLAN of its tag; None when it has none."""
+        return int.from_bytes(self.raw[14:16], "big") & 0xFFF if self.ethertype == VLAN else None
+
+    @property
+    def untagged(self) -> Frame:
+        """The frame without its tag."""
+        return replace(self, raw=self.raw[:12] + self.raw[16:]) if self.ethertype == VLAN else self
+
+    @property
     def arp(self) -> Arp | None:
-        """The frame read as ARP, if it is."""
-        body = self.raw[14:42]
-        if self.ethertype != ARP or len(body) < 28:
+        """The frame read as ARP, tagged or not, if it is."""
+        frame = self.untagged
+        body = frame.raw[14:42]
+        if frame.ethertype != ARP or len(body) < 28:
             return None
         op, mac, ip, target_mac, target_ip = struct.unpack("!6xH6s4s6s4s", body)
         return Arp(op, _mac_text(mac), socket.inet_ntoa(ip), _mac_text(target_mac), socket.inet_ntoa(target_ip))
@@ -347,8 +358,9 @@ class Frame:
     @property
     def nd(self) -> Nd | None:
         """The frame read as a neighbour solicitation or advertisement, if it is one."""
-        raw = self.raw
-        if self.ethertype != IPV6 or len(raw) < 78 or raw[20] != _ICMPV6:
+        frame = self.untagged
+        raw = frame.raw
+        if frame.ethertype != IPV6 or len(raw) < 78 or raw[20] != _ICMPV6:
             return None
         if raw[54] not in (SOLICITATION, ADVERTISEMENT):
             return None

@@ -93,16 +93,35 @@ def _opened(pid: int, address: str) -> socket.socket:
     return own
 
 
+def refused(pid: int, address: str, port: int, size: int, patience_s: float = 2.0) -> bool:
+    """Whether an ICMP error comes back for a datagram, as the kernel tells its sender."""
+    with inside(pid), socket.socket(family(address), socket.SOCK_DGRAM) as sender:
+        sender.settimeout(patience_s)
+        sender.connect((address, port))
+        sender.send(bytes(size))
+        try:
+            sender.recv(1)
+        except ConnectionRefusedError:
+            return True
+        except TimeoutError:
+            return False
+    return False
+
+
 def reached(
     places: tuple[int, int],
     protocol: str,
     address: str,
+    own_address: str,
     ports: Sequence[int],
     size: int,
     options: Mapping[int, bytes],
     patience_s: float,
 ) -> set[int]:
-    """From which ports an answer comes; `places` are processes in the namespaces of who asks and who answers."""
+    """From which ports an answer comes; `places` are processes in the namespaces of who asks and who answers.
+
+    Who answers does at its `own_address`, whichever `address` it is known by.
+    """
     kind = KINDS[protocol]
     with ExitStack() as stack, selectors.DefaultSelector() as selector:
         for pid, is_caller in zip(reversed(places), (False, True), strict=True):
@@ -118,7 +137,7 @@ def reached(
                         selector.register(own, event, port)
                     else:
                         own.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                        own.bind((address, port))
+                        own.bind((own_address, port))
                         _answer(own, selector)
         return _await(selector, len(ports), patience_s)
 

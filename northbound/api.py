@@ -19,7 +19,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from functools import partial
 from http import HTTPStatus
-from typing import Any, Generic
+from typing import Any, Generic, TypeVar
 from uuid import uuid4
 
 from aiohttp import web
@@ -72,6 +72,8 @@ REQUEST_ID = "X-Openstack-Request-Id"
 
 REQUEST: ContextVar[str] = ContextVar("request")
 """The id of the request that the current task serves."""
+
+T = TypeVar("T")
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -196,9 +198,10 @@ async def _extensions(_: web.Request) -> web.Response:
 
 
 async def _extension(request: web.Request) -> web.Response:
-    found = EXTENSIONS.get(request.match_info["alias"])
+    found = EXTENSIONS.get(alias := request.match_info["alias"])
     if found is None:
-        raise web.HTTPNotFound
+        kind, body = faults.no_extension(alias, request.headers.get("Accept", ""))
+        return web.Response(status=404, body=body, headers={"Content-Type": kind})
     return _answer({"extension": found})
 
 
@@ -290,15 +293,17 @@ class _Served(Generic[R]):
         return _json(200, await self._listed(scene, records, query.fields, found))
 
     async def _prepare(self, caller: Caller, ask: Ask, query: Query) -> None:
-        """Make what the project must find; tried on the replica first, since nearly always it is there."""
+        """Make what the project must find."""
         prepare = self.collection.prepare
         owner = query.filters.get("project_id", query.filters.get("tenant_id", [ask.project_id]))[0]
-        if not (caller.is_admin or caller.speaks_for(owner)):
-            return
+        if caller.is_admin or caller.speaks_for(owner):
+            await self._written(lambda tx: prepare(tx, owner, ask))
+
+    async def _written(self, work: Callable[[Transaction], T]) -> T:
+        """What a reader needs to be there; tried on the replica first, since nearly always it is."""
         trial = Transaction(self.store.model)
-        prepare(trial, owner, ask)
-        if trial.writes():
-            await self.store.commit(lambda tx: prepare(tx, owner, ask), request=REQUEST.get())
+        done = work(trial)
+        return await self.store.commit(work, request=REQUEST.get()) if trial.writes() else done
 
     async def _listed(self, scene: Scene, records: Sequence[R], fields: tuple[str, ...], pages: Json) -> bytes:
         """A list as JSON, with a breath for everybody else after every `BREATH` records."""
@@ -313,10 +318,16 @@ class _Served(Generic[R]):
 
     async def show(self, request: web.Request) -> web.Response:
         """One of them."""
-        caller = request[CALLER]
+        caller, provide = request[CALLER], self.collection.provide
         record = self._need(self.store.model, request)
         policy.check_seen(caller, self.collection, self.store.model, record)
         fields = tuple(name for name in request.query.getall("fields", ()) if name)
+        if provide is not None:
+            ask = replace(self._ask(request, caller), fields=fields)
+            told = await self._written(lambda tx: provide(tx, self._need(tx, request), ask))
+            if told is not None:
+                return _answer({self.collection.name: told})
+            record = self._need(self.store.model, request)
         return _answer({self.collection.name: self._shown(self._scene(caller), record, fields)})
 
     async def tell(self, answer: Callable[[Ask], Json], request: web.Request) -> web.Response:
@@ -356,7 +367,8 @@ class _Served(Generic[R]):
         if operation.status == 204:
             return web.Response(status=204)
         if isinstance(done, Resource):
-            done = {self.collection.name: self.renderer.all(self._scene(caller), done)}
+            shown: Json = self.renderer.all(self._scene(caller), done)
+            done = shown if operation.bare else {self.collection.name: shown}
         return _answer(done, operation.status)
 
     async def delete(self, delete: Delete[R], request: web.Request) -> web.Response:
@@ -382,7 +394,10 @@ class _Served(Generic[R]):
 
     def _need(self, rows: Rows, request: web.Request) -> R:
         """What the path names. Raises NotFound."""
-        return self.collection.source.need(rows, request.match_info.get("within", ""), request.match_info["id"])
+        id = request.match_info["id"]
+        if id == self.collection.mine:
+            id = request[CALLER].project_id
+        return self.collection.source.need(rows, request.match_info.get("within", ""), id)
 
     def _scene(self, caller: Caller) -> Scene:
         rows, collection = self.store.model, self.collection

@@ -12,6 +12,10 @@
     weft diff                  where switches hold something else
     weft explain FILE|-        annotate the text of ovs-ofctl dump-flows
     weft trace --from --to     what becomes of one packet, and why
+    weft why-down PORT         why a port is not ACTIVE
+    weft why PORT ADDRESS      why a port does not reach an address
+    weft cost ID               how many flows an object has, and on how many switches
+    weft repair [CHASSIS...]   dump switches, and put right what is not as it should be
     weft conn CHASSIS [FILE|-] whose connections a hypervisor has, and which rules allow them
 
 Client commands ask the controller at `--url` or `WEFT_URL`. They end 0 when all is well, 1 when what was asked
@@ -118,6 +122,23 @@ def _parser() -> argparse.ArgumentParser:
     what.add_argument("file", metavar="FILE|-")
 
     _trace_options(_client(commands.add_parser("trace", help="what becomes of one packet, and why"), _trace))
+
+    down = _client(commands.add_parser("why-down", help="why a port is not ACTIVE"), _why_down)
+    down.add_argument("port", help="by id or name")
+
+    apart = _client(commands.add_parser("why", help="why a port does not reach an address"), _why)
+    apart.add_argument("from", metavar="PORT", help="the port that sends, by id or name")
+    apart.add_argument("to", metavar="ADDRESS|PORT", help="an IP address, or a port by id or name")
+    apart.add_argument("--proto", help="tcp, udp, icmp, sctp or a number (default: icmp)")
+    apart.add_argument("--dport", type=int, metavar="N", help="the destination port")
+
+    cost = _client(commands.add_parser("cost", help="how many flows an object has, and on how many switches"), _cost)
+    cost.add_argument("id", help="the id of a network, port, router, security group ...")
+
+    repair = _client(
+        commands.add_parser("repair", help="dump a switch and put right what is not as it should be"), _repair
+    )
+    repair.add_argument("chassis", nargs="*", help=f"{CHASSIS} (default: all that are connected)")
 
     whose = _client(commands.add_parser("conn", help="whose connections a hypervisor has, and what allows them"), _conn)
     whose.add_argument("chassis", help=CHASSIS)
@@ -331,6 +352,50 @@ def _text(name: str) -> str:
         return sys.stdin.read()
     with open(name, encoding="utf-8", errors="replace") as file:
         return file.read()
+
+
+def _why_down(options: argparse.Namespace) -> int:
+    answer = _controller(options).get(f"/v1/why-down/{quote(options.port, safe='')}")
+    if options.json:
+        _print_json(answer)
+    else:
+        print("\n".join(answer["reasons"]) or f"port {answer['port']} is {answer['status']}")
+    return 1 if answer["reasons"] else 0
+
+
+def _why(options: argparse.Namespace) -> int:
+    asked = {name: getattr(options, name) for name in ("from", "to", "proto", "dport")}
+    answer = _controller(options).post("/v1/why", asked)
+    if options.json:
+        _print_json(answer)
+    else:
+        from northbound import why  # which loads what the controller is made of
+
+        print("\n".join(why.told(answer)))
+    return 0 if answer["fate"] == "delivered" else 1
+
+
+def _cost(options: argparse.Namespace) -> int:
+    answer = _controller(options).get(f"/v1/cost/{quote(options.id, safe='')}")
+    if options.json:
+        _print_json(answer)
+        return 0
+    for each in answer["cost"]:
+        print(f"{each['app']:<16} {each['rule']:<16} {each['flows']:>6} on {each['hosts']} hypervisors")
+    print(f"{answer['total']} flows and groups in all")
+    return 0
+
+
+def _repair(options: argparse.Namespace) -> int:
+    client = _controller(options)
+    connected = [each["name"] for each in client.get("/v1/chassis")["chassis"] if each["connected"]]
+    done = {name: client.post(f"/v1/repair/{quote(name, safe='')}", {}) for name in options.chassis or connected}
+    if options.json:
+        _print_json(done)
+        return 0
+    for name, each in done.items():
+        print(f"{name}: {each['flow_mods']} flows and {each['group_mods']} groups put right")
+    return 0
 
 
 def _conn(options: argparse.Namespace) -> int:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from controller.errors import Invalid
 from controller.model.quotas import COUNTED, UNLIMITED
+from controller.model.segments import TYPES
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,74 @@ class Endpoint:
     def loopback(self) -> bool:
         """Can only this machine reach it?"""
         return self.host in ("::1", "localhost") or self.host.startswith("127.")
+
+
+@dataclass(frozen=True, slots=True)
+class VlanRanges:
+    """The physical networks that have VLANs: each with the first and the last one that may be handed out, or (1, 0)."""
+
+    ranges: tuple[tuple[str, int, int], ...]
+
+    def __str__(self) -> str:
+        return ",".join(name if last < first else f"{name}:{first}:{last}" for name, first, last in self.ranges)
+
+    @classmethod
+    def read(cls, text: str) -> VlanRanges:
+        """Raises ValueError."""
+        return cls(tuple(map(_vlan_range, _words(text))))
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """A set of names."""
+
+    names: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return ",".join(self.names)
+
+    @classmethod
+    def read(cls, text: str) -> Names:
+        """Never fails."""
+        return cls(tuple(_words(text)))
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """A size in bytes a name."""
+
+    sizes: tuple[tuple[str, int], ...]
+
+    def __str__(self) -> str:
+        return ",".join(f"{name}:{size}" for name, size in self.sizes)
+
+    @classmethod
+    def read(cls, text: str) -> Sizes:
+        """Raises ValueError."""
+        return cls(tuple(map(_size, _words(text))))
+
+
+def _words(text: str) -> list[str]:
+    return [word for part in text.split(",") if (word := part.strip())]
+
+
+def _vlan_range(word: str) -> tuple[str, int, int]:
+    name, *ends = word.split(":")
+    type = TYPES["vlan"]
+    if name and not ends:
+        return name, 1, 0
+    if name and len(ends) == 2 and all(end.isdecimal() and end.isascii() for end in ends):
+        first, last = map(int, ends)
+        if type.first <= first <= last <= type.last:
+            return name, first, last
+    raise ValueError(f"'{word}' is not NAME or NAME:FIRST:LAST with VLANs from {type.first} to {type.last}")
+
+
+def _size(word: str) -> tuple[str, int]:
+    name, _, size = word.rpartition(":")
+    if not name or not size.isdecimal() or not size.isascii():
+        raise ValueError(f"'{word}' is not NAME:BYTES")
+    return name, int(size)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +116,12 @@ class Config:
     insecure: bool = False
     foreign_flows: str = "keep"
     underlay_mtu: int = 1500
+    gateway_hold: int = 30
     underlay_ip_version: int = 4
     network_type: str = "vxlan"
+    vlan_ranges: VlanRanges = VlanRanges(())
+    flat_networks: Names = Names(("*",))
+    physical_network_mtus: Sizes = Sizes(())
     dns_domain: str = "openstacklocal"
     quotas: str = ""
     log_level: str = "info"
@@ -69,17 +142,23 @@ HELP: Mapping[str, str] = {
     "insecure": "allow --auth none beyond loopback",
     "foreign_flows": "flows and groups of others on the integration bridge: keep (and report) or remove",
     "underlay_mtu": "bytes that the network between hypervisors carries",
+    "gateway_hold": "for so many seconds a gateway that comes back leaves routers to those who took over",
     "underlay_ip_version": "4 or 6: what the hypervisors' weft-encap-ip are, all of them; 6 takes 20 bytes more",
-    "network_type": "what a network is when its maker does not say: vxlan, geneve or gre",
+    "network_type": "what a network is when its maker does not say: vxlan, geneve, gre or vlan",
+    "vlan_ranges": "VLANs for networks whose maker names none, NAME:FIRST:LAST of each physical network, with commas; "
+    "of a NAME alone only VLANs that are asked for",
+    "flat_networks": "the physical networks that may have a flat one, with commas; * is any",
+    "physical_network_mtus": "bytes that a physical network carries, NAME:BYTES, with commas, if not underlay-mtu",
     "dns_domain": "the domain that the names of ports are in, as example.org",
-    "quotas": "what a project may have by default, as port=1000,network=-1 (-1 is unlimited); the rest as in Neutron",
+    "quotas": "what a project may have by default, as port=1000,network=-1 (-1 is unlimited); else as in Neutron, and "
+    "with --auth none, where every caller is admin, as much as it likes",
     "log_level": "debug, info, warning or error",
 }
 
 CHOICES: Mapping[str, tuple[str, ...]] = {
     "foreign_flows": ("keep", "remove"),
     "underlay_ip_version": ("4", "6"),
-    "network_type": ("vxlan", "geneve", "gre"),
+    "network_type": ("vxlan", "geneve", "gre", "vlan"),
     "log_level": ("debug", "info", "warning", "error"),
 }
 
@@ -167,6 +246,8 @@ def _parse(name: str, value: object, source: str) -> object:
             return _endpoint(str(value))
         if isinstance(default, bool):
             return _boolean(value)
+        if isinstance(default, VlanRanges | Names | Sizes):
+            return type(default).read(",".join(map(str, value)) if isinstance(value, list) else str(value))
         if isinstance(default, int):
             value = _number(str(value))
     except ValueError as error:
@@ -176,6 +257,12 @@ def _parse(name: str, value: object, source: str) -> object:
     if name in CHOICES and str(value) not in CHOICES[name]:
         raise Invalid(source, f"'{value}' is not one of {', '.join(CHOICES[name])}")
     return value if isinstance(default, int) else str(value)
+
+
+def default_quotas(config: Config) -> dict[str, int]:
+    """What projects may have; where every caller is an administrator, whatever nobody limited."""
+    unlimited = dict.fromkeys(COUNTED, UNLIMITED) if config.auth == "none" else {}
+    return {**unlimited, **read_quotas(config.quotas)}
 
 
 def read_quotas(text: str, source: str = "quotas") -> dict[str, int]:

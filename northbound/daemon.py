@@ -35,7 +35,7 @@ from controller.southbound.ovsdb import OvsdbListener
 from controller.southbound.switch import OpenflowListener
 from northbound import api, console, v1
 from northbound.auth import Identity, Keystone, Open, Service, Tokens
-from northbound.config import Config, Endpoint, read_quotas
+from northbound.config import Config, Endpoint, default_quotas
 
 log = logging.getLogger(__name__)
 
@@ -123,14 +123,23 @@ def _identity(config: Config) -> Identity:
 async def _serve(store: Store, config: Config, group: asyncio.TaskGroup) -> None:
     engine = _compute(store)
     identity = _identity(config)
-    fleet = Fleet(store, engine, ovsdb=not config.no_ovsdb, keep_foreign=config.foreign_flows == "keep")
+    fleet = Fleet(
+        store,
+        engine,
+        ovsdb=not config.no_ovsdb,
+        keep_foreign=config.foreign_flows == "keep",
+        hold_s=config.gateway_hold,
+    )
     store.follow(fleet.follow)
     settings = api.Settings(
         underlay_mtu=config.underlay_mtu,
         underlay_ip_version=config.underlay_ip_version,
         network_type=config.network_type,
+        vlan_ranges=config.vlan_ranges.ranges,
+        flat_networks=frozenset(config.flat_networks.names),
+        physical_network_mtus=config.physical_network_mtus.sizes,
         dns_domain=config.dns_domain,
-        quotas=read_quotas(config.quotas),
+        quotas=default_quotas(config),
     )
     app = api.application(store, fleet, settings, identity)
     v1.add_routes(app, fleet)
@@ -138,6 +147,8 @@ async def _serve(store: Store, config: Config, group: asyncio.TaskGroup) -> None
     switches = partial(OpenflowListener().serve, on_switch=fleet.attend)
     tasks = [
         group.create_task(store.run(), name="store"),
+        group.create_task(fleet.translations.run(), name="translations"),
+        group.create_task(fleet.recovery.run(), name="recovery"),
         group.create_task(fleet.neighbours.run(), name="neighbours"),
         group.create_task(_listen("openflow", config.openflow, switches)),
     ]

@@ -7,6 +7,7 @@ its web framework is called by the framework's name, as there: `HTTPBadRequest`.
 
 from __future__ import annotations
 
+import html
 import json
 from http import HTTPStatus
 
@@ -15,6 +16,7 @@ from controller.errors import (
     AccessInUse,
     AddressesPresent,
     AddressInUse,
+    AlreadyActive,
     AlreadyAssociated,
     AssociatedByOthers,
     BadAction,
@@ -25,10 +27,14 @@ from controller.errors import (
     BadPrefix,
     BadPrefixes,
     BadRequest,
+    BindingExists,
+    BindingFailed,
+    CannotAutoAllocate,
     Conflict,
     DefaultExists,
     DefaultExternalExists,
     DefaultKeepsName,
+    DefaultRuleExists,
     DefaultStays,
     Exhausted,
     Forbidden,
@@ -37,6 +43,7 @@ from controller.errors import (
     ForeignPrefix,
     ForeignProtocol,
     ForeignScope,
+    FormedAddress,
     ForwardingsRemain,
     GatewayInPool,
     GatewayInUse,
@@ -70,10 +77,12 @@ from controller.errors import (
     NoService,
     NoServiceType,
     NotFound,
+    NoTransparency,
     OtherProject,
     OverQuota,
     PairsUnguarded,
     PairWithoutAddress,
+    PhysicalInUse,
     PoolHolds,
     PoolOutOfBounds,
     PoolQuotaExceeded,
@@ -90,24 +99,28 @@ from controller.errors import (
     ScopeOverlaps,
     ScopeStaysShared,
     SegmentInUse,
+    SegmentsBesides,
     Senseless,
     SharedByOthers,
     StaleRevision,
     SubnetMismatch,
     Throttled,
+    TooManyOptions,
     TooManyPairs,
     Unauthorized,
     Unavailable,
     UnknownEthertype,
     UnknownProtocol,
     UnsupportedOwner,
+    VlanInUse,
     WeftError,
 )
 
 # The first class that fits decides. A type with braces takes the error's fields; one is misspelt as in Neutron.
-# What Neutron overlooked and answers 500 (SubnetAllocationError) is 409 here.
+# What Neutron overlooked and answers 500 (SubnetAllocationError, PortBindingError) is 409 here.
 _FAULTS: tuple[tuple[type[WeftError], HTTPStatus, str], ...] = (
     (Inconsistent, HTTPStatus.BAD_REQUEST, "InvalidInput"),
+    (NoTransparency, HTTPStatus.BAD_REQUEST, "VlanTransparencyDriverError"),
     (BadPool, HTTPStatus.BAD_REQUEST, "InvalidAllocationPool"),
     (PoolOutOfBounds, HTTPStatus.BAD_REQUEST, "OutOfBoundsAllocationPool"),
     (UnknownProtocol, HTTPStatus.BAD_REQUEST, "SecurityGroupRuleInvalidProtocol"),
@@ -147,16 +160,22 @@ _FAULTS: tuple[tuple[type[WeftError], HTTPStatus, str], ...] = (
     (BadAction, HTTPStatus.BAD_REQUEST, "InvalidActionForType"),
     (NoExternalAddress, HTTPStatus.BAD_REQUEST, "ExternalIpAddressExhausted"),
     (PortForwards, HTTPStatus.BAD_REQUEST, "PortHasPortForwarding"),
+    (SegmentsBesides, HTTPStatus.BAD_REQUEST, "SegmentsSetInConjunctionWithProviders"),
+    (FormedAddress, HTTPStatus.BAD_REQUEST, "AllocationOnAutoAddressSubnet"),
+    (TooManyOptions, HTTPStatus.BAD_REQUEST, "Exhausted"),
     (BadRequest, HTTPStatus.BAD_REQUEST, "HTTPBadRequest"),
     (NoInterface, HTTPStatus.NOT_FOUND, "RouterInterfaceNotFound"),
     (NotFound, HTTPStatus.NOT_FOUND, "{kind}NotFound"),
-    (AddressInUse, HTTPStatus.CONFLICT, "IpAddressInUse"),
+    (AddressInUse, HTTPStatus.CONFLICT, "IpAddressAlreadyAllocated"),
     (MacInUse, HTTPStatus.CONFLICT, "MacAddressInUse"),
     (SegmentInUse, HTTPStatus.CONFLICT, "TunnelIdInUse"),
+    (VlanInUse, HTTPStatus.CONFLICT, "VlanIdInUse"),
+    (PhysicalInUse, HTTPStatus.CONFLICT, "FlatNetworkInUse"),
     (GatewayInPool, HTTPStatus.CONFLICT, "GatewayConflictWithAllocationPools"),
     (DefaultStays, HTTPStatus.CONFLICT, "SecurityGroupCannotRemoveDefault"),
     (DefaultKeepsName, HTTPStatus.CONFLICT, "SecurityGroupCannotUpdateDefault"),
     (DefaultExists, HTTPStatus.CONFLICT, "SecurityGroupDefaultAlreadyExists"),
+    (DefaultRuleExists, HTTPStatus.CONFLICT, "DefaultSecurityGroupRuleExists"),
     (RuleExists, HTTPStatus.CONFLICT, "SecurityGroupRuleExists"),
     (RepeatedRule, HTTPStatus.CONFLICT, "DuplicateSecurityGroupRuleInPost"),
     (GroupsRemain, HTTPStatus.CONFLICT, "PortSecurityPortHasSecurityGroup"),
@@ -177,6 +196,10 @@ _FAULTS: tuple[tuple[type[WeftError], HTTPStatus, str], ...] = (
     (PairsUnguarded, HTTPStatus.CONFLICT, "AddressPairAndPortSecurityRequired"),
     (ForeignDevice, HTTPStatus.CONFLICT, "DeviceIDNotOwnedByTenant"),
     (UnsupportedOwner, HTTPStatus.CONFLICT, "UnsupportedPortDeviceOwner"),
+    (CannotAutoAllocate, HTTPStatus.CONFLICT, "AutoAllocationFailure"),
+    (BindingExists, HTTPStatus.CONFLICT, "PortBindingAlreadyExists"),
+    (AlreadyActive, HTTPStatus.CONFLICT, "PortBindingAlreadyActive"),
+    (BindingFailed, HTTPStatus.CONFLICT, "PortBindingError"),
     (AccessExists, HTTPStatus.CONFLICT, "DuplicateRbacPolicy"),
     (AccessInUse, HTTPStatus.CONFLICT, "RbacPolicyInUse"),
     (ScopeOverlaps, HTTPStatus.CONFLICT, "AddressScopePrefixConflict"),
@@ -229,6 +252,8 @@ def _name(error: WeftError, name: str) -> str:
         return "IllegalSubnetPoolIpVersionAssociationToAddressScope"
     if isinstance(error, NoServiceType) and not error.text:
         return "InvalidInputSubnetServiceType"
+    if isinstance(error, TooManyOptions):
+        return "HostRoutesExhausted" if "routes" in error.what else "DNSNameServersExhausted"
     if isinstance(error, PrefixRefused):
         return f"{error.bound[:3].capitalize()}{name}"
     kind = getattr(error, "kind", "").replace("FloatingIp", "FloatingIP")
@@ -251,6 +276,29 @@ def plain(status: int) -> bytes:
     """The body of a refusal that comes from HTTP itself: an unknown path, a method, a size."""
     name, message = _FRAMEWORK.get(HTTPStatus(status), ("HTTPError", HTTPStatus(status).phrase))
     return _body(name, message)
+
+
+def no_extension(alias: str, accept: str) -> tuple[str, bytes]:
+    """The content type and body for an extension that is not here, which Neutron leaves to WebOb: HTML, unless JSON
+    alone is accepted."""
+    if "application/json" in accept and "text/html" not in accept:
+        said = {"message": _NO_EXTENSION.format(alias), "code": _NOT_FOUND, "title": "Not Found"}
+        return "application/json", json.dumps(said).encode()
+    page = _PAGE.format(title=_NOT_FOUND, told=_NO_EXTENSION.format(html.escape(alias)))
+    return "text/html; charset=UTF-8", page.encode()
+
+
+_NOT_FOUND = "404 Not Found"
+_NO_EXTENSION = "The resource could not be found.<br /><br />\nExtension with alias {} does not exist\n\n"
+_PAGE = """<html>
+ <head>
+  <title>{title}</title>
+ </head>
+ <body>
+  <h1>{title}</h1>
+  {told}
+ </body>
+</html>"""
 
 
 def internal() -> bytes:

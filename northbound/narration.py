@@ -25,6 +25,7 @@ from controller.model.records import (
     Port,
     Router,
     SecurityGroup,
+    Tag,
 )
 from controller.model.store import Rows
 from northbound.admission import Began, admitted, fitting, named, remotes, tagged
@@ -180,6 +181,37 @@ def _tunnel(met: Met) -> str:
     return f"by {_carrier(met.packet)} to {met.hypervisor(f.TUN_DST, f.TUN_IPV6_DST)}{mtu}"
 
 
+def _wire(met: Met) -> str:
+    return f"from {_physical(met, met.written(p.PHYS))}"
+
+
+def _vlan(met: Met) -> str:
+    tag = met.packet[f.VLAN_TCI] & 0xFFF
+    routed = ", routed by another hypervisor" if met.reason == "routed" else ""
+    return f"{f'VLAN {tag}' if tag else 'untagged'} is {met.network(met.written(p.NET))}{routed}"
+
+
+def _to_wire(met: Met) -> str:
+    network = met.network_of(met.packet[p.NET])
+    tag = f"on VLAN {network.segmentation_id}" if network and network.segmentation_id else "untagged"
+    return f"to {_physical(met, met.packet[p.PHYS])}, {tag}"
+
+
+def _physical(met: Met, key: int) -> str:
+    found = met.rows.where(Tag, space="physical", number=key)
+    return f"physical network {found[0].id.partition('/')[2]}" if found else f"physical network with key {key}"
+
+
+def _asked_on_wire(met: Met) -> str:
+    return (
+        f"the model does not say who of {met.network(met.packet[p.NET])} has {_wanted(met.packet)}: all there are asked"
+    )
+
+
+def _elsewhere(met: Met) -> str:
+    return f"{f.ETH_DST.show(met.packet[f.ETH_DST])} is nobody's on this hypervisor: out to the physical network"
+
+
 def _delivered(met: Met) -> str:
     port: Port | None = tagged(met.rows, Port, "port", met.packet[p.DST])
     placed = place(met.rows, port) if port else None
@@ -200,6 +232,10 @@ def _answered(met: Met) -> str:
 
 def _unanswered(met: Met) -> str:
     return f"nobody who is attached to {met.network(met.packet[p.NET])} has {_wanted(met.packet)}"
+
+
+def _sought(met: Met) -> str:
+    return f"nobody is known to have {_wanted(met.packet)} on {met.network(met.packet[p.NET])}, but somebody may"
 
 
 def _unguarded(met: Met) -> str:
@@ -312,14 +348,18 @@ def _too_big(met: Met) -> str:
 
 
 def _trapped(met: Met) -> str:
-    """Whom the router tells of it (`apps.router_errors`)."""
-    began, why = _began(met.packet), met.packet[p.WHY]
+    """Whom the router tells of it (`apps.router_errors`), or who is asked (`apps.neighbours`)."""
+    why = met.packet[p.WHY]
+    if why == Why.SOUGHT:
+        return "whoever may have it is asked"
+    began = _began(met.packet)
     if _is_error(began) or (why == Why.ROUTER_ADDRESS and began.protocol not in (TCP, UDP)):
         return "the router tells nobody"
     unless_cut = (
         ", if it said that no router may cut it (DF)" if why == Why.TOO_BIG and not _is_ipv6(met.packet) else ""
     )
-    return f"the router tells the sender, by ICMP{unless_cut}"
+    first = "asks whoever may have it, else " if why == Why.NO_NEIGHBOUR else ""
+    return f"the router {first}tells the sender, by ICMP{unless_cut}"
 
 
 def _is_error(began: Began) -> bool:
@@ -341,6 +381,13 @@ _ERRORS6: Final = frozenset({*range(128), 137})
 TOLD: Final[Mapping[tuple[Table, str], Callable[[Met], str]]] = {
     (p.CLASSIFY, "guest"): _guest,
     (p.CLASSIFY, "admin_down"): _down,
+    (p.CLASSIFY, "physical"): _wire,
+    (p.VLAN, "segment"): _vlan,
+    (p.VLAN, "routed"): _vlan,
+    (p.NEIGH_REPLY, "wire_unknown"): _asked_on_wire,
+    (p.L2_LOOKUP, "wire"): _elsewhere,
+    (p.PHYSICAL, "port"): _to_wire,
+    (p.PHYSICAL, "routed"): _to_wire,
     (p.VTEP, "peer"): _peer,
     (p.VNI, "segment"): _segment,
     (p.PORT_SECURITY, "unguarded"): _unguarded,
@@ -349,6 +396,7 @@ TOLD: Final[Mapping[tuple[Table, str], Callable[[Met], str]]] = {
     (p.NEIGH_REPLY, "arp_reply"): _answered,
     (p.NEIGH_REPLY, "nd_reply"): _answered,
     (p.NEIGH_REPLY, "nd_unknown"): _unanswered,
+    (p.NEIGH_REPLY, "sought"): _sought,
     (p.NEIGH_REPLY, "miss"): _unanswered,
     (p.OUT_TRACK, "guard"): _past,
     (p.IN_TRACK, "guard"): _past,
@@ -368,6 +416,7 @@ TOLD: Final[Mapping[tuple[Table, str], Callable[[Met], str]]] = {
     (p.IN_DONE, "miss"): _denied,
     (p.L2_LOOKUP, "local"): _here,
     (p.L2_LOOKUP, "local_pair"): _here,
+    (p.L2_LOOKUP, "local_heard"): _here,
     (p.L2_LOOKUP, "miss"): _nobody,
     (p.L3_IN, "through"): _through,
     (p.L3_IN, "martian"): _through,

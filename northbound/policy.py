@@ -146,6 +146,7 @@ RULES: Final[Mapping[str, Rule]] = {
         for verb in ("create", "update")
         for name in ("provider:network_type", "provider:physical_network", "provider:segmentation_id")
     },
+    "create_network:segments": ADMIN,
     "create_subnet": either(ADMIN, network_owner("member")),
     "get_subnet": either(OWN, SERVICE, network_owner("reader"), shared_network, external_network),
     "update_subnet": either(MEMBER, network_owner("member")),
@@ -202,6 +203,10 @@ RULES: Final[Mapping[str, Rule]] = {
     "update_port:binding:vnic_type": either(MEMBER, SERVICE),
     "update_port:allowed_address_pairs": NET_MEMBER,
     "delete_port": either(MEMBER, SERVICE, network_owner("member")),
+    "get_port_binding": ADMIN_OR_SERVICE,
+    **{rule: SERVICE for rule in ("create_port_binding", "update_port_binding", "delete_port_binding", "activate")},
+    "get_auto_allocated_topology": OWN,
+    "delete_auto_allocated_topology": MEMBER,
     "create_router": MEMBER,
     "get_router": OWN,
     "update_router": MEMBER,
@@ -234,6 +239,9 @@ RULES: Final[Mapping[str, Rule]] = {
     "get_security_group_rule": either(OWN, group_owner("reader")),
     "update_security_group_rule": either(ADMIN, group_owner("member")),
     "delete_security_group_rule": either(ADMIN, group_owner("member")),
+    "create_default_security_group_rule": ADMIN,
+    "get_default_security_group_rule": READER,
+    "delete_default_security_group_rule": ADMIN,
     "create_address_group": MEMBER,
     "get_address_group": either(OWN, shared),
     "update_address_group": MEMBER,

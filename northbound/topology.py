@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import Any, Final
 
 from controller.errors import Invalid
@@ -273,10 +274,9 @@ def _prune(kind: Kind, topology: Topology, state: State) -> Iterator[Step]:
     if not kind.tagged:
         return
     named = topology.sections.get(kind.section, {})
-    for each in state.lists[kind.section]:
-        if f"{TAG}{topology.name}" not in each["tags"]:
-            continue
-        name = each["name"] if kind.named else _called(each, topology.name)
+    made = [each for each in state.lists[kind.section] if f"{TAG}{topology.name}" in each["tags"]]
+    found = [(each["name"] if kind.named else _called(each, topology.name), each) for each in made]
+    for name, each in sorted(found, key=itemgetter(0)):
         if name in named:
             continue
         if kind.section == "routers":

@@ -4,6 +4,9 @@
 
 First the sender asks for the MAC that it needs, and a switch answers or does not; then it sends. The packet is the
 first of its connection: conntrack knows nothing of it. What switches hold in fact may differ (`weft diff`).
+
+On a physical network a host may be that nobody here knows: an address of it that the model gives to no port is taken to
+be held, by `SOMEBODY` if its MAC is not known.
 """
 
 from __future__ import annotations
@@ -12,25 +15,38 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from controller.flows import fields as f
 from controller.flows.fields import ETH_DST, ETH_SRC
-from controller.flows.journey import Journey, follow, hosts
+from controller.flows.journey import Host, Journey, follow, hosts
+from controller.flows.packet import Packet
+from controller.flows.pipeline import CLASSIFY, L3_OUT, NEIGH_HIT, NEIGH_REPLY, NET, NH4, NH6, PHYSICAL, Why
+from controller.flows.presence import neighbour_id
 from controller.flows.trace import End, Fate, Switch
+from controller.model.records import Address, Mac, Neighbour, Network, Port
 from controller.model.store import Rows
+from northbound.admission import tagged
 from northbound.narration import Step, narrate
 from northbound.sending import Question, check_size, message, request, sender_of, way_of
 
 UNSENT: Final = ("NO_GATEWAY", "was for an address on none of the sender's subnets, and none of them has a gateway")
 ASTRAY: Final = ("NO_TUNNEL_END", "went into a tunnel of which no hypervisor of this cloud has the other end")
+UNANSWERED: Final = ("NO_ANSWER", "was for an address of a port that is not there to answer: nobody else has it")
 """Why a packet ends that no switch drops: a name and a sentence, as those of `Why`."""
+SOMEBODY: Final = Mac("02:00:00:ff:ff:fe")
+"""Stands for the MAC of a physical host that was never heard of."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What became of a packet, step by step; `reason` and `sentence` say why it was dropped, else both are empty."""
+    """What became of a packet, step by step; `reason` and `sentence` say why it was dropped, else both are empty.
+
+    `physical` is the physical network that it was delivered to, "" if a guest, or a router, has it.
+    """
 
     steps: tuple[Step, ...]
     reason: str = ""
     sentence: str = ""
+    physical: str = ""
 
     @property
     def delivered(self) -> bool:
@@ -55,15 +71,72 @@ def trace(rows: Rows, switch: Callable[[str], Switch], asked: Question) -> Answe
     if way.neighbour is None:
         return Answer((), *UNSENT)
     question = follow(hosts(rows, switch), sender.chassis, request(sender, way, way.neighbour))
-    steps = [*narrate(rows, question)]
-    answer = next((end for end in _ends(question) if end.fate is Fate.ANSWERED), None)
-    if answer is None:
+    steps = [*_asking(rows, question)]
+    mac = _answered(rows, question, sender.port.network_id, way.neighbour)
+    if mac is None:
         return Answer(tuple(steps), *_reason(question))
-    journey = follow(hosts(rows, switch), sender.chassis, sent.put(ETH_DST, answer.packet[ETH_SRC]))
+    cloud = hosts(rows, switch)
+    journey = follow(cloud, sender.chassis, sent.put(ETH_DST, _number(mac)))
     steps += narrate(rows, journey)
+    if (onward := _resumed(rows, cloud, journey)) is not None:
+        journey = onward
+        steps += narrate(rows, journey)
     if journey.arrivals:
-        return Answer(tuple(steps))
+        return Answer(tuple(steps), physical=next(iter(journey.arrivals)).physical)
     return Answer(tuple(steps), *_reason(journey))
+
+
+def _number(mac: Mac) -> int:
+    return ETH_DST(mac).numbers[0]
+
+
+def _asking(rows: Rows, question: Journey) -> Iterator[Step]:
+    """How a MAC is asked for; of a question to everybody on a wire, not each guest that hears it."""
+    everybody = any(arrival.physical for arrival in question.arrivals)
+    for step in narrate(rows, question):
+        if not everybody or step.table in _ASKING:
+            yield step
+        if everybody and step.table == PHYSICAL.name:
+            return
+
+
+_ASKING: Final = frozenset(table.name for table in (CLASSIFY, NEIGH_REPLY, PHYSICAL))
+
+
+def _answered(rows: Rows, question: Journey, network_id: str, address: Address) -> Mac | None:
+    """The MAC of a sender's neighbour, as it was told; None if nobody answers."""
+    for end in _ends(question):
+        if end.fate is Fate.ANSWERED:
+            return Mac(ETH_SRC.show(end.packet[ETH_SRC]))
+    if any(arrival.physical for arrival in question.arrivals):
+        return _physical(rows, network_id, address)
+    return None
+
+
+def _physical(rows: Rows, network_id: str, address: Address) -> Mac | None:
+    """The MAC of a physical host; None if the address is a port's."""
+    if rows.where(Port, reservations=(network_id, address)):
+        return None
+    heard = rows.get(Neighbour, neighbour_id(network_id, address))
+    return heard.mac_address if heard else SOMEBODY
+
+
+def _resumed(rows: Rows, cloud: Mapping[str, Host], journey: Journey) -> Journey | None:
+    """How a packet goes on whose router had to ask on a physical network for its next hop; None if it had not."""
+    for leg in journey.legs:
+        for end in leg.trace.ends:
+            if end.why is not Why.NO_NEIGHBOUR:
+                continue
+            network: Network | None = tagged(rows, Network, "network", end.packet[NET])
+            mac = _physical(rows, network.id, _next_hop(end.packet)) if network and network.physical_network else None
+            if mac is not None:
+                known = end.packet.put(ETH_DST, _number(mac)).put(NEIGH_HIT, 1)
+                return follow(cloud, leg.chassis, known, L3_OUT)
+    return None
+
+
+def _next_hop(packet: Packet) -> Address:
+    return Address(f.ipv4_text(packet[NH4]) if packet[NH4] else f.IPV6_DST.show(packet[NH6]))
 
 
 def _ends(journey: Journey) -> Iterator[End]:
@@ -74,6 +147,8 @@ def _reason(journey: Journey) -> tuple[str, str]:
     """Why nothing of a packet arrived: a packet to one receiver ends once."""
     if any(end.fate is Fate.LOST for end in journey.lost):
         return ASTRAY
+    if journey.arrivals:
+        return UNANSWERED
     end = next((end for end in _ends(journey) if end.fate is not Fate.SENT), None) or journey.lost[0]
     return (end.why.name, end.why.sentence) if end.why else (end.fate.name, end.fate.value)
 
@@ -84,6 +159,7 @@ def as_json(answer: Answer) -> dict[str, Any]:
         "fate": "delivered" if answer.delivered else "dropped",
         "reason": answer.reason or None,
         "sentence": answer.sentence or None,
+        "physical_network": answer.physical or None,
         "hops": [{"chassis": step.chassis, "table": step.table, "words": step.words} for step in answer.steps],
     }
 
@@ -95,4 +171,9 @@ def text(answer: Mapping[str, Any]) -> Iterator[str]:
         yield f"{hop['chassis']:<{width}} {hop['table']:<16} {hop['words']}"
     for name, state in answer.get("behind", {}).items():
         yield f"{name} may not hold all of this: {state}"
-    yield "delivered" if answer["fate"] == "delivered" else f"dropped: {answer['reason']} {answer['sentence']}"
+    if answer["fate"] != "delivered":
+        yield f"dropped: {answer['reason']} {answer['sentence']}"
+    elif physical := answer.get("physical_network"):
+        yield f"delivered to physical network {physical}"
+    else:
+        yield "delivered"

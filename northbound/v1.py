@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from aiohttp import web
@@ -12,7 +13,7 @@ from aiohttp import web
 from controller.errors import Invalid
 from controller.southbound.counts import Count
 from controller.southbound.fleet import Culprit, Difference, Explanation, Fleet, State, Status
-from northbound import conn, sending, tracing
+from northbound import conn, sending, tracing, why
 from northbound.metrics import Metrics
 
 _COOKIE = re.compile(r"0x[0-9a-f]{1,16}")
@@ -26,6 +27,8 @@ def add_routes(app: web.Application, fleet: Fleet) -> None:
     app.router.add_get("/v1/chassis/{name}", routes.chassis)
     app.router.add_put("/v1/chassis/{name}", routes.change)
     app.router.add_delete("/v1/chassis/{name}", routes.forget)
+    app.router.add_get("/v1/routers/{id}", routes.router)
+    app.router.add_get("/v1/floatingips/{id}", routes.floating_ip)
     app.router.add_get("/v1/flows/{name}", routes.flows)
     app.router.add_get("/v1/diff", routes.diff)
     app.router.add_post("/v1/explain", routes.explain)
@@ -33,6 +36,10 @@ def add_routes(app: web.Application, fleet: Fleet) -> None:
     app.router.add_post("/v1/trace", routes.trace)
     app.router.add_post("/v1/recompute", routes.recompute)
     app.router.add_get("/v1/drops", routes.drops)
+    app.router.add_get("/v1/why-down/{port}", routes.why_down)
+    app.router.add_post("/v1/why", routes.why)
+    app.router.add_get("/v1/cost/{id}", routes.cost)
+    app.router.add_post("/v1/repair/{name}", routes.repair)
     app.router.add_get("/metrics", Metrics(fleet).get)
     app.router.add_get("/healthz", routes.health)
     app.router.add_get("/readyz", routes.ready)
@@ -71,6 +78,20 @@ class Routes:
         """DELETE /v1/chassis/NAME: for a hypervisor that is gone for good."""
         await self._fleet.forget(request.match_info["name"])
         return web.Response(status=204)
+
+    async def router(self, request: web.Request) -> web.Response:
+        """GET /v1/routers/ID: the hypervisors that are its gateways, the best first, and the one that is active."""
+        id = request.match_info["id"]
+        outside = self._fleet.gateways(id)
+        return web.json_response({"router": {"id": id, "gateways": [*outside.chassis], "active": outside.active}})
+
+    async def floating_ip(self, request: web.Request) -> web.Response:
+        """GET /v1/floatingips/ID: where it is translated, on its guest's own hypervisor or at its router's gateways."""
+        id = request.match_info["id"]
+        outside = self._fleet.translated(id)
+        binding = ("distributed" if outside.distributed else "centralized") if outside.chassis else None
+        found = {"id": id, "binding": binding, "chassis": [*outside.chassis], "active": outside.active}
+        return web.json_response({"floatingip": found})
 
     async def flows(self, request: web.Request) -> web.Response:
         """GET /v1/flows/NAME[?object=ID][&counts=true]: what the switch should hold, and why.
@@ -132,6 +153,26 @@ class Routes:
         found = [(name, culprit) for name in names for culprit in await self._fleet.culprits(name)]
         found.sort(key=lambda each: -each[1].packets)
         return web.json_response({"drops": [_culprit(name, culprit) for name, culprit in found]})
+
+    async def why_down(self, request: web.Request) -> web.Response:
+        """GET /v1/why-down/PORT: every reason for which a port is not ACTIVE."""
+        port, reasons = why.why_down(self._fleet, request.match_info["port"])
+        return web.json_response({"port": port.id, "status": self._fleet.port_status(port), "reasons": reasons})
+
+    async def why(self, request: web.Request) -> web.Response:
+        """POST /v1/why, as /v1/trace: what is wrong with the two ports, and the fate of the packet."""
+        return web.json_response(why.why(self._fleet, sending.question(_object(await request.read()))))
+
+    async def cost(self, request: web.Request) -> web.Response:
+        """GET /v1/cost/ID: flows and groups that an object has on switches, by app and rule."""
+        found = self._fleet.cost(request.match_info["id"])
+        total = sum(each.flows * each.hosts for each in found)
+        return web.json_response({"cost": [asdict(each) for each in found], "total": total})
+
+    async def repair(self, request: web.Request) -> web.Response:
+        """POST /v1/repair/NAME: dump that switch, and put right what is not as it should be."""
+        applied = await self._fleet.repair(request.match_info["name"])
+        return web.json_response({"flow_mods": applied.flow_mods, "group_mods": applied.group_mods})
 
     async def recompute(self, request: web.Request) -> web.Response:
         """POST /v1/recompute: compute everything from scratch; how many entries come out otherwise (always 0)."""
@@ -203,6 +244,7 @@ def _status(status: Status) -> dict[str, Any]:
         "availability_zone": chassis.availability_zone,
         "gateway": chassis.gateway_priority is not None and not status.drained,
         "drained": status.drained,
+        "recovering": status.recovering,
         "flows": status.flows,
         "foreign_flows": len(member.foreign),
         "refused_flows": [{"flow": refusal.what, "error": refusal.error} for refusal in member.refusals.values()],

@@ -9,15 +9,19 @@ from typing import Any
 from apps import APPS
 from controller.flows.app import App
 from controller.flows.engine import Delta, Engine
+from controller.flows.pipeline import patch_port, probe_port
 from controller.flows.standing import Standing
 from controller.model import bindings, security
 from controller.model.bindings import Claim, Hypervisor
 from controller.model.records import (
+    FLOATING,
+    GATEWAY,
     Address,
     AddressGroup,
     AddressPair,
     Cidr,
     FixedIp,
+    FloatingIp,
     HostRoute,
     Mac,
     Neighbour,
@@ -29,6 +33,8 @@ from controller.model.records import (
     Subnet,
 )
 from controller.model.store import Change, Model, Transaction
+from controller.model.view import View
+from controller.southbound import translations
 
 Work = Callable[[Transaction], object]
 
@@ -49,6 +55,11 @@ class Cloud:
         change = Change(self.model.revision + 1, "req-test", tx.writes())
         self.model.apply(change)
         self.delta = self.engine.update([change])
+        zones = translations.due(View(self.model, self.engine))
+        if zones is not None:
+            delta = self.delta
+            self.commit(zones)
+            self.delta = {name: {**delta.get(name, {}), **self.delta.get(name, {})} for name in {*delta, *self.delta}}
 
     def standing(self, chassis: str) -> Standing:
         """What one switch should hold, to look packets up in."""
@@ -66,12 +77,24 @@ class Cloud:
         return sorted(str(entry.item) if entry else f"- {key[0]}" for key, entry in delta.items())
 
 
-def network(id: str, vni: int, type: str = "vxlan", **more: Any) -> Work:
+def network(id: str, vni: int | None, type: str = "vxlan", **more: Any) -> Work:
     """A network and its tag."""
 
     def work(tx: Transaction) -> None:
         tx.put(Network(id=id, network_type=type, segmentation_id=vni, **more))
         tx.tag("network", id)
+
+    return work
+
+
+def wire(id: str, vlan: int | None, physical: str = "physnet1", **more: Any) -> Work:
+    """A VLAN network of a physical network, or (`vlan` is None) the flat one, and their tags."""
+
+    def work(tx: Transaction) -> None:
+        type = "flat" if vlan is None else "vlan"
+        tx.put(Network(id=id, network_type=type, segmentation_id=vlan, physical_network=physical, mtu=1500, **more))
+        tx.tag("network", id)
+        tx.tag("physical", physical)
 
     return work
 
@@ -212,6 +235,56 @@ def router(id: str, *routes: tuple[str, str], **more: Any) -> Work:
     return work
 
 
+def gateway(id: str, router: str, network: str, mac: str, **addresses: str) -> Work:
+    """The port of a router's gateway, with an address on each of some subnets; the router has `external_network_id`."""
+    made = Port(
+        id=id,
+        network_id=network,
+        mac_address=Mac(mac),
+        fixed_ips=tuple(FixedIp(subnet, Address(address)) for subnet, address in addresses.items()),
+        device_id=router,
+        device_owner=GATEWAY,
+        port_security_enabled=False,
+    )
+
+    def work(tx: Transaction) -> None:
+        tx.put(made)
+        tx.tag("port", id)
+
+    return work
+
+
+def floating_ip(
+    id: str, network: str, mac: str, address: str, router: str = "", port: str = "", fixed: str = ""
+) -> Work:
+    """A floating IP and its port `fip-ID`, made or changed; for an address of a port of a router's, or for none."""
+    holder = Port(
+        id=f"fip-{id}",
+        network_id=network,
+        mac_address=Mac(mac),
+        fixed_ips=(FixedIp(f"{network}4", Address(address)),),
+        device_id=id,
+        device_owner=FLOATING,
+        port_security_enabled=False,
+    )
+    made = FloatingIp(
+        id=id,
+        floating_network_id=network,
+        floating_ip_address=Address(address),
+        floating_port_id=holder.id,
+        router_id=router,
+        port_id=port,
+        fixed_ip_address=Address(fixed) if fixed else None,
+    )
+
+    def work(tx: Transaction) -> None:
+        tx.put(holder)
+        tx.tag("port", holder.id)
+        tx.put(made)
+
+    return work
+
+
 def interface(id: str, router: str, network: str, mac: str, **addresses: str) -> Work:
     """A router's port on a network, with an address on each of some subnets."""
     made = Port(
@@ -242,8 +315,15 @@ def hypervisor(
     encaps: tuple[str, ...] = ("vxlan", "geneve"),
     first: int = 10,
     datapath: str = "netdev",
+    physical: tuple[str, ...] = (),
+    priority: int | None = None,
+    watches: tuple[int, ...] = (),
 ) -> Work:
-    """Hypervisor `hvN` at 192.0.2.N whose interfaces `tap-ID` are plugged; their OpenFlow ports count from `first`."""
+    """Hypervisor `hvN` at 192.0.2.N whose interfaces `tap-ID` are plugged; their OpenFlow ports count from `first`.
+
+    It maps a bridge to each of some physical networks; the ports to these count from 5. It watches the gateways on
+    some others; the port by which it watches `hvM` is 90 + M.
+    """
     seen = Hypervisor(
         system_id=f"hv{number}",
         hostname=f"host{number}",
@@ -251,16 +331,18 @@ def hypervisor(
         encap_types=encaps,
         bridge="br-int",
         datapath_type=datapath,
-        bridge_mappings=(),
-        gateway_priority=None,
+        bridge_mappings=tuple((name, f"br-{name}") for name in physical),
+        gateway_priority=priority,
         datapath_id=number,
         claims=tuple(Claim(f"tap-{id}", id) for id in plugged),
     )
     tunnels = [(f"weft-{encap}", index) for index, encap in enumerate(encaps, start=1)]
+    wires = [(patch_port(name), index) for index, name in enumerate(physical, start=5)]
+    probes = [(probe_port(f"hv{other}"), 90 + other) for other in watches]
     guests = [(f"tap-{id}", first + index) for index, id in enumerate(plugged)]
 
     def work(tx: Transaction) -> None:
         bindings.observe(tx, seen)
-        bindings.observe_links(tx, seen.system_id, tunnels + guests)
+        bindings.observe_links(tx, seen.system_id, tunnels + wires + probes + guests)
 
     return work

@@ -110,7 +110,10 @@ class Known:
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """Where a message arrives, or why it does not; and the rules that allow it, of sender and receiver."""
+    """Where a message arrives, or why it does not; and the rules that allow it, of sender and receiver.
+
+    Nowhere, and for no reason, arrives what a port would send to itself.
+    """
 
     receiver: str | None
     why: Why | None = None
@@ -141,8 +144,9 @@ class Oracle:
         if receiver.id == sender.id and message.target_mac == sender.mac_address:
             return Judgement(None, Why.OWN_MAC)
         denied, into = self.half(rows, receiver, message, "ingress")
-        back = receiver.id == sender.id  # a switch sends nothing back
-        return Judgement(None if denied or back else receiver.id, denied, (*out, *into))
+        if receiver.id == sender.id:  # a switch sends nothing back, whether its rules would allow it or not
+            return Judgement(None, None, (*out, *into))
+        return Judgement(None if denied else receiver.id, denied, (*out, *into))
 
     def half(
         self, rows: Rows, port: Port, message: Message, direction: str

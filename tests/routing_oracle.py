@@ -190,7 +190,7 @@ class _Journey:
         by = way.interface
         network, mac = self.rows.get(Network, by.network_id), neighbour(self.rows, by, way.nexthop or message.target)
         assert network is not None
-        sent = replace(message, hops=message.hops - 1, source_mac=by.mac_address, target_mac=mac or "")
+        sent = replace(message, hops=message.hops - (not at.answered), source_mac=by.mac_address, target_mac=mac or "")
         if mac is None:
             yield self.fail(at, sent, Why.NO_NEIGHBOUR)
         elif message.size <= network.mtu:

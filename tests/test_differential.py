@@ -2,6 +2,8 @@
 
 Each is asked about the same packets, over histories of changes and of connections that outlive them. What they share is
 the model; the oracle reads no flow, the interpreter no model, and Open vSwitch is told only what conntrack would say.
+
+`make test` draws 25 histories, some 1,300 packets; `make soak` a thousand, some 54,000, in about ten minutes.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from random import Random
 from typing import Any
 
 import pytest
-from hypothesis import event, given
+from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from controller.flows import fields as f
@@ -194,7 +196,12 @@ class Court:
         before = {name: deepcopy(host.connections) for name, host in self.hosts.items()}
         came = self.packet(message)
         journey = follow(self.hosts, chassis, came)
-        assert outcome(journey) == expected(said), f"\n{message}\n{said}\n{told(journey)}"
+        arrived, whys = outcome(journey)
+        heard, expected_whys = expected(said)
+        # in its own zone a port's ingress rules may have been asked, or its egress rules have answered for them
+        to_itself = (said.receiver, said.why) == (None, None)
+        agreed = arrived == heard and (to_itself or whys == expected_whys)
+        assert agreed, f"\n{message}\n{said}\n{told(journey)}"
         event(f"{said.why.name if said.why else 'arrived'}")
         either = frozenset(self.tag(rule.bundle) for rule in said.rules)
         for leg in journey.legs:
@@ -248,6 +255,7 @@ def told(journey: Journey) -> str:
     )
 
 
+@settings(max_examples=max(25, settings().max_examples // 5))  # each is some 54 packets, and takes half a second
 @given(st.sampled_from(["netdev", "system"]), st.randoms(use_true_random=True), st.integers(2, 4))
 def test_the_model_the_interpreter_and_open_vswitch_judge_alike(
     open_vswitch: OpenVSwitch, datapath: str, chance: Random, rounds: int

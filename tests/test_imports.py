@@ -26,6 +26,7 @@ ALLOWED = {
     "northbound.faults": NETWORKING,
     "northbound.auth": NETWORKING,
     "northbound.v1": (*NETWORKING, "controller.southbound.counts", "controller.southbound.fleet"),
+    "northbound.why": ("controller", "northbound"),
     "northbound.metrics": (*NETWORKING, "controller.southbound.fleet"),
     "northbound.daemon": ("controller", "northbound", "apps"),
     "mininet_scenarios": ("controller", "northbound", "mininet_scenarios"),
@@ -34,7 +35,8 @@ ALLOWED = {
 # remembers. The list of apps, `apps/__init__.py`, imports the apps as well.
 APP = [f"controller.model.{module}" for module in ("addresses", "protocols", "records", "view")]
 APP += [
-    f"controller.flows.{module}" for module in ("app", "fields", "flow", "frames", "pipeline", "presence", "punted")
+    f"controller.flows.{module}"
+    for module in ("app", "fields", "flow", "frames", "hops", "pipeline", "presence", "punted")
 ]
 APP += ["__future__", "collections", "dataclasses", "enum", "functools", "ipaddress", "itertools", "math", "operator"]
 APP += ["struct", "typing"]

@@ -16,11 +16,20 @@ Placements:
     present(Network, fn) every chassis where the network is present
     joined(Port, fn)     the same, of the network of a port that is a router's interface, while the router is up
     routing(Router, fn)  every chassis where any network of the router is present, while it is up
+    crossing(Router, fn) the same, computed for each chassis by itself
+    at_gateways(Router, fn) every chassis that may be the router's gateway, computed for each by itself
+    outside(Router, fn)  every chassis where the external network of the router is present
+    translating(FloatingIp, fn) every chassis where the floating IP is translated, computed for each by itself
+    floating(FloatingIp, fn) every chassis where the external network of the floating IP is present
+    wired(Network, fn)   those of them that are on the wire of the network's physical network
+    bridging(fn)         those of them, for each (network, router) that is on it and up: `fn(view, network, router)`
+    serving(fn)          the one of them that is the router to physical hosts, likewise
     homes(Network, fn)   every chassis that has an attached port of the network
     each(Network, fn)    the same, computed for each chassis by itself
     under(Policy, fn)    every chassis where a port is under the policy
     guarding(Bundle, fn) every chassis where a port is in the bundle's, or rule's, security group
     remotes(RELATION, fn) the same, for each (bundle, address) of a relation: `fn(view, bundle_id, address)`
+    on_wire(fn)          every chassis where the network is present of a `Neighbour` that is a physical host
     reaching(RELATION, fn) every chassis where a network is present, for each (network, value): `fn(view, id, value)`
 
 `host`, `peers` and `neighbours` of a `Neighbour` are those of its port, while that may hold its address.
@@ -40,6 +49,7 @@ from controller.model.bindings import Placed
 from controller.model.records import (
     Bundle,
     Chassis,
+    FloatingIp,
     Neighbour,
     Network,
     Policy,
@@ -187,6 +197,11 @@ def present(kind: type[Network], compute: Callable[[View, Network], Iterator[Ite
     return Rule(kind, compute, _network_present)
 
 
+def wired(kind: type[Network], compute: Callable[[View, Network], Iterator[Item]]) -> Rule:
+    """On every chassis where the network is present that is on the wire of its physical network."""
+    return Rule(kind, compute, lambda view, network: Placement(Scope(presence.chassis_on_wire, network.id)))
+
+
 def homes(kind: type[Network], compute: Callable[[View, Network], Iterator[Item]]) -> Rule:
     """On every chassis that has an attached port of the network."""
     return Rule(kind, compute, _network_homes)
@@ -207,9 +222,62 @@ def joined(kind: type[Port], compute: Callable[[View, Port], Iterator[Item]]) ->
     return Rule(kind, compute, place)
 
 
+def bridging(compute: Callable[[View, str, str], Iterator[Item]]) -> Rule:
+    """On every chassis where a network is present that is on its wire, for each router that is on the network."""
+    return Rule(presence.JOINTS, compute, lambda view, joint: Placement(Scope(presence.chassis_on_wire, joint)))
+
+
+def serving(compute: Callable[[View, str, str], Iterator[Item]]) -> Rule:
+    """The same, on the one of them that is the router to physical hosts."""
+    return Rule(presence.JOINTS, compute, lambda view, joint: Placement(Scope(presence.chassis_that_serves, joint)))
+
+
 def routing(kind: type[Router], compute: Callable[[View, Router], Iterator[Item]]) -> Rule:
     """On every chassis where any network of the router is present, while it is up."""
     return Rule(kind, compute, lambda view, router: Placement(Scope(presence.chassis_of_network, router.id)))
+
+
+def crossing(kind: type[Router], compute: Callable[[View, Router, str], Iterator[Item]]) -> Rule:
+    """The same, computed for each chassis by itself."""
+    return Rule(
+        kind, compute, lambda view, router: Placement(Scope(presence.chassis_of_network, router.id)), apart=True
+    )
+
+
+def at_gateways(kind: type[Router], compute: Callable[[View, Router, str], Iterator[Item]]) -> Rule:
+    """On every chassis that may be the router's gateway, computed for each by itself."""
+    return Rule(kind, compute, lambda view, router: Placement(Scope(presence.gateway_chassis, router.id)), apart=True)
+
+
+def outside(kind: type[Router], compute: Callable[[View, Router], Iterator[Item]]) -> Rule:
+    """On every chassis where the external network of the router is present, while the router is up."""
+
+    def place(view: View, router: Router) -> Placement | None:
+        if not view.derive(presence.gateways, router.id):
+            return None
+        return Placement(Scope(presence.chassis_of_network, router.external_network_id))
+
+    return Rule(kind, compute, place)
+
+
+def translating(kind: type[FloatingIp], compute: Callable[[View, FloatingIp, str], Iterator[Item]]) -> Rule:
+    """On every chassis where the floating IP is translated, computed for each by itself."""
+
+    def place(view: View, floating: FloatingIp) -> Placement:
+        return Placement(Scope(presence.floating_chassis, floating.id))
+
+    return Rule(kind, compute, place, apart=True)
+
+
+def floating(kind: type[FloatingIp], compute: Callable[[View, FloatingIp], Iterator[Item]]) -> Rule:
+    """On every chassis where the external network of the floating IP is present, while it is translated anywhere."""
+
+    def place(view: View, floating: FloatingIp) -> Placement | None:
+        if not view.derive(presence.floating_chassis, floating.id):
+            return None
+        return Placement(Scope(presence.chassis_of_network, floating.floating_network_id))
+
+    return Rule(kind, compute, place)
 
 
 def each(kind: type[Network], compute: Callable[[View, Network, str], Iterator[Item]]) -> Rule:
@@ -236,6 +304,20 @@ def remotes(relation: Relation[str, str], compute: Callable[[View, str, str], It
         return Placement(Scope(presence.chassis_of_group, view.need(Bundle, bundle).security_group_id))
 
     return Rule(relation, compute, place)
+
+
+def on_wire(
+    compute: Callable[[View, Neighbour], Iterator[Item]],
+    chassis: Callable[[View, str], frozenset[str]] = presence.chassis_of_network,
+) -> Rule:
+    """On every chassis where the network is present of a physical host; or others that its network has."""
+
+    def place(view: View, neighbour: Neighbour) -> Placement | None:
+        if neighbour.port_id or not presence.stands(view, neighbour.id):
+            return None
+        return Placement(Scope(chassis, neighbour.network_id))
+
+    return Rule(Neighbour, compute, place)
 
 
 def reaching(relation: Relation[str, str], compute: Callable[[View, str, str], Iterator[Item]]) -> Rule:

@@ -1,9 +1,11 @@
 """What conntrack would say of a packet: a small model of it, for tracing.
 
 A connection is new until it is committed and answered; from then on it is established, both ways. It is remembered for
-ever. Without `sctp_ports`, all SCTP between two addresses is one connection. Limits: TCP has no states, so whatever
-comes may begin a connection; a packet's payload is not modelled, so nothing is an error about another connection
-(`+rel`); a fragment but the first is of any connection that agrees in all but the ports.
+ever. Without `sctp_ports`, all SCTP between two addresses is one connection. One that is translated is found by its
+answers as they come: from whom, and to whom, it seems to be. Limits: TCP has no states, so whatever comes may begin a
+connection; a packet's payload is not modelled, so nothing is an error about another connection (`+rel`); a fragment but
+the first is of any connection that agrees in all but the ports; echo requests have no identifiers, so that translation
+never fails for them.
 """
 
 from __future__ import annotations
@@ -28,8 +30,9 @@ from controller.flows.fields import (
     SCTP,
     Headers,
     ct_state,
+    ipv4_number,
 )
-from controller.flows.flow import Move, Set
+from controller.flows.flow import Move, Set, Translate
 from controller.flows.packet import CONNTRACK, Packet
 from controller.flows.pipeline import CT_GEN, CT_POLICY
 
@@ -42,6 +45,7 @@ def _state(words: str) -> int:
 NEW: Final = _state("+trk+new")
 ESTABLISHED: Final = _state("+trk+est")
 ANSWER: Final = _state("+trk+est+rpl")
+SNAT, DNAT = _state("+snat"), _state("+dnat")
 INVALID: Final = _state("+trk+inv")
 
 ANSWERS: Final[Mapping[int, Mapping[int, int]]] = {ICMP4: {8: 0, 13: 14, 15: 16}, ICMP6: {128: 129}}
@@ -98,9 +102,11 @@ def ends(packet: Packet) -> Ends | None:
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """One that was committed: how it began, what it is remembered with, and whether anybody answered."""
+    """One that was committed: how it began, how the other side sees it, what it is remembered with, and whether anybody
+    answered."""
 
     began: Ends
+    seen: Ends
     mark: int = 0
     label: int = 0
     answered: bool = False
@@ -114,6 +120,7 @@ class Connections:
 
     def __init__(self, *, sctp_ports: bool = True) -> None:
         self._zones: dict[int, dict[Ends, Connection]] = {}
+        self._seen: dict[tuple[int, Ends], Ends] = {}
         self._sctp_ports = sctp_ports
 
     def look(self, zone: int, packet: Packet) -> Packet:
@@ -125,7 +132,7 @@ class Connections:
         known = self._find(zone, at)
         if known is None:
             return _told(plain, NEW, at) if at.may_begin else plain.put(CT_STATE, INVALID)
-        answer = known.began.back().agrees(at) if at.later else known.began != at
+        answer = known.seen.back().agrees(at) if at.later else known.began != at
         if answer and not known.answered:
             known = self._zones[zone][known.began] = replace(known, answered=True)
         state = ANSWER if answer else ESTABLISHED if known.answered else NEW
@@ -138,10 +145,48 @@ class Connections:
         known = at and self._find(zone, at)
         if at is None or (known is None and (at.later or not at.may_begin)):
             return
-        known = known or Connection(at)
+        known = known or Connection(at, at)
         made = _remembered(packet, known).written(writes)
-        kept = replace(known, mark=made.whole(CT_GEN.wire), label=made.whole(CT_POLICY.wire))
-        self._zones.setdefault(zone, {})[known.began] = kept
+        self._keep(zone, replace(known, mark=made.whole(CT_GEN.wire), label=made.whole(CT_POLICY.wire)))
+
+    def translate(self, zone: int, packet: Packet, how: Translate) -> Packet:
+        """The packet as it is behind conntrack that translates: its connection's addresses, and what is said of it.
+
+        A connection that finds no port of its own is not translated, nor remembered.
+        """
+        at = self._ends(packet)
+        if at is None:
+            return self.look(zone, packet)
+        known = self._find(zone, at)
+        if known is None and how.begins and at.may_begin and not at.later:
+            seen = self._told_apart(zone, at, how)
+            if seen is not None:
+                self._keep(zone, Connection(at, seen))
+                self.commit(zone, packet, how.writes)
+                known = self._find(zone, at)
+        told = self.look(zone, packet)
+        return told if known is None else _translated(told, at, known)
+
+    def _told_apart(self, zone: int, began: Ends, how: Translate) -> Ends | None:
+        """A connection as the other side is to see it: by ports that no other one has, its own if they are free."""
+        made = began
+        if how.source is not None:
+            made = made._replace(source=ipv4_number(how.source))
+        if how.destination is not None:
+            made = made._replace(destination=ipv4_number(how.destination))
+        if began.proto in ANSWERS:
+            return made
+        own = began.low if how.source is not None else began.high
+        first, last = how.ports or ((1024, 0xFFFF) if how.source is not None else (own, own))
+        for port in (*([own] if first <= own <= last else ()), *range(first, last + 1)):
+            tried = made._replace(low=port) if how.source is not None else made._replace(high=port)
+            if (zone, tried) not in self._seen:
+                return tried
+        return None
+
+    def _keep(self, zone: int, known: Connection) -> None:
+        self._zones.setdefault(zone, {})[known.began] = known
+        self._seen[zone, known.seen] = known.began
 
     def _ends(self, packet: Packet) -> Ends | None:
         at = ends(packet)
@@ -150,15 +195,31 @@ class Connections:
     def _find(self, zone: int, at: Ends) -> Connection | None:
         known = self._zones.get(zone, {})
         if at.later:
-            same = (each for each in known.values() if each.began.agrees(at) or each.began.agrees(at.back()))
+            same = (each for each in known.values() if each.began.agrees(at) or each.seen.back().agrees(at))
             return next(same, None)
-        return known.get(at) or known.get(at.back())
+        return known.get(at) or known.get(self._seen.get((zone, at.back()), at))
 
 
 def _told(packet: Packet, state: int, began: Ends) -> Packet:
     _, original = _FAMILIES[began.family]
     told = packet.put(CT_STATE, state).put(original.source, began.source).put(original.destination, began.destination)
     return told.put(original.proto, began.proto).put(CT_TP_SRC, began.low).put(CT_TP_DST, began.high)
+
+
+def _translated(packet: Packet, at: Ends, known: Connection) -> Packet:
+    """Both ways: an answer is from whom the connection was begun to, and to who began it."""
+    answer = bool(packet[CT_STATE] & ANSWER & ~ESTABLISHED)
+    to = known.began.back() if answer else known.seen
+    headers, _ = _FAMILIES[at.family]
+    told = packet
+    for mine, wanted, field, flag in (
+        (at.source, to.source, headers.source, SNAT), (at.destination, to.destination, headers.destination, DNAT),
+    ):  # fmt: skip
+        if mine != wanted:
+            told = told.put(field, wanted).put(CT_STATE, told[CT_STATE] | flag)
+    if at.later or at.proto in ANSWERS or at.proto not in headers.low:
+        return told
+    return told.put(headers.low[at.proto], to.low).put(headers.high[at.proto], to.high)
 
 
 def _remembered(packet: Packet, known: Connection) -> Packet:

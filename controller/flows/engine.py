@@ -142,6 +142,16 @@ class Conflict:
     cells: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """So many flows and groups of one rule for one record, on so many switches each."""
+
+    app: str
+    rule: str
+    flows: int
+    hosts: int
+
+
 class Engine:
     """What every switch should hold, for one model and one list of apps.
 
@@ -244,7 +254,8 @@ class Engine:
 
     def wired(self, kind: type[Record], id: str, chassis: str) -> int | None:
         """The newest revision that changed what a record wants on a chassis; None when it wants nothing there."""
-        cells = self._cells.get((kind, id), ())
+        whole = self._cells.get((kind, id), ())
+        cells = (*whole, *(cell.parts[chassis] for cell in whole if chassis in cell.parts))
         return max((cell.changed for cell in cells if cell.items and self._on(cell, chassis)), default=None)
 
     def view(self) -> View:
@@ -614,6 +625,14 @@ class Engine:
         node = self._scope(placement.scope)
         chassis = self._moved.get(node, node.chassis) if now else node.chassis
         return chassis - {placement.without} if placement.without in chassis else chassis
+
+    def costs(self, kind: type[Record], id: str) -> Iterator[Cost]:
+        """What each cell over a record has on switches, where it has anything."""
+        for cell in self._cells.get((kind, id), ()):
+            hosts = self._scopes[cell.placement.scope].chassis if cell.placement else frozenset()
+            without = cell.placement is not None and cell.placement.without in hosts
+            if cell.items and len(hosts) > without:
+                yield Cost(cell.app.name, cell.rule.name, len(cell.items), len(hosts) - without)
 
     def _on(self, cell: Cell, chassis: str) -> bool:
         placement = cell.placement

@@ -22,9 +22,10 @@ def _mac_number(mac: Mac) -> int:
     return int(mac.replace(":", ""), 16)
 
 
-def _mac_text(number: int) -> str:
+def mac_text(number: int) -> Mac:
+    """A MAC address as records write it."""
     digits = f"{number:012x}"
-    return ":".join(digits[at : at + 2] for at in range(0, 12, 2))
+    return Mac(":".join(digits[at : at + 2] for at in range(0, 12, 2)))
 
 
 def ipv4_number(address: Address) -> int:
@@ -50,8 +51,21 @@ def link_local(mac: Mac) -> Address:
     return Address(_ipv6_text(0xFE80 << 112 | int.from_bytes(words)))
 
 
+def mac_of(address: str) -> Mac | None:
+    """The MAC address that gives a link-local address; None when none does."""
+    octets = ipv6_number(Address(address)).to_bytes(16) if ":" in address else bytes(16)
+    if octets[:8] != bytes.fromhex("fe80000000000000") or octets[11:13] != b"\xff\xfe":
+        return None
+    return Mac(bytes((octets[8] ^ 2, *octets[9:11], *octets[13:])).hex(":"))
+
+
 def _number(value: int) -> int:
     return value
+
+
+def _vlan(id: int) -> int:
+    """The bit that says that there is a tag, and the VLAN (ovs-fields(7), vlan_tci)."""
+    return 0x1000 | id
 
 
 def _original_protocol(value: int) -> int:
@@ -68,7 +82,9 @@ def _fragment_text(value: int, mask: int) -> str:
 
 _FRAGMENTS: Final = {(0, 3): "no", (1, 1): "yes", (1, 3): "first", (3, 3): "later", (0, 2): "not_later"}
 
-_CT_STATES: Final[Mapping[str, int]] = {"new": 1, "est": 2, "rel": 4, "rpl": 8, "inv": 16, "trk": 32}
+_CT_STATES: Final[Mapping[str, int]] = {
+    "new": 1, "est": 2, "rel": 4, "rpl": 8, "inv": 16, "trk": 32, "snat": 64, "dnat": 128,
+}  # fmt: skip
 
 
 def ct_state_text(value: int, mask: int) -> str:
@@ -87,10 +103,12 @@ def ct_state(words: str) -> Match:
 
 
 IN_PORT: Field[int] = Field("in_port", "in_port", 32, _number, str)
-ETH_DST: Field[Mac] = Field("eth_dst", "eth_dst", 48, _mac_number, _mac_text)
-ETH_SRC: Field[Mac] = Field("eth_src", "eth_src", 48, _mac_number, _mac_text)
+ETH_DST: Field[Mac] = Field("eth_dst", "eth_dst", 48, _mac_number, mac_text)
+ETH_SRC: Field[Mac] = Field("eth_src", "eth_src", 48, _mac_number, mac_text)
 ETH_TYPE: Field[int] = Field("eth_type", "eth_type", 16, _number, hex, few=True)
 VLAN_TCI: Field[int] = Field("vlan_tci", "vlan_tci", 16, _number, hex)
+VLAN_ID: Field[int] = Field("vlan_id", "vlan_tci", 16, _vlan, hex, bits=13)
+"""The VLAN of a frame that has a tag; what an action writes it into must have one."""
 IPV4: Match = ETH_TYPE(0x0800)
 IPV4_SRC: Field[Address] = Field("ipv4_src", "nw_src", 32, ipv4_number, ipv4_text, requires=IPV4.tests)
 IPV4_DST: Field[Address] = Field("ipv4_dst", "nw_dst", 32, ipv4_number, ipv4_text, requires=IPV4.tests)
@@ -111,8 +129,8 @@ ARP: Match = ETH_TYPE(0x0806)
 ARP_OP: Field[int] = Field("arp_op", "arp_op", 16, _number, str, requires=ARP.tests, few=True)
 ARP_SPA: Field[Address] = Field("arp_spa", "arp_spa", 32, ipv4_number, ipv4_text, requires=ARP.tests)
 ARP_TPA: Field[Address] = Field("arp_tpa", "arp_tpa", 32, ipv4_number, ipv4_text, requires=ARP.tests)
-ARP_SHA: Field[Mac] = Field("arp_sha", "arp_sha", 48, _mac_number, _mac_text, requires=ARP.tests)
-ARP_THA: Field[Mac] = Field("arp_tha", "arp_tha", 48, _mac_number, _mac_text, requires=ARP.tests)
+ARP_SHA: Field[Mac] = Field("arp_sha", "arp_sha", 48, _mac_number, mac_text, requires=ARP.tests)
+ARP_THA: Field[Mac] = Field("arp_tha", "arp_tha", 48, _mac_number, mac_text, requires=ARP.tests)
 
 ICMPV6: Match = IPV6_PROTO(58)
 ICMPV6_TYPE: Field[int] = Field("icmpv6_type", "icmpv6_type", 8, _number, str, requires=ICMPV6.tests, few=True)
@@ -124,8 +142,8 @@ ND_TARGET: Field[Address] = Field(
 ND_TARGET_ADVERTISED: Field[Address] = Field(
     "nd_target_advertised", "nd_target", 128, ipv6_number, _ipv6_text, requires=ND_ADVERTISEMENT.tests
 )
-ND_SLL: Field[Mac] = Field("nd_sll", "nd_sll", 48, _mac_number, _mac_text, requires=ND_SOLICITATION.tests)
-ND_TLL: Field[Mac] = Field("nd_tll", "nd_tll", 48, _mac_number, _mac_text, requires=ND_ADVERTISEMENT.tests)
+ND_SLL: Field[Mac] = Field("nd_sll", "nd_sll", 48, _mac_number, mac_text, requires=ND_SOLICITATION.tests)
+ND_TLL: Field[Mac] = Field("nd_tll", "nd_tll", 48, _mac_number, mac_text, requires=ND_ADVERTISEMENT.tests)
 ND_RESERVED: Field[int] = Field("nd_reserved", "nd_reserved", 32, _number, hex, requires=ND_SOLICITATION.tests)
 ND_OPTIONS_TYPE: Field[int] = Field(
     "nd_options_type", "nd_options_type", 8, _number, str, requires=ND_SOLICITATION.tests

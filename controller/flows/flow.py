@@ -22,6 +22,7 @@ from operator import and_
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from controller.errors import ConflictingMatch, Undeclared
+from controller.model.records import Address
 
 T = TypeVar("T")
 
@@ -326,6 +327,35 @@ class Apart:
 
 
 @dataclass(frozen=True, slots=True)
+class Translate:
+    """Look the packet's connection up in the zone that `zone` holds, translate it, and go on in `table`.
+
+    A connection that is known is translated as it was begun, both ways, and so are the ICMP errors about it. One that
+    is new begins here, with another `source` or `destination`, and one of `ports` in the place of its own; with
+    neither address it does not begin. It may not begin as what it was before: Open vSwitch 3.1 would abort.
+    """
+
+    zone: Field[int]
+    table: Table
+    source: Address | None = None
+    destination: Address | None = None
+    ports: tuple[int, int] | None = None
+    writes: tuple[Set | Move, ...] = ()
+
+    @property
+    def begins(self) -> bool:
+        """May a connection begin here?"""
+        return self.source is not None or self.destination is not None
+
+    def __str__(self) -> str:
+        ports = "" if self.ports is None else ":" + "-".join(map(str, dict.fromkeys(self.ports)))
+        nat = f"nat(src={self.source}{ports})" if self.source else f"nat(dst={self.destination}{ports})"
+        place = f"table={self.table.number},zone={_span(self.zone)}"
+        kept = f",exec({actions_text(self.writes)})" if self.writes else ""
+        return f"ct(commit,{place},{nat}{kept})" if self.begins else f"ct({place},nat)"
+
+
+@dataclass(frozen=True, slots=True)
 class Untrack:
     """Forget what conntrack said of the packet."""
 
@@ -374,6 +404,22 @@ class Punt:
 
 
 @dataclass(frozen=True, slots=True)
+class PushVlan:
+    """Put a VLAN tag on the frame, of which the VLAN is yet to be written (IEEE 802.1Q)."""
+
+    def __str__(self) -> str:
+        return "push_vlan:0x8100"
+
+
+@dataclass(frozen=True, slots=True)
+class PopVlan:
+    """Take the frame's outermost VLAN tag off."""
+
+    def __str__(self) -> str:
+        return "pop_vlan"
+
+
+@dataclass(frozen=True, slots=True)
 class Conjunction:
     """This flow is dimension `k` of `n` of a conjunctive match (ovs-fields(7), Conjunctive Match Fields)."""
 
@@ -409,11 +455,14 @@ Action = (
     | Track
     | Commit
     | Apart
+    | Translate
     | Untrack
     | DecrementTtl
     | Measure
     | Turn
     | Punt
+    | PushVlan
+    | PopVlan
     | Conjunction
     | Goto
 )
@@ -434,7 +483,8 @@ class GroupKind:
     """A family of groups: ids from `base`, and what their buckets may set, resubmit to and hand on to.
 
     A group gives every bucket a copy (OFPGT_ALL); one that `chooses` gives a packet to one bucket, and all packets of a
-    connection, in one direction, to the same (OFPGT_SELECT).
+    connection, in one direction, to the same (OFPGT_SELECT); one that `fails_over`, to the first whose port is alive
+    (OFPGT_FF).
     """
 
     name: str
@@ -444,6 +494,7 @@ class GroupKind:
     nexts: frozenset[str] = frozenset()
     groups: frozenset[GroupKind] = frozenset()
     chooses: bool = False
+    fails_over: bool = False
 
     def id(self, number: int) -> int:
         """The group id for a tag."""
@@ -458,7 +509,8 @@ class Table:
     """A table: its place in the pipeline and everything its flows may do.
 
     `priorities` names each reason to have a flow here, with its OpenFlow priority. `tracks` are the tables in which a
-    packet goes on that was looked up in conntrack here, `commits` what its connection may be remembered with.
+    packet goes on that was looked up in conntrack here, `commits` what its connection may be remembered with; only
+    where one `translates` it may have other addresses behind that.
     """
 
     number: int
@@ -471,6 +523,7 @@ class Table:
     groups: frozenset[GroupKind] = frozenset()
     tracks: frozenset[str] = frozenset()
     commits: frozenset[Field[Any]] = frozenset()
+    translates: bool = False
     outputs: bool = False
 
     def __repr__(self) -> str:
@@ -639,10 +692,12 @@ class Clause:
 class Bucket:
     """What one copy of a packet goes through.
 
-    A switch takes this for a set (section 5.12): of several ways on only one would count, and comes last.
+    A switch takes this for a set (section 5.12): of several ways on only one would count, and comes last. `watch` is
+    the OpenFlow port that must be alive, in a group that fails over.
     """
 
     actions: tuple[Action, ...]
+    watch: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -655,6 +710,8 @@ class Group:
 
     def __post_init__(self) -> None:
         for bucket in self.buckets:
+            if (bucket.watch is not None) != self.kind.fails_over:
+                raise Undeclared(f"Group {self.kind.name}", "watch", str(bucket.watch))
             for action in bucket.actions:
                 _verify(f"Group {self.kind.name}", action, self.kind, last=False)
                 if isinstance(action, Resubmit | ToGroup) and action is not bucket.actions[-1]:
@@ -671,8 +728,11 @@ class Group:
         return ("group", self.id)
 
     def __str__(self) -> str:
-        type, weight = ("select", "weight:1,") if self.kind.chooses else ("all", "")
-        buckets = (f"bucket={weight}actions={actions_text(bucket.actions)}" for bucket in self.buckets)
+        type = "ff" if self.kind.fails_over else "select" if self.kind.chooses else "all"
+        weight = "weight:1," if self.kind.chooses else ""
+        heads = ("" if bucket.watch is None else f"watch_port:{bucket.watch}," for bucket in self.buckets)
+        parts = (f"bucket={weight}{head}actions=" for head in heads)
+        buckets = (part + actions_text(bucket.actions) for part, bucket in zip(parts, self.buckets, strict=True))
         return ",".join((f"group_id={self.id},type={type}", *buckets))
 
 
@@ -712,6 +772,10 @@ def _verify(place: str, action: Action, declared: Table | GroupKind, *, last: bo
                 raise Undeclared(place, "output", str(action))
         case Track(_, table):
             _verify_tracking(place, table, declared)
+        case Translate(_, table):
+            _verify_tracking(place, table, declared)
+            if not isinstance(declared, Table) or not declared.translates:
+                raise Undeclared(place, "translation", str(action))
         case Commit(_, writes, table):
             _verify_tracking(place, table, declared)
             commits = declared.commits if isinstance(declared, Table) else frozenset()
@@ -721,7 +785,7 @@ def _verify(place: str, action: Action, declared: Table | GroupKind, *, last: bo
         case Apart(actions):
             for inner in actions:
                 _verify(place, inner, declared, last=False)
-        case Untrack() | DecrementTtl() | Turn() | Conjunction():
+        case Untrack() | DecrementTtl() | Turn() | PushVlan() | PopVlan() | Conjunction():
             pass
 
 
@@ -784,6 +848,7 @@ _NXM = {
     "tun_id": "NXM_NX_TUN_ID",
     "tun_src": "NXM_NX_TUN_IPV4_SRC",
     "tun_dst": "NXM_NX_TUN_IPV4_DST",
+    "vlan_tci": "NXM_OF_VLAN_TCI",
 }
 
 

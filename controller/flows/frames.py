@@ -14,6 +14,8 @@ from controller.model.addresses import packed, unpacked
 from controller.model.records import Address, Mac
 
 ARP: Final = 0x0806
+NO_MAC: Final = Mac("00:00:00:00:00:00")
+VLAN: Final = 0x8100
 IPV6: Final = 0x86DD
 ICMPV6: Final = 58
 REQUEST, REPLY = 1, 2
@@ -127,6 +129,11 @@ def announcement(address: Address, mac: Mac, *, router: bool = False) -> bytes:
             BROADCAST, mac, struct.pack("!H", REQUEST) + _octets(mac) + packed(address) + bytes(6) + packed(address)
         )
     return _advertisement(ALL_NODES_MAC, ALL_NODES, address, mac, OVERRIDE | (ROUTER if router else 0))
+
+
+def tagged(frame: bytes, vlan: int | None) -> bytes:
+    """A frame with the tag of a VLAN (IEEE 802.1Q); None is no VLAN."""
+    return frame if vlan is None else frame[:12] + struct.pack("!HH", VLAN, vlan) + frame[12:]
 
 
 def own_source(address: Address, mac: Mac) -> Address:

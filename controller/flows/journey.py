@@ -1,4 +1,4 @@
-"""The way of a packet through the cloud: from switch to switch, as far as its tunnels lead."""
+"""The way of a packet through the cloud: from switch to switch, as far as tunnels and physical networks lead."""
 
 from __future__ import annotations
 
@@ -8,29 +8,33 @@ from functools import cached_property
 from typing import Final
 
 from controller.flows.conntrack import Connections
-from controller.flows.fields import IN_PORT, TUN_DST, TUN_ID, TUN_IPV6_DST, tunnel_from, tunnel_to
+from controller.flows.fields import ETH_DST, IN_PORT, TUN_DST, TUN_ID, TUN_IPV6_DST, tunnel_from, tunnel_to
+from controller.flows.flow import Table
 from controller.flows.packet import Packet, packet
-from controller.flows.pipeline import TUNNEL_PORTS
+from controller.flows.pipeline import CLASSIFY, TUNNEL_PORTS, Why, patch_port
 from controller.flows.trace import End, Fate, Switch, Trace, trace
 from controller.model.records import Address, Chassis, Link
 from controller.model.store import Rows
 
 MAX_TUNNELS: Final = 8
-"""How many tunnels a packet is followed through; in this cloud it takes one."""
+"""How many tunnels and wires a packet is followed through; in this cloud it takes one, and more only through guests."""
 
 _TUNNELS: Final = frozenset(TUNNEL_PORTS.values())
+_OF_OTHERS: Final = frozenset({Why.UNKNOWN_VLAN, Why.UNKNOWN_UNICAST, Why.BACK_TO_WIRE})
+"""Why a hypervisor drops what it hears from a wire and nobody of its own wants."""
 
 
 @dataclass(frozen=True, slots=True)
 class Host:
     """A hypervisor to trace through: its flows, where its tunnels end, the interfaces behind its OpenFlow ports.
 
-    `connections` is the one thing here that remembers.
+    `wires` are the physical networks behind interfaces. `connections` is the one thing here that remembers.
     """
 
     switch: Switch
     vtep: Address | None
     interfaces: Mapping[int, str]
+    wires: Mapping[str, str] = field(default_factory=dict)
     connections: Connections = field(default_factory=Connections)
 
     def port(self, interface: str) -> int | None:
@@ -48,11 +52,15 @@ class Leg:
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """Where a copy left the cloud: the interface of a guest, and the packet as it came out."""
+    """Where a copy left the cloud: the interface of a guest, or of a physical network, and the packet as it came out.
+
+    `physical` is the name of that physical network, "" at a guest.
+    """
 
     chassis: str
     interface: str
     packet: Packet
+    physical: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,15 +102,19 @@ def hosts(rows: Rows, switch: Callable[[str], Switch]) -> dict[str, Host]:
             switch(chassis.id),
             chassis.encap_ip,
             _Links(rows, chassis.id),
+            {patch_port(physical): physical for physical, _ in chassis.bridge_mappings},
             Connections(sctp_ports=chassis.datapath_type != "netdev"),
         )
         for chassis in rows.all(Chassis)
     }
 
 
-def follow(cloud: Mapping[str, Host], chassis: str, sent: Packet) -> Journey:
-    """What becomes of a packet that comes into a hypervisor by its `in_port`."""
-    steps = [*_steps(cloud, chassis, sent, 0)]
+def follow(cloud: Mapping[str, Host], chassis: str, sent: Packet, table: Table = CLASSIFY) -> Journey:
+    """What becomes of a packet that comes into a hypervisor by its `in_port`, or is in a table of it.
+
+    A frame on a physical network arrives there, unless it is for a guest, or a router, of another hypervisor alone.
+    """
+    steps = [*_steps(cloud, chassis, sent, 0, table)]
     return Journey(
         tuple(step for step in steps if isinstance(step, Leg)),
         tuple(step for step in steps if isinstance(step, Arrival)),
@@ -110,20 +122,46 @@ def follow(cloud: Mapping[str, Host], chassis: str, sent: Packet) -> Journey:
     )
 
 
-def _steps(cloud: Mapping[str, Host], chassis: str, came: Packet, tunnels: int) -> Iterator[Leg | Arrival | End]:
+def _steps(
+    cloud: Mapping[str, Host], chassis: str, came: Packet, crossed: int, table: Table = CLASSIFY
+) -> Iterator[Leg | Arrival | End]:
     host = cloud[chassis]
-    leg = Leg(chassis, trace(host.switch, came, host.connections))
+    leg = Leg(chassis, trace(host.switch, came, host.connections, table))
     yield leg
     for end in leg.trace.sent:
         interface = host.interfaces.get(end.port or 0, "")
-        if interface not in _TUNNELS:
+        physical = host.wires.get(interface, "")
+        if interface not in _TUNNELS and not physical:
             yield Arrival(chassis, interface, end.packet.bare)
-            continue
-        onward = None if tunnels == MAX_TUNNELS else _through(cloud, host, interface, end.packet)
-        if onward is None:
-            yield replace(end, fate=Fate.LOOPED if tunnels == MAX_TUNNELS else Fate.LOST)
+        elif crossed == MAX_TUNNELS:
+            yield replace(end, fate=Fate.LOOPED)
+        elif physical:
+            taken = [*_on_wire(cloud, chassis, physical, end.packet.bare, crossed + 1)]
+            if not taken or end.packet[ETH_DST] & _GROUP:
+                yield Arrival(chassis, interface, end.packet.bare, physical)
+            yield from taken
+        elif onward := _through(cloud, host, interface, end.packet):
+            yield from _steps(cloud, *onward, crossed + 1)
         else:
-            yield from _steps(cloud, *onward, tunnels + 1)
+            yield replace(end, fate=Fate.LOST)
+
+
+_GROUP: Final = 1 << 40
+"""The bit of MAC addresses that makes them a group's (IEEE 802, section 8.2.2)."""
+
+
+def _on_wire(
+    cloud: Mapping[str, Host], sender: str, physical: str, frame: Packet, crossed: int
+) -> Iterator[Leg | Arrival | End]:
+    """What becomes of a frame of a physical network in the hypervisors there that somebody takes it at."""
+    for name, other in cloud.items():
+        wire = next((interface for interface, each in other.wires.items() if each == physical), "")
+        if name == sender or (port := other.port(wire)) is None:
+            continue
+        steps = [*_steps(cloud, name, Packet({**frame.values, IN_PORT.wire: port}, frame.length), crossed)]
+        ends = [end for step in steps if isinstance(step, Leg) for end in step.trace.ends]
+        if any(end.why not in _OF_OTHERS for end in ends):
+            yield from steps
 
 
 def _through(cloud: Mapping[str, Host], host: Host, interface: str, sent: Packet) -> tuple[str, Packet] | None:

@@ -7,19 +7,29 @@ The path of a frame (`docs/pipeline.md` is generated from this module):
       ┌────────────── OUT_DONE <── EVALUATE <── OUT_RULES <── OUT_TRACK <─────────────────────────┘
       └─> L2_DISPATCH ──┬─> L2_LOOKUP ──┬─> IN_PORT ─> IN_TRACK ─> IN_RULES ─> EVALUATE ─> IN_DONE ─> DELIVER ─> guest
                         └─> L2_BUM ─────┤ (a copy a member)
-                              ^         ├─> HOP ─> L3_IN ─> L3_ROUTE (NEIGH) ─> L3_OUT ─> L2_LOOKUP, once a router
-    underlay ─> CLASSIFY ─> VTEP ─> VNI ┘ (to L2_DISPATCH) └─> TUN_OUT ─> TUNNEL ─> underlay     every drop ─> DROP
+                              ^         ├─> HOP ─> L3_IN ─> L3_DNAT ─> L3_ROUTE ─> L3_SNAT ─> L3_OUT ─> L2_LOOKUP
+    underlay ─> CLASSIFY ─> VTEP ─> VNI ┤ (to L2_DISPATCH) ├─> TUN_OUT ─> TUNNEL ─> underlay     every drop ─> DROP
+    wire ─> CLASSIFY ─> VLAN ─> SERVICE ┘                  └─> PHYS_OUT ─> PHYSICAL ─> wire
+
+Where a router meets the outside, from its guests' hypervisors by its gateway, and back:
+
+    L3_ROUTE ─> L3_SNAT ─(group GATEWAYS)─> TUNNEL ─> underlay ─> VNI ─> TRANSIT ─(group GATE)─> GATED ─> L3_ROUTE
+                   ├─ at the gateway; a floating IP, where its guest is: conntrack ─> L3_SNATTED (NEIGH) ─> L3_OUT
+    wire ─> SERVICE (ARP, ND for its addresses), L2_LOOKUP ─(group GATE)─> GATED ─> NEIGH_REPLY
+                                                    HOP ─> L3_IN ─> L3_DNAT: conntrack ─> L3_DNATTED ─> L3_ROUTE
 
 Registers:
 
-    reg0  31      26 24  21      20   19 16 15 14 13 12 10 9  8  6         5        0
-         |..........|ENCAP|TOO_BIG|TURNED|HOPS|WHOSE|GUARD|DIR|VERD|UNCHECKED|HIT|....|FROM_TUN|
+    reg0  31      26 24  21      20   19 16 15 14 13 12 10 9  8  6         5   4     3       2          1         0
+         |..........|ENCAP|TOO_BIG|TURNED|HOPS|WHOSE|GUARD|DIR|VERD|UNCHECKED|HIT|ASKED|STANDBY|REDIRECTED|
+                    FROM_PHYS|FROM_TUN|
     reg1  SRC      key of the port a frame came from; 0 = another hypervisor or nobody
     reg2  DST      key of the port a frame goes to
-    reg3  ZONE     conntrack zone of the port that is checked (16 bits)
+    reg3  PHYS     key of a physical network, in the upper 16 bits
+          ZONE     conntrack zone of the port that is checked, or of who is translated, in the lower 16
     reg4  NH4      IPv4 address whose MAC is wanted
     reg5  GEN      generation of the policy in force (28 bits)
-    reg6  NET      key of the network a frame is on; set by CLASSIFY, VNI and, from one to another, by routes alone
+    reg6  NET      key of the network a frame is on; set by CLASSIFY, VNI, VLAN and, to another, by routes alone
     reg7  RTR      key of the router that a packet is at
     reg8  WHY      what decided last: the bundle that allows, or the reason of a drop
     reg9  NET_IN   key of the network by which a packet came to that router
@@ -37,14 +47,16 @@ Cookies: 0xA7 (8 bits) | app (8 bits) | hash of table, priority, match and instr
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from enum import IntEnum
+from hashlib import sha256
 from typing import Any, Final
 
 from controller.flows import fields as f
-from controller.flows.fields import ipv4_number, ipv6_number
+from controller.flows.fields import ipv4_number, ipv6_number, mac_text
 from controller.flows.flow import Field, GroupKind, Table, register
-from controller.model.records import Address
+from controller.model.records import Address, Mac
 
 
 def _same(value: int) -> int:
@@ -52,6 +64,10 @@ def _same(value: int) -> int:
 
 
 FROM_TUN: Field[int] = register("from_tun", "reg0", 0, 1)
+FROM_PHYS: Field[int] = register("from_phys", "reg0", 1, 1)
+REDIRECTED: Field[int] = register("redirected", "reg0", 2, 1)
+STANDBY: Field[int] = register("standby", "reg0", 3, 1)
+ASKED: Field[int] = register("asked", "reg0", 4, 1)
 NEIGH_HIT: Field[int] = register("neigh_hit", "reg0", 5, 1)
 UNCHECKED: Field[int] = register("unchecked", "reg0", 6, 1)
 VERDICT: Field[int] = register("verdict", "reg0", 8, 2)
@@ -70,6 +86,7 @@ RTR: Field[int] = register("rtr", "reg7")
 WHY: Field[int] = register("why", "reg8", few=True)
 NET_IN: Field[int] = register("net_in", "reg9")
 ZONE: Field[int] = register("zone", "reg3", 0, 16)
+PHYS: Field[int] = register("phys", "reg3", 16, 16)
 GEN: Field[int] = register("gen", "reg5", 0, 28)
 CHECKED: Field[int] = register("checked", "reg10")
 POLICY: Field[int] = register("policy", "reg11")
@@ -81,13 +98,17 @@ NH6: Field[Address] = Field("nh6", "xxreg3", 128, ipv6_number, hex)
 
 REGISTERS: Final[tuple[tuple[Field[Any], str], ...]] = (
     (FROM_TUN, "the frame came through a tunnel"),
+    (FROM_PHYS, "the frame came from a physical network"),
+    (REDIRECTED, "the packet is for the outside, and this hypervisor is to take it there"),
+    (STANDBY, "another hypervisor is the gateway now, as far as this one can see"),
+    (ASKED, "the MAC is asked for by ARP or ND: for what physical hosts hold, they answer themselves"),
     (NEIGH_HIT, "NEIGH knows the address; its MAC is in eth_dst"),
     (UNCHECKED, "the sender has no port security: its addresses may be anybody's"),
     (ENCAP, "encapsulation of the tunnel, see ENCAPS"),
     (SRC, "key of the port the frame came from, 0 when it came from elsewhere"),
     (DST, "key of the port the frame goes to"),
     (NH4, "IPv4 address whose MAC is wanted"),
-    (NET, "key of the network the frame is on; only CLASSIFY, VNI and routes (L3_ROUTE, groups of kind ECMP) set it"),
+    (NET, "key of the network the frame is on; set by CLASSIFY, VNI, VLAN and routes (L3_ROUTE, groups of kind ECMP)"),
     (RTR, "key of the router that the packet is at"),
     (NET_IN, "key of the network by which the packet came to that router"),
     (HOPS, "how many routers the packet has passed on this hypervisor"),
@@ -98,7 +119,8 @@ REGISTERS: Final[tuple[tuple[Field[Any], str], ...]] = (
     (DIRECTION, "whose rules are asked: 0 egress, 1 ingress"),
     (GUARD, "how the port is guarded, see Guard"),
     (WHOSE, "whose the fragment is that conntrack gave back, see Whose"),
-    (ZONE, "conntrack zone of the port that is checked"),
+    (ZONE, "conntrack zone of the port that is checked, or of the router or floating IP that is translated"),
+    (PHYS, "key of the physical network that the frame came from, or goes to"),
     (GEN, "generation of the policy in force"),
     (CHECKED, "key of the port whose security groups are asked"),
     (POLICY, "key of the set of security groups that this port is under"),
@@ -156,6 +178,71 @@ NO_SEGMENT: Final = 0
 """The segment of no network, of any encapsulation: of frames between hypervisors themselves (`southbound.paths`)."""
 
 
+TRANSITS: Final[Mapping[str, int]] = {"vxlan": 0xFFFFFF, "geneve": 0xFFFFFF, "gre": 0xFFFFFFFF}
+"""The segment, which is no network's, of packets on their way to the gateway of a router; eth_dst says which router."""
+PROBES: Final[Mapping[str, int]] = {encap: number - 1 for encap, number in TRANSITS.items()}
+"""The segment in which hypervisors ask whether a gateway is alive,"""
+PROBED: Final[Mapping[str, int]] = {encap: number - 2 for encap, number in TRANSITS.items()}
+"""and in which they are answered: with what they sent, and by flows, so that no switch without flows is alive."""
+BFD_PORT: Final = 3784
+"""What they send to (RFC 5881 section 4)."""
+
+
+PROBING: Final = "wg-"
+"""What the names of ports begin with that know whether a gateway is alive."""
+
+
+def probe_port(chassis: str) -> str:
+    """The port of an integration bridge that knows whether the gateways on another hypervisor are alive."""
+    return PROBING + sha256(chassis.encode()).hexdigest()[:10]
+
+
+def router_mac(key: int) -> Mac:
+    """The MAC address that stands for a router on the way to its gateway; no interface has it."""
+    return Mac(f"02:57:45:{key >> 16:02x}:{key >> 8 & 0xFF:02x}:{key & 0xFF:02x}")
+
+
+PATCHED: Final = "wp-"
+"""What the names of ports to mapped bridges begin with; those of the ends on such bridges with `PATCHED_BACK`."""
+PATCHED_BACK: Final = "wb-"
+_LABEL: Final = 12
+"""How many characters follow: an interface has 15 at the most."""
+
+
+def patch_port(physical: str) -> str:
+    """The port of an integration bridge that leads to the bridge mapped to a physical network."""
+    return PATCHED + _label(physical)
+
+
+def patch_port_back(physical: str) -> str:
+    """Its other end, on that bridge."""
+    return PATCHED_BACK + _label(physical)
+
+
+def _label(physical: str) -> str:
+    """The name itself, if it is short and plain; else its start, and of its hash enough to tell it from others."""
+    if re.fullmatch(rf"[A-Za-z0-9_.-]{{1,{_LABEL - 1}}}", physical):
+        return physical
+    start = re.sub(r"[^A-Za-z0-9_.-]", "", physical)[: _LABEL - 9]
+    return f"{start}-{sha256(physical.encode()).hexdigest()[:8]}".rjust(_LABEL, "x")
+
+
+CHASSIS: Field[int] = Field("chassis", "eth_src", 48, _same, hex, 24, 16)
+"""The part of a chassis MAC that says whose it is (`chassis_mac`)."""
+CHASSIS_MACS: Final = 0xFFFFFF000000
+"""The mask of that part, and of what all chassis MACs begin with."""
+INTERFACES: Final = 0xFF0000FFFFFF
+"""The mask of all but that part."""
+
+
+def chassis_mac(chassis: int, interface: int = 0) -> Mac:
+    """From which a chassis, by its key, sends to a wire what a router's interface, by its port's key, sent.
+
+    Without an interface, what it sends in its own name. Locally administered (IEEE 802, section 8.4).
+    """
+    return mac_text(0x1E << 40 | chassis << 24 | interface)
+
+
 class Why(IntEnum):
     """Why a frame is dropped: one counter each in table DROP."""
 
@@ -206,6 +293,16 @@ class Why(IntEnum):
     PATH = 45
     SOUGHT = 46
     TOLD = 47
+    UNKNOWN_VLAN = 48
+    NO_PHYSICAL = 49
+    BACK_TO_WIRE = 50
+    WIRE_LOOP = 51
+    NO_TRANSIT = 60
+    STANDBY = 61
+    NO_GATEWAY = 62
+    NO_CONNECTION = 63
+    NOT_TRANSLATED = 64
+    OUTER_ADDRESS = 65
 
     @property
     def sentence(self) -> str:
@@ -256,8 +353,18 @@ _SENTENCES: Final[Mapping[Why, str]] = {
     Why.FRAGMENT_TOO_BIG: "was an IPv4 fragment, and too large for the network it was routed to (counted likewise)",
     Why.MARTIAN: "was for, or from, an address of a group, of nobody or of the host itself: no router forwards that",
     Why.HIDDEN: "was a first fragment that does not say what the datagram is (RFC 7112): a guest sends none",
+    Why.UNKNOWN_VLAN: "came from a physical network on a VLAN, or untagged, that is no network present here",
+    Why.NO_PHYSICAL: "was to leave to a physical network that this hypervisor maps no bridge to (weft-bridge-mappings)",
+    Why.WIRE_LOOP: "came back from a physical network with this hypervisor's own MAC address: a loop of that network's",
+    Why.BACK_TO_WIRE: "came from a physical network and would have left to it again",
     Why.FOREIGN_FRAGMENT: "was a fragment of somebody else, which conntrack gave back with this port's",
     Why.PATH: "was sent ahead by a hypervisor, to find the way before anybody needs it",
+    Why.NO_TRANSIT: "came through a tunnel for a router whose gateway is not on this hypervisor",
+    Why.STANDBY: "was for a router's gateway, and another hypervisor is that now",
+    Why.NO_GATEWAY: "was for the outside, and no hypervisor is alive that takes it there (weft-gateway-priority)",
+    Why.NO_CONNECTION: "came from outside for addresses behind a router, and no connection of theirs is known",
+    Why.NOT_TRANSLATED: "found no free port, or identifier, of the address under which it was to go out",
+    Why.OUTER_ADDRESS: "bore an address of its router's gateway as its source: nobody behind it has that",
     Why.SOUGHT: "asked by ARP or ND for an address of which only its holder can tell: whoever may hold it is asked",
     Why.TOLD: "told by ARP or ND of an address that its port may hold: it is believed",
     Why.NO_TUNNEL: "was to leave by an encapsulation this hypervisor has no tunnel port for",
@@ -265,10 +372,10 @@ _SENTENCES: Final[Mapping[Why, str]] = {
 
 PART: Final = GroupKind(
     "part", 6 << 28, "some of the copies of a network that has more members than one group holds",
-    sets=frozenset({DST, f.TUN_DST, f.TUN_IPV6_DST}), nexts=frozenset({"in_port", "tun_out"}),
+    sets=frozenset({DST, f.TUN_DST, f.TUN_IPV6_DST}), nexts=frozenset({"in_port", "tun_out", "phys_out"}),
 )  # fmt: skip
 FLOOD: Final = GroupKind(
-    "flood", 3 << 28, "a copy to every member of a network: here, and one a hypervisor elsewhere",
+    "flood", 3 << 28, "a copy to every member of a network: here, and one a hypervisor elsewhere, or one to the wire",
     sets=PART.sets, nexts=PART.nexts, groups=frozenset({PART}),
 )  # fmt: skip
 ARRIVED: Final = GroupKind(
@@ -279,7 +386,16 @@ ECMP: Final = GroupKind(
     "ecmp", 2 << 28, "one of the next hops of a route that has several, the same for all of a connection",
     sets=frozenset({NET, NH4, NH6, NEIGH_HIT, f.ETH_SRC}), nexts=frozenset({"l3_ecmp"}), chooses=True,
 )  # fmt: skip
-GROUP_KINDS: Final[tuple[GroupKind, ...]] = (FLOOD, ARRIVED, PART, ECMP)
+GATEWAYS: Final = GroupKind(
+    "gateways", 1 << 28, "to the best gateway of a router that is alive, which may be here",
+    sets=frozenset({REDIRECTED, ENCAP, WHY, f.ETH_DST, f.TUN_ID, f.TUN_DST, f.TUN_IPV6_DST}),
+    nexts=frozenset({"l3_snat", "tunnel", "drop"}), fails_over=True,
+)  # fmt: skip
+GATE: Final = GroupKind(
+    "gate", 4 << 28, "is this hypervisor the gateway of a router now? It is not while a better one is alive",
+    sets=frozenset({STANDBY}), nexts=frozenset({"gated"}), fails_over=True,
+)  # fmt: skip
+GROUP_KINDS: Final[tuple[GroupKind, ...]] = (FLOOD, ARRIVED, PART, ECMP, GATEWAYS, GATE)
 
 PART_COPIES: Final = 1000
 """How many copies one group makes; an OpenFlow message of 64 KiB holds some 1,300."""
@@ -301,7 +417,7 @@ ROUTE_PRIORITIES: Final[Mapping[str, int]] = {
 
 _GUARDED: Final[frozenset[Field[Any]]] = frozenset({
     GUARD, f.ETH_TYPE, f.IPV4_PROTO, f.UDP_SRC, f.UDP_DST, f.IPV6_PROTO, f.UDP6_SRC, f.UDP6_DST, f.ICMPV6_TYPE,
-    f.IPV6_SRC, f.IPV6_DST,
+    f.IPV6_SRC, f.IPV6_DST, f.HOP_LIMIT,
 })  # fmt: skip
 _DONE_MATCHES: Final = frozenset({GUARD, VERDICT, f.CT_STATE, f.ETH_TYPE, f.CT_PROTO4, f.CT_PROTO6, f.CT_TP_DST})
 _DONE_SETS: Final = frozenset({WHY, WHOSE, VERDICT, DIRECTION})
@@ -315,10 +431,14 @@ _BACK_MATCHES: Final = frozenset({WHOSE, VERDICT, f.CT_STATE, f.ETH_TYPE, f.IPV4
 _REMEMBERED: Final = frozenset({CT_GEN, CT_BUNDLE, CT_POLICY, CT_OPENER})
 
 CLASSIFY: Final = Table(
-    0, "classify", "Who sent this frame? Sets SRC and NET of a guest, ENCAP of a tunnel.",
-    {"tracked": 200, "guest": 100, "tunnel": 100, "admin_down": 100, "tagged": 90, "miss": 0},
-    matches=frozenset({f.IN_PORT, f.VLAN_TCI, f.CT_STATE}), sets=frozenset({SRC, NET, FROM_TUN, ENCAP, WHY}),
-    nexts=frozenset({"classify", "vtep", "port_security", "drop"}),
+    0, "classify", "Who sent this frame? Sets SRC and NET of a guest, ENCAP of a tunnel, PHYS of a physical network.",
+    {
+        "tracked": 200, "looped": 110, "guest": 100, "tunnel": 100, "physical": 100, "admin_down": 100, "tagged": 90,
+        "miss": 0,
+    },
+    matches=frozenset({f.IN_PORT, f.VLAN_TCI, f.CT_STATE, f.ETH_SRC}),
+    sets=frozenset({SRC, NET, FROM_TUN, ENCAP, FROM_PHYS, PHYS, WHY}),
+    nexts=frozenset({"classify", "vtep", "vlan", "port_security", "drop"}),
 )  # fmt: skip
 VTEP: Final = Table(
     1, "vtep", "Only hypervisors of this cloud may send through tunnels.",
@@ -326,9 +446,16 @@ VTEP: Final = Table(
     matches=frozenset({f.TUN_SRC, f.TUN_IPV6_SRC}), sets=frozenset({WHY}), nexts=frozenset({"vni", "drop"}),
 )  # fmt: skip
 VNI: Final = Table(
-    2, "vni", "The network of a frame from a tunnel, by encapsulation and segment.",
-    {"path": 110, "segment": 100, "miss": 0},
-    matches=frozenset({ENCAP, f.TUN_ID}), sets=frozenset({NET, WHY}), nexts=frozenset({"l2_dispatch", "drop"}),
+    2, "vni", "The network of a frame from a tunnel, by encapsulation and segment; or what else hypervisors exchange.",
+    {"path": 110, "segment": 100, "transit": 100, "probe": 100, "miss": 0},
+    matches=frozenset({ENCAP, f.TUN_ID, f.ETH_TYPE, f.IPV4_PROTO, f.UDP_DST}), sets=frozenset({NET, f.TUN_ID, WHY}),
+    nexts=frozenset({"l2_dispatch", "transit", "alive", "drop"}),
+)  # fmt: skip
+VLAN: Final = Table(
+    3, "vlan", "The network of a frame from a physical network, by its VLAN tag, which is taken off, or by its lack.",
+    {"routed": 110, "segment": 100, "miss": 0},
+    matches=frozenset({PHYS, f.VLAN_TCI, f.VLAN_ID, f.ETH_SRC}), sets=frozenset({NET, f.ETH_SRC, WHY}),
+    nexts=frozenset({"service", "drop"}),
 )  # fmt: skip
 PORT_SECURITY: Final = Table(
     4, "port_security", "May this port send with this MAC?",
@@ -354,35 +481,49 @@ ND_SECURITY: Final = Table(
     }),
     sets=frozenset({WHY}), nexts=frozenset({"service", "drop"}),
 )  # fmt: skip
+ALIVE: Final = Table(
+    7, "alive", "Sends a probe back to the hypervisor that it came from.",
+    {"answer": 0},
+    sets=frozenset({f.TUN_DST, f.TUN_IPV6_DST}), outputs=True,
+)  # fmt: skip
 SERVICE: Final = Table(
     8, "service", "What the switch answers itself: ARP and IPv6 neighbour discovery. What guests tell is heard.",
     {
-        "announced": 130, "probed": 120, "own_address": 110, "arp_request": 100, "nd_solicitation": 100, "told": 95,
+        "wire_answers": 145, "outside": 140, "wire_asks": 135, "wire_known": 134, "wire_moved": 133, "announced": 130,
+        "wire": 125, "probed": 120, "own_address": 110, "arp_request": 100, "nd_solicitation": 100, "told": 97,
+        "wire_told": 95,
         "unasked": 90, "other": 0,
     },
     matches=frozenset({
-        SRC, NET, UNCHECKED, f.ETH_DST, f.ETH_TYPE, f.ARP_OP, f.ARP_SPA, f.ARP_TPA, f.IPV6_PROTO, f.IPV6_SRC,
-        f.ICMPV6_TYPE, f.ND_TARGET, f.ND_TARGET_ADVERTISED,
+        SRC, NET, FROM_PHYS, UNCHECKED, f.ETH_DST, f.ETH_TYPE, f.ARP_OP, f.ARP_SPA, f.ARP_SHA, f.ARP_TPA, f.IPV6_PROTO,
+        f.IPV6_SRC, f.ICMPV6_TYPE, f.ND_TARGET, f.ND_TARGET_ADVERTISED, f.ND_TLL,
     }),
-    sets=frozenset({NH4, NH6, WHY}), nexts=frozenset({"neigh", "neigh_reply", "out_port", "l2_bum", "trap", "drop"}),
+    sets=frozenset({NH4, NH6, ASKED, NEIGH_HIT, f.ETH_DST, WHY}),
+    nexts=frozenset({"neigh", "neigh_reply", "out_port", "l2_dispatch", "l2_bum", "trap", "drop"}),
+    groups=frozenset({GATE}),
 )  # fmt: skip
 NEIGH_REPLY: Final = Table(
     9, "neigh_reply", "Turns a request into the reply when NEIGH knew the address.",
-    {"probe_reply": 110, "arp_reply": 100, "nd_reply": 100, "sought": 95, "nd_unknown": 90, "miss": 0},
+    {
+        "probe_reply": 110, "wire_reply": 105, "arp_reply": 100, "nd_reply": 100, "sought": 97, "told": 97,
+        "wire_unknown": 95, "nd_unknown": 90, "miss": 0,
+    },
     matches=frozenset({
-        NEIGH_HIT, NET, f.ETH_TYPE, f.ARP_OP, f.ARP_TPA, f.IPV6_PROTO, f.ICMPV6_TYPE, f.IPV6_SRC, f.ND_TARGET,
+        NEIGH_HIT, NET, FROM_PHYS, f.ETH_TYPE, f.ARP_OP, f.ARP_SPA, f.ARP_TPA, f.IPV6_PROTO, f.ICMPV6_TYPE, f.IPV6_SRC,
+        f.ND_TARGET,
     }),
     sets=frozenset({
+        TURNED,
         f.ETH_DST, f.ETH_SRC, f.ARP_OP, f.ARP_SPA, f.ARP_TPA, f.ARP_SHA, f.ARP_THA,
         f.IPV6_SRC, f.IPV6_DST, f.HOP_LIMIT, f.ICMPV6_TYPE, f.ND_RESERVED, f.ND_OPTIONS_TYPE, WHY,
     }),
-    nexts=frozenset({"nd_reply", "trap", "drop"}), outputs=True,
+    nexts=frozenset({"nd_reply", "l2_dispatch", "phys_out", "trap", "drop"}), outputs=True,
 )  # fmt: skip
 ND_REPLY: Final = Table(
     10, "nd_reply", "The link-layer half of an advertisement: nd_tll exists only once the type says so.",
-    {"to_all": 110, "to_one": 100},
-    matches=frozenset({f.ETH_TYPE, f.IPV6_PROTO, f.ICMPV6_TYPE, f.IPV6_DST}),
-    sets=frozenset({f.ETH_DST, f.ETH_SRC, f.ND_TLL}), outputs=True,
+    {"wire_to_all": 115, "to_all": 110, "wire_to_one": 105, "to_one": 100},
+    matches=frozenset({FROM_PHYS, f.ETH_TYPE, f.IPV6_PROTO, f.ICMPV6_TYPE, f.IPV6_DST}),
+    sets=frozenset({TURNED, f.ETH_DST, f.ETH_SRC, f.ND_TLL}), nexts=frozenset({"phys_out"}), outputs=True,
 )  # fmt: skip
 OUT_PORT: Final = Table(
     11, "out_port", "Egress: which security groups is the sender under?",
@@ -446,37 +587,73 @@ L2_DISPATCH: Final = Table(
 NEIGH: Final = Table(
     30, "neigh", "Subroutine: the MAC of address NH4 or NH6 on NET, into eth_dst.",
     {"neighbour": 100, "pair": 90, "heard": 80},
-    matches=frozenset({NET, NH4, NH6}), sets=frozenset({f.ETH_DST, NEIGH_HIT}),
+    matches=frozenset({NET, NH4, NH6, ASKED}), sets=frozenset({f.ETH_DST, NEIGH_HIT}),
+)  # fmt: skip
+TRANSIT: Final = Table(
+    21, "transit", "Whose packet is it that another hypervisor sends to the outside by the gateway here?",
+    {"router": 100, "miss": 0},
+    matches=frozenset({f.ETH_DST}), sets=frozenset({RTR, REDIRECTED, FROM_TUN, WHY}), nexts=frozenset({"drop"}),
+    groups=frozenset({GATE}),
+)  # fmt: skip
+GATED: Final = Table(
+    22, "gated", "Behind the gate of a router: the gateway goes on; on standby only what is from here may pass, to it.",
+    {"elsewhere": 130, "standby": 120, "asked": 110, "redirected": 100, "come": 0},
+    matches=frozenset({STANDBY, FROM_PHYS, REDIRECTED, NEIGH_HIT, f.ETH_TYPE, f.ARP_OP, f.IPV6_PROTO, f.ICMPV6_TYPE}),
+    sets=frozenset({STANDBY, WHY}), nexts=frozenset({"neigh_reply", "hop", "l3_route", "phys_out", "drop"}),
 )  # fmt: skip
 HOP: Final = Table(
     23, "hop", "Counts the routers that a packet passes here: two that send it to each other do not keep it.",
     {"hop": 100, "miss": 0},
-    matches=frozenset({HOPS}), sets=frozenset({HOPS, WHY}), nexts=frozenset({"l3_in", "drop"}),
+    matches=frozenset({HOPS}), sets=frozenset({HOPS, NH4, NH6, WHY}), nexts=frozenset({"l3_in", "drop"}),
 )  # fmt: skip
 L3_IN: Final = Table(
     24, "l3_in", "At a router: is this for the router itself, and has it a hop left?",
-    {"martian": 130, "echo": 120, "own_address": 110, "link_local": 100, "expired": 90, "through": 0},
+    {"martian": 130, "echo": 120, "own_address": 110, "link_local": 100, "expired": 90, "hop": 10, "through": 0},
     matches=frozenset({
-        RTR, NET, f.ETH_TYPE, f.IPV4_SRC, f.IPV4_DST, f.IPV4_PROTO, f.ICMP_TYPE, f.TTL, f.IPV6_SRC, f.IPV6_DST,
+        RTR, NET, FROM_PHYS, f.ETH_TYPE, f.IPV4_SRC, f.IPV4_DST, f.IPV4_PROTO, f.ICMP_TYPE, f.TTL, f.IPV6_SRC,
+        f.IPV6_DST,
         f.IPV6_PROTO, f.ICMPV6_TYPE, f.HOP_LIMIT, f.IPV4_FRAG, f.IPV6_FRAG,
     }),
     sets=frozenset({
         NET_IN, TURNED, WHY, f.ETH_SRC, f.ETH_DST, f.IPV4_SRC, f.IPV4_DST, f.ICMP_TYPE, f.TTL,
         f.IPV6_SRC, f.IPV6_DST, f.ICMPV6_TYPE, f.HOP_LIMIT,
     }),
-    nexts=frozenset({"l3_route", "l2_lookup", "trap", "drop"}),
+    nexts=frozenset({"l3_dnat", "l3_route", "l2_lookup", "trap", "drop"}),
+)  # fmt: skip
+L3_DNAT: Final = Table(
+    25, "l3_dnat", "What comes from outside: for a floating IP, or an answer? Else nothing behind a router is reached.",
+    {"floating": 120, "own_address": 110, "inside": 100, "other": 0},
+    matches=frozenset({RTR, NET_IN, f.ETH_TYPE, f.IPV4_DST}), sets=frozenset({ZONE, WHY}),
+    nexts=frozenset({"l3_dnatted", "l3_route", "drop"}), tracks=frozenset({"l3_dnatted"}), translates=True,
+)  # fmt: skip
+L3_DNATTED: Final = Table(
+    26, "l3_dnatted", "Behind conntrack: what was translated goes on; else it is for the gateway itself, or nobody.",
+    {"unknown": 110, "translated": 100, "own_address": 90, "miss": 0},
+    matches=frozenset({RTR, f.ETH_TYPE, f.CT_STATE, f.IPV4_DST}), sets=frozenset({TURNED, WHY}),
+    nexts=frozenset({"l3_route", "trap", "drop"}),
 )  # fmt: skip
 L3_ROUTE: Final = Table(
     27, "l3_route", "The longest prefix of the router: the next network and the next hop on it.",
     {**ROUTE_PRIORITIES, "miss": 0},
     matches=frozenset({RTR, f.ETH_TYPE, f.IPV4_DST, f.IPV6_DST}),
-    sets=frozenset({NET, NH4, NH6, NEIGH_HIT, f.ETH_SRC, WHY}), nexts=frozenset({"neigh", "l3_out", "trap"}),
+    sets=frozenset({NET, NH4, NH6, NEIGH_HIT, f.ETH_SRC, WHY}), nexts=frozenset({"l3_snat", "trap"}),
     groups=frozenset({ECMP}),
 )  # fmt: skip
 L3_ECMP: Final = Table(
     28, "l3_ecmp", "Of several next hops one is chosen: on as if there were no other.",
     {"chosen": 0},
-    nexts=frozenset({"neigh", "l3_out"}),
+    nexts=frozenset({"l3_snat"}),
+)  # fmt: skip
+L3_SNAT: Final = Table(
+    29, "l3_snat", "What goes to the outside: under a floating IP, by the gateway, and there under its address.",
+    {
+        "floating": 130, "answer": 120, "own_address": 115, "outer_address": 110, "translate": 100, "routed": 95,
+        "redirect": 90, "untranslated": 90, "other": 0,
+    },
+    matches=frozenset({RTR, NET, NET_IN, REDIRECTED, TURNED, f.ETH_TYPE, f.IPV4_SRC, f.IPV4_DST}),
+    sets=frozenset({REDIRECTED, ZONE, WHY}),
+    nexts=frozenset({"neigh", "l3_out", "trap", "drop"}), groups=frozenset({GATEWAYS}),
+    tracks=frozenset({"l3_snatted"}), translates=True,
 )  # fmt: skip
 L3_OUT: Final = Table(
     31, "l3_out", "Is the next hop known? Where networks bear more than the next, the packet is measured.",
@@ -490,20 +667,27 @@ L3_MTU: Final = Table(
     matches=frozenset({TOO_BIG, f.ETH_TYPE, f.IPV4_FRAG}), sets=frozenset({WHY}),
     nexts=frozenset({"l2_lookup", "trap", "drop"}),
 )  # fmt: skip
+L3_SNATTED: Final = Table(
+    33, "l3_snatted", "Behind conntrack: only what bears an address of the outside now goes there.",
+    {"unknown": 120, "floating": 110, "translated": 100, "miss": 0},
+    matches=frozenset({RTR, NET, f.ETH_TYPE, f.CT_STATE, f.IPV4_SRC}),
+    sets=frozenset({REDIRECTED, f.ETH_SRC, WHY}),
+    nexts=frozenset({"neigh", "l3_out", "drop"}),
+)  # fmt: skip
 L2_LOOKUP: Final = Table(
-    36, "l2_lookup", "Where is the holder of this MAC? Here, behind which hypervisor, or a router.",
+    36, "l2_lookup", "Where is the holder of this MAC? Here, behind which hypervisor, on the wire, or a router.",
     {
         "own_mac": 110, "local": 100, "remote": 100, "router": 100, "local_pair": 90, "remote_pair": 90,
-        "local_heard": 80, "remote_heard": 80, "miss": 0,
+        "local_heard": 80, "remote_heard": 80, "routed": 20, "wire": 10, "miss": 0,
     },
-    matches=frozenset({NET, SRC, FROM_TUN, TURNED, f.ETH_DST}),
-    sets=frozenset({DST, RTR, f.TUN_DST, f.TUN_IPV6_DST, WHY}),
-    nexts=frozenset({"in_port", "tun_out", "hop", "drop"}),
+    matches=frozenset({NET, SRC, FROM_TUN, FROM_PHYS, TURNED, f.ETH_DST, f.ETH_SRC}),
+    sets=frozenset({DST, RTR, FROM_PHYS, TURNED, f.ETH_SRC, f.TUN_DST, f.TUN_IPV6_DST, WHY}),
+    nexts=frozenset({"in_port", "tun_out", "phys_out", "hop", "drop"}), groups=frozenset({GATE}),
 )  # fmt: skip
 L2_BUM: Final = Table(
-    37, "l2_bum", "Broadcast and multicast: one copy a member, none back into a tunnel.",
+    37, "l2_bum", "Broadcast and multicast: one copy a member, none back into a tunnel or to the wire.",
     {"arrived": 110, "flood": 100, "miss": 0},
-    matches=frozenset({NET, FROM_TUN}), sets=frozenset({WHY}), nexts=frozenset({"drop"}),
+    matches=frozenset({NET, FROM_TUN, FROM_PHYS}), sets=frozenset({WHY}), nexts=frozenset({"drop"}),
     groups=frozenset({FLOOD, ARRIVED}),
 )  # fmt: skip
 IN_PORT: Final = Table(
@@ -544,6 +728,18 @@ TUNNEL: Final = Table(
     {"port": 100, "miss": 0},
     matches=frozenset({ENCAP}), sets=frozenset({WHY}), nexts=frozenset({"drop"}), outputs=True,
 )  # fmt: skip
+PHYS_OUT: Final = Table(
+    54, "phys_out", "The physical network of NET, and its VLAN tag, for a frame that goes to the wire.",
+    {"split_horizon": 200, "segment": 100, "miss": 0},
+    matches=frozenset({NET, FROM_PHYS, TURNED}), sets=frozenset({PHYS, f.VLAN_ID, WHY}),
+    nexts=frozenset({"physical", "drop"}),
+)  # fmt: skip
+PHYSICAL: Final = Table(
+    55, "physical", "Out of this hypervisor's port to physical network PHYS.",
+    {"turned": 110, "routed": 105, "port": 100, "miss": 0},
+    matches=frozenset({PHYS, TURNED, f.ETH_SRC}), sets=frozenset({TURNED, CHASSIS, WHY}),
+    nexts=frozenset({"physical", "drop"}), outputs=True,
+)  # fmt: skip
 TRAP: Final = Table(
     60, "trap", "To the controller, which answers what a switch cannot and hears guests; one counter a reason.",
     {"reason": 100},
@@ -556,10 +752,11 @@ DROP: Final = Table(
 )  # fmt: skip
 
 TABLES: Final[tuple[Table, ...]] = (
-    CLASSIFY, VTEP, VNI, PORT_SECURITY, ADDRESS_SECURITY, ND_SECURITY, SERVICE, NEIGH_REPLY, ND_REPLY,
-    OUT_PORT, OUT_TRACK, OUT_RULES, EVALUATE, OUT_DONE, PORT_POLICY, GENERATION, RECALL, GIVEN_BACK,
-    L2_DISPATCH, HOP, L3_IN, L3_ROUTE, L3_ECMP, NEIGH, L3_OUT, L3_MTU, L2_LOOKUP, L2_BUM,
-    IN_PORT, IN_TRACK, IN_RULES, IN_DONE, DELIVER, TUN_OUT, TUNNEL, TRAP, DROP,
+    CLASSIFY, VTEP, VNI, VLAN, PORT_SECURITY, ADDRESS_SECURITY, ND_SECURITY, ALIVE, SERVICE, NEIGH_REPLY,
+    ND_REPLY, OUT_PORT, OUT_TRACK, OUT_RULES, EVALUATE, OUT_DONE, PORT_POLICY, GENERATION, RECALL, GIVEN_BACK,
+    L2_DISPATCH, TRANSIT, GATED, HOP, L3_IN, L3_DNAT, L3_DNATTED, L3_ROUTE, L3_ECMP, L3_SNAT, NEIGH, L3_OUT, L3_MTU,
+    L3_SNATTED, L2_LOOKUP, L2_BUM,
+    IN_PORT, IN_TRACK, IN_RULES, IN_DONE, DELIVER, TUN_OUT, TUNNEL, PHYS_OUT, PHYSICAL, TRAP, DROP,
 )  # fmt: skip
 
 TRAPS: Final[tuple[Why, ...]] = (
@@ -577,6 +774,7 @@ MISSES: Final[Mapping[Table, Why]] = {
     CLASSIFY: Why.UNKNOWN_PORT,
     VTEP: Why.UNKNOWN_VTEP,
     VNI: Why.UNKNOWN_VNI,
+    VLAN: Why.UNKNOWN_VLAN,
     PORT_SECURITY: Why.SPOOFED_MAC,
     ADDRESS_SECURITY: Why.ETHERTYPE,
     NEIGH_REPLY: Why.ARP_UNKNOWN,
@@ -585,6 +783,9 @@ MISSES: Final[Mapping[Table, Why]] = {
     OUT_DONE: Why.EGRESS_DENIED,
     L2_LOOKUP: Why.UNKNOWN_UNICAST,
     L2_BUM: Why.NO_MEMBERS,
+    TRANSIT: Why.NO_TRANSIT,
+    L3_DNATTED: Why.NO_CONNECTION,
+    L3_SNATTED: Why.NOT_TRANSLATED,
     HOP: Why.ROUTER_LOOP,
     IN_TRACK: Why.INGRESS_UNGUARDED,
     IN_RULES: Why.NOT_TRACKED,
@@ -592,6 +793,8 @@ MISSES: Final[Mapping[Table, Why]] = {
     DELIVER: Why.NOT_HERE,
     TUN_OUT: Why.NO_SEGMENT,
     TUNNEL: Why.NO_TUNNEL,
+    PHYS_OUT: Why.NO_PHYSICAL,
+    PHYSICAL: Why.NO_PHYSICAL,
 }
 """What it means to match nothing in a table; tables not named here always match, or are subroutines."""
 
@@ -611,5 +814,11 @@ APPS: Final[Mapping[str, int]] = {
     "routing": 10,
     "router_errors": 11,
     "neighbours": 12,
+    "physical": 13,
+    "wire": 14,
+    "gateways": 20,
+    "snat": 21,
+    "floating_ips": 22,
+    "announcements": 23,
 }
 """The second byte of a cookie. A number is never given to another app."""

@@ -7,10 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
-from controller.flows.flow import Action
-from controller.flows.pipeline import Why
+from controller.flows.fields import ETH_DST
+from controller.flows.flow import Action, register, resubmit
+from controller.flows.pipeline import L3_OUT, NEIGH_HIT, Why
+from controller.model.addresses import unpacked
 from controller.model.records import Address, Mac
+
+IPV4: Final = 0x0800
+REGISTERS: Final = tuple(register(f"reg{number}", f"reg{number}") for number in range(16))
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +24,8 @@ class Punted:
     """A frame, or its start, that a flow of table TRAP handed over, as it was then, and the registers it had.
 
     `in_port` is the OpenFlow port it came by; `source`, `router` and `net_in` are keys (SRC, RTR, NET_IN, and NET,
-    the network that it was on, or was routed to). `registers` are all of them, by number.
+    the network that it was on, or was routed to). `registers` are all of them, by number; `chassis` is whose switch it
+    was.
     """
 
     why: Why
@@ -29,6 +36,19 @@ class Punted:
     net: int
     frame: bytes
     registers: Mapping[int, int] = field(default_factory=dict)
+    chassis: str = ""
+
+    @property
+    def next_hop(self) -> Address:
+        """To whom it was routed, who may be of another IP version than the packet."""
+        words = [self.registers.get(number, 0) for number in (4, 12, 13, 14, 15)]
+        return unpacked(b"".join(word.to_bytes(4) for word in (words[:1] if words[0] else words[1:])))
+
+    def resumed(self, mac: Mac) -> Resumed:
+        """It goes on where it was, behind the look-up of its next hop."""
+        kept: list[Action] = [REGISTERS[number].set(value) for number, value in sorted(self.registers.items())]
+        onward = (*kept, ETH_DST.set(mac), NEIGH_HIT.set(1), resubmit(L3_OUT))
+        return Resumed(self.in_port, onward, self.frame)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +70,12 @@ class Resumed:
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """A frame to send out of some OpenFlow ports of a chassis."""
+    """A frame to send out of some OpenFlow ports of a chassis; so often, a second apart."""
 
     chassis: str
     ports: tuple[int, ...]
     frame: bytes
+    times: int = 1
 
 
 Outgoing = Reply | Resumed
@@ -79,6 +100,8 @@ class Sought:
 @dataclass(frozen=True, slots=True)
 class Heard:
     """A port may hold an address, and said that it does, at a MAC address: asked, or `unasked`, of its own accord.
+
+    `port_id` is "" for a physical host on the network's wire.
 
     `frame` is what all the network should hear of it when that is news, unless a switch has told them; else empty.
     """

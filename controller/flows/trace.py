@@ -9,7 +9,7 @@ first; a conjunction all of whose dimensions match is looked up as `conj_id`, fo
 ends a translation; another begins behind it, in which alone the packet has conntrack's fields (ovs-actions(7), ct).
 
 Which bucket of a group that chooses a connection goes through hangs on a hash that only Open vSwitch knows: this takes
-the first.
+the first. So it does of a group that fails over: all ports are alive here.
 
 Fields bear no checks of their own: a flow is taken at its word. `controller.flows.journey` follows packets from switch
 to switch.
@@ -23,7 +23,17 @@ from enum import Enum
 from typing import Final, Protocol, assert_never
 
 from controller.flows.conntrack import Connections
-from controller.flows.fields import CONJ_ID, ETH_TYPE, FRAGMENT, IN_PORT, IPV4, IPV4_FRAG, IPV6, TTL
+from controller.flows.fields import (
+    CONJ_ID,
+    ETH_TYPE,
+    FRAGMENT,
+    IN_PORT,
+    IPV4,
+    IPV4_FRAG,
+    IPV6,
+    TTL,
+    VLAN_TCI,
+)
 from controller.flows.flow import (
     Action,
     Apart,
@@ -39,12 +49,15 @@ from controller.flows.flow import (
     Measure,
     Move,
     Output,
+    PopVlan,
     Punt,
+    PushVlan,
     Resubmit,
     Set,
     Table,
     ToGroup,
     Track,
+    Translate,
     Turn,
     Untrack,
 )
@@ -64,6 +77,8 @@ MAX_RESUBMITS: Final = 4096
 MAX_RECIRCULATIONS: Final = 6
 """How many translations may follow one another (Open vSwitch, dpif-netdev.c)."""
 
+TAG_PRESENT: Final = 0x1000
+"""What vlan_tci is once a tag is put on (ovs-fields(7), vlan_tci)."""
 _HAVE_TTL: Final = frozenset(test.value for test in (*IPV4.tests, *IPV6.tests))
 """The types of frames that `dec_ttl` is about; what has no hop left it stops in its table (`compose_dec_ttl`)."""
 
@@ -204,11 +219,12 @@ class Hop:
 
 @dataclass(frozen=True, slots=True)
 class Tracked:
-    """A copy that goes to conntrack, and on in another table."""
+    """A copy that goes to conntrack, and on in another table; perhaps as somebody else."""
 
     packet: Packet
     zone: int
     table: Table
+    how: Translate | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,8 +292,9 @@ def _steps(
                 yield effect
             case Tracked(at, _, onward) | Committed(at, _, _, onward) if recirculations == MAX_RECIRCULATIONS:
                 yield End(Fate.LOOPED, at, onward)
-            case Tracked(at, zone, onward):
-                yield from _steps(switch, known.look(zone, at), known, onward, recirculations + 1)
+            case Tracked(at, zone, onward, how):
+                behind = known.look(zone, at) if how is None else known.translate(zone, at, how)
+                yield from _steps(switch, behind, known, onward, recirculations + 1)
             case Committed(at, zone, writes, onward):
                 known.commit(zone, at, writes)
                 yield from _steps(switch, known.look(zone, at), known, onward, recirculations + 1)
@@ -359,6 +376,9 @@ class _Run:
                 case Track(zone, onward):
                     self.effects.append(Tracked(self.packet, self.packet[zone], onward))
                     self.packet = self.packet.without(CONNTRACK)
+                case Translate(zone, onward):
+                    self.effects.append(Tracked(self.packet, self.packet[zone], onward, action))
+                    self.packet = self.packet.without(CONNTRACK)
                 case Commit(zone, writes, onward):
                     self.effects.append(Committed(self.packet, self.packet[zone], writes, onward))
                     self.packet = self.packet.without(CONNTRACK)
@@ -372,6 +392,10 @@ class _Run:
                     self.packet = self.packet.put(target, self.packet.length > most)
                 case Turn():
                     self.packet = self.packet.put(IN_PORT, 0)
+                case PushVlan():
+                    self.packet = self.packet.put(VLAN_TCI, TAG_PRESENT)
+                case PopVlan():
+                    self.packet = self.packet.put(VLAN_TCI, 0)
                 case DecrementTtl():
                     if self.packet[ETH_TYPE] in _HAVE_TTL:
                         if self.packet[TTL] <= 1:
@@ -396,7 +420,8 @@ class _Run:
         self.hops.append(Hop(self.nesting, original, table, group))
         self.nesting += 1
         buckets = group.buckets if group else ()
-        for bucket in buckets[:1] if group and group.kind.chooses else buckets:
+        one = group is not None and (group.kind.chooses or group.kind.fails_over)
+        for bucket in buckets[:1] if one else buckets:
             before = len(self.effects)
             self.act(bucket.actions, table)
             self.missed(before)

@@ -14,7 +14,20 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from controller.model.records import Address, AgentNote, Binding, Chassis, Drained, Link, Network, Port, Quarantine
+from controller.model.records import (
+    Address,
+    AgentNote,
+    Binding,
+    Chassis,
+    Drained,
+    Link,
+    Network,
+    Port,
+    Quarantine,
+    Recovering,
+    Translation,
+)
+from controller.model.segments import PHYSICAL
 from controller.model.store import Rows, Transaction
 
 ZONES = 57_343
@@ -35,9 +48,10 @@ class Claim:
 class Hypervisor:
     """What one hypervisor's database says of it, parsed; a whole picture, never a difference.
 
-    `problem` is one sentence for the operator when a key is missing or senseless, or ""; `advice` is one on what is
-    wrong with it though it works, or "". `datapath_id` is that of the integration bridge, None while there is none yet.
-    An `alone` one has no database (see `Chassis`).
+    `problem` is one sentence for the operator when a key is missing or senseless, so that nothing of it can be used, or
+    "". `lacks` tells of mapped bridges that cannot be used, which the rest can do without; `advice` is one sentence on
+    what is wrong with it though it works, or "". `datapath_id` is that of the integration bridge, None while there is
+    none yet. An `alone` one has no database (see `Chassis`).
     """
 
     system_id: str
@@ -51,6 +65,7 @@ class Hypervisor:
     datapath_id: int | None
     claims: tuple[Claim, ...]
     problem: str = ""
+    lacks: str = ""
     advice: str = ""
     alone: bool = False
     availability_zone: str = "nova"
@@ -90,7 +105,8 @@ def alone(datapath_id: int, interfaces: Iterable[str]) -> Hypervisor:
 
 def observe(tx: Transaction, seen: Hypervisor) -> None:
     """Record what a hypervisor's database says of it: its chassis, and its claims where their rows changed."""
-    tx.put(
+    known = tx.get(Chassis, seen.system_id)
+    now = tx.put(
         Chassis(
             id=seen.system_id,
             hostname=seen.hostname,
@@ -100,12 +116,15 @@ def observe(tx: Transaction, seen: Hypervisor) -> None:
             datapath_type=seen.datapath_type,
             bridge_mappings=seen.bridge_mappings,
             gateway_priority=seen.gateway_priority,
-            problem=seen.problem,
+            problem=" ".join(filter(None, (seen.problem, seen.lacks))),
             advice=seen.advice,
             alone=seen.alone,
             availability_zone=seen.availability_zone,
         )
     )
+    tx.tag("chassis", seen.system_id)
+    if now.gateway_priority is not None and (known is None or known.gateway_priority is None):
+        recover(tx, now.id)
     before = {binding.interface: binding for binding in tx.where(Binding, chassis=seen.system_id)}
     for claim in seen.claims:
         old = before.pop(claim.interface, None)
@@ -183,8 +202,10 @@ def _may_be_on(port: Port, chassis: Chassis) -> bool:
 def forget(tx: Transaction, chassis: str) -> None:
     """Remove a chassis, its claims and its links, and that it is drained. Raises NotFound."""
     tx.delete(Chassis, chassis)
+    recovered(tx, chassis)
+    tx.untag("chassis", chassis)
     drain(tx, chassis, False)
-    for kind in (AgentNote, Binding, Link, Quarantine):
+    for kind in (AgentNote, Binding, Link, Quarantine, Translation):
         for record in tx.where(kind, chassis=chassis):
             tx.delete(kind, record.id)
 
@@ -195,6 +216,19 @@ def drain(tx: Transaction, chassis: str, drained: bool) -> None:
         tx.put(Drained(id=chassis))
     elif tx.get(Drained, chassis) is not None:
         tx.delete(Drained, chassis)
+        recover(tx, chassis)
+
+
+def recover(tx: Transaction, chassis: str) -> None:
+    """Let a chassis be the last among gateways for a while, until all know whether it is alive."""
+    if tx.get(Recovering, chassis) is None:
+        tx.put(Recovering(id=chassis))
+
+
+def recovered(tx: Transaction, chassis: str) -> None:
+    """Let it be ranked as it is wanted."""
+    if tx.get(Recovering, chassis) is not None:
+        tx.delete(Recovering, chassis)
 
 
 def observe_links(tx: Transaction, chassis: str, ofports: Iterable[tuple[str, int]]) -> None:
@@ -233,13 +267,23 @@ class Unplaced:
     failed: bool = False
 
 
-def carries(chassis: Chassis, network: Network) -> bool:
-    """Whether the ports of a network can be on a chassis; one that is alone shares them with no other."""
-    return chassis.alone or (chassis.encap_ip is not None and network.network_type in chassis.encap_types)
+def hindrance(chassis: Chassis, network: Network) -> str:
+    """Why the ports of a network cannot be on a chassis, or ""; one that is alone shares them with no other."""
+    if chassis.alone:
+        return ""
+    if network.network_type in PHYSICAL:
+        if any(physical == network.physical_network for physical, _ in chassis.bridge_mappings):
+            return ""
+        maps = ", ".join(f"{physical}:{bridge}" for physical, bridge in chassis.bridge_mappings) or "none"
+        return f"hypervisor {chassis.id} maps bridges ({maps}), none to physical network {network.physical_network}"
+    if chassis.encap_ip is not None and network.network_type in chassis.encap_types:
+        return ""
+    encaps = ", ".join(chassis.encap_types) or "none"
+    return f"hypervisor {chassis.id} offers encapsulations ({encaps}), not {network.network_type}"
 
 
 def place(rows: Rows, port: Port) -> Placed | Unplaced:
-    """Where `port` is plugged, by the claims on it, the host it is restricted to and the encapsulations there."""
+    """Where `port` is plugged, by the claims on it, the host it is restricted to and what it can carry."""
     found = _claims(rows, port.id)
     claims = [binding for binding in found if not binding.superseded]
     if found and not claims:
@@ -264,12 +308,8 @@ def place(rows: Rows, port: Port) -> Placed | Unplaced:
     network = rows.get(Network, port.network_id)
     if network is None:
         return Unplaced(f"network {port.network_id} does not exist")
-    if not carries(chassis, network):
-        return Unplaced(
-            f"hypervisor {chassis.id} offers encapsulations ({', '.join(chassis.encap_types) or 'none'}), "
-            f"not {network.network_type}",
-            failed=True,
-        )
+    if why := hindrance(chassis, network):
+        return Unplaced(why, failed=True)
     if not claim.zone:
         return Unplaced(f"hypervisor {chassis.id} has no conntrack zone left: it holds {ZONES} interfaces")
     return Placed(chassis.id, claim.interface, claim.zone)

@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from controller.errors import AddressInUse, ForeignAddress, Inconsistent, NoAddress, NoService, NotFound
+from controller.errors import AddressInUse, ForeignAddress, FormedAddress, Inconsistent, NoAddress, NoService, NotFound
 from controller.model.addresses import address_of, block, eui64, number, ranges, version
 from controller.model.records import FLOATING, ROUTER_INTERFACES, Address, Counter, FixedIp, Port, Released, Subnet
 from controller.model.store import Rows, Transaction
@@ -54,7 +54,7 @@ def assign(
 
     `wanted` None asks for one address of each IP version in `versions` that the network has, an empty one for none.
     Addresses on SLAAC subnets come on top. The caller writes the port, then calls `release` with the old one.
-    Raises Inconsistent, ForeignAddress, NotFound, AddressInUse, NoAddress, NoService.
+    Raises Inconsistent, FormedAddress, ForeignAddress, NotFound, AddressInUse, NoAddress, NoService.
     """
     if wanted is not None and not wanted and not port.fixed_ips:
         return ()
@@ -111,10 +111,7 @@ def _explicit(
             and port.device_owner not in CHOOSERS
             and each.address != eui64(subnet.cidr, port.mac_address)
         ):
-            raise Inconsistent(
-                f"IPv6 address {each.address} cannot be directly assigned to a port on subnet {subnet.id} "
-                "as the subnet is configured for automatic addresses"
-            )
+            raise FormedAddress(each.address, subnet.id)
         _claim(tx, port, FixedIp(subnet.id, each.address), chosen)
 
 
@@ -179,7 +176,7 @@ def _fits(subnet: Subnet, address: Address, owner: str) -> bool:
 def _claim(tx: Transaction, port: Port, ip: FixedIp, chosen: list[FixedIp]) -> None:
     holder = holder_of(tx, port.network_id, ip.ip_address)
     if any(other.ip_address == ip.ip_address for other in chosen) or holder not in (None, port.id):
-        raise AddressInUse(port.network_id, ip.ip_address)
+        raise AddressInUse(ip.subnet_id, ip.ip_address)
     chosen.append(ip)
 
 

@@ -13,15 +13,18 @@ from controller.model.store import Transaction
 
 MOST: Final = 64
 """How many addresses one port is believed to hold beside those that the model gives it: each costs flows everywhere."""
+MOST_ON_WIRE: Final = 4096
+"""How many addresses of physical hosts are known on one network."""
 
 
 def remember(tx: Transaction, network_id: str, address: Address, mac: Mac, port_id: str) -> Neighbour | None:
-    """Write down that a port holds an address; None when it holds as many as it may already."""
+    """Write down that a port, or a physical host, holds an address; None when there are as many as there may be."""
     id = f"{network_id}/{address}"
     old = tx.get(Neighbour, id)
     if old is not None and (old.mac_address, old.port_id) == (mac, port_id):
         return old
-    if (old is None or old.port_id != port_id) and len(tx.where(Neighbour, port_id=port_id)) >= MOST:
+    held = tx.where(Neighbour, network_id=network_id, port_id=port_id)
+    if (old is None or old.port_id != port_id) and len(held) >= (MOST if port_id else MOST_ON_WIRE):
         return None
     return tx.put(
         Neighbour(

@@ -60,11 +60,12 @@ class Resource(Record):
 class Network(Resource):
     """An L2 broadcast domain of one tenant, carried by one segment.
 
-    An `external` one is where routers have their gateways, and floating IPs their addresses; at most one of these
+    `segmentation_id` is the number of it that frames bear: that of a tunnel, or of a VLAN; None of a flat network. An
+    `external` one is where routers have their gateways, and floating IPs their addresses; at most one of these
     `is_default`.
     """
 
-    INDEXES = (("project_id",), ("name",), ("external",), ("is_default",))
+    INDEXES = (("project_id",), ("name",), ("physical_network",), ("external",), ("is_default",))
     UNIQUE = (("network_type", "physical_network", "segmentation_id"),)
 
     network_type: str
@@ -347,6 +348,8 @@ class FloatingIp(Resource):
     router_id: str = ""
     port_id: str = ""
     fixed_ip_address: Address | None = None
+    dns_name: str = ""
+    dns_domain: str = ""
 
     @property
     def association(self) -> frozenset[tuple[str, str, Address]]:
@@ -462,6 +465,29 @@ class SecurityGroupRule(Resource):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DefaultSecurityGroupRule(Resource):
+    """A rule that new groups are born with (api-ref, "Security group default rules"): every project's `default` group,
+    the others, or both. The remote group PARENT is the new group itself.
+
+    Until somebody changes them they are those of `controller.model.security`, and in no store.
+    """
+
+    direction: str
+    ethertype: str
+    protocol: str | None = None
+    port_range_min: int | None = None
+    port_range_max: int | None = None
+    remote_ip_prefix: str | None = None
+    remote_group_id: str | None = None
+    remote_address_group_id: str | None = None
+    used_in_default_sg: bool
+    used_in_non_default_sg: bool
+
+
+PARENT = "PARENT"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Bundle(Record):
     """The rules of one group that share direction, IP version and whom they are about; all for any protocol, or none.
 
@@ -504,12 +530,24 @@ class AddressGroup(Resource):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AutoTopology(Resource):
+    """A network that was made because its project asked for one, and the router that leads outside; the id is the
+    project's. It goes with the network."""
+
+    INDEXES = (("network_id",),)
+
+    network_id: str
+    router_id: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Chassis(Record):
     """A hypervisor, by its OVS `system-id`, as its own database describes it.
 
-    `problem` is one sentence on why it cannot carry traffic, or "", `advice` one on what is wrong with it though it
-    does, or "". One that is `alone` has no database and no tunnels (`weft serve --no-ovsdb`): its id is that of its
-    datapath, and networks end at its bridge.
+    `bridge_mappings` are (physical network, bridge) where there is such a bridge. `problem` is one sentence on why it
+    cannot carry traffic, or some of it, or "", `advice` one on what is wrong with it though it does, or "". One that is
+    `alone` has no database and no tunnels (`weft serve --no-ovsdb`): its id is that of its datapath, and networks end
+    at its bridge.
     """
 
     INDEXES = (("hostname",), ("encap_ip",))
@@ -544,6 +582,30 @@ class Drained(Record):
 
     It stays while the chassis comes and goes.
     """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recovering(Record):
+    """A chassis that may be a gateway since a moment ago, or whose switch came back without flows: it is the last.
+
+    The id is the chassis's.
+    """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PortBinding(Resource):
+    """A host that a guest may be on next: a binding that waits. The `active` one is the port's own, and never stored.
+
+    The id is `port/host`.
+    """
+
+    INDEXES = (("port_id",),)
+
+    port_id: str
+    host: str
+    vnic_type: str = "normal"
+    profile: str = "{}"
+    active: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -586,6 +648,27 @@ class Quarantine(Record):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Translation(Record):
+    """A conntrack zone in which a hypervisor translates addresses for `what`, and for nothing else.
+
+    The id is `chassis/what`. `what` is a router and the address of its gateway, or a floating IP and what it stands
+    for: who is associated anew is somebody else here, and finds no connections of those before.
+    """
+
+    INDEXES = (("chassis",),)
+    UNIQUE = (("zones",),)
+
+    chassis: str
+    what: str
+    zone: int
+
+    @property
+    def zones(self) -> frozenset[tuple[str, int]]:
+        """What no other translation may have."""
+        return frozenset({(self.chassis, self.zone)})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Link(Record):
     """An OpenFlow port of a chassis's integration bridge, as its switch reports it; id is `chassis/interface`."""
 
@@ -601,11 +684,12 @@ class Link(Record):
 class Neighbour(Record):
     """An address that a guest said it holds, where the model alone does not say who does; the id is `network/address`.
 
-    It counts while its port may hold it (`controller.flows.presence`). `sequence` grows with every change: of several
-    that go with one MAC address, the newest says where that is.
+    It counts while its port may hold it (`controller.flows.presence`). Without a `port_id` it is a physical host's, on
+    the wire of its network. `sequence` grows with every change: of several that go with one MAC address, the newest
+    says where that is.
     """
 
-    INDEXES = (("port_id",), ("network_id", "mac_address"))
+    INDEXES = (("port_id",), ("network_id", "mac_address"), ("network_id", "port_id"))
 
     network_id: str
     address: Address
@@ -642,7 +726,9 @@ class Released(Record):
 
 
 KINDS: tuple[type[Record], ...] = (
-    Network, Subnet, AddressScope, SubnetPool, RbacPolicy, Quota, Port, Router, FloatingIp, PortForwarding,
-    SecurityGroup, SecurityGroupRule, Bundle, Policy, AddressGroup, Chassis, AgentNote, Drained, Binding, Quarantine,
-    Link, Neighbour, Tag, Counter, Released,
+    Network, Subnet, AddressScope, SubnetPool, RbacPolicy, Quota,
+    Port, Router, FloatingIp, PortForwarding,
+    SecurityGroup, SecurityGroupRule, DefaultSecurityGroupRule, Bundle, Policy, AddressGroup,
+    Chassis, AgentNote, Drained, Recovering, Binding, Translation, Quarantine, Link, Neighbour,
+    Tag, Counter, Released,
 )  # fmt: skip

@@ -16,35 +16,43 @@ called after every write of a port.
 from __future__ import annotations
 
 from dataclasses import replace
-from uuid import uuid4
+from uuid import UUID, uuid4, uuid5
 
 from controller.model import bindings
 from controller.model.records import (
     CLOSED,
+    PARENT,
     UNGUARDED,
     AddressGroup,
     Bundle,
     Cidr,
+    Counter,
+    DefaultSecurityGroupRule,
     Policy,
     Port,
     SecurityGroup,
     SecurityGroupRule,
 )
-from controller.model.store import Transaction
+from controller.model.store import Rows, Transaction
 
 
 def make_group(tx: Transaction, group: SecurityGroup) -> SecurityGroup:
-    """Insert a group with the rules that it is born with: its ports may send anything; by a default group's own rules
-    they hear one another, too (Neutron, "Default security group rules"). Raises Exists."""
+    """Insert a group with the rules that it is born with (`templates`). Raises Exists."""
     made = tx.insert(group)
-    for ethertype in ("IPv4", "IPv6"):
-        add_rule(tx, _born_with(group, "egress", ethertype))
-        if group.default:
-            add_rule(tx, _born_with(group, "ingress", ethertype, group.id))
+    for template in templates(tx):
+        if (template.used_in_default_sg if group.default else template.used_in_non_default_sg) and _holds(tx, template):
+            add_rule(tx, _born_with(group, template))
     return made
 
 
-def _born_with(group: SecurityGroup, direction: str, ethertype: str, remote: str | None = None) -> SecurityGroupRule:
+def _holds(rows: Rows, template: DefaultSecurityGroupRule) -> bool:
+    """Whether what a template names is there still."""
+    group, addresses = template.remote_group_id, template.remote_address_group_id
+    named = group is None or group == PARENT or rows.get(SecurityGroup, group) is not None
+    return named and (addresses is None or rows.get(AddressGroup, addresses) is not None)
+
+
+def _born_with(group: SecurityGroup, template: DefaultSecurityGroupRule) -> SecurityGroupRule:
     return SecurityGroupRule(
         id=str(uuid4()),
         project_id=group.project_id,
@@ -52,10 +60,58 @@ def _born_with(group: SecurityGroup, direction: str, ethertype: str, remote: str
         created_at=group.created_at,
         updated_at=group.created_at,
         security_group_id=group.id,
+        direction=template.direction,
+        ethertype=template.ethertype,
+        protocol=template.protocol,
+        port_range_min=template.port_range_min,
+        port_range_max=template.port_range_max,
+        remote_ip_prefix=template.remote_ip_prefix,
+        remote_group_id=group.id if template.remote_group_id == PARENT else template.remote_group_id,
+        remote_address_group_id=template.remote_address_group_id,
+    )
+
+
+def _template(direction: str, ethertype: str, remote: str | None, said: str) -> DefaultSecurityGroupRule:
+    return DefaultSecurityGroupRule(
+        id=str(uuid5(NAMESPACE, f"{direction}/{ethertype}")),
+        description=said,
         direction=direction,
         ethertype=ethertype,
         remote_group_id=remote,
+        used_in_default_sg=True,
+        used_in_non_default_sg=remote is None,
     )
+
+
+NAMESPACE = UUID("8e0e0fd4-7d0a-4d53-9a25-6a0f6f0b8f0e")
+"""Of the ids of the templates that nobody has changed (RFC 4122, section 4.3)."""
+
+BORN_WITH = tuple(
+    _template(*each)
+    for each in (
+        ("egress", "IPv4", None, "Legacy default SG rule for egress traffic"),
+        ("egress", "IPv6", None, "Legacy default SG rule for egress traffic"),
+        ("ingress", "IPv4", PARENT, "Legacy default SG rule for ingress traffic"),
+        ("ingress", "IPv6", PARENT, "Legacy default SG rule for ingress traffic"),
+    )
+)
+"""A group's ports may send anything; by a default group's own rules they hear one another, too (as Neutron's)."""
+
+_CHANGED = "default-security-group-rules"
+"""The counter that is there once somebody has changed them."""
+
+
+def templates(rows: Rows) -> tuple[DefaultSecurityGroupRule, ...]:
+    """The rules that new groups are born with."""
+    return BORN_WITH if rows.get(Counter, _CHANGED) is None else rows.all(DefaultSecurityGroupRule)
+
+
+def keep_templates(tx: Transaction) -> None:
+    """Have the templates in the store, to change them there."""
+    if tx.get(Counter, _CHANGED) is None:
+        tx.next(_CHANGED)
+        for template in BORN_WITH:
+            tx.insert(template)
 
 
 def default_group(tx: Transaction, project_id: str, now: int) -> SecurityGroup:

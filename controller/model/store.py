@@ -38,6 +38,8 @@ BATCH_WRITES = 100
 
 TAG_BITS = 24
 """Networks, ports and routers each have 2^24 - 1 tags: the width of their register fields."""
+NARROW_TAG_BITS: Mapping[str, int] = {"physical": 16, "chassis": 16}
+"""What has fewer."""
 
 
 def index_values(record: Record, index: Index) -> Iterable[Values]:
@@ -260,14 +262,14 @@ class Transaction:
         return self.put(Counter(id=counter, value=old.value + 1 if old else 1)).value
 
     def tag(self, space: str, id: str) -> int:
-        """The small integer that stands for `id`, allocated on first use, 1 to 2^24 - 1, handed out round-robin.
+        """The small integer that stands for `id`, allocated on first use, from 1 on, handed out round-robin.
 
         A number that is given back is not used again before all others were. Raises Exhausted.
         """
         found = self.get(Tag, f"{space}/{id}")
         if found is not None:
             return found.number
-        limit = (1 << TAG_BITS) - 1
+        limit = (1 << NARROW_TAG_BITS.get(space, TAG_BITS)) - 1
         for _ in range(limit):
             number = (self.next(f"tag/{space}") - 1) % limit + 1
             if not self.where(Tag, space=space, number=number):

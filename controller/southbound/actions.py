@@ -11,6 +11,7 @@ from struct import Struct, error
 from typing import Any, Final
 
 from controller.errors import Undeclared
+from controller.flows.fields import ipv4_number
 from controller.flows.flow import (
     Action,
     Apart,
@@ -22,11 +23,14 @@ from controller.flows.flow import (
     Measure,
     Move,
     Output,
+    PopVlan,
     Punt,
+    PushVlan,
     Resubmit,
     Set,
     ToGroup,
     Track,
+    Translate,
     Turn,
     Untrack,
 )
@@ -34,6 +38,8 @@ from controller.southbound.messages import OFPP_CONTROLLER, OFPP_IN_PORT
 from controller.southbound.oxm import WIRES, Wire
 
 _OFPAT_OUTPUT: Final = 0  # ofp_action_type
+_OFPAT_PUSH_VLAN: Final = 17
+_OFPAT_POP_VLAN: Final = 18
 _OFPAT_GROUP: Final = 22
 _OFPAT_DEC_NW_TTL: Final = 24
 _OFPAT_SET_FIELD: Final = 25
@@ -44,6 +50,7 @@ _NXAST_REG_LOAD: Final = 7
 _NXAST_RESUBMIT_TABLE: Final = 14
 _NXAST_CONJUNCTION: Final = 34
 _NXAST_CT: Final = 35
+_NXAST_NAT: Final = 36
 _NXAST_CLONE: Final = 42
 _NXAST_CT_CLEAR: Final = 43
 _NXAST_CHECK_PKT_LARGER: Final = 49
@@ -53,6 +60,9 @@ _OFPP_IN_PORT_16: Final = 0xFFF8  # the in_port of NXAST_RESUBMIT_TABLE has 16 b
 _OUTPUT: Final = Struct("!HHIH6x")
 _GROUP: Final = Struct("!HHI")
 _DEC_NW_TTL: Final = Struct("!HH4x")
+_PUSH_VLAN: Final = Struct("!HHH2x")
+_POP_VLAN: Final = Struct("!HH4x")
+_VLAN: Final = 0x8100
 _NXM_OF_IN_PORT: Final = 2
 """The header of the 16 bits of in_port that an action may write: class 0, field 0."""
 _SET_FIELD: Final = Struct("!HHI")
@@ -63,6 +73,12 @@ _CONJUNCTION: Final = Struct("!HHIHBBI")
 _CT: Final = Struct("!HHIHHIHB5x")
 _CLONE: Final = Struct("!HHIH6x")
 _CT_CLEAR: Final = Struct("!HHIH6x")
+_NAT: Final = Struct("!HHIH2xHH")
+_NX_NAT_F_SRC: Final = 1
+_NX_NAT_F_DST: Final = 2
+_NX_NAT_RANGE_IPV4_MIN: Final = 1
+_NX_NAT_RANGE_PROTO_MIN: Final = 16
+_NX_NAT_RANGE_PROTO_MAX: Final = 32
 _CHECK_PKT_LARGER: Final = Struct("!HHIHHHI6x")
 
 
@@ -80,6 +96,8 @@ def _set(action: Set) -> bytes:
     if field.partial:
         span = field.shift << 6 | field.bits - 1
         return _REG_LOAD.pack(_OFPAT_EXPERIMENTER, 24, _NX, _NXAST_REG_LOAD, span, move, action.value)
+    if wire.full.bit_length() < 8 * wire.size:
+        raise Undeclared("The encoder", "setting all of", field.wire)
     length = 8 + wire.size + 7 & ~7
     head = _SET_FIELD.pack(_OFPAT_SET_FIELD, length, wire.test)
     return head + action.value.to_bytes(wire.size) + bytes(length - 8 - wire.size)
@@ -108,6 +126,14 @@ def _punt(action: Punt) -> bytes:
 
 def _decrement_ttl(_action: DecrementTtl) -> bytes:
     return _DEC_NW_TTL.pack(_OFPAT_DEC_NW_TTL, 8)
+
+
+def _push_vlan(_action: PushVlan) -> bytes:
+    return _PUSH_VLAN.pack(_OFPAT_PUSH_VLAN, 8, _VLAN)
+
+
+def _pop_vlan(_action: PopVlan) -> bytes:
+    return _POP_VLAN.pack(_OFPAT_POP_VLAN, 8)
 
 
 def _measure(action: Measure) -> bytes:
@@ -156,6 +182,29 @@ def _apart(action: Apart) -> bytes:
     return _CLONE.pack(_OFPAT_EXPERIMENTER, _CLONE.size + len(nested), _NX, _NXAST_CLONE) + nested
 
 
+def _translate(action: Translate) -> bytes:
+    """A `ct` with struct nx_action_nat in it (ofp-actions.c); what is written comes behind."""
+    inner = _nat(action) + encode_actions(action.writes)
+    return _ct(action.zone, _NX_CT_F_COMMIT if action.begins else 0, action.table.number, inner)
+
+
+def _nat(action: Translate) -> bytes:
+    """One address, IPv4; the first port, and the last if it is another one."""
+    flags = present = 0
+    values = b""
+    if address := action.source or action.destination:
+        flags = _NX_NAT_F_SRC if action.source else _NX_NAT_F_DST
+        present, values = _NX_NAT_RANGE_IPV4_MIN, ipv4_number(address).to_bytes(4)
+    first, last = action.ports or (None, None)
+    if first is not None and last is not None:
+        present, values = present | _NX_NAT_RANGE_PROTO_MIN, values + first.to_bytes(2)
+        if last != first:
+            present, values = present | _NX_NAT_RANGE_PROTO_MAX, values + last.to_bytes(2)
+    length = _NAT.size + len(values) + 7 & ~7
+    head = _NAT.pack(_OFPAT_EXPERIMENTER, length, _NX, _NXAST_NAT, flags, present)
+    return (head + values).ljust(length, b"\0")
+
+
 def _untrack(_action: Untrack) -> bytes:
     return _CT_CLEAR.pack(_OFPAT_EXPERIMENTER, 16, _NX, _NXAST_CT_CLEAR)
 
@@ -170,11 +219,14 @@ _ACTIONS: Final[Mapping[type[Any], Callable[[Any], bytes]]] = {
     Track: _track,
     Commit: _commit,
     Apart: _apart,
+    Translate: _translate,
     Untrack: _untrack,
     DecrementTtl: _decrement_ttl,
     Measure: _measure,
     Turn: _turn,
     Punt: _punt,
+    PushVlan: _push_vlan,
+    PopVlan: _pop_vlan,
     Conjunction: _conjunction,
 }
 

@@ -26,9 +26,10 @@ from typing import NoReturn, cast
 
 from controller import measures
 from controller.errors import Disconnected, InUse, NotFound, SouthboundError, Unavailable
-from controller.flows.engine import Cell, Delta, Engine
+from controller.flows.engine import Cell, Cost, Delta, Engine
 from controller.flows.flow import Entry, Flow, Item, Key, Set
 from controller.flows.pipeline import APPS, DROP, TRAP, WHY, Why
+from controller.flows.presence import WATCHED, Watched, floating_translation, gateways, translated, zone_of
 from controller.flows.punted import Outgoing, Said
 from controller.flows.standing import Standing
 from controller.model import bindings
@@ -46,6 +47,7 @@ from controller.model.records import (
     Port,
     Quarantine,
     Record,
+    Recovering,
     Resource,
     Router,
 )
@@ -73,7 +75,9 @@ from controller.southbound.reconcile import (
     partial,
     wanted_at,
 )
+from controller.southbound.recovery import Recovery
 from controller.southbound.switch import Applied, Switch
+from controller.southbound.translations import Translations
 from controller.southbound.watch import Tampering
 from controller.southbound.zones import Zones
 
@@ -183,6 +187,7 @@ class Member:
     paths: Paths | None = None
     pace: Pace = field(default_factory=Pace)
     refusals: dict[Key | WireKey, Refusal] = field(default_factory=dict)
+    watched: frozenset[Watched] = frozenset()
     flow_mods: int = 0
     mods_bytes: int = 0
 
@@ -214,7 +219,8 @@ class State(Enum):
 class Status:
     """One chassis as its operator should see it.
 
-    `flows` is how many it should hold, `problem` "" when all is well; no gateway is active on one that is `drained`.
+    `flows` is how many it should hold, `problem` "" when all is well; no gateway is active on one that is `drained`,
+    and on one that is `recovering` only if there is no other.
     """
 
     chassis: Chassis
@@ -223,6 +229,17 @@ class Status:
     state: State
     problem: str
     drained: bool
+    recovering: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """Where something leaves for the outside, the best chassis first, and which of them does it; `distributed` when it
+    is where the guest is, and no gateway."""
+
+    chassis: tuple[str, ...]
+    active: str | None
+    distributed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,7 +297,9 @@ class Culprit:
 class Fleet:
     """All chassis; the one place that knows both the model's desire and the switches' state."""
 
-    def __init__(self, store: Store, engine: Engine, *, ovsdb: bool = True, keep_foreign: bool = True) -> None:
+    def __init__(
+        self, store: Store, engine: Engine, *, ovsdb: bool = True, keep_foreign: bool = True, hold_s: float = 30.0
+    ) -> None:
         self._store = store
         self._engine = engine
         self._answers = answers_of(engine.apps)
@@ -295,6 +314,8 @@ class Fleet:
         self._syncs = Turns(SYNCS, LENT_S)
         self._calls = Rate(CALLS_PER_SECOND, CALLS_BURST)
         self.databases: OvsdbListener | None = None
+        self.recovery = Recovery(store, hold_s)
+        self.translations = Translations(store, lambda: View(store.model, engine))
         for chassis in store.model.all(Chassis):
             self._member(chassis.id)
 
@@ -314,6 +335,8 @@ class Fleet:
         requests = [change.request for change in changes if change.request]
         for name, delta in deltas.items():
             self._queue(self._member(name), delta, requests)
+        self.translations.follow()
+        self._follow_watched()
         for write in (write for change in changes for write in change.writes):
             if isinstance(write.new, Quarantine):
                 self._member(write.new.chassis).quarantined.set()
@@ -334,6 +357,18 @@ class Fleet:
         member.wake.set()
 
     # A hypervisor's database
+
+    def watched(self, system_id: str) -> frozenset[Watched]:
+        """The gateways that a hypervisor has to watch now."""
+        return self._engine.gather(WATCHED, system_id)
+
+    def _follow_watched(self) -> None:
+        """Have databases looked at again that should hold other ports than before to watch gateways by."""
+        for session in self.databases.sessions.values() if self.databases else ():
+            member, now = self._members.get(session.system_id), self.watched(session.system_id)
+            if member is not None and member.watched != now:
+                member.watched = now
+                session.look()
 
     async def observed(self, seen: Hypervisor) -> None:
         """Record what a hypervisor's database says. Raises Unavailable."""
@@ -368,7 +403,8 @@ class Fleet:
             async with self._syncs.turn(), member.lock:
                 switch.on_tampered(lambda seen: self._tampered(member, switch, seen))
                 await switch.watch()
-                await self._reconcile(member, switch)
+                await self._reconcile(member, switch, joins=True)
+            self.neighbours.joined(member.name)
 
             async def empty(zones: Iterable[int]) -> None:
                 await self._empty_zones(member, switch, zones)
@@ -487,10 +523,12 @@ class Fleet:
             except Unavailable:  # the store says so itself; a switch need not suffer from it
                 await asyncio.sleep(RETRY_S)
 
-    async def _reconcile(self, member: Member, switch: Switch) -> tuple[Applied, int]:
+    async def _reconcile(self, member: Member, switch: Switch, *, joins: bool = False) -> tuple[Applied, int]:
         """Make of what the switch holds what it should hold, under the member's lock; with how much was pending."""
         began = time.perf_counter()
         installed = await switch.dump()
+        if joins and installed.dark:
+            await self.recovery.dark(member.name)
         member.foreign = switch.foreign
         asked = len(member.pending)
         member.pending.clear()
@@ -614,9 +652,9 @@ class Fleet:
         if not isinstance(placed, Placed):
             return "DOWN"
         linked = model.get(Link, f"{placed.chassis}/{placed.interface}") is not None
-        return "ACTIVE" if linked and self._acknowledged(Port, port.id, placed.chassis) else "DOWN"
+        return "ACTIVE" if linked and self.acknowledged(Port, port.id, placed.chassis) else "DOWN"
 
-    def _acknowledged(self, kind: type[Record], id: str, chassis: str) -> bool:
+    def acknowledged(self, kind: type[Record], id: str, chassis: str) -> bool:
         """Has a switch what a record wants on it? Not if it wants nothing there."""
         member, wired = self._members.get(chassis), self._engine.wired(kind, id, chassis)
         if member is None or member.applied_revision is None or wired is None:
@@ -632,13 +670,35 @@ class Fleet:
         return Attendance(alive, member.since, time.time() if alive else member.seen)
 
     def floatingip_status(self, floating_ip: FloatingIp) -> str:
-        """ACTIVE when it stands for something and a switch that translates it has acknowledged the revision that made
-        it, else DOWN (api-ref, Show floating IP details)."""
-        router = self._store.model.get(Router, floating_ip.router_id)
-        if router is None or not router.admin_state_up:
+        """ACTIVE when it stands for something, and who translates it has acknowledged the revision that says so, else
+        DOWN (api-ref, Show floating IP details)."""
+        view = self._view
+        active = self._active(view.derive(translated, floating_ip.id).chassis)
+        if active is None or zone_of(view, active, floating_translation(floating_ip)) is None:
             return "DOWN"
-        served = any(self._acknowledged(FloatingIp, floating_ip.id, chassis) for chassis in self._members)
-        return "ACTIVE" if served else "DOWN"
+        return "ACTIVE" if self.acknowledged(FloatingIp, floating_ip.id, active) else "DOWN"
+
+    def gateways(self, router_id: str) -> Outside:
+        """Where a router's packets go out. Raises NotFound."""
+        if self._store.model.get(Router, router_id) is None:
+            raise NotFound("Router", router_id)
+        ranked = self._view.derive(gateways, router_id)
+        return Outside(ranked, self._active(ranked))
+
+    def translated(self, floating_ip: str) -> Outside:
+        """Where a floating IP is translated. Raises NotFound."""
+        if self._store.model.get(FloatingIp, floating_ip) is None:
+            raise NotFound("FloatingIp", floating_ip)
+        where = self._view.derive(translated, floating_ip)
+        return Outside(where.chassis, self._active(where.chassis), where.distributed)
+
+    def _active(self, ranked: Sequence[str]) -> str | None:
+        """The best of those that are connected: hypervisors themselves look who is alive, and may see more."""
+        return next((name for name in ranked if self._member(name).switch is not None), None)
+
+    @property
+    def _view(self) -> View:
+        return View(self._store.model, self._engine)
 
     def statuses(self) -> list[Status]:
         """Every chassis, by name."""
@@ -659,6 +719,7 @@ class Fleet:
             self._state(member),
             " ".join(filter(None, problems)),
             self._store.model.get(Drained, name) is not None,
+            self._store.model.get(Recovering, name) is not None,
         )
 
     def _twin(self, chassis: Chassis) -> str:
@@ -808,6 +869,23 @@ class Fleet:
         if switch is None:
             raise Disconnected(name, "its switch is not connected")
         return switch
+
+    async def repair(self, name: str) -> Applied:
+        """Dump a switch and put right whatever is not as it should be. Raises NotFound, Disconnected."""
+        switch = self._switch(name)
+        member = self._member(name)
+        async with member.lock:
+            if member.switch is not switch:
+                raise Disconnected(name, "its switch is not connected")
+            applied, _ = await self._reconcile(member, switch)
+        return applied
+
+    def cost(self, id: str) -> list[Cost]:
+        """What an object has on switches, by app and rule. Raises NotFound when there is no object of that id."""
+        kinds = [kind for kind in KINDS if self._store.model.get(kind, id) is not None]
+        if not kinds:
+            raise NotFound("Object", id)
+        return [cost for kind in kinds for cost in self._engine.costs(kind, id)]
 
     def counts(self) -> Mapping[str, int]:
         """How many records the model has, by kind."""

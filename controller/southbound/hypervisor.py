@@ -3,23 +3,32 @@
     database ── read() ──> Hypervisor                       what it says of itself, faults as sentences
              ── amend() ─> operations, for one transaction  what is not as wanted, if anything is not
 
-Weft owns the integration bridge, that bridge's one controller and its tunnel ports (marked `owner=weft`), and writes
-nothing else: no key of the host, no other bridge. The controller's row changes in place and stays when Weft
-stops: the first controller added to a bridge and the last one removed flush its flows (OVS, ofproto/connmgr.c).
-
-Limits: no patch ports to the bridges of `weft-bridge-mappings` yet.
+Weft owns the integration bridge, that bridge's one controller, its tunnel ports, and a pair of patch ports to each
+bridge of `weft-bridge-mappings` (all marked `owner=weft`), and writes nothing else: no key of the host, and nothing of
+a mapped bridge, which is the operator's, but its end of that pair. The controller's row changes in place and stays when
+Weft stops: the first controller added to a bridge and the last one removed flush its flows (OVS, ofproto/connmgr.c).
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import netaddr
 
-from controller.flows.pipeline import TUNNEL_PORTS
+from controller.flows.pipeline import (
+    PATCHED_BACK,
+    PROBED,
+    PROBES,
+    PROBING,
+    TUNNEL_PORTS,
+    patch_port,
+    patch_port_back,
+    probe_port,
+)
+from controller.flows.presence import Watched
 from controller.model.bindings import Claim, Hypervisor
 from controller.model.records import Address
 from controller.southbound.jsonrpc import Json, Object, Replica, Row, map_of, new_ref, row_ref, set_of
@@ -40,9 +49,15 @@ WATCHED: Mapping[str, tuple[str, ...]] = {
     "Bridge": ("name", "ports", "datapath_id", "datapath_type", "fail_mode", "controller", "other_config"),
     "Controller": ("target", *CONTROLLER, "external_ids"),
     "Port": ("name", "interfaces", "external_ids"),
-    "Interface": ("name", "type", "options", "external_ids", "error"),
+    "Interface": ("name", "type", "options", "bfd", "external_ids", "error"),
 }
 """What is monitored of a database, by table (ovs-vswitchd.conf.db(5)); nothing that changes by itself."""
+
+BFD: Mapping[str, str] = {"enable": "true", "min_tx": "100", "min_rx": "100"}
+"""How gateways are watched (ovs-vswitchd.conf.db(5), Interface, BFD); milliseconds. Three in a row may be lost."""
+
+BRIDGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,14}")
+"""What a bridge can be called: it is an interface, too."""
 
 UNREACHABLE = netaddr.IPSet(["0.0.0.0/8", "127.0.0.0/8", "224.0.0.0/3", "::/127", "fe80::/10", "ff00::/8"])
 """No tunnel comes from elsewhere to these (RFC 6890 section 2.2.2, 2.2.3); a link-local one names no link."""
@@ -87,12 +102,21 @@ def read_system_id(database: Replica) -> tuple[str, str]:
 
 
 def read(database: Replica, system_id: str) -> Hypervisor:
-    """What the database of a hypervisor says of it; `problem` names each key to mend, with the command."""
+    """What the database of a hypervisor says of it; `problem` names each key to mend, with the command.
+
+    Of `weft-bridge-mappings` those count that a bridge is there for; `lacks` tells of the others.
+    """
     keys = _Keys(database)
     bridge_name = _read_bridge(keys)
     bridge = _bridge(database, bridge_name)
     datapath_id = bridge.text("datapath_id") if bridge else ""
     datapath_type = _read_datapath_type(keys, bridge)
+    mappings = _read_bridge_mappings(keys, bridge_name)
+    lacks = {
+        physical: f"weft-bridge-mappings maps {physical} to {mapped}, {why}"
+        for physical, mapped in mappings
+        if (why := _unfit(database, mapped, datapath_type))
+    }
     return Hypervisor(
         system_id=system_id,
         hostname=keys.get("hostname") or "",
@@ -100,12 +124,13 @@ def read(database: Replica, system_id: str) -> Hypervisor:
         encap_types=_read_encap_types(keys),
         bridge=bridge_name,
         datapath_type=datapath_type,
-        bridge_mappings=_read_bridge_mappings(keys, bridge_name),
+        bridge_mappings=tuple(mapping for mapping in mappings if mapping[0] not in lacks),
         gateway_priority=_read_gateway_priority(keys),
         availability_zone=_read_availability_zone(keys),
         datapath_id=int(datapath_id, 16) if re.fullmatch(r"[0-9a-f]{16}", datapath_id) else None,
         claims=tuple(_claims(database, bridge)),
         problem=" ".join(keys.problems),
+        lacks=" ".join(lacks.values()),
         advice=_advise(keys.root.text("ovs_version"), datapath_type),
     )
 
@@ -154,7 +179,7 @@ def _read_encap_types(keys: _Keys) -> tuple[str, ...]:
 
 def _read_bridge(keys: _Keys) -> str:
     value = keys.get("weft-bridge") or "br-int"
-    if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,14}", value):
+    if BRIDGE.fullmatch(value):
         return value
     keys.fault("weft-bridge", f"is {_shown(value)}, which no bridge can be called", "br-int")
     return "br-int"
@@ -179,12 +204,25 @@ def _read_bridge_mappings(keys: _Keys, integration: str) -> tuple[tuple[str, str
     mappings: dict[str, str] = {}
     for part in filter(None, map(str.strip, value.split(","))):
         network, _, bridge = part.partition(":")
-        if not network or not bridge or bridge == integration or network in mappings:
+        taken = network in mappings or bridge in (integration, *mappings.values())
+        if not re.fullmatch(r"[!-~]{1,64}", network) or not BRIDGE.fullmatch(bridge) or taken:
             why = f"contains {_shown(part)}, which maps no further network to a bridge of its own"
             keys.fault("weft-bridge-mappings", why, mend)
             return ()
         mappings[network] = bridge
     return tuple(sorted(mappings.items()))
+
+
+def _unfit(database: Replica, name: str, datapath_type: str) -> str:
+    """Why no patch port can lead to a bridge from one of this datapath type, and how to mend it, or ""."""
+    bridge = _bridge(database, name)
+    if bridge is None:
+        return f"which is no bridge: run `ovs-vsctl add-br {name}` on the hypervisor, and give it an interface."
+    found = bridge.text("datapath_type") or "system"
+    if found != datapath_type:
+        mend = f"ovs-vsctl set bridge {name} datapath_type={datapath_type}"
+        return f"whose datapath type is {found}, not {datapath_type}: run `{mend}` on the hypervisor."
+    return ""
 
 
 def _read_gateway_priority(keys: _Keys) -> int | None:
@@ -238,9 +276,10 @@ def _shown(value: str) -> str:
 # What a database should say ------------------------------------------------------------------------------------
 
 
-def amend(database: Replica, seen: Hypervisor, target: str) -> list[Object]:
+def amend(database: Replica, seen: Hypervisor, target: str, watched: Collection[Watched] = ()) -> list[Object]:
     """The operations, for one transaction, that make the database of a hypervisor right; none when it is.
 
+    `watched` are the gateways that it has to know dead or alive, by BFD on a port for each (see `apps.gateways`).
     A hypervisor with a problem is left as it is. The transaction fails if the bridge or its controllers are no
     longer those that were looked at.
     """
@@ -249,9 +288,19 @@ def amend(database: Replica, seen: Hypervisor, target: str) -> list[Object]:
     bridge = _bridge(database, seen.bridge)
     change = _Change(database, seen, bridge)
     change.controller(target)
-    change.tunnels()
+    change.ports(watched)
+    change.back_ports()
     change.settings()
     return change.operations()
+
+
+@dataclass(frozen=True, slots=True)
+class _Device:
+    """What an interface of ours should be."""
+
+    type: str
+    options: Mapping[str, str]
+    bfd: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -281,25 +330,59 @@ class _Change:
         if len(rows) > 1:
             self.columns["controller"] = row_ref(kept.uuid)
 
-    def tunnels(self) -> None:
-        """One flow-based port for each encapsulation; of the others, those that are ours go."""
-        wanted = {TUNNEL_PORTS[type]: type for type in self.seen.encap_types}
-        here = self.database.follow("Port", self.bridge.texts("ports")) if self.bridge else []
-        present = {port.text("name"): port for port in here}
-        for name, type in wanted.items():
-            self._tunnel(name, type, present.get(name))
+    def ports(self, watched: Collection[Watched]) -> None:
+        """A flow-based port for each encapsulation, a patch port to each mapped bridge, one to each watched gateway;
+        other ports of ours go."""
+        flow = {"remote_ip": "flow", "key": "flow", "local_ip": str(self.seen.encap_ip)}
+        wanted = {TUNNEL_PORTS[type]: _Device(type, flow) for type in self.seen.encap_types}
+        for physical, _ in self.seen.bridge_mappings:
+            wanted[patch_port(physical)] = _Device("patch", {"peer": patch_port_back(physical)})
+        for each in watched:
+            wanted[probe_port(each.chassis)] = self._probe(each)
+        present = self._ports_of(self.bridge)
+        for name, device in wanted.items():
+            self.new_ports += self._device(name, device, present.get(name))
         self.old_ports += [row_ref(port.uuid) for name, port in present.items() if _ours(port) and name not in wanted]
 
-    def _tunnel(self, name: str, type: str, port: Row | None) -> None:
-        options = {"remote_ip": "flow", "key": "flow", "local_ip": str(self.seen.encap_ip)}
-        interface: Object = {"type": type, "options": map_of(options)}
+    def _probe(self, watched: Watched) -> _Device:
+        """What asks a gateway in one segment and is answered in another takes no frame of anybody else."""
+        ends = {"remote_ip": watched.vtep, "local_ip": str(self.seen.encap_ip)}
+        keys = {"out_key": str(PROBES[watched.encap]), "in_key": str(PROBED[watched.encap])}
+        return _Device(watched.encap, {**ends, **keys}, BFD)
+
+    def back_ports(self) -> None:
+        """The other ends, each on its mapped bridge and on no other."""
+        wanted = {bridge: physical for physical, bridge in self.seen.bridge_mappings}
+        for bridge in self.database.rows("Bridge").values():
+            present = self._ports_of(bridge)
+            name = ""
+            mutations: list[Json] = []
+            if physical := wanted.get(bridge.text("name")):
+                name = patch_port_back(physical)
+                device = _Device("patch", {"peer": patch_port(physical)})
+                if made := self._device(name, device, present.get(name)):
+                    mutations.append(["ports", "insert", set_of(made)])
+            stale = [port for at, port in present.items() if at.startswith(PATCHED_BACK) and at != name and _ours(port)]
+            if stale:
+                mutations.append(["ports", "delete", set_of([row_ref(port.uuid) for port in stale])])
+            if mutations:
+                self._mutate("Bridge", bridge, mutations)
+
+    def _ports_of(self, bridge: Row | None) -> dict[str, Row]:
+        ports = self.database.follow("Port", bridge.texts("ports")) if bridge else []
+        return {port.text("name"): port for port in ports}
+
+    def _device(self, name: str, device: _Device, port: Row | None) -> list[Json]:
+        """Make a port what it should be; the reference to a new one, if it is not there."""
+        interface: Object = {"type": device.type, "options": map_of(device.options), "bfd": map_of(device.bfd)}
         if port is None:
             self._bring_home(name)
-            self._port(name, interface, {"owner": OWNER})
-            return
+            return [self._port(name, interface, {"owner": OWNER})]
         for row in self.database.follow("Interface", port.texts("interfaces")):
-            if row.text("type") != type or row.map("options") != options:
+            here = row.text("type"), row.map("options"), row.map("bfd")
+            if here != (device.type, device.options, device.bfd):
                 self._update("Interface", row, interface)
+        return []
 
     def _bring_home(self, name: str) -> None:
         """Take our own port of that name off the bridge it is on: names are unique, and `weft-bridge` may change."""
@@ -314,7 +397,7 @@ class _Change:
         wanted = {"datapath_type": self.seen.datapath_type, "fail_mode": "secure"}
         config = {"disable-in-band": "true", **self._datapath_id()}
         if self.bridge is None:
-            self._port(self.seen.bridge, {"type": "internal"}, {})
+            self.new_ports.append(self._port(self.seen.bridge, {"type": "internal"}, {}))
             self.columns |= {"name": self.seen.bridge, "external_ids": map_of({"owner": OWNER}), **wanted}
             self.config = config
             return
@@ -379,14 +462,14 @@ class _Change:
             "timeout": 0,
         }
 
-    def _port(self, name: str, interface: Object, owner: Mapping[str, str]) -> None:
-        """Insert a port with one interface of its name."""
-        symbol = re.sub(r"\W", "_", name)
+    def _port(self, name: str, interface: Object, owner: Mapping[str, str]) -> Json:
+        """Insert a port with one interface of its name; the reference to it."""
+        symbol = str(len(self.rows))
         ids = map_of(owner)
         self._insert("Interface", {"name": name, "external_ids": ids, **interface}, f"interface_{symbol}")
         refer = new_ref(f"interface_{symbol}")
         self._insert("Port", {"name": name, "external_ids": ids, "interfaces": refer}, f"port_{symbol}")
-        self.new_ports.append(new_ref(f"port_{symbol}"))
+        return new_ref(f"port_{symbol}")
 
     def _insert(self, table: str, row: Object, symbol: str) -> None:
         self.rows.append({"op": "insert", "table": table, "row": row, "uuid-name": symbol})
@@ -409,9 +492,12 @@ def _ours(row: Row) -> bool:
 def realised(database: Replica, seen: Hypervisor) -> str:
     """What Open vSwitch says it could not do of what we wrote, or ""."""
     mine = {seen.bridge, *TUNNEL_PORTS.values()}
+    for physical, _ in seen.bridge_mappings:
+        mine |= {patch_port(physical), patch_port_back(physical)}
     failed = [
         f"{row.text('name')}: {' '.join(row.text('error').split())[:300]}."
-        for row in _interfaces(database, _bridge(database, seen.bridge))
-        if row.text("name") in mine and row.text("error")
+        for name in (seen.bridge, *(bridge for _, bridge in seen.bridge_mappings))
+        for row in _interfaces(database, _bridge(database, name))
+        if row.text("error") and (row.text("name") in mine or row.text("name").startswith(PROBING))
     ]
     return " ".join(sorted(failed))

@@ -23,10 +23,11 @@ from typing import Any, Final, NoReturn, Protocol
 
 from controller.errors import Unavailable
 from controller.flows.app import App, Herald, Prove
-from controller.flows.presence import LAPSED, audience, held_at, neighbour_id, ofport
+from controller.flows.frames import NO_MAC
+from controller.flows.presence import LAPSED, UNMET, audience, held_at, neighbour_id, ofport, stands
 from controller.flows.punted import Heard, Outgoing, Said, Sought
 from controller.model import neighbours
-from controller.model.records import Mac, Neighbour
+from controller.model.records import Mac, Neighbour, Record, Translation
 from controller.model.store import Change, Store, Transaction, Write
 from controller.model.view import View
 
@@ -51,6 +52,8 @@ SEARCHES: Final = (8, 64)
 """How many addresses are sought at once for one port, and on one network: who scans it does not keep others waiting."""
 RETRY_S: Final = 1.0
 """How long to wait before something is written again when the store could not."""
+AGAIN_S: Final = 1.0
+"""How far apart the same is said that is to be said several times."""
 TICK_S: Final = 0.5
 
 
@@ -100,8 +103,10 @@ class Neighbours:
         apps = tuple(apps)
         self._store = store
         self._switches = switches
-        self._heralds = {kind: herald for app in apps for kind, herald in app.heralds.items()}
-        self._prove: Prove | None = next((app.prove for app in apps if app.prove), None)
+        self._heralds: dict[type[Record], list[Herald]] = {}
+        for kind, herald in (each for app in apps for each in app.heralds.items()):
+            self._heralds.setdefault(kind, []).append(herald)
+        self._proves: list[Prove] = [app.prove for app in apps if app.prove]
         self._tasks: asyncio.TaskGroup | None = None
         self._searches: dict[str, Search] = {}
         self._busy: Counter[object] = Counter()
@@ -124,7 +129,7 @@ class Neighbours:
         self._wake.set()
         try:
             async with asyncio.TaskGroup() as self._tasks:
-                for chore in (self._prove_in_turn, self._write_down, self._herald):
+                for chore in (self._prove_in_turn, self._meet, self._write_down, self._herald):
                     self._tasks.create_task(chore())
         finally:
             self._tasks = None
@@ -162,7 +167,7 @@ class Neighbours:
     def _known(self, key: str) -> Neighbour | None:
         """The neighbour, if it is one now."""
         found = self._store.model.get(Neighbour, key)
-        return found if found and held_at(self._switches.view(), key) else None
+        return found if found and stands(self._switches.view(), key) else None
 
     async def _search(self, key: str, search: Search) -> None:
         asked = True
@@ -193,10 +198,11 @@ class Neighbours:
 
     async def _go_on(self, neighbour: Neighbour, waiting: Iterable[Waiting]) -> None:
         """What waited goes on, once the switches of both ends know the neighbour."""
-        placed = held_at(self._switches.view(), neighbour.id)
-        if placed is None:
+        view = self._switches.view()
+        if not stands(view, neighbour.id):
             return
-        await self._switches.send(placed.chassis, ())
+        if placed := held_at(view, neighbour.id):
+            await self._switches.send(placed.chassis, ())
         for each in waiting:
             if each.since + LIFE_S >= time.monotonic():
                 await self._switches.send(each.chassis, (each.then(neighbour.mac_address),))
@@ -277,8 +283,8 @@ class Neighbours:
         if port_id not in self._full:
             self._full.add(port_id)
             log.warning(
-                "port says that it holds too many addresses port=%s most=%d: others are not believed",
-                port_id, neighbours.MOST,
+                "too many addresses are said to be held port=%s most=%d: others are not believed",
+                port_id or "of physical hosts", neighbours.MOST if port_id else neighbours.MOST_ON_WIRE,
             )  # fmt: skip
 
     async def _announce(self, heard: Heard) -> None:
@@ -305,6 +311,17 @@ class Neighbours:
                 if self._next.get(key) == when:
                     self._start(self._prove_again(key))
 
+    async def _meet(self) -> NoReturn:
+        """Ask for the next hops of external networks until they are known: nobody's packets have to wait for that."""
+        while True:
+            view = self._switches.view()
+            for network, address in sorted(view.gather(UNMET, "")):
+                key = neighbour_id(network, address)
+                someone = Neighbour(id=key, network_id=network, address=address, mac_address=NO_MAC, port_id="")
+                for said in self._questions(someone):
+                    self._switches.say(said)
+            await asyncio.sleep(PROVE_S)
+
     async def _prove_again(self, key: str) -> None:
         """Ask who holds an address whether it still does, unless it was heard lately; and so on, or forget it."""
         began = time.monotonic()
@@ -320,7 +337,7 @@ class Neighbours:
         """Did who holds an address not answer, though every question reached its switch?"""
         for _ in range(TRIES):
             began, known = time.monotonic(), self._known(key)
-            questions = [*self._prove(self._switches.view(), known)] if known and self._prove else []
+            questions = self._questions(known) if known else []
             if not questions or not all([self._switches.say(said) for said in questions]):
                 return False
             await asyncio.sleep(PROVE_S)
@@ -328,11 +345,15 @@ class Neighbours:
                 return False
         return True
 
-    def _is_drowned(self, neighbour: Neighbour, since: float) -> bool:
-        """Does its port send so much that an answer may have been lost in it?"""
+    def _questions(self, neighbour: Neighbour) -> list[Said]:
+        """What asks whoever is known to hold an address whether it still does."""
         view = self._switches.view()
-        placed, port = held_at(view, neighbour.id), ofport(view, neighbour.port_id)
-        return placed is not None and port is not None and self._switches.overrun(placed.chassis, port, since)
+        return [said for prove in self._proves for said in prove(view, neighbour)]
+
+    def _is_drowned(self, neighbour: Neighbour, since: float) -> bool:
+        """Does so much come from where it is that an answer may have been lost in it?"""
+        ports = ((said.chassis, port) for said in self._questions(neighbour) for port in said.ports)
+        return any(self._switches.overrun(chassis, port, since) for chassis, port in ports)
 
     async def _forget(self, neighbour: Neighbour) -> None:
         try:
@@ -354,8 +375,8 @@ class Neighbours:
                 self._next.pop(write.id, None)
             elif write.kind is Neighbour and write.old is None:
                 self._prove_at(now + FRESH_S, write.id)
-            if write.kind in self._heralds:
-                self._changes.append((self._heralds[write.kind], write))
+            for herald in self._heralds.get(write.kind, ()):
+                self._changes.append((herald, write))
                 self._changed.set()
         if self._switches.view().gather(LAPSED, ""):
             self._wake.set()
@@ -368,6 +389,20 @@ class Neighbours:
                 herald, write = self._changes.popleft()
                 for said in herald(self._switches.view(), write.old, write.new):
                     await self._switches.send(said.chassis, (said,))
+                    if said.times > 1:
+                        self._start(self._repeat(said))
+
+    async def _repeat(self, said: Said) -> None:
+        for _ in range(1, said.times):
+            await asyncio.sleep(AGAIN_S)
+            self._switches.say(said)
+
+    def joined(self, chassis: str) -> None:
+        """A switch is in step (again): what it translates is told where it is heard."""
+        for each in self._store.model.where(Translation, chassis=chassis):
+            write = Write(Translation, each.id, None, each)
+            self._changes.extend((herald, write) for herald in self._heralds.get(Translation, ()))
+        self._changed.set()
 
 
 async def _alone(work: Coroutine[Any, Any, None]) -> None:

@@ -181,6 +181,7 @@ _OFPGC_DELETE: Final = 2
 _OFPGC_ADD_OR_MOD: Final = 0x8000  # Open vSwitch's own since 2.6 (openflow-1.1.h)
 _OFPGT_ALL: Final = 0
 _OFPGT_SELECT: Final = 1
+_OFPGT_FF: Final = 3
 _GROUP_MOD: Final = Struct("!HBxI")
 _BUCKET: Final = Struct("!HHII4x")
 _GROUP_MOD_BYTES: Final = 8 + _GROUP_MOD.size  # up to the buckets
@@ -189,18 +190,20 @@ _GROUP_DESC: Final = Struct("!HBxI")
 
 def encode_group(group: Group) -> EncodedGroup:
     """The bytes of a group. Raises Oversized when its buckets fit into no message."""
-    chooses = group.kind.chooses
-    buckets = [_bucket(bucket, weight=int(chooses)) for bucket in group.buckets]
+    kind = group.kind
+    buckets = [_bucket(bucket, weight=int(kind.chooses)) for bucket in group.buckets]
     fit = fitting(buckets, _GROUP_MOD_BYTES)
     if fit < len(buckets):
-        raise Oversized(f"The group {group.kind.name} {group.id:#x}", "buckets", len(buckets), fit)
-    return EncodedGroup(group.id, _OFPGT_SELECT if chooses else _OFPGT_ALL, b"".join(buckets))
+        raise Oversized(f"The group {kind.name} {group.id:#x}", "buckets", len(buckets), fit)
+    type = _OFPGT_FF if kind.fails_over else _OFPGT_SELECT if kind.chooses else _OFPGT_ALL
+    return EncodedGroup(group.id, type, b"".join(buckets))
 
 
 def _bucket(bucket: Bucket, weight: int) -> bytes:
-    """Nothing is watched (ofp_bucket); only a group that chooses may have weights, which here are all alike."""
+    """No group is watched (ofp_bucket); only one that chooses may have weights, which here are all alike."""
     actions = encode_actions(bucket.actions)
-    return _BUCKET.pack(_BUCKET.size + len(actions), weight, OFPP_ANY, _OFPG_ANY) + actions
+    watched = OFPP_ANY if bucket.watch is None else bucket.watch
+    return _BUCKET.pack(_BUCKET.size + len(actions), weight, watched, _OFPG_ANY) + actions
 
 
 def group_add(xid: int, group: EncodedGroup) -> bytes:

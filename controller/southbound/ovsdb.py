@@ -15,12 +15,13 @@ import asyncio
 import logging
 import re
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import NoReturn, Protocol
 
 from controller.errors import Disconnected, OvsdbError, SouthboundError, WeftError
+from controller.flows.presence import Watched
 from controller.model.bindings import Hypervisor
 from controller.southbound.hypervisor import OWNER, WATCHED, amend, read, read_system_id, realised
 from controller.southbound.jsonrpc import PROBE_S, Json, Object, Peer, Replica
@@ -49,6 +50,9 @@ class Observer(Protocol):
 
     async def lost(self, system_id: str) -> None:
         """The connection to a hypervisor's database ended; the hypervisor itself goes on."""
+
+    def watched(self, system_id: str) -> Collection[Watched]:
+        """The gateways that a hypervisor has to watch now; `Session.look` says that they changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +146,10 @@ class Session:
             group.create_task(self._peer.run())
             group.create_task(self._follow())
 
+    def look(self) -> None:
+        """What the database should say may be something else now."""
+        self._changed.set()
+
     async def alive(self) -> bool:
         """Whether the peer answers a probe (RFC 7047 section 4.1.11)."""
         try:
@@ -219,16 +227,18 @@ class Session:
     async def _report(self, seen: Hypervisor) -> None:
         if seen == self.seen:
             return
-        before = self.seen.problem if self.seen else ""
+        before, lacked = (self.seen.problem, self.seen.lacks) if self.seen else ("", "")
         await self._observer.observed(seen)
         self.seen = seen
+        if seen.lacks and seen.lacks != lacked:
+            log.warning("hypervisor incomplete chassis=%s lacks=%s", self.system_id, seen.lacks)
         if seen.problem and seen.problem != before:
             log.warning("hypervisor unusable chassis=%s problem=%s", self.system_id, seen.problem)
         elif before and not seen.problem:
             log.info("hypervisor usable chassis=%s", self.system_id)
 
     async def _amend(self, seen: Hypervisor) -> float | None:
-        operations = amend(self._database, seen, self._target)
+        operations = amend(self._database, seen, self._target, self._observer.watched(self.system_id))
         if not operations:
             self._note("refusal", "")
             if self._pace.strained():

@@ -55,7 +55,7 @@ WIRES: Final[Mapping[str, Wire]] = {
     "eth_dst": _wire(6, (_OXM, 3), (_NXM0, 1)),
     "eth_type": _wire(2, (_OXM, 5), None, maskable=False),
     # OXM has no TCI: its low 13 bits are the field VLAN_VID, which is OFPVID_NONE = 0 for a frame without a tag.
-    "vlan_tci": _wire(2, (_OXM, 6), None, full=0x1FFF),
+    "vlan_tci": _wire(2, (_OXM, 6), (_NXM0, 4), full=0x1FFF),
     "nw_src": _wire(4, (_OXM, 11), (_NXM0, 7)),
     "nw_dst": _wire(4, (_OXM, 12), (_NXM0, 8)),
     "ipv6_src": _wire(16, (_OXM, 26), (_NXM1, 19)),

@@ -82,7 +82,7 @@ class Answerer:
 
     def __call__(self, packet: PacketIn) -> Iterable[Outgoing]:
         """What to send in answer; nothing when nobody answers for it, or there were too many."""
-        punted = _punted(packet)
+        punted = _punted(packet, self.chassis)
         answers = self.answers.get(punted.why, ()) if punted else ()
         if punted is None or not answers:
             return ()
@@ -133,7 +133,7 @@ def answers_of(apps: Iterable[App]) -> Mapping[Why, Sequence[Answer]]:
     return found
 
 
-def _punted(packet: PacketIn) -> Punted | None:
+def _punted(packet: PacketIn, chassis: str) -> Punted | None:
     why = _register(packet, WHY)
     if packet.cookie >> 56 != OWNER or why not in _REASONS:
         return None
@@ -146,6 +146,7 @@ def _punted(packet: PacketIn) -> Punted | None:
         net=_register(packet, NET),
         frame=packet.frame,
         registers=packet.registers,
+        chassis=chassis,
     )
 
 

@@ -69,6 +69,11 @@ class Installed:
         return tuple(flow for flow in self.flows.values() if not own_flow(flow))
 
     @property
+    def dark(self) -> bool:
+        """Does no flow of ours let a frame into the pipeline?"""
+        return not any(key[0] == CLASSIFY.number and own_flow(flow) for key, flow in self.flows.items())
+
+    @property
     def foreign_groups(self) -> tuple[EncodedGroup, ...]:
         """The groups that are not ours."""
         return tuple(group for group in self.groups.values() if not own_group(group))
@@ -273,9 +278,7 @@ class Comparison:
             if not self._keep_foreign or own_group(group)
         )
         steps = order(self._puts, self._adds, removed, removed_groups)
-        flows = self._installed.flows.items()
-        dark = not any(key[0] == CLASSIFY.number and own_flow(flow) for key, flow in flows)
-        return Plan(steps, tuple(self._refusals), tuple(self._replaced), dark)
+        return Plan(steps, tuple(self._refusals), tuple(self._replaced), self._installed.dark)
 
 
 def full(desired: Iterable[Entry], installed: Installed, *, keep_foreign: bool = True) -> Plan:

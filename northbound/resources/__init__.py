@@ -8,11 +8,14 @@ from northbound.resources.address_groups import ADDRESS_GROUPS
 from northbound.resources.address_scopes import ADDRESS_SCOPES
 from northbound.resources.agents import AGENTS
 from northbound.resources.attributes import Collection
+from northbound.resources.auto_topologies import AUTO_TOPOLOGIES
 from northbound.resources.availability_zones import AVAILABILITY_ZONES
+from northbound.resources.default_rules import DEFAULT_RULES
 from northbound.resources.floating_ip_pools import FLOATING_IP_POOLS
 from northbound.resources.floating_ips import FLOATING_IPS
 from northbound.resources.ip_availabilities import IP_AVAILABILITIES
 from northbound.resources.networks import NETWORKS
+from northbound.resources.port_bindings import PORT_BINDINGS
 from northbound.resources.port_forwardings import PORT_FORWARDINGS
 from northbound.resources.ports import PORTS
 from northbound.resources.quotas import QUOTAS
@@ -29,6 +32,7 @@ COLLECTIONS: tuple[Collection[Any], ...] = (
     SUBNETPOOLS,
     ADDRESS_SCOPES,
     PORTS,
+    PORT_BINDINGS,
     ROUTERS,
     FLOATING_IPS,
     PORT_FORWARDINGS,
@@ -37,8 +41,10 @@ COLLECTIONS: tuple[Collection[Any], ...] = (
     SECURITY_GROUP_RULES,
     ADDRESS_GROUPS,
     RBAC_POLICIES,
+    AUTO_TOPOLOGIES,
     QUOTAS,
     AGENTS,
     AVAILABILITY_ZONES,
     IP_AVAILABILITIES,
+    DEFAULT_RULES,
 )

@@ -155,7 +155,6 @@ AGENTS: Collection[Agent] = Collection(
             sort=True,
         ),
         Attribute(name="configurations", schema=OBJECT, show=_configurations),
-        Attribute(name="resources_synced", schema=nullable(BOOLEAN), show=lambda *_: None),
         Attribute(
             name="availability_zone",
             schema=STRING,

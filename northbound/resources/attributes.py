@@ -53,12 +53,19 @@ class Wiring(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What an operator chose. Sizes are bytes; `segments` is the range that networks are numbered from."""
+    """What an operator chose. Sizes are bytes; `segments` is the range that networks are numbered from.
+
+    `vlan_ranges` are (physical network, first, last) that VLANs are handed out from; one without numbers (1, 0) has
+    only VLANs that are asked for. `flat_networks` are the physical networks that may have a flat one, `*` is any.
+    """
 
     underlay_mtu: int = 1500
     underlay_ip_version: int = 4
     network_type: str = "vxlan"
     segments: tuple[int, int] = (1, 0xEFFFFF)
+    vlan_ranges: tuple[tuple[str, int, int], ...] = ()
+    flat_networks: frozenset[str] = frozenset({"*"})
+    physical_network_mtus: tuple[tuple[str, int], ...] = ()
     base_mac: str = "fa:16:3e"
     dns_domain: str = "openstacklocal"
     quotas: Mapping[str, int] = field(default_factory=dict)
@@ -93,6 +100,8 @@ class Ask:
     now: int
     settings: Settings
     within: str = ""
+    fields: tuple[str, ...] = ()
+    """What is to be shown of it, where not all is."""
     alive: Callable[[str], bool] = lambda _: False
     """Whether the switch of a hypervisor is connected."""
 
@@ -251,7 +260,8 @@ Action = Callable[[Mapping[str, Json]], Change[R]]
 class Operation(Generic[R]):
     """`METHOD /v2.0/COLLECTION/ID/PATH`: what is done to a resource beside the five verbs.
 
-    `path` may end in `{item}`, which `ask` is given before the body, `{}` when there is none. GET writes nothing.
+    `path` may end in `{item}`, which `ask` is given before the body, `{}` when there is none. GET writes nothing. A
+    record is answered by the name of its collection, unless the answer is `bare`.
     """
 
     method: str
@@ -259,6 +269,7 @@ class Operation(Generic[R]):
     ask: Callable[[str, Mapping[str, Json]], Change[R]]
     status: int = 200
     takes: Schema | None = None
+    bare: bool = False
 
 
 def _put(name: str, action: Action[R]) -> Operation[R]:
@@ -300,10 +311,13 @@ class Collection(Generic[R]):
     """A resource of the API; a verb that is None is not there.
 
     `together` refuses what one request may not make at once. `prepare` makes what a project must find in every list: it
-    is given the transaction and the project, and is committed only when it writes something. `plural` is the name of a
-    list of them in bodies, `path` in paths, where `{within}` stands for the id of what they are part of, which is of
-    the kind `whole`; `key` is the attribute that stands for one in paths and in pages. Those that the store does not
-    hold as they are come from `elsewhere`; `answers` are what some names in place of ids are answered with.
+    is given the transaction and the project, and is committed only when it writes something. `provide` does the same
+    when one of them is shown, and may answer itself; `mine` is what the project that asks may call its own.
+
+    `plural` is the name of a list of them in bodies, `path` in paths, where `{within}` stands for the id of what they
+    are part of, which is of the kind `whole`; `key` is the attribute that stands for one in paths and in pages. Those
+    that the store does not hold as they are come from `elsewhere`; `answers` are what some names in place of ids are
+    answered with.
     """
 
     name: str
@@ -314,6 +328,8 @@ class Collection(Generic[R]):
     delete: Delete[R] | None = None
     together: Callable[[Sequence[Body]], None] = _together
     prepare: Callable[[Transaction, str, Ask], None] = _prepare
+    provide: Callable[[Transaction, R, Ask], Json] | None = None
+    mine: str = ""
     actions: Mapping[str, Action[R]] = field(default_factory=dict)
     operations: tuple[Operation[R], ...] = ()
     answers: Mapping[str, Callable[[Ask], Json]] = field(default_factory=dict)
@@ -502,6 +518,14 @@ def read_body(collection: Collection[R], given: Json, create: bool, project_id: 
     return Body(parsed, fields)
 
 
+def _fields(names: Sequence[str]) -> Callable[[Resource], tuple[Any, ...]]:
+    """What reads these attributes of a record: `attrgetter`, which makes no tuple of one."""
+    if len(names) == 1:
+        (name,) = names
+        return lambda record: (getattr(record, name),)
+    return attrgetter(*names) if names else lambda _: ()
+
+
 class Renderer(Generic[R]):
     """Records as JSON. What is a record's field goes the short way, for long lists."""
 
@@ -509,7 +533,7 @@ class Renderer(Generic[R]):
         shown = [each for each in collection.attributes if not each.hidden]
         plain = [each for each in shown if each.field and each.show is None]
         self._names = [each.name for each in plain]
-        self._values = attrgetter(*(each.field for each in plain))
+        self._values = _fields([each.field for each in plain])
         self._computed = [(each.name, each.show) for each in shown if each.show is not None]
         self._key = collection.table[collection.key]
         self._shown = {each.name: each for each in shown}

@@ -1,4 +1,4 @@
-"""Names of ports, and domains of ports and networks (api-ref, "DNS integration"): checked, kept and shown.
+"""Names of ports and floating IPs, domains of these and of networks (api-ref, "DNS integration"): checked and kept.
 
 A name stands for its port's addresses in the domain of the cloud (`weft serve --dns-domain`). No DNS server is told of
 names. Neutron forgets names while its `dns_domain` is the default; here they are always kept.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 
 from controller.errors import Inconsistent, Invalid
-from controller.model.records import Network, Port
+from controller.model.records import FloatingIp, Network, Port
 from northbound.resources import values
 from northbound.resources.attributes import Attribute, Scene, Settings
 from northbound.resources.schemas import STRING, list_of, says, table
@@ -48,6 +48,15 @@ def _domain(value: Json) -> str:
             f"length of a FQDN of '{LONGEST}'"
         )
     return domain
+
+
+@says(_NAME, STRING)
+def _relative_name(value: Json) -> str:
+    """A name in a domain that is not said."""
+    name = _name(value)
+    if name.endswith("."):
+        raise values.Unfit(f"'{name}' is a FQDN. It should be a relative domain name")
+    return name
 
 
 def _lower(value: Json) -> str:
@@ -113,6 +122,12 @@ def _assignment(scene: Scene, port: Port) -> Json:
 
 
 NAME: Attribute[Port, str] = Attribute(name="dns_name", parse=_name, post=True, put=True, default="", field="dns_name")
+FLOATING_NAME: Attribute[FloatingIp, str] = Attribute(
+    name="dns_name", parse=_relative_name, post=True, default="", field="dns_name"
+)
+FLOATING_DOMAIN: Attribute[FloatingIp, str] = Attribute(
+    name="dns_domain", parse=_domain, post=True, default="", field="dns_domain"
+)
 ASSIGNMENT: Attribute[Port, object] = Attribute(
     name="dns_assignment",
     schema=list_of(table(("ip_address", "hostname", "fqdn"), ip_address=STRING, hostname=STRING, fqdn=STRING)),

@@ -12,7 +12,7 @@ from controller.errors import AlreadyAssociated, ForwardingsRemain, NoExternalAd
 from controller.model.ipam import Wanted
 from controller.model.records import Address, FixedIp, FloatingIp, Network, Port, PortForwarding, Subnet
 from controller.model.store import Transaction
-from northbound.resources import associations, ports, values
+from northbound.resources import associations, dns, ports, values
 from northbound.resources.attributes import (
     Ask,
     Attribute,
@@ -228,6 +228,8 @@ FLOATING_IPS: Collection[FloatingIp] = Collection(
         ),
         PORT,
         FIXED,
+        dns.FLOATING_NAME,
+        dns.FLOATING_DOMAIN,
         Attribute(
             name="status",
             schema=STRING,

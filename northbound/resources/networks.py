@@ -1,6 +1,7 @@
 """`/v2.0/networks` (api-ref, "Networks", "Provider network extended attributes", "MTU").
 
-A network is carried by one tunnel segment. Networks of VLANs and flat ones are refused until something carries them.
+A network is carried by one segment (`northbound.resources.segments`). `vlan_transparent` is refused, since the ports of
+guests are untagged.
 """
 
 from __future__ import annotations
@@ -14,13 +15,14 @@ from controller.errors import (
     Inconsistent,
     InUse,
     MtuTooSmall,
-    NoSegment,
-    SegmentInUse,
+    NoTransparency,
+    SegmentsBesides,
+    UnknownAttributes,
 )
 from controller.model import prefixes, security, sharing
-from controller.model.records import FloatingIp, Network, Port, Router, Subnet
+from controller.model.records import AutoTopology, FloatingIp, Network, Port, Router, Subnet
 from controller.model.store import Rows, Transaction
-from northbound.resources import associations, availability_zones, dns, ports, subnets, values
+from northbound.resources import associations, availability_zones, dns, ports, segments, subnets, values
 from northbound.resources.attributes import (
     Ask,
     Attribute,
@@ -32,17 +34,20 @@ from northbound.resources.attributes import (
     equal,
     shared,
 )
-from northbound.resources.schemas import INTEGER, STRING, UUID, list_of, nullable
+from northbound.resources.schemas import BOOLEAN, INTEGER, STRING, UUID, list_of, nullable, one_of, says, table
+from northbound.resources.segments import Segment
 from northbound.resources.subnets import AUTO_DELETED, IPV6_MTU
-
-OVERHEAD = {"vxlan": 50, "geneve": 50, "gre": 42}
-"""What each network type takes of the underlay's MTU, in bytes, over IPv4."""
-
-IPV6_MORE = 20
-"""What each takes more over IPv6, whose header is that much longer."""
+from northbound.resources.values import Json
 
 IPV4_MTU = 68
 """The least that IPv4 works with, in bytes (RFC 791, section 3.2)."""
+
+
+@says(one_of([False], BOOLEAN), BOOLEAN)
+def _is_transparent(value: values.Json) -> bool:
+    if values.boolean(value):
+        raise NoTransparency
+    return False
 
 
 NETWORK_TYPE: Attribute[Network, str] = Attribute(
@@ -73,6 +78,39 @@ SEGMENTATION_ID: Attribute[Network, int | None] = Attribute(
     schema=nullable(INTEGER),
     show=lambda _, network: network.segmentation_id,
     filter=Filter(equal(values.integer)),
+)
+_PROVIDER = table(
+    (NETWORK_TYPE.name,),
+    **{each.name: each.takes for each in (NETWORK_TYPE, PHYSICAL_NETWORK, SEGMENTATION_ID)},
+)
+
+
+@says(list_of(_PROVIDER, maxItems=1))
+def _segments(value: Json) -> Segment | None:
+    """The one segment of a network, by the names of its provider attributes."""
+    if not isinstance(value, list):
+        raise values.Unfit(f"'{value}' is not a list")
+    if len(value) > 1:
+        raise Inconsistent("a network has one segment")
+    if not value:
+        return None
+    given = value[0]
+    if not isinstance(given, dict):
+        raise values.Unfit(f"'{given}' is not a dictionary")
+    if unknown := given.keys() - _PROVIDER["properties"].keys():
+        raise UnknownAttributes((*sorted(unknown),))
+    if not given.get(NETWORK_TYPE.name):
+        raise Inconsistent("network_type required")
+    physical, number = given.get(PHYSICAL_NETWORK.name), given.get(SEGMENTATION_ID.name)
+    return Segment(
+        NETWORK_TYPE.read(given[NETWORK_TYPE.name]),
+        (PHYSICAL_NETWORK.read(physical) if physical is not None else "") or None,
+        None if number is None else SEGMENTATION_ID.read(number),
+    )
+
+
+SEGMENTS: Attribute[Network, Segment | None] = Attribute(
+    name="segments", parse=_segments, post=True, default=None, hidden=True
 )
 MTU: Attribute[Network, int] = Attribute(
     name="mtu",
@@ -111,19 +149,23 @@ DEFAULT = _external("is_default", "is_default")
 
 
 def create(tx: Transaction, body: Body, ask: Ask) -> Network:
-    """Raises Inconsistent, SegmentInUse, NoSegment, DefaultExternalExists."""
-    network_type = _network_type(body, ask.settings)
+    """Raises Inconsistent, SegmentsBesides, SegmentInUse, VlanInUse, PhysicalInUse, NoSegment,
+    DefaultExternalExists."""
+    segment = segments.chosen(tx, _wanted(body, ask.settings), ask.settings)
     availability_zones.check(tx, body.fields["availability_zone_hints"])
     if project := body.fields["project_id"]:
         security.default_group(tx, project, ask.now)
     network = Network(
         **ask.stamp(),
         **body.fields,
-        network_type=network_type,
-        segmentation_id=_segment(tx, network_type, body[SEGMENTATION_ID], ask.settings),
-        mtu=_checked_mtu(body[MTU], network_type, ask.settings),
+        network_type=segment.type,
+        physical_network=segment.physical,
+        segmentation_id=segment.number,
+        mtu=_checked_mtu(body[MTU], segment, ask.settings),
     )
     tx.tag("network", network.id)
+    if segment.physical is not None:
+        tx.tag("physical", segment.physical)
     made = tx.insert(_defaulted(tx, network))
     if body[SHARED]:
         sharing.share(tx, made)
@@ -142,43 +184,20 @@ def _defaulted(tx: Transaction, network: Network) -> Network:
     return network
 
 
-def _network_type(body: Body, settings: Settings) -> str:
-    asked = body[NETWORK_TYPE]
+def _wanted(body: Body, settings: Settings) -> Segment:
+    asked, whole = body[NETWORK_TYPE], body[SEGMENTS]
+    if whole is not None:
+        if any(attribute in body for attribute in (NETWORK_TYPE, PHYSICAL_NETWORK, SEGMENTATION_ID)):
+            raise SegmentsBesides
+        return whole
     if not asked and (PHYSICAL_NETWORK in body or SEGMENTATION_ID in body):
         raise Inconsistent("network_type required")
-    network_type = asked or settings.network_type
-    if network_type not in OVERHEAD:
-        raise Inconsistent(f"network_type value '{network_type}' not supported")
-    if body[PHYSICAL_NETWORK]:
-        raise Inconsistent(f"provider:physical_network specified for {network_type} network")
-    return network_type
+    return Segment(asked or settings.network_type, body[PHYSICAL_NETWORK] or None, body[SEGMENTATION_ID])
 
 
-def _segment(tx: Transaction, network_type: str, asked: int | None, settings: Settings) -> int:
-    """The number that was asked for, or the next free one, handed out round-robin."""
-    low, high = settings.segments
-    if asked is not None:
-        if not low <= asked <= high:
-            raise Inconsistent(f"segmentation_id out of range ({low} through {high})")
-        if (holder := _holder(tx, network_type, asked)) is not None:
-            raise SegmentInUse(asked, f"network {holder}")
-        return asked
-    size = high - low + 1
-    for _ in range(size):
-        segment = low + (tx.next(f"segment/{network_type}") - 1) % size
-        if _holder(tx, network_type, segment) is None:
-            return segment
-    raise NoSegment(network_type)
-
-
-def _holder(rows: Rows, network_type: str, segment: int) -> str | None:
-    found = rows.where(Network, network_type=network_type, physical_network=None, segmentation_id=segment)
-    return found[0].id if found else None
-
-
-def _checked_mtu(asked: int, network_type: str, settings: Settings) -> int:
+def _checked_mtu(asked: int, segment: Segment, settings: Settings) -> int:
     """The MTU of a network, the largest unless something else was asked for."""
-    most = settings.underlay_mtu - OVERHEAD[network_type] - (IPV6_MORE if settings.underlay_ip_version == 6 else 0)
+    most = segments.most(segment.type, segment.physical, settings)
     if asked > most:
         raise Inconsistent(f"Requested MTU is too big, maximum is {most}")
     if 0 < asked < IPV4_MTU:
@@ -198,7 +217,7 @@ def update(tx: Transaction, old: Network, new: Network, body: Body, ask: Ask) ->
                 f"Plugin does not support updating the following provider network attributes: {attribute.name}"
             )
     if MTU in body:
-        mtu = _checked_mtu(body[MTU], old.network_type, ask.settings)
+        mtu = _checked_mtu(body[MTU], Segment(old.network_type, old.physical_network), ask.settings)
         if mtu < IPV6_MTU and any(each.ip_version == 6 for each in tx.where(Subnet, network_id=old.id)):
             raise MtuTooSmall(old.id, IPV6_MTU)
         new = replace(new, mtu=mtu)
@@ -244,8 +263,12 @@ def delete(tx: Transaction, network: Network, ask: Ask) -> None:
     for subnet in tx.where(Subnet, network_id=network.id):
         subnets.delete(tx, subnet, ask)
     sharing.forget(tx, network)
+    for topology in tx.where(AutoTopology, network_id=network.id):
+        tx.delete(AutoTopology, topology.id)
     tx.delete(Network, network.id)
     tx.untag("network", network.id)
+    if network.physical_network is not None and not tx.where(Network, physical_network=network.physical_network):
+        tx.untag("physical", network.physical_network)
 
 
 NETWORKS: Collection[Network] = Collection(
@@ -284,6 +307,15 @@ NETWORKS: Collection[Network] = Collection(
         NETWORK_TYPE,
         PHYSICAL_NETWORK,
         SEGMENTATION_ID,
+        SEGMENTS,
+        Attribute(
+            name="vlan_transparent",
+            parse=_is_transparent,
+            post=True,
+            default=False,
+            show=lambda *_: False,
+            filter=Filter(equal(values.boolean)),
+        ),
         EXTERNAL,
         DEFAULT,
         *availability_zones.zones(Network, sort=True),

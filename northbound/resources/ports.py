@@ -28,8 +28,8 @@ from controller.errors import (
     RepeatedPair,
     UnsupportedOwner,
 )
-from controller.model import ipam, security
-from controller.model.bindings import NOT_PLUGGED, Placed, Unplaced, carries, place
+from controller.model import ipam, security, sharing
+from controller.model.bindings import NOT_PLUGGED, Placed, Unplaced, hindrance, place
 from controller.model.ipam import Wanted
 from controller.model.records import (
     FLOATING,
@@ -42,6 +42,7 @@ from controller.model.records import (
     Mac,
     Network,
     Port,
+    PortBinding,
     Router,
     SecurityGroup,
     Subnet,
@@ -206,11 +207,11 @@ def bound(scene: Scene, port: Port) -> Bound:
     """The binding of a port, worked out once an answer."""
     found = scene.memo.get(port.id)
     if not isinstance(found, Bound):
-        found = scene.memo[port.id] = _bind(scene.rows, port)
+        found = scene.memo[port.id] = bind(scene.rows, port)
     return found
 
 
-def _bind(rows: Rows, port: Port) -> Bound:
+def bind(rows: Rows, port: Port) -> Bound:
     """Bound where it is plugged; else, if a client named a host, as it would be there. A router's is everywhere."""
     if kept_by := interfaces.keeper(rows, port):
         return Bound("distributed" if isinstance(kept_by, Router) else "unbound", {}, "")
@@ -220,25 +221,24 @@ def _bind(rows: Rows, port: Port) -> Bound:
         if chassis is not None:
             return Bound("ovs", _details(chassis), port.host or chassis.id)
     if port.host:
-        return _expected(rows, port, port.host)
+        return expected(rows, port, port.host)
     if isinstance(placed, Unplaced) and placed.failed:
         return Bound("binding_failed", {"reason": placed.reason}, "")
     claimed = isinstance(placed, Unplaced) and placed.reason != NOT_PLUGGED
     return Bound("unbound", {"reason": placed.reason} if isinstance(placed, Unplaced) and claimed else {}, "")
 
 
-def _expected(rows: Rows, port: Port, host: str) -> Bound:
+def expected(rows: Rows, port: Port, host: str) -> Bound:
+    """The binding that a port would have on a host."""
     network = rows.get(Network, port.network_id)
     found = rows.get(Chassis, host)
     candidates = [found] if found is not None else rows.where(Chassis, hostname=host)
-    for chassis in candidates:
-        if network is not None and carries(chassis, network):
-            return Bound("ovs", _details(chassis), host)
     if not candidates or network is None:
         return Bound("binding_failed", {"reason": f"no hypervisor is called {host}"}, host)
-    offered = ", ".join(candidates[0].encap_types) or "none"
-    reason = f"hypervisor {host} offers encapsulations ({offered}), not {network.network_type}"
-    return Bound("binding_failed", {"reason": reason}, host)
+    hindrances = [hindrance(chassis, network) for chassis in candidates]
+    if "" in hindrances:
+        return Bound("ovs", _details(candidates[hindrances.index("")]), host)
+    return Bound("binding_failed", {"reason": hindrances[0]}, host)
 
 
 def _details(chassis: Chassis) -> dict[str, Json]:
@@ -309,9 +309,14 @@ def _address_pairs(own: Mac, asked: Iterable[tuple[Mac | None, Address | Cidr]])
 
 
 def _groups(tx: Transaction, asked: tuple[str, ...], project_id: str, ask: Ask) -> tuple[str, ...]:
-    """Groups that a port of a project may be in at once: all of them there, and its own unless an admin asks."""
+    """Groups that a port of a project may be in at once: all of them there, and its own or shared with it, unless an
+    administrator asks."""
     found = [group for group in (tx.get(SecurityGroup, id) for id in asked) if group is not None]
-    usable = {group.id for group in found if ask.is_admin or group.project_id == project_id}
+    usable = {
+        group.id
+        for group in found
+        if ask.is_admin or group.project_id == project_id or sharing.is_shared(tx, group.id, project_id)
+    }
     if missing := [id for id in asked if id not in usable]:
         raise NotFound("SecurityGroup", ", ".join(missing))
     if len({group.stateful for group in found}) > 1:
@@ -337,6 +342,8 @@ def update(tx: Transaction, old: Port, new: Port, body: Body, ask: Ask) -> Port:
     UnsupportedOwner, and what `ipam.assign`, `interfaces.check_changed` and `associations.follow` raise."""
     if HOST in body:
         new = replace(new, host=body[HOST] or "")
+        if (waiting := tx.get(PortBinding, f"{old.id}/{new.host}")) is not None:
+            tx.delete(PortBinding, waiting.id)
     if dns.NAME in body:
         dns.check(new.dns_name, ask.settings)
     new = replace(new, extra_dhcp_opts=dhcp_options.merged(old.extra_dhcp_opts, body[dhcp_options.OPTIONS]))
@@ -384,6 +391,8 @@ def delete(tx: Transaction, port: Port, ask: Ask) -> None:
 def remove(tx: Transaction, port: Port, ask: Ask) -> None:
     """Its addresses, its MAC address and its tag can be given to others. Raises AssociatedByOthers."""
     associations.leave(tx, port, ask)
+    for binding in tx.where(PortBinding, port_id=port.id):
+        tx.delete(PortBinding, binding.id)
     tx.delete(Port, port.id)
     tx.untag("port", port.id)
     ipam.release(tx, port)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from operator import attrgetter
 from urllib.parse import urlencode
 
-from controller.errors import NotFound, Unreadable
+from controller.errors import NotFound, Senseless, Unreadable
 from northbound.resources.attributes import Attribute, Collection, R, Scene
 from northbound.resources.values import Json
 
@@ -35,7 +35,7 @@ class Query:
 
 
 def read_query(collection: Collection[R], pairs: Pairs) -> Query:
-    """Raises Unreadable."""
+    """Raises Unreadable, Senseless."""
     given: dict[str, list[str]] = {}
     for name, value in pairs:
         given.setdefault(name, []).append(value)
@@ -55,9 +55,9 @@ def read_query(collection: Collection[R], pairs: Pairs) -> Query:
 
 
 def _limit(given: str) -> int:
-    if given.isascii() and given.isdigit() and len(given) < 10:
-        return int(given)
-    raise Unreadable(f"Bad limit request: Limit must be an integer 0 or greater and not '{given}'.")
+    if given.isascii() and given.isdigit():
+        return int(given[:18])  # which is more than there ever are
+    raise Senseless("limit", f"Limit must be an integer 0 or greater and not '{given}'")
 
 
 def _sorts(collection: Collection[R], given: dict[str, list[str]]) -> tuple[tuple[str, bool], ...]:

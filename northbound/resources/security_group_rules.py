@@ -174,7 +174,12 @@ def create(tx: Transaction, body: Body, ask: Ask) -> SecurityGroupRule:
 
 def _said(body: Body) -> SecurityGroupRule:
     """What a client wants, in its canonical form, but for who and when. Raises a kind of BadRule."""
-    rule = _canonical(SecurityGroupRule(id="", **body.fields))
+    return checked(SecurityGroupRule(id="", **body.fields))
+
+
+def checked(rule: SecurityGroupRule) -> SecurityGroupRule:
+    """A rule in its canonical form. Raises a kind of BadRule."""
+    rule = _canonical(rule)
     _check_range(rule)
     if rule.remote_ip_prefix is not None and f"IPv{version(Cidr(rule.remote_ip_prefix))}" != rule.ethertype:
         raise ForeignPrefix(rule.ethertype, rule.remote_ip_prefix)

@@ -6,11 +6,12 @@ with, so what changes it changes its network.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from ipaddress import ip_network
+from typing import Final
 
-from controller.errors import GatewayInUse, Inconsistent, InUse, MtuTooSmall, NotFound, Senseless
+from controller.errors import GatewayInUse, Inconsistent, InUse, MtuTooSmall, NotFound, Senseless, TooManyOptions
 from controller.model import ipam, prefixes, security, sharing
 from controller.model.addresses import block, check_pools, default_gateway, default_pools, eui64, number
 from controller.model.records import (
@@ -182,7 +183,7 @@ def _mode(name: str) -> Attribute[Subnet, str | None]:
 def create(tx: Transaction, body: Body, ask: Ask) -> Subnet:
     """Raises NotFound, Senseless, Inconsistent, BadPool, PoolOutOfBounds, PoolsOverlap, GatewayInPool, MtuTooSmall, and
     what `prefixes` raises."""
-    pool = _pool(tx, body)
+    pool = _pool(tx, body, ask)
     cidr = _cidr(tx, body, pool)
     gateway = body.get(GATEWAY, default_gateway(cidr))
     subnet = Subnet(
@@ -190,13 +191,13 @@ def create(tx: Transaction, body: Body, ask: Ask) -> Subnet:
         **body.fields,
         cidr=cidr,
         gateway_ip=gateway,
-        allocation_pools=body.get(POOLS, default_pools(cidr, gateway)),
+        allocation_pools=body.get(POOLS, ()) or default_pools(cidr, gateway),
         subnetpool_id=pool.id if pool else "",
     )
     _check_cidr(subnet)
     if GATEWAY in body:
         _check_gateway(subnet)
-    _check_options(subnet)
+    _check_options(subnet, "new subnet")
     _check_modes(subnet)
     network = tx.get(Network, subnet.network_id)
     if network is None:
@@ -217,7 +218,15 @@ def create(tx: Transaction, body: Body, ask: Ask) -> Subnet:
     return subnet
 
 
-def _pool(tx: Transaction, body: Body) -> SubnetPool | None:
+def default_pool(tx: Transaction, version: int, ask: Ask) -> SubnetPool | None:
+    """The pool that subnets of a version are cut from when nobody says which, if the asker sees it."""
+    for pool in tx.where(SubnetPool, default_of=version):
+        seen = ask.is_admin or pool.project_id == ask.project_id or sharing.is_shared(tx, pool.id, ask.project_id)
+        return pool if seen else None
+    return None
+
+
+def _pool(tx: Transaction, body: Body, ask: Ask) -> SubnetPool | None:
     """The pool that a subnet is to be cut from, if it is. Raises Senseless, NotFound."""
     if body[CIDR] is not None and body[PREFIXLEN] is not None:
         raise Senseless("subnets", "cidr and prefixlen must not be supplied together")
@@ -225,10 +234,10 @@ def _pool(tx: Transaction, body: Body) -> SubnetPool | None:
     if asked and body[FROM_DEFAULT]:
         raise Senseless("subnets", "subnetpool_id and use_default_subnetpool cannot both be specified")
     if body[FROM_DEFAULT]:
-        defaults = tx.where(SubnetPool, default_of=version)
-        if not defaults:
+        default = default_pool(tx, version, ask)
+        if default is None:
             raise Senseless("subnets", f"No default subnetpool found for IPv{version}")
-        return defaults[0]
+        return default
     if asked:
         return tx.need(SubnetPool, asked)
     return None
@@ -286,7 +295,15 @@ def _check_gateway(subnet: Subnet) -> None:
         raise Inconsistent("Gateway is not valid on subnet")
 
 
-def _check_options(subnet: Subnet) -> None:
+MOST: Final[Mapping[str, int]] = {"DNS nameservers": 5, "host routes": 20}
+"""What a subnet may have (neutron, `max_dns_nameservers` and `max_subnet_host_routes`)."""
+
+
+def _check_options(subnet: Subnet, called: str) -> None:
+    """Raises TooManyOptions, Inconsistent."""
+    for what, given in (("DNS nameservers", subnet.dns_nameservers), ("host routes", subnet.host_routes)):
+        if len(given) > MOST[what]:
+            raise TooManyOptions(called, what, MOST[what])
     for server in subnet.dns_nameservers:
         values.of_version(subnet.ip_version, "dns_nameserver", server)
     for route in subnet.host_routes:
@@ -344,7 +361,7 @@ def update(tx: Transaction, old: Subnet, new: Subnet, body: Body, ask: Ask) -> S
         _check_gateway(new)
     if gateway != old.gateway_ip:
         _check_gateway_free(tx, old)
-    _check_options(new)
+    _check_options(new, new.id)
     if new.enable_dhcp and not old.enable_dhcp:
         _check_dhcp(new)
     if old.enable_dhcp and not new.enable_dhcp and (old.ipv6_ra_mode or old.ipv6_address_mode):

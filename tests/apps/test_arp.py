@@ -13,6 +13,11 @@ def test_one_flow_turns_any_request_into_its_reply(cloud: Cloud) -> None:
         "move:NXM_NX_ARP_SHA[]->NXM_NX_ARP_THA[],move:NXM_OF_ETH_DST[]->NXM_NX_ARP_SHA[],"
         "move:NXM_OF_ARP_SPA[]->NXM_OF_ARP_TPA[],move:NXM_NX_REG4[]->NXM_OF_ARP_SPA[],"
         "move:NXM_OF_ETH_SRC[]->NXM_OF_ETH_DST[],move:NXM_NX_ARP_SHA[]->NXM_OF_ETH_SRC[],in_port",
+        "table=9,priority=105,arp,arp_op=1,reg0=0x22/0x22 actions=set_field:2->arp_op,"
+        "move:NXM_NX_ARP_SHA[]->NXM_NX_ARP_THA[],move:NXM_OF_ETH_DST[]->NXM_NX_ARP_SHA[],"
+        "move:NXM_OF_ARP_SPA[]->NXM_OF_ARP_TPA[],move:NXM_NX_REG4[]->NXM_OF_ARP_SPA[],"
+        "move:NXM_OF_ETH_SRC[]->NXM_OF_ETH_DST[],move:NXM_NX_ARP_SHA[]->NXM_OF_ETH_SRC[],"
+        "load:0x1->NXM_NX_REG0[20],goto_table:54",
     ]
 
 

@@ -14,9 +14,15 @@ def test_one_flow_turns_any_solicitation_into_its_advertisement(cloud: Cloud) ->
     assert flows == [
         "table=10,priority=100,ipv6,nw_proto=58,icmpv6_type=136 actions=move:NXM_OF_ETH_DST[]->NXM_NX_ND_TLL[],"
         "move:NXM_OF_ETH_SRC[]->NXM_OF_ETH_DST[],move:NXM_NX_ND_TLL[]->NXM_OF_ETH_SRC[],in_port",
+        "table=10,priority=105,ipv6,nw_proto=58,icmpv6_type=136,reg0=0x2/0x2 "
+        "actions=move:NXM_OF_ETH_DST[]->NXM_NX_ND_TLL[],move:NXM_OF_ETH_SRC[]->NXM_OF_ETH_DST[],"
+        "move:NXM_NX_ND_TLL[]->NXM_OF_ETH_SRC[],load:0x1->NXM_NX_REG0[20],goto_table:54",
         "table=10,priority=110,ipv6,nw_proto=58,ipv6_dst=ff02::1,icmpv6_type=136 "
         "actions=move:NXM_OF_ETH_DST[]->NXM_NX_ND_TLL[],set_field:33:33:00:00:00:01->eth_dst,"
         "move:NXM_NX_ND_TLL[]->NXM_OF_ETH_SRC[],in_port",
+        "table=10,priority=115,ipv6,nw_proto=58,ipv6_dst=ff02::1,icmpv6_type=136,reg0=0x2/0x2 "
+        "actions=move:NXM_OF_ETH_DST[]->NXM_NX_ND_TLL[],set_field:33:33:00:00:00:01->eth_dst,"
+        "move:NXM_NX_ND_TLL[]->NXM_OF_ETH_SRC[],load:0x1->NXM_NX_REG0[20],goto_table:54",
         "table=8,priority=100,ipv6,nw_proto=58,icmpv6_type=135 "
         "actions=move:NXM_NX_ND_TARGET[]->NXM_NX_XXREG3[],resubmit(,30),resubmit(,9)",
         "table=9,priority=100,ipv6,nw_proto=58,icmpv6_type=135,reg0=0x20/0x20 "

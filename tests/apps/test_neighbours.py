@@ -56,8 +56,8 @@ def test_an_address_that_two_share_is_sought_and_heard_wherever_its_network_is(c
         flows(cloud, "hv1")
         == flows(cloud, "hv2")
         == [
-            "table=8,priority=95,arp,arp_op=2,arp_spa=10.0.0.100,reg6=0x1 actions=set_field:0x2f->reg8,goto_table:60",
-            "table=9,priority=95,arp,arp_op=1,arp_tpa=10.0.0.100,reg6=0x1 actions=set_field:0x2e->reg8,goto_table:60",
+            "table=8,priority=97,arp,arp_op=2,arp_spa=10.0.0.100,reg6=0x1 actions=set_field:0x2f->reg8,goto_table:60",
+            "table=9,priority=97,arp,arp_op=1,arp_tpa=10.0.0.100,reg6=0x1 actions=set_field:0x2e->reg8,goto_table:60",
         ]
     )
     cloud.commit(vm(2))
@@ -79,10 +79,10 @@ def test_so_are_all_addresses_that_one_port_may_hold(cloud: Cloud, change: Work,
         for name, block in zip(("arp_spa", "arp_tpa", "nd_target"), (arp, arp, nd), strict=True)
     )
     assert flows(cloud, "hv2") == [
-        f"table=8,priority=95,arp,arp_op=2{spa},reg6=0x1 actions=set_field:0x2f->reg8,goto_table:60",
-        f"table=8,priority=95,ipv6,nw_proto=58,icmpv6_type=136{target},reg6=0x1 actions=set_field:0x2f->reg8,goto_table:60",
-        f"table=9,priority=95,arp,arp_op=1{tpa},reg6=0x1 actions=set_field:0x2e->reg8,goto_table:60",
-        f"table=9,priority=95,ipv6,nw_proto=58,icmpv6_type=135{target},reg6=0x1 actions=set_field:0x2e->reg8,goto_table:60",
+        f"table=8,priority=97,arp,arp_op=2{spa},reg6=0x1 actions=set_field:0x2f->reg8,goto_table:60",
+        f"table=8,priority=97,ipv6,nw_proto=58,icmpv6_type=136{target},reg6=0x1 actions=set_field:0x2f->reg8,goto_table:60",
+        f"table=9,priority=97,arp,arp_op=1{tpa},reg6=0x1 actions=set_field:0x2e->reg8,goto_table:60",
+        f"table=9,priority=97,ipv6,nw_proto=58,icmpv6_type=135{target},reg6=0x1 actions=set_field:0x2e->reg8,goto_table:60",
     ]
 
 
@@ -97,14 +97,14 @@ def test_who_was_heard_is_known_and_reached_and_its_announcements_are_passed_on(
         "table=8,priority=130,eth_dst=ff:ff:ff:ff:ff:ff,arp,arp_op=2,arp_spa=10.0.0.77,arp_tpa=10.0.0.77,reg6=0x1 "
         "actions=set_field:0x2f->reg8,resubmit(,60),goto_table:37",
     ]  # fmt: skip
-    assert [flow for flow in flows(cloud, "hv1") if "priority=95" not in flow] == known
+    assert [flow for flow in flows(cloud, "hv1") if "priority=97" not in flow] == known
     known[1] = "table=36,priority=80,eth_dst=02:99:00:00:00:77,reg6=0x1 actions=set_field:0x2->reg2,goto_table:43"
-    assert [flow for flow in flows(cloud, "hv2") if "priority=95" not in flow] == known
+    assert [flow for flow in flows(cloud, "hv2") if "priority=97" not in flow] == known
 
 
 def test_the_same_by_neighbour_discovery(cloud: Cloud) -> None:
     cloud.commit(vm(2, guarded=False), heard("red", "fd00::77", "02:00:00:00:00:02", "vm2"))
-    assert [flow for flow in flows(cloud, "hv1") if "priority=95" not in flow] == [
+    assert [flow for flow in flows(cloud, "hv1") if "priority=97" not in flow] == [
         "table=30,priority=80,reg6=0x1,xxreg3=0xfd000000000000000000000000000077 "
         "actions=set_field:02:00:00:00:00:02->eth_dst,load:0x1->NXM_NX_REG0[5]",
         "table=8,priority=120,ipv6,nw_proto=58,ipv6_src=::,icmpv6_type=135,nd_target=fd00::77,reg6=0x1 "
@@ -146,7 +146,7 @@ def test_a_neighbour_whose_port_may_not_hold_its_address_is_nowhere(cloud: Cloud
 def test_another_neighbour_is_its_own_cells_and_its_own_flows(cloud: Cloud) -> None:
     cloud.commit(vm(2, guarded=False), heard("red", "10.0.0.77", "02:00:00:00:00:02", "vm2"))
     cloud.commit(heard("red", "10.0.0.78", "02:00:00:00:00:02", "vm2"))
-    names = ("neighbours.known", "neighbours.local", "neighbours.remote")
+    names = ("neighbours.known", "neighbours.local", "neighbours.remote", "wire.known", "wire.moved")
     assert set(cloud.engine.log) <= {f"{name}[red/10.0.0.{last}]" for name in names for last in (77, 78)}
     assert len(cloud.delta["hv1"]) == len(cloud.delta["hv2"]) == 4
 

@@ -49,11 +49,11 @@ def at(cloud: Cloud, table: int, chassis: str = "hv1") -> list[str]:
 
 
 def test_a_subnet_is_reached_by_the_interface_on_its_network(joined: Cloud) -> None:
-    leave = "load:0x0->NXM_NX_REG0[5],resubmit(,30),goto_table:31"
+    leave = "load:0x0->NXM_NX_REG0[5],goto_table:29"
     assert at(joined, 27) == [
-        f"table=27,priority=197,ip,nw_dst=10.0.0.0/255.255.255.0,reg7=0x1 actions=dec_ttl,move:NXM_OF_IP_DST[]->NXM_NX_REG4[],set_field:0x1->reg6,set_field:{RED_MAC}->eth_src,{leave}",
-        f"table=27,priority=197,ip,nw_dst=10.1.0.0/255.255.255.0,reg7=0x1 actions=dec_ttl,move:NXM_OF_IP_DST[]->NXM_NX_REG4[],set_field:0x2->reg6,set_field:{BLUE_MAC}->eth_src,{leave}",
-        f"table=27,priority=357,ipv6,ipv6_dst=fd01::/ffff:ffff:ffff:ffff::,reg7=0x1 actions=dec_ttl,move:NXM_NX_IPV6_DST[]->NXM_NX_XXREG3[],set_field:0x2->reg6,set_field:{BLUE_MAC}->eth_src,{leave}",
+        f"table=27,priority=197,ip,nw_dst=10.0.0.0/255.255.255.0,reg7=0x1 actions=move:NXM_OF_IP_DST[]->NXM_NX_REG4[],set_field:0x1->reg6,set_field:{RED_MAC}->eth_src,{leave}",
+        f"table=27,priority=197,ip,nw_dst=10.1.0.0/255.255.255.0,reg7=0x1 actions=move:NXM_OF_IP_DST[]->NXM_NX_REG4[],set_field:0x2->reg6,set_field:{BLUE_MAC}->eth_src,{leave}",
+        f"table=27,priority=357,ipv6,ipv6_dst=fd01::/ffff:ffff:ffff:ffff::,reg7=0x1 actions=move:NXM_NX_IPV6_DST[]->NXM_NX_XXREG3[],set_field:0x2->reg6,set_field:{BLUE_MAC}->eth_src,{leave}",
     ]
 
 
@@ -110,7 +110,7 @@ def test_broadcast_goes_to_members_alone(joined: Cloud) -> None:
 def test_of_several_next_hops_each_connection_takes_one(joined: Cloud) -> None:
     joined.commit(router("r", ("10.9.0.0/16", "10.1.0.77"), ("10.9.0.0/16", "10.0.0.66"), ("10.9.0.0/16", "192.0.2.1")))
     (flow,) = [text for text in at(joined, 27) if "10.9.0.0" in text]
-    assert flow == ("table=27,priority=164,ip,nw_dst=10.9.0.0/255.255.0.0,reg7=0x1 actions=dec_ttl,group:536870928")
+    assert flow == ("table=27,priority=164,ip,nw_dst=10.9.0.0/255.255.0.0,reg7=0x1 actions=group:536870928")
     (group,) = [text for text in own(joined) if text.startswith("group_id=53687")]
     onward = "load:0x0->NXM_NX_REG0[5],resubmit(,28)"
     assert group == (
@@ -167,6 +167,15 @@ def test_a_next_hop_that_comes_back_is_taken_again(joined: Cloud) -> None:
     assert hops(joined) == ["10.0.0.1"]
     joined.commit(hypervisor(2, "vm2"))
     assert own(joined) == flows
+
+
+def test_a_next_hop_may_be_of_another_ip_version(joined: Cloud) -> None:
+    """As Neutron lets it be. What an earlier router looked for is forgotten at the next one."""
+    joined.commit(router("r", ("10.9.0.0/16", "fd01::77")))
+    (flow,) = [text for text in at(joined, 27) if "10.9.0.0" in text]
+    assert "set_field:0xfd010000000000000000000000000077->xxreg3" in flow
+    (first, *_) = [text for text in joined.flows("hv1") if text.startswith("table=23,priority=100")]
+    assert first.endswith("set_field:0x0->reg4,set_field:0x0->xxreg3,goto_table:24")
 
 
 def test_when_all_next_hops_are_down_the_way_stays_and_ends_at_nobody(joined: Cloud) -> None:
@@ -306,8 +315,8 @@ def test_a_route_goes_to_its_next_hop_on_a_subnet_of_the_router(joined: Cloud) -
     joined.commit(router("r", ("0.0.0.0/0", "10.1.0.77"), ("10.9.0.0/16", "192.0.2.1")))
     (default,) = [text for text in at(joined, 27) if "nw_dst" not in text and "ipv6" not in text]
     assert default == (
-        "table=27,priority=100,ip,reg7=0x1 actions=dec_ttl,set_field:0xa01004d->reg4,set_field:0x2->reg6,"
-        f"set_field:{BLUE_MAC}->eth_src,load:0x0->NXM_NX_REG0[5],resubmit(,30),goto_table:31"
+        "table=27,priority=100,ip,reg7=0x1 actions=set_field:0xa01004d->reg4,set_field:0x2->reg6,"
+        f"set_field:{BLUE_MAC}->eth_src,load:0x0->NXM_NX_REG0[5],goto_table:29"
     )
     assert not [text for text in at(joined, 27) if "10.9.0.0" in text], "a next hop on no subnet leads nowhere"
 

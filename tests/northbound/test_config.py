@@ -9,7 +9,7 @@ import pytest
 
 from controller.errors import Invalid
 from northbound import config
-from northbound.config import Config, Endpoint
+from northbound.config import Config, Endpoint, default_quotas
 
 
 def options(*arguments: str) -> argparse.Namespace:
@@ -51,6 +51,13 @@ def test_every_attribute_is_an_option_a_variable_and_explained() -> None:
         (("--underlay-mtu", "1279", "--underlay-ip-version", "6"), "1279 bytes are not between 1280"),
         (("--underlay-mtu", "65536"), "and 65535"),
         (("--network-type", "stt"), "'stt' is not one of vxlan, geneve, gre"),
+        (("--vlan-ranges", "physnet1:0:9"), "option --vlan-ranges. Reason: 'physnet1:0:9' is not NAME or NAME:FIRST"),
+        (("--vlan-ranges", "physnet1:1:4095"), "'physnet1:1:4095' is not"),
+        (("--vlan-ranges", "physnet1:20:10"), "'physnet1:20:10' is not"),
+        (("--vlan-ranges", "a,:1:2"), "':1:2' is not"),
+        (("--vlan-ranges", "a:1"), "'a:1' is not"),
+        (("--physical-network-mtus", "physnet1"), "'physnet1' is not NAME:BYTES"),
+        (("--physical-network-mtus", "physnet1:large"), "'physnet1:large' is not NAME:BYTES"),
         (("--underlay-ip-version", "5"), "'5' is not one of 4, 6"),
         (("--quotas", "ports=1"), "option --quotas. Reason: 'ports' has no quota; these have: network, "),
         (("--quotas", "port"), "'' of port is not a number"),
@@ -62,6 +69,18 @@ def test_every_attribute_is_an_option_a_variable_and_explained() -> None:
 def test_a_mistake_is_one_sentence_that_names_its_source(arguments: tuple[str, ...], sentence: str) -> None:
     with pytest.raises(Invalid, match=sentence):
         config.read(options(*arguments), {})
+
+
+def test_physical_networks_are_lists_of_words_in_options_and_in_the_file(tmp_path: Path) -> None:
+    read = config.read(options("--vlan-ranges", "physnet1:100:199, physnet1:300:300,physnet2"), {})
+    assert read.vlan_ranges.ranges == (("physnet1", 100, 199), ("physnet1", 300, 300), ("physnet2", 1, 0))
+    assert str(read.vlan_ranges) == "physnet1:100:199,physnet1:300:300,physnet2"
+    assert read.flat_networks.names == ("*",)
+    file = tmp_path / "weft.toml"
+    file.write_text('vlan-ranges = ["a:1:2", "b"]\nflat-networks = ""\nphysical-network-mtus = ["a:9000"]\n')
+    read = config.read(options("--config", str(file)), {})
+    assert (read.vlan_ranges.ranges, read.flat_networks.names) == ((("a", 1, 2), ("b", 1, 0)), ())
+    assert read.physical_network_mtus.sizes == (("a", 9000),)
 
 
 def test_quotas_are_limits_by_name() -> None:
@@ -84,3 +103,9 @@ def test_a_switch_in_the_environment_is_true_or_false(word: str) -> None:
             config.read(options(), {"WEFT_INSECURE": word})
     else:
         assert config.read(options(), {"WEFT_INSECURE": word}).insecure
+
+
+def test_projects_are_limited_where_callers_are_told_apart() -> None:
+    assert set(default_quotas(Config()).values()) == {-1}
+    assert default_quotas(Config(quotas="port=7"))["port"] == 7
+    assert default_quotas(Config(auth="tokens FILE", quotas="port=7")) == {"port": 7}

@@ -107,3 +107,24 @@ def test_a_cloud_that_has_chosen_no_domain_keeps_names_too() -> None:
         network = api.make("network")["id"]
         api.make("subnet", network_id=network, ip_version=4, cidr="10.0.0.0/24")
         assert api.make("port", network_id=network)["dns_assignment"][0]["fqdn"] == "host-10-0-0-2"
+
+
+def test_floating_ips_have_names_that_stay(api: Client) -> None:
+    outside = api.make("network", **{"router:external": True})["id"]
+    api.make("subnet", network_id=outside, ip_version=4, cidr="203.0.113.0/24")
+    made = api.make("floatingip", floating_network_id=outside, dns_name="Web", dns_domain="<project_id>.A.org.")
+    assert (made["dns_name"], made["dns_domain"]) == ("web", "<project_id>.a.org.")
+    assert api.get(f"/v2.0/floatingips/{made['id']}")["floatingip"] == made
+    plain = api.make("floatingip", floating_network_id=outside)
+    assert (plain["dns_name"], plain["dns_domain"]) == ("", "")
+    for attributes, told in (
+        ({"dns_name": "web.a.org."}, "dns_name. Reason: 'web.a.org.' is a FQDN. It should be a relative domain name."),
+        ({"dns_domain": "a.org"}, "dns_domain. Reason: 'a.org' is not a FQDN."),
+    ):
+        refused = api.post("floatingip", floating_network_id=outside, **attributes)
+        assert refused.fault == (400, "HTTPBadRequest", f"Invalid input for {told}")
+    assert api.put("floatingip", made["id"], dns_name="x").fault == (
+        400,
+        "HTTPBadRequest",
+        "Cannot update read-only attribute dns_name",
+    )

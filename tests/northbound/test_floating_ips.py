@@ -87,6 +87,8 @@ def test_a_floating_ip_is_what_was_asked_for_and_the_rest_is_default(api: Client
         "status": "DOWN",
         "port_details": None,
         "port_forwardings": [],
+        "dns_name": "",
+        "dns_domain": "",
         "tags": [],
     }
     assert shown(api, made["id"]) == made
@@ -146,8 +148,8 @@ def test_a_floating_ip_has_the_address_that_was_asked_for(api: Client) -> None:
             {"floating_ip_address": "203.0.113.77"},
             (
                 409,
-                "IpAddressInUse",
-                "Unable to complete operation for network OUT. The IP address 203.0.113.77 is in use.",
+                "IpAddressAlreadyAllocated",
+                "IP address 203.0.113.77 already allocated in subnet FOUR",
             ),
         ),
         (
@@ -163,7 +165,7 @@ def test_a_floating_ip_has_the_address_that_was_asked_for(api: Client) -> None:
             {"port_id": "vm1"},
             (400, "HTTPBadRequest", "Invalid input for port_id. Reason: 'vm1' is not a valid UUID."),
         ),
-        ({"dns_name": "web"}, (400, "HTTPBadRequest", "Unrecognized attribute(s) 'dns_name'")),
+        ({"qos_policy_id": NOBODY}, (400, "HTTPBadRequest", "Unrecognized attribute(s) 'qos_policy_id'")),
         ({"router_id": NOBODY}, (400, "HTTPBadRequest", "Attribute 'router_id' not allowed in POST")),
     ],
 )

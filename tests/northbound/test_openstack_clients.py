@@ -344,9 +344,9 @@ def test_the_sdk_runs_through_the_life_of_every_resource(api: Client, network: A
     assert (four.gateway_ip, four.dns_nameservers) == (None, ["192.0.2.1"])
     with pytest.raises(sdk.exceptions.ConflictException, match="ports still in use"):
         network.delete_network(red)
-    with pytest.raises(sdk.exceptions.ConflictException, match=r"IP address 10\.0\.0\.2 is in use"):
+    with pytest.raises(sdk.exceptions.ConflictException, match=r"IP address 10\.0\.0\.2 already allocated"):
         network.create_port(network_id=red.id, fixed_ips=[{"ip_address": "10.0.0.2"}])
-    with pytest.raises(sdk.exceptions.BadRequestException, match="Unrecognized attribute"):
+    with pytest.raises(sdk.exceptions.BadRequestException, match="does not support VLAN Transparency"):
         network.create_network(name="x", is_vlan_transparent=True)
     network.delete_port(port)
     network.delete_subnet(four)
@@ -367,6 +367,56 @@ def test_the_sdk_makes_many_and_reads_them_in_pages(api: Client, network: Any) -
     assert network.find_available_ip() is None
     assert [each.id for each in network.networks(is_admin_state_up=True)] == [red.id]
     assert {each.alias for each in network.extensions()} >= {"binding", "provider"}
-    assert network.find_extension("quotas") is None
+    assert network.find_extension("qos") is None
     bound = network.update_port(made[0], binding_host_id="hv9", binding_profile={"a": "b"})
     assert (bound.binding_vif_type, bound.binding_profile) == ("binding_failed", {"a": "b"})
+
+
+def test_the_command_cuts_subnets_from_pools_and_shares_them(api: Client) -> None:
+    (_, pool, _, subnet, tagged, rbac, _, availability, zones) = openstack(
+        api,
+        "address scope create lan --ip-version 4 -f json",
+        "subnet pool create p4 --pool-prefix 10.0.0.0/16 --default-prefix-length 26 --address-scope lan --default "
+        "--share -f json",
+        "network create red -f json",
+        "subnet create four --network red --subnet-pool p4 -f json",
+        "network set --tag a red",
+        "network list --tags a -f json",
+        "network rbac create --type network --action access_as_shared --target-all-projects red -f json",
+        "address group create lan --address 10.0.0.0/8 -f json",
+        "ip availability list -f json",
+        "availability zone list --network -f json",
+    )
+    assert (pool["default_prefixlen"], subnet["cidr"], subnet["subnetpool_id"]) == (26, "10.0.0.0/26", pool["id"])
+    assert [each["Name"] for each in tagged] == ["red"]
+    assert (rbac["object_type"], rbac["action"], rbac["target_project_id"]) == ("network", "access_as_shared", "*")
+    assert [each["Network Name"] for each in availability] == ["red"]
+    assert zones == []
+
+
+def test_the_sdk_uses_pools_scopes_quotas_and_bindings(api: Client, network: Any) -> None:
+    scope = network.create_address_scope(name="lan", ip_version=4)
+    pool = network.create_subnet_pool(name="p4", prefixes=["10.0.0.0/16"], address_scope_id=scope.id)
+    red = network.create_network(name="red")
+    four = network.create_subnet(network_id=red.id, ip_version=4, subnet_pool_id=pool.id, prefix_length=28)
+    assert (four.cidr, four.subnet_pool_id) == ("10.0.0.0/28", pool.id)
+    assert network.get_network(red.id).ipv4_address_scope_id == scope.id
+    network.set_tags(red, ["blue"])
+    assert [each.id for each in network.networks(tags="blue")] == [red.id]
+    quota = network.update_quota("p9", networks=3)
+    assert (quota.networks, network.get_quota_default("p9").networks) == (3, 100)
+    assert network.get_quota("p9", details=True).networks == {"limit": 3, "used": 0, "reserved": 0}
+    network.delete_quota("p9")
+    policy = network.create_rbac_policy(
+        object_type="network", object_id=red.id, action="access_as_shared", target_project_id=red.id
+    )
+    assert [each.id for each in network.rbac_policies()] == [policy.id]
+    network.delete_rbac_policy(policy)
+    vm = network.create_port(network_id=red.id, device_owner="compute:nova")
+    assert [each.status for each in network.port_bindings(vm)] == ["ACTIVE"]
+    rule = network.create_default_security_group_rule(
+        direction="ingress", protocol="icmp", used_in_default_sg=True, used_in_non_default_sg=False
+    )
+    assert rule.id in [each.id for each in network.default_security_group_rules()]
+    assert [*network.agents()] == [*network.availability_zones()] == []
+    assert [each.network_name for each in network.network_ip_availabilities()] == ["red"]

@@ -19,12 +19,14 @@ from tests.northbound.served import Answer, Client, serving
 from tests.northbound.test_auth import tokens
 
 RED, BLUE = "p-red", "p-blue"
+FRIEND = "22222222-2222-2222-2222-222222222222"
 CALLERS = {
     "owner": (RED, ["member"]),
     "other": (BLUE, ["manager"]),
     "reader": (RED, ["reader"]),
     "admin": ("ops", ["admin"]),
     "service": ("services", ["service"]),
+    "friend": (FRIEND, ["member"]),
 }
 
 PLURALS = {each.name: each.plural for each in COLLECTIONS}
@@ -95,8 +97,18 @@ def another(kind: str) -> dict[str, object]:
     return {"name" if kind == "address_scope" else "description": "changed"}
 
 
-MADE = [each.name for each in COLLECTIONS if each.create and not each.whole]
-"""What is made by itself."""
+OPERATORS = {
+    "default_security_group_rule": {
+        "direction": "ingress",
+        "protocol": "udp",
+        "used_in_default_sg": False,
+        "used_in_non_default_sg": False,
+    },
+}
+"""What only administrators make: for the whole cloud."""
+
+MADE = [each.name for each in COLLECTIONS if each.create and not each.whole and each.name not in OPERATORS]
+"""What is made by itself, for a project."""
 
 MATRIX = {
     #          owner other reader admin
@@ -276,6 +288,57 @@ def test_port_forwardings_are_of_the_project_of_their_floating_ip(cloud: Cloud) 
     assert (outside, BLUE) in {(each["network_id"], each["project_id"]) for each in pools}
 
 
+@pytest.mark.parametrize("kind", OPERATORS)
+def test_what_is_for_the_whole_cloud_is_an_administrators(cloud: Cloud, kind: str) -> None:
+    for caller in ("owner", "reader", "service"):
+        assert cloud.post(caller, kind, **OPERATORS[kind]).status == 403
+    id = cloud.make("admin", kind, **OPERATORS[kind])["id"]
+    for caller in ("owner", "reader", "other"):
+        assert cloud.ask(caller, "DELETE", Client.path(kind, id)).status in (403, 404)
+    assert cloud.ask("admin", "DELETE", Client.path(kind, id)).status == 204
+
+
+def test_nobody_but_administrators_sees_agents_and_sets_quotas(cloud: Cloud) -> None:
+    assert cloud.list("owner", "agent") == []
+    assert cloud.ask("owner", "GET", f"/v2.0/quotas/{RED}").status == 200
+    assert cloud.ask("owner", "GET", f"/v2.0/quotas/{RED}/details").status == 200
+    assert cloud.ask("other", "GET", f"/v2.0/quotas/{RED}").status == 404
+    assert cloud.put("owner", "quota", RED, network=5).status == 403
+    assert cloud.put("admin", "quota", RED, network=500).status == 200
+    assert [each["project_id"] for each in cloud.list("owner", "quota")] == [RED]
+    assert cloud.list("other", "quota") == []
+    assert cloud.ask("owner", "DELETE", Client.path("quota", RED)).status == 403
+    assert cloud.ask("admin", "DELETE", Client.path("quota", RED)).status == 204
+
+
+def test_what_is_shared_with_a_project_is_used_by_it_alone(cloud: Cloud) -> None:
+    network = cloud.make("owner", "network")["id"]
+    group = cloud.make("owner", "security_group", name="g")["id"]
+    scope = cloud.make("owner", "address_scope", ip_version=4)["id"]
+    pool = cloud.make("owner", "subnetpool", name="p", prefixes=["10.0.0.0/8"], address_scope_id=scope)["id"]
+    asked = {"action": "access_as_shared", "target_tenant": FRIEND}
+    for kind, id in (("network", network), ("security_group", group), ("address_scope", scope), ("subnetpool", pool)):
+        assert cloud.ask("friend", "GET", Client.path(kind, id)).status == 404
+        cloud.make("owner", "rbac_policy", object_type=kind, object_id=id, **asked)
+        assert cloud.ask("friend", "GET", Client.path(kind, id)).body[kind]["shared"] is True
+        assert cloud.ask("friend", "DELETE", Client.path(kind, id)).status == 403
+        assert cloud.ask("other", "GET", Client.path(kind, id)).status == 404
+        everybody = {**asked, "object_type": kind, "object_id": id, "target_tenant": "*"}
+        assert cloud.post("owner", "rbac_policy", **everybody).status == 403, "for all is an administrator's"
+    assert cloud.post("friend", "port", network_id=network, security_groups=[group]).status == 201
+    mine = cloud.make("friend", "network")["id"]
+    cut = {"network_id": mine, "ip_version": 4, "subnetpool_id": pool, "prefixlen": 24}
+    assert cloud.post("friend", "subnet", **cut).status == 201
+    assert cloud.post("other", "subnet", **{**cut, "network_id": cloud.make("other", "network")["id"]}).status == 404
+    theirs = {"name": "x", "prefixes": ["11.0.0.0/8"], "address_scope_id": scope}
+    assert cloud.post("friend", "subnetpool", **theirs).status == 201
+    assert cloud.post("other", "subnetpool", **theirs).status == 404
+    assert cloud.put("friend", "subnetpool", pool, name="mine").status == 403
+    onboard = f"/v2.0/subnetpools/{pool}/onboard_network_subnets"
+    assert cloud.ask("friend", "PUT", onboard, {"network_id": mine}).status == 403
+    assert cloud.ask("owner", "PUT", onboard, {"network_id": mine}).status == 404
+
+
 ADMINISTRATORS = [
     ("network", {"shared": True}),
     ("network", {"router:external": True}),
@@ -284,6 +347,10 @@ ADMINISTRATORS = [
     ("network", {"provider:network_type": "geneve", "provider:segmentation_id": 77}),
     ("port", {"binding:host_id": "hv1"}),
     ("port", {"binding:profile": {"a": 1}}),
+    ("subnet", {"service_types": ["compute:nova"]}),
+    ("subnetpool", {"shared": True}),
+    ("subnetpool", {"is_default": True}),
+    ("address_scope", {"shared": True}),
     ("router", {"distributed": True}),
     ("router", {"ha": True}),
 ]
@@ -318,6 +385,46 @@ def test_a_service_binds_ports_of_others(cloud: Cloud) -> None:
     bound = cloud.put("service", "port", port["id"], **{"binding:host_id": "hv1"})
     assert (bound.status, bound.body["port"]["binding:host_id"]) == (200, "hv1")
     assert cloud.put("service", "network", network, name="x").status == 403
+
+
+def test_bindings_of_ports_are_a_services(cloud: Cloud) -> None:
+    network = cloud.make("owner", "network")["id"]
+    port = cloud.make("owner", "port", network_id=network, device_owner="compute:nova")["id"]
+    path = f"/v2.0/ports/{port}/bindings"
+    asked = {"binding": {"host": "hv9"}}
+    assert cloud.ask("other", "GET", path).fault[1] == "PortNotFound"
+    assert cloud.ask("owner", "GET", path).body == {"bindings": []}
+    assert cloud.ask("owner", "POST", path, asked).fault == (
+        403,
+        "PolicyNotAuthorized",
+        "rule:create_port_binding is disallowed by policy",
+    )
+    for method, body in (("GET", None), ("PUT", asked), ("DELETE", None)):
+        assert cloud.ask("owner", method, f"{path}/hv9", body).status == 404
+    assert cloud.ask("owner", "PUT", f"{path}/hv9/activate").status == 404
+    for who in ("service", "admin"):
+        assert len(cloud.ask(who, "GET", path).body["bindings"]) == 1
+        assert cloud.ask(who, "POST", path, asked).fault[1] == "PortBindingError", "nobody knows the host"
+
+
+def test_a_project_asks_for_a_network_of_its_own(cloud: Cloud) -> None:
+    path = "/v2.0/auto-allocated-topology"
+    outside = cloud.make("admin", "network", **{"router:external": True, "is_default": True})["id"]
+    cloud.make("admin", "subnet", network_id=outside, ip_version=4, cidr="203.0.113.0/24")
+    pool = {"name": "p", "prefixes": ["2001:db8:9::/48"], "default_prefixlen": 64, "is_default": True}
+    mine = cloud.make("admin", "subnetpool", **pool)["id"]
+    assert cloud.ask("owner", "GET", f"{path}/None").status == 409, "the pool is not the project's"
+    assert cloud.ask("admin", "DELETE", Client.path("subnetpool", mine)).status == 204
+    cloud.make("admin", "subnetpool", **pool, shared=True)
+    topology = cloud.ask("owner", "GET", f"{path}/None").body["auto_allocated_topology"]
+    assert topology["project_id"] == RED
+    assert cloud.ask("reader", "GET", f"{path}/{RED}").body["auto_allocated_topology"] == topology
+    assert cloud.ask("reader", "DELETE", f"{path}/{RED}").status == 403
+    for method in ("GET", "DELETE"):
+        assert cloud.ask("other", method, f"{path}/{RED}").status == 404
+    assert cloud.ask("other", "GET", path).body == {"auto_allocated_topologies": []}
+    assert cloud.ask("owner", "DELETE", f"{path}/None").status == 204
+    cloud.ask("admin", "DELETE", Client.path("network", outside))
 
 
 def test_a_default_group_is_made_for_ones_own_project_alone(cloud: Cloud) -> None:

@@ -464,4 +464,4 @@ def test_the_extensions_of_floating_ips_are_offered(api: Client) -> None:
         "floating-ip-port-forwarding-port-ranges",
         "floatingip-pools",
     }
-    assert not offered & {"dns-integration", "qos-fip", "floating-ip-distributed"}
+    assert not offered & {"qos-fip", "floating-ip-distributed", "floating-ip-router-writable"}

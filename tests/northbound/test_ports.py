@@ -112,7 +112,12 @@ def test_a_port_gets_an_address_of_each_version_and_those_it_forms_itself(api: C
     assert moved["mac_address"] == "02:00:00:00:00:03"
     assert addresses(moved) == ["10.0.0.2", "2001:db8::2", "2001:db8:1::ff:fe00:3"]
     refused = api.post("port", network_id=red, fixed_ips=[{"ip_address": "2001:db8:1::5"}])
-    assert refused.fault[:2] == (400, "InvalidInput")
+    assert refused.fault == (
+        400,
+        "AllocationOnAutoAddressSubnet",
+        f"IPv6 address 2001:db8:1::5 cannot be directly assigned to a port on subnet {slaac} as the subnet is "
+        "configured for automatic addresses",
+    )
 
 
 def test_addresses_can_be_asked_for_in_every_way(api: Client, red: str) -> None:
@@ -143,8 +148,8 @@ def test_an_update_keeps_gives_and_takes_addresses(api: Client, red: str) -> Non
     taken = api.make("port", network_id=red, fixed_ips=[{"ip_address": "10.0.0.2"}, {"ip_address": "10.0.1.2"}])
     assert api.put("port", id, fixed_ips=taken["fixed_ips"]).fault == (
         409,
-        "IpAddressInUse",
-        f"Unable to complete operation for network {red}. The IP address 10.0.0.2 is in use.",
+        "IpAddressAlreadyAllocated",
+        f"IP address 10.0.0.2 already allocated in subnet {first}",
     )
     assert api.get(f"/v2.0/ports/{id}")["port"] == other
 
@@ -208,7 +213,7 @@ def test_an_update_keeps_gives_and_takes_addresses(api: Client, red: str) -> Non
         ),
         (
             {"fixed_ips": [{"ip_address": "10.0.0.2"}]},
-            (409, "IpAddressInUse", None),
+            (409, "IpAddressAlreadyAllocated", None),
         ),
         ({"binding:vnic_type": "direct"}, (400, "HTTPBadRequest", None)),
         ({"binding:profile": "x"}, (400, "HTTPBadRequest", None)),

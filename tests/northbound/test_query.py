@@ -122,9 +122,14 @@ def test_ports_are_found_by_subnet_and_address_together(api: Client) -> None:
     ],
 )
 def test_a_query_that_cannot_be_answered_is_refused(api: Client, query: str, said: str | None) -> None:
-    status, _, message = api.ask("GET", f"/v2.0/networks?{query}").fault
+    status, kind, message = api.ask("GET", f"/v2.0/networks?{query}").fault
     assert status == 400
     assert said in (None, message)
+    assert (kind == "BadRequest") == query.startswith("limit")
+
+
+def test_a_limit_beyond_all_there_is_limits_nothing(api: Client) -> None:
+    assert rows(api, f"networks?limit={'9' * 30}") == rows(api, "networks")
 
 
 def test_a_port_filter_without_a_key_is_refused(api: Client) -> None:

@@ -16,6 +16,7 @@ from controller.model.records import Network, Policy, Port, Subnet, Tag
 from controller.model.store import Change, MemoryJournal
 from northbound.faults import fault
 from northbound.resources import COLLECTIONS
+from northbound.resources.extensions import EXTENSIONS
 from tests.northbound.served import Client, serving
 
 BAD = 400
@@ -63,16 +64,20 @@ def test_discovery_leads_from_the_root_to_every_resource(api: Client) -> None:
             "subnetpools": ["/v2.0/subnetpools"],
             "address_scopes": ["/v2.0/address-scopes"],
             "rbac_policies": ["/v2.0/rbac-policies"],
+            "auto_allocated_topologies": ["/v2.0/auto-allocated-topology"],
             "quotas": ["/v2.0/quotas"],
             "agents": ["/v2.0/agents"],
             "availability_zones": ["/v2.0/availability_zones"],
+            "default_security_group_rules": ["/v2.0/default-security-group-rules"],
             "network_ip_availabilities": ["/v2.0/network-ip-availabilities"],
             "floatingips": ["/v2.0/floatingips"],
             "floatingip_pools": ["/v2.0/floatingip_pools"],
         }
         for name, ((link),) in found.items():
             assert link["rel"] == "self"
-            assert api.get(link["href"].removeprefix(api.url)) == {name: []}
+            listed = api.get(link["href"].removeprefix(api.url))
+            assert [*listed] == [name]
+            assert bool(listed[name]) == (name == "default_security_group_rules")
 
 
 def test_links_speak_the_scheme_and_name_that_the_client_used(api: Client) -> None:
@@ -82,25 +87,42 @@ def test_links_speak_the_scheme_and_name_that_the_client_used(api: Client) -> No
 
 def test_extensions_are_listed_and_shown(api: Client) -> None:
     listed = api.get("/v2.0/extensions")["extensions"]
-    aliases = {each["alias"] for each in listed}
-    assert {"binding", "provider", "net-mtu", "revision-if-match", "sorting", "pagination"} <= aliases
-    assert {each for each in aliases if "security" in each or "address" in each} == {
-        "address-group",
-        "allowed-address-pairs",
-        "port-mac-address-regenerate",
-        "port-security",
-        "port-security-groups-filtering",
-        "security-group",
-        "security-groups-normalized-cidr",
-        "security-groups-remote-address-group",
-        "security-groups-rules-belongs-to-default-sg",
-        "security-groups-shared-filtering",
-        "stateful-security-group",
-    }
+    assert {"binding", "provider", "net-mtu", "revision-if-match", "sorting", "pagination"} <= EXTENSIONS.keys()
+    assert [each["alias"] for each in listed] == [*EXTENSIONS]
     for each in listed:
         assert each.keys() == {"alias", "name", "description", "updated", "links"}
         assert api.get(f"/v2.0/extensions/{each['alias']}") == {"extension": each}
-    assert api.ask("GET", "/v2.0/extensions/qos").status == 404
+
+
+PAGE = """<html>
+ <head>
+  <title>404 Not Found</title>
+ </head>
+ <body>
+  <h1>404 Not Found</h1>
+  The resource could not be found.<br /><br />
+Extension with alias {} does not exist
+
+
+ </body>
+</html>"""
+"""What WebOb makes of what Neutron raises."""
+
+
+def test_an_extension_that_is_not_here_is_answered_in_html_as_by_neutron(api: Client) -> None:
+    answer = api.ask("GET", "/v2.0/extensions/qos")
+    assert (answer.status, answer.headers["Content-Type"]) == (404, "text/html; charset=UTF-8")
+    assert answer.text == PAGE.format("qos")
+    assert api.ask("GET", "/v2.0/extensions/%3Cb%3E").text == PAGE.format("&lt;b&gt;")
+    answer = api.ask("GET", "/v2.0/extensions/qos", Accept="application/json")
+    assert (answer.status, answer.body) == (
+        404,
+        {
+            "message": "The resource could not be found.<br /><br />\nExtension with alias qos does not exist\n\n",
+            "code": "404 Not Found",
+            "title": "Not Found",
+        },
+    )
 
 
 def test_every_answer_carries_an_id_of_its_own(api: Client) -> None:
@@ -158,7 +180,12 @@ ABSENT = {
 
 
 def test_every_resource_that_may_be_absent_is_among_these() -> None:
-    assert {each.name for each in COLLECTIONS if each.delete and not each.whole} - ABSENT.keys() == {"quota", "agent"}
+    assert {each.name for each in COLLECTIONS if each.delete and not each.whole} - ABSENT.keys() == {
+        "quota",
+        "agent",
+        "auto_allocated_topology",
+        "default_security_group_rule",
+    }
 
 
 @pytest.mark.parametrize("kind", ABSENT)

@@ -336,8 +336,8 @@ def test_a_subnet_that_cannot_be_joined_is_refused(api: Client, router: str, red
     )
     assert add(api, router, subnet_id=four).fault == (
         409,
-        "IpAddressInUse",
-        f"Unable to complete operation for network {red}. The IP address 10.0.0.1 is in use.",
+        "IpAddressAlreadyAllocated",
+        f"IP address 10.0.0.1 already allocated in subnet {four}",
     )
     assert len(api.changes) == before
     assert add(api, router, port_id=holder).status == 200, "but the port that holds it can be the router's"

@@ -385,3 +385,29 @@ def test_addresses_of_a_slaac_subnet_come_and_go_with_it(api: Client, red: str) 
     assert api.put("subnet", made, enable_dhcp=False).status == 400
     assert api.delete("subnet", made).status == 204
     assert api.get(path)["port"]["fixed_ips"] == []
+
+
+def test_a_subnet_tells_guests_of_only_so_much(api: Client) -> None:
+    red = api.make("network")["id"]
+    cidr = {"network_id": red, "ip_version": 4, "cidr": "10.0.0.0/24"}
+    servers = [f"192.0.2.{place}" for place in range(6)]
+    routes = [{"destination": f"10.{place}.0.0/16", "nexthop": "10.0.0.9"} for place in range(1, 22)]
+    few = api.make("subnet", **cidr, dns_nameservers=servers[:5], host_routes=routes[:20])["id"]
+    for attributes, kind, what in (
+        ({"dns_nameservers": servers}, "DNSNameServersExhausted", "The number of DNS nameservers exceeds the limit 5."),
+        ({"host_routes": routes}, "HostRoutesExhausted", "The number of host routes exceeds the limit 20."),
+    ):
+        assert api.put("subnet", few, **attributes).fault == (
+            400,
+            kind,
+            f"Unable to complete operation for {few}. {what}",
+        )
+        refused = api.post("subnet", **{**cidr, "cidr": "10.0.9.0/24"}, **attributes)
+        assert refused.fault == (400, kind, f"Unable to complete operation for new subnet. {what}")
+
+
+def test_no_pools_are_the_default_ones_for_a_new_subnet_and_none_for_an_old_one(api: Client) -> None:
+    red = api.make("network")["id"]
+    made = api.make("subnet", network_id=red, ip_version=4, cidr="10.0.0.0/24", allocation_pools=[])
+    assert made["allocation_pools"] == [{"start": "10.0.0.2", "end": "10.0.0.254"}]
+    assert api.put("subnet", made["id"], allocation_pools=[]).body["subnet"]["allocation_pools"] == []

@@ -18,6 +18,7 @@ from tests.cloud import (
     Work,
     egress,
     group,
+    heard,
     hypervisor,
     ingress,
     interface,
@@ -25,6 +26,7 @@ from tests.cloud import (
     port,
     router,
     subnet,
+    wire,
 )
 
 OPEN = "to anybody: rule out (any protocol)"
@@ -208,8 +210,8 @@ def test_to_an_address_that_nobody_has(cloud: Cloud) -> None:
     ]
     assert sent(cloud, "a1", "10.1.0.77")[6:] == [
         "hv1 l3_out           nobody who is attached to network blue has 10.1.0.77",
-        "hv1 trap             the router tells the sender, by ICMP",
-        "dropped: NO_NEIGHBOUR was routed to an address that no attached port of the network holds",
+        "hv1 trap             the router asks whoever may have it, else tells the sender, by ICMP",
+        f"dropped: NO_NEIGHBOUR {Why.NO_NEIGHBOUR.sentence}",
     ]
 
 
@@ -348,7 +350,17 @@ def test_by_ipv6(cloud: Cloud) -> None:
     local = told(cloud, "x", "fe80::ff:fe00:602", proto="tcp", dport=22)
     assert "sends tcp 49152 > 22 from fe80::ff:fe00:601 to fe80::ff:fe00:602" in local[2]
     assert local[-1] == "delivered"
-    assert told(cloud, "x", "fd00::3")[-1].startswith("dropped: ND_UNKNOWN ")
+    assert told(cloud, "x", "fd00::3")[1:] == [
+        "hv3 neigh_reply      nobody is known to have fd00::3 on network six, but somebody may",
+        "hv3 trap             whoever may have it is asked",
+        "dropped: SOUGHT asked by ARP or ND for an address of which only its holder can tell: whoever may hold it is asked",
+    ]
+    cloud.commit(heard("six", "fd00::3", "02:00:00:00:06:33", "y"))
+    assert told(cloud, "x", "fd00::3")[-3:] == [
+        "hv3 in_track         port y has no port security: any packet may pass",
+        "hv3 deliver          out of tap-y: port y",
+        "delivered",
+    ]
 
 
 def test_an_answer_that_nobody_asked_for(cloud: Cloud) -> None:
@@ -411,3 +423,80 @@ def test_what_cannot_be_asked_is_refused_in_a_sentence(
 def test_what_is_told_is_of_flows_that_there_are() -> None:
     unknown = [(table.name, reason) for table, reason in narration.TOLD if reason not in table.priorities]
     assert unknown == []
+
+
+# ---- physical networks ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def wired(cloud: Cloud) -> Cloud:
+    """The same, and VLAN 101 of physnet1 with w1 on hv3 and w2 on hv4, joined to red's router; hv1 maps it too."""
+    cloud.commit(wire("wired", 101), subnet("wired-subnet", "wired", "10.5.0.0/24", "10.5.0.254"))
+    cloud.commit(port("w1", "wired", "02:00:00:00:05:01", "10.5.0.1", guarded=False))
+    cloud.commit(port("w2", "wired", "02:00:00:00:05:02", "10.5.0.2", guarded=False))
+    cloud.commit(port("gone", "wired", "02:00:00:00:05:09", "10.5.0.9", guarded=False))
+    cloud.commit(interface("r-wired", "r", "wired", "02:00:00:00:0a:05", **{"wired-subnet": "10.5.0.254"}))
+    cloud.commit(hypervisor(1, "a1", "a2", "down", "lonely", physical=("physnet1",)))
+    cloud.commit(hypervisor(3, "w1", physical=("physnet1",)), hypervisor(4, "w2", physical=("physnet1",)))
+    return cloud
+
+
+def test_to_a_guest_of_another_hypervisor_by_the_wire(wired: Cloud) -> None:
+    assert sent(wired, "w1", "10.5.0.2") == [
+        "hv3 classify         port w1 on network wired sends icmp type 8 code 0 from 10.5.0.1 to 10.5.0.2",
+        "hv3 port_security    no port security: it may send with any address",
+        "hv3 out_track        port w1 has no port security: any packet may pass",
+        "hv3 l2_lookup        02:00:00:00:05:02 is nobody's on this hypervisor: out to the physical network",
+        "hv3 physical         to physical network physnet1, on VLAN 101",
+        "hv4 classify         from physical network physnet1",
+        "hv4 vlan             VLAN 101 is network wired",
+        "hv4 l2_lookup        02:00:00:00:05:02 is port w2, on this hypervisor",
+        "hv4 in_track         port w2 has no port security: any packet may pass",
+        "hv4 deliver          out of tap-w2: port w2",
+        "delivered",
+    ]
+
+
+def test_to_a_physical_host_that_nobody_here_knows(wired: Cloud) -> None:
+    assert told(wired, "w1", "10.5.0.77") == [
+        "hv3 classify         port w1 on network wired asks by ARP who has 10.5.0.77",
+        "hv3 neigh_reply      the model does not say who of network wired has 10.5.0.77: all there are asked",
+        "hv3 physical         to physical network physnet1, on VLAN 101",
+        "hv3 classify         port w1 on network wired sends icmp type 8 code 0 from 10.5.0.1 to 10.5.0.77",
+        "hv3 port_security    no port security: it may send with any address",
+        "hv3 out_track        port w1 has no port security: any packet may pass",
+        "hv3 l2_lookup        02:00:00:ff:ff:fe is nobody's on this hypervisor: out to the physical network",
+        "hv3 physical         to physical network physnet1, on VLAN 101",
+        "delivered to physical network physnet1",
+    ]
+
+
+def test_to_a_port_of_a_wire_that_is_not_there(wired: Cloud) -> None:
+    assert told(wired, "w1", "10.5.0.9")[-1] == (
+        "dropped: NO_ANSWER was for an address of a port that is not there to answer: nobody else has it"
+    )
+
+
+def test_routed_onto_a_wire_to_a_guest_and_to_a_host_that_has_to_be_asked_for(wired: Cloud) -> None:
+    assert sent(wired, "a1", "10.5.0.1")[4:] == [
+        'hv1 l3_in            at router r, from network "red" red',
+        "hv1 l3_route         connected route 10.5.0.0/24, to network wired",
+        "hv1 l3_out           next hop 10.5.0.1 is at 02:00:00:00:05:01",
+        "hv1 physical         to physical network physnet1, on VLAN 101",
+        "hv3 classify         from physical network physnet1",
+        "hv3 vlan             VLAN 101 is network wired, routed by another hypervisor",
+        "hv3 l2_lookup        02:00:00:00:05:01 is port w1, on this hypervisor",
+        "hv3 in_track         port w1 has no port security: any packet may pass",
+        "hv3 deliver          out of tap-w1: port w1",
+        "delivered",
+    ]
+    asked = sent(wired, "a1", "10.5.0.77")
+    assert asked[-3:] == [
+        "hv1 l3_out           next hop 10.5.0.77 is at 02:00:00:ff:ff:fe",
+        "hv1 physical         to physical network physnet1, on VLAN 101",
+        "delivered to physical network physnet1",
+    ]
+
+
+def test_routed_onto_a_wire_that_a_hypervisor_has_no_bridge_to(wired: Cloud) -> None:
+    assert told(wired, "b1", "10.5.0.1")[-1] == f"dropped: NO_PHYSICAL {Why.NO_PHYSICAL.sentence}"

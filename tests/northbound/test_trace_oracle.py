@@ -43,6 +43,9 @@ def expected(cloud: Cloud, message: Message, target: str) -> tuple[str, tuple[st
     assert sender is not None
     assert receiver is not None
     if is_up(cloud.model, sender) and not is_attached(cloud.model, receiver):
+        ports = [port for port in cloud.model.all(Port) if is_attached(cloud.model, port)]
+        if any(not port.port_security_enabled for port in ports):
+            return "SOUGHT", ()  # who may use any address may have that one
         return "ARP_UNKNOWN" if message.version == 4 else "ND_UNKNOWN", ()
     said = Oracle().judge(cloud.model, message)
     return said.why.name if said.why else "", tuple(rule.id for rule in said.rules)

@@ -15,6 +15,7 @@ from pathlib import Path
 from random import SystemRandom
 from tempfile import TemporaryDirectory
 
+from controller.flows.pipeline import Why
 from controller.model.sqlite import SqliteJournal
 from controller.model.store import Model
 from mininet_scenarios.errors import Late
@@ -57,9 +58,23 @@ def model(lab: Lab) -> Model:
             journal.close()
 
 
-def drops(lab: Lab) -> Counter[int]:
-    """How many frames the switches have dropped, or handed to the controller, by reason."""
-    return sum((each.drops() for each in lab.hypervisors.values()), Counter[int]())
+def settle(lab: Lab) -> None:
+    """Wait until the flows are as the model wants them, and let nothing but them decide.
+
+    What the datapath remembers of earlier ones is not judged: `Hypervisor.forget_decisions` says why.
+    """
+    lab.converged()
+    for hypervisor in lab.hypervisors.values():
+        hypervisor.forget_decisions()
+
+
+def drops(lab: Lab) -> Counter[str]:
+    """How many frames the switches have dropped, or handed to the controller, by reason; also those that no flow drops."""
+    counts: Counter[str] = Counter()
+    for each in lab.hypervisors.values():
+        counts.update({Why(why).name: count for why, count in each.drops().items()})
+        counts.update(each.datapath_drops())
+    return counts
 
 
 def hear(

@@ -5,9 +5,7 @@ API, and conversations between guests that are begun, answered and go on while t
 about the very model the controller has, in its store; the receiver's interface is listened to, and so is everybody
 else's: what arrives, arrives there alone.
 
-Every packet is made here: the guests have no addresses, so no kernel says anything of its own. The flows are judged,
-not what the datapath remembers of earlier ones: it is emptied of that after each change (`Hypervisor.forget_decisions`
-says why).
+Every packet is made here: the guests have no addresses, so no kernel says anything of its own.
 
 `make test` tries the same few worlds every time; `make soak` new ones for five minutes. WEFT_JUDGED_SEED=N tries one.
 """
@@ -32,7 +30,7 @@ from mininet_scenarios.lab import Lab
 from mininet_scenarios.nodes import Guest
 from mininet_scenarios.probe import icmp, icmpv6, ipv4, tcp, tcp6, token, udp, udp6
 from tests.oracle import QUERIES, Judgement, Message, Oracle
-from tests.scenarios.judging import drops, hear, is_one, model, seeds
+from tests.scenarios.judging import drops, hear, is_one, model, seeds, settle
 
 SEEDS = (1, 2, 3, 4)
 SOAK_S = 300.0
@@ -294,11 +292,11 @@ class Court:
         Beside one that was allowed and not heard stands what the switches dropped meanwhile, by flows and without.
         """
         said = [self.oracle.judge(rows, packet.message) for packet in packets]
-        before, unasked = drops(self.lab), self.datapath_drops()
+        before = drops(self.lab)
         heard = self.send(packets, sum(each.receiver is not None for each in said))
         if any(each.receiver and packet.mark not in heard for packet, each in zip(packets, said, strict=True)):
             time.sleep(1.1)  # counters of drops are a second late
-            case = f"{case}; drops {drops(self.lab) - before}, of the datapath {self.datapath_drops() - unasked}"
+            case = f"{case}; drops {drops(self.lab) - before}"
         names = {guest.port_id: name for name, guest in self.lab.guests.items()}
         for packet, judgement in zip(packets, said, strict=True):
             places = heard.get(packet.mark, [])
@@ -308,10 +306,6 @@ class Court:
             if packet.receiver.name in places:
                 packet.of.hear(packet.flags)
             self.used |= {rule.id for rule in judgement.rules}
-
-    def datapath_drops(self) -> Counter[str]:
-        """How many frames the datapaths have dropped that no flow drops, by reason."""
-        return sum((each.datapath_drops() for each in self.lab.hypervisors.values()), Counter[str]())
 
     def send(self, packets: Sequence[Packet], expected: int) -> Mapping[bytes, list[str]]:
         """Send them all, and listen at every guest: who heard which mark, a name for each time."""
@@ -336,9 +330,7 @@ def try_world(lab: Lab, projects: Sequence[Project], seed: int) -> Court:
     talks: list[Conversation] = []
     changes = ["nothing yet"]
     for number in range(ROUNDS):
-        lab.converged()
-        for hypervisor in lab.hypervisors.values():
-            hypervisor.forget_decisions()
+        settle(lab)
         rows, case = model(lab), f"seed {seed}, round {number} after {', '.join(changes)}"
         talks = current([*talks, *(begin(chance, projects) for _ in range(BEGUN))])
         court.judge(rows, [talk.there() for talk in talks], case)

@@ -34,7 +34,7 @@ from mininet_scenarios.probe import Frame, token
 from tests.frames import error, frame, hops
 from tests.oracle import Message
 from tests.routing_oracle import ECHO, End, Told, ends
-from tests.scenarios.judging import drops, hear, is_one, model, seeds
+from tests.scenarios.judging import drops, hear, is_one, model, seeds, settle
 
 SEEDS = (1, 2, 3)
 SOAK_S = 300.0
@@ -275,7 +275,7 @@ def try_world(lab: Lab, networks: Mapping[str, Network], seed: int) -> Court:
     world.begin()
     changes = ["nothing yet"]
     for number in range(ROUNDS):
-        lab.converged()
+        settle(lab)
         packets = [world.packet() for _ in range(SENT)]
         court.judge(model(lab), packets, f"seed {seed}, round {number} after {', '.join(changes)}")
         changes = [world.change() for _ in range(chance.randrange(1, 4))]
@@ -285,7 +285,10 @@ def try_world(lab: Lab, networks: Mapping[str, Network], seed: int) -> Court:
 
 @pytest.fixture(scope="module")
 def networks(lab: Lab) -> dict[str, Network]:
-    """All networks, and the guests on them, every other one guarded; they have addresses in what they send alone."""
+    """All networks, and the guests on them, who have addresses in what they send alone.
+
+    They are guarded: else any might hold the address that a router looks for, and would be asked first.
+    """
     found = {
         name: lab.network(
             name, cidr=[f"10.0.{name[1]}.0/24", f"fd00:{name[1]}::/64"], project=name[0], mtu=mtu,
@@ -293,17 +296,14 @@ def networks(lab: Lab) -> dict[str, Network]:
         )
         for name, mtu in MTUS.items()
     }  # fmt: skip
-    open_to_all = lab.group("open", project="a")
-    for ethertype in ("IPv4", "IPv6"):
-        lab.rule(open_to_all, ethertype=ethertype)
+    groups = {project: lab.group("open", project=project) for project in ROUTERS}
+    for each in groups.values():
+        for ethertype in ("IPv4", "IPv6"):
+            lab.rule(each, ethertype=ethertype)
     for number, (name, on) in enumerate(PLACES):
         ip, mac = [address(name, version, 10 + number) for version in (4, 6)], f"02:00:00:00:00:{10 + number}"
-        guarded = number % 2 == 0
-        groups = [open_to_all["id"]] if guarded else []
-        guest = lab.guest(
-            f"{name}-{number}", network=found[name], on=on, ip=ip, mac=mac,
-            port_security_enabled=guarded, security_groups=groups,
-        )  # fmt: skip
+        wide_open = [groups[name[0]]["id"]]
+        guest = lab.guest(f"{name}-{number}", network=found[name], on=on, ip=ip, mac=mac, security_groups=wide_open)
         guest.ip_batch("addr flush dev eth0")
         guest.sysctl("ipv6/conf/eth0/disable_ipv6", 1)
     return found

@@ -49,6 +49,7 @@ HIDDEN = ("10.0.1.99", "fd00:b::99")
 """Addresses of box that the model does not know."""
 BEHIND = ("10.9.0.1", "fd00:9::1")
 """Addresses behind box."""
+NESTED = "02:00:00:00:42:42"
 NEW_MAC = "02:00:00:00:aa:aa"
 FOLLOWS_S = 2.0
 FLOOD_S = 3.0
@@ -227,16 +228,17 @@ def test_who_may_not_hold_an_address_is_not_believed(lab: Lab) -> None:
 
 
 def test_a_virtual_mac_is_where_it_was_announced_last(lab: Lab) -> None:
-    near, far, one, two = (lab.guests[name] for name in ("near", "far", "one", "two"))
+    near, far, one, two, box = (lab.guests[name] for name in ("near", "far", "one", "two", "box"))
 
-    def reached() -> dict[str, int]:
+    def reached(mac: str = VIRTUAL) -> dict[str, int]:
         mark = token()
         with lab.sniff(*lab.guests.values()) as heard:
             for each in (near, far):
-                each.tells(VIRTUAL, mark)
+                each.tells(mac, mark)
         return heard.copies(mark)
 
-    assert reached() == {}
+    assert reached() == reached(NESTED) == {}
+    box.sends(announced("10.0.1.42", NESTED))
     for holder in (one, two, one):
         holder.sends(*(announced(ip, VIRTUAL) for ip in (VIRTUAL_IP, VIRTUAL_IP6)))
         time.sleep(0.5)
@@ -244,6 +246,7 @@ def test_a_virtual_mac_is_where_it_was_announced_last(lab: Lab) -> None:
         with lab.sniff(near) as heard:
             near.sends(arp(REQUEST, near.mac, near.ip, VIRTUAL_IP))
         assert [frame.src for frame in heard.at(near) if answers_for(VIRTUAL_IP)(frame)] == [VIRTUAL]
+    assert reached(NESTED) == {"box": 2}, "a machine behind box"
     lab.settles()
 
 

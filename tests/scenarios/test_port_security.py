@@ -352,8 +352,10 @@ def test_who_listens_tells_groups_and_no_single_guest(lab: Lab, bare: Guest, far
     lab.settles()
 
 
-def test_duplicates_are_found_and_nobody_hears_who_looks(lab: Lab, web: Guest, bare: Guest, far: Guest) -> None:
-    dropped = Dropped(lab)
+def test_duplicates_are_found_and_nobody_hears_of_what_is_known(
+    lab: Lab, web: Guest, bare: Guest, far: Guest, open_: Guest
+) -> None:
+    dropped, asked = Dropped(lab), set[tuple[str, object]]()
     for guest in (web, bare):
         with lab.sniff() as heard:
             for ip in (guest.ip, far.ip, UNUSED):
@@ -364,9 +366,13 @@ def test_duplicates_are_found_and_nobody_hears_who_looks(lab: Lab, web: Guest, b
         assert told == [far.ip, far.address(6), local(far)], (
             "others' addresses are taken; its own and unused ones are not"
         )
-        assert {place for place, frames in heard.by_place.items() for frame in frames if frame.arp or frame.nd} == {
-            guest.name
+        asked |= {
+            (place, frame.arp.target_ip if frame.arp else frame.nd and frame.nd.target)
+            for place, frames in heard.by_place.items()
+            for frame in frames
+            if place != guest.name and (frame.arp or frame.nd)
         }
+    assert asked == {(open_.name, UNUSED), (open_.name, UNUSED6)}, "who might have them, without port security"
     dropped.are()
     lab.settles()
 

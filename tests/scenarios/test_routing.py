@@ -12,7 +12,7 @@ import pytest
 from controller.flows.pipeline import Why
 from mininet_scenarios.lab import Lab, Network
 from mininet_scenarios.nodes import Guest
-from mininet_scenarios.probe import icmpv6, nd_mark, token, udp, udp6
+from mininet_scenarios.probe import icmpv6, ipv4, nd_mark, tcp, token, udp, udp6
 from tests.frames import error
 
 pytestmark = pytest.mark.scenario
@@ -299,9 +299,9 @@ def test_traceroute_sees_every_router(chain: Lab, sender: str, target: str, hops
 def forked() -> Iterator[tuple[Lab, set[str]]]:
     """Near and far, and between them one router and then either of two; a on hv1 in near, z on hv2 in far.
 
-    With the lab, the MACs by which the two are on far.
+    With the lab, the MACs by which the two are on far. On the network between are two appliances, on hv2 and hv3.
     """
-    with Lab(hypervisors=2) as lab:
+    with Lab(hypervisors=3) as lab:
         near, middle, far = (
             lab.network(name, cidr=f"10.0.{n}.0/24", project="a", gateways=True)
             for n, name in enumerate(("near", "middle", "far"))
@@ -316,6 +316,12 @@ def forked() -> Iterator[tuple[Lab, set[str]]]:
             routes(lab, router, ("10.0.0.0/24", "10.0.1.1"))
         for name, network, ip, host in (("a", near, "10.0.0.10", 1), ("z", far, "10.0.2.10", 2)):
             lab.guest(name, network=network, on=f"hv{host}", ip=ip, mac=f"02:00:00:00:00:0{host}")
+        for host in (2, 3):
+            ip, mac = f"10.0.1.{10 + host}", f"02:00:00:00:01:0{host}"
+            lab.guest(
+                f"appliance{host}", network=middle, on=f"hv{host}", ip=ip, mac=mac,
+                port_security_enabled=False, security_groups=[],
+            )  # fmt: skip
         lab.converged()
         yield lab, macs
 
@@ -366,6 +372,85 @@ def test_when_a_next_hop_goes_all_take_the_other(forked: tuple[Lab, set[str]]) -
     routes(lab, first["id"], *(("10.0.2.0/24", f"10.0.1.{last}") for last in (2, 3)))
     lab.converged()
     assert len(set().union(*taken(lab))) == 2
+    lab.settles()
+
+
+def routers(lab: Lab, *names: str, up: bool) -> None:
+    """Turn routers up or down."""
+    for name in names:
+        (router,) = lab.api.get(f"/v2.0/routers?name={name}")["routers"]
+        lab.api.put(f"/v2.0/routers/{router['id']}", {"router": {"admin_state_up": up}})
+    lab.converged()
+
+
+def test_a_router_that_is_down_is_no_next_hop(forked: tuple[Lab, set[str]]) -> None:
+    lab, _ = forked
+    a, z = lab.guests["a"], lab.guests["z"]
+    assert len(set().union(*taken(lab))) == 2
+    routers(lab, "right", up=False)
+    assert len(set().union(*taken(lab))) == 1, "and not one connection is lost: z answers by left"
+    routers(lab, "left", up=False)
+    said = a.run("ping", "-n", "-c", "1", "-W", "2", z.ip, codes=(1,))
+    assert "From 10.0.0.1 icmp_seq=1 Destination Host Unreachable" in said, said
+    routers(lab, "left", "right", up=True)
+    assert len(set().union(*taken(lab))) == 2
+    lab.settles()
+
+
+def shared(lab: Lab) -> dict[str, int]:
+    """How many of many connections from a, to where the appliances lead, come to each of these; each to one alone."""
+    a, mark = lab.guests["a"], token()
+    (port,) = (row for row in lab.api.get("/v2.0/ports")["ports"] if row["fixed_ips"][0]["ip_address"] == "10.0.0.1")
+    ends = (port["mac_address"], a.mac), "10.0.0.10", "10.0.7.7", 6
+    frames = [ipv4(*ends, tcp("10.0.0.10", "10.0.7.7", (source, 80), 1, 2, mark)) for source in PORTS]
+    appliances = [guest for name, guest in lab.guests.items() if name.startswith("appliance")]
+    with lab.sniff(*appliances) as heard:
+        a.sends(*frames)
+    assert len({frame.raw[34:36] for frame in heard.frames if mark in frame.raw}) == sum(heard.copies(mark).values())
+    return heard.copies(mark)
+
+
+def test_an_appliance_that_is_not_there_is_no_next_hop(forked: tuple[Lab, set[str]]) -> None:
+    """Unplugged, down, its hypervisor forgotten; and when none is there, senders are told."""
+    lab, _ = forked
+    two, three, every = lab.guests["appliance2"], lab.guests["appliance3"], len(PORTS)
+    (first,) = lab.api.get("/v2.0/routers?name=first")["routers"]
+    more = [{"destination": "10.0.7.0/24", "nexthop": guest.ip} for guest in (two, three)]
+    lab.api.put(f"/v2.0/routers/{first['id']}/add_extraroutes", {"router": {"routes": more}})
+    lab.converged()
+    assert min(shared(lab).values()) > every // 8
+    assert sum(shared(lab).values()) == every
+
+    two.unplug()
+    lab.converged()
+    assert shared(lab) == {"appliance3": every}
+    two.plug()
+    lab.change(three, admin_state_up=False)
+    lab.converged()
+    assert shared(lab) == {"appliance2": every}
+    lab.change(three, admin_state_up=True)
+    lab.converged()
+    assert len(shared(lab)) == 2
+
+    hv3 = lab.hypervisors["hv3"]
+    hv3.leave()
+    lab.eventually("hv3 is gone", lambda: not lab.chassis()["hv3"]["connected"], 10)
+    lab.eventually("its database is gone", lambda: not lab.chassis()["hv3"]["database_connected"], 10)
+    three.plugged = False
+    lab.controller.weft("chassis", "delete", "hv3")
+    lab.converged()
+    assert shared(lab) == {"appliance2": every}
+    two.unplug()
+    lab.converged()
+    said = lab.guests["a"].run("ping", "-n", "-c", "1", "-W", "2", "10.0.7.7", codes=(1,))
+    assert "From 10.0.0.1 icmp_seq=1 Destination Host Unreachable" in said, said
+
+    two.plug()
+    hv3.revive()
+    three.plugged = True
+    lab.converged()
+    assert len(shared(lab)) == 2
+    lab.api.put(f"/v2.0/routers/{first['id']}/remove_extraroutes", {"router": {"routes": more}})
     lab.settles()
 
 

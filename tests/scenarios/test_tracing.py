@@ -150,11 +150,30 @@ def metrics(lab: Lab) -> dict[str, float]:
     return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines if line[0] != "#")}
 
 
+def test_what_keeps_two_apart_and_what_they_cost_is_told(lab: Lab, cast: Cast) -> None:
+    weft = lab.controller.weft
+    assert weft("why", "client", "server", "--proto", "tcp", "--dport", "80").splitlines() == ["delivered"]
+    denied = weft("why", "client", "server", "--proto", "tcp", "--dport", "81", codes=(1,)).splitlines()
+    assert denied[-1].startswith("dropped: INGRESS_DENIED ")
+    assert denied[-2].startswith("on hv1, table in_done: ")
+    assert weft("why-down", "server") == f"port {cast.guests[0].port_id} is ACTIVE\n"
+    lab.api.put(f"/v2.0/ports/{cast.guests[3].port_id}", {"port": {"admin_state_up": False}})
+    down = weft("why-down", "closed", codes=(1,)).splitlines()
+    assert down == ["The port is administratively down (admin_state_up is false)."]
+    assert weft("why", "client", "closed", codes=(1,)).splitlines()[0] == f"closed: {down[0]}"
+    lab.api.put(f"/v2.0/ports/{cast.guests[3].port_id}", {"port": {"admin_state_up": True}})
+    lab.converged()
+    cost = weft("cost", cast.guests[0].port_id).splitlines()
+    assert [line for line in cost if line.startswith("classify") and line.endswith("2 on 1 hypervisors")]
+    assert weft("repair").splitlines() == [f"{name}: 0 flows and 0 groups put right" for name in ("hv1", "hv2")]
+
+
 def test_a_guest_that_is_unplugged_is_an_address_that_nobody_has(lab: Lab, cast: Cast) -> None:
     server, client = cast.guests[:2]
     assert (cast.foretold(client, server.ip), client.pings(server)) == (True, True)
     server.unplug()
     lab.converged()
+    assert "has an interface with this port's id" in lab.controller.weft("why-down", "server", codes=(1,))
     assert (cast.foretold(client, server.ip), client.pings(server, count=1)) == (False, False)
     server.plug()
     lab.converged()

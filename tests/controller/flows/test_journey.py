@@ -13,7 +13,7 @@ from controller.flows.packet import packet
 from controller.flows.pipeline import HOP, L3_ROUTE, NET, Why
 from controller.flows.trace import Fate
 from controller.model.records import Address, Mac
-from tests.cloud import Cloud, hypervisor, interface, network, port, router, subnet
+from tests.cloud import Cloud, hypervisor, interface, network, port, router, subnet, wire
 
 RED, BLUE = Mac("02:00:00:00:0a:01"), Mac("02:00:00:00:0a:02")
 BLUE_KEY = 2
@@ -66,7 +66,7 @@ def test_an_echo_request_to_a_router_comes_back(cloud: Cloud) -> None:
     assert (arrival.chassis, arrival.interface) == ("hv1", "tap-vm1")
     assert arrival.packet == packet(
         f.ETH_SRC(RED), f.ETH_DST(VM1), f.IPV4_SRC(Address("10.1.0.254")), f.IPV4_DST(Address("10.0.0.1")),
-        f.ICMP_TYPE(0), f.TTL(254),
+        f.ICMP_TYPE(0), f.TTL(255),
     )  # fmt: skip
 
 
@@ -112,3 +112,39 @@ def test_of_several_next_hops_the_first_is_followed(cloud: Cloud) -> None:
     found = journey(cloud, *ip, f.TTL(64))
     assert found.arrivals == (Arrival("hv2", "tap-vm2", packet(f.ETH_SRC(BLUE), f.ETH_DST(VM2), *ip, f.TTL(63))),)
     assert found.lost == ()
+
+
+# ---- physical networks ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def wired() -> Cloud:
+    """w1 and w2 of VLAN 101, on hv1 and hv2; hv3 is on the wire, too, and has nobody there."""
+    cloud = Cloud()
+    cloud.commit(wire("wired", 101))
+    for number, name in enumerate(("w1", "w2"), start=1):
+        cloud.commit(port(name, "wired", f"02:00:00:00:00:0{number}", f"10.5.0.{number}", guarded=False))
+        cloud.commit(hypervisor(number, name, physical=("physnet1",)))
+    cloud.commit(hypervisor(3, physical=("physnet1",)))
+    return cloud
+
+
+@pytest.mark.parametrize(
+    ("to", "chassis", "arrived"),
+    [
+        (VM2, ["hv1", "hv2"], ["tap-w2"]),
+        (Mac("02:00:00:00:00:77"), ["hv1"], ["wp-physnet1"]),
+        (Mac("ff:ff:ff:ff:ff:ff"), ["hv1", "hv2"], ["wp-physnet1", "tap-w2"]),
+    ],
+    ids=["a guest", "nobody here", "everybody"],
+)
+def test_a_frame_on_a_wire_comes_to_who_takes_it_and_else_to_the_wire(
+    wired: Cloud, to: Mac, chassis: list[str], arrived: list[str]
+) -> None:
+    sent = packet(f.IN_PORT(10), f.ETH_SRC(VM1), f.ETH_DST(to), f.IPV4_SRC(Address("10.5.0.1")), f.UDP_DST(9))
+    found = follow(hosts(wired.model, wired.standing), "hv1", sent)
+    assert [leg.chassis for leg in found.legs] == chassis
+    assert [arrival.interface for arrival in found.arrivals] == arrived
+    for arrival in found.arrivals:
+        assert arrival.packet[f.VLAN_TCI] == (0x1065 if arrival.physical else 0)
+        assert arrival.physical == ("physnet1" if arrival.interface == "wp-physnet1" else "")

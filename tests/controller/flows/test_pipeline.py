@@ -49,6 +49,7 @@ from controller.flows.pipeline import (
     SRC,
     TABLES,
     TUN_OUT,
+    VLAN,
     VNI,
     WHY,
     ZONE,
@@ -126,7 +127,7 @@ def test_who_goes_on_after_conntrack_may_read_what_it_said() -> None:
 
 
 def test_only_classification_and_routes_say_which_network_a_frame_is_on() -> None:
-    assert {table for table in TABLES if NET in table.sets} == {CLASSIFY, VNI, L3_ROUTE}
+    assert {table for table in TABLES if NET in table.sets} == {CLASSIFY, VNI, VLAN, L3_ROUTE}
     assert {kind for kind in pipeline.GROUP_KINDS if NET in kind.sets} == {pipeline.ECMP}
 
 
@@ -154,7 +155,7 @@ def test_only_classification_and_routes_say_which_network_a_frame_is_on() -> Non
         ("set", lambda: Flow(OUT_DONE, "known", IPV4, (CT_BUNDLE.set(1),))),
         ("protocol", lambda: CT_PROTO4(0)),
         ("value", lambda: IPV4_FRAG(4)),
-        ("value", lambda: CT_STATE(64)),
+        ("value", lambda: CT_STATE(256)),
         ("dimension", lambda: Conjunction(1, 3, 2)),
         ("dimension", lambda: Conjunction(1, 1, 1)),
         ("mask", lambda: ENCAP(1, 0x1F)),

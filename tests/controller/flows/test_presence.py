@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from controller.flows.fields import link_local, mac_of
 from controller.flows.presence import LAPSED, holder, holder_of_mac
 from controller.model.records import Address, Mac, Neighbour
 from controller.model.view import View
@@ -118,6 +121,9 @@ def test_without_port_security_a_port_holds_what_it_says_but_nothing_that_is_ano
         ("10.9.0.9", "02:00:00:00:00:03", None),
         ("10.9.0.9", "02:00:00:00:0a:01", None),
         ("10.0.0.3", "02:00:00:00:00:01", "vm3"),
+        ("fe80::ff:fe00:3", "02:00:00:00:00:01", None),
+        ("fe80::ff:fe00:a01", "02:00:00:00:00:01", None),
+        ("fe80::77", "02:00:00:00:00:01", "vm1"),
         ("10.0.0.254", "02:00:00:00:00:01", None),
         (VIP, "02:00:00:00:00:01", "vm2"),
     ):
@@ -142,3 +148,14 @@ def test_of_two_addresses_at_one_mac_the_newest_says_where_that_is(cloud: Cloud)
     assert at() == "vm2"
     cloud.commit(hypervisor(1, "vm1"))
     assert at() is None
+
+
+@given(st.binary(min_size=6, max_size=6))
+def test_a_link_local_address_tells_the_mac_that_gave_it(octets: bytes) -> None:
+    mac = Mac(octets.hex(":"))
+    assert mac_of(link_local(mac)) == mac
+
+
+def test_other_addresses_tell_none() -> None:
+    for address in ("10.0.0.1", "fe80::1", "fd00::ff:fe00:1", "fe80:0:0:1:0:ff:fe00:1", "::"):
+        assert mac_of(address) is None

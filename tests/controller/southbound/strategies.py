@@ -6,7 +6,7 @@ is what Open vSwitch accepts, so prerequisites hold; the groups a flow points to
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -33,18 +33,22 @@ from controller.flows.flow import (
     Measure,
     Move,
     Output,
+    PopVlan,
     Punt,
+    PushVlan,
     Resubmit,
     Set,
     Table,
     Test,
     ToGroup,
     Track,
+    Translate,
     Turn,
     Untrack,
     matching,
 )
 from controller.flows.pipeline import CONNECTION, GROUP_KINDS, REGISTERS, TABLES
+from controller.model.records import Address
 from controller.southbound.messages import OFPP_LOCAL
 
 T = TypeVar("T")
@@ -69,7 +73,7 @@ TESTED_ONLY = frozenset({
     "in_port", "eth_type", "vlan_tci", "nw_proto", "ip_frag", "conj_id", "ct_state",
     "ct_zone", "ct_nw_src", "ct_nw_dst", "ct_ipv6_src", "ct_ipv6_dst", "ct_nw_proto", "ct_tp_src", "ct_tp_dst",
 })  # fmt: skip
-"""Fields that nothing sets or copies: the encoder has no form for that."""
+"""Fields that nothing copies, and only VLAN_ID of them is set: the encoder has no form for that."""
 
 READABLE = [field for field in FIELDS if field.wire not in TESTED_ONLY]
 """Every field that a move may read."""
@@ -95,6 +99,8 @@ def numbers(field: Field[Any]) -> SearchStrategy[int]:
         return ports
     if field is f.ETH_TYPE:
         return st.sampled_from([0x0800, 0x0806, 0x86DD, 0x88CC]) | st.integers(0x0600, field.full)
+    if field is f.VLAN_ID:  # no other VLAN than one that is there
+        return st.integers(0x1000, field.full)
     top = 0xFF if field is f.ARP_OP else field.full  # Open vSwitch keeps 8 bits of an ARP operation
     least = int(field.wire == "ct_nw_proto")  # see `fields`
     return st.integers(least, top) | st.sampled_from([least, 1, top])
@@ -112,7 +118,7 @@ def tests(draw: st.DrawFn, field: Field[Any]) -> Match:
         value, mask = draw(st.sampled_from(_TCI))
     else:
         value, mask = draw(numbers(field)), field.full
-        if field.wire not in UNMASKED and draw(st.booleans()):
+        if field.wire not in UNMASKED and field is not f.VLAN_ID and draw(st.booleans()):
             mask = draw(st.integers(1, field.full))
     return tested(field, value, mask) & draw(beside(field))
 
@@ -138,6 +144,8 @@ def matches(draw: st.DrawFn, table: Table, start: Match = ANY) -> Match:
 
 def possible(match: Match) -> bool:
     """Can there be such a packet? Open vSwitch refuses ports of a later fragment, and ND with a code (flow.h, `is_nd`)."""
+    if {f.VLAN_TCI, f.VLAN_ID} <= {test.field for test in match.tests}:
+        return False
     kinds = {test.field.wire.partition("_")[0] for test in match.tests}
     ports_of_later = kinds & {"tcp", "udp", "sctp"} and says(match, f.IPV4_FRAG, LATER)
     return not ports_of_later and not ("nd" in kinds and says(match, f.ICMPV6_CODE, f.ICMPV6_CODE.full))
@@ -176,8 +184,14 @@ def required(action: Action) -> tuple[Match, ...]:
             return all_of((f.IPV4, f.IPV6), (matching(*zone.requires),), *map(required, writes))
         case Apart(inner):
             return all_of(*map(required, inner))
+        case Translate(zone) if action.begins:
+            return all_of((f.IPV4,), (matching(*zone.requires),))
+        case Translate(zone):
+            return all_of((f.IPV4, f.IPV6), (matching(*zone.requires),))
         case DecrementTtl():  # ovs-actions(7), dec_ttl: "ip or ipv6"
             return (f.IPV4, f.IPV6)
+        case PopVlan():
+            return (f.VLAN_ID(5), f.VLAN_TCI(0x1000, 0x1000))
     return (ANY,)
 
 
@@ -232,6 +246,21 @@ def tracks(table: Table) -> SearchStrategy[Track]:
     return sampled([Track(zone, BY_NAME[name]) for zone in ZONES for name in sorted(table.tracks)])
 
 
+def translations(table: Table) -> SearchStrategy[Translate]:
+    """Translations that a table declares: of the source, of the destination, of either to ports; or as it was begun."""
+    if not table.translates:
+        return st.nothing()
+    nexts = st.sampled_from([BY_NAME[name] for name in sorted(table.tracks)])
+    address = st.integers(1, 0xFFFFFFFF).map(f.ipv4_text).map(Address)
+    ends = st.tuples(st.integers(1, 0xFFFF), st.integers(1, 0xFFFF)).map(lambda two: (min(two), max(two)))
+    zones = st.sampled_from([zone for zone in ZONES if zone in table.sets])
+    return st.one_of(
+        st.builds(Translate, zones, nexts),
+        st.builds(Translate, zones, nexts, source=address, ports=st.none() | ends),
+        st.builds(Translate, zones, nexts, destination=address, ports=st.none() | ends),
+    )
+
+
 @st.composite
 def commits(draw: st.DrawFn, table: Table) -> Commit:
     """What a table may remember of a connection."""
@@ -245,10 +274,15 @@ def commits(draw: st.DrawFn, table: Table) -> Commit:
 
 def conntrack(table: Table) -> SearchStrategy[Action]:
     """What a table may ask of conntrack, for the packet or for a copy; to forget its answer, any may."""
-    asked = st.one_of(tracks(table), commits(table) if table.commits else st.nothing())
+    asked = st.one_of(tracks(table), translations(table), commits(table) if table.commits else st.nothing())
     return st.one_of(
         asked, st.lists(asked, min_size=1, max_size=2).map(lambda each: Apart(tuple(each))), st.just(Untrack())
     )
+
+
+def begins(action: Action) -> bool:
+    """Does a connection begin with it, as another one?"""
+    return isinstance(action, Translate) and action.begins
 
 
 INVALID = f.ct_state("+inv").tests[0].value
@@ -256,8 +290,8 @@ INVALID = f.ct_state("+inv").tests[0].value
 
 
 punts = st.integers(1, 0xFFFF).map(Punt)
-hops: SearchStrategy[Action] = st.sampled_from([DecrementTtl(), Turn()])
-"""What routers do to a packet; any table may."""
+hops: SearchStrategy[Action] = st.sampled_from([DecrementTtl(), Turn(), PushVlan(), PopVlan()])
+"""What routers and wires do to a packet; any table may."""
 
 
 def sends(table: Table) -> SearchStrategy[Action]:
@@ -306,7 +340,17 @@ def actions(draw: st.DrawFn, table: Table) -> tuple[Action, ...]:
     one = (writes(table.sets) | sends(table) | conntrack(table) | hops | measures(table.sets)).filter(
         lambda action: openings(action, table)
     )
-    return (*draw(some(one, 6)), *draw(some(sampled([*map(Goto, later(table))]), 1)))
+    drawn = [*untagged_once(draw(some(one, 6)))]
+    return (*drawn, *draw(some(sampled([*map(Goto, later(table))]), 1)))
+
+
+def untagged_once(actions: Iterable[Action]) -> Iterator[Action]:
+    """Open vSwitch lets nobody take off a tag that a flow does not say is there."""
+    tagged = True
+    for action in actions:
+        if tagged or not isinstance(action, PopVlan):
+            yield action
+        tagged = tagged and not isinstance(action, PopVlan)
 
 
 @st.composite
@@ -322,7 +366,7 @@ def flows(draw: st.DrawFn, tables: Sequence[Table] = TABLES) -> Flow:
             done.append(action)
     match = draw(matches(table, needs))
     if says(match, f.CT_STATE, INVALID):
-        done = [action for action in done if not isinstance(action, Commit | Apart)]
+        done = [action for action in done if not isinstance(action, Commit | Apart) and not begins(action)]
     return Flow(table, draw(st.sampled_from(sorted(table.priorities))), match, tuple(done))
 
 
@@ -335,7 +379,7 @@ def flow_tables(max_size: int = 40) -> SearchStrategy[list[Flow]]:
 def buckets(draw: st.DrawFn, kind: GroupKind) -> Bucket:
     """What a bucket of this kind may do."""
     done = draw(some(writes(kind.sets).filter(lambda action: required(action) == (ANY,)), 4))
-    return Bucket((*done, *draw(some(resubmits(kind), 1))))
+    return Bucket((*done, *draw(some(resubmits(kind), 1))), draw(st.integers(1, 0xFEFF)) if kind.fails_over else None)
 
 
 @st.composite

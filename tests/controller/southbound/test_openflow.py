@@ -34,12 +34,15 @@ from controller.flows.flow import (
     Measure,
     Move,
     Output,
+    PopVlan,
     Punt,
+    PushVlan,
     Resubmit,
     Set,
     Table,
     ToGroup,
     Track,
+    Translate,
     Turn,
     Untrack,
     goto,
@@ -226,13 +229,13 @@ def test_what_conntrack_said_is_forgotten() -> None:
 
 
 def test_a_packet_goes_one_hop_and_may_go_back_the_way_it_came() -> None:
-    flow = Flow(p.L3_ROUTE, "static_0", p.RTR(3) & f.IPV6, (DecrementTtl(), Turn(), goto(p.L3_OUT)))
+    flow = Flow(p.L3_IN, "hop", p.RTR(3) & f.IPV6, (DecrementTtl(), Turn(), goto(p.L3_DNAT)))
     assert encode_flow(flow, APP).instructions == laid_out("""
         0004 0028 00000000                      | OFPIT_APPLY_ACTIONS, 40 bytes
           0018 0008 00000000                    |   OFPAT_DEC_NW_TTL, padding
           ffff 0018 00002320 0007               |   NXAST_REG_LOAD
             000f 0000 00 02 0000000000000000    |     16 bits from bit 0 of NXM_OF_IN_PORT, value
-        0001 0008 1f 000000                     | OFPIT_GOTO_TABLE 31
+        0001 0008 19 000000                     | OFPIT_GOTO_TABLE 25
     """)
 
 
@@ -283,6 +286,50 @@ def test_a_group_chooses_between_buckets_of_one_weight() -> None:
           ffff 0010 00002320 000e fff8 1c 000000  | NXAST_RESUBMIT_TABLE: same in_port, table 28
         0020 0001 ffffffff ffffffff 00000000    | bucket
           ffff 0010 00002320 000e fff8 1c 000000  | NXAST_RESUBMIT_TABLE: table 28
+    """)
+
+
+def test_a_group_fails_over_to_the_first_bucket_whose_port_is_alive() -> None:
+    group = Group(p.GATE, 7, (Bucket((p.STANDBY.set(1), Resubmit(p.GATED)), 92), Bucket((Resubmit(p.GATED),), 1)))
+    assert str(group) == (
+        "group_id=1073741831,type=ff,bucket=watch_port:92,actions=load:0x1->NXM_NX_REG0[3],resubmit(,22),"
+        "bucket=watch_port:1,actions=resubmit(,22)"
+    )
+    assert openflow.group_add(9, encode_group(group)) == laid_out("""
+        05 0f 0068 00000009                     | OpenFlow 1.4, OFPT_GROUP_MOD, 104 bytes, xid
+        0000 03 00 40000007                     | OFPGC_ADD, OFPGT_FF, group id
+        0038 0000 0000005c ffffffff 00000000    | bucket: 56 bytes, weight 0, watches port 92
+          ffff 0018 00002320 0007               |   NXAST_REG_LOAD
+            00c0 0001 00 04 0000000000000001    |     1 bit from bit 3 of NXM_NX_REG0, value
+          ffff 0010 00002320 000e fff8 16 000000  | NXAST_RESUBMIT_TABLE: same in_port, table 22
+        0020 0000 00000001 ffffffff 00000000    | bucket: watches port 1
+          ffff 0010 00002320 000e fff8 16 000000  | NXAST_RESUBMIT_TABLE: table 22
+    """)
+
+
+def test_a_source_is_translated_to_an_address_and_a_range_of_ports() -> None:
+    how = Translate(p.ZONE, p.L3_SNATTED, source=Address("172.24.0.10"), ports=(1024, 65535))
+    flow = Flow(p.L3_SNAT, "translate", f.IPV4, (how,))
+    assert str(flow).endswith("actions=ct(commit,table=33,zone=NXM_NX_REG3[0..15],nat(src=172.24.0.10:1024-65535))")
+    assert encode_flow(flow, APP).instructions == laid_out("""
+        0004 0038 00000000                      | OFPIT_APPLY_ACTIONS, 56 bytes
+          ffff 0030 00002320 0023 0001          |   NXAST_CT: NX_CT_F_COMMIT
+            0001 06 04 000f 21 000000 0000      |     zone: 16 bits from bit 0 of NXM_NX_REG3; table 33; no helper
+            ffff 0018 00002320 0024 0000        |     NXAST_NAT
+              0001 0031                         |       NX_NAT_F_SRC; IPV4_MIN, PROTO_MIN, PROTO_MAX
+              ac18000a 0400 ffff                |       172.24.0.10, 1024, 65535
+    """)
+
+
+def test_a_connection_that_is_known_is_translated_as_it_began() -> None:
+    flow = Flow(p.L3_DNAT, "own_address", f.IPV4, (Translate(p.ZONE, p.L3_DNATTED),))
+    assert str(flow).endswith("actions=ct(table=26,zone=NXM_NX_REG3[0..15],nat)")
+    assert encode_flow(flow, APP).instructions == laid_out("""
+        0004 0030 00000000                      | OFPIT_APPLY_ACTIONS, 48 bytes
+          ffff 0028 00002320 0023 0000          |   NXAST_CT
+            0001 06 04 000f 1a 000000 0000      |     zone: 16 bits from bit 0 of NXM_NX_REG3; table 26; no helper
+            ffff 0010 00002320 0024 0000        |     NXAST_NAT
+              0000 0000                         |       nothing of it given
     """)
 
 
@@ -549,6 +596,9 @@ def osken_action(action: Any) -> tuple[object, ...]:
             return "ct", action.flags, *zone, action.recirc_table, action.alg, [*map(osken_action, action.actions)]
         case "NXActionCTClear":
             return ("forget",)
+        case "NXActionNAT":
+            first, last = action.range_proto_min, action.range_proto_max
+            return "nat", action.flags, action.range_ipv4_min, first, last
         case "NXActionUnknown" if action.subtype == 49:  # NXAST_CHECK_PKT_LARGER, which os-ken 4.2.2 does not know
             most, offset, header = struct.unpack_from("!HHI", action.data)
             return "measure", most, offset, header
@@ -556,6 +606,10 @@ def osken_action(action: Any) -> tuple[object, ...]:
             return "copy", [*osken_inner(action.data[6:])]
         case "OFPActionDecNwTtl":
             return ("decrement",)
+        case "OFPActionPushVlan":
+            return "push", action.ethertype
+        case "OFPActionPopVlan":
+            return ("pop",)
     return ("unknown", repr(action))
 
 
@@ -592,6 +646,12 @@ def meant_action(action: Action) -> tuple[object, ...]:
             return "ct", 1, osken_nxm_name(zone.wire), zone.shift, 16, table.number, 0, [*map(meant_action, writes)]
         case Apart(inner):
             return "copy", [*map(meant_action, inner)]
+        case Translate(zone, table, source, destination, ports):
+            first, last = ports or (None, None)
+            kind = 1 if source else 2 if destination else 0
+            nat = ("nat", kind, source or destination or "", first, None if first == last else last)
+            nested = [nat, *map(meant_action, action.writes)]
+            return "ct", int(action.begins), osken_nxm_name(zone.wire), zone.shift, 16, table.number, 0, nested
         case Untrack():
             return ("forget",)
         case DecrementTtl():
@@ -600,6 +660,10 @@ def meant_action(action: Action) -> tuple[object, ...]:
             return "measure", most, target.shift, 0x00010004 | int(target.wire.removeprefix("reg")) << 9
         case Turn():
             return "load", "in_port_nxm", 0, 16, 0
+        case PushVlan():
+            return "push", 0x8100
+        case PopVlan():
+            return ("pop",)
         case Punt(max_bytes):
             return "output", 0xFFFFFFFD, max_bytes
         case Goto(table):
@@ -649,12 +713,13 @@ def test_osken_reads_the_removal_that_was_meant(flow: Flow) -> None:
 @given(strategies.groups())
 def test_osken_reads_the_group_that_was_meant(group: Group) -> None:
     read = osken_message(openflow.group_modify(1, encode_group(group)))
-    ofproto, chooses = OSKEN.ofproto, group.kind.chooses
-    type, weight = (ofproto.OFPGT_SELECT, 1) if chooses else (ofproto.OFPGT_ALL, 0)
+    ofproto, kind = OSKEN.ofproto, group.kind
+    type = ofproto.OFPGT_FF if kind.fails_over else ofproto.OFPGT_SELECT if kind.chooses else ofproto.OFPGT_ALL
     assert (read.command, read.type, read.group_id) == (1, type, group.id)
-    assert {(bucket.weight, bucket.watch_port, bucket.watch_group) for bucket in read.buckets} <= {
-        (weight, 0xFFFFFFFF, 0xFFFFFFFF)
-    }
+    assert [(bucket.weight, bucket.watch_port, bucket.watch_group) for bucket in read.buckets] == [
+        (int(kind.chooses), 0xFFFFFFFF if bucket.watch is None else bucket.watch, 0xFFFFFFFF)
+        for bucket in group.buckets
+    ]
     found = [[*map(osken_action, bucket.actions)] for bucket in read.buckets]
     assert found == [[*map(meant_action, bucket.actions)] for bucket in group.buckets]
 

@@ -40,12 +40,15 @@ from controller.flows.flow import (
     Measure,
     Move,
     Output,
+    PopVlan,
     Punt,
+    PushVlan,
     Resubmit,
     Set,
     Table,
     ToGroup,
     Track,
+    Translate,
     Turn,
     Untrack,
     register,
@@ -317,6 +320,9 @@ def each_test(table: Table) -> Iterator[Match]:
         if field is f.VLAN_TCI:
             yield from (f.UNTAGGED, f.VLAN_TCI(0x1000, 0x1000))
             continue
+        if field is f.VLAN_ID:
+            yield f.VLAN_ID(101)
+            continue
         beside = f.CT_PROTO4(f.SCTP) if field in strategies.PORTS_OF_CONNECTIONS else ANY
         yield strategies.tested(field, 0x86DD if field is f.ETH_TYPE else 1, field.full) & beside
         if field.wire not in strategies.UNMASKED and field.full > 1:
@@ -333,7 +339,7 @@ def each_action(declared: Table | GroupKind) -> Iterator[Action]:
         yield from map(Goto, strategies.later(declared))
         yield from (ToGroup(kind.id(1), kind) for kind in declared.groups)
         yield from each_question(declared)
-        yield from (Conjunction(1, 2, 3), DecrementTtl(), Turn())
+        yield from (Conjunction(1, 2, 3), DecrementTtl(), Turn(), PushVlan(), PopVlan())
         if declared.outputs:
             yield from (Output(1), Output(messages.OFPP_LOCAL), Bounce(), Punt(p.TRAP_BYTES))
 
@@ -341,13 +347,19 @@ def each_action(declared: Table | GroupKind) -> Iterator[Action]:
 def each_write(fields: Iterable[Field[Any]]) -> Iterator[Set | Move]:
     """Each field set, and each move into it."""
     for target in strategies.ordered(fields):
-        yield Set(target, 1)
+        yield Set(target, 0x1001 if target is f.VLAN_ID else 1)
         yield from strategies.moves(target)
 
 
 def each_question(table: Table) -> Iterator[Action]:
     """All that a table asks of conntrack: each write to a connection for itself, none, and all fields at once."""
     yield Untrack()
+    for name in sorted(table.tracks) if table.translates else ():
+        there = strategies.BY_NAME[name]
+        for ports in (None, (80, 80), (1024, 65535)):
+            yield Translate(p.ZONE, there, source=Address("172.24.0.10"), ports=ports)
+            yield Translate(p.ZONE, there, destination=Address("10.0.0.1"), ports=ports)
+        yield Translate(p.ZONE, there)
     for zone in strategies.ZONES:
         yield from (Track(zone, strategies.BY_NAME[name]) for name in sorted(table.tracks))
         for name in sorted(table.tracks if table.commits else ()):
@@ -368,7 +380,7 @@ def everything(table: Table) -> Iterator[Flow]:
 
 EVERY_FLOW = [flow for table in p.TABLES for flow in everything(table)]
 EVERY_GROUP = [
-    Group(kind, number, (Bucket((action,)), Bucket(()), Bucket((action,))))
+    Group(kind, number, tuple(Bucket(done, 1 if kind.fails_over else None) for done in ((action,), (), (action,))))
     for kind in p.GROUP_KINDS
     for number, action in enumerate(each_action(kind))
     if strategies.required(action) == (ANY,)
@@ -400,7 +412,7 @@ def test_nothing_that_is_declared_was_left_out() -> None:
         assert {action.field for action in actions if isinstance(action, Set)} == table.sets
         assert {action.table.name for action in actions if isinstance(action, Resubmit)} == table.nexts
         assert [*{action.table: None for action in actions if isinstance(action, Goto)}] == strategies.later(table)
-        assert {action.table.name for action in actions if isinstance(action, Track)} == table.tracks
+        assert {action.table.name for action in actions if isinstance(action, Track | Translate)} == table.tracks
         assert committed(actions) == table.commits
         assert {action.kind for action in actions if isinstance(action, ToGroup)} == table.groups
     assert {type(action) for flow in EVERY_FLOW for action in flow.actions} == {*typing.get_args(Action)}

@@ -11,13 +11,14 @@ import shlex
 import signal
 import subprocess
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from controller.errors import Unavailable
+from controller.flows.presence import Watched
 from controller.model.bindings import Claim, Hypervisor
 from controller.southbound import ovsdb
 from controller.southbound.ovsdb import OvsdbListener
@@ -155,6 +156,7 @@ class Watcher:
         self.seen: list[Hypervisor] = []
         self.heard: list[str] = []
         self.failures: list[Exception] = []
+        self.gateways: Collection[Watched] = ()
 
     async def observed(self, seen: Hypervisor) -> None:
         await asyncio.sleep(0)
@@ -165,6 +167,9 @@ class Watcher:
 
     async def lost(self, system_id: str) -> None:
         self.heard.append(f"lost {system_id}")
+
+    def watched(self, system_id: str) -> Collection[Watched]:
+        return self.gateways
 
     @property
     def last(self) -> Hypervisor:
@@ -585,6 +590,101 @@ def test_the_tunnel_ports_follow_to_another_integration_bridge(host: Host) -> No
         host.ctl("set", "Open_vSwitch", ".", "external_ids:weft-bridge=br-two")
         await eventually(lambda: host.ports("br-two") == ["weft-geneve", "weft-vxlan"])
         assert (host.ports("br-int"), listener.sessions["hv1"].trouble) == ([], "")
+
+    play(scene)
+
+
+MAPPED = "external_ids:weft-datapath-type=system external_ids:weft-bridge-mappings=physnet1:br-ex"
+A_LONG_NAME = "physnet-of-the-second-floor"
+
+
+def patches(host: Host) -> dict[str, tuple[str, str]]:
+    """Every patch port: its bridge, and the name of its peer."""
+    rows = [row for row in host.rows("Interface").values() if row["type"] == "patch"]
+    return {row["name"]: (host.ctl("port-to-br", row["name"]).strip(), dict(row["options"][1])["peer"]) for row in rows}
+
+
+@pytest.mark.ovs
+def test_a_patch_port_leads_to_each_mapped_bridge_of_which_nothing_else_changes(
+    host: Host, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    host.sh("ovs-vsctl add-br br-ex -- add-port br-ex eth9 -- set bridge br-ex fail_mode=standalone external_ids:a=b")
+    host.sh("ovs-vsctl add-br br-b -- add-port br-b wb-mine")
+    whole, own = host.rows("Bridge")["br-ex"], host.ports("br-ex")
+
+    def others() -> Any:
+        bridge = host.rows("Bridge")["br-ex"]
+        return {column: value for column, value in bridge.items() if column not in ("ports", "_version")}
+
+    async def scene(listener: OvsdbListener, watcher: Watcher) -> None:
+        host.join(listener.port, "hv1", "192.0.2.11", *MAPPED.split())
+        await eventually(lambda: len(patches(host)) == 2)
+        assert patches(host) == {
+            "wp-physnet1": ("br-int", "wb-physnet1"),
+            "wb-physnet1": ("br-ex", "wp-physnet1"),
+        }
+        assert watcher.last.bridge_mappings == (("physnet1", "br-ex"),)
+        assert others() == {column: value for column, value in whole.items() if column not in ("ports", "_version")}
+        assert host.ports("br-ex") == [*own, "wb-physnet1"]
+        assert amendments(caplog) == 1
+
+        more = f"physnet1:br-ex,{A_LONG_NAME}:br-b"
+        host.ctl("set", "Open_vSwitch", ".", f"external_ids:weft-bridge-mappings={more}")
+        await eventually(lambda: len(patches(host)) == 4)
+        assert {name for name, (bridge, _) in patches(host).items() if bridge == "br-b"} == {"wb-phy-1d8766f4"}
+        assert all(len(name) <= 15 for name in patches(host))
+
+        host.ctl("set", "Open_vSwitch", ".", "external_ids:weft-bridge-mappings=physnet1:br-b")
+        await eventually(lambda: patches(host).get("wb-physnet1") == ("br-b", "wp-physnet1"))
+        await eventually(lambda: len(patches(host)) == 2)
+        host.ctl("remove", "Open_vSwitch", ".", "external_ids", "weft-bridge-mappings")
+        await eventually(lambda: patches(host) == {})
+        assert (host.ports("br-ex"), host.ports("br-b")) == (own, ["wb-mine"])
+        assert listener.sessions["hv1"].trouble == ""
+
+    play(scene)
+
+
+@pytest.mark.ovs
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "del-port br-int wp-physnet1",
+        "del-port br-ex wb-physnet1",
+        "del-port wp-physnet1 -- del-port wb-physnet1",
+        "set Interface wb-physnet1 options:peer=nobody",
+        "set Interface wp-physnet1 type=internal",
+        "del-port wb-physnet1 -- add-port br-b wb-physnet1 -- set Port wb-physnet1 external_ids:owner=weft",
+        "del-br br-int",
+        "del-br br-ex -- add-br br-ex",
+    ],
+)
+def test_patch_ports_that_somebody_harms_are_healed_within_5_s(host: Host, damage: str) -> None:
+    async def scene(listener: OvsdbListener, watcher: Watcher) -> None:
+        host.sh("ovs-vsctl add-br br-ex -- add-br br-b")
+        host.join(listener.port, "hv1", "192.0.2.11", *MAPPED.split())
+        await eventually(lambda: len(patches(host)) == 2)
+        before = patches(host)
+        host.sh(f"ovs-vsctl {damage}")
+        await eventually(lambda: patches(host) == before, within_s=5)
+
+    play(scene)
+
+
+@pytest.mark.ovs
+def test_a_mapped_bridge_that_is_not_there_is_told_and_keeps_nothing_else_from_being_made(host: Host) -> None:
+    async def scene(listener: OvsdbListener, watcher: Watcher) -> None:
+        host.join(listener.port, "hv1", "192.0.2.11", *MAPPED.split())
+        await eventually(lambda: settled(listener, watcher, host))
+        assert watcher.last.lacks.startswith("weft-bridge-mappings maps physnet1 to br-ex, which is no bridge: run `")
+        assert (watcher.last.bridge_mappings, patches(host)) == ((), {})
+        host.sh("ovs-vsctl add-br br-ex")
+        await eventually(lambda: len(patches(host)) == 2)
+        assert (watcher.last.lacks, watcher.last.bridge_mappings) == ("", (("physnet1", "br-ex"),))
+        host.sh("ovs-vsctl del-br br-ex")
+        await eventually(lambda: watcher.last.lacks != "")
+        await eventually(lambda: patches(host) == {})
 
     play(scene)
 

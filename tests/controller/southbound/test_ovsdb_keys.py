@@ -1,6 +1,8 @@
 """What a hypervisor's keys mean, and the sentence for each that is missing or senseless."""
 
 import re
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -18,6 +20,7 @@ def database(
     keys: dict[str, str],
     bridge: dict[str, Any] | None = None,
     datapath_types: tuple[str, ...] = (),
+    mapped: Mapping[str, str] = MappingProxyType({}),
     ovs_version: str = "",
 ) -> Replica:
     replica = Replica(WATCHED)
@@ -29,12 +32,19 @@ def database(
     replica.apply({"Open_vSwitch": {"root": {"new": root}}})
     if bridge is not None:
         replica.apply({"Bridge": {"bridge": {"new": {"name": "br-int", **bridge}}}})
+    for name, datapath_type in mapped.items():
+        replica.apply({"Bridge": {name: {"new": {"name": name, "datapath_type": datapath_type}}}})
     return replica
 
 
-def hypervisor(bridge: dict[str, Any] | None = None, datapath_types: tuple[str, ...] = (), **keys: str) -> Hypervisor:
+def hypervisor(
+    bridge: dict[str, Any] | None = None,
+    datapath_types: tuple[str, ...] = (),
+    mapped: Mapping[str, str] = MappingProxyType({}),
+    **keys: str,
+) -> Hypervisor:
     named = {key.replace("_", "-"): value for key, value in keys.items()}
-    return read(database({**GOOD, **named}, bridge, datapath_types), "hv1")
+    return read(database({**GOOD, **named}, bridge, datapath_types, mapped), "hv1")
 
 
 def test_a_hypervisor_says_what_it_is_in_three_keys() -> None:
@@ -61,11 +71,27 @@ def test_the_further_keys_are_read() -> None:
         weft_bridge_mappings="physnet2:br-b, physnet1:br-ex",
         weft_gateway_priority="30",
         weft_availability_zone="east-1",
+        mapped={"br-ex": "netdev", "br-b": "netdev"},
     )
     assert (seen.hostname, seen.bridge, seen.datapath_type) == ("node7.example.org", "br-weft", "netdev")
     assert (seen.bridge_mappings, seen.gateway_priority) == ((("physnet1", "br-ex"), ("physnet2", "br-b")), 30)
     assert (seen.availability_zone, hypervisor().availability_zone) == ("east-1", "nova")
-    assert seen.problem == ""
+    assert (seen.problem, seen.lacks) == ("", "")
+
+
+def test_a_mapped_bridge_that_cannot_be_used_is_named_and_its_mapping_does_not_count() -> None:
+    seen = hypervisor(
+        weft_datapath_type="netdev",
+        weft_bridge_mappings="here:br-a,gone:br-b,kernel:br-c",
+        mapped={"br-a": "netdev", "br-c": ""},
+    )
+    assert (seen.problem, seen.bridge_mappings) == ("", (("here", "br-a"),))
+    assert seen.lacks == (
+        "weft-bridge-mappings maps gone to br-b, which is no bridge: run `ovs-vsctl add-br br-b` on the hypervisor, "
+        "and give it an interface. "
+        "weft-bridge-mappings maps kernel to br-c, whose datapath type is system, not netdev: run "
+        "`ovs-vsctl set bridge br-c datapath_type=netdev` on the hypervisor."
+    )
 
 
 def test_spaces_and_repetitions_in_the_encapsulations_do_not_matter() -> None:
@@ -101,6 +127,9 @@ SENSELESS = [
     ("weft-bridge-mappings", "physnet1:", "contains 'physnet1:'"),
     ("weft-bridge-mappings", "p:br-a,p:br-b", "contains 'p:br-b'"),
     ("weft-bridge-mappings", "p:br-int", "contains 'p:br-int'"),
+    ("weft-bridge-mappings", "p:br-a,q:br-a", "contains 'q:br-a'"),
+    ("weft-bridge-mappings", "two words:br-a", "contains 'two words:br-a'"),
+    ("weft-bridge-mappings", "p:br a", "contains 'p:br a'"),
     ("weft-gateway-priority", "high", "is 'high', which is no number from 0 to 65535"),
     ("weft-gateway-priority", "-1", "no number"),
     ("weft-gateway-priority", "65536", "no number"),
@@ -234,4 +263,5 @@ def test_whatever_the_keys_hold_a_hypervisor_is_usable_or_says_why(keys: dict[st
     seen = read(replica, "hv1")
     assert seen.problem or (seen.encap_ip and seen.encap_types)
     assert seen.problem.isprintable()
+    assert seen.lacks.isprintable()
     assert bool(amend(replica, seen, "tcp:192.0.2.1:6653")) != bool(seen.problem)

@@ -120,19 +120,20 @@ def guest(ovs: Ovs, switch: Connection) -> Guest:
 
 @pytest.mark.ovs
 @pytest.mark.parametrize(
-    ("sent", "why"),
+    ("sent", "handed", "why"),
     [
-        (frame(), Why.TTL_EXCEEDED),
-        (frame(9, bytes([192, 0, 2, 7])), Why.NO_ROUTE),
-        (frame(9, bytes([10, 0, 0, 254])), Why.ROUTER_ADDRESS),
+        (frame(), frame(), Why.TTL_EXCEEDED),
+        (frame(9, bytes([192, 0, 2, 7])), frame(8, bytes([192, 0, 2, 7])), Why.NO_ROUTE),
+        (frame(9, bytes([10, 0, 0, 254])), frame(9, bytes([10, 0, 0, 254])), Why.ROUTER_ADDRESS),
     ],
     ids=lambda value: value.name if isinstance(value, Why) else "",
 )
-def test_a_switch_hands_over_a_packet_with_what_it_knew(guest: Guest, sent: bytes, why: Why) -> None:
+def test_a_switch_hands_over_a_packet_with_what_it_knew(guest: Guest, sent: bytes, handed: bytes, why: Why) -> None:
+    """What has no route has been counted by the router already."""
     body = guest.sends(sent)
     found = messages.decode_packet_in(body)
     trap = encode_flow(Flow(TRAP, "reason", WHY(why), (Punt(TRAP_BYTES),)), NUMBERS["routing"])
-    assert (found.cookie, found.in_port, found.frame) == (trap.cookie, TAP, sent)
+    assert (found.cookie, found.in_port, found.frame) == (trap.cookie, TAP, handed)
     for field, value in {**KEYS, WHY: why}.items():
         assert found.registers[int(field.wire.removeprefix("reg"))] == value
     read = osken_packet_in(body)
@@ -332,7 +333,7 @@ def test_an_answer_gets_the_packet_and_what_the_switch_knew() -> None:
 
     assert [*answerer(NO_ROUTE=[answer])(handed(Why.NO_ROUTE))] == [Reply(TAP, b"answer")]
     registers = handed(Why.NO_ROUTE).registers
-    assert seen == [Punted(Why.NO_ROUTE, TAP, KEYS[SRC], KEYS[RTR], KEYS[NET_IN], KEYS[NET], frame(), registers)]
+    assert seen == [Punted(Why.NO_ROUTE, TAP, KEYS[SRC], KEYS[RTR], KEYS[NET_IN], KEYS[NET], frame(), registers, "hv1")]
 
 
 def test_while_something_is_sought_nothing_is_answered() -> None:

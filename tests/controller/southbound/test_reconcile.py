@@ -192,7 +192,7 @@ def cases(draw: st.DrawFn) -> tuple[FakeSwitch, list[Entry]]:
 def wanted(desired: Sequence[Entry], switch: FakeSwitch) -> FakeSwitch:
     """`desired`, and all of others on `switch`, but for what takes a removed group along or stands under our keys."""
     flows, groups = encoded(desired)
-    kept = {id: group for id, group in switch.groups.items() if id >> 28 not in (2, 3, 5, 6)}
+    kept = {id: group for id, group in switch.groups.items() if id >> 28 not in range(1, 7)}
     standing = groups.keys() | kept.keys()
     others = {key: flow for key, flow in switch.flows.items() if not own_flow(flow) and pointed_to(flow) <= standing}
     return FakeSwitch(others | flows, kept | groups)

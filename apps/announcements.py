@@ -1,0 +1,81 @@
+"""Announcements: the wire is told where an address of the outside is now (RFC 5227 section 3, RFC 4861 section 7.2.6).
+
+Where a floating IP is translated from now on, there it is announced, and nowhere else; of a router's gateways the first
+announces the router's addresses. A gateway that takes over because a better one is dead says nothing: that is not for
+the controller to do, which may be dead, too. Its first packet tells the switches on the wire.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from controller.flows.app import app
+from controller.flows.frames import announcement, tagged
+from controller.flows.presence import gateway_port, gateways, jack
+from controller.flows.presence import translated as whereabouts
+from controller.flows.punted import Said
+from controller.model.records import (
+    Address,
+    Chassis,
+    Drained,
+    FloatingIp,
+    Mac,
+    Network,
+    Port,
+    Record,
+    Router,
+    Translation,
+)
+from controller.model.view import View
+
+TIMES = 3
+"""How often each is told, a second apart: the first may be lost."""
+
+
+def translated(view: View, old: Record | None, new: Record | None) -> Iterator[Said]:
+    """Something is translated on a chassis from now on."""
+    if not isinstance(new, Translation):
+        return
+    kind, id, *_ = new.what.split("/")
+    if kind == "router":
+        yield from gateway(view, id, new.chassis)
+        return
+    floating, first = view.get(FloatingIp, id), view.derive(whereabouts, id).chassis[:1]
+    port = view.get(Port, floating.floating_port_id) if floating else None
+    if floating and port and first == (new.chassis,):
+        address, mac = floating.floating_ip_address, port.mac_address
+        yield from told(view, new.chassis, floating.floating_network_id, address, mac)
+
+
+def ranked(view: View, old: Record | None, new: Record | None) -> Iterator[Said]:
+    """Hypervisors are wanted as gateways otherwise than before: whoever is the first now may be another one."""
+    if isinstance(old, Chassis) and isinstance(new, Chassis) and wanted(old) == wanted(new):
+        return
+    for network in view.where(Network, external=True):
+        for router in view.where(Router, external_network_id=network.id):
+            for first in view.derive(gateways, router.id)[:1]:
+                yield from gateway(view, router.id, first)
+
+
+def wanted(chassis: Chassis) -> tuple[object, ...]:
+    """What a hypervisor's rank among gateways follows from."""
+    return (chassis.gateway_priority, chassis.bridge_mappings, bool(chassis.problem), chassis.encap_ip)
+
+
+def gateway(view: View, router: str, chassis: str) -> Iterator[Said]:
+    """The addresses of a router's gateway, if it is there first."""
+    port = gateway_port(view, router)
+    if port is not None and view.derive(gateways, router)[:1] == (chassis,):
+        for ip in port.fixed_ips:
+            yield from told(view, chassis, port.network_id, ip.ip_address, port.mac_address)
+
+
+def told(view: View, chassis: str, network: str, address: Address, mac: Mac) -> Iterator[Said]:
+    """To the wire of a network, an address is at a MAC address."""
+    out = jack(view, chassis, network)
+    if out is not None:
+        number, vlan = out
+        yield Said(chassis, (number,), tagged(announcement(address, mac, router=":" in address), vlan), TIMES)
+
+
+APP = app("announcements", heralds={Translation: translated, Drained: ranked, Chassis: ranked})

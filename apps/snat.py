@@ -1,0 +1,91 @@
+"""Translation at gateways: guests without a floating IP go out under the IPv4 address of their router's gateway.
+
+    L3_SNAT ─> conntrack ─> L3_SNATTED      a connection begins as the gateway's, or it goes nowhere
+    L3_DNAT ─> conntrack ─> L3_DNATTED      answers, and ICMP errors about connections, find their way back
+
+Conntrack translates in a zone of the router's own (`model.translations`). What it could not give another source (all
+ports taken, or the identifier of an echo request) is dropped, and so is what already bears the address: Open vSwitch
+3.1 aborts over a translation that changes nothing. From outside nobody behind the router is reached but by a connection
+that began there; without translation (`enable_snat` false), and by IPv6, which is never translated, everybody is, and
+security groups decide. What is for the gateway's address and of no connection is for the router itself.
+
+Limits: user space's conntrack translates no identifiers of ICMP, so of two guests that ask one address by echo requests
+of one identifier at once the second is dropped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from controller.flows.app import app, at_gateways, everywhere, routing
+from controller.flows.fields import IPV4, IPV4_DST, IPV6, ct_state
+from controller.flows.flow import Flow, Translate, Untrack, goto, resubmit
+from controller.flows.hops import LOOK
+from controller.flows.pipeline import (
+    DROP,
+    L3_DNAT,
+    L3_DNATTED,
+    L3_OUT,
+    L3_ROUTE,
+    L3_SNAT,
+    L3_SNATTED,
+    NEIGH,
+    NET,
+    NET_IN,
+    REDIRECTED,
+    RTR,
+    TRAP,
+    TURNED,
+    WHY,
+    ZONE,
+    Why,
+)
+from controller.flows.presence import gateway_port, gateway_translation, own_address, zone_of
+from controller.model.records import Router
+from controller.model.view import View
+
+
+def translated(view: View) -> Iterator[Flow]:
+    """Behind conntrack: on with what was translated, and with nothing else."""
+    for table in (L3_DNATTED, L3_SNATTED):
+        yield Flow(table, "unknown", ct_state("+trk+inv"), (WHY.set(Why.NOT_TRACKED), goto(DROP)))
+    inward = (TURNED.set(1), goto(L3_ROUTE))  # perhaps to who sent it, or to where it came from
+    yield Flow(L3_DNATTED, "translated", ct_state("+trk-inv+dnat"), inward)
+    yield Flow(
+        L3_SNATTED, "translated", ct_state("+trk-inv+snat"), (REDIRECTED.set(0), resubmit(NEIGH), resubmit(L3_OUT))
+    )
+
+
+def inside(view: View, router: Router) -> Iterator[Flow]:
+    """Nobody outside begins a connection to somebody behind a router that translates."""
+    port = gateway_port(view, router.id)
+    if port is not None and router.enable_snat:
+        came = RTR(view.tag("router", router.id)) & NET_IN(view.tag("network", port.network_id))
+        yield Flow(L3_DNAT, "inside", came & IPV4, (WHY.set(Why.NO_CONNECTION), goto(DROP)))
+
+
+def gateway(view: View, router: Router, chassis: str) -> Iterator[Flow]:
+    """What a gateway does with what leaves by it, and with what comes for its address."""
+    port, address = gateway_port(view, router.id), own_address(view, router.id)
+    if port is None:
+        return
+    at, tag = RTR(view.tag("router", router.id)), view.tag("network", port.network_id)
+    leaves = at & NET(tag) & REDIRECTED(1)
+    onward = (REDIRECTED.set(0), *LOOK)
+    yield Flow(L3_SNAT, "routed", leaves & IPV6, onward)
+    if not router.enable_snat:
+        yield Flow(L3_SNAT, "routed", leaves & IPV4, onward)
+    zone = zone_of(view, chassis, gateway_translation(view, router.id))
+    if address is None or zone is None:
+        return
+    if router.enable_snat:
+        out, back = (Translate(ZONE, L3_SNATTED, source=address), Translate(ZONE, L3_DNATTED))
+        yield Flow(L3_SNAT, "translate", leaves & IPV4, (Untrack(), ZONE.set(zone), out))
+        yield Flow(L3_DNAT, "own_address", at & NET_IN(tag) & IPV4_DST(address), (Untrack(), ZONE.set(zone), back))
+    else:
+        yield Flow(L3_DNAT, "own_address", at & NET_IN(tag) & IPV4_DST(address), (goto(L3_DNATTED),))
+    own = (Untrack(), WHY.set(Why.ROUTER_ADDRESS), goto(TRAP))
+    yield Flow(L3_DNATTED, "own_address", at & IPV4_DST(address), own)
+
+
+APP = app("snat", everywhere(translated), routing(Router, inside), at_gateways(Router, gateway))

@@ -1,0 +1,287 @@
+"""The outside: guests reach it by their routers' gateways and by floating IPs, and are reached by these alone.
+
+            hv1             hv2            hv3           physnet1 (flat)
+net a       a1 .11, a4 .14  a2 .12         a3 .13        outside 172.24.0.1, the next hop of all
+net b       b1 .11                                         └ far 203.0.113.9
+gateways    -               1st            2nd           wide 172.24.0.2, whose packets may have 1,500 bytes
+
+Networks a and b are of two tenants and have the same addresses; the routers' are 172.24.0.10 and .20. Floating IPs:
+.104 is a4's, .103 a3's (on the gateway that stands by).
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from controller.flows.pipeline import Why
+from mininet_scenarios.lab import Lab
+from mininet_scenarios.nodes import Host, Physical
+from mininet_scenarios.probe import Frame, Heard, answers_for, token, within
+from mininet_scenarios.sockets import Outcome
+
+pytestmark = pytest.mark.scenario
+
+OUTSIDE, FAR, WIDE = "172.24.0.1", "203.0.113.9", "172.24.0.2"
+A, B = "172.24.0.10", "172.24.0.20"
+F3, F4 = "172.24.0.103", "172.24.0.104"
+MTU = 1450
+
+
+@pytest.fixture(scope="module")
+def lab() -> Iterator[Lab]:
+    """The topology above; every group lets everybody in."""
+    with Lab(hypervisors=3, serve=("--flat-networks", "physnet1", "--gateway-hold", "1")) as lab:
+        wire = lab.physical("physnet1")
+        lab.gateways(None, 20, 10)
+        outside = lab.host("outside", on=wire, ip=f"{OUTSIDE}/24", mac="02:00:00:00:0e:01", mtu=MTU)
+        lab.behind(outside, "far", ip=f"{FAR}/24", gateway="203.0.113.1", mac="02:00:00:00:0e:09", mtu=MTU)
+        lab.host("wide", on=wire, ip=f"{WIDE}/24", mac="02:00:00:00:0e:02")
+        external = lab.external("ext", physical=wire, cidr="172.24.0.0/24")
+        for project, address, where in (("a", A, {"a1": 1, "a4": 1, "a2": 2, "a3": 3}), ("b", B, {"b1": 1})):
+            network = lab.network(project, cidr="10.0.0.0/24", project=project, gateways=True)
+            router = lab.router(project, network, project=project)
+            lab.way_out(router, external, address)
+            lab.rule(lab.default_group(project))
+            for name, host in where.items():
+                number = 10 + int(name[1])
+                mac = f"02:00:00:00:{project}0:{number}"
+                lab.guest(name, network=network, on=f"hv{host}", ip=f"10.0.0.{number}", mac=mac)
+        lab.floating_ip(external, F4, lab.guests["a4"])
+        lab.floating_ip(external, F3, lab.guests["a3"])
+        lab.converged()
+        lab.gateways_alive()
+        yield lab
+
+
+@pytest.fixture(scope="module")
+def wire(lab: Lab) -> Physical:
+    """The external network."""
+    return lab.physicals["physnet1"]
+
+
+def hosts(lab: Lab) -> tuple[Host, Host, Host]:
+    """Whom guests reach outside."""
+    return lab.hosts["outside"], lab.hosts["far"], lab.hosts["wide"]
+
+
+def private(heard: Heard) -> list[str]:
+    """What was heard of addresses that nobody outside may hear of."""
+    return [str(frame) for frame in heard.frames if within("10.0.0.0/24")(frame)]
+
+
+def test_guests_without_a_floating_ip_go_out_by_the_gateway_under_its_address(lab: Lab, wire: Physical) -> None:
+    outside, far, _ = hosts(lab)
+    with lab.sniff(wire) as heard:
+        for name, address in (("a1", A), ("a2", A), ("b1", B)):
+            guest, mark = lab.guests[name], token()
+            with lab.sniff(outside, what=f"src host {address}") as come:
+                assert guest.ping(outside.ip, count=3, mark=mark).wait().lost == 0
+                assert guest.pings(far)
+                assert guest.reaches(far, "tcp", 80) == {80}
+                assert guest.reaches(far, "udp", 5001) == {5001}
+            assert come.copies(mark) == {"outside": 3}, "under the router's address, once each"
+    assert private(heard) == []
+    lab.settles()
+
+
+def test_two_tenants_with_the_same_addresses_reach_the_same_place_at_once(lab: Lab) -> None:
+    far = lab.hosts["far"]
+    for port in (7000, 7001):
+        far.listens(port)
+    talks = [lab.guests[name].talks(far, at, count=5, from_port=4000) for name, at in (("a1", 7000), ("b1", 7001))]
+    for talk in talks:
+        talk.flows(count=5)
+    for host in (far, lab.guests["a1"], lab.guests["b1"]):
+        host.hangs_up()
+    lab.settles()
+
+
+def test_nobody_outside_begins_a_connection_to_a_guest_behind_a_gateway(lab: Lab) -> None:
+    outside, a1 = lab.hosts["outside"], lab.guests["a1"]
+    outside.ip_batch(f"route replace 10.0.0.0/24 via {A}")
+    mark = token()
+    with lab.sniff(a1) as heard:
+        assert not outside.pings(a1.ip)
+        assert outside.ping(a1.ip, count=2, mark=mark).wait().lost == 2
+    assert heard.copies(mark) == {}
+    outside.ip_batch("route del 10.0.0.0/24")
+    assert lab.hypervisors["hv2"].drops()[Why.NO_CONNECTION] > 0
+    lab.settles()
+
+
+def test_a_gateways_address_answers_echo_requests_and_nothing_else(lab: Lab) -> None:
+    for host in (lab.hosts["outside"], lab.hosts["far"], lab.guests["a1"], lab.guests["a3"], lab.guests["b1"]):
+        for address in (A, B):
+            assert host.pings(address), f"{host} to {address}"
+    assert lab.hosts["far"].calls(A, 22) is not Outcome.CONNECTED
+    lab.settles()
+
+
+def test_one_hypervisor_answers_for_a_gateway(lab: Lab, wire: Physical) -> None:
+    outside = lab.hosts["outside"]
+    for address in (A, B, F3, F4):
+        with lab.sniff(wire, what="arp") as heard:
+            outside.run("arping", "-q", "-c", "2", "-I", "eth0", address)
+        assert heard.copies(answers_for(address)) == {"physnet1": 2}, address
+    lab.settles()
+
+
+# ---- floating IPs ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("name", "address"), [("a4", F4), ("a3", F3)])
+def test_a_floating_ip_enters_and_leaves_at_its_guests_own_hypervisor(
+    lab: Lab, wire: Physical, name: str, address: str
+) -> None:
+    guest, (outside, far, _) = lab.guests[name], hosts(lab)
+    there, back = token(), token()
+    with lab.sniff(lab.underlay) as under, lab.sniff(wire) as heard:
+        own = wire.at(guest.hypervisor).ear()
+        assert guest.ping(far, count=2, mark=there).wait().lost == 0
+        assert far.ping(address, count=2, mark=back).wait().lost == 0
+        assert guest.reaches(far, "tcp", 80) == {80}
+        for host in (outside, far):
+            assert host.reaches(guest, "tcp", 80, by=address) == {80}
+            assert host.reaches(guest, "udp", 5001, by=address) == {5001}
+        sent = own.frames()
+        own.close()
+    assert under.copies(there) == {}
+    assert under.copies(back) == {}
+    assert sum(there in frame.raw for frame in sent) == 2
+    assert private(heard) == []
+    lab.settles()
+
+
+def test_floating_ips_reach_each_other_and_themselves(lab: Lab, wire: Physical) -> None:
+    guests = {name: lab.guests[name] for name in ("a1", "a2", "a3", "a4", "b1")}
+    with lab.sniff(wire) as heard:
+        for name, guest in guests.items():
+            for owner, address in (("a4", F4), ("a3", F3)):
+                assert guest.pings(address), f"{name} to {address}"
+                for protocol in ("tcp", "udp"):
+                    assert guest.reaches(guests[owner], protocol, 5001, by=address) == {5001}, f"{name} to {address}"
+    assert private(heard) == []
+    lab.settles()
+
+
+def test_a_floating_ip_is_whom_the_receiver_sees(lab: Lab) -> None:
+    a4, a3 = lab.guests["a4"], lab.guests["a3"]
+    for sender, by, seen in ((a4, F4, F4), (a4, F3, F4), (a3, F4, F3), (lab.guests["a1"], F4, A)):
+        receiver, mark = (a4 if by == F4 else a3), token()
+        with lab.sniff(receiver, what=f"icmp[icmptype] == icmp-echo and src host {seen}") as heard:
+            assert sender.ping(by, count=1, mark=mark).wait().lost == 0
+        assert heard.copies(mark) == {receiver.name: 1}, f"{sender} to {by}"
+    lab.settles()
+
+
+@pytest.mark.parametrize("size", [1000, 8000])
+def test_datagrams_of_any_size_pass_both_ways(lab: Lab, size: int) -> None:
+    a1, a3, a4, far = lab.guests["a1"], lab.guests["a3"], lab.guests["a4"], lab.hosts["far"]
+    for who, target, by in (
+        (a1, far, FAR), (lab.guests["a2"], far, FAR), (a4, far, FAR), (a3, far, FAR), (far, a4, F4), (far, a3, F3),
+        (a4, a3, F3), (a4, a4, F4), (a1, a4, F4), (lab.guests["b1"], a3, F3),
+    ):  # fmt: skip
+        assert who.reaches(target, "udp", 5002, size=size, by=by, patience_s=2) == {5002}, f"{who} to {by}"
+    lab.settles()
+
+
+def test_errors_about_what_was_translated_are_translated(lab: Lab) -> None:
+    a1, a3, a4, far = lab.guests["a1"], lab.guests["a3"], lab.guests["a4"], lab.hosts["far"]
+    for size in (8, 8000):
+        for who, by in ((a1, FAR), (a4, FAR), (far, F4), (a4, F3), (a3, F4), (a4, F4), (a1, F4)):
+            assert who.refused(by, size=size), f"{who} to {by}, {size} bytes"
+    lab.settles()
+
+
+def ways(host: Host, target: str, most: int = 5) -> list[str]:
+    """The hops to an address, as traceroute finds them."""
+    found = []
+    for hops in range(1, most):
+        said = host.run("ping", "-n", "-c", "1", "-W", "1", "-t", str(hops), target, codes=(0, 1))
+        from_whom = re.search(r"(?:From|from) ([\d.]+):?", said)
+        found.append(from_whom[1] if from_whom else "*")
+        if "ttl=" in said:
+            break
+    return found
+
+
+def test_traceroute_tells_every_hop_both_ways(lab: Lab) -> None:
+    a1, a4, far = lab.guests["a1"], lab.guests["a4"], lab.hosts["far"]
+    assert ways(a1, FAR) == ["10.0.0.1", OUTSIDE, FAR]
+    assert ways(a4, FAR) == ["10.0.0.1", OUTSIDE, FAR]
+    assert ways(far, F4) == ["203.0.113.1", A, F4]
+    assert ways(far, F3) == ["203.0.113.1", A, F3]
+    assert ways(far, A) == ["203.0.113.1", A]
+    assert ways(a4, F3) == ["10.0.0.1", A, F3]
+    lab.settles()
+
+
+def test_who_sends_too_much_from_outside_is_told_what_fits(lab: Lab) -> None:
+    wide = lab.hosts["wide"]
+    for address in (F4, F3):
+        said = wide.run("ping", "-n", "-c", "1", "-W", "2", "-M", "do", "-s", "1450", address, codes=(1,))
+        assert f"From {address} icmp_seq=1 Frag needed and DF set (mtu = {MTU})" in said, said
+        assert wide.reaches(lab.guests["a4" if address == F4 else "a3"], "tcp", 80, by=address) == {80}
+    lab.settles()
+
+
+def test_who_sends_too_much_to_outside_is_told_what_fits(lab: Lab) -> None:
+    far, outside = lab.hosts["far"], lab.hosts["outside"]
+    for node, device in ((far, "eth0"), (outside, "eth1")):
+        node.ip_batch(f"link set {device} mtu 1300")
+    for name in ("a1", "a4"):
+        said = lab.guests[name].run("ping", "-n", "-c", "1", "-W", "2", "-M", "do", "-s", "1350", FAR, codes=(1,))
+        assert f"From {OUTSIDE} icmp_seq=1 Frag needed and DF set (mtu = 1300)" in said, said
+        lab.guests[name].ip_batch("route flush cache")
+    for node, device in ((far, "eth0"), (outside, "eth1")):
+        node.ip_batch(f"link set {device} mtu {MTU}")
+    lab.settles()
+
+
+def test_a_floating_ip_changes_hands_within_two_seconds(lab: Lab, wire: Physical) -> None:
+    far, a1, a4 = lab.hosts["far"], lab.guests["a1"], lab.guests["a4"]
+    (floating_ip,) = lab.api.get(f"/v2.0/floatingips?floating_ip_address={F4}")["floatingips"]
+    for guest in (a1, a4):
+        guest.listens(7100)
+    old = far.talks(a4, 7100, by=F4)
+    old.flows()
+    with lab.sniff(*(wire.at(each) for each in lab.hypervisors.values()), what="arp") as told:
+        at = time.time()
+        lab.associate(floating_ip, a1)
+        new = far.talks(a1, 7100, by=F4, from_port=5100)
+        new.flows(timeout_s=2)
+        took = time.time() - at
+        lab.converged()
+        time.sleep(2.2)
+    assert old.last() < at + 2, "who had it before is heard no more"
+    announced = told.copies(announces(F4))
+    assert announced.keys() == {"physnet1 from hv1"}
+    assert announced["physnet1 from hv1"] >= 3
+    assert {frame.src for frame in told.frames if announces(F4)(frame)} == {mac_of(lab, F4)}
+    mark = token()
+    with lab.sniff(a4) as heard:
+        assert far.ping(F4, count=2, mark=mark).wait().lost == 0
+    assert heard.copies(mark) == {}
+    assert a4.pings(far), "under the gateway's address"
+    print(f"a floating IP changed hands in {took:.2f} s")
+    for host in (far, a1, a4):
+        host.hangs_up()
+    lab.associate(floating_ip, a4)
+    lab.converged()
+    assert far.pings(F4)
+    lab.settles()
+
+
+def mac_of(lab: Lab, address: str) -> str:
+    """The MAC address that a floating IP has."""
+    (port,) = lab.api.get(f"/v2.0/ports?device_owner=network:floatingip&fixed_ips=ip_address%3D{address}")["ports"]
+    return str(port["mac_address"])
+
+
+def announces(address: str) -> Callable[[Frame], bool]:
+    """Gratuitous ARP for an address."""
+    return lambda frame: (said := frame.arp) is not None and said.sender_ip == said.target_ip == address

@@ -1,0 +1,145 @@
+"""Gateways die and come back, with the controller dead or alive: who is behind them hardly notices.
+
+a1 is on hv1, without a floating IP, a4 beside it has one; hv2 is the gateway, hv3 stands by. A gateway is killed with
+its ovs-vswitchd and its wires. Figures are printed.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from mininet_scenarios.lab import Lab
+from mininet_scenarios.nodes import Guest, Host, Hypervisor
+from mininet_scenarios.probe import REQUEST, Frame, answers_for, arp, asks_for, token
+
+pytestmark = pytest.mark.scenario
+
+OUTSIDE, GATEWAY, FLOATING = "172.24.0.1", "172.24.0.10", "172.24.0.104"
+HOLD_S = 4
+
+
+@pytest.fixture(scope="module")
+def lab() -> Iterator[Lab]:
+    """The topology above; gateways that come back wait for 4 s."""
+    with Lab(hypervisors=3, serve=("--flat-networks", "physnet1", "--gateway-hold", str(HOLD_S))) as lab:
+        wire = lab.physical("physnet1")
+        lab.gateways(None, 20, 10)
+        lab.host("outside", on=wire, ip=f"{OUTSIDE}/24", mac="02:00:00:00:0e:01", mtu=1450)
+        external = lab.external("ext", physical=wire, cidr="172.24.0.0/24")
+        network = lab.network("a", cidr="10.0.0.0/24", project="a", gateways=True)
+        lab.way_out(lab.router("a", network, project="a"), external, GATEWAY)
+        lab.rule(lab.default_group("a"))
+        for number in (11, 14):
+            mac = f"02:00:00:00:0a:{number}"
+            lab.guest(f"a{number % 10}", network=network, on="hv1", ip=f"10.0.0.{number}", mac=mac)
+        lab.floating_ip(external, FLOATING, lab.guests["a4"])
+        lab.converged()
+        lab.gateways_alive()
+        yield lab
+
+
+def first_answer(guest: Guest, host: Host, port: int) -> float:
+    """When the first of many new connections was answered, in seconds since the epoch."""
+    deadline = time.time() + 10
+    while time.time() < deadline:
+        if guest.reaches(host, "udp", port, patience_s=0.03):
+            return time.time()
+    raise AssertionError("nothing was answered any more")
+
+
+def die(hypervisor: Hypervisor) -> float:
+    """It loses power: its switch and its wires are gone at once. When, in seconds since the epoch."""
+    at = time.time()
+    hypervisor.ip_batch("link set phy0 down", "link set ext0 down")
+    hypervisor.crash()
+    hypervisor.away = True
+    return at
+
+
+def live(hypervisor: Hypervisor) -> None:
+    """It is back, with empty tables."""
+    hypervisor.ip_batch("link set phy0 up", "link set ext0 up")
+    hypervisor.revive()
+
+
+class Asking:
+    """The outside asks for the gateway's address by ARP all the time; who answers which question, and when."""
+
+    def __init__(self, lab: Lab) -> None:
+        self.lab, self.outside = lab, lab.hosts["outside"]
+        wire = lab.physicals["physnet1"]
+        self.questions = wire.at(self.outside).ear("arp")
+        self.answers = {name: wire.at(each).ear("arp") for name, each in lab.hypervisors.items()}
+
+    def ask(self) -> None:
+        self.outside.sends(arp(REQUEST, self.outside.mac, self.outside.ip, GATEWAY))
+
+    def told(self) -> tuple[list[float], dict[str, list[float]]]:
+        """When it asked, and when whose wire brought an answer."""
+        asked = [frame.at for frame in self.questions.frames() if asks_for(GATEWAY)(frame)]
+        told = {name: [each.at for each in ear.frames() if is_answer(each)] for name, ear in self.answers.items()}
+        for ear in (self.questions, *self.answers.values()):
+            ear.close()
+        return asked, {name: times for name, times in told.items() if times}
+
+
+def is_answer(frame: Frame) -> bool:
+    """Is it an answer for the gateway's address?"""
+    return answers_for(GATEWAY)(frame)
+
+
+def ask_while(lab: Lab, seconds: float) -> tuple[list[float], dict[str, list[float]]]:
+    """Ask every 50 ms for some time."""
+    asking = Asking(lab)
+    end = time.time() + seconds
+    while time.time() < end:
+        asking.ask()
+        time.sleep(0.05)
+    time.sleep(0.2)
+    return asking.told()
+
+
+def test_a_gateway_that_dies_with_the_controller_is_replaced_within_a_second(lab: Lab) -> None:
+    a1, outside, hv2 = lab.guests["a1"], lab.hosts["outside"], lab.hypervisors["hv2"]
+    assert a1.pings(outside)
+    floating = outside.ping(FLOATING, interval_s=0.02)
+    floating.first_reply(5)
+    lab.controller.kill()
+    died = die(hv2)
+    took = first_answer(a1, outside, 5001) - died
+    asked, told = ask_while(lab, 2.0)
+    kept = floating.stop()
+    print(f"a new connection went out {took * 1000:.0f} ms after the gateway's death")
+    print(f"of {len(asked)} ARP requests {[(name, len(times)) for name, times in told.items()]} were answered")
+    assert took < 1
+    assert told.keys() == {"hv3"}
+    assert len(told["hv3"]) == len(asked), "exactly one answer to each"
+    assert kept.lost == 0, "a floating IP needs no gateway"
+
+    live(hv2)  # the controller is dead: its tables stay empty, and nobody falls back on it
+    mark, stream = token(), a1.ping(outside, interval_s=0.02, mark=token())
+    asked, told = ask_while(lab, 3.0)
+    assert stream.stop().lost == 0
+    assert told.keys() == {"hv3"}
+    assert len(told["hv3"]) == len(asked)
+
+    back = time.time()
+    lab.controller.start()
+    stream = a1.ping(outside, interval_s=0.02, mark=mark)
+    asked, told = ask_while(lab, HOLD_S + 6.0)
+    lost = stream.stop()
+    lab.converged()
+    answered = sum(map(len, told.values()))
+    changed = min(told.get("hv2", [time.time()])) - back
+    print(
+        f"it was the gateway again {changed:.1f} s after the controller was back: {answered} of {len(asked)} answered"
+    )
+    print(f"meanwhile {lost.lost} of {lost.sent} echo requests were lost")
+    assert told.keys() == {"hv2", "hv3"}
+    assert max(told["hv3"]) < min(told["hv2"]), "it changes once, and back never"
+    assert changed > HOLD_S
+    assert abs(answered - len(asked)) <= 4
+    lab.settles()
