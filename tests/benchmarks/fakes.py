@@ -60,7 +60,7 @@ class Spec:
 class Tally:
     """What all switches together hold, and what they did since the last `mark`.
 
-    `touched` switches committed bundles; `sent_bytes` were received but for echoes; `given_up` connections were those
+    `touched` switches committed bundles; `sent_bytes` were received but for echoes and packet-outs; `given_up` connections were those
     of a controller that was silent for too long; `last` is when the last one answered a barrier or a dump
     (`time.monotonic`).
     """
@@ -435,8 +435,8 @@ class Switch(Link):
         if kind == of.OFPT_ECHO_REQUEST:
             self._send(of.OFPT_ECHO_REPLY, xid, message[8:])
             return
-        if kind == of.OFPT_PACKET_OUT:
-            return  # a frame that finds the way to a peer, and no change
+        if kind in (of.OFPT_ECHO_REPLY, of.OFPT_PACKET_OUT):
+            return  # a sign of life, or a frame that finds the way to a peer: no change
         self._hypervisor.counts.sent_bytes += length
         try:
             self._answer(kind, xid, message)
@@ -446,7 +446,7 @@ class Switch(Link):
 
     def _answer(self, kind: int, xid: int, message: bytes) -> None:
         match kind:
-            case of.OFPT_HELLO | of.OFPT_ECHO_REPLY | of.OFPT_ERROR | of.OFPT_SET_ASYNC | of.OFPT_SET_CONFIG:
+            case of.OFPT_HELLO | of.OFPT_ERROR | of.OFPT_SET_ASYNC | of.OFPT_SET_CONFIG:
                 pass  # nobody else changes a group here, and no fragment comes
             case of.OFPT_FEATURES_REQUEST:
                 features = _FEATURES.pack(self._hypervisor.datapath_id, 0, 254, 0, 0x4F)
