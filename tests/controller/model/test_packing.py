@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from controller.errors import Unavailable
-from controller.model import records
+from controller.model import records as every
 from controller.model.packing import pack, unpack
 from controller.model.records import KINDS, Address, Chassis, FixedIp, Mac, Port, Record, Resource
 
@@ -146,5 +146,5 @@ def test_damaged_bytes_are_read_as_some_port_or_refused(damaged: bytes) -> None:
 
 def test_every_record_is_kept() -> None:
     """A kind that is not in the list would be gone after a restart."""
-    kinds = {each for each in vars(records).values() if isinstance(each, type) and issubclass(each, Record)}
+    kinds = {each for each in vars(every).values() if isinstance(each, type) and issubclass(each, Record)}
     assert kinds - {Record, Resource} == set(KINDS)
