@@ -625,7 +625,8 @@ L3_IN: Final = Table(
 L3_DNAT: Final = Table(
     25, "l3_dnat", "What comes from outside: for a floating IP, or an answer? Else nothing behind a router is reached.",
     {"forwarded": 130, "floating": 120, "known": 115, "own_address": 110, "inside": 100, "other": 0},
-    matches=frozenset({RTR, NET_IN, f.ETH_TYPE, f.IPV4_DST, f.IPV4_PROTO, f.TCP_DST, f.UDP_DST}), sets=frozenset({ZONE, WHY}),
+    matches=frozenset({RTR, NET_IN, f.ETH_TYPE, f.IPV4_DST, f.IPV4_PROTO, f.TCP_DST, f.UDP_DST}),
+    sets=frozenset({ZONE, WHY}),
     nexts=frozenset({"l3_dnatted", "l3_route", "drop"}), tracks=frozenset({"l3_dnatted"}), translates=True,
     commits=frozenset({FORWARDING}),
 )  # fmt: skip
@@ -650,8 +651,8 @@ L3_ECMP: Final = Table(
 L3_SNAT: Final = Table(
     29, "l3_snat", "What goes to the outside: under a floating IP, by the gateway, and there under its address.",
     {
-        "floating": 130, "own_answer": 120, "turned": 117, "own_address": 115, "outer_address": 110, "hairpin": 107, "answer": 105,
-        "translate": 100, "routed": 95, "redirect": 90, "untranslated": 90, "other": 0,
+        "floating": 130, "own_answer": 120, "turned": 117, "own_address": 115, "outer_address": 110, "hairpin": 107,
+        "answer": 105, "translate": 100, "routed": 95, "redirect": 90, "untranslated": 90, "other": 0,
     },
     matches=frozenset({RTR, NET, NET_IN, REDIRECTED, TURNED, f.ETH_TYPE, f.IPV4_SRC, f.IPV4_DST}),
     sets=frozenset({REDIRECTED, ZONE, WHY}),
