@@ -127,7 +127,8 @@ decisions read few bits of an address.
 def manners(view: View) -> Iterator[Flow]:
     """What every router does to every packet."""
     for passed in range(MAX_HOPS):
-        yield Flow(HOP, "hop", HOPS(passed), (HOPS.set(passed + 1), goto(L3_IN)))
+        afresh = (NH4.set(Address("0.0.0.0")), NH6.set(Address("::")))  # a next hop may be of another IP version
+        yield Flow(HOP, "hop", HOPS(passed), (HOPS.set(passed + 1), *afresh, goto(L3_IN)))
     for field in (IPV6_SRC, IPV6_DST):
         yield Flow(L3_IN, "link_local", within(field, LINK_LOCAL), (WHY.set(Why.LINK_LOCAL), goto(DROP)))
     for block in MARTIANS:

@@ -49,6 +49,8 @@ from mininet_scenarios.nodes import (
 from mininet_scenarios.probe import Ear, Heard
 from mininet_scenarios.processes import private_network, require_tools, wait_until
 
+_QUOTAS = "network=-1,router=-1,security_group=-1,security_group_rule=-1"
+"""Of these a project may have any number: the scenarios of a module share a lab and its projects."""
 _LINGER_S = 0.3  # how long a capture waits for what was on its way when its block ended
 
 
@@ -108,7 +110,7 @@ class Lab:
     ) -> None:
         self._names = [f"hv{number}" for number in range(1, hypervisors + 1)]
         self._encaps, self._underlay = encaps, UNDERLAYS[underlay_ip_version]
-        self._serve = ("--underlay-ip-version", str(underlay_ip_version), *serve)
+        self._serve = ("--underlay-ip-version", str(underlay_ip_version), "--quotas", _QUOTAS, *serve)
         self._stack = ExitStack()
         self.hypervisors: dict[str, Hypervisor] = {}
         self.guests: dict[str, Guest] = {}

@@ -27,6 +27,8 @@ def add_routes(app: web.Application, fleet: Fleet) -> None:
     app.router.add_get("/v1/chassis/{name}", routes.chassis)
     app.router.add_put("/v1/chassis/{name}", routes.change)
     app.router.add_delete("/v1/chassis/{name}", routes.forget)
+    app.router.add_get("/v1/routers/{id}", routes.router)
+    app.router.add_get("/v1/floatingips/{id}", routes.floating_ip)
     app.router.add_get("/v1/flows/{name}", routes.flows)
     app.router.add_get("/v1/diff", routes.diff)
     app.router.add_post("/v1/explain", routes.explain)
@@ -76,6 +78,20 @@ class Routes:
         """DELETE /v1/chassis/NAME: for a hypervisor that is gone for good."""
         await self._fleet.forget(request.match_info["name"])
         return web.Response(status=204)
+
+    async def router(self, request: web.Request) -> web.Response:
+        """GET /v1/routers/ID: the hypervisors that are its gateways, the best first, and the one that is active."""
+        id = request.match_info["id"]
+        outside = self._fleet.gateways(id)
+        return web.json_response({"router": {"id": id, "gateways": [*outside.chassis], "active": outside.active}})
+
+    async def floating_ip(self, request: web.Request) -> web.Response:
+        """GET /v1/floatingips/ID: where it is translated, on its guest's own hypervisor or at its router's gateways."""
+        id = request.match_info["id"]
+        outside = self._fleet.translated(id)
+        binding = ("distributed" if outside.distributed else "centralized") if outside.chassis else None
+        found = {"id": id, "binding": binding, "chassis": [*outside.chassis], "active": outside.active}
+        return web.json_response({"floatingip": found})
 
     async def flows(self, request: web.Request) -> web.Response:
         """GET /v1/flows/NAME[?object=ID][&counts=true]: what the switch should hold, and why.

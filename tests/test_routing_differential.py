@@ -171,8 +171,9 @@ class World:
         return router(name, *sorted(routes), admin_state_up=up)
 
     def route(self, to: str, nexthops: list[str], counts: Sequence[int]) -> Iterator[tuple[str, str]]:
-        """To a block, by one or several of these."""
-        hops = [hop for hop in nexthops if (":" in hop) == (":" in to)]
+        """To a block, by one or several of these; seldom of another IP version."""
+        any_version = self.often(0.1)
+        hops = [hop for hop in nexthops if any_version or (":" in hop) == (":" in to)]
         return ((to, by) for by in self.chance.sample(hops, min(len(hops), self.chance.choice(counts))))
 
     def routers_by(self, name: str) -> list[str]:

@@ -606,7 +606,7 @@ GATED: Final = Table(
 HOP: Final = Table(
     23, "hop", "Counts the routers that a packet passes here: two that send it to each other do not keep it.",
     {"hop": 100, "miss": 0},
-    matches=frozenset({HOPS}), sets=frozenset({HOPS, WHY}), nexts=frozenset({"l3_in", "drop"}),
+    matches=frozenset({HOPS}), sets=frozenset({HOPS, NH4, NH6, WHY}), nexts=frozenset({"l3_in", "drop"}),
 )  # fmt: skip
 L3_IN: Final = Table(
     24, "l3_in", "At a router: is this for the router itself, and has it a hop left?",

@@ -40,11 +40,9 @@ class Punted:
 
     @property
     def next_hop(self) -> Address:
-        """To whom it was routed."""
+        """To whom it was routed, who may be of another IP version than the packet."""
         words = [self.registers.get(number, 0) for number in (4, 12, 13, 14, 15)]
-        if int.from_bytes(self.frame[12:14]) == IPV4:
-            return unpacked(words[0].to_bytes(4))
-        return unpacked(b"".join(word.to_bytes(4) for word in words[1:]))
+        return unpacked(b"".join(word.to_bytes(4) for word in (words[:1] if words[0] else words[1:])))
 
     def resumed(self, mac: Mac) -> Resumed:
         """It goes on where it was, behind the look-up of its next hop."""

@@ -29,7 +29,7 @@ from controller.errors import Disconnected, InUse, NotFound, SouthboundError, Un
 from controller.flows.engine import Cell, Cost, Delta, Engine
 from controller.flows.flow import Entry, Flow, Item, Key, Set
 from controller.flows.pipeline import APPS, DROP, TRAP, WHY, Why
-from controller.flows.presence import WATCHED, Watched
+from controller.flows.presence import WATCHED, Watched, floating_translation, gateways, translated, zone_of
 from controller.flows.punted import Outgoing, Said
 from controller.flows.standing import Standing
 from controller.model import bindings
@@ -230,6 +230,16 @@ class Status:
     problem: str
     drained: bool
     recovering: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """Where something leaves for the outside, the best chassis first, and which of them does it; `distributed` when it
+    is where the guest is, and no gateway."""
+
+    chassis: tuple[str, ...]
+    active: str | None
+    distributed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -660,13 +670,35 @@ class Fleet:
         return Attendance(alive, member.since, time.time() if alive else member.seen)
 
     def floatingip_status(self, floating_ip: FloatingIp) -> str:
-        """ACTIVE when it stands for something and a switch that translates it has acknowledged the revision that made
-        it, else DOWN (api-ref, Show floating IP details)."""
-        router = self._store.model.get(Router, floating_ip.router_id)
-        if router is None or not router.admin_state_up:
+        """ACTIVE when it stands for something, and who translates it has acknowledged the revision that says so, else
+        DOWN (api-ref, Show floating IP details)."""
+        view = self._view
+        active = self._active(view.derive(translated, floating_ip.id).chassis)
+        if active is None or zone_of(view, active, floating_translation(floating_ip)) is None:
             return "DOWN"
-        served = any(self.acknowledged(FloatingIp, floating_ip.id, chassis) for chassis in self._members)
-        return "ACTIVE" if served else "DOWN"
+        return "ACTIVE" if self.acknowledged(FloatingIp, floating_ip.id, active) else "DOWN"
+
+    def gateways(self, router_id: str) -> Outside:
+        """Where a router's packets go out. Raises NotFound."""
+        if self._store.model.get(Router, router_id) is None:
+            raise NotFound("Router", router_id)
+        ranked = self._view.derive(gateways, router_id)
+        return Outside(ranked, self._active(ranked))
+
+    def translated(self, floating_ip: str) -> Outside:
+        """Where a floating IP is translated. Raises NotFound."""
+        if self._store.model.get(FloatingIp, floating_ip) is None:
+            raise NotFound("FloatingIp", floating_ip)
+        where = self._view.derive(translated, floating_ip)
+        return Outside(where.chassis, self._active(where.chassis), where.distributed)
+
+    def _active(self, ranked: Sequence[str]) -> str | None:
+        """The best of those that are connected: hypervisors themselves look who is alive, and may see more."""
+        return next((name for name in ranked if self._member(name).switch is not None), None)
+
+    @property
+    def _view(self) -> View:
+        return View(self._store.model, self._engine)
 
     def statuses(self) -> list[Status]:
         """Every chassis, by name."""

@@ -1,4 +1,4 @@
-"""Gateways that come, or come back, wait: whoever took over keeps its connections, and nobody changes to and fro.
+"""Gateways that come, or come back, wait: whoever took over keeps its connections, and nobody changes back and forth.
 
 A switch that comes back without flows was no gateway meanwhile: another one has taken over, and connections that it
 translates would be cut. And whoever is to use a gateway has to know it alive first. So for `hold_s` it is ranked behind

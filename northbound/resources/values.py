@@ -390,7 +390,7 @@ def pools(value: Json) -> tuple[Pool, ...]:
 
 @says(nullable(list_of(_ROUTE)), list_of(_ROUTE))
 def host_routes(value: Json) -> tuple[HostRoute, ...]:
-    """Routes, each once, to a next hop of their own IP version."""
+    """Routes, each once."""
     routes: dict[HostRoute, None] = {}
     for destination, nexthop in _table([] if value is None else value, "hostroute", ("destination", "nexthop")):
         route = HostRoute(route_cidr(destination), address(nexthop))

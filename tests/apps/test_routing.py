@@ -169,6 +169,15 @@ def test_a_next_hop_that_comes_back_is_taken_again(joined: Cloud) -> None:
     assert own(joined) == flows
 
 
+def test_a_next_hop_may_be_of_another_ip_version(joined: Cloud) -> None:
+    """As Neutron lets it be. What an earlier router looked for is forgotten at the next one."""
+    joined.commit(router("r", ("10.9.0.0/16", "fd01::77")))
+    (flow,) = [text for text in at(joined, 27) if "10.9.0.0" in text]
+    assert "set_field:0xfd010000000000000000000000000077->xxreg3" in flow
+    (first, *_) = [text for text in joined.flows("hv1") if text.startswith("table=23,priority=100")]
+    assert first.endswith("set_field:0x0->reg4,set_field:0x0->xxreg3,goto_table:24")
+
+
 def test_when_all_next_hops_are_down_the_way_stays_and_ends_at_nobody(joined: Cloud) -> None:
     """So that the sender is told that its host is unreachable, and a wider route does not take the packet."""
     joined.commit(hypervisor(3, "vm3"), port("vm3", "red", "02:00:00:00:00:03", "10.0.0.3"))

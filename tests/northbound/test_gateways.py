@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from controller.model import bindings
-from controller.model.bindings import Hypervisor
+from controller.model.bindings import Claim, Hypervisor
 from controller.model.records import Address
 from controller.model.sqlite import SqliteJournal
 from northbound import cli
@@ -22,12 +22,18 @@ def api() -> Iterator[Client]:
         yield client
 
 
-def hypervisor(api: Client, name: str, priority: int | None) -> None:
+PHYSNET = {"provider:physical_network": "physnet1"}
+MAPPED = (("physnet1", "br-ex"),)
+
+
+def hypervisor(
+    api: Client, name: str, priority: int | None, *ports: str, mappings: tuple[tuple[str, str], ...] = MAPPED
+) -> None:
     """One connects, whose database says that it is a gateway of a priority."""
     seen = Hypervisor(
-        system_id=name, hostname=name, encap_ip=Address("192.0.2.1"), encap_types=("vxlan",), bridge="br-int",
-        datapath_type="netdev", bridge_mappings=(("physnet1", "br-ex"),), gateway_priority=priority, datapath_id=1,
-        claims=(),
+        system_id=name, hostname=name, encap_ip=Address(f"192.0.2.{name[2:]}"), encap_types=("vxlan",), bridge="br-int",
+        datapath_type="netdev", bridge_mappings=mappings, gateway_priority=priority, datapath_id=1,
+        claims=tuple(Claim("tap", port) for port in ports),
     )  # fmt: skip
     api.commit(lambda tx: bindings.observe(tx, seen))
 
@@ -88,3 +94,50 @@ def test_the_command_drains_a_hypervisor(api: Client, capsys: pytest.CaptureFixt
     assert capsys.readouterr().out == "hv2 has no weft-gateway-priority: it is no gateway anyway\n"
     assert cli.main(["chassis", "drain", "hv9", "--url", api.url]) == 2
     assert "Chassis hv9 could not be found" in capsys.readouterr().err
+
+
+def test_the_gateways_of_a_router_are_ranked_by_priority_without_those_that_are_drained(api: Client) -> None:
+    for name, priority in (("hv1", 10), ("hv2", 30), ("hv3", 20), ("hv4", None)):
+        hypervisor(api, name, priority)
+    out = api.make("network", **{"router:external": True, "provider:network_type": "flat"}, **PHYSNET)["id"]
+    api.make("subnet", network_id=out, ip_version=4, cidr="203.0.113.0/24")
+    router = api.make("router")["id"]
+
+    def ranked() -> list[str]:
+        shown = api.get(f"/v1/routers/{router}")["router"]
+        assert (shown["id"], shown["active"]) == (router, None), "none of them is connected"
+        return list(shown["gateways"])
+
+    assert ranked() == []
+    assert api.put("router", router, external_gateway_info={"network_id": out}).status == 200
+    assert ranked() == ["hv2", "hv3", "hv1"]
+    drain(api, "hv2", {"gateway": False})
+    assert ranked() == ["hv3", "hv1"]
+    drain(api, "hv2", {"gateway": True})
+    assert ranked() == ["hv2", "hv3", "hv1"]
+    assert api.ask("GET", "/v1/routers/nobody").fault == (404, "RouterNotFound", "Router nobody could not be found")
+
+
+def test_a_floating_ip_is_at_the_gateways_unless_its_guest_is_on_the_wire(api: Client) -> None:
+    hypervisor(api, "hv1", 10)
+    out = api.make("network", **{"router:external": True, "provider:network_type": "flat"}, **PHYSNET)["id"]
+    api.make("subnet", network_id=out, ip_version=4, cidr="203.0.113.0/24")
+    red = api.make("network")["id"]
+    four = api.make("subnet", network_id=red, ip_version=4, cidr="10.0.0.0/24")["id"]
+    router = api.make("router", external_gateway_info={"network_id": out})["id"]
+    assert api.ask("PUT", f"/v2.0/routers/{router}/add_router_interface", {"subnet_id": four}).status == 200
+    vm = api.make("port", network_id=red)["id"]
+    floating = api.make("floatingip", floating_network_id=out, port_id=vm)["id"]
+
+    def where() -> tuple[str | None, list[str]]:
+        shown = api.get(f"/v1/floatingips/{floating}")["floatingip"]
+        return shown["binding"], shown["chassis"]
+
+    assert where() == (None, []), "its guest is nowhere"
+    hypervisor(api, "hv2", None, vm, mappings=())
+    assert where() == ("centralized", ["hv1"])
+    hypervisor(api, "hv2", None, vm)
+    assert where() == ("distributed", ["hv2"])
+    assert api.put("floatingip", floating, port_id=None).status == 200
+    assert where() == (None, [])
+    assert api.ask("GET", "/v1/floatingips/nothing").fault[:2] == (404, "FloatingIPNotFound")

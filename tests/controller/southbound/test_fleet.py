@@ -15,14 +15,14 @@ from controller.flows.engine import Engine
 from controller.flows.flow import Action
 from controller.model import bindings
 from controller.model.bindings import Attendance, Claim, Hypervisor
-from controller.model.records import Address, FixedIp, Network, Port, Quarantine, Router
+from controller.model.records import Address, FixedIp, FloatingIp, Network, Port, Quarantine, Router
 from controller.model.store import MemoryJournal, Store, Transaction
 from controller.southbound.complaints import Complaints
-from controller.southbound.fleet import Fleet, State, compare
+from controller.southbound.fleet import Fleet, Outside, State, compare
 from controller.southbound.paths import FRAME
 from controller.southbound.reconcile import Installed, Plan, Refusal
 from controller.southbound.switch import Applied, Switch
-from tests.cloud import network, port
+from tests.cloud import floating_ip, gateway, interface, network, port, router, subnet, wire
 
 PATIENCE_S = 10.0
 
@@ -136,6 +136,15 @@ def in_step(fleet: Fleet) -> bool:
 
 
 VM1 = port("vm1", "red", "02:00:00:00:00:01", "10.0.0.1")
+OUTSIDE = (
+    wire("ext", None, "phys", external=True),
+    subnet("ext4", "ext", "203.0.113.0/24", "203.0.113.1"),
+    subnet("red4", "red", "10.0.0.0/24", "10.0.0.254"),
+    router("r", external_network_id="ext"),
+    gateway("r-ext", "r", "ext", "02:00:00:00:0e:10", ext4="203.0.113.2"),
+    interface("r-red", "r", "red", "02:00:00:00:0a:01", red4="10.0.0.254"),
+)
+"""A router of the network red with a way to the outside."""
 
 
 def test_what_changes_while_a_dead_connection_is_in_the_way_reaches_the_switch_that_came_back() -> None:
@@ -207,6 +216,45 @@ def test_an_interface_of_a_router_is_active_while_all_it_needs_is_up() -> None:
         await store.commit(lambda tx: tx.put(Router(id="r1")))
         await store.commit(lambda tx: tx.put(replace(tx.need(Network, "red"), admin_state_up=False)))
         assert fleet.port_status(door) == "DOWN"
+
+    played(story)
+
+
+def test_a_floating_ip_is_active_when_whoever_translates_it_says_so() -> None:
+    async def story(fleet: Fleet, store: Store, group: asyncio.TaskGroup) -> None:
+        def status() -> str:
+            (found,) = store.model.all(FloatingIp)
+            return fleet.floatingip_status(found)
+
+        await fleet.observed(replace(HV1, bridge_mappings=(("phys", "br-ex"),)))
+        for work in (
+            VM1,
+            *OUTSIDE,
+            floating_ip("f", "ext", "02:00:00:00:0e:64", "203.0.113.9", "r", "vm1", "10.0.0.1"),
+        ):
+            await store.commit(work)
+        assert status() == "DOWN", "its guest's hypervisor is not connected"
+        switch = Wire()
+        attended = group.create_task(switch.attended(fleet))
+        await until(lambda: in_step(fleet))
+        assert status() == "DOWN", "there is no zone to translate in"
+        zones = group.create_task(fleet.translations.run())
+        await until(lambda: in_step(fleet) and status() == "ACTIVE")
+        assert fleet.translated("f") == Outside(("hv1",), "hv1", distributed=True)
+        switch.over.set()
+        await attended
+        assert status() == "DOWN"
+        group.create_task((again := Wire()).attended(fleet))
+        await until(lambda: in_step(fleet))
+        assert status() == "ACTIVE"
+        await store.commit(lambda tx: tx.put(replace(tx.need(Router, "r"), admin_state_up=False)))
+        assert status() == "DOWN"
+        await store.commit(lambda tx: tx.put(replace(tx.need(Router, "r"), admin_state_up=True)))
+        await until(lambda: in_step(fleet) and status() == "ACTIVE")
+        await store.commit(floating_ip("f", "ext", "02:00:00:00:0e:64", "203.0.113.9"))
+        assert status() == "DOWN"
+        again.over.set()
+        zones.cancel()
 
     played(story)
 
