@@ -338,6 +338,21 @@ class Lab:
         changed: Json = self.api.put(f"/v2.0/floatingips/{floating_ip['id']}", {"floatingip": wanted})["floatingip"]
         return changed
 
+    def forward(
+        self, floating_ip: Json, protocol: str, ports: tuple[int, int], guest: Guest, to: tuple[int, int]
+    ) -> Json:
+        """Let ports of a floating IP, from the first to the last, stand for those of a guest."""
+        wanted = {
+            "protocol": protocol,
+            "external_port_range": "{}:{}".format(*ports),
+            "internal_port_range": "{}:{}".format(*to),
+            "internal_ip_address": guest.ip,
+            "internal_port_id": guest.port_id,
+        }
+        path = f"/v2.0/floatingips/{floating_ip['id']}/port_forwardings"
+        made: Json = self.api.post(path, {"port_forwarding": wanted})["port_forwarding"]
+        return made
+
     def gateways(self, *priorities: int | None) -> None:
         """Set the `weft-gateway-priority` of the hypervisors, in order; None is no gateway."""
         self._priorities = dict(zip(self.hypervisors, priorities, strict=True))
