@@ -481,12 +481,13 @@ class Lab:
 
         For labs in which every hypervisor has a guest behind a gateway, or is one.
         """
-        wanted = sum(number is not None for number in self._priorities.values())
 
         def lacking() -> str:
-            seen = {name: self.hypervisors[name].gateways_seen() for name in self._priorities}
-            blind = [name for name, own in self._priorities.items() if seen[name] < wanted - (own is not None)]
-            return " ".join((*blind, *(name for name, row in self.chassis().items() if row["recovering"])))
+            rows = self.chassis()
+            there = {name: number for name, number in self._priorities.items() if not rows[name]["drained"]}
+            wanted = {name for name, number in there.items() if number is not None}
+            blind = [name for name in there if self.hypervisors[name].gateways_seen() < len(wanted - {name})]
+            return " ".join((*blind, *(name for name, row in rows.items() if row["recovering"])))
 
         wait_until("Gateways that are found alive", lacking, 15)
 
