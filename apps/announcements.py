@@ -22,7 +22,9 @@ from controller.model.records import (
     Mac,
     Network,
     Port,
+    PortForwarding,
     Record,
+    Recovering,
     Router,
     Translation,
 )
@@ -37,14 +39,27 @@ def translated(view: View, old: Record | None, new: Record | None) -> Iterator[S
     if not isinstance(new, Translation):
         return
     kind, id, *_ = new.what.split("/")
+    floating = view.get(FloatingIp, id)
     if kind == "router":
         yield from gateway(view, id, new.chassis)
-        return
-    floating, first = view.get(FloatingIp, id), view.derive(whereabouts, id).chassis[:1]
-    port = view.get(Port, floating.floating_port_id) if floating else None
-    if floating and port and first == (new.chassis,):
-        address, mac = floating.floating_ip_address, port.mac_address
-        yield from told(view, new.chassis, floating.floating_network_id, address, mac)
+    elif floating is not None:
+        yield from floats(view, floating, new.chassis)
+
+
+def forwarded(view: View, old: Record | None, new: Record | None) -> Iterator[Said]:
+    """A floating IP has a port forwarding, which its router's gateway translates: perhaps its first."""
+    floating = view.get(FloatingIp, new.floatingip_id) if isinstance(new, PortForwarding) and old is None else None
+    if floating is not None:
+        yield from floats(view, floating)
+
+
+def floats(view: View, floating: FloatingIp, chassis: str | None = None) -> Iterator[Said]:
+    """Where a floating IP is, if that is this chassis, or whichever it is."""
+    port = view.get(Port, floating.floating_port_id)
+    for first in view.derive(whereabouts, floating.id).chassis[:1] if port else ():
+        if port and chassis in (None, first):
+            address, mac = floating.floating_ip_address, port.mac_address
+            yield from told(view, first, floating.floating_network_id, address, mac)
 
 
 def ranked(view: View, old: Record | None, new: Record | None) -> Iterator[Said]:
@@ -63,11 +78,15 @@ def wanted(chassis: Chassis) -> tuple[object, ...]:
 
 
 def gateway(view: View, router: str, chassis: str) -> Iterator[Said]:
-    """The addresses of a router's gateway, if it is there first."""
+    """The addresses of a router's gateway, if it is there first, and floating IPs that it translates."""
     port = gateway_port(view, router)
-    if port is not None and view.derive(gateways, router)[:1] == (chassis,):
-        for ip in port.fixed_ips:
-            yield from told(view, chassis, port.network_id, ip.ip_address, port.mac_address)
+    if port is None or view.derive(gateways, router)[:1] != (chassis,):
+        return
+    for ip in port.fixed_ips:
+        yield from told(view, chassis, port.network_id, ip.ip_address, port.mac_address)
+    for floating in view.where(FloatingIp, router_id=router):
+        if not view.derive(whereabouts, floating.id).distributed:
+            yield from floats(view, floating, chassis)
 
 
 def told(view: View, chassis: str, network: str, address: Address, mac: Mac) -> Iterator[Said]:
@@ -78,4 +97,13 @@ def told(view: View, chassis: str, network: str, address: Address, mac: Mac) -> 
         yield Said(chassis, (number,), tagged(announcement(address, mac, router=":" in address), vlan), TIMES)
 
 
-APP = app("announcements", heralds={Translation: translated, Drained: ranked, Chassis: ranked})
+APP = app(
+    "announcements",
+    heralds={
+        Translation: translated,
+        PortForwarding: forwarded,
+        Drained: ranked,
+        Recovering: ranked,
+        Chassis: ranked,
+    },
+)

@@ -16,8 +16,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from controller.flows.app import app, floating, translating
-from controller.flows.fields import ARP_REQUEST, ARP_TPA, ETH_DST, ETH_SRC, IPV4_DST, IPV4_SRC, ct_state
+from controller.flows.fields import ARP_REQUEST, ARP_TPA, CT_ZONE, ETH_DST, ETH_SRC, IPV4_DST, IPV4_SRC, ct_state
 from controller.flows.flow import Flow, ToGroup, Translate, Untrack, goto, resubmit
+from controller.flows.hops import AWAY
 from controller.flows.pipeline import (
     FROM_PHYS,
     FROM_TUN,
@@ -26,7 +27,7 @@ from controller.flows.pipeline import (
     L2_LOOKUP,
     L3_DNAT,
     L3_DNATTED,
-    L3_OUT,
+    L3_ROUTE,
     L3_SNAT,
     L3_SNATTED,
     NEIGH,
@@ -38,6 +39,7 @@ from controller.flows.pipeline import (
     REDIRECTED,
     RTR,
     SERVICE,
+    TURNED,
     ZONE,
 )
 from controller.flows.presence import Translated, floating_translation, zone_of
@@ -70,12 +72,16 @@ def translate(view: View, floating: FloatingIp, chassis: str) -> Iterator[Flow]:
     at, tag = RTR(view.tag("router", floating.router_id)), view.tag("network", floating.floating_network_id)
     net, where = NET(tag), view.derive(whereabouts, floating.id)
     here = at & net if where.distributed else at & net & REDIRECTED(1)
-    out, back = Translate(ZONE, L3_SNATTED, source=outer), (REDIRECTED.set(0), resubmit(NEIGH), resubmit(L3_OUT))
+    out = Translate(ZONE, L3_SNATTED, source=outer)
     yield Flow(L3_SNAT, "floating", here & IPV4_SRC(inner), (Untrack(), ZONE.set(zone), out))
-    done = at & net & ct_state("+trk-inv+snat") & IPV4_SRC(outer)
-    yield Flow(L3_SNATTED, "floating", done, (ETH_SRC.set(port.mac_address), *back))
+    done = at & net & CT_ZONE(zone) & ct_state("+trk-inv+snat") & IPV4_SRC(outer)
+    yield Flow(L3_SNATTED, "floating", done, (ETH_SRC.set(port.mac_address), *AWAY))
     into = Translate(ZONE, L3_DNATTED, destination=inner)
     yield Flow(L3_DNAT, "floating", at & NET_IN(tag) & IPV4_DST(outer), (Untrack(), ZONE.set(zone), into))
+    come = at & CT_ZONE(zone) & ct_state("+trk-inv+dnat") & IPV4_DST(inner)
+    yield Flow(
+        L3_DNATTED, "translated", come, (TURNED.set(1), goto(L3_ROUTE))
+    )  # perhaps to who sent it, or to the wire
 
 
 def neighbour(view: View, floating: FloatingIp) -> Iterator[Flow]:

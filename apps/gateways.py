@@ -199,7 +199,9 @@ def gateway(view: View, router: Router, chassis: str) -> Iterator[Item]:
     for address in addresses(port):
         yield from answers(at & FROM_PHYS(1), address)
         if ":" not in address:
-            yield Flow(L3_SNAT, "answer", at & net & NET_IN(net.tests[0].value) & TURNED(1) & IPV4_SRC(address), LOOK)
+            yield Flow(
+                L3_SNAT, "own_answer", at & net & NET_IN(net.tests[0].value) & TURNED(1) & IPV4_SRC(address), LOOK
+            )
     for address in local_too(port):
         yield Flow(SERVICE, "outside", net & FROM_PHYS(1) & asks(address), (*known(port, address), ask))
 

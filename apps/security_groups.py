@@ -59,6 +59,7 @@ from controller.flows.fields import (
     UDP_DST,
     UDP_SRC,
     Headers,
+    cover,
     ct_state,
     unread,
     within,
@@ -407,17 +408,6 @@ def services(rule: SecurityGroupRule, headers: Headers, proto: Match) -> Iterato
         yield proto & headers.low[number](type) & (ANY if code is None else headers.high[number](code))
     else:
         yield proto
-
-
-def cover(first: int, last: int, bits: int = 16) -> Iterator[tuple[int, int]]:
-    """The fewest (value, mask) that are exactly the numbers from `first` to `last`: at most 2 * bits - 2."""
-    full = (1 << bits) - 1
-    while first <= last:
-        size = first & -first or full + 1
-        while first + size - 1 > last:
-            size >>= 1
-        yield first, full ^ (size - 1)
-        first += size
 
 
 def headers_of(view: View, bundle: Bundle) -> Headers:

@@ -18,18 +18,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from controller.flows.app import app, at_gateways, everywhere, routing
-from controller.flows.fields import IPV4, IPV4_DST, IPV6, ct_state
-from controller.flows.flow import Flow, Translate, Untrack, goto, resubmit
-from controller.flows.hops import LOOK
+from controller.flows.fields import CT_ZONE, IPV4, IPV4_DST, IPV6, ct_state
+from controller.flows.flow import Flow, Translate, Untrack, goto
+from controller.flows.hops import AWAY, LOOK
 from controller.flows.pipeline import (
     DROP,
+    FORWARDING,
     L3_DNAT,
     L3_DNATTED,
-    L3_OUT,
     L3_ROUTE,
     L3_SNAT,
     L3_SNATTED,
-    NEIGH,
     NET,
     NET_IN,
     REDIRECTED,
@@ -45,15 +44,10 @@ from controller.model.records import Router
 from controller.model.view import View
 
 
-def translated(view: View) -> Iterator[Flow]:
-    """Behind conntrack: on with what was translated, and with nothing else."""
+def doubtful(view: View) -> Iterator[Flow]:
+    """What conntrack cannot follow goes nowhere."""
     for table in (L3_DNATTED, L3_SNATTED):
         yield Flow(table, "unknown", ct_state("+trk+inv"), (WHY.set(Why.NOT_TRACKED), goto(DROP)))
-    inward = (TURNED.set(1), goto(L3_ROUTE))  # perhaps to who sent it, or to where it came from
-    yield Flow(L3_DNATTED, "translated", ct_state("+trk-inv+dnat"), inward)
-    yield Flow(
-        L3_SNATTED, "translated", ct_state("+trk-inv+snat"), (REDIRECTED.set(0), resubmit(NEIGH), resubmit(L3_OUT))
-    )
 
 
 def inside(view: View, router: Router) -> Iterator[Flow]:
@@ -78,14 +72,20 @@ def gateway(view: View, router: Router, chassis: str) -> Iterator[Flow]:
     zone = zone_of(view, chassis, gateway_translation(view, router.id))
     if address is None or zone is None:
         return
+    ours, asked = at & CT_ZONE(zone), (Untrack(), ZONE.set(zone))
     if router.enable_snat:
-        out, back = (Translate(ZONE, L3_SNATTED, source=address), Translate(ZONE, L3_DNATTED))
-        yield Flow(L3_SNAT, "translate", leaves & IPV4, (Untrack(), ZONE.set(zone), out))
-        yield Flow(L3_DNAT, "own_address", at & NET_IN(tag) & IPV4_DST(address), (Untrack(), ZONE.set(zone), back))
+        out = Translate(ZONE, L3_SNATTED, source=address)
+        yield Flow(L3_SNAT, "translate", leaves & IPV4, (*asked, out))
     else:
-        yield Flow(L3_DNAT, "own_address", at & NET_IN(tag) & IPV4_DST(address), (goto(L3_DNATTED),))
+        yield Flow(L3_SNATTED, "routed", ours & NET(tag) & ct_state("+trk+new-inv"), AWAY)
+    come = at & NET_IN(tag) & IPV4_DST(address)
+    yield Flow(L3_DNAT, "own_address", come, (*asked, Translate(ZONE, L3_DNATTED)))
+    begun = ours & FORWARDING(0)
+    yield Flow(L3_SNATTED, "translated", begun & NET(tag) & ct_state("+trk-inv+snat"), AWAY)
+    turned = (TURNED.set(1), goto(L3_ROUTE))  # perhaps to who sent it, or to where it came from
+    yield Flow(L3_DNATTED, "translated", begun & ct_state("+trk-inv+dnat"), turned)
     own = (Untrack(), WHY.set(Why.ROUTER_ADDRESS), goto(TRAP))
     yield Flow(L3_DNATTED, "own_address", at & IPV4_DST(address), own)
 
 
-APP = app("snat", everywhere(translated), routing(Router, inside), at_gateways(Router, gateway))
+APP = app("snat", everywhere(doubtful), routing(Router, inside), at_gateways(Router, gateway))

@@ -26,7 +26,7 @@ from itertools import cycle
 from mininet_scenarios.api import Json
 from mininet_scenarios.errors import LabError
 from mininet_scenarios.lab import Lab, Network
-from mininet_scenarios.nodes import Guest, Hypervisor
+from mininet_scenarios.nodes import Guest, Host, Hypervisor
 from mininet_scenarios.probe import sent_by
 from mininet_scenarios.processes import end_on_sigterm, inside
 from mininet_scenarios.talk import Talk
@@ -250,8 +250,8 @@ def connect(cast: Cast, count: int = CONNECTIONS) -> int:
     return made
 
 
-def door(guest: Guest, version: int) -> socket.socket:
-    """A socket of a guest that listens at port 80."""
+def door(guest: Host, version: int) -> socket.socket:
+    """A socket of a host that listens at port 80."""
     with inside(guest.pid):
         own = socket.socket(socket.AF_INET6 if version == 6 else socket.AF_INET, socket.SOCK_STREAM)
         own.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -261,8 +261,8 @@ def door(guest: Guest, version: int) -> socket.socket:
     return own
 
 
-def exchange(door: socket.socket, port: int, *, reset: bool) -> bool:
-    """Call a listener from a port, hear a byte, and hang up; was it heard?"""
+def exchange(door: socket.socket, port: int, *, reset: bool, by: str = "") -> bool:
+    """Call a listener from a port, `by` another address than its own if given; was a byte heard before they hung up?"""
     with socket.socket(door.family, socket.SOCK_STREAM) as caller:
         caller.settimeout(5)
         caller.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -270,7 +270,8 @@ def exchange(door: socket.socket, port: int, *, reset: bool) -> bool:
             caller.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         caller.bind(("", port))
         try:
-            caller.connect(door.getsockname()[:2])
+            own, number = door.getsockname()[:2]
+            caller.connect((by or own, number))
         except TimeoutError:
             return False
         called, _ = door.accept()

@@ -338,6 +338,21 @@ class Lab:
         changed: Json = self.api.put(f"/v2.0/floatingips/{floating_ip['id']}", {"floatingip": wanted})["floatingip"]
         return changed
 
+    def forward(
+        self, floating_ip: Json, protocol: str, ports: tuple[int, int], guest: Guest, to: tuple[int, int]
+    ) -> Json:
+        """Let ports of a floating IP, from the first to the last, stand for those of a guest."""
+        wanted = {
+            "protocol": protocol,
+            "external_port_range": "{}:{}".format(*ports),
+            "internal_port_range": "{}:{}".format(*to),
+            "internal_ip_address": guest.ip,
+            "internal_port_id": guest.port_id,
+        }
+        path = f"/v2.0/floatingips/{floating_ip['id']}/port_forwardings"
+        made: Json = self.api.post(path, {"port_forwarding": wanted})["port_forwarding"]
+        return made
+
     def gateways(self, *priorities: int | None) -> None:
         """Set the `weft-gateway-priority` of the hypervisors, in order; None is no gateway."""
         self._priorities = dict(zip(self.hypervisors, priorities, strict=True))
@@ -466,12 +481,13 @@ class Lab:
 
         For labs in which every hypervisor has a guest behind a gateway, or is one.
         """
-        wanted = sum(number is not None for number in self._priorities.values())
 
         def lacking() -> str:
-            seen = {name: self.hypervisors[name].gateways_seen() for name in self._priorities}
-            blind = [name for name, own in self._priorities.items() if seen[name] < wanted - (own is not None)]
-            return " ".join((*blind, *(name for name, row in self.chassis().items() if row["recovering"])))
+            rows = self.chassis()
+            there = {name: number for name, number in self._priorities.items() if not rows[name]["drained"]}
+            wanted = {name for name, number in there.items() if number is not None}
+            blind = [name for name in there if self.hypervisors[name].gateways_seen() < len(wanted - {name})]
+            return " ".join((*blind, *(name for name, row in rows.items() if row["recovering"])))
 
         wait_until("Gateways that are found alive", lacking, 15)
 

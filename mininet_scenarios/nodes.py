@@ -630,16 +630,18 @@ class Host(Node):
         options: Mapping[int, bytes] | None = None,
         patience_s: float = 0.8,
         by: str = "",
+        higher: int = 0,
     ) -> set[int]:
         """Which of these ports of a guest, where somebody listens now, this one gets an answer from.
 
-        The guest is asked at its own address, or `by` another one that is to lead there. By TCP an answer is a
+        The guest is asked at its own address and ports, or `by` another address, at ports so much `higher`, which are
+        to lead there. By TCP an answer is a
         connection, by UDP a datagram of `size` bytes that comes back. `options` are set on sockets of IPv6 (ipv6(7)):
         extension headers.
         """
         places = (self.pid, target.pid)
         own = target.address(version)
-        return reached(places, protocol, by or own, own, ports, size, options or {}, patience_s)
+        return reached(places, protocol, by or own, own, ports, size, options or {}, patience_s, higher)
 
     def transfers(
         self, target: Host, megabytes: int, *, port: int = 5001, version: int = 4, patience_s: float = 30.0

@@ -117,10 +117,11 @@ def reached(
     size: int,
     options: Mapping[int, bytes],
     patience_s: float,
+    higher: int = 0,
 ) -> set[int]:
     """From which ports an answer comes; `places` are processes in the namespaces of who asks and who answers.
 
-    Who answers does at its `own_address`, whichever `address` it is known by.
+    Who answers does at its `own_address`, whichever `address` it is known by, and at ports so much lower than asked.
     """
     kind = KINDS[protocol]
     with ExitStack() as stack, selectors.DefaultSelector() as selector:
@@ -132,7 +133,7 @@ def reached(
                     if is_caller:
                         for option, value in options.items():
                             own.setsockopt(socket.IPPROTO_IPV6, option, value)
-                        _ask(own, (address, port), size)
+                        _ask(own, (address, port + higher), size)
                         event = selectors.EVENT_WRITE if kind == socket.SOCK_STREAM else selectors.EVENT_READ
                         selector.register(own, event, port)
                     else:

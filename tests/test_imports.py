@@ -38,8 +38,8 @@ APP += [
     f"controller.flows.{module}"
     for module in ("app", "fields", "flow", "frames", "hops", "pipeline", "presence", "punted")
 ]
-APP += ["__future__", "collections", "dataclasses", "enum", "functools", "ipaddress", "itertools", "math", "operator"]
-APP += ["struct", "typing"]
+APP += ["__future__", "collections", "dataclasses", "enum", "functools", "hashlib", "ipaddress", "itertools", "math"]
+APP += ["operator", "struct", "typing"]
 
 
 def within(name: str, *places: str) -> bool:

@@ -54,6 +54,7 @@ from controller.model.records import (
     Network,
     Policy,
     Port,
+    PortForwarding,
     Record,
     Router,
     SecurityGroupRule,
@@ -267,6 +268,27 @@ def translating(kind: type[FloatingIp], compute: Callable[[View, FloatingIp, str
         return Placement(Scope(presence.floating_chassis, floating.id))
 
     return Rule(kind, compute, place, apart=True)
+
+
+def forwarding(kind: type[PortForwarding], compute: Callable[[View, PortForwarding, str], Iterator[Item]]) -> Rule:
+    """On every chassis where the floating IP of a port forwarding is translated, computed for each by itself."""
+
+    def place(view: View, forwarding: PortForwarding) -> Placement:
+        return Placement(Scope(presence.floating_chassis, forwarding.floatingip_id))
+
+    return Rule(kind, compute, place, apart=True)
+
+
+def forwarded(kind: type[PortForwarding], compute: Callable[[View, PortForwarding], Iterator[Item]]) -> Rule:
+    """On every chassis where any network of its router is present, while the port forwarding works."""
+
+    def place(view: View, forwarding: PortForwarding) -> Placement | None:
+        floating = view.get(FloatingIp, forwarding.floatingip_id)
+        if floating is None or not view.derive(presence.floating_chassis, floating.id):
+            return None
+        return Placement(Scope(presence.chassis_of_network, floating.router_id))
+
+    return Rule(kind, compute, place)
 
 
 def floating(kind: type[FloatingIp], compute: Callable[[View, FloatingIp], Iterator[Item]]) -> Rule:

@@ -6,7 +6,7 @@ A field whose meaning hangs on another brings that test with it (ovs-fields(7), 
 from __future__ import annotations
 
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -183,6 +183,17 @@ def within(field: Field[Address], block: str) -> Match:
     address, _, length = block.partition("/")
     prefix = int(length) if length else field.width
     return field(Address(address), field.full ^ field.full >> prefix) if prefix else matching(*field.requires)
+
+
+def cover(first: int, last: int, bits: int = 16) -> Iterator[tuple[int, int]]:
+    """The fewest (value, mask) that are exactly the numbers from `first` to `last`: at most 2 * bits - 2."""
+    full = (1 << bits) - 1
+    while first <= last:
+        size = first & -first or full + 1
+        while first + size - 1 > last:
+            size >>= 1
+        yield first, full ^ (size - 1)
+        first += size
 
 
 def _port(name: str, proto: Match) -> Field[int]:

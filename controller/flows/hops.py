@@ -26,6 +26,7 @@ from controller.flows.pipeline import (
     NET_IN,
     NH4,
     NH6,
+    REDIRECTED,
     RTR,
     TRAP,
     TURNED,
@@ -42,6 +43,8 @@ Way = tuple[Action, ...]
 """What is done to a packet for its next hop."""
 LOOK: Way = (resubmit(NEIGH), goto(L3_OUT))
 """Find the next hop's MAC."""
+AWAY: Way = (REDIRECTED.set(0), resubmit(NEIGH), resubmit(L3_OUT))
+"""The same behind conntrack (L3_SNATTED)."""
 
 
 def route(view: View, router: str, kind: str, destination: Cidr, onward: Way) -> Flow:

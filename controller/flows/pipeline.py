@@ -40,7 +40,7 @@ Registers:
 What a connection is remembered with (a zone is one port's, on one hypervisor):
 
     ct_mark   27..0 CT_GEN
-    ct_label  95..64 CT_OPENER | 63..32 CT_POLICY | 31..0 CT_BUNDLE
+    ct_label  127..96 FORWARDING | 95..64 CT_OPENER | 63..32 CT_POLICY | 31..0 CT_BUNDLE
 
 Cookies: 0xA7 (8 bits) | app (8 bits) | hash of table, priority, match and instructions (48 bits).
 """
@@ -94,6 +94,7 @@ CT_GEN: Field[int] = register("ct_gen", "ct_mark", 0, 28)
 CT_BUNDLE: Field[int] = Field("ct_bundle", "ct_label", 128, _same, hex, 0, 32)
 CT_POLICY: Field[int] = Field("ct_policy", "ct_label", 128, _same, hex, 32, 32)
 CT_OPENER: Field[int] = Field("ct_opener", "ct_label", 128, _same, hex, 64, 32)
+FORWARDING: Field[int] = Field("forwarding", "ct_label", 128, _same, hex, 96, 32)
 NH6: Field[Address] = Field("nh6", "xxreg3", 128, ipv6_number, hex)
 
 REGISTERS: Final[tuple[tuple[Field[Any], str], ...]] = (
@@ -132,6 +133,7 @@ CONNECTION: Final[tuple[tuple[Field[Any], str], ...]] = (
     (CT_BUNDLE, "the bundle of rules that allowed it"),
     (CT_POLICY, "the policy that it was judged under"),
     (CT_OPENER, "key of the port that began it, 0 when that was not on this hypervisor"),
+    (FORWARDING, "number of the port forwarding that it was begun by, as that was"),
 )
 """What conntrack keeps of a connection for us, in ct_mark and ct_label.
 
@@ -622,14 +624,16 @@ L3_IN: Final = Table(
 )  # fmt: skip
 L3_DNAT: Final = Table(
     25, "l3_dnat", "What comes from outside: for a floating IP, or an answer? Else nothing behind a router is reached.",
-    {"floating": 120, "own_address": 110, "inside": 100, "other": 0},
-    matches=frozenset({RTR, NET_IN, f.ETH_TYPE, f.IPV4_DST}), sets=frozenset({ZONE, WHY}),
+    {"forwarded": 130, "floating": 120, "known": 115, "own_address": 110, "inside": 100, "other": 0},
+    matches=frozenset({RTR, NET_IN, f.ETH_TYPE, f.IPV4_DST, f.IPV4_PROTO, f.TCP_DST, f.UDP_DST}),
+    sets=frozenset({ZONE, WHY}),
     nexts=frozenset({"l3_dnatted", "l3_route", "drop"}), tracks=frozenset({"l3_dnatted"}), translates=True,
+    commits=frozenset({FORWARDING}),
 )  # fmt: skip
 L3_DNATTED: Final = Table(
     26, "l3_dnatted", "Behind conntrack: what was translated goes on; else it is for the gateway itself, or nobody.",
-    {"unknown": 110, "translated": 100, "own_address": 90, "miss": 0},
-    matches=frozenset({RTR, f.ETH_TYPE, f.CT_STATE, f.IPV4_DST}), sets=frozenset({TURNED, WHY}),
+    {"unknown": 110, "forwarded": 100, "translated": 100, "own_address": 90, "miss": 0},
+    matches=frozenset({RTR, f.ETH_TYPE, f.CT_STATE, f.CT_ZONE, FORWARDING, f.IPV4_DST}), sets=frozenset({TURNED, WHY}),
     nexts=frozenset({"l3_route", "trap", "drop"}),
 )  # fmt: skip
 L3_ROUTE: Final = Table(
@@ -647,8 +651,8 @@ L3_ECMP: Final = Table(
 L3_SNAT: Final = Table(
     29, "l3_snat", "What goes to the outside: under a floating IP, by the gateway, and there under its address.",
     {
-        "floating": 130, "answer": 120, "own_address": 115, "outer_address": 110, "translate": 100, "routed": 95,
-        "redirect": 90, "untranslated": 90, "other": 0,
+        "floating": 130, "own_answer": 120, "turned": 117, "own_address": 115, "outer_address": 110, "hairpin": 107,
+        "answer": 105, "translate": 100, "routed": 95, "redirect": 90, "untranslated": 90, "other": 0,
     },
     matches=frozenset({RTR, NET, NET_IN, REDIRECTED, TURNED, f.ETH_TYPE, f.IPV4_SRC, f.IPV4_DST}),
     sets=frozenset({REDIRECTED, ZONE, WHY}),
@@ -669,8 +673,8 @@ L3_MTU: Final = Table(
 )  # fmt: skip
 L3_SNATTED: Final = Table(
     33, "l3_snatted", "Behind conntrack: only what bears an address of the outside now goes there.",
-    {"unknown": 120, "floating": 110, "translated": 100, "miss": 0},
-    matches=frozenset({RTR, NET, f.ETH_TYPE, f.CT_STATE, f.IPV4_SRC}),
+    {"unknown": 120, "floating": 100, "forwarded": 100, "translated": 100, "routed": 90, "miss": 0},
+    matches=frozenset({RTR, NET, f.ETH_TYPE, f.CT_STATE, f.CT_ZONE, FORWARDING, f.IPV4_SRC}),
     sets=frozenset({REDIRECTED, f.ETH_SRC, WHY}),
     nexts=frozenset({"neigh", "l3_out", "drop"}),
 )  # fmt: skip
@@ -820,5 +824,6 @@ APPS: Final[Mapping[str, int]] = {
     "snat": 21,
     "floating_ips": 22,
     "announcements": 23,
+    "port_forwardings": 24,
 }
 """The second byte of a cookie. A number is never given to another app."""

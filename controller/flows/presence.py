@@ -178,7 +178,7 @@ def _router_zones(view: View, router: Router) -> Iterator[tuple[str, tuple[str, 
 
 def _floating_zones(view: View, floating: FloatingIp) -> Iterator[tuple[str, tuple[str, str]]]:
     what = floating_translation(floating)
-    for chassis in view.derive(translated, floating.id).chassis:
+    for chassis in view.derive(translated, floating.id).chassis if floating.port_id else ():
         if view.get(Translation, translation_id(chassis, what)) is None:
             yield "", (chassis, what)
 
@@ -674,12 +674,12 @@ def floating_chassis(view: View, floating_id: str) -> frozenset[str]:
 def gateway_translation(view: View, router_id: str) -> str | None:
     """What the connections of a router are remembered as at its gateways; None while it translates nothing.
 
-    Another address of the gateway's would be another translation.
+    Another address of the gateway's would be another translation, and so is it if guests go out untranslated.
     """
     router, address = view.get(Router, router_id), own_address(view, router_id)
     if router is None or address is None:
         return None
-    return f"router/{router.id}/{address}"
+    return f"router/{router.id}/{address}" if router.enable_snat else f"router/{router.id}/{address}/routed"
 
 
 def floating_translation(floating: FloatingIp) -> str:
@@ -694,7 +694,7 @@ def is_translated(view: View, place: tuple[str, str]) -> bool:
     if kind == "router":
         return chassis in view.derive(gateways, id) and what == gateway_translation(view, id)
     floating = view.get(FloatingIp, id)
-    if floating is None or what != floating_translation(floating):
+    if floating is None or not floating.port_id or what != floating_translation(floating):
         return False
     return chassis in view.derive(translated, id).chassis
 

@@ -88,7 +88,7 @@ def test_an_old_open_vswitch_is_told_of_and_works(lab: Lab, pair: tuple[Guest, G
     vm1.hypervisor.vsctl("--no-wait", "set", "Open_vSwitch", ".", "ovs_version=3.1.0")
     lab.eventually("a piece of advice", lambda: "Open vSwitch 3.1.0" in lab.chassis()["hv1"]["advice"], 5)
     lab.converged()
-    assert "upgrade it to" in lab.controller.weft("chassis", "list")
+    assert "upgrade it to" in lab.controller.weft("chassis", "list", "--wait", "15")
     assert vm1.pings(vm2)
     vm1.hypervisor.vsctl("--no-wait", "clear", "Open_vSwitch", ".", "ovs_version")
     lab.settles()

@@ -6,7 +6,7 @@ net b       b1 .11                                         └ far 203.0.113.9
 gateways    -               1st            2nd           wide 172.24.0.2, whose packets may have 1,500 bytes
 
 Networks a and b are of two tenants and have the same addresses; the routers' are 172.24.0.10 and .20. Floating IPs:
-.104 is a4's, .103 a3's (on the gateway that stands by).
+.104 is a4's, .103 a3's (on the gateway that stands by), .105 has port forwardings.
 """
 
 from __future__ import annotations
@@ -14,20 +14,24 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 
 import pytest
 
 from controller.flows.pipeline import Why
+from mininet_scenarios.api import Json
+from mininet_scenarios.guarded import door, exchange
 from mininet_scenarios.lab import Lab
 from mininet_scenarios.nodes import Host, Physical
-from mininet_scenarios.probe import Frame, Heard, answers_for, token, within
+from mininet_scenarios.probe import REQUEST, Frame, Heard, answers_for, arp, token, within
+from mininet_scenarios.processes import inside
 from mininet_scenarios.sockets import Outcome
 
 pytestmark = pytest.mark.scenario
 
 OUTSIDE, FAR, WIDE = "172.24.0.1", "203.0.113.9", "172.24.0.2"
 A, B = "172.24.0.10", "172.24.0.20"
-F3, F4 = "172.24.0.103", "172.24.0.104"
+F3, F4, F5 = "172.24.0.103", "172.24.0.104", "172.24.0.105"
 MTU = 1450
 
 
@@ -52,6 +56,7 @@ def lab() -> Iterator[Lab]:
                 lab.guest(name, network=network, on=f"hv{host}", ip=f"10.0.0.{number}", mac=mac)
         lab.floating_ip(external, F4, lab.guests["a4"])
         lab.floating_ip(external, F3, lab.guests["a3"])
+        lab.floating_ip(external, F5)
         lab.converged()
         lab.gateways_alive()
         yield lab
@@ -66,6 +71,12 @@ def wire(lab: Lab) -> Physical:
 def hosts(lab: Lab) -> tuple[Host, Host, Host]:
     """Whom guests reach outside."""
     return lab.hosts["outside"], lab.hosts["far"], lab.hosts["wide"]
+
+
+def floating(lab: Lab, address: str) -> Json:
+    """A floating IP, as the API shows it."""
+    (found,) = lab.api.get(f"/v2.0/floatingips?floating_ip_address={address}")["floatingips"]
+    return found  # type: ignore[no-any-return]
 
 
 def private(heard: Heard) -> list[str]:
@@ -123,9 +134,11 @@ def test_a_gateways_address_answers_echo_requests_and_nothing_else(lab: Lab) -> 
 
 def test_one_hypervisor_answers_for_a_gateway(lab: Lab, wire: Physical) -> None:
     outside = lab.hosts["outside"]
+    with lab.sniff(wire, what="arp") as heard:
+        for address in (A, B, F3, F4):
+            outside.sends(*(arp(REQUEST, outside.mac, outside.ip, address) for _ in range(2)))
+        time.sleep(0.3)
     for address in (A, B, F3, F4):
-        with lab.sniff(wire, what="arp") as heard:
-            outside.run("arping", "-q", "-c", "2", "-I", "eth0", address)
         assert heard.copies(answers_for(address)) == {"physnet1": 2}, address
     lab.settles()
 
@@ -244,7 +257,7 @@ def test_who_sends_too_much_to_outside_is_told_what_fits(lab: Lab) -> None:
 
 def test_a_floating_ip_changes_hands_within_two_seconds(lab: Lab, wire: Physical) -> None:
     far, a1, a4 = lab.hosts["far"], lab.guests["a1"], lab.guests["a4"]
-    (floating_ip,) = lab.api.get(f"/v2.0/floatingips?floating_ip_address={F4}")["floatingips"]
+    floating_ip = floating(lab, F4)
     for guest in (a1, a4):
         guest.listens(7100)
     old = far.talks(a4, 7100, by=F4)
@@ -285,3 +298,98 @@ def mac_of(lab: Lab, address: str) -> str:
 def announces(address: str) -> Callable[[Frame], bool]:
     """Gratuitous ARP for an address."""
     return lambda frame: (said := frame.arp) is not None and said.sender_ip == said.target_ip == address
+
+
+# ---- port forwardings -----------------------------------------------------------------------------------------
+
+
+def test_ports_of_a_floating_ip_lead_to_guests_ports(lab: Lab, wire: Physical) -> None:
+    outside, far, _ = hosts(lab)
+    guests = {name: lab.guests[name] for name in ("a1", "a2", "a4", "b1")}
+    a1, a2, a4, b1 = guests.values()
+    floating_ip = floating(lab, F5)
+    web = lab.forward(floating_ip, "tcp", (8080, 8080), a1, (80, 80))
+    lab.forward(floating_ip, "udp", (5000, 5003), a2, (6000, 6003))
+    lab.forward(floating_ip, "udp", (7000, 7100), a1, (7000, 7100))
+    lab.forward(floating_ip, "tcp", (2000, 2200), a2, (22, 22))
+    lab.converged()
+    with lab.sniff(wire) as heard:
+        for host in (outside, far, a1, a2, a4, b1):
+            assert host.reaches(a1, "tcp", 80, by=F5, higher=8000) == {80}, host
+            assert host.reaches(a2, "udp", 6000, 6003, by=F5, higher=-1000) == {6000, 6003}, host
+            assert host.reaches(a1, "udp", 7000, 7100, by=F5) == {7000, 7100}, host
+        for external_port in (2000, 2200):
+            assert far.reaches(a2, "tcp", 22, by=F5, higher=external_port - 22) == {22}
+        assert far.calls(F5, 8081) is Outcome.SILENT
+        assert far.reaches(a1, "udp", 7101, by=F5) == set()
+        assert far.refused(F5, 7050), "an error about what was forwarded comes from the floating IP"
+    assert private(heard) == []
+    with lab.sniff(far, what=f"src host {A}") as seen:
+        assert a1.pings(far)
+    assert len(seen.frames) == 3, "what guests begin goes out under the gateway's address"
+
+    a1.listens(80)
+    talk = far.talks(a1, 8080, by=F5)
+    talk.flows()
+    lab.api.delete(f"/v2.0/floatingips/{floating_ip['id']}/port_forwardings/{web['id']}")
+    lab.converged()
+    gone = time.time()
+    time.sleep(0.5)
+    assert talk.last() <= gone, "its connections are cut"
+    assert far.reaches(a1, "udp", 7000, by=F5) == {7000}
+    a1.hangs_up()
+    far.hangs_up()
+    lab.settles()
+
+
+# ---- what happens to it all -----------------------------------------------------------------------------------
+
+
+def test_streams_do_not_notice_a_restart_of_the_controller(lab: Lab) -> None:
+    outside, far, _ = hosts(lab)
+    for hypervisor in lab.hypervisors.values():
+        hypervisor.hurry()
+    far.listens(7200)
+    with ExitStack() as stack:
+        streams = [lab.guests[name].ping(far, interval_s=0.02) for name in ("a1", "a2", "a4", "b1")]
+        streams += [outside.ping(address, interval_s=0.02) for address in (F3, F4)]
+        talks = [lab.guests[name].talks(far, 7200, interval_s=0.02) for name in ("a1", "a4")]
+        for talk in talks:
+            talk.flows()
+        said = [stack.enter_context(hypervisor.openflow()) for hypervisor in lab.hypervisors.values()]
+        lab.controller.kill()
+        time.sleep(0.5)
+        lab.controller.start()
+        lab.converged()
+        sent = [row["flow_mods"] for row in lab.chassis().values()]
+        for talk in talks:
+            talk.flows()
+            assert talk.lost() == {}
+            assert talk.ended() == {}
+        lost = [stream.stop().lost for stream in streams]
+    assert lost == [0] * len(streams)
+    assert sent == [0, 0, 0]
+    assert all(each["OFPT_HELLO"] for each in said)
+    assert [kind for each in said for kind in each if "MOD" in kind or "BUNDLE" in kind] == []
+    for host in (far, lab.guests["a1"], lab.guests["a4"]):
+        host.hangs_up()
+    lab.settles()
+
+
+def test_ten_thousand_short_connections_are_made(lab: Lab, wire: Physical) -> None:
+    far, a1, a4 = lab.hosts["far"], lab.guests["a1"], lab.guests["a4"]
+    before = [hypervisor.switch.pid for hypervisor in lab.hypervisors.values()]
+    start = time.monotonic()
+    made = 0
+    with lab.sniff(wire, what="net 10.0.0.0/24") as heard:
+        for caller, called, by in ((a1, far, FAR), (a4, far, FAR), (far, a4, F4)):
+            with door(called, 4) as open_door, inside(caller.pid):
+                for number in range(10_000 // 3):
+                    made += exchange(open_door, 40_000 + number % 64, reset=bool(number % 2), by=by)
+    print(f"{made / (time.monotonic() - start):.0f} connections a second")
+    assert made == 9_999
+    assert heard.frames == []
+    for hypervisor in lab.hypervisors.values():
+        hypervisor.must_run()
+    assert [hypervisor.switch.pid for hypervisor in lab.hypervisors.values()] == before
+    lab.settles()

@@ -26,7 +26,7 @@ SOON_S = 5.0
 @pytest.fixture(scope="module")
 def lab() -> Iterator[Lab]:
     """The topology above; a guest lets everybody in."""
-    with Lab(hypervisors=4, serve=("--flat-networks", "physnet1")) as lab:
+    with Lab(hypervisors=4, serve=("--flat-networks", "physnet1", "--gateway-hold", "1")) as lab:
         physical = lab.physical("physnet1", on=("hv1", "hv2", "hv3"))
         lab.gateways(None, 20, 10, None)
         lab.host("world", on=physical, ip="203.0.113.1/24", mac="02:00:00:00:0e:01")
