@@ -418,6 +418,7 @@ TOLD: Final[Mapping[tuple[Table, str], Callable[[Met], str]]] = {
     (p.L2_LOOKUP, "local_pair"): _here,
     (p.L2_LOOKUP, "local_heard"): _here,
     (p.L2_LOOKUP, "miss"): _nobody,
+    (p.L3_IN, "hop"): _through,
     (p.L3_IN, "through"): _through,
     (p.L3_IN, "martian"): _through,
     (p.L3_IN, "expired"): _through,

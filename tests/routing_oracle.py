@@ -152,7 +152,7 @@ class _Journey:
         elif message.hops <= 1:
             yield self.fail(at, message, Why.TTL_EXCEEDED)
         else:
-            yield from self.route(at, message)
+            yield from self.route(at, replace(message, hops=message.hops - 1))
 
     def answer(self, at: At, message: Message, own: Port) -> Iterator[End]:
         """For an address of the router's: an echo is answered, nothing else listens."""
@@ -190,7 +190,7 @@ class _Journey:
         by = way.interface
         network, mac = self.rows.get(Network, by.network_id), neighbour(self.rows, by, way.nexthop or message.target)
         assert network is not None
-        sent = replace(message, hops=message.hops - (not at.answered), source_mac=by.mac_address, target_mac=mac or "")
+        sent = replace(message, source_mac=by.mac_address, target_mac=mac or "")
         if mac is None:
             yield self.fail(at, sent, Why.NO_NEIGHBOUR)
         elif message.size <= network.mtu:

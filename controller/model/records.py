@@ -726,8 +726,8 @@ class Released(Record):
 
 
 KINDS: tuple[type[Record], ...] = (
-    Network, Subnet, AddressScope, SubnetPool, RbacPolicy, Quota,
-    Port, Router, FloatingIp, PortForwarding,
+    Network, Subnet, AddressScope, SubnetPool, AutoTopology, RbacPolicy, Quota,
+    Port, PortBinding, Router, FloatingIp, PortForwarding,
     SecurityGroup, SecurityGroupRule, DefaultSecurityGroupRule, Bundle, Policy, AddressGroup,
     Chassis, AgentNote, Drained, Recovering, Binding, Translation, Quarantine, Link, Neighbour,
     Tag, Counter, Released,

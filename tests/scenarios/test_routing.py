@@ -184,6 +184,31 @@ def test_without_its_interface_a_network_is_cut_off(routed: Lab) -> None:
     routed.settles()
 
 
+def test_a_third_network_is_known_where_it_is_reached_for_as_long_as_it_is(routed: Lab) -> None:
+    """Green, with a guest on hv3 alone: all reach all; nothing of it is left when the router has left it."""
+    (router,) = routed.api.get("/v2.0/routers?name=r")["routers"]
+    green = routed.network("green", cidr=("10.0.2.0/24", "fd00:c::/64"), project="a", gateways=True)
+    green3 = routed.guest("green3", network=green, on="hv3", ip=("10.0.2.13", "fd00:c::13"), mac="02:00:00:00:02:03")
+    routed.converged()
+    before = {name: hypervisor.holds() for name, hypervisor in routed.hypervisors.items()}
+    routed.join(router, *green.subnets)
+    routed.converged()
+    for guest in others(routed, green3):
+        assert [guest.pings(ip) for ip in green3.ips] == [True, True]
+        assert [green3.pings(ip) for ip in guest.ips] == [True, True]
+    near, far = routed.guests["red1"], routed.guests["blue2"]
+    mark = token()
+    with routed.sniff(*routed.guests.values()) as heard:
+        assert near.ping(far.ip, count=1, mark=mark).wait().lost == 0
+    assert heard.copies(mark) == {"red1": 1, "blue2": 1}, "hv3 hears nothing of what is between others"
+    routed.part(router, *green.subnets)
+    routed.converged()
+    assert not near.pings(green3, count=1)
+    assert {name: hypervisor.holds() for name, hypervisor in routed.hypervisors.items()} == before
+    routed.dismiss(green3)
+    routed.settles()
+
+
 def test_two_tenants_routers_may_have_the_same_networks() -> None:
     with Lab(hypervisors=2) as lab:
         guests: dict[str, list[Guest]] = {}

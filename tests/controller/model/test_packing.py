@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from controller.errors import Unavailable
+from controller.model import records as every
 from controller.model.packing import pack, unpack
-from controller.model.records import KINDS, Address, Chassis, FixedIp, Mac, Port, Record
+from controller.model.records import KINDS, Address, Chassis, FixedIp, Mac, Port, Record, Resource
 
 PORT = Port(
     id="p1",
@@ -141,3 +142,9 @@ def test_damaged_bytes_are_read_as_some_port_or_refused(damaged: bytes) -> None:
         assert isinstance(unpack("Port", "p1", damaged), Port)
     except Unavailable as error:
         assert "Port p1 cannot be read" in error.reason  # noqa: PT017 - either outcome is right
+
+
+def test_every_record_is_kept() -> None:
+    """A kind that is not in the list would be gone after a restart."""
+    kinds = {each for each in vars(every).values() if isinstance(each, type) and issubclass(each, Record)}
+    assert kinds - {Record, Resource} == set(KINDS)
