@@ -146,7 +146,7 @@ HELP: Mapping[str, str] = {
     "underlay_ip_version": "4 or 6: what the hypervisors' weft-encap-ip are, all of them; 6 takes 20 bytes more",
     "network_type": "what a network is when its maker does not say: vxlan, geneve, gre or vlan",
     "vlan_ranges": "VLANs for networks whose maker names none, NAME:FIRST:LAST of each physical network, with commas; "
-    "of a NAME alone only VLANs that are asked for",
+    "of a NAME alone only those that are asked for; without any, all VLANs of whatever physical network is asked for",
     "flat_networks": "the physical networks that may have a flat one, with commas; * is any",
     "physical_network_mtus": "bytes that a physical network carries, NAME:BYTES, with commas, if not underlay-mtu",
     "dns_domain": "the domain that the names of ports are in, as example.org",

@@ -127,7 +127,7 @@ def _check_vlan(wanted: Segment, settings: Settings) -> None:
         if wanted.number is not None:
             raise Inconsistent("segmentation_id requires physical_network for VLAN provider network")
         return
-    if wanted.physical not in {pool.physical for pool in _vlans(settings)}:
+    if wanted.physical not in {pool.physical for pool in _vlans(settings, wanted.physical)}:
         raise Inconsistent(f"physical_network '{wanted.physical}' unknown for VLAN provider network")
     first, last = TYPES["vlan"].first, TYPES["vlan"].last
     if wanted.number is not None and not first <= wanted.number <= last:
@@ -136,11 +136,14 @@ def _check_vlan(wanted: Segment, settings: Settings) -> None:
 
 def _vlan_pools(wanted: Segment, settings: Settings) -> Sequence[Pool]:
     """Without a physical network, those of all."""
-    return [pool for pool in _vlans(settings) if wanted.physical in (None, pool.physical)]
+    return [pool for pool in _vlans(settings, wanted.physical) if wanted.physical in (None, pool.physical)]
 
 
-def _vlans(settings: Settings) -> Iterator[Pool]:
-    return (Pool(first, last, physical) for physical, first, last in settings.vlan_ranges)
+def _vlans(settings: Settings, physical: str | None) -> Iterator[Pool]:
+    """Where the operator named none, all VLANs of the physical network that is asked for."""
+    if physical is not None and not settings.vlan_ranges:
+        yield Pool(TYPES["vlan"].first, TYPES["vlan"].last, physical)
+    yield from (Pool(first, last, named) for named, first, last in settings.vlan_ranges)
 
 
 VLAN: Final = Driver(

@@ -246,6 +246,14 @@ def test_a_network_is_on_the_vlan_or_the_wire_that_was_asked_for(wired: Client) 
     assert wired.make("network", **provider("vlan", "physnet2", 4094)), "another wire, another VLAN"
 
 
+def test_every_vlan_may_be_asked_for_where_the_operator_named_none() -> None:
+    with serving() as api:
+        assert api.make("network", **provider("vlan", "wire", 4094))["provider:segmentation_id"] == 4094
+        assert api.make("network", **provider("vlan", "wire"))["provider:segmentation_id"] == 1
+        assert api.post("network", **provider("vlan", "wire", 4095)).status == 400
+        assert api.post("network", **provider("vlan")).status == 503, "of no wire there is none"
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [
