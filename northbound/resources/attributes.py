@@ -56,8 +56,8 @@ class Settings:
     """What an operator chose. Sizes are bytes; `segments` is the range that networks are numbered from.
 
     `vlan_ranges` are (physical network, first, last) that VLANs are handed out from; one without numbers (1, 0) has
-    only VLANs that are asked for; without any, all VLANs of every physical network may be asked for. `flat_networks` are
-    the physical networks that may have a flat one, `*` is any.
+    only VLANs that are asked for; without any, all VLANs of every physical network may be asked for. `flat_networks`
+    are the physical networks that may have a flat one, `*` is any.
     """
 
     underlay_mtu: int = 1500
