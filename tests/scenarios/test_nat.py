@@ -377,6 +377,7 @@ def test_streams_do_not_notice_a_restart_of_the_controller(lab: Lab) -> None:
 
 
 def test_ten_thousand_short_connections_are_made(lab: Lab, wire: Physical) -> None:
+    """From ports that no kernel gives out: another test's connection that was cut off is in nobody's way."""
     far, a1, a4 = lab.hosts["far"], lab.guests["a1"], lab.guests["a4"]
     before = [hypervisor.switch.pid for hypervisor in lab.hypervisors.values()]
     start = time.monotonic()
@@ -385,7 +386,8 @@ def test_ten_thousand_short_connections_are_made(lab: Lab, wire: Physical) -> No
         for caller, called, by in ((a1, far, FAR), (a4, far, FAR), (far, a4, F4)):
             with door(called, 4) as open_door, inside(caller.pid):
                 for number in range(10_000 // 3):
-                    made += exchange(open_door, 40_000 + number % 64, reset=bool(number % 2), by=by)
+                    assert exchange(open_door, 20_000 + number % 64, reset=bool(number % 2), by=by), (by, number)
+                    made += 1
     print(f"{made / (time.monotonic() - start):.0f} connections a second")
     assert made == 9_999
     assert heard.frames == []
