@@ -244,8 +244,9 @@ class Hypervisor(Machine):
         settings = [f'external_ids:{key}="{value}"' for key, value in wanted.items() if value is not None]
         missing = [key for key, value in wanted.items() if value is None]
         forget = ("remove", "Open_vSwitch", ".", "external_ids", *missing, "--") if missing else ()
-        target = ("set-manager", f"tcp:{CONTROLLER}:{OVSDB_PORT}")
-        self.vsctl(*forget, "set", "Open_vSwitch", ".", *settings, "--", *target)
+        target = f"tcp:{CONTROLLER}:{OVSDB_PORT}"
+        manage = ("set-manager", target, "--", "set", "manager", target, "max_backoff=1000")
+        self.vsctl(*forget, "set", "Open_vSwitch", ".", *settings, "--", *manage)
 
     def map(self, physical: str, interface: str) -> str:
         """Map a new bridge, with an interface in it, to a physical network; the bridge's name."""
@@ -271,10 +272,6 @@ class Hypervisor(Machine):
     def _mappings(self) -> dict[str, str]:
         mappings = ",".join(f"{physical}:{bridge}" for physical, bridge in self.mapped.items())
         return {"weft-bridge-mappings": mappings} if mappings else {}
-
-    def hurry(self) -> None:
-        """Have its database try every second to reach a controller that is away; it waits up to 8 s by default."""
-        self.vsctl("set", "manager", f"tcp:{CONTROLLER}:{OVSDB_PORT}", "max_backoff=1000")
 
     def restart_switch(self) -> None:
         """Restart ovs-vswitchd: the flows are gone until the controller has pushed them again."""
