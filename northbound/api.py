@@ -217,8 +217,11 @@ class _Served(Generic[R]):
 
     def add_routes(self, route: web.UrlDispatcher) -> None:
         """Serve what the collection has."""
+        for spelling in dict.fromkeys((self.collection.path, *_spellings(self.collection.path))):
+            self._add_routes(route, f"/v2.0/{spelling}")
+
+    def _add_routes(self, route: web.UrlDispatcher, path: str) -> None:
         collection = self.collection
-        path = f"/v2.0/{collection.path}"
         for list_path in (path, f"{path}/"):
             route.add_get(list_path, self.list, allow_head=False)
             if collection.create:
@@ -354,7 +357,7 @@ class _Served(Generic[R]):
     async def operate(self, operation: Operation[R], request: web.Request) -> web.Response:
         """Change it, or look at it, by one of its operations."""
         caller, reads = request[CALLER], operation.method == "GET"
-        given = {} if reads else await _object(request)
+        given = await _object(request) if operation.takes else {}
         change = operation.ask(request.match_info.get("item", ""), given)
         expected, ask = _expected(request), self._ask(request, caller)
 
@@ -414,6 +417,11 @@ class _Served(Generic[R]):
         return self.renderer.some(scene, record, fields) if fields else self.renderer.all(scene, record)
 
 
+def _spellings(path: str) -> tuple[str, str]:
+    """The names of a collection in paths: Neutron takes `-` for `_`, and `_` for `-`."""
+    return path.replace("_", "-"), path.replace("-", "_")
+
+
 def _with(record: R, body: Body) -> R:
     return replace(record, **body.fields)
 
@@ -426,9 +434,13 @@ def _as_expected(record: R, revision: int | None) -> R:
 
 
 async def _object(request: web.Request) -> dict[str, Json]:
-    """The body, which must be a JSON object. Raises Unreadable."""
+    """The body, which must be a JSON object. Raises Unreadable.
+
+    It may be called anything, or nothing, as many clients do; but not by a browser, which asks nobody whether a page of
+    another site may send what it does not call JSON (Fetch, "CORS-safelisted request-header").
+    """
     text = await request.read()
-    if text and request.content_type != "application/json":
+    if text and request.content_type != "application/json" and "Origin" in request.headers:
         raise web.HTTPUnsupportedMediaType
     try:
         found: Any = json.loads(text or b"{}", parse_constant=_no_number)
