@@ -252,8 +252,8 @@ RULES: Final[Mapping[str, Rule]] = {
 Neutron has a rule for and never asks about (`create_subnet:service_types`) is not here."""
 
 UNSEEN_TO_CHANGE: Final = frozenset({"update_address_group"})
-"""What is not there for whom it is shared with, when it tries to change it (neutron, `PolicyHook`, which has not fetched
-`shared` then)."""
+"""What is not there for those whom it is shared with, when they try to change it (neutron, `PolicyHook`, which has not
+fetched `shared` then)."""
 
 SEEN: Final[Mapping[str, Callable[[Caller], bool]]] = {
     **{
