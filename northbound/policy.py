@@ -173,6 +173,7 @@ RULES: Final[Mapping[str, Rule]] = {
     "delete_agent": ADMIN,
     "get_availability_zone": READER,
     "get_network_ip_availability": ADMIN_OR_SERVICE,
+    **{f"{verb}_network_segment_range": ADMIN for verb in ("create", "get", "update", "delete")},
     "get_quota": OWN,
     "update_quota": ADMIN,
     "delete_quota": ADMIN,

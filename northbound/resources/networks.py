@@ -147,7 +147,7 @@ DEFAULT = _external("is_default", "is_default")
 def create(tx: Transaction, body: Body, ask: Ask) -> Network:
     """Raises Inconsistent, SegmentsBesides, SegmentInUse, VlanInUse, PhysicalInUse, NoSegment,
     DefaultExternalExists."""
-    segment = segments.chosen(tx, _wanted(body, ask.settings), ask.settings)
+    segment = segments.chosen(tx, _wanted(body, ask.settings), ask.settings, body.fields["project_id"])
     availability_zones.check(tx, body.fields["availability_zone_hints"])
     if project := body.fields["project_id"]:
         security.default_group(tx, project, ask.now)

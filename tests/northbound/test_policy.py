@@ -104,6 +104,7 @@ OPERATORS = {
         "used_in_default_sg": False,
         "used_in_non_default_sg": False,
     },
+    "network_segment_range": {"network_type": "geneve", "minimum": 7, "maximum": 9},
 }
 """What only administrators make: for the whole cloud."""
 
