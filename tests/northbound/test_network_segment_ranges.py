@@ -21,7 +21,7 @@ def api() -> Iterator[Client]:
         yield client
 
 
-def make(api: Client, first: int, last: int, **more: object) -> Any:
+def make(api: Client, first: int | str, last: int, **more: object) -> Any:
     return api.make("network_segment_range", **{"network_type": "vxlan", "minimum": first, "maximum": last, **more})
 
 

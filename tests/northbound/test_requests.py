@@ -69,6 +69,7 @@ def test_discovery_leads_from_the_root_to_every_resource(api: Client) -> None:
             "agents": ["/v2.0/agents"],
             "availability_zones": ["/v2.0/availability_zones"],
             "default_security_group_rules": ["/v2.0/default-security-group-rules"],
+            "network_segment_ranges": ["/v2.0/network-segment-ranges"],
             "network_ip_availabilities": ["/v2.0/network-ip-availabilities"],
             "floatingips": ["/v2.0/floatingips"],
             "floatingip_pools": ["/v2.0/floatingip_pools"],
@@ -77,7 +78,7 @@ def test_discovery_leads_from_the_root_to_every_resource(api: Client) -> None:
             assert link["rel"] == "self"
             listed = api.get(link["href"].removeprefix(api.url))
             assert [*listed] == [name]
-            assert bool(listed[name]) == (name == "default_security_group_rules")
+            assert bool(listed[name]) == (name in ("default_security_group_rules", "network_segment_ranges"))
 
 
 def test_links_speak_the_scheme_and_name_that_the_client_used(api: Client) -> None:
@@ -174,6 +175,7 @@ ABSENT = {
     "router": ("RouterNotFound", "Router red could not be found"),
     "subnetpool": ("SubnetPoolNotFound", "Subnet pool red could not be found."),
     "address_scope": ("AddressScopeNotFound", "Address scope red could not be found."),
+    "network_segment_range": ("NetworkSegmentRangeNotFound", "Network Segment Range red could not be found."),
     "rbac_policy": ("RbacPolicyNotFound", "RBAC policy of type unknown with ID red not found"),
     "floatingip": ("FloatingIPNotFound", "Floating IP red could not be found"),
 }
