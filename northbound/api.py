@@ -54,6 +54,7 @@ from northbound.resources.extensions import EXTENSIONS
 from northbound.resources.query import Query, find, links, read_query
 from northbound.resources.tags import Tags
 from northbound.resources.values import Json
+from northbound.visits import Visits
 
 __all__ = ["Settings", "Wiring", "application"]
 
@@ -78,14 +79,19 @@ T = TypeVar("T")
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def application(store: Store, wiring: Wiring, settings: Settings, identity: Identity | None = None) -> web.Application:
-    """The API as an application, for the daemon to add to and to serve; without `identity` all are administrators."""
-    identity = identity or Open()
-    app = web.Application(middlewares=[_guarded, Gate(identity).admit], client_max_size=BODY_LIMIT)
+def application(
+    store: Store, wiring: Wiring, settings: Settings, identity: Identity | None = None, visits: Visits | None = None
+) -> web.Application:
+    """The API as an application, for the daemon to add to and to serve by `visits`; without `identity` all are
+    administrators."""
+    identity, visits = identity or Open(), visits or Visits()
+    middlewares = [visits.attend, _guarded, Gate(identity, visits.body).admit]
+    app = web.Application(middlewares=middlewares, client_max_size=BODY_LIMIT)
 
     async def close(_: web.Application) -> None:
         await identity.close()
 
+    app.on_shutdown.append(visits.close)
     app.on_cleanup.append(close)
     route = app.router
     route.add_get("/", _versions, allow_head=False)
@@ -111,6 +117,8 @@ async def _guarded(request: web.Request, handler: Handler) -> web.StreamResponse
         answer = _json(refusal.status, faults.plain(refusal.status))
         if "Allow" in refusal.headers:
             answer.headers["Allow"] = refusal.headers["Allow"]
+        if refusal.status == HTTPStatus.REQUEST_TIMEOUT:
+            answer.force_close()
     except Unauthorized:
         answer = _json(401, faults.unauthorized())
         answer.headers["WWW-Authenticate"] = f'Keystone uri="{_root(request)}"'

@@ -233,6 +233,8 @@ _FRAMEWORK = {
     HTTPStatus.BAD_REQUEST: ("HTTPBadRequest", "The request cannot be understood."),
     HTTPStatus.NOT_FOUND: ("HTTPNotFound", "The resource could not be found."),
     HTTPStatus.METHOD_NOT_ALLOWED: ("HTTPMethodNotAllowed", "The method is not allowed for this resource."),
+    HTTPStatus.REQUEST_TIMEOUT: ("HTTPRequestTimeout", "The request took too long to arrive."),
+    HTTPStatus.SERVICE_UNAVAILABLE: ("ServiceUnavailable", "Too many clients are connected: try again."),
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: ("HTTPRequestEntityTooLarge", "The request body is too large."),
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE: (
         "HTTPUnsupportedMediaType",
@@ -284,6 +286,11 @@ def plain(status: int) -> bytes:
     """The body of a refusal that comes from HTTP itself: an unknown path, a method, a size."""
     name, message = _FRAMEWORK.get(HTTPStatus(status), ("HTTPError", HTTPStatus(status).phrase))
     return _body(name, message)
+
+
+def phrase(status: int) -> str:
+    """What HTTP calls a status."""
+    return HTTPStatus(status).phrase
 
 
 def no_extension(alias: str, accept: str) -> tuple[str, bytes]:
