@@ -29,10 +29,11 @@ from controller.errors import StaleRevision, Throttled, Unauthorized, Unreadable
 from controller.model import quotas
 from controller.model.records import Resource
 from controller.model.store import Rows, Store, Transaction
-from northbound import faults, policy
+from northbound import faults
 from northbound.auth import Caller, Identity, Open
 from northbound.gate import CALLER, Gate
 from northbound.openapi import document
+from northbound.policy import Policy
 from northbound.resources import COLLECTIONS
 from northbound.resources.attributes import (
     Ask,
@@ -80,11 +81,16 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 def application(
-    store: Store, wiring: Wiring, settings: Settings, identity: Identity | None = None, visits: Visits | None = None
+    store: Store,
+    wiring: Wiring,
+    settings: Settings,
+    identity: Identity | None = None,
+    visits: Visits | None = None,
+    policy: Policy | None = None,
 ) -> web.Application:
     """The API as an application, for the daemon to add to and to serve by `visits`; without `identity` all are
     administrators."""
-    identity, visits = identity or Open(), visits or Visits()
+    identity, visits, policy = identity or Open(), visits or Visits(), policy or Policy()
     middlewares = [visits.attend, _guarded, Gate(identity, visits.body).admit]
     app = web.Application(middlewares=middlewares, client_max_size=BODY_LIMIT)
 
@@ -101,7 +107,7 @@ def application(
     route.add_get("/v2.0/extensions", _extensions, allow_head=False)
     route.add_get("/v2.0/extensions/{alias}", _extension, allow_head=False)
     for collection in COLLECTIONS:
-        _Served(collection, Renderer(collection), store, wiring, settings).add_routes(route)
+        _Served(collection, Renderer(collection), store, wiring, settings, policy).add_routes(route)
     return app
 
 
@@ -222,6 +228,7 @@ class _Served(Generic[R]):
     store: Store
     wiring: Wiring
     settings: Settings
+    policy: Policy
 
     def add_routes(self, route: web.UrlDispatcher) -> None:
         """Serve what the collection has."""
@@ -263,7 +270,7 @@ class _Served(Generic[R]):
         def work(tx: Transaction) -> list[R]:
             self._check_whole(caller, tx, request)
             for item, body in zip(items, bodies, strict=True):
-                policy.check_create(caller, collection, tx, body, item)
+                self.policy.check_create(caller, collection, tx, body, item)
             for project, more in Counter(body.fields.get("project_id", "") for body in bodies).items():
                 quotas.check(tx, project, collection.name, more, self.settings.quotas)
             return [create(tx, body, ask) for body, ask in zip(bodies, asks, strict=True)]
@@ -331,7 +338,7 @@ class _Served(Generic[R]):
         """One of them."""
         caller, provide = request[CALLER], self.collection.provide
         record = self._need(self.store.model, request)
-        policy.check_seen(caller, self.collection, self.store.model, record)
+        self.policy.check_seen(caller, self.collection, self.store.model, record)
         fields = tuple(name for name in request.query.getall("fields", ()) if name)
         if provide is not None:
             ask = replace(self._ask(request, caller), fields=fields)
@@ -356,7 +363,7 @@ class _Served(Generic[R]):
 
         def work(tx: Transaction) -> R:
             old = self._need(tx, request)
-            policy.check_update(caller, collection, tx, old, body, given.get(collection.name))
+            self.policy.check_update(caller, collection, tx, old, body, given.get(collection.name))
             return update(tx, _as_expected(old, expected), _with(old, body), body, ask)
 
         record = await self.store.commit(work, request=REQUEST.get())
@@ -371,7 +378,7 @@ class _Served(Generic[R]):
 
         def work(tx: Transaction) -> R | Json:
             old = self._need(tx, request)
-            policy.check_operation(caller, self.collection, tx, old, operation, given)
+            self.policy.check_operation(caller, self.collection, tx, old, operation, given)
             return change(tx, _as_expected(old, expected), ask)
 
         done = work(Transaction(self.store.model)) if reads else await self.store.commit(work, request=REQUEST.get())
@@ -391,7 +398,7 @@ class _Served(Generic[R]):
 
         def work(tx: Transaction) -> None:
             old = self._need(tx, request)
-            policy.check_delete(caller, self.collection, tx, old)
+            self.policy.check_delete(caller, self.collection, tx, old)
             delete(tx, _as_expected(old, expected), ask)
 
         await self.store.commit(work, request=REQUEST.get())
@@ -401,7 +408,7 @@ class _Served(Generic[R]):
         """What they are part of is there. Raises NotFound."""
         if self.collection.whole:
             whole = need(rows, self.collection.whole, request.match_info["within"])
-            policy.check_named(caller, rows, type(whole), whole.id)
+            self.policy.check_named(caller, rows, type(whole), whole.id)
 
     def _need(self, rows: Rows, request: web.Request) -> R:
         """What the path names. Raises NotFound."""
@@ -416,8 +423,8 @@ class _Served(Generic[R]):
             rows,
             self.wiring,
             self.settings,
-            lambda record: policy.sees(caller, collection, rows, record),
-            policy.hidden(caller, collection),
+            lambda record: self.policy.sees(caller, collection, rows, record),
+            self.policy.hidden(caller, collection, rows),
             caller.project_id,
         )
 

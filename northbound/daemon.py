@@ -36,6 +36,8 @@ from controller.southbound.switch import OpenflowListener
 from northbound import api, console, v1
 from northbound.auth import Identity, Keystone, Open, Service, Tokens
 from northbound.config import Config, Endpoint, default_quotas
+from northbound.policy import Policy
+from northbound.policy_file import read_policy
 from northbound.visits import KEPT_S, LINGER_S, Visits
 
 log = logging.getLogger(__name__)
@@ -143,7 +145,8 @@ async def _serve(store: Store, config: Config, group: asyncio.TaskGroup) -> None
         quotas=default_quotas(config),
     )
     visits = Visits()
-    app = api.application(store, fleet, settings, identity, visits)
+    policy = read_policy(Path(config.policy)) if config.policy else Policy()
+    app = api.application(store, fleet, settings, identity, visits, policy)
     v1.add_routes(app, fleet)
     console.add_routes(app)
     switches = partial(OpenflowListener().serve, on_switch=fleet.attend)

@@ -22,6 +22,7 @@ from controller.southbound.fleet import Fleet
 from northbound import v1
 from northbound.api import Settings, application
 from northbound.auth import Identity
+from northbound.policy import Policy
 from northbound.resources import COLLECTIONS
 from northbound.visits import KEPT_S, LINGER_S, Visits
 
@@ -128,6 +129,7 @@ def serving(
     identity: Identity | None = None,
     own: bool = False,
     visits: Visits | None = None,
+    policy: Policy | None = None,
 ) -> Iterator[Client]:
     """The Networking API, and with `own` Weft's own over a fleet that nobody connects to."""
     loop = asyncio.new_event_loop()
@@ -139,7 +141,7 @@ def serving(
         store = await Store.open(journal or MemoryJournal())
         store.follow(changes.extend)
         doors = visits or Visits()
-        api = application(store, wires, settings or Settings(), identity, doors)
+        api = application(store, wires, settings or Settings(), identity, doors, policy)
         if own:
             fleet = Fleet(store, Engine(store.model, APPS))
             store.follow(fleet.follow)
