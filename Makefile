@@ -39,7 +39,7 @@ bench: setup ## measure
 
 soak: setup ## run what takes long: thousands of examples, judged packets, restarts under traffic, ten minutes of churn
 	$(ISOLATED) env WEFT_HYPOTHESIS_PROFILE=soak $(BIN)/python -m pytest -m hypothesis --timeout 0
-	$(ISOLATED) env WEFT_HYPOTHESIS_PROFILE=soak $(BIN)/python -m pytest --timeout 0 tests/northbound/test_openapi.py
+	$(ISOLATED) env WEFT_HYPOTHESIS_PROFILE=soak $(BIN)/python -m pytest -s --timeout 0 tests/northbound/test_openapi.py
 	$(ISOLATED) env WEFT_HYPOTHESIS_PROFILE=soak $(BIN)/python -m pytest -s tests/scenarios/test_judged.py tests/scenarios/test_judged_routing.py
 	$(ISOLATED) $(BIN)/python -m mininet_scenarios.controller_restart
 	$(ISOLATED) $(BIN)/python -m mininet_scenarios.guarded
