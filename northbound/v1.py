@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections.abc import Mapping
@@ -13,7 +14,7 @@ from aiohttp import web
 from controller.errors import Invalid
 from controller.southbound.counts import Count
 from controller.southbound.fleet import Culprit, Difference, Explanation, Fleet, State, Status
-from northbound import conn, sending, tracing, why
+from northbound import archive, conn, sending, tracing, why
 from northbound.metrics import Metrics
 
 _COOKIE = re.compile(r"0x[0-9a-f]{1,16}")
@@ -40,6 +41,7 @@ def add_routes(app: web.Application, fleet: Fleet) -> None:
     app.router.add_post("/v1/why", routes.why)
     app.router.add_get("/v1/cost/{id}", routes.cost)
     app.router.add_post("/v1/repair/{name}", routes.repair)
+    app.router.add_get("/v1/bundle", routes.bundle)
     app.router.add_get("/metrics", Metrics(fleet).get)
     app.router.add_get("/healthz", routes.health)
     app.router.add_get("/readyz", routes.ready)
@@ -53,14 +55,11 @@ class Routes:
 
     async def chassis_list(self, request: web.Request) -> web.Response:
         """GET /v1/chassis: every hypervisor, and whoever connected without being one."""
-        return web.json_response(
-            {
-                "chassis": [_status(status) for status in self._fleet.statuses()],
-                "strangers": [
-                    {"address": stranger.address, "reason": stranger.reason} for stranger in self._fleet.strangers()
-                ],
-            }
-        )
+        return web.json_response(self.statuses())
+
+    def statuses(self) -> dict[str, Any]:
+        strangers = ({"address": each.address, "reason": each.reason} for each in self._fleet.strangers())
+        return {"chassis": [_status(status) for status in self._fleet.statuses()], "strangers": [*strangers]}
 
     async def chassis(self, request: web.Request) -> web.Response:
         """GET /v1/chassis/NAME."""
@@ -103,7 +102,7 @@ class Routes:
         if wanted:
             explanations = [each for each in explanations if any(one.id == wanted for one in each.objects)]
         counts = await self._fleet.counted(name) if request.query.get("counts") == "true" else {}
-        found = [_explanation(each, counts.get(each.cookie)) for each in explanations]
+        found = [explanation(each, counts.get(each.cookie)) for each in explanations]
         return web.json_response(
             {
                 "flows": [each for each in found if each["cookie"]],
@@ -126,7 +125,7 @@ class Routes:
         """POST /v1/explain `{"cookies": ["0x..."]}`: the flows of ours among them."""
         cookies = _cookies(await request.read())
         known = self._fleet.dictionary()
-        return web.json_response({"flows": {text: _explanation(known[c]) for text, c in cookies if c in known}})
+        return web.json_response({"flows": {text: explanation(known[c]) for text, c in cookies if c in known}})
 
     async def conn(self, request: web.Request) -> web.Response:
         """POST /v1/conn/NAME `{"dump": "..."}`: that chassis's conntrack dump, joined with ports and rules."""
@@ -149,7 +148,7 @@ class Routes:
     async def drops(self, request: web.Request) -> web.Response:
         """GET /v1/drops[?chassis=NAME]: the flows that decided that packets are dropped, most packets first."""
         asked = request.query.getall("chassis", ())
-        names = asked or [each.chassis.id for each in self._fleet.statuses() if each.member.switch is not None]
+        names = asked or [each.chassis.id for each in self._fleet.statuses() if each.member.source is not None]
         found = [(name, culprit) for name in names for culprit in await self._fleet.culprits(name)]
         found.sort(key=lambda each: -each[1].packets)
         return web.json_response({"drops": [_culprit(name, culprit) for name, culprit in found]})
@@ -173,6 +172,16 @@ class Routes:
         """POST /v1/repair/NAME: dump that switch, and put right what is not as it should be."""
         applied = await self._fleet.repair(request.match_info["name"])
         return web.json_response({"flow_mods": applied.flow_mods, "group_mods": applied.group_mods})
+
+    async def bundle(self, request: web.Request) -> web.Response:
+        """GET /v1/bundle[?chassis=NAME...][&dumps=false]: the archive of `weft bundle` (docs/debugging.md).
+
+        With dumps of these hypervisors, by default of all that are connected, or of none.
+        """
+        names = request.query.getall("chassis", None)
+        made = await archive.gather(self._fleet, () if request.query.get("dumps") == "false" else names, self.statuses)
+        content = await asyncio.to_thread(lambda: archive.packed(archive.members(made, explanation)))
+        return web.Response(body=content, content_type="application/gzip")
 
     async def recompute(self, request: web.Request) -> web.Response:
         """POST /v1/recompute: compute everything from scratch; how many entries come out otherwise (always 0)."""
@@ -227,7 +236,7 @@ def _status(status: Status) -> dict[str, Any]:
     return {
         "name": chassis.id,
         "hostname": chassis.hostname,
-        "connected": member.switch is not None,
+        "connected": member.source is not None,
         "database_connected": member.database,
         "revision": member.revision,
         "applied_revision": member.applied_revision,
@@ -255,7 +264,7 @@ def _status(status: Status) -> dict[str, Any]:
     }
 
 
-def _explanation(each: Explanation, count: Count | None = None) -> Mapping[str, Any]:
+def explanation(each: Explanation, count: Count | None = None) -> Mapping[str, Any]:
     return {
         **({"packets": count.packets, "bytes": count.bytes} if count else {}),
         "cookie": f"{each.cookie:#018x}" if each.cookie else None,
@@ -269,7 +278,7 @@ def _explanation(each: Explanation, count: Count | None = None) -> Mapping[str, 
 
 def _culprit(chassis: str, each: Culprit) -> dict[str, Any]:
     counted = {"reason": each.why.name, "packets": each.packets, "bytes": each.bytes}
-    return {"chassis": chassis, **counted, "flow": _explanation(each.flow)}
+    return {"chassis": chassis, **counted, "flow": explanation(each.flow)}
 
 
 def _difference(each: Difference) -> dict[str, Any]:

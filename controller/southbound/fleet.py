@@ -55,6 +55,7 @@ from controller.model.store import Change, Rows, Store, Transaction
 from controller.model.view import Relation, View
 from controller.southbound.complaints import Complaints
 from controller.southbound.counts import Count
+from controller.southbound.dumps import Dump, Remembered
 from controller.southbound.neighbours import Neighbours
 from controller.southbound.openflow import EncodedFlow, encode_flow
 from controller.southbound.ovsdb import SHOWN, OvsdbListener
@@ -163,7 +164,8 @@ class Member:
     `revision` is the newest model revision that changed what this switch should hold, `applied_revision` the newest
     it acknowledged by barrier. `pending` is what changed since all that the switch should hold was `drawn`. `foreign`
     are the flows of others, as its switch tells them or, once it is gone, told them last; `complaints` are likewise of
-    its connection or of the last. Counters count since the controller started.
+    its connection or of the last. Counters count since the controller started. In an archive `kept` is what its switch
+    held, and `trouble` what was wrong with it.
     """
 
     name: str
@@ -190,6 +192,13 @@ class Member:
     watched: frozenset[Watched] = frozenset()
     flow_mods: int = 0
     mods_bytes: int = 0
+    kept: Dump | None = None
+    trouble: str = ""
+
+    @property
+    def source(self) -> Switch | Dump | None:
+        """Who tells what its switch holds: the switch, or what is kept of one in an archive."""
+        return self.switch or self.kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -631,6 +640,20 @@ class Fleet:
     # What `/v1` and the Networking API read
 
     @property
+    def ovsdb(self) -> bool:
+        """Do hypervisors' databases say who they are?"""
+        return self._ovsdb
+
+    @property
+    def revision(self) -> int:
+        """The revision of the model that is computed."""
+        return self._engine.revision
+
+    def wanted_revision(self, name: str) -> int:
+        """The newest revision that changed what a switch should hold."""
+        return self._member(name).revision
+
+    @property
     def rows(self) -> Rows:
         """The model."""
         return self._store.model
@@ -711,7 +734,8 @@ class Fleet:
             raise NotFound("Chassis", name)
         member = self._member(name)
         session = self.databases.sessions.get(name) if self.databases else None
-        problems = (chassis.problem, session.trouble if session else "", self._twin(chassis), member.pace.problem)
+        trouble = session.trouble if session else member.trouble
+        problems = (chassis.problem, trouble, self._twin(chassis), member.pace.problem)
         return Status(
             chassis,
             member,
@@ -731,8 +755,8 @@ class Fleet:
 
     def _state(self, member: Member) -> State:
         if self._ovsdb and not member.database:
-            return State.NO_DATABASE if member.switch is None else State.DATABASE_LOST
-        if member.switch is None:
+            return State.NO_DATABASE if member.source is None else State.DATABASE_LOST
+        if member.source is None:
             return State.NO_SWITCH
         return State.IN_STEP if member.applied_revision == member.revision else State.BEHIND
 
@@ -774,7 +798,8 @@ class Fleet:
 
     async def counted(self, name: str) -> Mapping[int, Count]:
         """What a switch's flows have counted, by cookie. Raises NotFound, Disconnected."""
-        return {count.cookie: count for count in await self._switch(name).counts()}
+        self.status(name)
+        return {count.cookie: count for count in await _source(self._member(name)).counts()}
 
     def standing(self, name: str) -> Standing:
         """What one switch should hold, to look packets up in; nothing of a hypervisor that nobody knows."""
@@ -830,23 +855,57 @@ class Fleet:
 
     async def _difference(self, member: Member) -> Difference:
         async with member.lock:
-            switch = member.switch
-            if switch is None:
-                raise Disconnected(member.name, "its switch is not connected")
-            while member.pending:
-                await self._apply_pending(member, switch)
+            source = await self._in_step(member)
             desired = self._engine.desired(member.name)
-            installed = await switch.dump()
+            installed = await source.dump()
         found = compare(member.name, full(desired.values(), installed), installed, member.refusals)
         conflicts = (each for each in self._engine.conflicts.values() if each.chassis == member.name)
         return replace(
             found, conflicts=tuple(f"{each.cells[0]} wins over {', '.join(each.cells[1:])}" for each in conflicts)
         )
 
+    async def _in_step(self, member: Member) -> Switch | Dump:
+        """Who tells what a switch holds once it has what it should, under the member's lock. Raises Disconnected."""
+        while member.pending and member.switch is not None:
+            await self._apply_pending(member, member.switch)
+        return _source(member)
+
+    async def dumped(self, name: str) -> tuple[int, Dump]:
+        """All that a switch holds, and the revision up to which it has what it should.
+
+        Raises NotFound, Disconnected.
+        """
+        self.status(name)
+        member = self._member(name)
+        async with member.lock:
+            source = await self._in_step(member)
+            revision = member.revision
+            return revision, await source.whole()
+
+    def remember(self, name: str, said: Remembered, kept: Dump | None) -> None:
+        """Take a chassis for what an archive has of it. Raises NotFound."""
+        self.status(name)
+        member = self._member(name)
+        member.datapath_id, member.database, member.trouble = said.datapath_id, said.database, said.trouble
+        member.revision, member.applied_revision = said.revision, said.applied_revision
+        member.flow_mods, member.mods_bytes = said.flow_mods, said.mods_bytes
+        member.kept = kept
+        if kept is not None:
+            member.foreign = {flow.key: flow for flow in kept.installed.foreign}
+        for key, entry in self._engine.desired(name).items() if said.refused else ():
+            if (error := said.refused.get(text := str(entry.item))) is not None:
+                member.refusals[key] = Refusal(key, text, error)
+
+    def reported(self, name: str) -> Hypervisor | None:
+        """What the database of a hypervisor says of it; None unless it is connected."""
+        session = self.databases.sessions.get(name) if self.databases else None
+        return session.seen if session else None
+
     async def dropped(self, name: str) -> list[Dropped]:
         """What a switch has dropped, or handed over instead, by reason. Raises NotFound, Disconnected."""
-        switch = self._switch(name)
-        counts = [count for table in (DROP, TRAP) for count in await switch.counts(table.number)]
+        self.status(name)
+        source = _source(self._member(name))
+        counts = [count for table in (DROP, TRAP) for count in await source.counts(table.number)]
         return [Dropped(REASONS[count.match], count.packets, count.bytes) for count in counts if count.match in REASONS]
 
     async def culprits(self, name: str) -> list[Culprit]:
@@ -904,6 +963,13 @@ class Fleet:
     def problem(self) -> str:
         """What keeps the controller from its work, or ""."""
         return self._store.problem and f"the store cannot write: {self._store.problem}"
+
+
+def _source(member: Member) -> Switch | Dump:
+    """Raises Disconnected."""
+    if member.source is None:
+        raise Disconnected(member.name, "its switch is not connected")
+    return member.source
 
 
 def _decides(item: Item) -> Why | None:
