@@ -40,6 +40,7 @@ from controller.southbound.fleet import Explanation, Fleet
 from controller.southbound.messages import Meter, PortDesc
 from controller.southbound.openflow import EncodedFlow, EncodedGroup
 from controller.southbound.reconcile import Installed
+from northbound.explain import group_key
 
 FORMAT: Final = 1
 """What this writes, and the newest that it reads."""
@@ -70,7 +71,7 @@ class Gathered:
     revision: int
     ovsdb: bool
     records: Sequence[Record]
-    dictionary: Mapping[int, Explanation]
+    dictionary: Sequence[Explanation]
     status: Any
     dumps: Mapping[str, Dump]
     databases: Mapping[str, object]
@@ -102,7 +103,7 @@ async def gather(fleet: Fleet, names: Sequence[str] | None, status: Callable[[],
         revision=fleet.revision,
         ovsdb=fleet.ovsdb,
         records=[record for kind in KINDS for record in fleet.rows.all(kind)],
-        dictionary=fleet.dictionary(),
+        dictionary=(*(known := fleet.dictionary()).flows.values(), *known.groups.values()),
         status=status(),
         dumps={name: dump for name, (_, dump) in found.items()},
         databases={name: asdict(seen) for name in found if (seen := fleet.reported(name))},
@@ -136,7 +137,7 @@ def members(made: Gathered, entry: Callable[[Explanation], Entry]) -> dict[str, 
     found = {
         "manifest.json": _json(manifest),
         "records.jsonl": _lines(map(_record, made.records)),
-        "dictionary.jsonl": _lines(map(entry, made.dictionary.values())),
+        "dictionary.jsonl": _lines(map(entry, made.dictionary)),
         "status.json": _json(made.status),
     }
     for name, dump in made.dumps.items():
@@ -268,8 +269,12 @@ class Archive:
 
     @cached_property
     def dictionary(self) -> Mapping[str, Entry]:
-        """By cookie, why each flow that should be anywhere is there."""
-        return self._parsed("dictionary.jsonl", lambda content: {each["cookie"]: each for each in _read_lines(content)})
+        """Why each flow that should be anywhere is there, and each group, by what `explain.Line.key` is of it."""
+
+        def key(entry: Entry) -> str:
+            return str(entry["cookie"] or group_key(entry["group"]))
+
+        return self._parsed("dictionary.jsonl", lambda content: {key(each): each for each in _read_lines(content)})
 
     @cached_property
     def status(self) -> Mapping[str, Any]:

@@ -11,7 +11,7 @@
     weft drops [CHASSIS...]    what is dropped, why, and whose it is
     weft diff                  where switches hold something else
     weft bundle FILE           keep the model and what switches hold in a file, to ask later
-    weft explain FILE|-        annotate the text of ovs-ofctl dump-flows
+    weft explain FILE|-        annotate dumps of flows, groups, connections, the datapath, and ofproto/trace
     weft trace --from --to     what becomes of one packet, and why
     weft why-down PORT         why a port is not ACTIVE
     weft why PORT ADDRESS      why a port does not reach an address
@@ -144,8 +144,14 @@ def _parser() -> argparse.ArgumentParser:
         help=f"add the connections of a hypervisor: the text of `{shlex.join(DUMP_CONNTRACK)}` (default: run it here)",
     )
 
-    what = _client(commands.add_parser("explain", help="annotate the text of ovs-ofctl dump-flows"), _explain)
-    what.add_argument("file", metavar="FILE|-")
+    what = _client(commands.add_parser("explain", help="annotate what Open vSwitch prints"), _explain)
+    what.add_argument(
+        "file",
+        metavar="FILE|-",
+        help="what ovs-ofctl dump-flows, dump-groups, or ovs-appctl ofproto/trace, dpctl/dump-flows -m, "
+        "dpctl/dump-conntrack printed",
+    )
+    what.add_argument("--chassis", metavar="NAME", help="whose datapath or connections these are, if there are several")
 
     _trace_options(_client(commands.add_parser("trace", help="what becomes of one packet, and why"), _trace))
 
@@ -551,7 +557,8 @@ def _printed(command: Sequence[str], otherwise: str) -> str:
 
 def _explain(options: argparse.Namespace) -> int:
     found = explain.read(_text(options.file).splitlines())
-    explained = explain.explain(found, _dictionary(options, explain.cookies(found)))
+    known = {**_dictionary(options, found), **_joined(options, found)}
+    explained = explain.explain(found, known)
     if options.json:
         _print_json(explain.as_json(explained))
     else:
@@ -560,11 +567,41 @@ def _explain(options: argparse.Namespace) -> int:
     return 0
 
 
-def _dictionary(options: argparse.Namespace, cookies: Sequence[str]) -> Mapping[str, Any]:
-    """Why there are flows with these cookies. Raises Unanswered, BadArchive."""
+def _dictionary(options: argparse.Namespace, lines: Sequence[explain.Line]) -> Mapping[str, Any]:
+    """Why there are these flows and groups. Raises Unanswered, BadArchive."""
+    cookies, groups = explain.cookies(lines), explain.groups(lines)
+    if not cookies and not groups:
+        return {}
     if options.bundle:
         from northbound import archive
 
         return archive.read(Path(options.bundle)).dictionary
-    answer: Mapping[str, Any] = _controller(options).post("/v1/explain", {"cookies": cookies})["flows"]
-    return answer
+    answer = _controller(options).post("/v1/explain", {"cookies": cookies, "groups": groups})
+    return {**answer["flows"], **{explain.group_key(int(id)): entry for id, entry in answer["groups"].items()}}
+
+
+def _joined(options: argparse.Namespace, lines: Sequence[explain.Line]) -> Mapping[str, str]:
+    """Whose the connections and the flows of a datapath are, in words. Raises Unanswered, BadArchive."""
+    connections, decisions = (explain.of(lines, sort) for sort in (explain.Sort.CONNECTION, explain.Sort.DATAPATH))
+    if not connections and not decisions:
+        return {}
+    client = _controller(options)
+    name = quote(options.chassis or _only_chassis(client), safe="")
+    known: dict[str, str] = {}
+    for start in range(0, len(connections), LINES):
+        dump = "\n".join(connections[start : start + LINES])
+        found = client.post(f"/v1/conn/{name}", {"dump": dump})["connections"]
+        known.update((each["text"], conn.sentence(each)) for each in found if conn.is_known(each))
+    for start in range(0, len(decisions), LINES):
+        dump = "\n".join(decisions[start : start + LINES])
+        flows = client.post(f"/v1/datapath/{name}", {"dump": dump})["flows"]
+        known.update((each["text"], each["words"]) for each in flows if each["words"])
+    return known
+
+
+def _only_chassis(client: Client) -> str:
+    """Raises Unanswered when there are several."""
+    names = [each["name"] for each in client.get("/v1/chassis")["chassis"]]
+    if len(names) != 1:
+        raise Unanswered(f"say whose dump it is: --chassis NAME, one of {', '.join(names) or 'none'}")
+    return str(names[0])

@@ -14,7 +14,7 @@ from aiohttp import web
 from controller.errors import Invalid
 from controller.southbound.counts import Count
 from controller.southbound.fleet import Culprit, Difference, Explanation, Fleet, State, Status
-from northbound import archive, conn, sending, tracing, why
+from northbound import archive, conn, datapath, sending, tracing, why
 from northbound.metrics import Metrics
 
 _COOKIE = re.compile(r"0x[0-9a-f]{1,16}")
@@ -34,6 +34,7 @@ def add_routes(app: web.Application, fleet: Fleet) -> None:
     app.router.add_get("/v1/diff", routes.diff)
     app.router.add_post("/v1/explain", routes.explain)
     app.router.add_post("/v1/conn/{name}", routes.conn)
+    app.router.add_post("/v1/datapath/{name}", routes.datapath)
     app.router.add_post("/v1/trace", routes.trace)
     app.router.add_post("/v1/recompute", routes.recompute)
     app.router.add_get("/v1/drops", routes.drops)
@@ -122,16 +123,33 @@ class Routes:
         )
 
     async def explain(self, request: web.Request) -> web.Response:
-        """POST /v1/explain `{"cookies": ["0x..."]}`: the flows of ours among them."""
-        cookies = _cookies(await request.read())
+        """POST /v1/explain `{"cookies": ["0x..."], "groups": [ID]}`: the flows of ours among them, and the groups."""
+        asked = _object(await request.read())
+        cookies, groups = _cookies(asked), _groups(asked)
         known = self._fleet.dictionary()
-        return web.json_response({"flows": {text: explanation(known[c]) for text, c in cookies if c in known}})
+        return web.json_response(
+            {
+                "flows": {text: explanation(known.flows[c]) for text, c in cookies if c in known.flows},
+                "groups": {str(id): explanation(known.groups[id]) for id in groups if id in known.groups},
+            }
+        )
+
+    async def datapath(self, request: web.Request) -> web.Response:
+        """POST /v1/datapath/NAME `{"dump": "..."}`: that chassis's datapath flows, in logical words."""
+        name = request.match_info["name"]
+        self._fleet.status(name)
+        dump = _dump(await request.read(), "ovs-appctl dpctl/dump-flows -m")
+        known = self._fleet.dictionary().flows
+        found = datapath.told(self._fleet.rows, name, dump, lambda cookie: known.get(cookie))
+        return web.json_response({"flows": [{"text": text, "words": words or None} for text, words in found]})
 
     async def conn(self, request: web.Request) -> web.Response:
         """POST /v1/conn/NAME `{"dump": "..."}`: that chassis's conntrack dump, joined with ports and rules."""
         name = request.match_info["name"]
         self._fleet.status(name)
-        found = conn.join(self._fleet.rows, name, conn.read(_dump(await request.read())))
+        found = conn.join(
+            self._fleet.rows, name, conn.read(_dump(await request.read(), "ovs-appctl dpctl/dump-conntrack"))
+        )
         return web.json_response({"connections": [conn.as_json(each) for each in found]})
 
     async def trace(self, request: web.Request) -> web.Response:
@@ -208,20 +226,22 @@ def _object(body: bytes) -> dict[str, object]:
     return given
 
 
-def _given(body: bytes, name: str) -> object:
-    """One value of a JSON object; None if it is not there. Raises Invalid."""
-    return _object(body).get(name)
-
-
-def _dump(body: bytes) -> list[str]:
-    dump = _given(body, "dump")
+def _dump(body: bytes, command: str) -> list[str]:
+    dump = _object(body).get("dump")
     if not isinstance(dump, str):
-        raise Invalid("dump", "the text of ovs-appctl dpctl/dump-conntrack is needed")
+        raise Invalid("dump", f"the text of {command} is needed")
     return dump.splitlines()
 
 
-def _cookies(body: bytes) -> list[tuple[str, int]]:
-    cookies = _given(body, "cookies")
+def _groups(asked: Mapping[str, object]) -> list[int]:
+    groups = asked.get("groups", [])
+    if not isinstance(groups, list) or len(groups) > _MAX_COOKIES or any(type(each) is not int for each in groups):
+        raise Invalid("groups", "a list of numbers is needed")
+    return groups
+
+
+def _cookies(asked: Mapping[str, object]) -> list[tuple[str, int]]:
+    cookies = asked.get("cookies")
     if not isinstance(cookies, list) or len(cookies) > _MAX_COOKIES:
         raise Invalid("cookies", "a list of cookies is needed")
     for cookie in cookies:
@@ -268,6 +288,7 @@ def explanation(each: Explanation, count: Count | None = None) -> Mapping[str, A
     return {
         **({"packets": count.packets, "bytes": count.bytes} if count else {}),
         "cookie": f"{each.cookie:#018x}" if each.cookie else None,
+        **({} if each.group is None else {"group": each.group}),
         "app": each.app,
         "table": each.table,
         "reason": each.reason,

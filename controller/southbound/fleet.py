@@ -272,7 +272,7 @@ class Named:
 class Explanation:
     """Why an entry stands: the app and reason, the table by name, the text, and every object that wants it.
 
-    A group has no cookie: 0.
+    A group has no cookie (0) but its id, and of one id the same reason everywhere, though not the same text.
     """
 
     cookie: int
@@ -282,6 +282,16 @@ class Explanation:
     text: str
     objects: tuple[Named, ...]
     place: tuple[int, int] = (0, 0)
+    group: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Dictionary:
+    """Why each flow that should be anywhere at a revision is there, by cookie, and each group, by id."""
+
+    revision: int
+    flows: Mapping[int, Explanation]
+    groups: Mapping[int, Explanation]
 
 
 @dataclass(frozen=True, slots=True)
@@ -317,7 +327,7 @@ class Fleet:
         self._keep_foreign = keep_foreign
         self._members: dict[str, Member] = {}
         self._known = asyncio.Condition()
-        self._dictionary: tuple[int, dict[int, Explanation]] = (-1, {})
+        self._dictionary = Dictionary(-1, {}, {})
         self._refused: dict[str, Stranger] = {}
         self._arrivals = Turns(ARRIVALS, LENT_S)
         self._syncs = Turns(SYNCS, LENT_S)
@@ -805,16 +815,19 @@ class Fleet:
         """What one switch should hold, to look packets up in; nothing of a hypervisor that nobody knows."""
         return Standing(self._engine, name)
 
-    def dictionary(self) -> Mapping[int, Explanation]:
-        """Every flow anywhere, by cookie: a pure function of the model."""
-        revision, known = self._dictionary
-        if revision != self._engine.revision:
-            known = {}
+    def dictionary(self) -> Dictionary:
+        """Every flow and group anywhere: a pure function of the model."""
+        if self._dictionary.revision != self._engine.revision:
+            flows: dict[int, Explanation] = {}
+            groups: dict[int, Explanation] = {}
             for entry, cells in self._engine.entries():
+                new = self._explanation(entry, cells)
                 if isinstance(entry.item, Flow):
-                    self._enter(known, self._explanation(entry, cells))
-            self._dictionary = (self._engine.revision, known)
-        return known
+                    self._enter(flows, new)
+                elif (old := groups.setdefault(entry.item.id, new)).text > new.text:
+                    groups[entry.item.id] = new
+            self._dictionary = Dictionary(self._engine.revision, flows, groups)
+        return self._dictionary
 
     def _enter(self, known: dict[int, Explanation], new: Explanation) -> None:
         old = known.setdefault(new.cookie, new)
@@ -829,7 +842,7 @@ class Fleet:
             cookie = encode_flow(item, entry.app).cookie
             place = (item.table.number, -item.priority)
             return Explanation(cookie, app, item.table.name, item.reason, str(item), objects, place)
-        return Explanation(0, app, "group", item.kind.name, str(item), objects, (-1, item.id))
+        return Explanation(0, app, "group", item.kind.name, str(item), objects, (-1, item.id), item.id)
 
     def _named(self, cell: Cell) -> Iterator[Named]:
         """The record a cell is over; for a fact, its key and its value."""

@@ -15,7 +15,7 @@ from mininet_scenarios.lab import Lab
 from mininet_scenarios.nodes import Guest
 from mininet_scenarios.probe import tagged, udp
 from mininet_scenarios.processes import wait_until
-from northbound import past
+from northbound import explain, past
 
 PLACES = {"server": "hv1", "client": "hv1", "stranger": "hv2", "closed": "hv2", "trusted": "hv1"}
 
@@ -193,7 +193,31 @@ def test_what_a_bundle_kept_says_the_same(lab: Lab, cast: Cast, tmp_path: Path) 
     explained = weft("explain", "-", "--bundle", str(file), stdin=dump)
     assert explained == weft("explain", "-", stdin=dump)
     assert explained.endswith(" 1 foreign\n")
+    assert_all_is_explained(lab, cast)
     assert " from members of security group " in weft("conn", "hv1", "--bundle", str(file))
+
+
+def assert_all_is_explained(lab: Lab, cast: Cast) -> None:
+    """Whatever Open vSwitch prints, of hv1: in every version's form, and what the datapath and conntrack have."""
+    hv1, (server, client, *_) = lab.hypervisors["hv1"], cast.guests
+    how = [("10",), ("10", "--no-stats"), ("13", "--names"), ("14",), ("15", "--no-stats")]
+    dumps = [hv1.ofctl("-O", f"OpenFlow{version}", *more, "dump-flows", hv1.bridge) for version, *more in how]
+    dumps += [hv1.ofctl("-O", f"OpenFlow{version}", "dump-groups", hv1.bridge) for version in (11, 15)]
+    packet = f"in_port={client.tap},tcp,dl_src={client.mac},dl_dst={server.mac},nw_src={client.ip},nw_dst={server.ip}"
+    dumps.append(hv1.appctl("ofproto/trace", hv1.bridge, f"{packet},nw_ttl=64,tp_src=7,tp_dst=80"))
+    for dump in dumps:
+        found = explain.read(dump.splitlines())
+        asked = {"cookies": explain.cookies(found), "groups": explain.groups(found)}
+        answer = lab.api.post("/v1/explain", asked)
+        counted = [line for line in found if line.counts]
+        assert len(counted) > 1
+        known = answer["flows"].keys() | {explain.group_key(int(id)) for id in answer["groups"]}
+        assert [line.text for line in counted if line.key not in known] == []
+    rest = "\n".join((hv1.appctl("dpctl/dump-flows", "-m"), *(connections := hv1.connections())))
+    said = lab.controller.weft("explain", "-", "--chassis", "hv1", stdin=rest)
+    assert 'from port "client"' in said
+    assert 'out to port "server"' in said
+    assert said.count(", begun by ") == len(connections)
 
 
 def test_a_guest_that_is_unplugged_is_an_address_that_nobody_has(lab: Lab, cast: Cast) -> None:
