@@ -824,7 +824,7 @@ class Fleet:
                 new = self._explanation(entry, cells)
                 if isinstance(entry.item, Flow):
                     self._enter(flows, new)
-                elif (old := groups.setdefault(entry.item.id, new)).text > new.text:
+                elif groups.setdefault(entry.item.id, new).text > new.text:
                     groups[entry.item.id] = new
             self._dictionary = Dictionary(self._engine.revision, flows, groups)
         return self._dictionary
