@@ -348,6 +348,10 @@ class Hypervisor(Machine):
         dump = self.ofctl("dump-flows", self.bridge)
         return {f"{cookie} table={table} {flow}": float(age) for cookie, age, table, flow in _FLOW.findall(dump)}
 
+    def cookies(self) -> list[str]:
+        """The cookie of each of Weft's flows on the integration bridge."""
+        return sorted(set(re.findall(r"\bcookie=(0xa7[0-9a-f]{14}),", self.ofctl("dump-flows", self.bridge))))
+
     def connections(self) -> list[str]:
         """What conntrack knows, a line a connection and zone, as ovs-dpctl(8) dump-conntrack prints it."""
         return self.appctl("dpctl/dump-conntrack", "-m").splitlines()

@@ -10,7 +10,8 @@
     weft export                what there is, as such a file
     weft drops [CHASSIS...]    what is dropped, why, and whose it is
     weft diff                  where switches hold something else
-    weft explain FILE|-        annotate the text of ovs-ofctl dump-flows
+    weft bundle FILE           keep the model and what switches hold in a file, to ask later
+    weft explain FILE|-        annotate dumps of flows, groups, connections, the datapath, and ofproto/trace
     weft trace --from --to     what becomes of one packet, and why
     weft why-down PORT         why a port is not ACTIVE
     weft why PORT ADDRESS      why a port does not reach an address
@@ -18,13 +19,15 @@
     weft repair [CHASSIS...]   dump switches, and put right what is not as it should be
     weft conn CHASSIS [FILE|-] whose connections a hypervisor has, and which rules allow them
 
-Client commands ask the controller at `--url` or `WEFT_URL`. They end 0 when all is well, 1 when what was asked
+Client commands ask the controller at `--url` or `WEFT_URL`; those that only ask take `--bundle FILE`, too, and then ask
+what `weft bundle` kept. They end 0 when all is well, 1 when what was asked
 about is not, 2 when they could not run.
 """
 
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import os
 import secrets
@@ -34,6 +37,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -50,7 +55,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit code."""
     options = _parser().parse_args(arguments)
     try:
-        return int(options.run(options))
+        with ExitStack() as options.opened:
+            return int(options.run(options))
     except BrokenPipeError:  # `weft flows hv1 | head`: whoever read has read enough, and Python's exit must not flush
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return READER_GONE
@@ -88,10 +94,14 @@ def _parser() -> argparse.ArgumentParser:
     listing.add_argument(
         "--wait", type=float, default=0, metavar="SECONDS", help="until all are in step, at most so long"
     )
-    drain = _client(chassis.add_parser("drain", help="move the gateways of routers to others"), _chassis_drain)
+    drain = _client(
+        chassis.add_parser("drain", help="move the gateways of routers to others"), _chassis_drain, asks=False
+    )
     drain.add_argument("chassis", help=CHASSIS)
     drain.add_argument("--undo", action="store_true", help="let gateways be active there again")
-    forget = _client(chassis.add_parser("delete", help="forget a hypervisor that is gone for good"), _chassis_delete)
+    forget = _client(
+        chassis.add_parser("delete", help="forget a hypervisor that is gone for good"), _chassis_delete, asks=False
+    )
     forget.add_argument("chassis", help=CHASSIS)
 
     flows = _client(commands.add_parser("flows", help="what a hypervisor's switch should hold"), _flows)
@@ -107,7 +117,7 @@ def _parser() -> argparse.ArgumentParser:
     dropped.add_argument("chassis", nargs="*", help=f"{CHASSIS} (default: all that are connected)")
     dropped.add_argument("--top", type=int, default=20, metavar="N", help="how many at the most (default: 20)")
 
-    applied = _client(commands.add_parser("apply", help="make a topology in a file true"), _apply)
+    applied = _client(commands.add_parser("apply", help="make a topology in a file true"), _apply, asks=False)
     applied.add_argument("file", metavar="FILE|-", help="a topology, in YAML (docs/topologies.md)")
     applied.add_argument("--dry-run", action="store_true", help="show the difference alone; ends 1 if there is one")
     applied.add_argument("--project", default="", metavar="ID", help="whose resources these are")
@@ -118,8 +128,30 @@ def _parser() -> argparse.ArgumentParser:
 
     _client(commands.add_parser("diff", help="where switches hold something else than they should"), _diff)
 
-    what = _client(commands.add_parser("explain", help="annotate the text of ovs-ofctl dump-flows"), _explain)
-    what.add_argument("file", metavar="FILE|-")
+    kept = _client(
+        commands.add_parser("bundle", help="keep the model and what switches hold in a file"), _bundle, asks=False
+    )
+    kept.add_argument("file", metavar="FILE|-", help="what to write (docs/debugging.md has the format)")
+    kept.add_argument(
+        "--chassis", action="append", metavar="NAME", help="dump this one; default: all that are connected"
+    )
+    kept.add_argument("--no-dumps", action="store_true", help="the model and the dictionary of flows alone")
+    kept.add_argument(
+        "--conntrack",
+        action="append",
+        default=[],
+        metavar="CHASSIS[=FILE]",
+        help=f"add the connections of a hypervisor: the text of `{shlex.join(DUMP_CONNTRACK)}` (default: run it here)",
+    )
+
+    what = _client(commands.add_parser("explain", help="annotate what Open vSwitch prints"), _explain)
+    what.add_argument(
+        "file",
+        metavar="FILE|-",
+        help="what ovs-ofctl dump-flows, dump-groups, or ovs-appctl ofproto/trace, dpctl/dump-flows -m, "
+        "dpctl/dump-conntrack printed",
+    )
+    what.add_argument("--chassis", metavar="NAME", help="whose datapath or connections these are, if there are several")
 
     _trace_options(_client(commands.add_parser("trace", help="what becomes of one packet, and why"), _trace))
 
@@ -136,7 +168,9 @@ def _parser() -> argparse.ArgumentParser:
     cost.add_argument("id", help="the id of a network, port, router, security group ...")
 
     repair = _client(
-        commands.add_parser("repair", help="dump a switch and put right what is not as it should be"), _repair
+        commands.add_parser("repair", help="dump a switch and put right what is not as it should be"),
+        _repair,
+        asks=False,
     )
     repair.add_argument("chassis", nargs="*", help=f"{CHASSIS} (default: all that are connected)")
 
@@ -158,18 +192,29 @@ class _Version(argparse.Action):
         parser.exit()
 
 
-def _client(parser: argparse.ArgumentParser, run: Callable[[argparse.Namespace], int]) -> argparse.ArgumentParser:
+def _client(
+    parser: argparse.ArgumentParser, run: Callable[[argparse.Namespace], int], *, asks: bool = True
+) -> argparse.ArgumentParser:
+    """A command that speaks to a controller; one that `asks` and changes nothing may ask an archive instead."""
     url = os.environ.get("WEFT_URL", DEFAULT_URL)
     parser.add_argument("--url", default=url, help=f"the controller's API (WEFT_URL, default {DEFAULT_URL})")
     token = os.environ.get("WEFT_TOKEN") or os.environ.get("OS_TOKEN", "")
     parser.add_argument("--token", default=token, help="an administrator's token (WEFT_TOKEN, OS_TOKEN)")
     parser.add_argument("--json", action="store_true", help="print the answer as JSON")
-    parser.set_defaults(run=run)
+    if asks:
+        parser.add_argument("--bundle", metavar="FILE", help="ask what `weft bundle` kept in this file instead")
+    parser.set_defaults(run=run, bundle=None)
     return parser
 
 
 def _controller(options: argparse.Namespace) -> Client:
-    return Client(options.url, options.token)
+    """Whom a command asks."""
+    if not options.bundle:
+        return Client(options.url, options.token)
+    from northbound import past  # which loads all that the controller is made of
+
+    opened: Client = options.opened.enter_context(past.opened(Path(options.bundle)))
+    return opened
 
 
 def _trace_options(parser: argparse.ArgumentParser) -> None:
@@ -386,6 +431,46 @@ def _cost(options: argparse.Namespace) -> int:
     return 0
 
 
+def _bundle(options: argparse.Namespace) -> int:
+    from northbound import archive
+
+    given = dict(_conntrack(each) for each in options.conntrack)
+    asked = [("chassis", name) for name in options.chassis or ()] + [("dumps", "false")] * options.no_dumps
+    content = _controller(options).fetch(f"/v1/bundle?{urlencode(asked)}")
+    made = archive.opened("what the controller sent", io.BytesIO(content))
+    if given:
+        content = archive.packed(archive.with_conntrack(made.members, given))
+    if options.file == "-":
+        sys.stdout.buffer.write(content)
+    else:
+        _keep(Path(options.file), content)
+    manifest = made.manifest
+    if options.json:
+        print(json.dumps(manifest, indent=2), file=sys.stderr if options.file == "-" else sys.stdout)
+    for name, reason in manifest["unreachable"].items():
+        print(f"weft: without a dump of {name}: {reason}", file=sys.stderr)
+    for name in manifest["moved"]:
+        print(f"weft: {name} kept changing: its dump may be a little older than the model", file=sys.stderr)
+    return 1 if manifest["unreachable"] else 0
+
+
+def _conntrack(said: str) -> tuple[str, str]:
+    """A chassis, and the text of its conntrack dump. Raises Unanswered, OSError."""
+    name, given, file = said.partition("=")
+    return name, _text(file) if given else _own_connections(name)
+
+
+def _keep(path: Path, content: bytes) -> None:
+    """Write a file that only its owner reads, whole or not at all."""
+    made = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with open(os.open(made, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+            file.write(content)
+        made.replace(path)
+    finally:
+        made.unlink(missing_ok=True)
+
+
 def _repair(options: argparse.Namespace) -> int:
     client = _controller(options)
     connected = [each["name"] for each in client.get("/v1/chassis")["chassis"] if each["connected"]]
@@ -399,12 +484,8 @@ def _repair(options: argparse.Namespace) -> int:
 
 
 def _conn(options: argparse.Namespace) -> int:
-    dump = _text(options.file) if options.file else _own_connections(options.chassis)
-    client, path, lines = (
-        _controller(options),
-        f"/v1/conn/{quote(options.chassis, safe='')}",
-        dump.splitlines(),
-    )
+    client, path = _controller(options), f"/v1/conn/{quote(options.chassis, safe='')}"
+    lines = _connections(options).splitlines()
     found: list[Mapping[str, Any]] = []
     for start in range(0, max(1, len(lines)), LINES):
         found += client.post(path, {"dump": "\n".join(lines[start : start + LINES])})["connections"]
@@ -414,6 +495,22 @@ def _conn(options: argparse.Namespace) -> int:
         for line in conn.text(found):
             print(line)
     return 0
+
+
+def _connections(options: argparse.Namespace) -> str:
+    """The dump that is named, or kept, or made here. Raises Unanswered, BadArchive."""
+    if options.file:
+        return _text(options.file)
+    if not options.bundle:
+        return _own_connections(options.chassis)
+    from northbound import archive
+
+    kept = archive.read(Path(options.bundle)).conntrack.get(options.chassis)
+    if kept is None:
+        raise Unanswered(
+            f"{options.bundle} has no connections of {options.chassis}; `weft bundle --conntrack` adds them"
+        )
+    return kept
 
 
 def _trace(options: argparse.Namespace) -> int:
@@ -460,11 +557,51 @@ def _printed(command: Sequence[str], otherwise: str) -> str:
 
 def _explain(options: argparse.Namespace) -> int:
     found = explain.read(_text(options.file).splitlines())
-    answer = _controller(options).post("/v1/explain", {"cookies": explain.cookies(found)})
-    explained = explain.explain(found, answer["flows"])
+    known = {**_dictionary(options, found), **_joined(options, found)}
+    explained = explain.explain(found, known)
     if options.json:
         _print_json(explain.as_json(explained))
     else:
         for line in explain.text(explained):
             print(line)
     return 0
+
+
+def _dictionary(options: argparse.Namespace, lines: Sequence[explain.Line]) -> Mapping[str, Any]:
+    """Why there are these flows and groups. Raises Unanswered, BadArchive."""
+    cookies, groups = explain.cookies(lines), explain.groups(lines)
+    if not cookies and not groups:
+        return {}
+    if options.bundle:
+        from northbound import archive
+
+        return archive.read(Path(options.bundle)).dictionary
+    answer = _controller(options).post("/v1/explain", {"cookies": cookies, "groups": groups})
+    return {**answer["flows"], **{explain.group_key(int(id)): entry for id, entry in answer["groups"].items()}}
+
+
+def _joined(options: argparse.Namespace, lines: Sequence[explain.Line]) -> Mapping[str, str]:
+    """Whose the connections and the flows of a datapath are, in words. Raises Unanswered, BadArchive."""
+    connections, decisions = (explain.of(lines, sort) for sort in (explain.Sort.CONNECTION, explain.Sort.DATAPATH))
+    if not connections and not decisions:
+        return {}
+    client = _controller(options)
+    name = quote(options.chassis or _only_chassis(client), safe="")
+    known: dict[str, str] = {}
+    for start in range(0, len(connections), LINES):
+        dump = "\n".join(connections[start : start + LINES])
+        found = client.post(f"/v1/conn/{name}", {"dump": dump})["connections"]
+        known.update((each["text"], conn.sentence(each)) for each in found if conn.is_known(each))
+    for start in range(0, len(decisions), LINES):
+        dump = "\n".join(decisions[start : start + LINES])
+        flows = client.post(f"/v1/datapath/{name}", {"dump": dump})["flows"]
+        known.update((each["text"], each["words"]) for each in flows if each["words"])
+    return known
+
+
+def _only_chassis(client: Client) -> str:
+    """Raises Unanswered when there are several."""
+    names = [each["name"] for each in client.get("/v1/chassis")["chassis"]]
+    if len(names) != 1:
+        raise Unanswered(f"say whose dump it is: --chassis NAME, one of {', '.join(names) or 'none'}")
+    return str(names[0])

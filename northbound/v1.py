@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections.abc import Mapping
@@ -13,7 +14,7 @@ from aiohttp import web
 from controller.errors import Invalid
 from controller.southbound.counts import Count
 from controller.southbound.fleet import Culprit, Difference, Explanation, Fleet, State, Status
-from northbound import conn, sending, tracing, why
+from northbound import archive, conn, datapath, sending, tracing, why
 from northbound.metrics import Metrics
 
 _COOKIE = re.compile(r"0x[0-9a-f]{1,16}")
@@ -33,6 +34,7 @@ def add_routes(app: web.Application, fleet: Fleet) -> None:
     app.router.add_get("/v1/diff", routes.diff)
     app.router.add_post("/v1/explain", routes.explain)
     app.router.add_post("/v1/conn/{name}", routes.conn)
+    app.router.add_post("/v1/datapath/{name}", routes.datapath)
     app.router.add_post("/v1/trace", routes.trace)
     app.router.add_post("/v1/recompute", routes.recompute)
     app.router.add_get("/v1/drops", routes.drops)
@@ -40,6 +42,7 @@ def add_routes(app: web.Application, fleet: Fleet) -> None:
     app.router.add_post("/v1/why", routes.why)
     app.router.add_get("/v1/cost/{id}", routes.cost)
     app.router.add_post("/v1/repair/{name}", routes.repair)
+    app.router.add_get("/v1/bundle", routes.bundle)
     app.router.add_get("/metrics", Metrics(fleet).get)
     app.router.add_get("/healthz", routes.health)
     app.router.add_get("/readyz", routes.ready)
@@ -53,14 +56,11 @@ class Routes:
 
     async def chassis_list(self, request: web.Request) -> web.Response:
         """GET /v1/chassis: every hypervisor, and whoever connected without being one."""
-        return web.json_response(
-            {
-                "chassis": [_status(status) for status in self._fleet.statuses()],
-                "strangers": [
-                    {"address": stranger.address, "reason": stranger.reason} for stranger in self._fleet.strangers()
-                ],
-            }
-        )
+        return web.json_response(self.statuses())
+
+    def statuses(self) -> dict[str, Any]:
+        strangers = ({"address": each.address, "reason": each.reason} for each in self._fleet.strangers())
+        return {"chassis": [_status(status) for status in self._fleet.statuses()], "strangers": [*strangers]}
 
     async def chassis(self, request: web.Request) -> web.Response:
         """GET /v1/chassis/NAME."""
@@ -103,7 +103,7 @@ class Routes:
         if wanted:
             explanations = [each for each in explanations if any(one.id == wanted for one in each.objects)]
         counts = await self._fleet.counted(name) if request.query.get("counts") == "true" else {}
-        found = [_explanation(each, counts.get(each.cookie)) for each in explanations]
+        found = [explanation(each, counts.get(each.cookie)) for each in explanations]
         return web.json_response(
             {
                 "flows": [each for each in found if each["cookie"]],
@@ -123,16 +123,33 @@ class Routes:
         )
 
     async def explain(self, request: web.Request) -> web.Response:
-        """POST /v1/explain `{"cookies": ["0x..."]}`: the flows of ours among them."""
-        cookies = _cookies(await request.read())
+        """POST /v1/explain `{"cookies": ["0x..."], "groups": [ID]}`: the flows of ours among them, and the groups."""
+        asked = _object(await request.read())
+        cookies, groups = _cookies(asked), _groups(asked)
         known = self._fleet.dictionary()
-        return web.json_response({"flows": {text: _explanation(known[c]) for text, c in cookies if c in known}})
+        return web.json_response(
+            {
+                "flows": {text: explanation(known.flows[c]) for text, c in cookies if c in known.flows},
+                "groups": {str(id): explanation(known.groups[id]) for id in groups if id in known.groups},
+            }
+        )
+
+    async def datapath(self, request: web.Request) -> web.Response:
+        """POST /v1/datapath/NAME `{"dump": "..."}`: that chassis's datapath flows, in logical words."""
+        name = request.match_info["name"]
+        self._fleet.status(name)
+        dump = _dump(await request.read(), "ovs-appctl dpctl/dump-flows -m")
+        known = self._fleet.dictionary().flows
+        found = datapath.told(self._fleet.rows, name, dump, lambda cookie: known.get(cookie))
+        return web.json_response({"flows": [{"text": text, "words": words or None} for text, words in found]})
 
     async def conn(self, request: web.Request) -> web.Response:
         """POST /v1/conn/NAME `{"dump": "..."}`: that chassis's conntrack dump, joined with ports and rules."""
         name = request.match_info["name"]
         self._fleet.status(name)
-        found = conn.join(self._fleet.rows, name, conn.read(_dump(await request.read())))
+        found = conn.join(
+            self._fleet.rows, name, conn.read(_dump(await request.read(), "ovs-appctl dpctl/dump-conntrack"))
+        )
         return web.json_response({"connections": [conn.as_json(each) for each in found]})
 
     async def trace(self, request: web.Request) -> web.Response:
@@ -149,7 +166,7 @@ class Routes:
     async def drops(self, request: web.Request) -> web.Response:
         """GET /v1/drops[?chassis=NAME]: the flows that decided that packets are dropped, most packets first."""
         asked = request.query.getall("chassis", ())
-        names = asked or [each.chassis.id for each in self._fleet.statuses() if each.member.switch is not None]
+        names = asked or [each.chassis.id for each in self._fleet.statuses() if each.member.source is not None]
         found = [(name, culprit) for name in names for culprit in await self._fleet.culprits(name)]
         found.sort(key=lambda each: -each[1].packets)
         return web.json_response({"drops": [_culprit(name, culprit) for name, culprit in found]})
@@ -173,6 +190,16 @@ class Routes:
         """POST /v1/repair/NAME: dump that switch, and put right what is not as it should be."""
         applied = await self._fleet.repair(request.match_info["name"])
         return web.json_response({"flow_mods": applied.flow_mods, "group_mods": applied.group_mods})
+
+    async def bundle(self, request: web.Request) -> web.Response:
+        """GET /v1/bundle[?chassis=NAME...][&dumps=false]: the archive of `weft bundle` (docs/debugging.md).
+
+        With dumps of these hypervisors, by default of all that are connected, or of none.
+        """
+        names = request.query.getall("chassis", None)
+        made = await archive.gather(self._fleet, () if request.query.get("dumps") == "false" else names, self.statuses)
+        content = await asyncio.to_thread(lambda: archive.packed(archive.members(made, explanation)))
+        return web.Response(body=content, content_type="application/gzip")
 
     async def recompute(self, request: web.Request) -> web.Response:
         """POST /v1/recompute: compute everything from scratch; how many entries come out otherwise (always 0)."""
@@ -199,20 +226,22 @@ def _object(body: bytes) -> dict[str, object]:
     return given
 
 
-def _given(body: bytes, name: str) -> object:
-    """One value of a JSON object; None if it is not there. Raises Invalid."""
-    return _object(body).get(name)
-
-
-def _dump(body: bytes) -> list[str]:
-    dump = _given(body, "dump")
+def _dump(body: bytes, command: str) -> list[str]:
+    dump = _object(body).get("dump")
     if not isinstance(dump, str):
-        raise Invalid("dump", "the text of ovs-appctl dpctl/dump-conntrack is needed")
+        raise Invalid("dump", f"the text of {command} is needed")
     return dump.splitlines()
 
 
-def _cookies(body: bytes) -> list[tuple[str, int]]:
-    cookies = _given(body, "cookies")
+def _groups(asked: Mapping[str, object]) -> list[int]:
+    groups = asked.get("groups", [])
+    if not isinstance(groups, list) or len(groups) > _MAX_COOKIES or any(type(each) is not int for each in groups):
+        raise Invalid("groups", "a list of numbers is needed")
+    return groups
+
+
+def _cookies(asked: Mapping[str, object]) -> list[tuple[str, int]]:
+    cookies = asked.get("cookies")
     if not isinstance(cookies, list) or len(cookies) > _MAX_COOKIES:
         raise Invalid("cookies", "a list of cookies is needed")
     for cookie in cookies:
@@ -227,7 +256,7 @@ def _status(status: Status) -> dict[str, Any]:
     return {
         "name": chassis.id,
         "hostname": chassis.hostname,
-        "connected": member.switch is not None,
+        "connected": member.source is not None,
         "database_connected": member.database,
         "revision": member.revision,
         "applied_revision": member.applied_revision,
@@ -255,10 +284,11 @@ def _status(status: Status) -> dict[str, Any]:
     }
 
 
-def _explanation(each: Explanation, count: Count | None = None) -> Mapping[str, Any]:
+def explanation(each: Explanation, count: Count | None = None) -> Mapping[str, Any]:
     return {
         **({"packets": count.packets, "bytes": count.bytes} if count else {}),
         "cookie": f"{each.cookie:#018x}" if each.cookie else None,
+        **({} if each.group is None else {"group": each.group}),
         "app": each.app,
         "table": each.table,
         "reason": each.reason,
@@ -269,7 +299,7 @@ def _explanation(each: Explanation, count: Count | None = None) -> Mapping[str, 
 
 def _culprit(chassis: str, each: Culprit) -> dict[str, Any]:
     counted = {"reason": each.why.name, "packets": each.packets, "bytes": each.bytes}
-    return {"chassis": chassis, **counted, "flow": _explanation(each.flow)}
+    return {"chassis": chassis, **counted, "flow": explanation(each.flow)}
 
 
 def _difference(each: Difference) -> dict[str, Any]:

@@ -67,6 +67,9 @@ MIGRATIONS: tuple[Migration, ...] = (_of_records(migrations.guard), _of_records(
 """The first goes from schema 1 to 2, and so on. Attributes and kinds that are added need none if their defaults are
 right for what is there: `packing` reads old rows with them. One that is here stays for ever."""
 
+SCHEMA = 1 + len(MIGRATIONS)
+"""Of the records that are written now."""
+
 BUSY_S = 5.0
 """How long to wait for another program (an operator's shell) that is writing to the file."""
 

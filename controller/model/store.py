@@ -348,6 +348,8 @@ class Store:
     _stopped: bool = False
     problem: str = ""
     """Why the last write failed, or ""."""
+    sealed: str = ""
+    """Why nothing may be written, or ""."""
 
     @classmethod
     async def open(cls, journal: Journal) -> Self:
@@ -371,6 +373,8 @@ class Store:
 
         Raises whatever `work` raises, and Unavailable; nothing is written then.
         """
+        if self.sealed:
+            raise Unavailable(self.sealed)
         if self._stopped:
             raise _stopping()
         waiting = _Waiting(work, request, asyncio.get_running_loop().create_future())

@@ -55,6 +55,7 @@ from controller.model.store import Change, Rows, Store, Transaction
 from controller.model.view import Relation, View
 from controller.southbound.complaints import Complaints
 from controller.southbound.counts import Count
+from controller.southbound.dumps import Dump, Remembered
 from controller.southbound.neighbours import Neighbours
 from controller.southbound.openflow import EncodedFlow, encode_flow
 from controller.southbound.ovsdb import SHOWN, OvsdbListener
@@ -163,7 +164,8 @@ class Member:
     `revision` is the newest model revision that changed what this switch should hold, `applied_revision` the newest
     it acknowledged by barrier. `pending` is what changed since all that the switch should hold was `drawn`. `foreign`
     are the flows of others, as its switch tells them or, once it is gone, told them last; `complaints` are likewise of
-    its connection or of the last. Counters count since the controller started.
+    its connection or of the last. Counters count since the controller started. In an archive `kept` is what its switch
+    held, and `trouble` what was wrong with it.
     """
 
     name: str
@@ -190,6 +192,13 @@ class Member:
     watched: frozenset[Watched] = frozenset()
     flow_mods: int = 0
     mods_bytes: int = 0
+    kept: Dump | None = None
+    trouble: str = ""
+
+    @property
+    def source(self) -> Switch | Dump | None:
+        """Who tells what its switch holds: the switch, or what is kept of one in an archive."""
+        return self.switch or self.kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,7 +272,7 @@ class Named:
 class Explanation:
     """Why an entry stands: the app and reason, the table by name, the text, and every object that wants it.
 
-    A group has no cookie: 0.
+    A group has no cookie (0) but its id, and of one id the same reason everywhere, though not the same text.
     """
 
     cookie: int
@@ -273,6 +282,16 @@ class Explanation:
     text: str
     objects: tuple[Named, ...]
     place: tuple[int, int] = (0, 0)
+    group: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Dictionary:
+    """Why each flow that should be anywhere at a revision is there, by cookie, and each group, by id."""
+
+    revision: int
+    flows: Mapping[int, Explanation]
+    groups: Mapping[int, Explanation]
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,7 +327,7 @@ class Fleet:
         self._keep_foreign = keep_foreign
         self._members: dict[str, Member] = {}
         self._known = asyncio.Condition()
-        self._dictionary: tuple[int, dict[int, Explanation]] = (-1, {})
+        self._dictionary = Dictionary(-1, {}, {})
         self._refused: dict[str, Stranger] = {}
         self._arrivals = Turns(ARRIVALS, LENT_S)
         self._syncs = Turns(SYNCS, LENT_S)
@@ -631,6 +650,20 @@ class Fleet:
     # What `/v1` and the Networking API read
 
     @property
+    def ovsdb(self) -> bool:
+        """Do hypervisors' databases say who they are?"""
+        return self._ovsdb
+
+    @property
+    def revision(self) -> int:
+        """The revision of the model that is computed."""
+        return self._engine.revision
+
+    def wanted_revision(self, name: str) -> int:
+        """The newest revision that changed what a switch should hold."""
+        return self._member(name).revision
+
+    @property
     def rows(self) -> Rows:
         """The model."""
         return self._store.model
@@ -711,7 +744,8 @@ class Fleet:
             raise NotFound("Chassis", name)
         member = self._member(name)
         session = self.databases.sessions.get(name) if self.databases else None
-        problems = (chassis.problem, session.trouble if session else "", self._twin(chassis), member.pace.problem)
+        trouble = session.trouble if session else member.trouble
+        problems = (chassis.problem, trouble, self._twin(chassis), member.pace.problem)
         return Status(
             chassis,
             member,
@@ -731,8 +765,8 @@ class Fleet:
 
     def _state(self, member: Member) -> State:
         if self._ovsdb and not member.database:
-            return State.NO_DATABASE if member.switch is None else State.DATABASE_LOST
-        if member.switch is None:
+            return State.NO_DATABASE if member.source is None else State.DATABASE_LOST
+        if member.source is None:
             return State.NO_SWITCH
         return State.IN_STEP if member.applied_revision == member.revision else State.BEHIND
 
@@ -774,22 +808,26 @@ class Fleet:
 
     async def counted(self, name: str) -> Mapping[int, Count]:
         """What a switch's flows have counted, by cookie. Raises NotFound, Disconnected."""
-        return {count.cookie: count for count in await self._switch(name).counts()}
+        self.status(name)
+        return {count.cookie: count for count in await _source(self._member(name)).counts()}
 
     def standing(self, name: str) -> Standing:
         """What one switch should hold, to look packets up in; nothing of a hypervisor that nobody knows."""
         return Standing(self._engine, name)
 
-    def dictionary(self) -> Mapping[int, Explanation]:
-        """Every flow anywhere, by cookie: a pure function of the model."""
-        revision, known = self._dictionary
-        if revision != self._engine.revision:
-            known = {}
+    def dictionary(self) -> Dictionary:
+        """Every flow and group anywhere: a pure function of the model."""
+        if self._dictionary.revision != self._engine.revision:
+            flows: dict[int, Explanation] = {}
+            groups: dict[int, Explanation] = {}
             for entry, cells in self._engine.entries():
+                new = self._explanation(entry, cells)
                 if isinstance(entry.item, Flow):
-                    self._enter(known, self._explanation(entry, cells))
-            self._dictionary = (self._engine.revision, known)
-        return known
+                    self._enter(flows, new)
+                elif groups.setdefault(entry.item.id, new).text > new.text:
+                    groups[entry.item.id] = new
+            self._dictionary = Dictionary(self._engine.revision, flows, groups)
+        return self._dictionary
 
     def _enter(self, known: dict[int, Explanation], new: Explanation) -> None:
         old = known.setdefault(new.cookie, new)
@@ -804,7 +842,7 @@ class Fleet:
             cookie = encode_flow(item, entry.app).cookie
             place = (item.table.number, -item.priority)
             return Explanation(cookie, app, item.table.name, item.reason, str(item), objects, place)
-        return Explanation(0, app, "group", item.kind.name, str(item), objects, (-1, item.id))
+        return Explanation(0, app, "group", item.kind.name, str(item), objects, (-1, item.id), item.id)
 
     def _named(self, cell: Cell) -> Iterator[Named]:
         """The record a cell is over; for a fact, its key and its value."""
@@ -830,23 +868,57 @@ class Fleet:
 
     async def _difference(self, member: Member) -> Difference:
         async with member.lock:
-            switch = member.switch
-            if switch is None:
-                raise Disconnected(member.name, "its switch is not connected")
-            while member.pending:
-                await self._apply_pending(member, switch)
+            source = await self._in_step(member)
             desired = self._engine.desired(member.name)
-            installed = await switch.dump()
+            installed = await source.dump()
         found = compare(member.name, full(desired.values(), installed), installed, member.refusals)
         conflicts = (each for each in self._engine.conflicts.values() if each.chassis == member.name)
         return replace(
             found, conflicts=tuple(f"{each.cells[0]} wins over {', '.join(each.cells[1:])}" for each in conflicts)
         )
 
+    async def _in_step(self, member: Member) -> Switch | Dump:
+        """Who tells what a switch holds once it has what it should, under the member's lock. Raises Disconnected."""
+        while member.pending and member.switch is not None:
+            await self._apply_pending(member, member.switch)
+        return _source(member)
+
+    async def dumped(self, name: str) -> tuple[int, Dump]:
+        """All that a switch holds, and the revision up to which it has what it should.
+
+        Raises NotFound, Disconnected.
+        """
+        self.status(name)
+        member = self._member(name)
+        async with member.lock:
+            source = await self._in_step(member)
+            revision = member.revision
+            return revision, await source.whole()
+
+    def remember(self, name: str, said: Remembered, kept: Dump | None) -> None:
+        """Take a chassis for what an archive has of it. Raises NotFound."""
+        self.status(name)
+        member = self._member(name)
+        member.datapath_id, member.database, member.trouble = said.datapath_id, said.database, said.trouble
+        member.revision, member.applied_revision = said.revision, said.applied_revision
+        member.flow_mods, member.mods_bytes = said.flow_mods, said.mods_bytes
+        member.kept = kept
+        if kept is not None:
+            member.foreign = {flow.key: flow for flow in kept.installed.foreign}
+        for key, entry in self._engine.desired(name).items() if said.refused else ():
+            if (error := said.refused.get(text := str(entry.item))) is not None:
+                member.refusals[key] = Refusal(key, text, error)
+
+    def reported(self, name: str) -> Hypervisor | None:
+        """What the database of a hypervisor says of it; None unless it is connected."""
+        session = self.databases.sessions.get(name) if self.databases else None
+        return session.seen if session else None
+
     async def dropped(self, name: str) -> list[Dropped]:
         """What a switch has dropped, or handed over instead, by reason. Raises NotFound, Disconnected."""
-        switch = self._switch(name)
-        counts = [count for table in (DROP, TRAP) for count in await switch.counts(table.number)]
+        self.status(name)
+        source = _source(self._member(name))
+        counts = [count for table in (DROP, TRAP) for count in await source.counts(table.number)]
         return [Dropped(REASONS[count.match], count.packets, count.bytes) for count in counts if count.match in REASONS]
 
     async def culprits(self, name: str) -> list[Culprit]:
@@ -904,6 +976,13 @@ class Fleet:
     def problem(self) -> str:
         """What keeps the controller from its work, or ""."""
         return self._store.problem and f"the store cannot write: {self._store.problem}"
+
+
+def _source(member: Member) -> Switch | Dump:
+    """Raises Disconnected."""
+    if member.source is None:
+        raise Disconnected(member.name, "its switch is not connected")
+    return member.source
 
 
 def _decides(item: Item) -> Why | None:
