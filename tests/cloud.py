@@ -318,6 +318,7 @@ def hypervisor(
     physical: tuple[str, ...] = (),
     priority: int | None = None,
     watches: tuple[int, ...] = (),
+    zone: str = "nova",
 ) -> Work:
     """Hypervisor `hvN` at 192.0.2.N whose interfaces `tap-ID` are plugged; their OpenFlow ports count from `first`.
 
@@ -333,6 +334,7 @@ def hypervisor(
         datapath_type=datapath,
         bridge_mappings=tuple((name, f"br-{name}") for name in physical),
         gateway_priority=priority,
+        availability_zone=zone,
         datapath_id=number,
         claims=tuple(Claim(f"tap-{id}", id) for id in plugged),
     )
