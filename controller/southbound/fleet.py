@@ -811,6 +811,10 @@ class Fleet:
         self.status(name)
         return {count.cookie: count for count in await _source(self._member(name)).counts()}
 
+    def away(self) -> frozenset[str]:
+        """The hypervisors whose switch is not connected."""
+        return frozenset(each.id for each in self.rows.all(Chassis) if self._member(each.id).switch is None)
+
     def standing(self, name: str) -> Standing:
         """What one switch should hold, to look packets up in; nothing of a hypervisor that nobody knows."""
         return Standing(self._engine, name)
