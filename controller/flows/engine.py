@@ -644,7 +644,15 @@ class Engine:
         """What stands under a key, on each of `chassis` where anything does."""
         if want := _sole(self._wants.get(key, {})):
             return dict.fromkeys(chassis & self._chassis_of(want[0].placement), _win((want,)))
-        return {at: _win(found) for at, found in self._standing(key, chassis).items()}
+        won: dict[tuple[int, ...], Entry] = {}  # on many chassis the same are wanted: each set of wants is judged once
+        found: dict[str, Entry] = {}
+        for at, wants in self._standing(key, chassis).items():
+            same = tuple(map(id, wants))
+            entry = won.get(same)
+            if entry is None:
+                entry = won[same] = _win(wants)
+            found[at] = entry
+        return found
 
     def _standing(self, key: Key, chassis: Set[str]) -> dict[str, list[Want]]:
         """Who wants what under a key, on each of `chassis` where anybody does."""
@@ -717,8 +725,11 @@ def _is_flow(key: Key) -> bool:
 
 
 def _win(wants: Sequence[Want]) -> Entry:
-    """The entry of the first in rank; clauses are merged."""
-    cell, item = wants[0] if len(wants) == 1 else min(wants, key=lambda want: (want[0].rank, str(want[1])))
+    """The entry of the first in rank; clauses are merged. Of what one cell wants twice the first as text counts."""
+    cell, item = wants[0]
+    for other, another in wants[1:]:
+        if other.rank < cell.rank or (other is cell and str(another) < str(item)):
+            cell, item = other, another
     if isinstance(item, Clause):
         item = item.merged([other for _, other in wants if isinstance(other, Clause)])
     return Entry(cell.app.number, item)

@@ -13,13 +13,14 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from tests.benchmarks import encoder, engine, fleet, plane, push
+from tests.benchmarks import bulk, encoder, engine, fleet, plane, push
 from tests.benchmarks.report import Figure, table
 
 BENCHMARKS: Mapping[str, Callable[[], Iterator[Figure]]] = {
     "engine": engine.run,
     "encoder": encoder.run,
     "push": push.run,
+    "bulk": bulk.run,
     "fleet": fleet.run,
     "plane": plane.run,
 }

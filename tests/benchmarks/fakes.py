@@ -49,11 +49,12 @@ class Guest:
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """A hypervisor: its name, its tunnel address, and what is plugged into its bridge."""
+    """A hypervisor: its name, its tunnel address, what is plugged into its bridge; `physical`: has it a gateway's wire?"""
 
     name: str
     encap_ip: str
     guests: tuple[Guest, ...]
+    physical: bool = False
 
 
 @dataclass(slots=True)
@@ -101,9 +102,9 @@ class Fakes:
         """Have hypervisors join the controller that listens there for databases, all at once."""
         self._ask("join", tuple(specs), ovsdb_port)
 
-    def plug(self, name: str, guest: Guest) -> None:
-        """Plug one interface more into a hypervisor."""
-        self._ask("plug", name, guest)
+    def plug(self, name: str, *guests: Guest) -> None:
+        """Plug some interfaces more into a hypervisor, in one transaction of its database."""
+        self._ask("plug", name, *guests)
 
     def mark(self) -> None:
         """Count from now on."""
@@ -130,7 +131,7 @@ Columns: TypeAlias = dict[str, Any]
 """A row: a map is a dict, everything else a list of atoms; `["uuid", X]` is an atom."""
 Rows: TypeAlias = dict[str, dict[str, Columns]]
 
-MAPS: Final = frozenset({"external_ids", "other_config", "options"})
+MAPS: Final = frozenset({"external_ids", "other_config", "options", "bfd"})
 
 
 def _parsed(value: Any) -> Any:
@@ -554,6 +555,9 @@ class Hypervisor:
             "weft-datapath-type": "netdev",
         }
         self.database = Database({"external_ids": keys, "datapath_types": ["netdev", "system"]})
+        if self.spec.physical:
+            keys |= {"weft-bridge-mappings": "physnet1:br-ex", "weft-gateway-priority": "10"}
+            self.database.insert("Bridge", {"name": ["br-ex"], "datapath_type": ["netdev"], "ports": []})
 
     @property
     def bridge(self) -> str | None:
@@ -583,14 +587,16 @@ class Hypervisor:
             self.target = host, int(port)
             self._up.set()
 
-    def plug(self, guest: Guest) -> None:
-        """Plug one guest in, for both connections to tell."""
+    def plug(self, guests: Sequence[Guest]) -> None:
+        """Plug guests in, for both connections to tell."""
         if self.bridge is None or self.session is None or self.switch is None:
             raise LookupError(f"{self.spec.name} is not connected")
         before = self.database.snapshot()
-        self._plug(self.bridge, guest)
+        for guest in guests:
+            self._plug(self.bridge, guest)
         self.session.tell(before)
-        self.switch.tell_port(guest.interface, self._number(guest.interface))
+        for guest in guests:
+            self.switch.tell_port(guest.interface, self._number(guest.interface))
 
     def _plug(self, bridge: str, guest: Guest) -> None:
         ids = {"iface-id": guest.port_id}
@@ -717,8 +723,8 @@ class _Farm:
             case ("join", specs, port):
                 for spec in specs:
                     self._join(Hypervisor(spec), port)
-            case ("plug", name, guest):
-                self._hypervisors[name].plug(guest)
+            case ("plug", name, *guests):
+                self._hypervisors[name].plug(guests)
             case ("mark",):
                 for each in self._hypervisors.values():
                     each.counts = Tally()
