@@ -39,7 +39,9 @@ def _measured(size: int, directory: Path, stack: ExitStack) -> Iterator[Figure]:
     fakes = controller.fakes
     specs = [Spec(name, f"198.18.0.{at}", (), physical=True) for at, name in enumerate(HYPERVISORS, 1)]
     fakes.join(specs, controller.ovsdb)
-    wait_until("Two switches", lambda: "" if fakes.tally().connected == len(specs) else "they are not there", CONVERGED_S)
+    wait_until(
+        "Two switches", lambda: "" if fakes.tally().connected == len(specs) else "they are not there", CONVERGED_S
+    )
     outside = _outside(controller)
     time.sleep(1)
     cpu_s, began = controller.cpu_s(), time.monotonic()

@@ -132,6 +132,7 @@ Columns: TypeAlias = dict[str, Any]
 Rows: TypeAlias = dict[str, dict[str, Columns]]
 
 MAPS: Final = frozenset({"external_ids", "other_config", "options", "bfd"})
+SETS: Final = frozenset({"datapath_types", "ports", "controller", "interfaces"})
 
 
 def _parsed(value: Any) -> Any:
@@ -214,15 +215,43 @@ class Database:
         return {"count": len(found)}
 
     def changes(self, before: Rows, watched: Mapping[str, Sequence[str]]) -> dict[str, Any]:
-        """A `table-updates` object (RFC 7047 section 4.1.6): what differs from `before`, in the watched columns."""
+        """A `table-updates2` object (ovsdb-server(7), 4.1.14): what differs from `before`, in the watched columns."""
         updates: dict[str, dict[str, Any]] = {}
         for table, columns in watched.items():
             old, new = before.get(table, {}), self.rows.get(table, {})
-            for id in (id for id in old.keys() | new.keys() if old.get(id) is not new.get(id)):
-                sides = {"old": _shown(old.get(id), columns), "new": _shown(new.get(id), columns)}
-                if sides["old"] != sides["new"]:
-                    updates.setdefault(table, {})[id] = {side: row for side, row in sides.items() if row is not None}
+            if not old:
+                ids: Iterable[str] = new
+            elif not new:
+                ids = old
+            else:
+                ids = [id for id in old.keys() | new.keys() if old.get(id) is not new.get(id)]
+            for id in ids:
+                if (change := _change(old.get(id), new.get(id), columns)) is not None:
+                    updates.setdefault(table, {})[id] = change
         return updates
+
+
+def _change(old: Columns | None, new: Columns | None, columns: Sequence[str]) -> dict[str, Any] | None:
+    if new is None:
+        return {"delete": None}
+    if old is None:
+        return {"insert": {name: _written(name, new[name]) for name in columns if new.get(name)}}
+    differing = [name for name in columns if old.get(name) is not new.get(name) and old.get(name) != new.get(name)]
+    return (
+        {"modify": {name: _difference(name, old.get(name), new.get(name)) for name in differing}} if differing else None
+    )
+
+
+def _difference(column: str, old: Any, new: Any) -> Any:
+    """What is told of a column: the elements of a set, or the pairs of a map, that are in one alone."""
+    if column in MAPS:
+        old, new = old or {}, new or {}
+        turned = {key: value for key, value in new.items() if old.get(key) != value}
+        return _written(column, turned | {key: value for key, value in old.items() if key not in new})
+    if column not in SETS:
+        return _written(column, new)
+    before, after = {str(each): each for each in old or []}, {str(each): each for each in new or []}
+    return _written(column, [(before | after)[each] for each in before.keys() ^ after.keys()])
 
 
 def _where(table: Mapping[str, Columns], conditions: Sequence[Any]) -> Iterator[str]:
@@ -234,10 +263,6 @@ def _where(table: Mapping[str, Columns], conditions: Sequence[Any]) -> Iterator[
 
 def _columns(row: Mapping[str, Any]) -> Columns:
     return {name: _parsed(value) for name, value in row.items()}
-
-
-def _shown(row: Columns | None, columns: Sequence[str]) -> dict[str, Any] | None:
-    return None if row is None else {name: _written(name, row.get(name)) for name in columns}
 
 
 def _resolved(value: Any, names: Mapping[str, str]) -> Any:
@@ -677,10 +702,10 @@ class Session(Link):
         self._send({"id": "echo", "method": "echo", "params": []})
 
     def tell(self, before: Rows) -> None:
-        """Notify of what changed since `before` (RFC 7047 section 4.1.6)."""
+        """Notify of what changed since `before` (ovsdb-server(7), 4.1.14)."""
         updates = self._database.changes(before, self._watched)
         if updates:
-            self._send({"id": None, "method": "update", "params": [self._monitor, updates]})
+            self._send({"id": None, "method": "update2", "params": [self._monitor, updates]})
 
     def _send(self, message: Mapping[str, Any]) -> None:
         self.write(json.dumps(message).encode())
@@ -689,7 +714,7 @@ class Session(Link):
         match message:
             case {"method": "echo", "id": id, "params": params}:
                 self._reply(id, params)
-            case {"method": "monitor", "id": id, "params": [_, monitor, tables]}:
+            case {"method": "monitor_cond", "id": id, "params": [_, monitor, tables]}:
                 self._monitor = monitor
                 self._watched = {table: wanted["columns"] for table, wanted in tables.items()}
                 self._reply(id, self._database.changes({}, self._watched))
