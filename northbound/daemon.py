@@ -44,6 +44,8 @@ log = logging.getLogger(__name__)
 
 OLDEST = 2
 """The generation whose collection looks at everything."""
+GENERATION = 10_000
+"""So many objects more than before make the garbage collector look at them."""
 LONG_S = 0.02
 """What the garbage collector may take."""
 SHUTDOWN_S = 2.0
@@ -86,6 +88,7 @@ def _compute(store: Store) -> Engine:
     gc.disable()
     engine = Engine(store.model, APPS)
     gc.freeze()
+    gc.set_threshold(GENERATION)
     gc.enable()
     gc.callbacks.append(Survivors())
     return engine
