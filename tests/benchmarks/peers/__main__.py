@@ -18,8 +18,9 @@ from pathlib import Path
 
 from mininet_scenarios.processes import end_on_sigterm
 from tests.benchmarks.peers import steps
+from tests.benchmarks.peers.plane import PATHS, forward
 from tests.benchmarks.peers.steps import Line
-from tests.benchmarks.peers.table import page
+from tests.benchmarks.peers.table import put, tables
 from tests.benchmarks.peers.worker import PEERS, P, Remote, Step
 
 ROUNDS = 5
@@ -49,6 +50,10 @@ SCENES = {
         Scene(3000, bound=True, controller=True),
     )
 }
+
+PLANE = "plane"
+NAMES = (*SCENES, PLANE)
+FEWEST = 100
 
 
 class Run:
@@ -100,30 +105,44 @@ class Run:
                 if not self.over:
                     self.turn(remotes, fault)
 
+    def plane(self, names: Sequence[str]) -> None:
+        """What forwarding costs."""
+        with ExitStack() as stack:
+            remotes = [stack.enter_context(Remote(name)) for name in names]
+            self.turn(remotes, steps.bulk, FEWEST, bound=False)
+            self.turn(remotes, steps.first_pings)
+            for _ in range(ROUNDS):
+                for path in PATHS:
+                    if not self.over:
+                        self.turn(remotes, forward, path, bare=False)
+                        self.turn([each for each in remotes if each.name == "weft"], forward, path, bare=True)
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run what is asked for; the exit code."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.peers", description="Measure Weft beside OVN.")
-    parser.add_argument("scenes", nargs="*", metavar="SCENE", help=f"any of {', '.join(SCENES)}; all of them if none")
+    parser.add_argument("scenes", nargs="*", metavar="SCENE", help=f"any of {', '.join(NAMES)}; all of them if none")
     parser.add_argument("--peers", default=",".join(PEERS), help="whom to measure, with commas (default %(default)s)")
     parser.add_argument("--minutes", type=float, default=25, help="begin nothing later than this (default %(default)s)")
     parser.add_argument("--lines", type=Path, default=Path("peers.jsonl"), help="where lines go (default %(default)s)")
-    parser.add_argument("--page", type=Path, help="where the table goes; printed if nowhere")
+    parser.add_argument("--page", type=Path, help="a page that has marks for the tables")
     options = parser.parse_args(arguments)
-    if unknown := [name for name in options.scenes if name not in SCENES]:
-        parser.error(f"no scene is called {unknown[0]}; there are {', '.join(SCENES)}")
+    if unknown := [name for name in options.scenes if name not in NAMES]:
+        parser.error(f"no scene is called {unknown[0]}; there are {', '.join(NAMES)}")
     end_on_sigterm()
     run = Run(options.lines, options.minutes)
-    for name in options.scenes or SCENES:
+    peers = options.peers.split(",")
+    for name in options.scenes or NAMES:
         if run.over:
             run.failed.append(f"{name}: no time was left")
-            continue
-        run.scene(SCENES[name], options.peers.split(","))
-    text = page(run.lines, run.failed)
+        elif name == PLANE:
+            run.plane(peers)
+        else:
+            run.scene(SCENES[name], peers)
+    text = tables(run.lines, run.failed)
+    print(text)
     if options.page:
-        options.page.write_text(text)
-    else:
-        print(text)
+        put(text, options.page)
     return 1 if run.failed else 0
 
 

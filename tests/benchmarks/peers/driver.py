@@ -114,7 +114,9 @@ class Dummies:
             some = [*enumerate(names[start : start + BATCH])]
             keys = claims[start : start + BATCH]
             operations = [
-                insert("Interface", f"i{n}", name=name, type="dummy", external_ids=mapping(claim(keys[n]) if keys else {}))
+                insert(
+                    "Interface", f"i{n}", name=name, type="dummy", external_ids=mapping(claim(keys[n]) if keys else {})
+                )
                 for n, name in some
             ]
             operations += [insert("Port", f"p{n}", name=name, interfaces=new(f"i{n}")) for n, name in some]
@@ -246,6 +248,10 @@ class Peer(ABC):
         """The port LATE, under a name that it had not before, of the guest whose interface is on the bridge already."""
 
     @abstractmethod
+    def claim(self, name: str) -> Change:
+        """The interface of LATE for its port, which is there already under that name."""
+
+    @abstractmethod
     def vanish(self, name: str) -> Change:
         """LATE no more; its interface is nobody's."""
 
@@ -273,9 +279,7 @@ class Peer(ABC):
 
     def flows(self) -> dict[str, int]:
         """How many flows each hypervisor's integration bridge has."""
-        aggregate = {
-            name: each.ofctl("dump-aggregate", BRIDGE) for name, each in self.lab.hypervisors.items()
-        }
+        aggregate = {name: each.ofctl("dump-aggregate", BRIDGE) for name, each in self.lab.hypervisors.items()}
         return {name: int(said.partition("flow_count=")[2].split()[0]) for name, said in aggregate.items()}
 
 

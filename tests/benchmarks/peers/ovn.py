@@ -7,6 +7,7 @@ that number (`hv_cfg`), as `ovn-nbctl --wait=hv` has it.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from mininet_scenarios.lab import Lab
@@ -25,7 +26,6 @@ from tests.benchmarks.peers.driver import (
     Dummied,
     Peer,
     Spot,
-    claim,
     gateway,
     halves,
     own,
@@ -57,7 +57,7 @@ class Central(Controller):
             run("ovsdb-tool", "create", str(self.directory / f"{short}.db"), str(SCHEMAS / f"ovn-{short}.ovsschema"))
             remotes = (f"punix:{self.socket(short)}", f"db:{name},{short.upper()}_Global,connections")
             self._start(short, "ovsdb-server", str(self.directory / f"{short}.db"), *(f"--remote={r}" for r in remotes))
-            wait_until(f"The {name} database", lambda short=short: self._silent(short), 10)
+            wait_until(f"The {name} database", partial(self._silent, short), 10)
             self._control(short, "init")
         patience = f"--inactivity-probe={PATIENCE_MS}"
         self._control("sb", patience, "set-connection", "ptcp:6642:0.0.0.0")
@@ -362,6 +362,10 @@ class Ovn(Peer):
     def appear(self, name: str) -> Change:
         """Make the port."""
         return self.add_port(LATE, name)
+
+    def claim(self, name: str) -> Change:
+        """Say that the interface is the port's."""
+        return lambda: self.dummies["hv2"].claim([self._late], [name])
 
     def vanish(self, name: str) -> Change:
         """Remove the port, and the claim."""

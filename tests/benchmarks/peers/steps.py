@@ -46,9 +46,9 @@ class Line:
     others: float = 0.0
 
 
-def line(peer: Peer, step: str, what: str, watch: Watch, **figures: float) -> Line:
-    """A measurement that a watch was on."""
-    return Line(step, peer.name, peer.ports, peer.mode, what, figures, round(watch.others, 3))
+def line(peer: Peer, step: str, what: str, watch: Watch, figures: Mapping[str, float], of: str = "") -> Line:
+    """A measurement that a watch was on, of the controller unless it is said of what."""
+    return Line(step, of or peer.name, peer.ports, peer.mode, what, figures, round(watch.others, 3))
 
 
 # ---- from a model to flows -----------------------------------------------------------------------------------------
@@ -70,16 +70,16 @@ def bulk(peer: Peer, ports: int, bound: bool) -> list[Line]:
         peer.active(BULK_S, expected)
         peer.settled(BULK_S)
         took_s = time.monotonic() - began
-    took_s = max(took_s, _still(peer, began))
+    still_s = _still(peer, began)
     cpu = {f"CPU s {name}": cpu_s(pid) - before[name] for name, pid in processes.items()}
     memory = {f"MB {name}": rss_mb(pid) for name, pid in processes.items()}
-    totals = {"s": took_s, "s asked": asked_s, "CPU s": sum(cpu.values()), "MB": sum(memory.values())}
+    totals = {"s": took_s, "s asked": asked_s, "s still": still_s, "CPU s": sum(cpu.values()), "MB": sum(memory.values())}
     flows = max(peer.flows().values())
-    return [line(peer, "bulk", "bulk", watch, **totals, flows=flows, **cpu, **memory)]
+    return [line(peer, "bulk", "bulk", watch, {**totals, "flows": flows, **cpu, **memory})]
 
 
 def _still(peer: Peer, began: float) -> float:
-    """When the number of flows changed last, which should be before somebody said that all is done."""
+    """When the number of flows changed last: some only come once gateways have found each other alive."""
     flows, changed = peer.flows(), 0.0
     until = time.monotonic() + STILL_S
     while time.monotonic() < until:
@@ -176,27 +176,43 @@ def _change(peer: Peer, what: str, change: Change) -> Line:
         took_s = time.monotonic() - began
         time.sleep(AFTER_S)
         cpu = sum(map(cpu_s, processes)) - before
-    return line(peer, "change", what, watch, **{"ms": 1e3 * took_s, "CPU ms": 1e3 * cpu})
+    return line(peer, "change", what, watch, {"ms": 1e3 * took_s, "CPU ms": 1e3 * cpu})
 
 
 def port_up(peer: Peer, round: int) -> list[Line]:
-    """A guest that waits for its port: from asking for the port until a guest on the other hypervisor has an answer."""
-    name = f"up{round}"
-    peer.ready(name)
+    """A guest that waits for its port: from asking for the port until a guest on the other hypervisor has an answer.
+
+    A second time the port is there, and waits for its interface.
+    """
+    asked, plugged = f"asked{round}", f"plugged{round}"
+    peer.ready(asked)
     time.sleep(AFTER_S)
+    found = [_first_answer(peer, "port asked for", peer.appear(asked))]
+    _leave(peer, asked)
+    peer.add_port(LATE, plugged)()
+    peer.settled(CHANGE_S)
+    found.append(_first_answer(peer, "port plugged", peer.claim(plugged)))
+    _leave(peer, plugged)
+    return found
+
+
+def _first_answer(peer: Peer, what: str, change: Change) -> Line:
     with Pinger(peer.guests["here"], LATE.ip) as pinger:
         if pinger.first_reply(SILENT_S) is not None:
             raise Late(f"{peer.name}: silence of a port that is not there", SILENT_S, "it answered")
-        change = peer.appear(name)
         with Watch() as watch:
             began = time.monotonic()
             change()
             answered = pinger.first_reply(REPLY_S)
+    if answered is None:
+        raise Late(f"{peer.name}: the first answer after: {what}", REPLY_S, "none came")
+    return line(peer, "port-up", what, watch, {"ms": 1e3 * (answered - began)})
+
+
+def _leave(peer: Peer, name: str) -> None:
     peer.vanish(name)()
     peer.settled(CHANGE_S)
-    if answered is None:
-        raise Late(f"{peer.name}: the first answer of a new port", REPLY_S, "none came")
-    return [line(peer, "port-up", "port-up", watch, ms=1e3 * (answered - began))]
+    time.sleep(AFTER_S)
 
 
 # ---- faults --------------------------------------------------------------------------------------------------------
@@ -219,7 +235,7 @@ def controller_restart(peer: Peer) -> list[Line]:
     with Watch() as watch:
         lost, outage_s, _ = _under_pings(peer, fault)
     figures = {"lost": float(lost), "s without": outage_s, "s": converged_s}
-    return [line(peer, "fault", "controller killed", watch, **figures)]
+    return [line(peer, "fault", "controller killed", watch, figures)]
 
 
 def switch_restart(peer: Peer) -> list[Line]:
@@ -235,30 +251,30 @@ def switch_restart(peer: Peer) -> list[Line]:
         lost, outage_s, first_s = _under_pings(peer, fault)
         peer.settled(BULK_S)
     figures = {"lost": float(lost), "s without": outage_s, "s": first_s}
-    return [line(peer, "fault", "vswitchd killed", watch, **figures)]
+    return [line(peer, "fault", "vswitchd killed", watch, figures)]
 
 
 def _under_pings(peer: Peer, fault: Callable[[], float]) -> tuple[int, float, float]:
     """How many pings were lost, for how long, and how long after the fault both paths were answered again."""
     over = threading.Event()
-    with Pinger(peer.guests["here"], peer.guests["far"].ip) as flat:
-        with Pinger(peer.guests["here"], peer.guests["beyond"].ip) as routed:
-            pingers = (flat, routed)
-            threads = [threading.Thread(target=each.run, args=(INTERVAL_S, over)) for each in pingers]
+    here, far, beyond = (peer.guests[name] for name in ("here", "far", "beyond"))
+    with Pinger(here, far.ip) as flat, Pinger(here, beyond.ip) as routed:
+        pingers = (flat, routed)
+        threads = [threading.Thread(target=each.run, args=(INTERVAL_S, over)) for each in pingers]
+        for thread in threads:
+            thread.start()
+        try:
+            time.sleep(CALM_S)
+            killed = fault()
+            ended = time.monotonic()
+            wait_until("Answers again", lambda: _missing(pingers, ended), REPLY_S)
+            time.sleep(CALM_S)
+        finally:
+            over.set()
             for thread in threads:
-                thread.start()
-            try:
-                time.sleep(CALM_S)
-                killed = fault()
-                ended = time.monotonic()
-                wait_until("Answers again", lambda: _missing(pingers, ended), REPLY_S)
-                time.sleep(CALM_S)
-            finally:
-                over.set()
-                for thread in threads:
-                    thread.join()
-            first_s = max(each.answered_after(killed) or 0.0 for each in pingers) - killed
-            return sum(len(each.lost) for each in pingers), max(each.outage_s() for each in pingers), first_s
+                thread.join()
+        first_s = max(each.answered_after(killed) or 0.0 for each in pingers) - killed
+        return sum(len(each.lost) for each in pingers), max(each.outage_s() for each in pingers), first_s
 
 
 def _missing(pingers: tuple[Pinger, ...], since: float) -> str:

@@ -314,13 +314,17 @@ class Weft(Peer):
 
     def appear(self, name: str) -> Change:
         """Make the port, and say that the interface is its."""
-        make, late = self.add_port(LATE, name), self.dummies["hv2"]
+        make = self.add_port(LATE, name)
 
         def ask() -> None:
             make()
-            late.claim([self._late], [self._ports[name]])
+            self.claim(name)()
 
         return ask
+
+    def claim(self, name: str) -> Change:
+        """Say that the interface is the port's."""
+        return lambda: self.dummies["hv2"].claim([self._late], [self._ports[name]])
 
     def vanish(self, name: str) -> Change:
         """Delete the port, and say that the interface is nobody's."""

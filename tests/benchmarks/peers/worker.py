@@ -6,6 +6,7 @@ import multiprocessing
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
+from functools import partial
 from types import TracebackType
 from typing import Concatenate, ParamSpec, Self
 
@@ -54,7 +55,7 @@ class Remote:
 
     def do(self, step: Step[P], *args: P.args, **kwargs: P.kwargs) -> list[Line]:
         """Do a step there, and wait for it."""
-        return self._pool.submit(_do, step, *args, **kwargs).result(STEP_S)
+        return self._pool.submit(partial(_do, step, *args, **kwargs)).result(STEP_S)
 
 
 def _begin(name: str) -> None:
