@@ -20,7 +20,7 @@ ISOLATED := $(SUDO) unshare --net -- sh -c 'ip link set lo up && exec "$$@"' iso
 .PHONY: help setup packages demo test check scenario bench bench-peers soak serve golden docs clean
 
 help: ## list these targets
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
 
 demo: setup ## show Weft at work: two hypervisors, two tenants with the same addresses
 	@$(ISOLATED) $(BIN)/python -m mininet_scenarios.demo
@@ -84,6 +84,9 @@ packages:
 	$(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $$missing; \
 	case "$$missing" in *openvswitch-switch*) \
 	    test ! -d /run/systemd/system || $(SUDO) systemctl disable --now openvswitch-switch;; \
+	esac; \
+	case "$$missing" in *ovn-central*) \
+	    test ! -d /run/systemd/system || $(SUDO) systemctl disable --now ovn-central ovn-host;; \
 	esac
 
 clean: ## remove what the tools left behind (not .venv)
