@@ -23,8 +23,6 @@ from tests.benchmarks.peers.steps import Line
 from tests.benchmarks.peers.table import put, tables
 from tests.benchmarks.peers.worker import PEERS, P, Remote, Step
 
-ROUNDS = 5
-
 
 @dataclass(frozen=True, slots=True)
 class Scene:
@@ -59,7 +57,8 @@ FEWEST = 100
 class Run:
     """One run: the lines that it found, written as they come, and the time that it has."""
 
-    def __init__(self, file: Path, minutes: float) -> None:
+    def __init__(self, file: Path, minutes: float, rounds: int) -> None:
+        self._rounds = rounds
         self._file = file.open("w")
         self._until = time.monotonic() + 60 * minutes
         self.lines: list[Line] = []
@@ -94,7 +93,7 @@ class Run:
             remotes = [stack.enter_context(Remote(name)) for name in names]
             self.turn(remotes, steps.bulk, scene.ports, scene.bound)
             self.turn(remotes, steps.first_pings)
-            for round in range(ROUNDS):
+            for round in range(self._rounds):
                 if not self.over:
                     self.turn(remotes, steps.port_up, round)
                     self.turn(remotes, steps.changes, round)
@@ -111,7 +110,7 @@ class Run:
             remotes = [stack.enter_context(Remote(name)) for name in names]
             self.turn(remotes, steps.bulk, FEWEST, bound=False)
             self.turn(remotes, steps.first_pings)
-            for _ in range(ROUNDS):
+            for _ in range(self._rounds):
                 for path in PATHS:
                     if not self.over:
                         self.turn(remotes, forward, path, bare=False)
@@ -124,13 +123,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("scenes", nargs="*", metavar="SCENE", help=f"any of {', '.join(NAMES)}; all of them if none")
     parser.add_argument("--peers", default=",".join(PEERS), help="whom to measure, with commas (default %(default)s)")
     parser.add_argument("--minutes", type=float, default=25, help="begin nothing later than this (default %(default)s)")
+    parser.add_argument("--rounds", type=int, default=5, help="how often each is measured (default %(default)s)")
     parser.add_argument("--lines", type=Path, default=Path("peers.jsonl"), help="where lines go (default %(default)s)")
     parser.add_argument("--page", type=Path, help="a page that has marks for the tables")
     options = parser.parse_args(arguments)
     if unknown := [name for name in options.scenes if name not in NAMES]:
         parser.error(f"no scene is called {unknown[0]}; there are {', '.join(NAMES)}")
     end_on_sigterm()
-    run = Run(options.lines, options.minutes)
+    run = Run(options.lines, options.minutes, options.rounds)
     peers = options.peers.split(",")
     for name in options.scenes or NAMES:
         if run.over:

@@ -73,7 +73,13 @@ def bulk(peer: Peer, ports: int, bound: bool) -> list[Line]:
     still_s = _still(peer, began)
     cpu = {f"CPU s {name}": cpu_s(pid) - before[name] for name, pid in processes.items()}
     memory = {f"MB {name}": rss_mb(pid) for name, pid in processes.items()}
-    totals = {"s": took_s, "s asked": asked_s, "s still": still_s, "CPU s": sum(cpu.values()), "MB": sum(memory.values())}
+    totals = {
+        "s": took_s,
+        "s asked": asked_s,
+        "s still": still_s,
+        "CPU s": sum(cpu.values()),
+        "MB": sum(memory.values()),
+    }
     flows = max(peer.flows().values())
     return [line(peer, "bulk", "bulk", watch, {**totals, "flows": flows, **cpu, **memory})]
 

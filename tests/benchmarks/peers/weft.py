@@ -1,11 +1,14 @@
-"""Weft, asked by its HTTP API over one connection, in bulk where the API has it."""
+"""Weft, asked by its HTTP API: in bulk where the API has it, over several connections where it is asked for much."""
 
 from __future__ import annotations
 
 import http.client
 import json
+import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, TypeAlias
 
 from mininet_scenarios.errors import Late, Refused
@@ -34,6 +37,8 @@ from tests.benchmarks.peers.driver import (
 Json: TypeAlias = dict[str, Any]
 
 ANSWER_S = 110.0
+CONNECTIONS = 8
+"""So many requests are under way at a time, where many are made."""
 PORTS_AT_ONCE = 1000
 """So many ports one request makes."""
 LOOK_S, LOOK_LONG_S = 0.0005, 0.05
@@ -61,18 +66,26 @@ class Session:
         found: Json = json.loads(text) if text else {}
         return found
 
-    def make(self, name: str, several: Iterable[Json], plural: str = "") -> list[Json]:
+    def make(self, name: str, several: Sequence[Json]) -> list[Json]:
         """Make several of a resource at once."""
-        plural = plural or f"{name}s"
-        path = f"/v2.0/{plural.replace('_', '-')}"
-        made: list[Json] = self.ask("POST", path, {plural: [*several]})[plural]
+        path = f"/v2.0/{name.replace('_', '-')}s"
+        made: list[Json] = self.ask("POST", path, {f"{name}s": several})[f"{name}s"]
         return made
+
+
+class Member(Dummied):
+    """A hypervisor whose database looks every second for a controller that is away, as its switch does anyway."""
+
+    def join(self, keys: Mapping[str, str | None] | None = None) -> None:
+        """Join by the contract's command, and say how long to wait at the most."""
+        super().join(keys)
+        self.hurry()
 
 
 class WeftLab(Lab):
     """A lab in which nobody asks after thousands of ports."""
 
-    hypervisor_type = Dummied
+    hypervisor_type = Member
 
     def lagging(self) -> str:
         """What is not yet as the model wants it, but for the ports."""
@@ -94,7 +107,8 @@ class Weft(Peer):
     def __init__(self, serve: Sequence[str] = ()) -> None:
         super().__init__()
         self.lab = WeftLab(hypervisors=2, encaps="geneve", serve=serve)
-        self._session = Session()
+        self._sessions = threading.local()
+        self._pool = ThreadPoolExecutor(CONNECTIONS)
         self._ports: dict[str, str] = {}
         self._rules: dict[int, str] = {}
         self._floating: dict[Spot, str] = {}
@@ -103,6 +117,14 @@ class Weft(Peer):
         self._groups: list[str] = []
         self._rows: dict[str, list[object]] = {}
         self._late: object = None
+
+    @property
+    def _session(self) -> Session:
+        """This thread's."""
+        if not hasattr(self._sessions, "own"):
+            self._sessions.own = Session()
+        session: Session = self._sessions.own
+        return session
 
     # ---- before
 
@@ -136,41 +158,67 @@ class Weft(Peer):
     # ---- the model
 
     def build(self, tenants: int, bound: bool) -> None:
-        """Ask for each kind of resource at once; interfaces are claimed as soon as their ports have ids."""
-        self.tenants, make = tenants, self._session.make
-        each = [(tenant, network) for tenant in range(tenants) for network in range(NETWORKS)]
-        networks = make("network", (self._network(*one) for one in each))
+        """Ask for each kind of resource at once, and for kinds that need nothing of each other side by side."""
+        self.tenants = tenants
+        every = range(tenants)
+        each = [(tenant, network) for tenant in every for network in range(NETWORKS)]
+        networks, groups = self._together(
+            [
+                partial(self._make, "network", [self._network(*one) for one in each]),
+                partial(self._make, "security_group", [{"name": "all", "project_id": f"t{one}"} for one in every]),
+            ]
+        )
         self._networks = {one: made["id"] for one, made in zip(each, networks, strict=True)}
-        made_subnets = make("subnet", (self._subnet(*one) for one in each))
-        self._subnets = {one: made["id"] for one, made in zip(each, made_subnets, strict=True)}
-        groups = make("security_group", ({"name": "all", "project_id": f"t{tenant}"} for tenant in range(tenants)))
         self._groups = [group["id"] for group in groups]
-        for tenant in range(tenants):  # one request may have rules of one group
-            make("security_group_rule", self._first_rules(tenant))
-        routers = make("router", (self._router(tenant) for tenant in range(tenants)))
-        for (tenant, _), subnet in self._subnets.items():
-            path = f"/v2.0/routers/{routers[tenant]['id']}/add_router_interface"
-            self._session.ask("PUT", path, {"subnet_id": subnet})
-        self._make_ports(tenants, bound)
-        firsts = [Spot(tenant, 0, 0) for tenant in range(tenants)]
-        for spot, made in zip(firsts, make("floatingip", map(self._floating_ip, firsts)), strict=True):
+        subnets, routers, *_ = self._together(
+            [
+                partial(self._make, "subnet", [self._subnet(*one) for one in each]),
+                partial(self._make, "router", [*map(self._router, every)]),
+                # one request may have rules of one group
+                *(partial(self._make, "security_group_rule", [*self._first_rules(one)]) for one in every),
+            ]
+        )
+        self._subnets = {one: made["id"] for one, made in zip(each, subnets, strict=True)}
+        wanted = [spot for tenant in every for spot in spots(tenant)]
+        rows = self._claims(tenants, bound)
+        batches = [wanted[start : start + PORTS_AT_ONCE] for start in range(0, len(wanted), PORTS_AT_ONCE)]
+        self._together(
+            [
+                *(partial(self._interface, routers[tenant], subnet) for (tenant, _), subnet in self._subnets.items()),
+                *(partial(self._make_ports, batch, rows) for batch in batches),
+            ]
+        )
+        firsts = [Spot(tenant, 0, 0) for tenant in every]
+        for spot, made in zip(firsts, self._make("floatingip", [*map(self._floating_ip, firsts)]), strict=True):
             self._floating[spot] = made["id"]
 
-    def _make_ports(self, tenants: int, bound: bool) -> None:
-        rows = {
-            spot: (name, row)
-            for name, half in halves(tenants).items()
-            for spot, row in (zip(half, self._rows[name], strict=True) if bound else ())
-        }
-        rows |= {spot: (on, self._row(guest)) for guest, (on, spot) in GUESTS.items()}
-        wanted = [spot for tenant in range(tenants) for spot in spots(tenant)]
-        for start in range(0, len(wanted), PORTS_AT_ONCE):
-            some = wanted[start : start + PORTS_AT_ONCE]
-            for spot, made in zip(some, self._session.make("port", map(self._port, some)), strict=True):
-                self._ports[spot.name] = made["id"]
-            for name, dummies in self.dummies.items():
-                here = [(rows[spot][1], self._ports[spot.name]) for spot in some if rows.get(spot, ("",))[0] == name]
-                dummies.claim([row for row, _ in here], [port for _, port in here])
+    def _together(self, asks: Iterable[Callable[[], list[Json]]]) -> list[list[Json]]:
+        """Ask over several connections at once; the answers in order."""
+        return [*self._pool.map(lambda ask: ask(), asks)]
+
+    def _make(self, name: str, several: Sequence[Json]) -> list[Json]:
+        return self._session.make(name, several)
+
+    def _interface(self, router: Json, subnet: str) -> list[Json]:
+        path = f"/v2.0/routers/{router['id']}/add_router_interface"
+        return [self._session.ask("PUT", path, {"subnet_id": subnet})]
+
+    def _claims(self, tenants: int, bound: bool) -> dict[Spot, tuple[str, object]]:
+        """The interfaces of ports: on which hypervisor, and the UUIDs of their rows."""
+        rows = {spot: (on, self._row(guest)) for guest, (on, spot) in GUESTS.items()}
+        for name, half in halves(tenants).items() if bound else ():
+            rows |= {spot: (name, row) for spot, row in zip(half, self._rows[name], strict=True)}
+        return rows
+
+    def _make_ports(self, some: Sequence[Spot], rows: Mapping[Spot, tuple[str, object]]) -> list[Json]:
+        """Make ports, and claim their interfaces now that they have ids."""
+        found = self._make("port", [*map(self._port, some)])
+        ids = {spot: made["id"] for spot, made in zip(some, found, strict=True)}
+        self._ports.update((spot.name, id) for spot, id in ids.items())
+        for name, dummies in self.dummies.items():
+            here = [spot for spot in some if spot in rows and rows[spot][0] == name]
+            dummies.claim([rows[spot][1] for spot in here], [ids[spot] for spot in here])
+        return found
 
     def _network(self, tenant: int, network: int) -> Json:
         named = {"name": f"t{tenant}-n{network}", "project_id": f"t{tenant}"}
