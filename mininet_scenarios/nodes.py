@@ -118,7 +118,9 @@ def _claim(port_id: str, mac: str) -> tuple[str, str]:
 
 
 class Machine(Node):
-    """A machine with an Open vSwitch of its own."""
+    """A machine with an Open vSwitch of its own; `switch_options` are further options of its ovs-vswitchd."""
+
+    switch_options: Sequence[str] = ()
 
     def create_database(self, directory: Path) -> None:
         """Start a new database, without waiting for it."""
@@ -151,7 +153,10 @@ class Machine(Node):
         """Start ovs-vswitchd, without waiting for it."""
         self._await_socket(self.database, "db.sock")
         self.vsctl("--no-wait", "init")
-        self.switch = self._daemon("ovs-vswitchd", f"unix:{self.directory}/db.sock")
+        self._start_switch()
+
+    def _start_switch(self) -> None:
+        self.switch = self._daemon("ovs-vswitchd", f"unix:{self.directory}/db.sock", *self.switch_options)
 
     def _await_socket(self, daemon: Daemon, name: str) -> None:
         def lacking() -> str:
@@ -305,7 +310,7 @@ class Hypervisor(Machine):
             self.vsctl("set", "bridge", "br-phy", f"external_ids:seen={time.time()}")
             up = time.time()
         else:
-            self.switch = self._daemon("ovs-vswitchd", f"unix:{self.directory}/db.sock")
+            self._start_switch()
             wait_until("An answer of ovs-vswitchd", self._unanswered, 10, 0.005)
             up = time.time()
             wait_until("The device of br-phy", self._unmade, 10, 0.005)
