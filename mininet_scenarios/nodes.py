@@ -36,7 +36,7 @@ from mininet_scenarios.api import Api
 from mininet_scenarios.errors import CommandFailed, Refused, Unsteady
 from mininet_scenarios.probe import Ear, Ping, send, udp
 from mininet_scenarios.processes import Daemon, beside_python, inside, run, wait_until
-from mininet_scenarios.sockets import Outcome, Transfer, call, reached, refused, send_datagram, send_raw, transfer
+from mininet_scenarios.sockets import Outcome, Transfer, call, reached, refused, reopened, send_datagram, send_raw, transfer
 from mininet_scenarios.talk import Talk
 
 with warnings.catch_warnings():
@@ -654,6 +654,16 @@ class Host(Node):
     ) -> Transfer:
         """Send so much over TCP to a guest, where somebody listens now, and see how it came."""
         return transfer((self.pid, target.pid), target.address(version), port, megabytes << 20, patience_s)
+
+    def reopens(
+        self, target: Host, port: int, from_port: int, *, both: bool, version: int = 4, by: str = "", higher: int = 0
+    ) -> float | None:
+        """In how many seconds a connection that this one has lost is there again; `both`: that both have.
+
+        `by` and `higher` as in `reaches`; see `sockets.reopened`.
+        """
+        own, places = target.address(version), (self.pid, target.pid)
+        return reopened(places, by or own, port + higher, (own, port), from_port, both=both)
 
     def sends_raw(self, target: Host, protocol: int, payload: bytes, *, version: int = 4) -> None:
         """Send a packet of an IP protocol by its number; the kernel adds the header."""
