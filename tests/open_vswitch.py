@@ -15,6 +15,7 @@ import os
 import re
 import socket
 import subprocess
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -130,12 +131,19 @@ class OpenVSwitch:
         self._held = wanted
 
     def kill(self, ports: Set[int]) -> None:
-        """Have exactly these ports be dead. Groups follow two turns of the main loop later; a question takes one."""
+        """Have exactly these ports be dead. Groups follow a little later, as does the action `bundle`: that is seen."""
         for port in ports ^ self._dead:
             self._ask("netdev-dummy/set-admin-state", f"p{port}", "down" if port in ports else "up")
-        for _ in range(3 if ports != self._dead else 0):
-            self._ask("version")
+            deadline = time.monotonic() + PATIENCE_S
+            while self._is_alive(port) == (port in ports):
+                assert time.monotonic() < deadline, port
         self._dead = frozenset(ports)
+
+    def _is_alive(self, port: int) -> bool:
+        to_the_first_alive = f"bundle(eth_src,0,active_backup,ofport,members:{port})"
+        return "Datapath actions: drop" not in self._ask(
+            "ofproto/trace-packet-out", "br0", "in_port=1", to_the_first_alive
+        )
 
     def _tell(self, *sent: bytes) -> None:
         """Over a connection of its own: Open vSwitch ends one that answers no echo request for a minute."""
