@@ -529,7 +529,7 @@ TOLD: Final[Mapping[tuple[Table, str], Callable[[Met], str]]] = {
     (p.L3_ROUTE, "miss"): _no_route,
     **{(p.L3_ROUTE, reason): _route for reason in p.ROUTE_PRIORITIES},
     (p.TRANSIT, "router"): _transit,
-    **{(p.GATED, reason): _gate for reason in ("elsewhere", "standby", "asked", "redirected", "come")},
+    **{(p.GATED, reason): _gate for reason in ("elsewhere", "standby", "asked", "redirected", "from_wire", "come")},
     (p.L3_DNAT, "forwarded"): _forwarded,
     (p.L3_DNAT, "floating"): _floating_in,
     (p.L3_DNAT, "known"): _come,

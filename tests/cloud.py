@@ -27,6 +27,7 @@ from controller.model.records import (
     Neighbour,
     Network,
     Port,
+    PortForwarding,
     Router,
     SecurityGroup,
     SecurityGroupRule,
@@ -288,6 +289,34 @@ def floating_ip(
         tx.put(holder)
         tx.tag("port", holder.id)
         tx.put(made)
+
+    return work
+
+
+def forwarding(
+    id: str, floating: str, protocol: str, external: tuple[int, int], port: str, address: str, internal: tuple[int, int]
+) -> Work:
+    """A port forwarding: ports of a floating IP, from the first to the last, stand for those of a port's address."""
+    made = PortForwarding(
+        id=id,
+        floatingip_id=floating,
+        internal_port_id=port,
+        internal_ip_address=Address(address),
+        protocol=protocol,
+        external_port_first=external[0],
+        external_port_last=external[1],
+        internal_port_first=internal[0],
+        internal_port_last=internal[1],
+    )
+    return lambda tx: tx.put(made)
+
+
+def no_forwarding(id: str) -> Work:
+    """There is none, or not any more."""
+
+    def work(tx: Transaction) -> None:
+        if tx.get(PortForwarding, id) is not None:
+            tx.delete(PortForwarding, id)
 
     return work
 

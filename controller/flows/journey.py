@@ -11,7 +11,7 @@ from controller.flows.conntrack import Connections
 from controller.flows.fields import ETH_DST, IN_PORT, TUN_DST, TUN_ID, TUN_IPV6_DST, tunnel_from, tunnel_to
 from controller.flows.flow import Group, Table
 from controller.flows.packet import Packet, packet
-from controller.flows.pipeline import CLASSIFY, GATE, TUNNEL_PORTS, Why, patch_port, probe_port
+from controller.flows.pipeline import CLASSIFY, FROM_PHYS, GATE, RTR, TUNNEL_PORTS, Why, patch_port, probe_port
 from controller.flows.trace import End, Fate, Switch, Trace, trace
 from controller.model.records import Address, Chassis, Link
 from controller.model.store import Rows
@@ -20,8 +20,8 @@ MAX_TUNNELS: Final = 8
 """How many tunnels and wires a packet is followed through; in this cloud it takes one, and more only through guests."""
 
 _TUNNELS: Final = frozenset(TUNNEL_PORTS.values())
-_OF_OTHERS: Final = frozenset({Why.UNKNOWN_VLAN, Why.UNKNOWN_UNICAST, Why.BACK_TO_WIRE, Why.STANDBY})
-"""Why a hypervisor drops what it hears from a wire and nobody of its own wants."""
+_OF_OTHERS: Final = frozenset({Why.UNKNOWN_VLAN, Why.UNKNOWN_UNICAST, Why.BACK_TO_WIRE})
+"""Why a hypervisor drops what it hears from a wire and nobody of its own wants, unless that comes to a router first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,13 +179,18 @@ def _on_wire(
         if other.away and any(isinstance(step, Leg) and _is_gated(step) for step in steps):
             continue
         ends = [end for step in steps if isinstance(step, Leg) for end in step.trace.ends]
-        if any(end.why not in _OF_OTHERS for end in ends):
+        if not all(map(_is_of_others, ends)):
             yield from steps
 
 
+def _is_of_others(end: End) -> bool:
+    """Is a frame of a wire left to others there?"""
+    return end.why is Why.STANDBY or (end.why in _OF_OTHERS and not end.packet[RTR])
+
+
 def _is_gated(leg: Leg) -> bool:
-    """Is it asked there whether that hypervisor is the gateway?"""
-    return any(isinstance(hop.met, Group) and hop.met.kind is GATE for hop in leg.trace.hops)
+    """Is it asked there, of a frame from a wire, whether that hypervisor is the gateway?"""
+    return any(isinstance(hop.met, Group) and hop.met.kind is GATE and hop.packet[FROM_PHYS] for hop in leg.trace.hops)
 
 
 def _through(cloud: Mapping[str, Host], host: Host, interface: str, sent: Packet) -> tuple[str, Packet] | None:

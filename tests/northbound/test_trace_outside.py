@@ -8,11 +8,22 @@ import pytest
 
 from controller.errors import Invalid, NotFound, WeftError
 from controller.flows.pipeline import Why
-from controller.model.records import Address, PortForwarding
 from northbound import tracing
 from northbound.sending import question
 from tests.apps.outside import FLOATING_MAC, GATE_MAC, RED_MAC
-from tests.cloud import Cloud, Work, floating_ip, gateway, hypervisor, interface, network, port, router, subnet
+from tests.cloud import (
+    Cloud,
+    Work,
+    floating_ip,
+    forwarding,
+    gateway,
+    hypervisor,
+    interface,
+    network,
+    port,
+    router,
+    subnet,
+)
 
 FAR, NEAR = "203.0.113.9", "172.24.0.1"
 TOLD = {
@@ -65,25 +76,10 @@ def floating(number: int | None) -> Work:
     )  # fmt: skip
 
 
-def forwarding(id: str, protocol: str, external: tuple[int, int], number: int, internal: tuple[int, int]) -> Work:
-    made = PortForwarding(
-        id=id,
-        floatingip_id="f",
-        internal_port_id=f"vm{number}",
-        internal_ip_address=Address(f"10.0.0.{number}"),
-        protocol=protocol,
-        external_port_first=external[0],
-        external_port_last=external[1],
-        internal_port_first=internal[0],
-        internal_port_last=internal[1],
-    )
-    return lambda tx: tx.put(made)
-
-
 def forwards(cloud: Cloud) -> None:
     """172.24.0.100 has port forwardings to vm1."""
     cloud.commit(floating_ip("f", "ext", FLOATING_MAC, "172.24.0.100", "r"))
-    cloud.commit(forwarding("web", "tcp", (8080, 8080), 1, (80, 80)))
+    cloud.commit(forwarding("web", "f", "tcp", (8080, 8080), "vm1", "10.0.0.1", (80, 80)))
 
 
 def told(cloud: Cloud, sender: str, target: str, away: Set[str] = frozenset(), **more: object) -> list[str]:
