@@ -23,7 +23,7 @@ from mininet_scenarios.processes import Daemon, beside_python, wait_until
 from tests.benchmarks.fleet import free_ports
 from tests.benchmarks.report import Figure, at_most
 
-TURNS = 400
+TURNS = 300
 WARM = 40
 LISTS = 30
 FILLERS = 63

@@ -63,13 +63,13 @@ def test_what_is_asked_as_described_is_answered_as_described(api: Client) -> Non
     schema: Any = schemathesis.openapi.from_url(f"{api.url}/openapi.json")
     operations = [each.ok() for each in schema.get_all_operations()]
     failures: list[str] = []
-    each_budget, asked, round = max(2, EXAMPLES // len(operations)), 0, 0
-    while round == 0 or (SOAK and asked < EXAMPLES):  # some operations have few requests that differ
+    each_budget, asked, rounds = max(1, -(-EXAMPLES // (2 * len(operations)))), 0, 0
+    while rounds == 0 or (SOAK and asked < EXAMPLES):  # some operations have few requests that differ
         for operation in operations:
             for mode in (GenerationMode.POSITIVE, GenerationMode.NEGATIVE):
-                asked += ask(operation.as_strategy(generation_mode=mode), each_budget // 2, failures)
-        round += 1
-    print(f"{asked} requests in {round} rounds")
+                asked += ask(operation.as_strategy(generation_mode=mode), each_budget, failures)
+        rounds += 1
+    print(f"{asked} requests in {rounds} rounds")
     assert failures == []
 
 
