@@ -99,8 +99,12 @@ def _several(one_or_more: str | Sequence[str]) -> tuple[str, ...]:
 class Lab:
     """A running lab; use it as a context manager.
 
-    `encaps` is the `weft-encap-type` that hypervisors join with, `serve` are further options of `weft serve`.
+    `encaps` is the `weft-encap-type` that hypervisors join with, `serve` are further options of `weft serve`. Another
+    controller can be put in its place by subclasses: `controller_type` and `hypervisor_type` are its nodes.
     """
+
+    controller_type: type[Controller] = Controller
+    hypervisor_type: type[Hypervisor] = Hypervisor
 
     def __init__(
         self,
@@ -142,7 +146,7 @@ class Lab:
         self._stack.close()
 
     def _start(self) -> None:
-        self.controller: Controller = self._node(Controller, "c0", self.net.controllers, inNamespace=False)
+        self.controller: Controller = self._node(self.controller_type, "c0", self.net.controllers, inNamespace=False)
         self.controller.prepare(self.directory, self._serve)
         self.controller.launch()
         self.controller.ip_batch(
@@ -175,7 +179,7 @@ class Lab:
         return node
 
     def _assemble(self, name: str) -> Hypervisor:
-        hypervisor: Hypervisor = self._node(Hypervisor, name, self.net.switches)
+        hypervisor: Hypervisor = self._node(self.hypervisor_type, name, self.net.switches)
         self.net.addLink(hypervisor, self.controller, intfName1="mgmt0", intfName2=f"m-{name}")
         self.net.addLink(hypervisor, self.underlay, intfName1="phy0", intfName2=f"u-{name}")
         self.controller.ip_batch(f"link set m-{name} master management up")

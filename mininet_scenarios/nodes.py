@@ -118,7 +118,9 @@ def _claim(port_id: str, mac: str) -> tuple[str, str]:
 
 
 class Machine(Node):
-    """A machine with an Open vSwitch of its own."""
+    """A machine with an Open vSwitch of its own; `switch_options` are further options of its ovs-vswitchd."""
+
+    switch_options: Sequence[str] = ()
 
     def create_database(self, directory: Path) -> None:
         """Start a new database, without waiting for it."""
@@ -151,7 +153,10 @@ class Machine(Node):
         """Start ovs-vswitchd, without waiting for it."""
         self._await_socket(self.database, "db.sock")
         self.vsctl("--no-wait", "init")
-        self.switch = self._daemon("ovs-vswitchd", f"unix:{self.directory}/db.sock")
+        self._start_switch()
+
+    def _start_switch(self) -> None:
+        self.switch = self._daemon("ovs-vswitchd", f"unix:{self.directory}/db.sock", *self.switch_options)
 
     def _await_socket(self, daemon: Daemon, name: str) -> None:
         def lacking() -> str:
@@ -244,8 +249,9 @@ class Hypervisor(Machine):
         settings = [f'external_ids:{key}="{value}"' for key, value in wanted.items() if value is not None]
         missing = [key for key, value in wanted.items() if value is None]
         forget = ("remove", "Open_vSwitch", ".", "external_ids", *missing, "--") if missing else ()
-        target = ("set-manager", f"tcp:{CONTROLLER}:{OVSDB_PORT}")
-        self.vsctl(*forget, "set", "Open_vSwitch", ".", *settings, "--", *target)
+        target = f"tcp:{CONTROLLER}:{OVSDB_PORT}"
+        manage = ("set-manager", target, "--", "set", "manager", target, "max_backoff=1000")
+        self.vsctl(*forget, "set", "Open_vSwitch", ".", *settings, "--", *manage)
 
     def map(self, physical: str, interface: str) -> str:
         """Map a new bridge, with an interface in it, to a physical network; the bridge's name."""
@@ -271,10 +277,6 @@ class Hypervisor(Machine):
     def _mappings(self) -> dict[str, str]:
         mappings = ",".join(f"{physical}:{bridge}" for physical, bridge in self.mapped.items())
         return {"weft-bridge-mappings": mappings} if mappings else {}
-
-    def hurry(self) -> None:
-        """Have its database try every second to reach a controller that is away; it waits up to 8 s by default."""
-        self.vsctl("set", "manager", f"tcp:{CONTROLLER}:{OVSDB_PORT}", "max_backoff=1000")
 
     def restart_switch(self) -> None:
         """Restart ovs-vswitchd: the flows are gone until the controller has pushed them again."""
@@ -308,7 +310,7 @@ class Hypervisor(Machine):
             self.vsctl("set", "bridge", "br-phy", f"external_ids:seen={time.time()}")
             up = time.time()
         else:
-            self.switch = self._daemon("ovs-vswitchd", f"unix:{self.directory}/db.sock")
+            self._start_switch()
             wait_until("An answer of ovs-vswitchd", self._unanswered, 10, 0.005)
             up = time.time()
             wait_until("The device of br-phy", self._unmade, 10, 0.005)

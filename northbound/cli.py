@@ -165,7 +165,7 @@ def _parser() -> argparse.ArgumentParser:
     down.add_argument("port", help="by id or name")
 
     apart = _client(commands.add_parser("why", help="why a port does not reach an address"), _why)
-    apart.add_argument("from", metavar="PORT", help="the port that sends, by id or name")
+    apart.add_argument("from", metavar="PORT|ADDRESS", help=SENDER)
     apart.add_argument("to", metavar="ADDRESS|PORT", help="an IP address, or a port by id or name")
     apart.add_argument("--proto", help="tcp, udp, icmp, sctp or a number (default: icmp)")
     apart.add_argument("--dport", type=int, metavar="N", help="the destination port")
@@ -252,6 +252,7 @@ def _trace_options(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(f"--{name}", type=int, metavar="N", help=what)
 
 
+SENDER = "the port that sends, by id or name; or the address of a host of a physical network"
 CHASSIS = "its name, as in `weft chassis list`"
 
 TRACED = {

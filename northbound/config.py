@@ -113,6 +113,7 @@ class Config:
     keystone_password: str = field(default="", repr=False)
     keystone_project: str = "service"
     keystone_domain: str = "Default"
+    policy: str = ""
     insecure: bool = False
     foreign_flows: str = "keep"
     underlay_mtu: int = 1500
@@ -140,6 +141,7 @@ HELP: Mapping[str, str] = {
     "keystone_password": "the password of that user; as a variable or in the file, ps does not show it",
     "keystone_project": "the project of that user",
     "keystone_domain": "the domain of that user and project",
+    "policy": "a YAML file of rules in place of Neutron's default ones, as oslo.policy has them",
     "insecure": "allow --auth none beyond loopback",
     "foreign_flows": "flows and groups of others on the integration bridge: keep (and report) or remove",
     "underlay_mtu": "bytes that the network between hypervisors carries",

@@ -158,12 +158,12 @@ class Routes:
         return web.json_response({"connections": [conn.as_json(each) for each in found]})
 
     async def trace(self, request: web.Request) -> web.Response:
-        """POST /v1/trace `{"from": PORT, "to": ADDRESS|PORT, ...}`: one packet to its fate, through what is desired.
+        """POST /v1/trace `{"from": PORT|ADDRESS, "to": ADDRESS|PORT, ...}`: one packet to its fate, by desired flows.
 
         `behind` are the hypervisors on its way that do not hold what they should, and how far they have got.
         """
         asked = sending.question(_object(await request.read()))
-        answer = tracing.trace(self._fleet.rows, self._fleet.standing, asked)
+        answer = tracing.trace(self._fleet.rows, self._fleet.standing, asked, self._fleet.away())
         states = {name: self._fleet.status(name).state for name in answer.chassis}
         behind = {name: state.value for name, state in states.items() if state is not State.IN_STEP}
         return web.json_response({**tracing.as_json(answer), "behind": behind})

@@ -107,14 +107,21 @@ def port(
     groups: Sequence[str] = (),
     pairs: Sequence[tuple[str, str]] = (),
     guarded: bool = True,
+    on: Mapping[str, str] | None = None,
     **more: Any,
 ) -> Work:
-    """A port and its tag, made or changed; `pairs` are (MAC, address) that it may use beside its own."""
+    """A port and its tag, made or changed; `pairs` are (MAC, address) that it may use beside its own.
+
+    Its addresses are on one subnet that need not be there, or (`on`) on those that are named.
+    """
     new = Port(
         id=id,
         network_id=network,
         mac_address=Mac(mac),
-        fixed_ips=tuple(FixedIp(f"{network}-subnet", Address(address)) for address in addresses),
+        fixed_ips=(
+            *(FixedIp(f"{network}-subnet", Address(address)) for address in addresses),
+            *(FixedIp(subnet, Address(address)) for subnet, address in (on or {}).items()),
+        ),
         port_security_enabled=guarded,
         security_groups=tuple(groups),
         allowed_address_pairs=tuple(AddressPair(Mac(mac), Cidr(address)) for mac, address in pairs),
@@ -318,6 +325,7 @@ def hypervisor(
     physical: tuple[str, ...] = (),
     priority: int | None = None,
     watches: tuple[int, ...] = (),
+    zone: str = "nova",
 ) -> Work:
     """Hypervisor `hvN` at 192.0.2.N whose interfaces `tap-ID` are plugged; their OpenFlow ports count from `first`.
 
@@ -333,6 +341,7 @@ def hypervisor(
         datapath_type=datapath,
         bridge_mappings=tuple((name, f"br-{name}") for name in physical),
         gateway_priority=priority,
+        availability_zone=zone,
         datapath_id=number,
         claims=tuple(Claim(f"tap-{id}", id) for id in plugged),
     )
@@ -343,6 +352,6 @@ def hypervisor(
 
     def work(tx: Transaction) -> None:
         bindings.observe(tx, seen)
-        bindings.observe_links(tx, seen.system_id, tunnels + wires + probes + guests)
+        bindings.observe_links(tx, seen.system_id, dict(tunnels + wires + probes + guests))
 
     return work

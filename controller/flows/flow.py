@@ -682,10 +682,10 @@ class Clause:
         """The key of the flow it is merged into."""
         return (self.table.number, self.table.priorities[self.reason], self.match)
 
-    def merged(self, others: Sequence[Clause]) -> Flow:
-        """The flow that carries this clause and `others` of the same key."""
-        shares = {(clause.conjunction, clause.k, clause.n) for clause in (self, *others)}
-        return Flow(self.table, self.reason, self.match, tuple(Conjunction(*share) for share in sorted(shares)))
+    @property
+    def share(self) -> tuple[int, int, int]:
+        """What it adds to that flow: a dimension of a conjunction (see `Conjunction`)."""
+        return (self.conjunction, self.k, self.n)
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,7 +34,7 @@ from controller.flows.presence import WATCHED, Watched, floating_translation, ga
 from controller.flows.punted import Outgoing, Said
 from controller.flows.standing import Standing
 from controller.model import bindings
-from controller.model.bindings import Attendance, Hypervisor, Placed
+from controller.model.bindings import Attendance, Claim, Hypervisor, Placed
 from controller.model.records import (
     FLOATING,
     KINDS,
@@ -165,10 +165,11 @@ class Member:
     """One chassis and its switch.
 
     `revision` is the newest model revision that changed what this switch should hold, `applied_revision` the newest
-    it acknowledged by barrier. `pending` is what changed since all that the switch should hold was `drawn`. `foreign`
-    are the flows of others, as its switch tells them or, once it is gone, told them last; `complaints` are likewise of
-    its connection or of the last. Counters count since the controller started. In an archive `kept` is what its switch
-    held, and `trouble` what was wrong with it.
+    it acknowledged by barrier. `pending` is what changed since all that the switch should hold was `drawn`. `claims`
+    and `links` are what was recorded last of the connected database's claims and the connected switch's ports.
+    `foreign` are the flows of others, as its switch tells them or, once it is gone, told them last; `complaints` are
+    likewise of its connection or of the last. Counters count since the controller started. In an archive `kept` is what
+    its switch held, and `trouble` what was wrong with it.
     """
 
     name: str
@@ -182,8 +183,11 @@ class Member:
     applied_revision: int | None = None
     drawn: bool = False
     pending: dict[Key, Entry | None] = field(default_factory=dict)
+    claims: Sequence[Claim] | None = None
+    links: Mapping[str, int] | None = None
     requests: deque[str] = field(default_factory=lambda: deque(maxlen=REQUESTS))
     owed: deque[int] = field(default_factory=lambda: deque(maxlen=OWED))
+    recording: asyncio.Lock = field(default_factory=asyncio.Lock)
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     left: asyncio.Event = field(default_factory=asyncio.Event)
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -402,9 +406,11 @@ class Fleet:
 
     async def observed(self, seen: Hypervisor) -> None:
         """Record what a hypervisor's database says. Raises Unavailable."""
-        async with self._arrivals.turn():
-            await self._store.commit(lambda tx: bindings.observe(tx, seen), by=Author(chassis=seen.system_id))
         member = self._member(seen.system_id)
+        recorded = member.claims
+        async with self._arrivals.turn():
+            by = Author(chassis=seen.system_id)
+            member.claims = await self._store.commit(lambda tx: bindings.observe(tx, seen, recorded), by=by)
         async with self._known:
             member.datapath_id = seen.datapath_id
             member.database = True
@@ -412,7 +418,8 @@ class Fleet:
 
     async def lost(self, system_id: str) -> None:
         """A hypervisor's database is gone; its flows stay."""
-        self._member(system_id).database = False
+        member = self._member(system_id)
+        member.database, member.claims = False, None
 
     # A switch
 
@@ -445,7 +452,7 @@ class Fleet:
                 chores.create_task(member.paths.run())
                 chores.create_task(zones.run())
         finally:
-            member.switch, member.paths, member.drawn = None, None, False
+            member.switch, member.paths, member.drawn, member.links = None, None, False, None
             member.seen = time.time()
             member.pending.clear()
             member.database = member.database and self._ovsdb
@@ -544,12 +551,14 @@ class Fleet:
         def work(tx: Transaction) -> None:
             if not self._ovsdb and member.datapath_id is not None:
                 bindings.observe(tx, bindings.alone(member.datapath_id, ports))
-            bindings.observe_links(tx, member.name, ports.items())
+            bindings.observe_links(tx, member.name, ports, member.links)
 
         while True:
             try:
-                async with self._arrivals.turn():
-                    return await self._store.commit(work, by=Author(chassis=member.name))
+                async with member.recording, self._arrivals.turn():
+                    await self._store.commit(work, by=Author(chassis=member.name))
+                    member.links = ports
+                    return
             except Unavailable:  # the store says so itself; a switch need not suffer from it
                 await asyncio.sleep(RETRY_S)
 
@@ -847,6 +856,10 @@ class Fleet:
         """What a switch's flows have counted, by cookie. Raises NotFound, Disconnected."""
         self.status(name)
         return {count.cookie: count for count in await _source(self._member(name)).counts()}
+
+    def away(self) -> frozenset[str]:
+        """The hypervisors whose switch is not connected."""
+        return frozenset(each.id for each in self.rows.all(Chassis) if self._member(each.id).switch is None)
 
     def standing(self, name: str) -> Standing:
         """What one switch should hold, to look packets up in; nothing of a hypervisor that nobody knows."""

@@ -103,14 +103,15 @@ def test_attach_prints_the_one_command() -> None:
     words = attach.command(attached("10.0.0.1", "--encap-ip", "192.0.2.11", "--system-id", "hv1"))
     assert " ".join(words) == (
         "ovs-vsctl set Open_vSwitch . external_ids:system-id=hv1 external_ids:weft-encap-ip=192.0.2.11 "
-        "external_ids:weft-encap-type=geneve,vxlan -- set-manager tcp:10.0.0.1:6640"
+        "external_ids:weft-encap-type=geneve,vxlan -- set-manager tcp:10.0.0.1:6640 "
+        "-- set manager tcp:10.0.0.1:6640 max_backoff=1000"
     )
 
 
 def test_attach_keeps_other_managers_when_asked() -> None:
     options = attached("c:6641", "--encap-ip", "192.0.2.11", "--system-id", "hv1", "--gateway-priority", "3")
     words = attach.command(options, ["ptcp:6640"])
-    assert words[-3:] == ["set-manager", "ptcp:6640", "tcp:c:6641"]
+    assert " ".join(words).endswith("-- set-manager ptcp:6640 tcp:c:6641 -- set manager tcp:c:6641 max_backoff=1000")
     assert "external_ids:weft-gateway-priority=3" in words
 
 

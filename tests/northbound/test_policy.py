@@ -104,6 +104,7 @@ OPERATORS = {
         "used_in_default_sg": False,
         "used_in_non_default_sg": False,
     },
+    "network_segment_range": {"network_type": "geneve", "minimum": 7, "maximum": 9},
 }
 """What only administrators make: for the whole cloud."""
 
@@ -339,6 +340,19 @@ def test_what_is_shared_with_a_project_is_used_by_it_alone(cloud: Cloud) -> None
     assert cloud.ask("owner", "PUT", onboard, {"network_id": mine}).status == 404
 
 
+def shared_with_friend(kind: str, id: str) -> dict[str, object]:
+    return {"object_type": kind, "object_id": id, "action": "access_as_shared", "target_tenant": FRIEND}
+
+
+def test_an_address_group_of_another_cannot_be_changed_as_if_it_were_not_there(cloud: Cloud) -> None:
+    group = cloud.make("owner", "address_group", name="a")["id"]
+    cloud.make("owner", "rbac_policy", **shared_with_friend("address_group", group))
+    assert cloud.ask("friend", "GET", Client.path("address_group", group)).status == 200
+    assert cloud.put("friend", "address_group", group, name="x").status == 404
+    assert cloud.put("reader", "address_group", group, name="x").status == 403
+    assert cloud.ask("friend", "DELETE", Client.path("address_group", group)).status == 403
+
+
 ADMINISTRATORS = [
     ("network", {"shared": True}),
     ("network", {"router:external": True}),
@@ -347,7 +361,6 @@ ADMINISTRATORS = [
     ("network", {"provider:network_type": "geneve", "provider:segmentation_id": 77}),
     ("port", {"binding:host_id": "hv1"}),
     ("port", {"binding:profile": {"a": 1}}),
-    ("subnet", {"service_types": ["compute:nova"]}),
     ("subnetpool", {"shared": True}),
     ("subnetpool", {"is_default": True}),
     ("address_scope", {"shared": True}),
@@ -369,7 +382,11 @@ def test_attributes_that_a_tenant_does_not_see_it_cannot_ask_for(cloud: Cloud) -
     made = cloud.make("owner", "network")
     assert {name for name in made if name.startswith("provider:")} == set()
     number = cloud.ask("admin", "GET", f"/v2.0/networks/{made['id']}").body["network"]["provider:segmentation_id"]
-    assert cloud.list("owner", "network", f"provider:segmentation_id={number}") == []
+    mine = [each["id"] for each in cloud.list("owner", "network", f"provider:segmentation_id={number}")]
+    assert mine == [made["id"]], "as of its own, and of no other's"
+    cloud.make("owner", "rbac_policy", **shared_with_friend("network", made["id"]))
+    assert made["id"] in [each["id"] for each in cloud.list("friend", "network")]
+    assert cloud.list("friend", "network", f"provider:segmentation_id={number}") == []
     assert cloud.list("owner", "network", f"id={made['id']}&fields=id&fields=provider:segmentation_id") == [
         {"id": made["id"]}
     ]
@@ -447,3 +464,28 @@ def test_every_verb_of_every_collection_has_its_rule() -> None:
     assert {
         each for each in of_attributes if each not in attributes and each.rpartition(":")[0] not in attributes
     } == set()
+
+
+def test_only_an_administrator_removes_a_default_group_and_it_comes_back_when_it_is_needed(cloud: Cloud) -> None:
+    (group,) = cloud.list("friend", "security_group", f"name=default&project_id={FRIEND}")
+    for port in cloud.list("friend", "port"):
+        assert cloud.ask("admin", "DELETE", Client.path("port", port["id"])).status == 204
+    assert cloud.ask("friend", "DELETE", Client.path("security_group", group["id"])).fault == (
+        409,
+        "SecurityGroupCannotRemoveDefault",
+        "Insufficient rights for removing default security group.",
+    )
+    assert cloud.ask("admin", "DELETE", Client.path("security_group", group["id"])).status == 204
+    (another,) = cloud.list("friend", "security_group", f"name=default&project_id={FRIEND}")
+    assert another["id"] != group["id"]
+
+
+@pytest.mark.parametrize("id", [str(uuid4()), "seen by blue alone"])
+def test_what_is_made_in_what_is_not_there_is_not_found(cloud: Cloud, id: str) -> None:
+    theirs = {kind: cloud.make("other", kind, name="theirs")["id"] for kind in ("network", "security_group")}
+    network, group = (id, id) if "-" in id else theirs.values()
+    rule = {"security_group_id": group, "direction": "ingress"}
+    assert cloud.post("owner", "port", network_id=network).fault[:2] == (404, "NetworkNotFound")
+    assert cloud.post("owner", "security_group_rule", **rule).fault[:2] == (404, "SecurityGroupNotFound")
+    for kind, made in theirs.items():
+        cloud.ask("other", "DELETE", Client.path(kind, made))

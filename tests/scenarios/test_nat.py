@@ -347,8 +347,6 @@ def test_ports_of_a_floating_ip_lead_to_guests_ports(lab: Lab, wire: Physical) -
 
 def test_streams_do_not_notice_a_restart_of_the_controller(lab: Lab) -> None:
     outside, far, _ = hosts(lab)
-    for hypervisor in lab.hypervisors.values():
-        hypervisor.hurry()
     far.listens(7200)
     with ExitStack() as stack:
         streams = [lab.guests[name].ping(far, interval_s=0.02) for name in ("a1", "a2", "a4", "b1")]
