@@ -71,7 +71,7 @@ def run(config: Config) -> int:
 
 async def serve(config: Config) -> None:
     """Run the controller until a signal. Raises Unavailable when the store cannot be opened, CannotListen."""
-    store = await Store.open(parse_url(config.store))
+    store = await Store.open(parse_url(config.store, config.keep_history * 86_400.0))
     log.info("store loaded url=%s revision=%d", config.store, store.model.revision)
     try:
         async with asyncio.TaskGroup() as group:

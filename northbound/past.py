@@ -65,6 +65,7 @@ def _restore(fleet: Fleet, chassis: Chassis, found: Archive) -> None:
         datapath = said["datapath_id"]
         known = Remembered(
             datapath_id=None if datapath is None else int(datapath, 16),
+            connected=bool(said["connected"]),
             database=bool(said["database_connected"]),
             revision=said["revision"],
             applied_revision=said["applied_revision"],

@@ -12,13 +12,15 @@ from typing import Any
 from aiohttp import web
 
 from controller.errors import Invalid
+from controller.model.history import Moment, told_time
 from controller.southbound.counts import Count
 from controller.southbound.fleet import Culprit, Difference, Explanation, Fleet, State, Status
-from northbound import archive, conn, datapath, sending, tracing, why
+from northbound import annals, archive, conn, datapath, sending, tracing, why
 from northbound.metrics import Metrics
 
 _COOKIE = re.compile(r"0x[0-9a-f]{1,16}")
 _MAX_COOKIES = 1_000_000
+_MAX_EVENTS = 1_000
 
 
 def add_routes(app: web.Application, fleet: Fleet) -> None:
@@ -43,6 +45,9 @@ def add_routes(app: web.Application, fleet: Fleet) -> None:
     app.router.add_get("/v1/cost/{id}", routes.cost)
     app.router.add_post("/v1/repair/{name}", routes.repair)
     app.router.add_get("/v1/bundle", routes.bundle)
+    app.router.add_get("/v1/history", routes.history)
+    app.router.add_get("/v1/blame", routes.blame)
+    app.router.add_get("/v1/at", routes.at)
     app.router.add_get("/metrics", Metrics(fleet).get)
     app.router.add_get("/healthz", routes.health)
     app.router.add_get("/readyz", routes.ready)
@@ -194,12 +199,50 @@ class Routes:
     async def bundle(self, request: web.Request) -> web.Response:
         """GET /v1/bundle[?chassis=NAME...][&dumps=false]: the archive of `weft bundle` (docs/debugging.md).
 
-        With dumps of these hypervisors, by default of all that are connected, or of none.
+        With dumps of these hypervisors, by default of all that are connected, or of none. `?time=SECONDS` since the
+        epoch, or `?revision=N`: without dumps, and as all was then.
         """
         names = request.query.getall("chassis", None)
-        made = await archive.gather(self._fleet, () if request.query.get("dumps") == "false" else names, self.statuses)
+        if (moment := _moment(request.query)) is not None:
+            fleet, _ = await annals.at(self._fleet, moment)
+            made = await archive.gather(fleet, (), Routes(fleet).statuses)
+        else:
+            asked = () if request.query.get("dumps") == "false" else names
+            made = await archive.gather(self._fleet, asked, self.statuses)
         content = await asyncio.to_thread(lambda: archive.packed(archive.members(made, explanation)))
         return web.Response(body=content, content_type="application/gzip")
+
+    async def history(self, request: web.Request) -> web.Response:
+        """GET /v1/history[?object=ID|NAME][&before=REVISION][&limit=N]: what changed, the newest first."""
+        called = request.query.get("object", "")
+        about = annals.find(self._fleet.rows, called) if called else ""
+        limit = min(_count(request.query, "limit", 20), _MAX_EVENTS)
+        before = _count(request.query, "before", 0) or None
+        events = await self._fleet.events(about, before, limit)
+        return web.json_response({"object": about or None, "events": [annals.as_json(each) for each in events]})
+
+    async def blame(self, request: web.Request) -> web.Response:
+        """GET /v1/blame?cookie=0x...[&chassis=NAME][&most=N]: which change made a flow what it is.
+
+        `event` is null when it is older than `most` changes, or than what is remembered.
+        """
+        cookie = request.query.get("cookie", "")
+        if not _COOKIE.fullmatch(cookie):
+            raise Invalid("cookie", f"'{cookie}' is no cookie like 0xa7...")
+        most = _count(request.query, "most", annals.MOST)
+        found = await annals.blame(self._fleet, int(cookie, 16), request.query.get("chassis"), most)
+        event = annals.as_json(found.event) if found.event else None
+        return web.json_response({"flow": explanation(found.flow), "chassis": found.chassis, "event": event})
+
+    async def at(self, request: web.Request) -> web.Response:
+        """GET /v1/at?time=SECONDS|revision=N: the revision then, and the first event since, or null."""
+        moment = _moment(request.query)
+        if moment is None:
+            raise Invalid("time", "a time or a revision is needed")
+        fleet, since = await annals.at(self._fleet, moment)
+        counts = fleet.counts()
+        told = annals.as_json(since) if since else None
+        return web.json_response({"revision": fleet.revision, "records": counts, "since": told})
 
     async def recompute(self, request: web.Request) -> web.Response:
         """POST /v1/recompute: compute everything from scratch; how many entries come out otherwise (always 0)."""
@@ -250,13 +293,35 @@ def _cookies(asked: Mapping[str, object]) -> list[tuple[str, int]]:
     return [(cookie, int(cookie, 16)) for cookie in cookies]
 
 
+def _count(query: Mapping[str, str], name: str, default: int) -> int:
+    """A number of a query. Raises Invalid."""
+    given = query.get(name, "")
+    if given and not (given.isascii() and given.isdigit() and len(given) < 19):
+        raise Invalid(name, f"'{given}' is no number")
+    return int(given) if given else default
+
+
+def _moment(query: Mapping[str, str]) -> Moment | None:
+    """The time that a query is about; None is now. Raises Invalid."""
+    if "revision" in query:
+        return Moment(revision=_count(query, "revision", 0))
+    if "time" not in query:
+        return None
+    try:
+        at = float(query["time"])
+        told_time(at)
+    except (ValueError, OverflowError, OSError) as error:
+        raise Invalid("time", f"'{query['time']}' are no seconds since the epoch") from error
+    return Moment(at=at)
+
+
 def _status(status: Status) -> dict[str, Any]:
     chassis, member = status.chassis, status.member
     datapath = member.datapath_id
     return {
         "name": chassis.id,
         "hostname": chassis.hostname,
-        "connected": member.source is not None,
+        "connected": member.connected,
         "database_connected": member.database,
         "revision": member.revision,
         "applied_revision": member.applied_revision,

@@ -40,6 +40,7 @@ class Remembered:
     """How far a chassis had got, and what was wrong with it, as `/v1/chassis` told; `refused` are errors by flow."""
 
     datapath_id: int | None
+    connected: bool
     database: bool
     revision: int
     applied_revision: int | None

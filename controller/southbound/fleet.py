@@ -26,6 +26,7 @@ from typing import NoReturn, cast
 
 from controller import measures
 from controller.errors import Disconnected, InUse, NotFound, SouthboundError, Unavailable
+from controller.flows.app import App
 from controller.flows.engine import Cell, Cost, Delta, Engine
 from controller.flows.flow import Entry, Flow, Item, Key, Set
 from controller.flows.pipeline import APPS, DROP, TRAP, WHY, Why
@@ -51,7 +52,7 @@ from controller.model.records import (
     Resource,
     Router,
 )
-from controller.model.store import Change, Rows, Store, Transaction
+from controller.model.store import Author, Change, Event, Model, Rows, Store, Transaction
 from controller.model.view import Relation, View
 from controller.southbound.complaints import Complaints
 from controller.southbound.counts import Count
@@ -88,6 +89,8 @@ PATIENCE_S = 5.0
 """How long a switch may wait for its hypervisor's database before the log says so."""
 REQUESTS = 100
 """How many request ids the log line of a bundle names at the most."""
+OWED = 10_000
+"""For so many revisions it is told when a switch had them at last, if it did not for long."""
 REFUSALS = 20
 """So many refused flows of one change are told one by one."""
 RETRY_S = 1.0
@@ -183,6 +186,7 @@ class Member:
     claims: Sequence[Claim] | None = None
     links: Mapping[str, int] | None = None
     requests: deque[str] = field(default_factory=lambda: deque(maxlen=REQUESTS))
+    owed: deque[int] = field(default_factory=lambda: deque(maxlen=OWED))
     recording: asyncio.Lock = field(default_factory=asyncio.Lock)
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     left: asyncio.Event = field(default_factory=asyncio.Event)
@@ -197,7 +201,13 @@ class Member:
     flow_mods: int = 0
     mods_bytes: int = 0
     kept: Dump | None = None
+    was_connected: bool = False
     trouble: str = ""
+
+    @property
+    def connected(self) -> bool:
+        """Is its switch connected, or was it when an archive was made?"""
+        return self.switch is not None or self.was_connected
 
     @property
     def source(self) -> Switch | Dump | None:
@@ -357,7 +367,7 @@ class Fleet:
         measures.CELLS.inc(len(self._engine.log))
         requests = [change.request for change in changes if change.request]
         for name, delta in deltas.items():
-            self._queue(self._member(name), delta, requests)
+            self._queue(self._member(name), delta, requests, changes)
         self.translations.follow()
         self._follow_watched()
         for write in (write for change in changes for write in change.writes):
@@ -371,8 +381,9 @@ class Fleet:
             self._engine.revision, len(self._engine.log), len(deltas), ",".join(requests) or "-",
         )  # fmt: skip
 
-    def _queue(self, member: Member, delta: Delta, requests: Iterable[str]) -> None:
+    def _queue(self, member: Member, delta: Delta, requests: Iterable[str], changes: Iterable[Change]) -> None:
         member.revision = self._engine.revision
+        member.owed.extend(change.revision for change in changes)
         if not member.drawn:
             return  # what it should hold is yet to be taken whole from the engine
         member.pending.update(delta)
@@ -398,7 +409,8 @@ class Fleet:
         member = self._member(seen.system_id)
         recorded = member.claims
         async with self._arrivals.turn():
-            member.claims = await self._store.commit(lambda tx: bindings.observe(tx, seen, recorded))
+            by = Author(chassis=seen.system_id)
+            member.claims = await self._store.commit(lambda tx: bindings.observe(tx, seen, recorded), by=by)
         async with self._known:
             member.datapath_id = seen.datapath_id
             member.database = True
@@ -544,7 +556,7 @@ class Fleet:
         while True:
             try:
                 async with member.recording, self._arrivals.turn():
-                    await self._store.commit(work)
+                    await self._store.commit(work, by=Author(chassis=member.name))
                     member.links = ports
                     return
             except Unavailable:  # the store says so itself; a switch need not suffer from it
@@ -632,6 +644,7 @@ class Fleet:
         if member.paths is not None:
             member.paths.lead(vteps)
         member.applied_revision = revision
+        self._store.acknowledge(member.name, _had(member.owed, revision))
         log.info(
             "applied chassis=%s revision=%d flow_mods=%d group_mods=%d requests=%s",
             member.name,
@@ -656,6 +669,31 @@ class Fleet:
         return (cell.name for cell in self._engine.wanting(cast("Key", refusal.key), chassis))
 
     # What `/v1` and the Networking API read
+
+    async def events(self, about: str = "", before: int | None = None, limit: int = 100) -> list[Event]:
+        """What changed of late, the newest first: everything, or what concerns the record of an id.
+
+        Raises Unavailable.
+        """
+        return await self._store.events(about, before, limit)
+
+    def copied(self) -> Model:
+        """The model as it is now, for whoever goes on from there by himself."""
+        model = self._store.model
+        return Model(model.revision, [record for kind in KINDS for record in model.all(kind)])
+
+    @property
+    def apps(self) -> Sequence[App]:
+        """Who computes what switches should hold."""
+        return self._engine.apps
+
+    def standing_at(self, cookie: int) -> tuple[Entry, list[str]] | None:
+        """The flow with a cookie, and the chassis that should hold it; None if nobody should."""
+        for entry, _ in self._engine.entries():
+            if isinstance(entry.item, Flow) and encode_flow(entry.item, entry.app).cookie == cookie:
+                names = sorted(self._engine.chassis())
+                return entry, [name for name in names if self._engine.entry(name, entry.key) == entry]
+        return None
 
     @property
     def ovsdb(self) -> bool:
@@ -773,8 +811,8 @@ class Fleet:
 
     def _state(self, member: Member) -> State:
         if self._ovsdb and not member.database:
-            return State.NO_DATABASE if member.source is None else State.DATABASE_LOST
-        if member.source is None:
+            return State.DATABASE_LOST if member.connected else State.NO_DATABASE
+        if not member.connected:
             return State.NO_SWITCH
         return State.IN_STEP if member.applied_revision == member.revision else State.BEHIND
 
@@ -914,7 +952,7 @@ class Fleet:
         member.datapath_id, member.database, member.trouble = said.datapath_id, said.database, said.trouble
         member.revision, member.applied_revision = said.revision, said.applied_revision
         member.flow_mods, member.mods_bytes = said.flow_mods, said.mods_bytes
-        member.kept = kept
+        member.kept, member.was_connected = kept, said.connected
         if kept is not None:
             member.foreign = {flow.key: flow for flow in kept.installed.foreign}
         for key, entry in self._engine.desired(name).items() if said.refused else ():
@@ -988,6 +1026,12 @@ class Fleet:
     def problem(self) -> str:
         """What keeps the controller from its work, or ""."""
         return self._store.problem and f"the store cannot write: {self._store.problem}"
+
+
+def _had(owed: deque[int], revision: int) -> Iterator[int]:
+    """Take the revisions up to one out of those that a switch was to have."""
+    while owed and owed[0] <= revision:
+        yield owed.popleft()
 
 
 def _source(member: Member) -> Switch | Dump:

@@ -34,7 +34,15 @@ from tests.cloud import Cloud, egress, group, hypervisor, ingress, network, port
 FOREIGN = EncodedFlow.of(0, 5, bytes.fromhex("0001000a80000a0208060000 00000000"), b"", 0x77)
 """ARP is dropped: somebody else's flow."""
 IN_STEP = Remembered(
-    datapath_id=1, database=True, revision=9, applied_revision=9, flow_mods=3, mods_bytes=300, trouble="", refused={}
+    datapath_id=1,
+    connected=True,
+    database=True,
+    revision=9,
+    applied_revision=9,
+    flow_mods=3,
+    mods_bytes=300,
+    trouble="",
+    refused={},
 )
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import permutations
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -166,9 +167,24 @@ def test_what_keeps_two_apart_and_what_they_cost_is_told(lab: Lab, cast: Cast) -
     assert weft("why", "client", "closed", codes=(1,)).splitlines()[0] == f"closed: {down[0]}"
     lab.api.put(f"/v2.0/ports/{cast.guests[3].port_id}", {"port": {"admin_state_up": True}})
     lab.converged()
+    wait_until("both had the last change", lambda: "" if all_had(lab, "closed") else str(newest(lab, "closed")), 5)
+    assert newest(lab, "closed")["changes"][0]["attributes"]["admin_state_up"] == [False, True]
     cost = weft("cost", cast.guests[0].port_id).splitlines()
     assert [line for line in cost if line.startswith("classify") and line.endswith("2 on 1 hypervisors")]
     assert weft("repair").splitlines() == [f"{name}: 0 flows and 0 groups put right" for name in ("hv1", "hv2")]
+
+
+def newest(lab: Lab, called: str) -> dict[str, Any]:
+    """The last change of an object."""
+    found: dict[str, Any] = lab.api.get(f"/v1/history?object={called}&limit=1")["events"][0]
+    return found
+
+
+def all_had(lab: Lab, called: str) -> bool:
+    """Did both hypervisors acknowledge it, after it was made?"""
+    event = newest(lab, called)
+    assert all(at > event["at"] for at in event["acknowledged"].values())
+    return {*event["acknowledged"]} == {"hv1", "hv2"}
 
 
 def test_what_a_bundle_kept_says_the_same(lab: Lab, cast: Cast, tmp_path: Path) -> None:
