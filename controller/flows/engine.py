@@ -653,7 +653,9 @@ class Engine:
         """What stands under a key, on each of `chassis` where anything does."""
         if want := _sole(self._wants.get(key, {})):
             return dict.fromkeys(chassis & self._chassis_of(want[0].placement), _win((want,)))
-        judged: dict[tuple[int, ...], _Won] = {}  # on many chassis the same are wanted: each set of wants is judged once
+        judged: dict[
+            tuple[int, ...], _Won
+        ] = {}  # on many chassis the same are wanted: each set of wants is judged once
         found: dict[str, _Won] = {}
         for at, wants in self._standing(key, chassis).items():
             same = tuple(map(id, wants))
