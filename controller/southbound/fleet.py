@@ -163,8 +163,8 @@ class Member:
     `revision` is the newest model revision that changed what this switch should hold, `applied_revision` the newest
     it acknowledged by barrier. `pending` is what changed since all that the switch should hold was `drawn`. `claims`
     and `links` are what was recorded last of the connected database's claims and the connected switch's ports.
-    `foreign` are the flows of others, as its switch tells them or, once it is gone, told them last; `complaints` are likewise of
-    its connection or of the last. Counters count since the controller started.
+    `foreign` are the flows of others, as its switch tells them or, once it is gone, told them last; `complaints` are
+    likewise of its connection or of the last. Counters count since the controller started.
     """
 
     name: str
