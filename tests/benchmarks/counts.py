@@ -1,4 +1,4 @@
-"""What changes cost in counts that no machine and no other program alters: cells, values, reads, flows, messages, bytes.
+"""What changes cost in counts that no machine and no other program alters: cells, flows, messages, bytes.
 
 Two clouds of tenants like those of `bulk`, the larger with three times as many of them, and as many ports on each
 network. Nothing here is measured: the table is the same on every machine, and `tests/benchmarks/test_counts.py` holds
@@ -51,12 +51,10 @@ RECORDED: Final = Path(__file__).with_name("counts.md")
 
 @dataclass(slots=True)
 class Counts:
-    """What a change took: cells run; all that was worked out, cells included; what that read of the model; keys under
-    which winners were looked for, by chassis; switches told, flow-mods, group-mods, and bytes to all of them."""
+    """What a change took: cells run; keys under which winners were looked for, on each chassis; switches told, and
+    flow-mods, group-mods and bytes to all of them. How many values are worked out is no part: it depends on turns."""
 
     cells: int = 0
-    runs: int = 0
-    reads: int = 0
     judged: int = 0
     switches: int = 0
     flow_mods: int = 0
@@ -87,11 +85,6 @@ class _Counting(Engine):
         deltas = super().update(changes)
         self.counts.cells += len(self.log)
         return deltas
-
-    def _set_reads(self, node: Any, reads: set[Any]) -> None:
-        self.counts.runs += bool(reads)
-        self.counts.reads += len(reads)
-        super()._set_reads(node, reads)
 
     def _affected(self, outcomes: Any) -> dict[Key, set[str]]:
         affected = super()._affected(outcomes)
