@@ -66,8 +66,6 @@ COLUMNS: Final = (
     "change",
     "tenants",
     "cells",
-    "runs",
-    "reads",
     "judged",
     "switches",
     "flow-mods",
