@@ -77,8 +77,6 @@ OFPBCT_OPEN_REQUEST: Final = 0
 OFPBCT_OPEN_REPLY: Final = 1
 OFPBCT_COMMIT_REQUEST: Final = 4
 OFPBCT_COMMIT_REPLY: Final = 5
-OFPBCT_DISCARD_REQUEST: Final = 6
-OFPBCT_DISCARD_REPLY: Final = 7
 OFPBF_ATOMIC: Final = 1
 OFPBF_ORDERED: Final = 2
 _BUNDLE_FLAGS: Final = OFPBF_ATOMIC | OFPBF_ORDERED
@@ -457,11 +455,6 @@ def bundle_open(xid: int, bundle_id: int) -> bytes:
 def bundle_commit(xid: int, bundle_id: int) -> bytes:
     """Apply a bundle (section 7.3.9)."""
     return _bundle_control(xid, bundle_id, OFPBCT_COMMIT_REQUEST)
-
-
-def bundle_discard(xid: int, bundle_id: int) -> bytes:
-    """Forget a bundle (section 7.3.9)."""
-    return _bundle_control(xid, bundle_id, OFPBCT_DISCARD_REQUEST)
 
 
 def _bundle_control(xid: int, bundle_id: int, kind: int) -> bytes:

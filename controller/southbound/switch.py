@@ -356,10 +356,14 @@ class Switch:
                 now.mods_bytes - before.mods_bytes,
             )
 
-    async def push(self, modifications: bytearray) -> None:
-        """Send messages that modify something, as fast as the switch takes them."""
+    def put(self, modifications: bytearray) -> None:
+        """Send messages that modify something."""
         self._send(modifications)
         self.counters.mods_bytes += len(modifications)
+
+    async def push(self, modifications: bytearray) -> None:
+        """The same, as fast as the switch takes them."""
+        self.put(modifications)
         await self._drain()
         await asyncio.sleep(0)  # `drain` does not pause while there is room
 

@@ -514,8 +514,6 @@ class Switch(Link):
                 self._bundles[bundle] = []
             case of.OFPBCT_COMMIT_REQUEST:
                 self._commit(xid, self._bundles.pop(bundle))
-            case of.OFPBCT_DISCARD_REQUEST:
-                self._bundles.pop(bundle, None)
             case _:
                 raise Refused(17, 6)  # OFPBFC_BAD_TYPE
         self._send(of.OFPT_BUNDLE_CONTROL, xid, _CONTROL.pack(bundle, kind + 1, 0))
