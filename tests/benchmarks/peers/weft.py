@@ -73,19 +73,10 @@ class Session:
         return made
 
 
-class Member(Dummied):
-    """A hypervisor whose database looks every second for a controller that is away, as its switch does anyway."""
-
-    def join(self, keys: Mapping[str, str | None] | None = None) -> None:
-        """Join by the contract's command, and say how long to wait at the most."""
-        super().join(keys)
-        self.hurry()
-
-
 class WeftLab(Lab):
     """A lab in which nobody asks after thousands of ports."""
 
-    hypervisor_type = Member
+    hypervisor_type = Dummied
 
     def lagging(self) -> str:
         """What is not yet as the model wants it, but for the ports."""
