@@ -36,7 +36,17 @@ from mininet_scenarios.api import Api
 from mininet_scenarios.errors import CommandFailed, Refused, Unsteady
 from mininet_scenarios.probe import Ear, Ping, send, udp
 from mininet_scenarios.processes import Daemon, beside_python, inside, run, wait_until
-from mininet_scenarios.sockets import Outcome, Transfer, call, reached, refused, reopened, send_datagram, send_raw, transfer
+from mininet_scenarios.sockets import (
+    Outcome,
+    Transfer,
+    call,
+    reached,
+    refused,
+    reopened,
+    send_datagram,
+    send_raw,
+    transfer,
+)
 from mininet_scenarios.talk import Talk
 
 with warnings.catch_warnings():

@@ -429,7 +429,8 @@ _DONE_MATCHES: Final = frozenset({
 })  # fmt: skip
 _DONE_SETS: Final = frozenset({WHY, WHOSE, VERDICT, DIRECTION})
 _JUDGED: Final[Mapping[str, int]] = {
-    "anew": 130, "forgotten": 120, "known": 110, "doubted": 105, "stateless": 100, "unread": 95, "opened": 90, "judged_again": 90, "related": 90, "cut": 80, "miss": 0,
+    "anew": 130, "forgotten": 120, "known": 110, "doubted": 105, "stateless": 100, "unread": 95, "opened": 90,
+    "judged_again": 90, "related": 90, "cut": 80, "miss": 0,
 }  # fmt: skip
 _BACK: Final[Mapping[str, int]] = {
     "foreign": 140, "fragment": 130, "anew": 125, "doubted": 120, "kept": 110, "known": 100, "new": 90, "miss": 0,
@@ -500,8 +501,8 @@ SERVICE: Final = Table(
     8, "service", "What the switch answers itself: ARP and IPv6 neighbour discovery. What guests tell is heard.",
     {
         "wire_answers": 145, "outside": 140, "wire_asks": 135, "wire_known": 134, "wire_moved": 133, "announced": 130,
-        "wire": 125, "probed": 120, "own_address": 110, "arp_request": 100, "nd_solicitation": 100, "told": 97,
-        "wire_told": 95,
+        "wire": 125, "probed": 120, "own_announced": 115, "own_address": 110, "arp_request": 100,
+        "nd_solicitation": 100, "told": 97, "wire_told": 95,
         "unasked": 90, "other": 0,
     },
     matches=frozenset({

@@ -57,6 +57,7 @@ from controller.model.view import Relation, View
 from controller.southbound.complaints import Complaints
 from controller.southbound.counts import Count
 from controller.southbound.dumps import Dump, Remembered
+from controller.southbound.hypervisor import own_datapath_id
 from controller.southbound.neighbours import Neighbours
 from controller.southbound.openflow import EncodedFlow, encode_flow
 from controller.southbound.ovsdb import SHOWN, OvsdbListener
@@ -340,6 +341,7 @@ class Fleet:
         self._ovsdb = ovsdb
         self._keep_foreign = keep_foreign
         self._members: dict[str, Member] = {}
+        self._attended: dict[int, Member] = {}
         self._known = asyncio.Condition()
         self._dictionary = Dictionary(-1, {}, {})
         self._refused: dict[str, Stranger] = {}
@@ -414,7 +416,21 @@ class Fleet:
         async with self._known:
             member.datapath_id = seen.datapath_id
             member.database = True
+            self._part(member)
             self._known.notify_all()
+
+    def _part(self, member: Member) -> None:
+        """Let a switch go that is another hypervisor's than it was when it came; it comes back as what it is now.
+
+        A hypervisor may change its system-id, or which of its bridges is the integration bridge.
+        """
+        if member.datapath_id is None:
+            return
+        if member.switch is not None and member.switch.datapath_id != member.datapath_id:
+            member.switch.close(f"it is not the integration bridge of {member.name} any more")
+        holder = self._attended.get(member.datapath_id)
+        if holder is not None and holder.switch is not None and not holder.database:
+            holder.switch.close(f"it is the integration bridge of {member.name} now, no more of {holder.name}")
 
     async def lost(self, system_id: str) -> None:
         """A hypervisor's database is gone; its flows stay."""
@@ -428,6 +444,7 @@ class Fleet:
         member = await self._identify(switch)
         await self._succeed(member, switch)
         member.switch, member.since, member.complaints = switch, time.time(), switch.complaints
+        self._attended[switch.datapath_id] = member
         member.left.clear()
         log.info("switch connected chassis=%s datapath=%016x", member.name, switch.datapath_id)
         try:
@@ -453,6 +470,8 @@ class Fleet:
                 chores.create_task(zones.run())
         finally:
             member.switch, member.paths, member.drawn, member.links = None, None, False, None
+            if self._attended.get(switch.datapath_id) is member:
+                del self._attended[switch.datapath_id]
             member.seen = time.time()
             member.pending.clear()
             member.database = member.database and self._ovsdb
@@ -791,7 +810,7 @@ class Fleet:
         member = self._member(name)
         session = self.databases.sessions.get(name) if self.databases else None
         trouble = session.trouble if session else member.trouble
-        problems = (chassis.problem, trouble, self._twin(chassis), member.pace.problem)
+        problems = (chassis.problem, trouble, self._twin(chassis), self._clone(member), member.pace.problem)
         return Status(
             chassis,
             member,
@@ -803,11 +822,30 @@ class Fleet:
         )
 
     def _twin(self, chassis: Chassis) -> str:
-        """Two hypervisors with one tunnel address hear only half of what is meant for them."""
+        """Two hypervisors with one tunnel address hear only half of what is meant for them.
+
+        One that is here may have the address of one that is gone: it was perhaps installed anew, under another name.
+        """
         if chassis.encap_ip is None:
             return ""
         others = [other.id for other in self._store.model.where(Chassis, encap_ip=chassis.encap_ip) if other != chassis]
+        if self._is_here(chassis.id):
+            others = [other for other in others if self._is_here(other)]
         return f"Its weft-encap-ip {chassis.encap_ip} is also that of {', '.join(others)}." if others else ""
+
+    def _is_here(self, name: str) -> bool:
+        member = self._member(name)
+        return member.database or member.connected
+
+    def _clone(self, member: Member) -> str:
+        """A hypervisor that was copied from another one has the datapath id of that one's bridge."""
+        holder = self._attended.get(member.datapath_id) if member.datapath_id is not None else None
+        if holder is None or holder is member or not member.database:
+            return ""
+        chassis = self._store.model.get(Chassis, member.name)
+        bridge = chassis.bridge if chassis else "BRIDGE"
+        mend = f"ovs-vsctl set bridge {bridge} other_config:datapath-id={own_datapath_id(member.name, bridge)}"
+        return f"Its {bridge} has the datapath id of the one of {holder.name}: run `{mend}` on it."
 
     def _state(self, member: Member) -> State:
         if self._ovsdb and not member.database:

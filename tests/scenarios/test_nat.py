@@ -349,7 +349,14 @@ def test_a_connection_that_was_lost_is_begun_anew_from_the_same_port(lab: Lab) -
     floating_ip = floating(lab, F5)
     web = lab.forward(floating_ip, "tcp", (8080, 8080), a1, (80, 80))
     lab.converged()
-    ways = ((far, a4, F4, 0), (a1, a4, F4, 0), (a4, a4, F4, 0), (a4, far, FAR, 0), (a1, far, FAR, 0), (far, a1, F5, 8000))
+    ways = (
+        (far, a4, F4, 0),
+        (a1, a4, F4, 0),
+        (a4, a4, F4, 0),
+        (a4, far, FAR, 0),
+        (a1, far, FAR, 0),
+        (far, a1, F5, 8000),
+    )
     for number, ((caller, called, by, higher), both) in enumerate(product(ways, (False, True))):
         took = caller.reopens(called, 80, 20_000 + number, both=both, by=by, higher=higher)
         assert took is not None, f"{caller} to {by}, both: {both}"
