@@ -429,7 +429,8 @@ _DONE_MATCHES: Final = frozenset({
 })  # fmt: skip
 _DONE_SETS: Final = frozenset({WHY, WHOSE, VERDICT, DIRECTION})
 _JUDGED: Final[Mapping[str, int]] = {
-    "anew": 130, "forgotten": 120, "known": 110, "doubted": 105, "stateless": 100, "unread": 95, "opened": 90, "judged_again": 90, "related": 90, "cut": 80, "miss": 0,
+    "anew": 130, "forgotten": 120, "known": 110, "doubted": 105, "stateless": 100, "unread": 95, "opened": 90,
+    "judged_again": 90, "related": 90, "cut": 80, "miss": 0,
 }  # fmt: skip
 _BACK: Final[Mapping[str, int]] = {
     "foreign": 140, "fragment": 130, "anew": 125, "doubted": 120, "kept": 110, "known": 100, "new": 90, "miss": 0,
