@@ -199,6 +199,8 @@ def _parser() -> argparse.ArgumentParser:
         asks=False,
     )
     repair.add_argument("chassis", nargs="*", help=f"{CHASSIS} (default: all that are connected)")
+    repair.add_argument("--chassis", dest="only", action="append", default=[], metavar="NAME", help="the same")
+    repair.add_argument("--object", metavar="ID|NAME", help="only what this object wants there; nothing is removed")
 
     whose = _client(commands.add_parser("conn", help="whose connections a hypervisor has, and what allows them"), _conn)
     whose.add_argument("chassis", help=CHASSIS)
@@ -572,7 +574,9 @@ def _moment(said: str) -> Mapping[str, Any]:
 def _repair(options: argparse.Namespace) -> int:
     client = _controller(options)
     connected = [each["name"] for each in client.get("/v1/chassis")["chassis"] if each["connected"]]
-    done = {name: client.post(f"/v1/repair/{quote(name, safe='')}", {}) for name in options.chassis or connected}
+    wanted = [*options.chassis, *options.only] or connected
+    query = f"?{urlencode({'object': options.object})}" if options.object else ""
+    done = {name: client.post(f"/v1/repair/{quote(name, safe='')}{query}", {}) for name in wanted}
     if options.json:
         _print_json(done)
         return 0

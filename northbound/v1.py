@@ -192,8 +192,13 @@ class Routes:
         return web.json_response({"cost": [asdict(each) for each in found], "total": total})
 
     async def repair(self, request: web.Request) -> web.Response:
-        """POST /v1/repair/NAME: dump that switch, and put right what is not as it should be."""
-        applied = await self._fleet.repair(request.match_info["name"])
+        """POST /v1/repair/NAME[?object=ID|NAME]: dump that switch, and put right what is not as it should be.
+
+        Of one object, only what that wants there.
+        """
+        called = request.query.get("object", "")
+        about = annals.find(self._fleet.rows, called) if called else ""
+        applied = await self._fleet.repair(request.match_info["name"], about)
         return web.json_response({"flow_mods": applied.flow_mods, "group_mods": applied.group_mods})
 
     async def bundle(self, request: web.Request) -> web.Response:

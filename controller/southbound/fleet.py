@@ -992,15 +992,35 @@ class Fleet:
             raise Disconnected(name, "its switch is not connected")
         return switch
 
-    async def repair(self, name: str) -> Applied:
-        """Dump a switch and put right whatever is not as it should be. Raises NotFound, Disconnected."""
+    async def repair(self, name: str, object: str = "") -> Applied:
+        """Dump a switch and put right whatever is not as it should be; of one object, only what that wants there.
+
+        Raises NotFound, Disconnected.
+        """
         switch = self._switch(name)
         member = self._member(name)
         async with member.lock:
             if member.switch is not switch:
                 raise Disconnected(name, "its switch is not connected")
+            if object:
+                return await self._mend(member, switch, object)
             applied, _ = await self._reconcile(member, switch)
         return applied
+
+    async def _mend(self, member: Member, switch: Switch, id: str) -> Applied:
+        """Put right what an object wants on a switch, and nothing else, under the member's lock. Raises NotFound."""
+        await self._apply_pending(member, switch)
+        wanted = [
+            entry
+            for key, entry in self._engine.desired(member.name).items()
+            if any(named.id == id for cell in self._engine.wanting(key, member.name) for named in self._named(cell))
+        ]
+        if not wanted:
+            raise NotFound("Object", id, f"No object {id} wants any flow on {member.name}.")
+        comparison = Comparison(await switch.dump())
+        comparison.take(wanted)
+        vteps = leading(entry.item for entry in wanted)
+        return await self._apply(member, switch, comparison.additions(), member.revision, vteps)
 
     def cost(self, id: str) -> list[Cost]:
         """What an object has on switches, by app and rule. Raises NotFound when there is no object of that id."""

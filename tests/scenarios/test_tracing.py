@@ -171,6 +171,7 @@ def test_what_keeps_two_apart_and_what_they_cost_is_told(lab: Lab, cast: Cast) -
     assert newest(lab, "closed")["changes"][0]["attributes"]["admin_state_up"] == [False, True]
     cost = weft("cost", cast.guests[0].port_id).splitlines()
     assert [line for line in cost if line.startswith("classify") and line.endswith("2 on 1 hypervisors")]
+    assert weft("repair", "--chassis", "hv1", "--object", "server") == "hv1: 0 flows and 0 groups put right\n"
     assert weft("repair").splitlines() == [f"{name}: 0 flows and 0 groups put right" for name in ("hv1", "hv2")]
 
 
