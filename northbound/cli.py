@@ -159,7 +159,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     what.add_argument("--chassis", metavar="NAME", help="whose datapath or connections these are, if there are several")
 
-    _trace_options(_client(commands.add_parser("trace", help="what becomes of one packet, and why"), _trace))
+    way = _client(commands.add_parser("trace", help="what becomes of one packet, and why"), _trace)
+    _trace_options(way)
+    way.add_argument("--live", action="store_true", help="send it, too, marked; ends 1 unless it ends as foretold")
 
     down = _client(commands.add_parser("why-down", help="why a port is not ACTIVE"), _why_down)
     down.add_argument("port", help="by id or name")
@@ -617,13 +619,16 @@ def _connections(options: argparse.Namespace) -> str:
 
 def _trace(options: argparse.Namespace) -> int:
     asked = {name: getattr(options, name) for name in ("from", "to", "source", "proto", *TRACED)}
+    if options.live:
+        asked["live"] = True
     answer = _controller(options).post("/v1/trace", {name: value for name, value in asked.items() if value is not None})
     if options.json:
         _print_json(answer)
     else:
         for line in tracing.text(answer):
             print(line)
-    return 0 if answer["fate"] == "delivered" else 1
+    agrees = not options.live or answer["live"]["agrees"]
+    return 0 if agrees and answer["fate"] == "delivered" else 1
 
 
 LINES = 2_000
