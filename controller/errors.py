@@ -117,6 +117,7 @@
     ├── Throttled               too many requests of callers that nobody knows
     ├── IdentityUnavailable     whoever knows the callers does not answer
     ├── Unavailable             the store cannot be read or written just now
+    ├── BadArchive              a file is none of `weft bundle`, or is damaged
     ├── FlowError               a programmer's error, raised when a flow is built
     │   ├── ConflictingMatch    one field tested for two values
     │   └── Undeclared          a table was asked for what it did not declare
@@ -1200,6 +1201,14 @@ class Unavailable(WeftError):
     def __init__(self, reason: str) -> None:
         super().__init__(f"The store is unavailable: {reason}.")
         self.reason = reason
+
+
+class BadArchive(WeftError):
+    """Raised when a file is no archive of `weft bundle`, or a part of it cannot be read."""
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(f"{path} cannot be used: {reason}.")
+        self.path, self.reason = path, reason
 
 
 class FlowError(WeftError):

@@ -28,7 +28,7 @@ from controller import measures
 from controller.errors import StaleRevision, Throttled, Unauthorized, Unreadable, WeftError
 from controller.model import quotas
 from controller.model.records import Resource
-from controller.model.store import Rows, Store, Transaction
+from controller.model.store import Author, Rows, Store, Transaction
 from northbound import faults
 from northbound.auth import Caller, Identity, Open
 from northbound.gate import CALLER, Gate
@@ -275,7 +275,7 @@ class _Served(Generic[R]):
                 quotas.check(tx, project, collection.name, more, self.settings.quotas)
             return [create(tx, body, ask) for body, ask in zip(bodies, asks, strict=True)]
 
-        made = await self.store.commit(work, request=REQUEST.get())
+        made = await self._commit(caller, work)
         scene = self._scene(caller)
         shown: list[Json] = [self.renderer.all(scene, record) for record in made]
         return _answer({collection.plural: shown} if several else {collection.name: shown[0]}, 201)
@@ -315,13 +315,17 @@ class _Served(Generic[R]):
         prepare = self.collection.prepare
         owner = query.filters.get("project_id", query.filters.get("tenant_id", [ask.project_id]))[0]
         if caller.is_admin or caller.speaks_for(owner):
-            await self._written(lambda tx: prepare(tx, owner, ask))
+            await self._written(caller, lambda tx: prepare(tx, owner, ask))
 
-    async def _written(self, work: Callable[[Transaction], T]) -> T:
+    async def _commit(self, caller: Caller, work: Callable[[Transaction], T]) -> T:
+        """Have it written, on behalf of a caller and of this request."""
+        return await self.store.commit(work, request=REQUEST.get(), by=Author(caller.user, caller.project_id))
+
+    async def _written(self, caller: Caller, work: Callable[[Transaction], T]) -> T:
         """What a reader needs to be there; tried on the replica first, since nearly always it is."""
         trial = Transaction(self.store.model)
         done = work(trial)
-        return await self.store.commit(work, request=REQUEST.get()) if trial.writes() else done
+        return await self._commit(caller, work) if trial.writes() else done
 
     async def _listed(self, scene: Scene, records: Sequence[R], fields: tuple[str, ...], pages: Json) -> bytes:
         """A list as JSON, with a breath for everybody else after every `BREATH` records."""
@@ -342,7 +346,7 @@ class _Served(Generic[R]):
         fields = tuple(name for name in request.query.getall("fields", ()) if name)
         if provide is not None:
             ask = replace(self._ask(request, caller), fields=fields)
-            told = await self._written(lambda tx: provide(tx, self._need(tx, request), ask))
+            told = await self._written(caller, lambda tx: provide(tx, self._need(tx, request), ask))
             if told is not None:
                 return _answer({self.collection.name: told})
             record = self._need(self.store.model, request)
@@ -366,7 +370,7 @@ class _Served(Generic[R]):
             self.policy.check_update(caller, collection, tx, old, body, given.get(collection.name))
             return update(tx, _as_expected(old, expected), _with(old, body), body, ask)
 
-        record = await self.store.commit(work, request=REQUEST.get())
+        record = await self._commit(caller, work)
         return _answer({collection.name: self.renderer.all(self._scene(caller), record)})
 
     async def operate(self, operation: Operation[R], request: web.Request) -> web.Response:
@@ -381,7 +385,7 @@ class _Served(Generic[R]):
             self.policy.check_operation(caller, self.collection, tx, old, operation, given)
             return change(tx, _as_expected(old, expected), ask)
 
-        done = work(Transaction(self.store.model)) if reads else await self.store.commit(work, request=REQUEST.get())
+        done = work(Transaction(self.store.model)) if reads else await self._commit(caller, work)
         if operation.status == 204:
             return web.Response(status=204)
         if isinstance(done, Resource):
@@ -401,7 +405,7 @@ class _Served(Generic[R]):
             self.policy.check_delete(caller, self.collection, tx, old)
             delete(tx, _as_expected(old, expected), ask)
 
-        await self.store.commit(work, request=REQUEST.get())
+        await self._commit(caller, work)
         return web.Response(status=204)
 
     def _check_whole(self, caller: Caller, rows: Rows, request: web.Request) -> None:

@@ -44,6 +44,8 @@ log = logging.getLogger(__name__)
 
 OLDEST = 2
 """The generation whose collection looks at everything."""
+GENERATION = 10_000
+"""So many objects more than before make the garbage collector look at them."""
 LONG_S = 0.02
 """What the garbage collector may take."""
 SHUTDOWN_S = 2.0
@@ -69,7 +71,7 @@ def run(config: Config) -> int:
 
 async def serve(config: Config) -> None:
     """Run the controller until a signal. Raises Unavailable when the store cannot be opened, CannotListen."""
-    store = await Store.open(parse_url(config.store))
+    store = await Store.open(parse_url(config.store, config.keep_history * 86_400.0))
     log.info("store loaded url=%s revision=%d", config.store, store.model.revision)
     try:
         async with asyncio.TaskGroup() as group:
@@ -86,6 +88,7 @@ def _compute(store: Store) -> Engine:
     gc.disable()
     engine = Engine(store.model, APPS)
     gc.freeze()
+    gc.set_threshold(GENERATION)
     gc.enable()
     gc.callbacks.append(Survivors())
     return engine

@@ -303,6 +303,12 @@ _IMPLEMENTED = (
         "distributed attribute",
         "2019-07-02T15:56:00",
     ),
+    (
+        "router_availability_zone",
+        "Router Availability Zone",
+        "Availability zone support for router.",
+        "2015-01-01T10:00:00-00:00",
+    ),
     ("security-group", "security-group", "The security groups extension.", "2012-10-05T10:00:00-00:00"),
     (
         "security-groups-default-rules",
