@@ -739,9 +739,7 @@ class Engine:
             return {}
         if isinstance(wanted, tuple):
             return dict.fromkeys(chassis & self._chassis_of(wanted[0].placement), _win((wanted,)))
-        judged: dict[
-            tuple[int, ...], _Won
-        ] = {}  # on many chassis the same are wanted: each set of wants is judged once
+        judged: dict[tuple[int, ...], _Won] = {}  # many chassis want the same: each set of wants is judged once
         found: dict[str, _Won] = {}
         for at, wants in self._standing(key, chassis).items():
             same = tuple(map(id, wants))

@@ -173,6 +173,10 @@ def _claim(tx: Transaction, chassis: str, claim: Claim) -> None:
     )
     if (old := tx.get(Binding, binding.id)) is not None:
         _quarantine(tx, old)
+    for other in tx.where(Binding, port_id=claim.port_id):
+        if other.chassis != chassis and claim.row and other.row == claim.row:  # its hypervisor has another name now
+            _quarantine(tx, other)
+            tx.delete(Binding, other.id)
     port = tx.get(Port, claim.port_id)
     if port is None or _may_be_on(port, tx.need(Chassis, chassis)):
         for other in tx.where(Binding, port_id=claim.port_id):

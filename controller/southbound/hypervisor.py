@@ -47,7 +47,7 @@ back; the limits, how much of a flood a switch hands over, which it shares out a
 
 WATCHED: Mapping[str, tuple[str, ...]] = {
     "Open_vSwitch": ("datapath_types", "external_ids", "ovs_version"),
-    "Bridge": ("name", "ports", "datapath_id", "datapath_type", "fail_mode", "controller", "other_config"),
+    "Bridge": ("name", "ports", "datapath_id", "datapath_type", "fail_mode", "protocols", "controller", "other_config"),
     "Controller": ("target", *CONTROLLER, "external_ids"),
     "Port": ("name", "interfaces", "external_ids"),
     "Interface": ("name", "type", "options", "bfd", "external_ids", "error"),
@@ -427,14 +427,15 @@ class _Change:
         present = {column: self.bridge.text(column) for column in wanted}
         present["datapath_type"] = present["datapath_type"] or "system"
         self.columns |= {column: value for column, value in wanted.items() if present[column] != value}
+        if self.bridge.texts("protocols"):  # of some versions alone; none named is all of them
+            self.columns["protocols"] = set_of(())
         present_config = self.bridge.map("other_config")
         self.config = {key: value for key, value in config.items() if present_config.get(key) != value}
 
     def _datapath_id(self) -> dict[str, str]:
         """Pins the id: by default it follows the lowest MAC plugged in, and a switch that changes it reconnects."""
         if self.bridge is None:
-            name = f"{self.seen.system_id}/{self.seen.bridge}"
-            return {"datapath-id": hashlib.sha256(name.encode()).hexdigest()[:16]}
+            return {"datapath-id": own_datapath_id(self.seen.system_id, self.seen.bridge)}
         if "datapath-id" in self.bridge.map("other_config") or not self.seen.datapath_id:
             return {}
         return {"datapath-id": f"{self.seen.datapath_id:016x}"}
@@ -502,6 +503,11 @@ class _Change:
 
     def _mutate(self, table: str, row: Row, mutations: list[Json]) -> None:
         self.rows.append({"op": "mutate", "table": table, "where": _is(row), "mutations": mutations})
+
+
+def own_datapath_id(system_id: str, bridge: str) -> str:
+    """The id of an integration bridge that Weft makes, in hexadecimal: no other hypervisor's bridge has it."""
+    return hashlib.sha256(f"{system_id}/{bridge}".encode()).hexdigest()[:16]
 
 
 def _is(row: Row) -> Json:

@@ -13,7 +13,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from tests.benchmarks import bulk, counts, encoder, engine, fleet, plane, push
+from tests.benchmarks import api, bulk, counts, encoder, engine, fleet, plane, push
 from tests.benchmarks.report import Figure, table
 
 BENCHMARKS: Mapping[str, Callable[[], Iterator[Figure]]] = {
@@ -21,6 +21,7 @@ BENCHMARKS: Mapping[str, Callable[[], Iterator[Figure]]] = {
     "engine": engine.run,
     "encoder": encoder.run,
     "push": push.run,
+    "api": api.run,
     "bulk": bulk.run,
     "fleet": fleet.run,
     "plane": plane.run,

@@ -98,7 +98,7 @@ class Controller:
         self.fakes = stack.enter_context(Fakes())
         self.asked_at_cpu_s = 0.0
         self._directory, self._stack = directory, stack
-        api, openflow, self.ovsdb = _free_ports(3)
+        api, openflow, self.ovsdb = free_ports(3)
         self.api = Api(f"http://127.0.0.1:{api}", timeout_s=CONVERGED_S)
         self._options = (
             f"--api=127.0.0.1:{api}",
@@ -271,7 +271,7 @@ def _guest(port_id: str) -> Guest:
     return Guest(f"tap{port_id[:11]}", port_id)
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
     """TCP ports of loopback that nobody listens on."""
     with ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]

@@ -209,6 +209,16 @@ def test_the_same_row_again_is_no_new_claim() -> None:
     assert where(model) == at("hv2", "tap1")
 
 
+def test_a_hypervisor_that_takes_another_name_and_its_own_again_has_its_ports_under_both() -> None:
+    model = cloud(P1)
+    see(model, rows("hv1", "row-1"), rows("other", "row-1"))
+    assert where(model) == at("other", "tap1")
+    see(model, rows("hv1", "row-1"))
+    assert where(model) == at("hv1", "tap1")
+    assert [binding.chassis for binding in model.all(Binding)] == ["hv1"], "a row is in one database"
+    assert model.all(Quarantine)
+
+
 def test_the_row_of_an_older_stores_claim_is_noted_and_no_new_claim() -> None:
     model = cloud(P1)
     see(model, hypervisor("hv1", {"tap1": "p1"}), hypervisor("hv2", {"tap1": "p1"}))
@@ -456,7 +466,7 @@ def test_the_ports_of_a_switch_replace_those_it_had_before() -> None:
 class AnyHistory(RuleBasedStateMachine):
     """A port belongs to the row that claimed it last; when that goes, to another of its hypervisor, or to nobody.
 
-    A row is an interface and a UUID: with another UUID it is another row.
+    A row is an interface and a UUID: with another UUID it is another row. No two databases have one UUID.
     """
 
     def __init__(self) -> None:
@@ -473,7 +483,7 @@ class AnyHistory(RuleBasedStateMachine):
         ),
     )
     def report(self, chassis: str, claims: dict[str, tuple[str, str]]) -> None:
-        seen = tuple(Claim(interface, port, row=row) for interface, (port, row) in claims.items())
+        seen = tuple(Claim(interface, port, row=f"{chassis} {row}") for interface, (port, row) in claims.items())
         now = {(chassis, claim.interface): claim for claim in seen}
         for spot in [spot for spot in self.rows if spot[0] == chassis and now.get(spot) != self.rows[spot]]:
             del self.rows[spot]

@@ -364,7 +364,7 @@ def each_question(table: Table) -> Iterator[Action]:
         yield from (Track(zone, strategies.BY_NAME[name]) for name in sorted(table.tracks))
         for name in sorted(table.tracks if table.commits else ()):
             onward = strategies.BY_NAME[name]
-            yield Commit(zone, (), onward)
+            yield from (Commit(zone, (), onward, force) for force in (False, True))
             yield from (Commit(zone, (write,), onward) for write in each_write(table.commits))
             yield Commit(zone, tuple(Set(target, 1) for target in strategies.ordered(table.commits)), onward)
             yield Apart((Track(zone, onward), Commit(zone, (), onward)))

@@ -796,7 +796,7 @@ def test_a_switch_that_only_asks_is_given_up_when_it_does_not_read(monkeypatch: 
 def test_a_flood_of_errors_is_told_by_its_first_and_counted_from_then_on(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("controller.southbound.complaints.GATHER_S", 0.2)
+    monkeypatch.setattr("controller.southbound.complaints.GATHER_S", 0.05)
 
     async def floods(peer: Peer) -> None:
         for xid in range(1000):
