@@ -705,7 +705,7 @@ def be_database(peer: socket.socket, name: str, datapath: int, ending: threading
                 asked, end = decoder.raw_decode(waiting)
                 waiting = waiting[end:]
                 if "method" in asked:
-                    result = tables if asked["method"] == "monitor" else asked["params"]
+                    result = tables if asked["method"] == "monitor_cond" else asked["params"]
                     peer.sendall(rpc(id=asked["id"], result=result, error=None))
 
 

@@ -1,5 +1,6 @@
 """Where a port is: by whose claim, on which host, over which encapsulation."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -388,10 +389,13 @@ def test_a_port_is_nowhere_while_its_hypervisor_has_no_zone_left(monkeypatch: py
     see(model, both)
     assert zones(model) == {"tap1": 1, "tap2": 0}
     assert reason(model, "p2") == "hypervisor hv1 has no conntrack zone left: it holds 1 interfaces"
-    see(model, hypervisor("hv1", {"tap2": "p2"}))
+    seen = hypervisor("hv1", {"tap2": "p2"})
+    see(model, seen)
     assert (zones(model), resting(model)) == ({"tap2": 0}, [1]), "the zone rests"
+    recorded = observe(Transaction(model), seen)
     forgotten(model, 1)
-    see(model, hypervisor("hv1", {"tap2": "p2"}))
+    assert (recorded, observe(Transaction(model), seen, recorded)) == ((), seen.claims), "it is tried again"
+    see(model, seen)
     assert place(model, P2) == Placed("hv1", "tap2", 1)
 
 
@@ -435,11 +439,15 @@ def test_a_report_is_the_whole_picture_of_a_chassis() -> None:
 
 def test_the_ports_of_a_switch_replace_those_it_had_before() -> None:
     model = Model()
+    known: dict[str, dict[str, int]] = {}
 
     def links(chassis: str, ports: dict[str, int]) -> tuple[Write, ...]:
         tx = Transaction(model)
-        observe_links(tx, chassis, ports.items())
-        writes = tx.writes()
+        observe_links(tx, chassis, ports)
+        writes, by_difference = tx.writes(), Transaction(model)
+        observe_links(by_difference, chassis, ports, known.get(chassis))
+        assert {*by_difference.writes()} == {*writes}
+        known[chassis] = ports
         model.apply(Change(model.revision + 1, "", writes))
         return writes
 
@@ -466,6 +474,7 @@ class AnyHistory(RuleBasedStateMachine):
         self.model = cloud(P1, P2)
         self.rows: dict[tuple[str, str], Claim] = {}
         self.lost: set[tuple[str, str]] = set()
+        self.recorded: dict[str, Sequence[Claim]] = {}
 
     @rule(
         chassis=st.sampled_from(["hv1", "hv2", "hv3"]),
@@ -484,7 +493,12 @@ class AnyHistory(RuleBasedStateMachine):
                 rivals = (other for other, held in self.rows.items() if held.port_id == claim.port_id)
                 self.lost |= {other for other in rivals if other[0] != chassis}
                 self.rows[spot] = claim
-        see(self.model, replace(hypervisor(chassis), claims=seen))
+        report = replace(hypervisor(chassis), claims=seen)
+        whole, difference = Transaction(self.model), Transaction(self.model)
+        observe(whole, report)
+        self.recorded[chassis] = observe(difference, report, self.recorded.get(chassis))
+        assert difference.writes() == whole.writes()
+        see(self.model, report)
 
     @rule(port=st.sampled_from(["p1", "p2"]))
     def rezone(self, port: str) -> None:
