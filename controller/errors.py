@@ -113,6 +113,7 @@
     ├── Throttled               too many requests of callers that nobody knows
     ├── IdentityUnavailable     whoever knows the callers does not answer
     ├── Unavailable             the store cannot be read or written just now
+    ├── BadDump                 a flow or group in a dump that cannot be read
     ├── FlowError               a programmer's error, raised when a flow is built
     │   ├── ConflictingMatch    one field tested for two values
     │   └── Undeclared          a table was asked for what it did not declare
@@ -1159,6 +1160,14 @@ class Unavailable(WeftError):
     def __init__(self, reason: str) -> None:
         super().__init__(f"The store is unavailable: {reason}.")
         self.reason = reason
+
+
+class BadDump(WeftError):
+    """Raised when a line of a dump is no flow or group as Open vSwitch tells them."""
+
+    def __init__(self, line: str, reason: str) -> None:
+        super().__init__(f"This is no flow or group as Open vSwitch tells them ({reason}): {line}")
+        self.line, self.reason = line, reason
 
 
 class FlowError(WeftError):

@@ -1,0 +1,119 @@
+"""What conntrack says of sets of packets, as far as it is believed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from enum import Enum
+from typing import Final
+
+from controller.flows.conntrack import ANSWERS, INVALID, NEW
+from controller.flows.fields import ICMP4, ICMP6, SCTP
+from controller.prove.rules import Action, Span, Test, Track
+from controller.prove.sets import UNKNOWN, WIDTHS, Maybe
+from controller.prove.states import Algebra, State
+
+
+class Belief(Enum):
+    """What conntrack is taken to say."""
+
+    NEW = "each packet begins a connection"
+    ANY = "anything, of any connection, and translate to anything"
+
+
+_TRACKED: Final = 1 << 5
+_SNAT, _DNAT = 1 << 6, 1 << 7
+_LATER: Final = Test("ip_frag", 3, 3)
+_FAMILIES: Final = {0x0800: ICMP4, 0x86DD: ICMP6}
+_ORIGINAL: Final = (
+    ("nw_src", "ct_nw_src"), ("nw_dst", "ct_nw_dst"), ("ipv6_src", "ct_ipv6_src"), ("ipv6_dst", "ct_ipv6_dst"),
+    ("nw_proto", "ct_nw_proto"), ("tp_src", "ct_tp_src"), ("tp_dst", "ct_tp_dst"),
+)  # fmt: skip
+_TRANSLATED: Final = ("nw_src", "nw_dst", "ipv6_src", "ipv6_dst", "tp_src", "tp_dst")
+Do = Callable[[Action, State, int], list[State]]
+
+
+def tracked(
+    algebra: Algebra, how: Track, state: State, belief: Belief, sctp_ports: bool, do: Do
+) -> Iterator[State]:
+    """The packets as they come out of conntrack."""
+    if belief is Belief.ANY:
+        yield _anything(algebra, how, state)
+        return
+    begins, others = _parted(algebra, state)
+    for told, ones in ((NEW, begins), (INVALID, others)):
+        for each in ones:
+            made = algebra.put(_zoned(algebra, how, each), "ct_state", told)
+            for source, target in _ORIGINAL:
+                made = algebra.copied(made, Span(source, 0, WIDTHS[source]), Span(target, 0, WIDTHS[target]))
+            if told == NEW:
+                made = _remembered(algebra, how, made, do)
+                yield from _sctp(algebra, made, sctp_ports)
+            else:
+                yield made
+
+
+def _zoned(algebra: Algebra, how: Track, state: State) -> State:
+    if isinstance(how.zone, int):
+        return algebra.put(state, "ct_zone", how.zone)
+    return algebra.copied(state, how.zone, Span("ct_zone", 0, 16))
+
+
+def _parted(algebra: Algebra, state: State) -> tuple[list[State], list[State]]:
+    """What may begin a connection, and of what conntrack makes nothing: ICMP that answers, and what is not IP."""
+    begins, others, left = [], [], state
+    for family, icmp in _FAMILIES.items():
+        mine = algebra.narrowed(left, Test("eth_type", family, 0xFFFF))
+        left = algebra.less(left, Test("eth_type", family, 0xFFFF))
+        messages = algebra.narrowed(mine, Test("nw_proto", icmp, 0xFF))
+        begins.append(algebra.less(mine, Test("nw_proto", icmp, 0xFF)))
+        begins.append(algebra.narrowed(messages, _LATER))
+        messages = algebra.less(messages, _LATER)
+        for type in ANSWERS[icmp]:
+            begins.append(algebra.narrowed(messages, Test("tp_src", type, 0xFFFF)))
+            messages = algebra.less(messages, Test("tp_src", type, 0xFFFF))
+        others.append(messages)
+    others.append(left)
+    empty = algebra.space.nothing
+    return [each for each in begins if each.packets != empty], [each for each in others if each.packets != empty]
+
+
+def _remembered(algebra: Algebra, how: Track, state: State, do: Do) -> State:
+    """Translated as it begins, and with what is written to its mark and label."""
+    if how.commit:
+        for action in how.exec:
+            (state,) = do(action, state, 0)
+    if not how.nat:
+        return state
+    way, _, where = how.nat.partition("=")
+    address = where.partition(":")[0].partition("-")[0]
+    parts = address.split(".")
+    if len(parts) != 4 or way not in ("src", "dst"):
+        return state
+    number = sum(int(part) << 8 * (3 - at) for at, part in enumerate(parts))
+    state = algebra.put(state, f"nw_{way}", number)
+    ports = where.rpartition(":")[2] if ":" in where else ""
+    if ports and way == "dst":
+        state = algebra.put(state, "tp_dst", int(ports.partition("-")[0]))
+    flag = _SNAT if way == "src" else _DNAT
+    return algebra.written(state, Test("ct_state", flag, flag))
+
+
+def _sctp(algebra: Algebra, state: State, sctp_ports: bool) -> Iterator[State]:
+    """In user space conntrack reads no ports of SCTP."""
+    association = None if sctp_ports else algebra.narrowed(state, Test("nw_proto", SCTP, 0xFF))
+    if association is None or association.packets == algebra.space.nothing:
+        yield state
+        return
+    yield algebra.put(algebra.put(association, "ct_tp_src", 0), "ct_tp_dst", 0)
+    others = algebra.less(state, Test("nw_proto", SCTP, 0xFF))
+    if others.packets != algebra.space.nothing:
+        yield others
+
+
+def _anything(algebra: Algebra, how: Track, state: State) -> State:
+    state = algebra.put(_zoned(algebra, how, state), "ct_state", Maybe(_TRACKED, _TRACKED))
+    for slot in ("ct_mark", "ct_label", *(target for _, target in _ORIGINAL)):
+        state = algebra.put(state, slot, UNKNOWN)
+    for slot in _TRANSLATED if how.nat is not None else ():
+        state = algebra.put(state, slot, UNKNOWN)
+    return state
