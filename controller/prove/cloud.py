@@ -15,7 +15,6 @@ from controller.flows.pipeline import PROBING, TUNNEL_PORTS, patch_port
 from controller.model.bindings import Placed, place
 from controller.model.records import Address, Chassis, Port
 from controller.model.store import Rows
-from controller.prove.conntrack import Belief
 from controller.prove.rules import Group, Rule, Test, group, rule
 from controller.prove.sets import WIDTHS, Set, Space, is_header, union
 from controller.prove.states import Algebra, State
@@ -47,6 +46,7 @@ class Origin:
     interface: str
     ofport: int
     port_id: str = ""
+    network_id: str = ""
     physical: str = ""
 
     @property
@@ -83,13 +83,12 @@ class Arrived:
 
 @dataclass(slots=True)
 class Survey:
-    """What became of all that anybody could send, as far as conntrack is believed.
+    """What became of all that anybody could send.
 
     `arrived` by guests' ports, `wired` to physical networks; `crossed` what went into tunnels; `astray` into tunnels of
     which nobody has the other end; `lost` in tables where no flow is for it; `looped` round and round.
     """
 
-    belief: Belief
     arrived: list[Arrived] = field(default_factory=list)
     wired: list[Arrived] = field(default_factory=list)
     emitted: list[tuple[str, State]] = field(default_factory=list)
@@ -137,20 +136,22 @@ class Cloud:
         return Host(chassis, Machine(Tables(rules, groups), held.ports, sctp_ports), behind)
 
     def _origins(self) -> Iterator[Origin]:
-        plugged: dict[tuple[str, str], str] = {}
-        for port in self.rows.all(Port):
-            placed = place(self.rows, port)
+        plugged: dict[tuple[str, str], Port] = {}
+        for each in self.rows.all(Port):
+            placed = place(self.rows, each)
             if isinstance(placed, Placed):
-                plugged[placed.chassis, placed.interface] = port.id
+                plugged[placed.chassis, placed.interface] = each
         number = 0
         for name, host in self.hosts.items():
             for ofport, interface in sorted(host.machine.ports.items()):
                 if interface in _TUNNELS or interface.startswith(PROBING) or ofport in host.wires:
                     continue
-                yield Origin(number, name, interface, ofport, plugged.get((name, interface), ""))
+                port = plugged.get((name, interface))
+                known = (port.id, port.network_id) if port else ("", "")
+                yield Origin(number, name, interface, ofport, *known)
                 number += 1
         for physical in sorted({each for host in self.hosts.values() for each in host.wires.values()}):
-            yield Origin(number, "", "", 0, "", physical)
+            yield Origin(number, "", "", 0, physical=physical)
             number += 1
 
     @cached_property
@@ -186,50 +187,51 @@ class Cloud:
             made = made & space.real(slot, space.block(slot))
         return made
 
-    def start(self, only: Set | None = None) -> dict[str, list[State]]:
-        """Everything that anybody may send, by hypervisor."""
+    def start(self, only: Set | None = None) -> dict[tuple[str, str], list[State]]:
+        """Everything that anybody may send, by hypervisor, and there by crowd: the ports of a network, or a wire.
+
+        What grows with how many send and how many are told apart is so kept small.
+        """
         space = self.space
         in_port = space.block("in_port")
         wanted = self.sound if only is None else self.sound & only
-        found: dict[str, list[State]] = {}
+        found: dict[tuple[str, str], list[State]] = defaultdict(list)
         for name, host in self.hosts.items():
-            guests = [
-                space.is_("in_port", origin.ofport) & self.sent_by(origin)
-                for origin in self.origins
-                if origin.chassis == name
-            ]
-            found[name] = [State({"in_port": in_port}, union(guests, space.nothing) & wanted)]
+            crowds: dict[str, list[Set]] = defaultdict(list)
+            for origin in self.origins:
+                if origin.chassis == name:
+                    mine = space.is_("in_port", origin.ofport) & self.sent_by(origin)
+                    crowds[origin.network_id].append(mine)
+            for crowd, sets in crowds.items():
+                packets = union(sets, space.nothing) & wanted
+                found[name, crowd].append(State({"in_port": in_port}, packets))
             for ofport, physical in host.wires.items():
-                senders = self.senders(each for each in self.origins if each.physical == physical)
-                found[name].append(State({"in_port": ofport}, senders & wanted))
-        return {
-            name: [state for state in states if state.packets != space.nothing] for name, states in found.items()
-        }
+                packets = self.senders(each for each in self.origins if each.physical == physical) & wanted
+                found[name, f"/{physical}"].append(State({"in_port": ofport}, packets))
+        return found
 
     # ---- from switch to switch --------------------------------------------------------------------------------
 
     def survey(
-        self, belief: Belief, only: Set | None = None, *, apart: bool = False, tell: Callable[[str], None] | None = None
+        self, only: Set | None = None, *, apart: bool = False, tell: Callable[[str], None] | None = None
     ) -> Survey:
         """What becomes of everything, or of `only` these packets."""
-        survey = Survey(belief)
+        survey = Survey()
         behind = self.start(only)
         for crossing in range(MAX_CROSSINGS + 1):
-            coming: dict[str, list[State]] = defaultdict(list)
-            for name, states in behind.items():
-                if not states:
-                    continue
-                if tell is not None:
-                    tell(f"{name}: {'what its guests send' if not crossing else f'what comes by tunnel {crossing}'}")
-                outcome = Walk(self.algebra, self.hosts[name].machine, belief, apart=apart).run(states)
-                for to, state in self._out(name, outcome, survey, first=not crossing, apart=apart):
-                    coming[to].append(state)
-            behind = {
-                name: states if apart else self.algebra.merged(states) for name, states in sorted(coming.items())
-            }
+            coming: dict[tuple[str, str], list[State]] = defaultdict(list)
+            for (name, crowd), states in behind.items():
+                alive = [state for state in states if state.packets != self.space.nothing]
+                if alive:
+                    outcome = Walk(self.algebra, self.hosts[name].machine, apart=apart).run(alive)
+                    for to, state in self._out(name, outcome, survey, first=not crossing, apart=apart):
+                        coming[to, crowd].append(state)
+            if tell is not None:
+                tell(f"{len(behind)} crowds followed over {crossing} tunnels")
+            behind = {place: states if apart else self.algebra.merged(states) for place, states in coming.items()}
             if not any(behind.values()):
                 return survey
-        survey.looped += [(name, state) for name, states in behind.items() for state in states]
+        survey.looped += [(name, state) for (name, _), states in behind.items() for state in states]
         return survey
 
     def _out(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from enum import Enum
 from typing import Final
 
 from controller.flows.conntrack import ANSWERS, INVALID, NEW
@@ -13,12 +12,9 @@ from controller.prove.sets import UNKNOWN, WIDTHS, Maybe
 from controller.prove.states import Algebra, State
 
 
-class Belief(Enum):
-    """What conntrack is taken to say."""
-
-    NEW = "each packet begins a connection"
-    ANY = "anything, of any connection, and translate to anything"
-
+BELIEVED: Final = "believed"
+"""The slot that is 1 in packets of which conntrack may have said anything, of any connection, and translated to anything;
+else each packet that it was asked about begins a connection, or is of none."""
 
 _TRACKED: Final = 1 << 5
 _SNAT, _DNAT = 1 << 6, 1 << 7
@@ -32,12 +28,10 @@ _TRANSLATED: Final = ("nw_src", "nw_dst", "ipv6_src", "ipv6_dst", "tp_src", "tp_
 Do = Callable[[Action, State, int], list[State]]
 
 
-def tracked(
-    algebra: Algebra, how: Track, state: State, belief: Belief, sctp_ports: bool, do: Do
-) -> Iterator[State]:
-    """The packets as they come out of conntrack."""
-    if belief is Belief.ANY:
-        yield _anything(algebra, how, state)
+def tracked(algebra: Algebra, how: Track, state: State, sctp_ports: bool, do: Do) -> Iterator[State]:
+    """The packets as they come out of conntrack: both as each would that begins a connection, and as any might."""
+    yield _anything(algebra, how, algebra.put(state, BELIEVED, 1))
+    if algebra.value(state, BELIEVED) != 0:
         return
     begins, others = _parted(algebra, state)
     for told, ones in ((NEW, begins), (INVALID, others)):

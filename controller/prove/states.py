@@ -33,6 +33,9 @@ from controller.prove.sets import (
 KEPT: Final = "origin"
 """The slot whose variables say for ever who sent a packet; so do blocks 0 of headers for what it was."""
 
+APART: Final = frozenset({"believed"})
+"""The slots of which states that differ are never joined."""
+
 
 @dataclass(frozen=True, slots=True)
 class State:
@@ -154,7 +157,7 @@ class Algebra:
 
     def stripped(self, state: State, kept: Iterable[str]) -> State:
         """As it leaves a switch: without what is no part of the packet, but for these slots."""
-        stays = {slot: value for slot, value in state.values.items() if is_header(slot) or slot in (*kept, KEPT)}
+        stays = {slot: value for slot, value in state.values.items() if is_header(slot) or slot in (*kept, KEPT, *APART)}
         gone = {
             ref
             for slot, value in state.values.items()
@@ -202,6 +205,8 @@ class Algebra:
     ) -> object:
         value = self.value(state, slot)
         first = 1 if is_header(slot) else 0
+        if slot in APART:
+            return ("apart", value)
         if isinstance(value, int):
             return next(block for block in range(first, BLOCKS) if used.get((slot, block), slot) == slot)
         if isinstance(value, Maybe) or len(owners) != 1:

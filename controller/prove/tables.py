@@ -176,7 +176,7 @@ def _down(algebra: Algebra, node: _Node, state: State, packets: Set, hits: list[
     part = node.parted.get(value)
     if part is None:
         space, slot, mask = algebra.space, node.slot, node.mask
-        tests = [(space.test(slot, value, number, mask), child) for number, child in node.children.items()]
+        tests = [(space.test(slot, value, number, mask), child) for number, child in sorted(node.children.items())]
         part = node.parted[value] = _part(space, tests)
     unmatched = [packets & ~part.cover]
     _among(algebra, part, state, packets & part.cover, hits, unmatched)

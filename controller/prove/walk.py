@@ -1,9 +1,9 @@
 """What a switch does with sets of packets: all its flows, whoever made them, run as Open vSwitch runs them.
 
 It differs from `controller.flows.trace`, which runs one packet through flows of ours, in that it takes every way that
-is possible: every bucket of a group that chooses or fails over, every flow of those that match alike, every size. Of
-conntrack it is either told to believe that each packet begins a connection (`Belief.NEW`), or that it may say and
-remember anything, and translate to anything (`Belief.ANY`).
+is possible: every bucket of a group that chooses or fails over, every flow of those that match alike. Of conntrack it
+takes two answers, and keeps them apart (`BELIEVED`): that each packet begins a connection, and that conntrack may say
+and remember anything, and translate to anything. Of sizes likewise: all packets fit, or any may be too large.
 
 What an unknown action does nobody can tell: it is taken to send the packet out of every port.
 """
@@ -12,13 +12,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from enum import Enum
+from functools import cache
 from typing import Final
 
 from controller.flows.conntrack import ANSWERS
 from controller.flows.fields import SCTP, ct_state
 from controller.flows.pipeline import CHECKED, DROP, ZONE
-from controller.prove.conntrack import Belief, tracked
+from controller.prove.conntrack import BELIEVED, tracked
 from controller.prove.rules import (
     Action,
     Apart,
@@ -86,9 +86,9 @@ class Outcome:
 class Walk:
     """Packets under way in one switch."""
 
-    def __init__(self, algebra: Algebra, machine: Machine, belief: Belief, *, apart: bool = False) -> None:
+    def __init__(self, algebra: Algebra, machine: Machine, *, apart: bool = False) -> None:
         """`apart` keeps ways apart where they meet, and remembers each: for few packets."""
-        self.algebra, self.machine, self.belief = algebra, machine, belief
+        self.algebra, self.machine = algebra, machine
         self.outcome = Outcome()
         self._apart = apart
         self._behind: dict[int, list[State]] = {}
@@ -149,21 +149,35 @@ class Walk:
         hits, left = self.machine.tables.met(self.algebra, table, state)
         if left != self.algebra.space.nothing:
             yield None, replace(state, packets=left)
-        for rule, packets in hits if self._apart else _alike(hits):
-            trail = (*state.trail, rule) if self._apart else ()
-            met = State(state.values, packets, trail)
-            if not rule.actions:
-                yield None, self.algebra.written(met, ACTED)
-            else:
-                yield from self._act(rule.actions, met, table)
+        if self._apart:
+            for rule, packets in hits:
+                yield from self._act(rule.actions, State(state.values, packets, (*state.trail, rule)), table)
+            return
+        together: dict[tuple[Action, ...], list[State]] = {}
+        for rule, packets in _alike(hits):
+            first, rest = _parted(rule.actions)
+            met = State(state.values, packets)
+            for action in first:
+                (met,) = self._do(action, met, table)
+            together.setdefault(rest, []).append(met)
+        for actions, states in together.items():
+            yield from self._ended(actions, states if not actions or isinstance(actions[0], Goto) else self.algebra.merged(states), table)
 
     def _act(self, actions: Sequence[Action], state: State, table: int) -> Iterator[tuple[int | None, State]]:
-        states = [state]
+        """What actions do with packets: on to a table, or to the end."""
+        return self._ended(actions or (_DROPPED,), [state], table)
+
+    def _ended(
+        self, actions: Sequence[Action], states: Sequence[State], table: int
+    ) -> Iterator[tuple[int | None, State]]:  # fmt: skip
         for action in actions:
             if isinstance(action, Goto):
                 yield from ((action.table, each) for each in states)
                 return
-            states = [after for each in states for after in self._do(action, each, table)]
+            if isinstance(action, Resubmit):
+                states = self._resubmit(table if action.table is None else action.table, states, table)
+            else:
+                states = [after for each in states for after in self._do(action, each, table)]
         yield from ((None, each) for each in states)
 
     def _do(self, action: Action, state: State, table: int) -> list[State]:
@@ -184,7 +198,7 @@ class Walk:
             case ToGroup(id):
                 return [self._copies(id, state, table)]
             case Resubmit(other):
-                return self._resubmit(table if other is None else other, state, table)
+                return self._resubmit(table if other is None else other, [state], table)
             case Track():
                 return [self._track(action, state, table)]
             case Apart(inner):
@@ -197,9 +211,8 @@ class Walk:
             case DecrementTtl():
                 return self._hop(state)
             case Measure(target):
-                if self.belief is Belief.NEW:
-                    return [algebra.written(state, Test(target.slot, 0, 1 << target.shift))]
-                return [algebra.written(state, Test(target.slot, one << target.shift, 1 << target.shift)) for one in (0, 1)]
+                fits, bit = algebra.written(state, Test(target.slot, 0, 1 << target.shift)), 1 << target.shift
+                return [fits, algebra.put(algebra.written(state, Test(target.slot, bit, bit)), BELIEVED, 1)]
             case Conjunction():
                 pass
             case Goto():
@@ -239,19 +252,19 @@ class Walk:
             self.outcome.lost.setdefault(table, []).append(state)
         for bucket in group.buckets if group else ():
             copy = self.algebra.written(state, Test("acted", 0, 1))
-            *first, last = bucket or (None,)
+            last = bucket[-1] if bucket else None
             if isinstance(last, Resubmit) and last.table is not None:
-                for _, after in self._act([each for each in first if each is not None], copy, table):
+                for _, after in self._ended(bucket[:-1], [copy], table):
                     self._copied.setdefault(last.table, []).append(after)
             else:
                 for _, after in self._act(bucket, copy, table):
                     self._lose(table, after)
         return self.algebra.written(state, ACTED)
 
-    def _resubmit(self, other: int, state: State, table: int) -> list[State]:
+    def _resubmit(self, other: int, states: Sequence[State], table: int) -> list[State]:
         deeper = other <= table
         self._depth += deeper
-        back = [after for _, after in self._frame(other, [state])]
+        back = [after for _, after in self._frame(other, states)]
         self._depth -= deeper
         return back if self._apart else self.algebra.merged(back)
 
@@ -275,10 +288,23 @@ class Walk:
         self.outcome.tracked.append(state)
         if action.table is not None:
             behind = self._behind.setdefault(action.table, [])
-            behind += tracked(self.algebra, action, state, self.belief, self.machine.sctp_ports, self._do)
+            behind += tracked(self.algebra, action, state, self.machine.sctp_ports, self._do)
         for slot in _CONNTRACK:
             state = self.algebra.put(state, slot, 0)
         return self.algebra.written(state, ACTED)
+
+
+_DROPPED: Final = Write((ACTED,))
+"""What a flow without actions does: it says that nothing is to come of a packet."""
+
+
+@cache
+def _parted(actions: tuple[Action, ...]) -> tuple[tuple[Action, ...], tuple[Action, ...]]:
+    """The writes that actions begin with, and the rest: flows that differ in the first alone go on together."""
+    if not actions:
+        return (_DROPPED,), ()
+    at = next((at for at, each in enumerate(actions) if not isinstance(each, Write | Copy)), len(actions))
+    return actions[:at], actions[at:]
 
 
 def _alike(hits: Sequence[Hit]) -> list[Hit]:
