@@ -91,7 +91,7 @@ class Survey:
 
     arrived: list[Arrived] = field(default_factory=list)
     wired: list[Arrived] = field(default_factory=list)
-    emitted: list[tuple[str, State]] = field(default_factory=list)
+    emitted: list[tuple[str, int, State]] = field(default_factory=list)
     astray: list[tuple[str, State]] = field(default_factory=list)
     lost: list[tuple[str, int, State]] = field(default_factory=list)
     looped: list[tuple[str, State]] = field(default_factory=list)
@@ -133,7 +133,7 @@ class Cloud:
         wires = {patch_port(physical): physical for physical, _ in chassis.bridge_mappings}
         behind = {number: wires[each] for number, each in held.ports.items() if each in wires}
         sctp_ports = chassis.datapath_type != "netdev"
-        return Host(chassis, Machine(Tables(rules, groups), held.ports, sctp_ports), behind)
+        return Host(chassis, Machine(name, Tables(rules, groups), held.ports, sctp_ports), behind)
 
     def _origins(self) -> Iterator[Origin]:
         plugged: dict[tuple[str, str], Port] = {}
@@ -242,7 +242,7 @@ class Cloud:
         for port, states in outcome.sent.items():
             merged = states if apart else self.algebra.merged(states)
             if first:
-                survey.emitted += [(name, state) for state in merged]
+                survey.emitted += [(name, port, state) for state in merged]
             if tunnel := host.tunnel(port):
                 for state in merged:
                     yield from self._through(host, tunnel, state, survey)

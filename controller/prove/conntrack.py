@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from controller.flows.conntrack import ANSWERS, INVALID, NEW
+from controller.flows.conntrack import ANSWER, ANSWERS, ESTABLISHED, INVALID, NEW
 from controller.flows.fields import ICMP4, ICMP6, SCTP
 from controller.prove.rules import Action, Span, Test, Track
-from controller.prove.sets import UNKNOWN, WIDTHS, Maybe
+from controller.prove.sets import UNKNOWN, WIDTHS
 from controller.prove.states import Algebra, State
 
 
@@ -16,7 +16,7 @@ BELIEVED: Final = "believed"
 """The slot that is 1 in packets of which conntrack may have said anything, of any connection, and translated to anything;
 else each packet that it was asked about begins a connection, or is of none."""
 
-_TRACKED: Final = 1 << 5
+RELATED: Final = 1 << 5 | 1 << 2
 _SNAT, _DNAT = 1 << 6, 1 << 7
 _LATER: Final = Test("ip_frag", 3, 3)
 _FAMILIES: Final = {0x0800: ICMP4, 0x86DD: ICMP6}
@@ -104,8 +104,13 @@ def _sctp(algebra: Algebra, state: State, sctp_ports: bool) -> Iterator[State]:
         yield others
 
 
+_SAID: Final = (NEW, ESTABLISHED, ANSWER, RELATED, RELATED | NEW, RELATED | ANSWER & ~ESTABLISHED, INVALID)
+"""What conntrack may say: of a connection that begins, goes on or is answered, of errors about it, and of nothing."""
+
+
 def _anything(algebra: Algebra, how: Track, state: State) -> State:
-    state = algebra.put(_zoned(algebra, how, state), "ct_state", Maybe(_TRACKED, _TRACKED))
+    flags = (0, _SNAT, _DNAT, _SNAT | _DNAT) if how.nat is not None else (0,)
+    state = algebra.one_of(_zoned(algebra, how, state), "ct_state", [said | flag for said in _SAID for flag in flags])
     for slot in ("ct_mark", "ct_label", *(target for _, target in _ORIGINAL)):
         state = algebra.put(state, slot, UNKNOWN)
     for slot in _TRANSLATED if how.nat is not None else ():

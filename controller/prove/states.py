@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, NamedTuple
 
 from controller.prove.atoms import SORTS
 from controller.prove.rules import Rule, Span, Test
@@ -37,13 +37,20 @@ APART: Final = frozenset({"believed"})
 """The slots of which states that differ are never joined."""
 
 
+class Step(NamedTuple):
+    """A flow that packets met on a chassis."""
+
+    chassis: str
+    rule: Rule
+
+
 @dataclass(frozen=True, slots=True)
 class State:
     """Packets that have come to one place; `trail` are the flows that they met, where ways are told apart."""
 
     values: Mapping[str, Value]
     packets: Set
-    trail: tuple[Rule, ...] = ()
+    trail: tuple[Step, ...] = ()
 
 
 def refs_of(value: Value) -> Refs:
@@ -143,6 +150,13 @@ class Algebra:
         for value in values.values() if gone else ():
             gone.difference_update(refs_of(value))
         return self.space.forget(packets, gone) if gone else packets
+
+    def one_of(self, state: State, slot: str, numbers: Iterable[int]) -> State:
+        """With any of these in a slot."""
+        state = self.put(state, slot, 0)
+        refs = self.space.block(slot, self._free(state.values, slot))
+        told = union((self.space.test(slot, refs, number) for number in numbers), self.space.nothing)
+        return replace(state, values={**state.values, slot: refs}, packets=state.packets & told)
 
     def one_hop_less(self, state: State) -> State:
         """Of what has hops left."""

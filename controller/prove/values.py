@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 
-from controller.flows.fields import cover
+from controller.flows.fields import cover, link_local
 from controller.model.records import AddressGroup, Chassis, FloatingIp, Port, SecurityGroupRule, Subnet
 from controller.model.store import Rows
 from controller.prove.atoms import SORTS, Gathered
@@ -67,11 +66,12 @@ _WELL_KNOWN = (
 def _model(rows: Rows) -> Iterator[tuple[str, int, int]]:
     """MAC addresses, addresses and blocks, ports of rules, ends of tunnels."""
     for port in rows.all(Port):
-        yield "mac", _mac(port.mac_address), _FULL48
+        yield "mac", number_of(port.mac_address), _FULL48
+        yield "ip6", int(ip_address(link_local(port.mac_address))), _FULL128
         for ip in port.fixed_ips:
             yield block(ip.ip_address)
         for pair in port.allowed_address_pairs:
-            yield "mac", _mac(pair.mac_address), _FULL48
+            yield "mac", number_of(pair.mac_address), _FULL48
             yield block(pair.ip_address)
     for subnet in rows.all(Subnet):
         yield block(subnet.cidr)
@@ -90,7 +90,8 @@ def _model(rows: Rows) -> Iterator[tuple[str, int, int]]:
             yield "vtep4" if sort == "ip4" else "vtep6", value, mask
 
 
-def _mac(text: str) -> int:
+def number_of(text: str) -> int:
+    """A MAC address as a number."""
     return int(text.replace(":", ""), 16)
 
 
@@ -98,11 +99,3 @@ def block(text: str) -> tuple[str, int, int]:
     """The sort of an address or a block of them, its value and its mask."""
     network = ip_network(text, strict=False)
     return "ip4" if network.version == 4 else "ip6", int(network.network_address), int(network.netmask)
-
-
-def by_sort(tests: Iterable[tuple[str, int, int]]) -> dict[str, list[tuple[int, int]]]:
-    """Values and masks by sort."""
-    found = defaultdict(list)
-    for sort, value, mask in tests:
-        found[sort].append((value, mask))
-    return found

@@ -40,7 +40,7 @@ from controller.prove.rules import (
     Write,
 )
 from controller.prove.sets import Set
-from controller.prove.states import Algebra, State
+from controller.prove.states import Algebra, State, Step
 from controller.prove.tables import Hit, Tables
 
 MAX_DEPTH: Final = 64
@@ -62,6 +62,7 @@ _IPS: Final = (0x0800, 0x86DD)
 class Machine:
     """A switch to walk through: its flows, its ports by number, and what is peculiar to its conntrack."""
 
+    name: str
     tables: Tables
     ports: Mapping[int, str]
     sctp_ports: bool = True
@@ -151,7 +152,7 @@ class Walk:
             yield None, replace(state, packets=left)
         if self._apart:
             for rule, packets in hits:
-                yield from self._act(rule.actions, State(state.values, packets, (*state.trail, rule)), table)
+                yield from self._act(rule.actions, State(state.values, packets, (*state.trail, Step(self.machine.name, rule))), table)
             return
         together: dict[tuple[Action, ...], list[State]] = {}
         for rule, packets in _alike(hits):
