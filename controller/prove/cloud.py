@@ -240,7 +240,8 @@ class Cloud:
         """What an outcome adds to what is known, and what comes to other hypervisors by it."""
         host = self.hosts[name]
         for port, states in outcome.sent.items():
-            merged = states if apart else self.algebra.merged(states)
+            left = [state if host.tunnel(port) else self.algebra.stripped(state, ()) for state in states]
+            merged = left if apart else self.algebra.merged(left)
             if first:
                 survey.emitted += [(name, port, state) for state in merged]
             if tunnel := host.tunnel(port):

@@ -184,6 +184,11 @@ class Algebra:
         packets = self.space.forget(state.packets, gone) if gone else state.packets
         return replace(state, values=stays, packets=packets)
 
+    def as_sent(self, state: State) -> Set:
+        """The packets as somebody sent them: whatever became of them since."""
+        gone = {ref for value in state.values.values() for ref in refs_of(value) if ref >= 0 and ref not in self._kept}
+        return self.space.forget(state.packets, gone) if gone else state.packets
+
     def _free(self, values: Mapping[str, Value], slot: str) -> int:
         """A block of a slot's own that nobody refers to."""
         used = {self.homes[ref] for value in values.values() for ref in refs_of(value) if ref >= 0}
