@@ -12,7 +12,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 from typing import Final
 
 from controller.flows.presence import attached, is_interface, joins
-from controller.model.records import Address, Mac, Port, Router, Subnet
+from controller.model.records import ROUTED, Address, Mac, Port, Router, Subnet
 from controller.model.store import Rows
 from controller.model.view import View
 
@@ -73,12 +73,12 @@ class Routes:
         return [port.mac_address for port in self._by_network.get(network, ())]
 
     def plain(self, networks: Iterable[str]) -> Iterator[Address]:
-        """The addresses of guests to which every way is one: over several next hops none leads."""
-        for network in networks:
-            for port in self.rows.where(Port, network_id=network):
-                for ip in port.fixed_ips:
-                    if not self._is_unsure(ip.ip_address):
-                        yield ip.ip_address
+        """The addresses of guests to which every way is one: over several next hops none leads, and no router has them."""
+        ports = [port for network in networks for port in self.rows.where(Port, network_id=network)]
+        own = {ip.ip_address for port in ports if port.device_owner in ROUTED for ip in port.fixed_ips}
+        for address in {ip.ip_address for port in ports for ip in port.fixed_ips} - own:
+            if not self._is_unsure(address):
+                yield address
 
     def _is_unsure(self, address: Address) -> bool:
         """Does some router have several ways to an address, or is it somebody's beyond what the model knows?"""
