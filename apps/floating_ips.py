@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from controller.flows.app import app, floating, translating
 from controller.flows.fields import ARP_REQUEST, ARP_TPA, CT_ZONE, ETH_DST, ETH_SRC, IPV4_DST, IPV4_SRC, ct_state
 from controller.flows.flow import Flow, ToGroup, Translate, Untrack, goto, resubmit
-from controller.flows.hops import AWAY
+from controller.flows.hops import AT_ROUTER, AWAY
 from controller.flows.pipeline import (
     FROM_PHYS,
     FROM_TUN,
@@ -59,7 +59,7 @@ def answer(view: View, floating: FloatingIp, chassis: str) -> Iterator[Flow]:
     known = (NH4.set(floating.floating_ip_address), ETH_DST.set(port.mac_address), NEIGH_HIT.set(1))
     asked = net & FROM_PHYS(1) & ARP_REQUEST & ARP_TPA(floating.floating_ip_address)
     yield Flow(SERVICE, "outside", asked, (*known, goto(NEIGH_REPLY) if where.distributed else gate))
-    come = (RTR.set(key), resubmit(HOP) if where.distributed else gate)
+    come = (RTR.set(key), *AT_ROUTER, resubmit(HOP)) if where.distributed else (RTR.set(key), gate)
     yield Flow(L2_LOOKUP, "router", net & ETH_DST(port.mac_address) & FROM_TUN(0), come)
 
 
@@ -74,11 +74,11 @@ def translate(view: View, floating: FloatingIp, chassis: str) -> Iterator[Flow]:
     here = at & net if where.distributed else at & net & REDIRECTED(1)
     out = Translate(ZONE, L3_SNATTED, source=outer)
     yield Flow(L3_SNAT, "floating", here & IPV4_SRC(inner), (Untrack(), ZONE.set(zone), out))
-    done = at & net & CT_ZONE(zone) & ct_state("+trk-inv+snat") & IPV4_SRC(outer)
+    done = at & net & CT_ZONE(zone) & ct_state("+trk+snat") & IPV4_SRC(outer)
     yield Flow(L3_SNATTED, "floating", done, (ETH_SRC.set(port.mac_address), *AWAY))
     into = Translate(ZONE, L3_DNATTED, destination=inner)
     yield Flow(L3_DNAT, "floating", at & NET_IN(tag) & IPV4_DST(outer), (Untrack(), ZONE.set(zone), into))
-    come = at & CT_ZONE(zone) & ct_state("+trk-inv+dnat") & IPV4_DST(inner)
+    come = at & CT_ZONE(zone) & ct_state("+trk+dnat") & IPV4_DST(inner)
     yield Flow(
         L3_DNATTED, "translated", come, (TURNED.set(1), goto(L3_ROUTE))
     )  # perhaps to who sent it, or to the wire
