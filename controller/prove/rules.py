@@ -211,7 +211,16 @@ _WORDS: Final[Mapping[str, tuple[int, int | None]]] = {
     "udp6": (0x86DD, 17), "sctp6": (0x86DD, 132), "icmp6": (0x86DD, 58),
 }  # fmt: skip
 """What a word alone stands for: eth_type, and the protocol (ovs-ofctl(8))."""
-_STATE: Final = {name: at for at, name in enumerate(("new", "est", "rel", "rpl", "inv", "trk", "snat", "dnat"))}
+_QUARTERS: Final = {"reg12": 96, "reg13": 64, "reg14": 32, "reg15": 0}
+"""The registers that are xxreg3 together, and where: Open vSwitch tells them one by one."""
+_FLAGGED: Final[Mapping[str, Mapping[str, int]]] = {
+    name: {flag: at for at, flag in enumerate(flags)}
+    for name, flags in {
+        "ct_state": ("new", "est", "rel", "rpl", "inv", "trk", "snat", "dnat"),
+        "tcp_flags": ("fin", "syn", "rst", "psh", "ack", "urg", "ece", "cwr", "ns"),
+    }.items()
+}
+"""The fields whose bits have names (ovs-fields(7))."""
 _FRAGMENTS: Final = {"no": (0, 3), "yes": (1, 1), "first": (1, 3), "later": (3, 3), "not_later": (0, 2)}
 _TOLD: Final = frozenset({
     "cookie", "duration", "n_packets", "n_bytes", "idle_age", "hard_age", "idle_timeout", "hard_timeout", "importance",
@@ -224,6 +233,8 @@ _MAC: Final = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}$")
 def span(slot: str) -> tuple[Span, ...]:
     """A field by its name in a match: its slots, the most significant first; none if nobody here knows it."""
     name = _SYNONYMS.get(slot, slot)
+    if name in _QUARTERS:
+        return (Span("xxreg3", _QUARTERS[name], 32),)
     return (Span(name, 0, WIDTHS[name]),) if name in WIDTHS else ()
 
 
@@ -265,8 +276,8 @@ def number(text: str, width: int = 0) -> int:
 
 def _tests(name: str, text: str, ports: Mapping[str, int]) -> list[Test] | None:
     """What one word of a match tests; None if nobody here knows."""
-    if name == "ct_state":
-        return _state(text)
+    if name in _FLAGGED:
+        return _flags(name, text)
     if name in ("ip_frag", "nw_frag") and text in _FRAGMENTS:
         return [Test("ip_frag", *_FRAGMENTS[text])]
     if name in ("dl_vlan", "vlan_vid"):
@@ -283,6 +294,14 @@ def _tests(name: str, text: str, ports: Mapping[str, int]) -> list[Test] | None:
     value = number(shown)
     mask = _mask(masked, width) if masked else (1 << width) - 1
     return [*_split(parts, value & mask, mask)]
+
+
+def _known_tests(name: str, text: str, ports: Mapping[str, int]) -> list[Test] | None:
+    """The same, and None of a value that nobody here can read."""
+    try:
+        return _tests(name, text, ports)
+    except (ValueError, KeyError, OSError):
+        return None
 
 
 def _ports(text: str) -> int:
@@ -305,14 +324,17 @@ def _mask(text: str, width: int) -> int:
     return number(text)
 
 
-def _state(text: str) -> list[Test]:
+def _flags(name: str, text: str) -> list[Test]:
+    """`+trk-inv`, `trk|new`, or numbers."""
+    places, full = _FLAGGED[name], (1 << WIDTHS[name]) - 1
+    if text[:1].isdigit():
+        shown, _, masked = text.partition("/")
+        return [Test(name, int(shown, 0), int(masked, 0) & full if masked else full)]
     value = mask = 0
-    if "|" in text or not re.match(r"[+-]", text):
-        value = mask = sum(1 << _STATE[name] for name in text.split("|")) if not text[:1].isdigit() else int(text, 0)
-    for sign, name in re.findall(r"([+-])([a-z]+)", text):
-        mask |= 1 << _STATE[name]
-        value |= (sign == "+") << _STATE[name]
-    return [Test("ct_state", value, mask)]
+    for sign, flag in re.findall(r"([+-]?)([a-z]+)", text):
+        mask |= 1 << places[flag]
+        value |= (sign != "-") << places[flag]
+    return [Test(name, value, mask)]
 
 
 # ---- flows ----------------------------------------------------------------------------------------------------
@@ -349,7 +371,7 @@ def _rule(line: str, head: str, tail: str, ports: Mapping[str, int]) -> Rule:
         elif not name or name in _TOLD or name in _FLAGS:
             found = []
         else:
-            found = _tests(name, text, ports)
+            found = _known_tests(name, text, ports)
         certain &= found is not None
         for test in found or ():
             old = tests.get(test.slot, Test(test.slot, 0, 0))
