@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 from controller.flows.conntrack import ANSWER, ANSWERS, ESTABLISHED, INVALID, NEW
-from controller.flows.fields import ICMP4, ICMP6, SCTP
+from controller.flows.fields import ICMP4, ICMP6, SCTP, TCP
 from controller.prove.rules import Action, Span, Test, Track
 from controller.prove.sets import UNKNOWN, WIDTHS
 from controller.prove.states import Algebra, State
@@ -18,6 +18,8 @@ else each packet that it was asked about begins a connection, or is of none."""
 
 RELATED: Final = 1 << 5 | 1 << 2
 _SNAT, _DNAT = 1 << 6, 1 << 7
+_INVALID: Final = Test("ct_state", 1 << 4, 1 << 4)
+_SECOND: Final = Test("tcp_flags", 0x12, 0x12)
 _LATER: Final = Test("ip_frag", 3, 3)
 _FAMILIES: Final = {0x0800: ICMP4, 0x86DD: ICMP6}
 _ORIGINAL: Final = (
@@ -30,7 +32,7 @@ Do = Callable[[Action, State, int], list[State]]
 
 def tracked(algebra: Algebra, how: Track, state: State, sctp_ports: bool, do: Do) -> Iterator[State]:
     """The packets as they come out of conntrack: both as each would that begins a connection, and as any might."""
-    yield _anything(algebra, how, algebra.put(state, BELIEVED, 1))
+    yield from _believed(algebra, how, algebra.put(state, BELIEVED, 1))
     if algebra.value(state, BELIEVED) != 0:
         return
     begins, others = _parted(algebra, state)
@@ -59,7 +61,8 @@ def _parted(algebra: Algebra, state: State) -> tuple[list[State], list[State]]:
         mine = algebra.narrowed(left, Test("eth_type", family, 0xFFFF))
         left = algebra.less(left, Test("eth_type", family, 0xFFFF))
         messages = algebra.narrowed(mine, Test("nw_proto", icmp, 0xFF))
-        begins.append(algebra.less(mine, Test("nw_proto", icmp, 0xFF)))
+        for each, may_begin in _begun(algebra, algebra.less(mine, Test("nw_proto", icmp, 0xFF))):
+            (begins if may_begin else others).append(each)
         begins.append(algebra.narrowed(messages, _LATER))
         messages = algebra.less(messages, _LATER)
         for type in ANSWERS[icmp]:
@@ -108,9 +111,30 @@ _SAID: Final = (NEW, ESTABLISHED, ANSWER, RELATED, RELATED | NEW, RELATED | ANSW
 """What conntrack may say: of a connection that begins, goes on or is answered, of errors about it, and of nothing."""
 
 
-def _anything(algebra: Algebra, how: Track, state: State) -> State:
+def _believed(algebra: Algebra, how: Track, state: State) -> Iterator[State]:
+    """What conntrack may say of what it was not told to remember: anything. Of what it can make something of, and
+    remembers, not that it can make nothing of it; and of the rest that, or that it begins a connection. None begins with
+    the second packet of TCP (Open vSwitch, conntrack-tcp.c, tcp_valid_new; Linux, nf_conntrack_proto_tcp.c)."""
+    cases = [(state, _SAID)]
+    if how.commit:
+        cases = [(algebra.less(state, _INVALID), _SAID[:-1]), (algebra.narrowed(state, _INVALID), (NEW, INVALID))]
+    for case, said in cases:
+        for each, may_begin in _begun(algebra, case):
+            told = [one for one in said if may_begin or not one & 1]
+            if each.packets != algebra.space.nothing and told:
+                yield _anything(algebra, how, each, told)
+
+
+def _begun(algebra: Algebra, state: State) -> list[tuple[State, bool]]:
+    """Packets apart by whether a connection may begin with them."""
+    tcp = algebra.narrowed(state, Test("nw_proto", TCP, 0xFF))
+    second = algebra.narrowed(tcp, _SECOND)
+    return [(second, False), (algebra.less(tcp, _SECOND), True), (algebra.less(state, Test("nw_proto", TCP, 0xFF)), True)]
+
+
+def _anything(algebra: Algebra, how: Track, state: State, may_say: Iterable[int]) -> State:
     flags = (0, _SNAT, _DNAT, _SNAT | _DNAT) if how.nat is not None else (0,)
-    state = algebra.one_of(_zoned(algebra, how, state), "ct_state", [said | flag for said in _SAID for flag in flags])
+    state = algebra.one_of(_zoned(algebra, how, state), "ct_state", [said | flag for said in may_say for flag in flags])
     for slot in ("ct_mark", "ct_label", *(target for _, target in _ORIGINAL)):
         state = algebra.put(state, slot, UNKNOWN)
     for slot in _TRANSLATED if how.nat is not None else ():

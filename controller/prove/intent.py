@@ -126,6 +126,7 @@ class Intent:
             asks = union((space.is_("tp_src", type) for type in ANSWERS[proto]), space.nothing)
             left.append(icmp & ~asks)
         left.append(space.is_("eth_type", IPV6) & space.is_("nw_proto", 0))
+        left.append(space.is_("nw_proto", 6) & space.is_("tcp_flags", 0x12, 0x12))
         return made & (space.is_("eth_type", IPV4) | space.is_("eth_type", IPV6)) & ~union(left, space.nothing)
 
     # ---- who sends, and who receives --------------------------------------------------------------------------

@@ -61,6 +61,7 @@ _WELL_KNOWN = (
     ("mac", _FULL48, _FULL48), ("mac", 1 << 40, 1 << 40), ("mac", 0x0180C2000000, 0xFFFFFFFFFFF0),
     *(("ip4", int(ip_network(each).network_address), int(ip_network(each).netmask)) for each in _BLOCKS4),
     *(("ip6", int(ip_network(each).network_address), int(ip_network(each).netmask)) for each in _BLOCKS6),
+    ("flags", 0x02, 0xFFF), ("flags", 0x12, 0x12), ("flags", 0x02, 0x02), ("flags", 0x04, 0x04),
     *(("type", each, 0xFFFF) for each in (0x0800, 0x0806, 0x86DD, 0x8035)),
     *(("protocol", each, 0xFF) for each in (1, 2, 6, 17, 47, 58, 132)),
     *(("port", each, 0xFFFF) for each in (0, 8, 13, 15, 14, 16, 67, 68, 128, 129, *range(130, 138), 143, 546, 547)),
