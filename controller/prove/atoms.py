@@ -1,9 +1,9 @@
-"""Values that nobody tells apart, as one (atomic predicates: Yang and Lam, "Real-time verification of network properties
-using atomic predicates", 2013).
+"""Values that nobody tells apart, as one (atomic predicates: Yang and Lam, "Real-time verification of network
+properties using atomic predicates", 2013).
 
 A MAC address has 48 bits, and a cloud some thousands of them: what matters of one is only which tests it passes. All
-values of a sort that pass the same tests are an atom, and an atom is a number of some twelve bits. Atoms are numbered in
-the order of their values, so that a block of addresses is a range of numbers.
+values of a sort that pass the same tests are an atom, and an atom is a number of some twelve bits. Atoms are numbered
+in the order of their values, so that a block of addresses is a range of numbers.
 """
 
 from __future__ import annotations

@@ -4,18 +4,17 @@ does. Nothing against a claim is a proof of it, over the flows that switches hol
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
 from controller.flows.pipeline import TABLES
 from controller.model.records import Network, Port
-from controller.prove.cloud import Arrived, Cloud, Origin, Survey
+from controller.prove.cloud import Cloud, Origin, Survey
 from controller.prove.promise import Promise, tag_of
 from controller.prove.rules import Test
 from controller.prove.sets import Set, union
 from controller.prove.states import State
-from controller.prove.walk import Outcome
 
 K = TypeVar("K")
 
@@ -85,7 +84,8 @@ def _wired(cloud: Cloud, promise: Promise, survey: Survey) -> Iterator[Suspicion
                 wrong = cloud.algebra.narrowed(state, tag).packets & ~promise.allowed(network.id)
                 left = cloud.algebra.less(left, tag)
                 if wrong != nothing:
-                    sentence = f"it reaches network {network.id} on physical network {physical}, which nothing joins to its sender"
+                    what = f"network {network.id} on physical network {physical}"
+                    sentence = f"it reaches {what}, which nothing joins to its sender"
                     yield Suspicion(TENANTS, sentence, wrong, each.chassis, each.port)
             if left.packets != nothing:
                 sentence = f"it reaches physical network {physical} with the tag of no network"

@@ -1,12 +1,12 @@
-"""All hypervisors of a cloud, and what becomes of everything that anybody could send: through every switch, into tunnels
-and onto wires, and on at their other ends.
+"""All hypervisors of a cloud, and what becomes of everything that anybody could send: through every switch, into
+tunnels and onto wires, and on at their other ends.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from ipaddress import ip_address
 from typing import Final
@@ -18,8 +18,8 @@ from controller.model.store import Rows
 from controller.prove.rules import Group, Rule, Test, group, rule
 from controller.prove.sets import WIDTHS, Set, Space, is_header, union
 from controller.prove.states import Algebra, State
-from controller.prove.values import gathered
 from controller.prove.tables import Tables
+from controller.prove.values import gathered
 from controller.prove.walk import Machine, Outcome, Walk
 
 MAX_CROSSINGS: Final = 8
@@ -39,7 +39,8 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Who may send: the interface of a port, of nobody that the model knows (`port_id` is ""), or a physical network."""
+    """Who may send: the interface of a port, of nobody that the model knows (`port_id` is ""), or a physical
+    network."""
 
     number: int
     chassis: str
@@ -177,7 +178,8 @@ class Cloud:
 
     @cached_property
     def sound(self) -> Set:
-        """The packets that there may be: of a fragment but the first no ports are seen, and what has no tag has no VLAN."""
+        """The packets that there may be: of a fragment but the first no ports are seen, and what has no tag has no
+        VLAN."""
         space = self.space
         tagged, untagged = space.is_("vlan_tci", 0x1000, 0x1000), space.is_("vlan_tci", 0)
         later, others = space.is_("ip_frag", 3), space.is_("ip_frag", 0) | space.is_("ip_frag", 1)

@@ -11,10 +11,9 @@ from controller.prove.rules import Action, Span, Test, Track
 from controller.prove.sets import UNKNOWN, WIDTHS
 from controller.prove.states import Algebra, State
 
-
 BELIEVED: Final = "believed"
-"""The slot that is 1 in packets of which conntrack may have said anything, of any connection, and translated to anything;
-else each packet that it was asked about begins a connection, or is of none."""
+"""The slot that is 1 in packets of which conntrack may have said anything, of any connection, and translated to
+anything; else each packet that it was asked about begins a connection, or is of none."""
 
 RELATED: Final = 1 << 5 | 1 << 2
 _SNAT, _DNAT = 1 << 6, 1 << 7
@@ -56,7 +55,9 @@ def _zoned(algebra: Algebra, how: Track, state: State) -> State:
 
 def _parted(algebra: Algebra, state: State) -> tuple[list[State], list[State]]:
     """What may begin a connection, and of what conntrack makes nothing: ICMP that answers, and what is not IP."""
-    begins, others, left = [], [], state
+    begins: list[State] = []
+    others: list[State] = []
+    left = state
     for family, icmp in _FAMILIES.items():
         mine = algebra.narrowed(left, Test("eth_type", family, 0xFFFF))
         left = algebra.less(left, Test("eth_type", family, 0xFFFF))
@@ -113,9 +114,9 @@ _SAID: Final = (NEW, ESTABLISHED, ANSWER, RELATED, RELATED | NEW, RELATED | ANSW
 
 def _believed(algebra: Algebra, how: Track, state: State) -> Iterator[State]:
     """What conntrack may say of what it was not told to remember: anything. Of what it can make something of, and
-    remembers, not that it can make nothing of it; and of the rest that, or that it begins a connection. None begins with
-    the second packet of TCP (Open vSwitch, conntrack-tcp.c, tcp_valid_new; Linux, nf_conntrack_proto_tcp.c)."""
-    cases = [(state, _SAID)]
+    remembers, not that it can make nothing of it; and of the rest that, or that it begins a connection. None begins
+    with the second packet of TCP (Open vSwitch, conntrack-tcp.c, tcp_valid_new; Linux, nf_conntrack_proto_tcp.c)."""
+    cases: list[tuple[State, tuple[int, ...]]] = [(state, _SAID)]
     if how.commit:
         cases = [(algebra.less(state, _INVALID), _SAID[:-1]), (algebra.narrowed(state, _INVALID), (NEW, INVALID))]
     for case, said in cases:
@@ -129,7 +130,11 @@ def _begun(algebra: Algebra, state: State) -> list[tuple[State, bool]]:
     """Packets apart by whether a connection may begin with them."""
     tcp = algebra.narrowed(state, Test("nw_proto", TCP, 0xFF))
     second = algebra.narrowed(tcp, _SECOND)
-    return [(second, False), (algebra.less(tcp, _SECOND), True), (algebra.less(state, Test("nw_proto", TCP, 0xFF)), True)]
+    return [
+        (second, False),
+        (algebra.less(tcp, _SECOND), True),
+        (algebra.less(state, Test("nw_proto", TCP, 0xFF)), True),
+    ]
 
 
 def _anything(algebra: Algebra, how: Track, state: State, may_say: Iterable[int]) -> State:

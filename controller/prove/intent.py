@@ -1,15 +1,15 @@
 """What the model wants to arrive, and whether it is what does: security groups and routes, of every pair of ports.
 
-It is about the first packets of connections between guests: whole IP packets without a tag, neither ICMP that answers nor
-what needs no rule (DHCP, router and neighbour discovery, MLD). Where the model does not say alone which way a packet goes
-(several next hops, addresses that only guests know) nothing is asked. It is written from the API's definitions (api-ref,
-"Security groups", "Routers"), and shares no code with the apps.
+It is about the first packets of connections between guests: whole IP packets without a tag, neither ICMP that answers
+nor what needs no rule (DHCP, router and neighbour discovery, MLD). Where the model does not say alone which way a
+packet goes (several next hops, addresses that only guests know) nothing is asked. It is written from the API's
+definitions (api-ref, "Security groups", "Routers"), and shares no code with the apps.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
@@ -22,7 +22,6 @@ from controller.model.records import (
     AddressGroup,
     Neighbour,
     Port,
-    SecurityGroup,
     SecurityGroupRule,
 )
 from controller.prove.claims import Suspicion
@@ -84,7 +83,9 @@ class Intent:
         slot = ends[0] if rule.direction == "egress" else ends[1]
         found = [block(each) for each in self._remotes(rule)]
         sort = "ip4" if family == 4 else "ip6"
-        remotes = union((self.space.is_(slot, value, mask) for kind, value, mask in found if kind == sort), self.space.nothing)
+        remotes = union(
+            (self.space.is_(slot, value, mask) for kind, value, mask in found if kind == sort), self.space.nothing
+        )
         return self.space.is_("eth_type", IPV4 if family == 4 else IPV6) & remotes & self._about(rule)
 
     def _remotes(self, rule: SecurityGroupRule) -> Iterator[str]:
@@ -121,7 +122,10 @@ class Intent:
         made = space.is_("ip_frag", 0) & space.is_("vlan_tci", 0)
         udp = space.is_("nw_proto", 17)
         left = [udp & space.is_("tp_src", one) & space.is_("tp_dst", other) for one, other in _DHCP]
-        icmp4, icmp6 = (space.is_("eth_type", IPV4) & space.is_("nw_proto", 1), space.is_("eth_type", IPV6) & space.is_("nw_proto", 58))
+        icmp4, icmp6 = (
+            space.is_("eth_type", IPV4) & space.is_("nw_proto", 1),
+            space.is_("eth_type", IPV6) & space.is_("nw_proto", 58),
+        )
         for icmp, proto in ((icmp4, 1), (icmp6, 58)):
             asks = union((space.is_("tp_src", type) for type in ANSWERS[proto]), space.nothing)
             left.append(icmp & ~asks)
@@ -182,7 +186,8 @@ class Intent:
         return self.space.is_("eth_dst", _GROUP, _GROUP) & ~self.space.is_("eth_dst", 0x0180C2000000, 0xFFFFFFFFFFF0)
 
     def _wanted(self, receiver: _Receiver) -> Set:
-        """What should arrive at a port from its own network, and by routers from others; and from itself, it does not."""
+        """What should arrive at a port from its own network, and by routers from others; and from itself, it does
+        not."""
         space, network = self.space, receiver.port.network_id
         to_it = union((space.is_("eth_dst", mac) for mac in receiver.macs), space.nothing) | self._many
         found = [self._sent(network) & to_it]
@@ -278,7 +283,10 @@ class Intent:
     def _rewritten(self, survey: Survey) -> Iterator[Suspicion]:
         """What arrives with a MAC address of somebody else."""
         macs = {
-            (at.chassis, at.ofport): {number_of(port.mac_address), *(number_of(p.mac_address) for p in port.allowed_address_pairs)}
+            (at.chassis, at.ofport): {
+                number_of(port.mac_address),
+                *(number_of(p.mac_address) for p in port.allowed_address_pairs),
+            }
             for at in self.cloud.by_port.values()
             if (port := self.cloud.rows.get(Port, at.port_id)) is not None and port.port_security_enabled
         }

@@ -136,7 +136,7 @@ class Promise:
         """What a port may send, as far as it says who sends it."""
         space = self.space
         macs = [*dict.fromkeys((port.mac_address, *(pair.mac_address for pair in port.allowed_address_pairs)))]
-        held = [(port.mac_address, ip.ip_address) for ip in port.fixed_ips]
+        held: list[tuple[Mac, str]] = [(port.mac_address, ip.ip_address) for ip in port.fixed_ips]
         held += [(pair.mac_address, pair.ip_address) for pair in port.allowed_address_pairs]
         held += [(mac, link_local(mac)) for mac in macs]
         ipv4, arp, ipv6 = [], [self._arp_probe(port, mac) for mac in macs], [self._unaddressed6(macs)]
@@ -201,4 +201,3 @@ def tag_of(network: Network) -> tuple[int, int]:
     if network.segmentation_id:
         return TAG | network.segmentation_id, 0x1FFF
     return 0, TAG
-

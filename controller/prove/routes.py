@@ -73,7 +73,8 @@ class Routes:
         return [port.mac_address for port in self._by_network.get(network, ())]
 
     def plain(self, networks: Iterable[str]) -> Iterator[Address]:
-        """The addresses of guests to which every way is one: over several next hops none leads, and no router has them."""
+        """The addresses of guests to which every way is one: over several next hops none leads, and no router has
+        them."""
         ports = [port for network in networks for port in self.rows.where(Port, network_id=network)]
         own = {ip.ip_address for port in ports if port.device_owner in ROUTED for ip in port.fixed_ips}
         for address in {ip.ip_address for port in ports for ip in port.fixed_ips} - own:
@@ -136,9 +137,7 @@ class Routes:
         return None
 
     def _is_own(self, router: Router, target: _Address) -> bool:
-        return any(
-            ip_address(ip.ip_address) == target for port in self._by_router[router.id] for ip in port.fixed_ips
-        )
+        return any(ip_address(ip.ip_address) == target for port in self._by_router[router.id] for ip in port.fixed_ips)
 
     def _best(self, router: Router, target: _Address) -> _Next | None:
         ways = [way for way in self._ways(router) if target in way.block]

@@ -553,7 +553,8 @@ def _resubmit(word: str, inner: str, rest: str) -> Action | None:
 
 def _track(inner: str, ports: Mapping[str, int]) -> Action:
     zone: int | Span = 0
-    table, commit, nat, exec = None, False, None, ()
+    table, commit, nat = None, False, None
+    exec: tuple[Action, ...] = ()
     for word in _words(inner):
         name, found, text = word.partition("=")
         if word == "commit":

@@ -3,8 +3,8 @@
 A slot is a field as Open vSwitch keeps it (ovs-fields(7); struct flow of `include/openvswitch/flow.h`): ports of TCP,
 UDP and SCTP, and type and code of ICMP, are one pair of slots; so are the addresses of ARP and of IPv4, and the
 link-layer addresses of ARP and of neighbour discovery. Most slots hold the number of an atom (`atoms`), few their bits.
-Each has several blocks of variables: block 0 of a header is the packet as it was sent, which nothing overwrites, so that
-a set that arrives somewhere still says what was sent; the others take what is written later.
+Each has several blocks of variables: block 0 of a header is the packet as it was sent, which nothing overwrites, so
+that a set that arrives somewhere still says what was sent; the others take what is written later.
 
 Where the library has its C part (`dd.cudd`, in the wheels for Linux) millions of nodes are no matter; without it
 `dd.autoref` gives the same answers, some hundred times slower.
@@ -64,7 +64,8 @@ _HEADERS: Final = {
 }  # fmt: skip
 """What is in the packet itself; nd_sll and nd_tll are arp_sha and arp_tha."""
 _LOCALS: Final = {
-    "acted": 1, "believed": 1, "tun_id": 64, "tun_src": 32, "tun_dst": 32, "tun_ipv6_src": 128, "tun_ipv6_dst": 128, "in_port": 32,
+    "acted": 1, "believed": 1, "tun_id": 64, "tun_src": 32, "tun_dst": 32, "tun_ipv6_src": 128, "tun_ipv6_dst": 128,
+    "in_port": 32,
     "origin": 20, "metadata": 64, "nd_reserved": 32, "nd_options_type": 8,
     "ct_state": 8, "ct_zone": 16, "ct_mark": 32, "ct_label": 128, "ct_nw_src": 32, "ct_nw_dst": 32, "ct_ipv6_src": 128,
     "ct_ipv6_dst": 128, "ct_nw_proto": 8, "ct_tp_src": 16, "ct_tp_dst": 16, "xxreg3": 128,
@@ -80,8 +81,8 @@ _ORDER: Final = (
     "tun_src", "tun_ipv6_src", "reg1", "origin", "in_port", "eth_src", "nw_src", "ipv6_src", "nd_target", "arp_sha",
     "arp_tha", "reg4", "xxreg3",
 )  # fmt: skip
-"""Where variables stand: what tells receivers apart above what tells senders apart, so that what all senders of a network
-may send is kept once for all receivers."""
+"""Where variables stand: what tells receivers apart above what tells senders apart, so that what all senders of a
+network may send is kept once for all receivers."""
 BLOCKS: Final = 4
 
 

@@ -127,7 +127,9 @@ class Algebra:
         given = self.value(state, source.slot)
         if isinstance(given, int):
             number = given >> source.shift & (1 << source.bits) - 1
-            return self.written(state, Test(target.slot, number << target.shift, (1 << target.bits) - 1 << target.shift))
+            return self.written(
+                state, Test(target.slot, number << target.shift, (1 << target.bits) - 1 << target.shift)
+            )
         alike = SORTS.get(source.slot) == SORTS.get(target.slot) and WIDTHS[source.slot] == WIDTHS[target.slot]
         if alike and source.bits == WIDTHS[source.slot] and source.bits == target.bits:
             return self.put(state, target.slot, given)
@@ -171,7 +173,9 @@ class Algebra:
 
     def stripped(self, state: State, kept: Iterable[str]) -> State:
         """As it leaves a switch: without what is no part of the packet, but for these slots."""
-        stays = {slot: value for slot, value in state.values.items() if is_header(slot) or slot in (*kept, KEPT, *APART)}
+        stays = {
+            slot: value for slot, value in state.values.items() if is_header(slot) or slot in (*kept, KEPT, *APART)
+        }
         gone = {
             ref
             for slot, value in state.values.items()
@@ -209,7 +213,8 @@ class Algebra:
         return [self._joined(slots, kinds, group) for kinds, group in alike.items()]
 
     def _kinds(self, state: State, slots: Sequence[str]) -> tuple[object, ...]:
-        """States can be joined if each slot's kinds are equal: a block that bits of its own are in, or the very bits."""
+        """States can be joined if each slot's kinds are equal: a block that bits of its own are in, or the very
+        bits."""
         owners: dict[str, set[tuple[str, int]]] = {}
         used: dict[tuple[str, int], str] = {}
         for slot, value in state.values.items():

@@ -10,14 +10,11 @@ What an unknown action does nobody can tell: it is taken to send the packet out 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Final
 
-from controller.flows.conntrack import ANSWERS
-from controller.flows.fields import SCTP, ct_state
-from controller.flows.pipeline import CHECKED, DROP, ZONE
 from controller.prove.conntrack import BELIEVED, tracked
 from controller.prove.rules import (
     Action,
@@ -30,8 +27,6 @@ from controller.prove.rules import (
     Out,
     Punt,
     Resubmit,
-    Rule,
-    Span,
     Test,
     ToGroup,
     Track,
@@ -39,7 +34,6 @@ from controller.prove.rules import (
     Untrack,
     Write,
 )
-from controller.prove.sets import Set
 from controller.prove.states import Algebra, State, Step
 from controller.prove.tables import Hit, Tables
 
@@ -152,7 +146,9 @@ class Walk:
             yield None, replace(state, packets=left)
         if self._apart:
             for rule, packets in hits:
-                yield from self._act(rule.actions, State(state.values, packets, (*state.trail, Step(self.machine.name, rule))), table)
+                yield from self._act(
+                    rule.actions, State(state.values, packets, (*state.trail, Step(self.machine.name, rule))), table
+                )
             return
         together: dict[tuple[Action, ...], list[State]] = {}
         for rule, packets in _alike(hits):
@@ -162,7 +158,9 @@ class Walk:
                 (met,) = self._do(action, met, table)
             together.setdefault(rest, []).append(met)
         for actions, states in together.items():
-            yield from self._ended(actions, states if not actions or isinstance(actions[0], Goto) else self.algebra.merged(states), table)
+            yield from self._ended(
+                actions, states if not actions or isinstance(actions[0], Goto) else self.algebra.merged(states), table
+            )
 
     def _act(self, actions: Sequence[Action], state: State, table: int) -> Iterator[tuple[int | None, State]]:
         """What actions do with packets: on to a table, or to the end."""
@@ -245,8 +243,8 @@ class Walk:
                 self.outcome.sent.setdefault(port, []).append(left)
 
     def _copies(self, id: int, state: State, table: int) -> State:
-        """A copy a bucket, whether each has one or any may have the packet. Copies that go to a table wait until the packet
-        is done with, and go there together."""
+        """A copy a bucket, whether each has one or any may have the packet. Copies that go to a table wait until the
+        packet is done with, and go there together."""
         group = self.machine.tables.groups.get(id)
         if group is None:
             self.outcome.notes[f"group {id} is not there: what is for it is lost"] = None

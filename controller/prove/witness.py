@@ -1,5 +1,5 @@
-"""One packet for many: of a set that is against a claim, a packet that an operator can send, its way, and the flows there.
-"""
+"""One packet for many: of a set that is against a claim, a packet that an operator can send, its way, and the flows
+there."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ _FAMILIES: Final = {0x0800: "ip", 0x86DD: "ipv6", 0x0806: "arp"}
 
 @dataclass(frozen=True, slots=True)
 class Witness:
-    """A packet that is against a claim: who sends it, what it is (`fields`, as `ofproto/trace` reads them), and the flows
-    that it meets, one behind the other."""
+    """A packet that is against a claim: who sends it, what it is (`fields`, as `ofproto/trace` reads them), and the
+    flows that it meets, one behind the other."""
 
     sender: Origin
     fields: str

@@ -57,7 +57,7 @@ def _shown_test(test: str) -> str:
 def _value(name: str, value: bytes) -> str:
     if len(value) == 6:
         return value.hex(":")
-    if len(value) == 16 and "ip" in name or len(value) == 16 and name.startswith("nd"):
+    if (len(value) == 16 and "ip" in name) or (len(value) == 16 and name.startswith("nd")):
         return socket.inet_ntop(socket.AF_INET6, value)
     return socket.inet_ntoa(value) if name in _ADDRESSES and len(value) == 4 else "0x" + value.hex()
 
