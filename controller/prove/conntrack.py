@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from typing import Final
 
 from controller.flows.conntrack import ANSWER, ANSWERS, ESTABLISHED, INVALID, NEW
 from controller.flows.fields import ICMP4, ICMP6, SCTP, TCP
 from controller.prove.rules import Action, Span, Test, Track
-from controller.prove.sets import UNKNOWN, WIDTHS
+from controller.prove.sets import UNKNOWN, WIDTHS, union
 from controller.prove.states import Algebra, State
 
 BELIEVED: Final = "believed"
@@ -71,8 +72,13 @@ def _parted(algebra: Algebra, state: State) -> tuple[list[State], list[State]]:
             messages = algebra.less(messages, Test("tp_src", type, 0xFFFF))
         others.append(messages)
     others.append(left)
-    empty = algebra.space.nothing
-    return [each for each in begins if each.packets != empty], [each for each in others if each.packets != empty]
+    return _together(algebra, begins), _together(algebra, others)
+
+
+def _together(algebra: Algebra, parts: list[State]) -> list[State]:
+    """Parts of one state, as one; none if nothing is in them."""
+    packets = union((part.packets for part in parts), algebra.space.nothing)
+    return [] if packets == algebra.space.nothing else [replace(parts[0], packets=packets)]
 
 
 def _remembered(algebra: Algebra, how: Track, state: State, do: Do) -> State:
@@ -106,6 +112,32 @@ def _sctp(algebra: Algebra, state: State, sctp_ports: bool) -> Iterator[State]:
     others = algebra.less(state, Test("nw_proto", SCTP, 0xFF))
     if others.packets != algebra.space.nothing:
         yield others
+
+
+_SAID: Final = (NEW, ESTABLISHED, ANSWER, RELATED, RELATED | NEW, RELATED | ANSWER & ~ESTABLISHED, INVALID)
+"""What conntrack may say: of a connection that begins, goes on or is answered, of errors about it, and of nothing."""
+
+
+def _believed(algebra: Algebra, how: Track, state: State) -> Iterator[State]:
+    """What conntrack may say of what it was not told to remember: anything. Of what it can make something of, and
+    remembers, not that it can make nothing of it; and of the rest that, or that it begins a connection. None begins
+    with the second packet of TCP (Open vSwitch, conntrack-tcp.c, tcp_valid_new; Linux, nf_conntrack_proto_tcp.c)."""
+    cases: list[tuple[State, tuple[int, ...]]] = [(state, _SAID)]
+    if how.commit:
+        cases = [(algebra.less(state, _INVALID), _SAID[:-1]), (algebra.narrowed(state, _INVALID), (NEW, INVALID))]
+    for case, said in cases:
+        for each, may_begin in _begun(algebra, case):
+            told = [one for one in said if may_begin or not one & 1]
+            if each.packets != algebra.space.nothing and told:
+                yield _anything(algebra, how, each, told)
+
+
+def _begun(algebra: Algebra, state: State) -> list[tuple[State, bool]]:
+    """Packets apart by whether a connection may begin with them."""
+    tcp = algebra.narrowed(state, Test("nw_proto", TCP, 0xFF))
+    second = algebra.narrowed(tcp, _SECOND)
+    others = [algebra.less(tcp, _SECOND), algebra.less(state, Test("nw_proto", TCP, 0xFF))]
+    return [(second, False), *((each, True) for each in _together(algebra, others))]
 
 
 _SAID: Final = (NEW, ESTABLISHED, ANSWER, RELATED, RELATED | NEW, RELATED | ANSWER & ~ESTABLISHED, INVALID)

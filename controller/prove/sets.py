@@ -169,10 +169,13 @@ class Space:
             return self._bits(refs, first, -1)
         above, below = self.everything, self.everything
         for at, ref in enumerate(refs):
-            no, yes = self._literals[ref]
+            no, yes = self._literals[ref] if ref >= 0 else self._constant(ref == ONE)
             above = above & yes if first >> at & 1 else above | yes
             below = no | below if last >> at & 1 else no & below
         return above & below
+
+    def _constant(self, one: bool) -> tuple[Set, Set]:
+        return (self.nothing, self.everything) if one else (self.everything, self.nothing)
 
     def literal(self, ref: int, one: bool) -> Set:
         """The packets whose bit is 1, or 0."""
