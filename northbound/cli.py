@@ -10,6 +10,7 @@
     weft export                what there is, as such a file
     weft drops [CHASSIS...]    what is dropped, why, and whose it is
     weft diff                  where switches hold something else
+    weft prove                 prove that tenants are apart, and the rest, over what switches hold
     weft bundle FILE           keep the model and what switches hold in a file, to ask later
     weft explain FILE|-        annotate dumps of flows, groups, connections, the datapath, and ofproto/trace
     weft trace --from --to     what becomes of one packet, and why
@@ -49,10 +50,12 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from controller.errors import WeftError
-from northbound import attach, config, conn, explain, tracing
+from northbound import attach, config, conn, explain, tracing, verdict
 from northbound.client import Client, Unanswered
 
 DEFAULT_URL = "http://127.0.0.1:9696"
+PROOF_S = 1800
+"""A proof of a large cloud takes its time."""
 READER_GONE = 128 + signal.SIGPIPE
 """The exit code of what SIGPIPE ends, as a shell tells it."""
 
@@ -133,6 +136,15 @@ def _parser() -> argparse.ArgumentParser:
     exported.add_argument("--project", default="", metavar="ID", help="of this project alone")
 
     _client(commands.add_parser("diff", help="where switches hold something else than they should"), _diff)
+
+    proof = _client(
+        commands.add_parser(
+            "prove", help="prove over what switches hold that tenants are apart, and what else is claimed"
+        ),
+        _prove,
+    )
+    proof.add_argument("--reaches", metavar="PORT", help="prove instead that only those of --only reach this port")
+    proof.add_argument("--only", metavar="PORT,...", default="", help="ports by id or name, with commas between them")
 
     kept = _client(
         commands.add_parser("bundle", help="keep the model and what switches hold in a file"), _bundle, asks=False
@@ -391,6 +403,19 @@ def _drops(options: argparse.Namespace) -> int:
         print(f"{each['chassis']} {each['packets']:>9} {each['reason']:<17} {explain.sentence(each['flow'])}")
     print(f"{sum(each['packets'] for each in answer['drops'])} packets dropped by {len(answer['drops'])} flows")
     return 0
+
+
+def _prove(options: argparse.Namespace) -> int:
+    asked: dict[str, Any] = {} if options.reaches is None else {"reaches": options.reaches}
+    if options.only:
+        asked["only"] = [each for each in options.only.split(",") if each]
+    answer = _controller(options).post("/v1/prove", asked, PROOF_S)
+    if options.json:
+        _print_json(answer)
+    else:
+        for line in verdict.text(answer):
+            print(line)
+    return 1 if answer["count"] else 0 if answer["proven"] else 2
 
 
 def _diff(options: argparse.Namespace) -> int:

@@ -15,7 +15,7 @@ from controller.errors import Invalid
 from controller.model.history import Moment, told_time
 from controller.southbound.counts import Count
 from controller.southbound.fleet import Culprit, Difference, Explanation, Fleet, State, Status
-from northbound import annals, archive, conn, datapath, live, sending, tracing, why
+from northbound import annals, archive, conn, datapath, live, proving, sending, tracing, why
 from northbound.metrics import Metrics
 
 _COOKIE = re.compile(r"0x[0-9a-f]{1,16}")
@@ -38,6 +38,7 @@ def add_routes(app: web.Application, fleet: Fleet) -> None:
     app.router.add_post("/v1/conn/{name}", routes.conn)
     app.router.add_post("/v1/datapath/{name}", routes.datapath)
     app.router.add_post("/v1/trace", routes.trace)
+    app.router.add_post("/v1/prove", routes.prove)
     app.router.add_post("/v1/recompute", routes.recompute)
     app.router.add_get("/v1/drops", routes.drops)
     app.router.add_get("/v1/why-down/{port}", routes.why_down)
@@ -169,6 +170,15 @@ class Routes:
         behind = {name: state.value for name, state in states.items() if state is not State.IN_STEP}
         happened = {"live": await live.live(self._fleet, asked, answer)} if sends else {}
         return web.json_response({**tracing.as_json(answer), "behind": behind, **happened})
+
+    async def prove(self, request: web.Request) -> web.Response:
+        """POST /v1/prove `{["reaches": PORT, "only": [PORT...]]}`: a proof over what connected switches hold, or
+        packets.
+
+        `proven` is false, too, when a hypervisor could not be asked (`unreachable`), or something not be told
+        (`notes`).
+        """
+        return web.json_response(await proving.proven(self._fleet, _object(await request.read() or b"{}")))
 
     async def drops(self, request: web.Request) -> web.Response:
         """GET /v1/drops[?chassis=NAME]: the flows that decided that packets are dropped, most packets first."""

@@ -62,7 +62,7 @@ from controller.southbound.dumps import Dump, Remembered
 from controller.southbound.hypervisor import own_datapath_id
 from controller.southbound.messages import PacketIn
 from controller.southbound.neighbours import Neighbours
-from controller.southbound.openflow import EncodedFlow, encode_flow
+from controller.southbound.openflow import EncodedFlow, encode_flow, encode_group
 from controller.southbound.ovsdb import SHOWN, OvsdbListener
 from controller.southbound.oxm import encode_match
 from controller.southbound.packet_in import Answerer, answers_of
@@ -83,6 +83,7 @@ from controller.southbound.reconcile import (
     wanted_at,
 )
 from controller.southbound.recovery import Recovery
+from controller.southbound.spoken import flow_text, group_text
 from controller.southbound.switch import Applied, Switch
 from controller.southbound.translations import Translations
 from controller.southbound.watch import Tampering
@@ -1011,6 +1012,21 @@ class Fleet:
             source = await self._in_step(member)
             revision = member.revision
             return revision, await source.whole()
+
+    def lines(self, name: str, installed: Installed) -> tuple[list[str], list[str]]:
+        """The flows and the groups of a dump of a switch, ours and others', as Open vSwitch tells them."""
+        left, groups = dict(installed.flows), dict(installed.groups)
+        flows, grouped = [], []
+        for entry in self._engine.desired(name).values():
+            if isinstance(entry.item, Flow):
+                wanted = encode_flow(entry.item, entry.app)
+                if left.get(wanted.key) == wanted:
+                    del left[wanted.key]
+                    flows.append(f"cookie={wanted.cookie:#x}, {entry.item}")
+            elif groups.get(entry.item.id) == encode_group(entry.item):
+                del groups[entry.item.id]
+                grouped.append(str(entry.item))
+        return [*flows, *map(flow_text, left.values())], [*grouped, *map(group_text, groups.values())]
 
     def remember(self, name: str, said: Remembered, kept: Dump | None) -> None:
         """Take a chassis for what an archive has of it. Raises NotFound."""
