@@ -54,7 +54,7 @@ WATCHED: Mapping[str, tuple[str, ...]] = {
 }
 """What is monitored of a database, by table (ovs-vswitchd.conf.db(5)); nothing that changes by itself."""
 
-SETS = frozenset({"datapath_types", "ports", "controller", "interfaces"})
+SETS = frozenset({"datapath_types", "ports", "controller", "interfaces", "protocols"})
 """Of these columns, those that may have several elements."""
 
 BFD: Mapping[str, str] = {"enable": "true", "min_tx": "100", "min_rx": "100"}

@@ -101,7 +101,11 @@ class _Pace:
 
     def quiet(self) -> bool:
         """Whether none went out for a while."""
-        return time.monotonic() - self.last > self.QUIET_S
+        return self.quiet_in_s() <= 0
+
+    def quiet_in_s(self) -> float:
+        """How long it takes to be quiet if none goes out."""
+        return self.last + self.QUIET_S - time.monotonic()
 
     def strained(self) -> bool:
         """Whether many went out in a row."""
@@ -255,7 +259,7 @@ class Session:
         if not operations:
             self._note("refusal", "")
             if self._pace.strained():
-                return self._pace.QUIET_S
+                return self._pace.quiet_in_s()
             self._note("contention", "")
             return None
         if (left_s := self._pace.left_s()) > 0:

@@ -1,7 +1,9 @@
 """What a hypervisor's keys mean, and the sentence for each that is missing or senseless."""
 
+import json
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -10,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from controller.model.bindings import Claim, Hypervisor
-from controller.southbound.hypervisor import WATCHED, amend, read, read_system_id
+from controller.southbound.hypervisor import SETS, WATCHED, amend, read, read_system_id
 from controller.southbound.jsonrpc import Replica
 
 GOOD = {"system-id": "hv1", "weft-encap-ip": "192.0.2.11", "weft-encap-type": "geneve,vxlan"}
@@ -265,3 +267,16 @@ def test_whatever_the_keys_hold_a_hypervisor_is_usable_or_says_why(keys: dict[st
     assert seen.problem.isprintable()
     assert seen.lacks.isprintable()
     assert bool(amend(replica, seen, "tcp:192.0.2.1:6653")) != bool(seen.problem)
+
+
+def test_the_columns_that_may_have_several_elements_are_those_of_open_vswitchs_schema() -> None:
+    tables = json.loads(Path("/usr/share/openvswitch/vswitch.ovsschema").read_text())["tables"]
+    types = {
+        column: tables[table]["columns"][column]["type"] for table, columns in WATCHED.items() for column in columns
+    }
+    several = {
+        name
+        for name, kind in types.items()
+        if isinstance(kind, dict) and "value" not in kind and kind.get("max", 1) != 1
+    }
+    assert several == SETS
