@@ -74,7 +74,8 @@ def ranked(view: View, old: Record | None, new: Record | None) -> Iterator[Said]
 
 def wanted(chassis: Chassis) -> tuple[object, ...]:
     """What a hypervisor's rank among gateways follows from."""
-    return (chassis.gateway_priority, chassis.bridge_mappings, bool(chassis.problem), chassis.encap_ip)
+    named = (chassis.gateway_priority, chassis.availability_zone)
+    return (*named, chassis.bridge_mappings, bool(chassis.problem), chassis.encap_ip)
 
 
 def gateway(view: View, router: str, chassis: str) -> Iterator[Said]:

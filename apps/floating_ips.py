@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from controller.flows.app import app, floating, translating
 from controller.flows.fields import ARP_REQUEST, ARP_TPA, CT_ZONE, ETH_DST, ETH_SRC, IPV4_DST, IPV4_SRC, ct_state
 from controller.flows.flow import Flow, ToGroup, Translate, Untrack, goto, resubmit
-from controller.flows.hops import AWAY
+from controller.flows.hops import AT_ROUTER, AWAY
 from controller.flows.pipeline import (
     FROM_PHYS,
     FROM_TUN,
@@ -59,7 +59,7 @@ def answer(view: View, floating: FloatingIp, chassis: str) -> Iterator[Flow]:
     known = (NH4.set(floating.floating_ip_address), ETH_DST.set(port.mac_address), NEIGH_HIT.set(1))
     asked = net & FROM_PHYS(1) & ARP_REQUEST & ARP_TPA(floating.floating_ip_address)
     yield Flow(SERVICE, "outside", asked, (*known, goto(NEIGH_REPLY) if where.distributed else gate))
-    come = (RTR.set(key), resubmit(HOP) if where.distributed else gate)
+    come = (RTR.set(key), *AT_ROUTER, resubmit(HOP)) if where.distributed else (RTR.set(key), gate)
     yield Flow(L2_LOOKUP, "router", net & ETH_DST(port.mac_address) & FROM_TUN(0), come)
 
 

@@ -36,8 +36,33 @@ from controller.flows.fields import (
     link_local,
     tunnel_to,
 )
-from controller.flows.flow import ANY, Action, Bounce, Bucket, Flow, Group, Item, Match, Move, ToGroup, goto, resubmit
-from controller.flows.hops import ECHO_REQUEST, ECHO_REQUEST6, LOOK, leave, receiver, reply4, reply6, route, trap
+from controller.flows.flow import (
+    ANY,
+    Action,
+    Bounce,
+    Bucket,
+    Flow,
+    Group,
+    Item,
+    Match,
+    Move,
+    ToGroup,
+    Turn,
+    goto,
+    resubmit,
+)
+from controller.flows.hops import (
+    AT_ROUTER,
+    ECHO_REQUEST,
+    ECHO_REQUEST6,
+    LOOK,
+    leave,
+    receiver,
+    reply4,
+    reply6,
+    route,
+    trap,
+)
 from controller.flows.pipeline import (
     ALIVE,
     BFD_PORT,
@@ -102,6 +127,7 @@ def manners(view: View) -> Iterator[Flow]:
     for asked in (ARP_REQUEST, ND_SOLICITATION):
         yield Flow(GATED, "asked", NEIGH_HIT(1) & FROM_PHYS(1) & asked, (resubmit(NEIGH_REPLY),))
     yield Flow(GATED, "redirected", REDIRECTED(1), (goto(L3_ROUTE),))
+    yield Flow(GATED, "from_wire", FROM_PHYS(1), (*AT_ROUTER, goto(HOP)))
     yield Flow(GATED, "come", ANY, (goto(HOP),))
 
 
@@ -118,7 +144,7 @@ def way_out(view: View, router: Router) -> Iterator[Flow]:
         onward = (*leave(view, port, receiver(subnet.ip_version)), goto(L3_SNAT))
         yield route(view, router.id, "connected", subnet.cidr, onward)
     for address in addresses(port):
-        yield from answers(at & FROM_PHYS(0), address)
+        yield from answers(at, address)
         if ":" not in address:
             own = (WHY.set(Why.ROUTER_ADDRESS), goto(TRAP))
             yield Flow(L3_SNAT, "own_address", at & net & IPV4_DST(address), own)
@@ -193,11 +219,10 @@ def gateway(view: View, router: Router, chassis: str) -> Iterator[Item]:
     key, net = view.tag("router", router.id), NET(view.tag("network", port.network_id))
     at, ask = RTR(key), ToGroup(GATE.id(key), GATE)
     yield gate(view, router, chassis)
-    come = (RTR.set(key), REDIRECTED.set(1), FROM_TUN.set(0), ask)
+    come = (RTR.set(key), REDIRECTED.set(1), FROM_TUN.set(0), Turn(), ask)  # it may leave by that tunnel port again
     yield Flow(TRANSIT, "router", ETH_DST(router_mac(key)), come)
     yield Flow(L2_LOOKUP, "router", net & ETH_DST(port.mac_address) & FROM_TUN(0), (RTR.set(key), ask))
     for address in addresses(port):
-        yield from answers(at & FROM_PHYS(1), address)
         if ":" not in address:
             yield Flow(
                 L3_SNAT, "own_answer", at & net & NET_IN(net.tests[0].value) & TURNED(1) & IPV4_SRC(address), LOOK

@@ -99,8 +99,6 @@ def elsewhere(view: View, network: Network) -> Iterator[Flow]:
     if physical_network(view, network.id) is not None:
         absent = NET(view.tag("network", network.id)) & FROM_PHYS(0)
         yield Flow(L2_LOOKUP, "wire", absent, (goto(PHYS_OUT),))
-        turned = NET(view.tag("network", network.id)) & TURNED(1) & FROM_PHYS(1)
-        yield Flow(L2_LOOKUP, "wire", turned, (goto(PHYS_OUT),))
 
 
 def routed(view: View, network_id: str, router: str) -> Iterator[Flow]:

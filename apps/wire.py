@@ -37,6 +37,7 @@ from controller.flows.fields import (
 )
 from controller.flows.flow import Flow, Move, goto, resubmit
 from controller.flows.frames import NO_MAC, REPLY, Statement, announcement, own_source, question, read, tagged
+from controller.flows.hops import AT_ROUTER
 from controller.flows.pipeline import (
     ASKED,
     FROM_PHYS,
@@ -53,7 +54,6 @@ from controller.flows.pipeline import (
     RTR,
     SERVICE,
     TRAP,
-    TURNED,
     WHY,
     Why,
     chassis_mac,
@@ -94,7 +94,7 @@ def served(view: View, network: str, router: str) -> Iterator[Flow]:
     if physical_network(view, network) is None:
         return
     came = FROM_PHYS(1) & NET(view.tag("network", network))
-    come = (RTR.set(view.tag("router", router)), FROM_PHYS.set(0), TURNED.set(1), resubmit(HOP))
+    come = (RTR.set(view.tag("router", router)), *AT_ROUTER, resubmit(HOP))
     for port in interfaces(view, network, router):
         yield Flow(L2_LOOKUP, "router", came & ETH_DST(port.mac_address), come)
         for address in local_too(port):

@@ -128,7 +128,9 @@ def _claim(port_id: str, mac: str) -> tuple[str, str]:
 
 
 class Machine(Node):
-    """A machine with an Open vSwitch of its own."""
+    """A machine with an Open vSwitch of its own; `switch_options` are further options of its ovs-vswitchd."""
+
+    switch_options: Sequence[str] = ()
 
     def create_database(self, directory: Path) -> None:
         """Start a new database, without waiting for it."""
@@ -161,7 +163,10 @@ class Machine(Node):
         """Start ovs-vswitchd, without waiting for it."""
         self._await_socket(self.database, "db.sock")
         self.vsctl("--no-wait", "init")
-        self.switch = self._daemon("ovs-vswitchd", f"unix:{self.directory}/db.sock")
+        self._start_switch()
+
+    def _start_switch(self) -> None:
+        self.switch = self._daemon("ovs-vswitchd", f"unix:{self.directory}/db.sock", *self.switch_options)
 
     def _await_socket(self, daemon: Daemon, name: str) -> None:
         def lacking() -> str:
@@ -254,8 +259,9 @@ class Hypervisor(Machine):
         settings = [f'external_ids:{key}="{value}"' for key, value in wanted.items() if value is not None]
         missing = [key for key, value in wanted.items() if value is None]
         forget = ("remove", "Open_vSwitch", ".", "external_ids", *missing, "--") if missing else ()
-        target = ("set-manager", f"tcp:{CONTROLLER}:{OVSDB_PORT}")
-        self.vsctl(*forget, "set", "Open_vSwitch", ".", *settings, "--", *target)
+        target = f"tcp:{CONTROLLER}:{OVSDB_PORT}"
+        manage = ("set-manager", target, "--", "set", "manager", target, "max_backoff=1000")
+        self.vsctl(*forget, "set", "Open_vSwitch", ".", *settings, "--", *manage)
 
     def map(self, physical: str, interface: str) -> str:
         """Map a new bridge, with an interface in it, to a physical network; the bridge's name."""
@@ -281,10 +287,6 @@ class Hypervisor(Machine):
     def _mappings(self) -> dict[str, str]:
         mappings = ",".join(f"{physical}:{bridge}" for physical, bridge in self.mapped.items())
         return {"weft-bridge-mappings": mappings} if mappings else {}
-
-    def hurry(self) -> None:
-        """Have its database try every second to reach a controller that is away; it waits up to 8 s by default."""
-        self.vsctl("set", "manager", f"tcp:{CONTROLLER}:{OVSDB_PORT}", "max_backoff=1000")
 
     def restart_switch(self) -> None:
         """Restart ovs-vswitchd: the flows are gone until the controller has pushed them again."""
@@ -318,7 +320,7 @@ class Hypervisor(Machine):
             self.vsctl("set", "bridge", "br-phy", f"external_ids:seen={time.time()}")
             up = time.time()
         else:
-            self.switch = self._daemon("ovs-vswitchd", f"unix:{self.directory}/db.sock")
+            self._start_switch()
             wait_until("An answer of ovs-vswitchd", self._unanswered, 10, 0.005)
             up = time.time()
             wait_until("The device of br-phy", self._unmade, 10, 0.005)
@@ -360,6 +362,10 @@ class Hypervisor(Machine):
         """The flows of the integration bridge, by what they are, with the seconds since each was added."""
         dump = self.ofctl("dump-flows", self.bridge)
         return {f"{cookie} table={table} {flow}": float(age) for cookie, age, table, flow in _FLOW.findall(dump)}
+
+    def cookies(self) -> list[str]:
+        """The cookie of each of Weft's flows on the integration bridge."""
+        return sorted(set(re.findall(r"\bcookie=(0xa7[0-9a-f]{14}),", self.ofctl("dump-flows", self.bridge))))
 
     def connections(self) -> list[str]:
         """What conntrack knows, a line a connection and zone, as ovs-dpctl(8) dump-conntrack prints it."""

@@ -48,6 +48,11 @@ def narrate(rows: Rows, journey: Journey) -> Iterator[Step]:
                 yield Step(leg.chassis, hop.table.name, words)
 
 
+def outside(network: Network, address: Address, sent: Packet) -> Step:
+    """What a host of a physical network does, on no hypervisor."""
+    return Step("", "outside", f"{address} on {named('network', network.id, network.name)} {_message(sent)}")
+
+
 @dataclass(frozen=True, slots=True)
 class Met:
     """A packet as it came to a table, and the flow that it met there."""
@@ -176,6 +181,9 @@ def _carrier(packet: Packet) -> str:
 
 
 def _tunnel(met: Met) -> str:
+    if met.packet[f.TUN_ID] in p.TRANSITS.values():
+        encap = next((name for name, code in p.ENCAPS.items() if code == met.packet[p.ENCAP]), "?")
+        return f"by {encap} to the gateway on {met.hypervisor(f.TUN_DST, f.TUN_IPV6_DST)}"
     network = met.network_of(met.packet[p.NET])
     mtu = f", MTU {network.mtu}" if network else ""
     return f"by {_carrier(met.packet)} to {met.hypervisor(f.TUN_DST, f.TUN_IPV6_DST)}{mtu}"
@@ -341,6 +349,98 @@ def _next_hop(met: Met) -> str:
     return f"next hop {_wanted(met.packet)} is at {f.ETH_DST.show(met.packet[f.ETH_DST])}"
 
 
+# ---- to the outside, and from it ------------------------------------------------------------------------------
+
+
+def _transit(met: Met) -> str:
+    key = met.written(p.RTR)
+    router: Router | None = tagged(met.rows, Router, "router", key)
+    return f"to the outside for {named('router', router.id, router.name) if router else f'router with key {key}'}"
+
+
+def _gate(met: Met) -> str:
+    """What a hypervisor that may be the gateway does with what comes for it."""
+    if met.reason == "elsewhere":
+        return f"another hypervisor is the gateway of {met.router()}: out to the physical network"
+    if met.reason == "asked":
+        return f"this hypervisor is the gateway that answers for {_wanted(met.packet)}"
+    if met.reason == "standby":
+        return f"another hypervisor is the gateway of {met.router()}"
+    return f"this hypervisor is the gateway of {met.router()}"
+
+
+def _floating_in(met: Met) -> str:
+    address = _began(met.packet).destination
+    return f"{address} is a floating IP: conntrack zone {met.written(p.ZONE)} translates"
+
+
+def _forwarded(met: Met) -> str:
+    began = _began(met.packet)
+    asked = f"conntrack zone {met.written(p.ZONE)} translates"
+    return f"{_service(met.packet)} to {began.destination} is forwarded: {asked}"
+
+
+def _come(met: Met) -> str:
+    """For an address under which connections were begun, perhaps."""
+    return f"conntrack zone {met.written(p.ZONE)} is asked whose connection it is of"
+
+
+def _stranger(met: Met) -> str:
+    return f"nobody outside begins a connection to who is behind {met.router()}: it translates (enable_snat)"
+
+
+def _dnatted(met: Met) -> str:
+    return f"now for {_began(met.packet).destination}: {_service(met.packet)}"
+
+
+def _unknown_outside(met: Met) -> str:
+    own = f": for {met.router()} itself" if met.reason == "own_address" else ""
+    return f"of no connection that is known here{own}"
+
+
+def _floating_out(met: Met) -> str:
+    where = met.network(met.packet[p.NET])
+    return f"{_began(met.packet).source} has a floating IP on {where}: conntrack zone {met.written(p.ZONE)} translates"
+
+
+def _translate(met: Met) -> str:
+    where = met.network(met.packet[p.NET])
+    return f"{met.router()} translates what goes to {where}: conntrack zone {met.written(p.ZONE)}"
+
+
+def _answer_out(met: Met) -> str:
+    return f"perhaps it answers what a port forwarding let in: conntrack zone {met.written(p.ZONE)} is asked"
+
+
+def _turned_out(met: Met) -> str:
+    """To the gateway's address from whom a port forwarding leads to."""
+    return _redirect(met) if any(isinstance(each, ToGroup) for each in met.flow.actions) else _answer_out(met)
+
+
+def _untranslated(met: Met) -> str:
+    return f"{met.router()} does not translate it: it goes out under its own address"
+
+
+def _redirect(met: Met) -> str:
+    return f"to the gateway of {met.router()}, the best that is alive"
+
+
+def _of_gateway(met: Met) -> str:
+    """What is from, or for, the address under which all others go out."""
+    began = _began(met.packet)
+    if met.reason == "own_address":
+        return f"{began.destination} is an address of {met.router()}"
+    return f"{began.source} is an address of {met.router()}: nobody behind it has that"
+
+
+def _snatted(met: Met) -> str:
+    return f"now from {_began(met.packet).source}: {_service(met.packet)}"
+
+
+def _not_translated(met: Met) -> str:
+    return f"{_began(met.packet).source} got no address of the outside: it does not go there"
+
+
 def _too_big(met: Met) -> str:
     network = met.network_of(met.packet[p.NET])
     most = f" of more than {network.mtu} bytes" if network else " of this size"
@@ -395,6 +495,7 @@ TOLD: Final[Mapping[tuple[Table, str], Callable[[Met], str]]] = {
     (p.ADDRESS_SECURITY, "spoofed"): _spoofed,
     (p.NEIGH_REPLY, "arp_reply"): _answered,
     (p.NEIGH_REPLY, "nd_reply"): _answered,
+    (p.NEIGH_REPLY, "wire_reply"): _answered,
     (p.NEIGH_REPLY, "nd_unknown"): _unanswered,
     (p.NEIGH_REPLY, "sought"): _sought,
     (p.NEIGH_REPLY, "miss"): _unanswered,
@@ -427,6 +528,32 @@ TOLD: Final[Mapping[tuple[Table, str], Callable[[Met], str]]] = {
     (p.L3_IN, "own_address"): _own_of_router,
     (p.L3_ROUTE, "miss"): _no_route,
     **{(p.L3_ROUTE, reason): _route for reason in p.ROUTE_PRIORITIES},
+    (p.TRANSIT, "router"): _transit,
+    **{(p.GATED, reason): _gate for reason in ("elsewhere", "standby", "asked", "redirected", "from_wire", "come")},
+    (p.L3_DNAT, "forwarded"): _forwarded,
+    (p.L3_DNAT, "floating"): _floating_in,
+    (p.L3_DNAT, "known"): _come,
+    (p.L3_DNAT, "own_address"): _come,
+    (p.L3_DNAT, "inside"): _stranger,
+    (p.L3_DNATTED, "forwarded"): _dnatted,
+    (p.L3_DNATTED, "translated"): _dnatted,
+    (p.L3_DNATTED, "own_address"): _unknown_outside,
+    (p.L3_DNATTED, "miss"): _unknown_outside,
+    (p.L3_SNAT, "floating"): _floating_out,
+    (p.L3_SNAT, "turned"): _turned_out,
+    (p.L3_SNAT, "own_address"): _of_gateway,
+    (p.L3_SNAT, "outer_address"): _of_gateway,
+    (p.L3_SNAT, "hairpin"): _translate,
+    (p.L3_SNAT, "answer"): _answer_out,
+    (p.L3_SNAT, "translate"): _translate,
+    (p.L3_SNAT, "routed"): _untranslated,
+    (p.L3_SNAT, "redirect"): _redirect,
+    (p.L3_SNATTED, "floating"): _snatted,
+    (p.L3_SNATTED, "forwarded"): _snatted,
+    (p.L3_SNATTED, "translated"): _snatted,
+    (p.L3_SNATTED, "routed"): _untranslated,
+    (p.L3_SNATTED, "miss"): _not_translated,
+    (p.L3_SNAT, "untranslated"): _not_translated,
     (p.L3_OUT, "known"): _next_hop,
     (p.L3_OUT, "measured"): _next_hop,
     (p.L3_MTU, "too_big"): _too_big,

@@ -1,4 +1,4 @@
-"""What a guest would send: the first packet of a connection, as `weft trace` is asked about it.
+"""What a guest, or a host of a physical network, would send: the first packet of a connection, for `weft trace`.
 
 A guest sends what is for its own subnets, and what is link-local, straight to the receiver, everything else to its
 subnet's gateway; the MAC for that it asks for by ARP or neighbour discovery. Limits: other routes that a guest may have
@@ -28,6 +28,7 @@ from controller.flows.fields import (
     UDP,
     link_local,
 )
+from controller.flows.flow import Match
 from controller.flows.packet import Packet, packet
 from controller.model import protocols
 from controller.model.addresses import address_of, block
@@ -58,7 +59,8 @@ _LIMITS: Final[Mapping[str, int]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """One packet: `sender` is a port, by id or name, `target` an address or a port; None is what is usual.
+    """One packet: `sender` is a port, by id or name, or the address of a physical network's host, `target` an address
+    or a port; None is what is usual.
 
     `source` is the address that the packet bears, which need not be the sender's; `size` is in bytes, of all of the IP
     packet.
@@ -118,6 +120,25 @@ class Sender:
 
 
 @dataclass(frozen=True, slots=True)
+class Outsider:
+    """A host of a physical network, on the wire of one of the networks there."""
+
+    network: Network
+    physical: str
+    address: Address
+
+    @property
+    def tag(self) -> Match:
+        """How its frames are tagged."""
+        vlan = self.network.segmentation_id
+        return f.UNTAGGED if vlan is None else f.VLAN_ID(vlan)
+
+
+SOMEBODY: Final = Mac("02:00:00:ff:ff:fe")
+"""Stands for the MAC of a physical host that was never heard of."""
+
+
+@dataclass(frozen=True, slots=True)
 class Way:
     """From which address to which a packet goes, and by which neighbour: None when the sender has no gateway.
 
@@ -145,7 +166,13 @@ def sender_of(rows: Rows, said: str) -> Sender:
 def check_size(rows: Rows, port: Port, asked: Question) -> None:
     """A guest knows the MTU of its network. Raises Invalid."""
     network = rows.get(Network, port.network_id)
-    if network is not None and asked.size > network.mtu:
+    if network is not None:
+        check_mtu(network, asked)
+
+
+def check_mtu(network: Network, asked: Question) -> None:
+    """The same, of whoever is on that network. Raises Invalid."""
+    if asked.size > network.mtu:
         raise Invalid("size", f"packets of network {network.id} have {network.mtu} bytes at most")
 
 
@@ -166,7 +193,7 @@ def way_of(rows: Rows, port: Port, asked: Question) -> Way:
     """How a port's packet begins. Raises Invalid, NotFound, Ambiguous."""
     target = target_of(rows, port, asked.target)
     version = 6 if ":" in target else 4
-    source = _source(asked, version)
+    source = source_of(asked, version)
     if version == 6 and ip_address(target).is_link_local:
         own = link_local(port.mac_address)
         return Way(source or own, target, target, own)
@@ -211,11 +238,8 @@ def _is_broadcast(address: Address, subnet: Subnet) -> bool:
 
 def target_of(rows: Rows, port: Port, said: str) -> Address:
     """The address that is meant: itself, or a port's first one of an IP version that the sender has, too."""
-    ip = _parsed(said)
-    if ip is not None:
-        if ip.is_multicast or ip.is_unspecified or ip.is_loopback or str(ip) == "255.255.255.255":
-            raise Invalid("to", f"{said} is not the address of one receiver")
-        return address_of(ip.version, int(ip))
+    if parsed(said) is not None:
+        return one_receiver("to", said)
     versions = {":" in fixed.ip_address for fixed in port.fixed_ips}
     for fixed in find_port(rows, said).fixed_ips:
         if (":" in fixed.ip_address) in versions:
@@ -223,18 +247,27 @@ def target_of(rows: Rows, port: Port, said: str) -> Address:
     raise Invalid("to", f"port {said} has no address of an IP version that the sender has, too")
 
 
-def _parsed(said: str) -> IPv4Address | IPv6Address | None:
+def one_receiver(name: str, said: str) -> Address:
+    """The address of one interface. Raises Invalid."""
+    ip = parsed(said)
+    if ip is None or ip.is_multicast or ip.is_unspecified or ip.is_loopback or str(ip) == "255.255.255.255":
+        raise Invalid(name, f"{said} is not the address of one receiver")
+    return address_of(ip.version, int(ip))
+
+
+def parsed(said: str) -> IPv4Address | IPv6Address | None:
+    """The address, if it is one."""
     try:
         return ip_address(said)
     except ValueError:
         return None
 
 
-def _source(asked: Question, version: int) -> Address | None:
+def source_of(asked: Question, version: int) -> Address | None:
     """The address that was asked for. Raises Invalid."""
     if asked.source is None:
         return None
-    ip = _parsed(asked.source)
+    ip = parsed(asked.source)
     if ip is None or ip.version != version:
         raise Invalid("source", f"{asked.source} is no IPv{version} address")
     return address_of(version, int(ip))
@@ -243,10 +276,17 @@ def _source(asked: Question, version: int) -> Address | None:
 # ---- packets --------------------------------------------------------------------------------------------------
 
 
-def request(sender: Sender, way: Way, neighbour: Address) -> Packet:
+def begun(sender: Sender | Outsider) -> tuple[Match, ...]:
+    """How whatever it sends comes: from its interface, or with its network's tag, and from its MAC."""
+    if isinstance(sender, Outsider):
+        return (sender.tag, f.ETH_SRC(SOMEBODY))
+    return (f.IN_PORT(sender.ofport), f.ETH_SRC(sender.port.mac_address))
+
+
+def request(sender: Sender | Outsider, way: Way, neighbour: Address) -> Packet:
     """The ARP request, or the solicitation (RFC 4861 section 7.2.2), for a neighbour's MAC."""
-    mac = sender.port.mac_address
-    came = (f.IN_PORT(sender.ofport), f.ETH_SRC(mac))
+    mac = SOMEBODY if isinstance(sender, Outsider) else sender.port.mac_address
+    came = begun(sender)
     if ":" not in neighbour:
         who = (f.ARP_SHA(mac), f.ARP_SPA(way.asker), f.ARP_TPA(neighbour))
         return packet(*came, f.ETH_DST(BROADCAST), f.ARP_REQUEST, *who)
@@ -257,12 +297,13 @@ def request(sender: Sender, way: Way, neighbour: Address) -> Packet:
     return packet(*came, *heard, *who, HOP_LIMIT(255))
 
 
-def message(sender: Sender, way: Way, asked: Question) -> Packet:
+def message(sender: Sender | Outsider, way: Way, asked: Question) -> Packet:
     """The packet but for the MAC that it is sent to. Raises Invalid."""
     headers, hops = (PACKET6, HOP_LIMIT) if ":" in way.target else (PACKET4, TTL)
     number = protocol_of(asked, "IPv6" if ":" in way.target else "IPv4")
-    parts = [f.IN_PORT(sender.ofport), f.ETH_SRC(sender.port.mac_address), headers.proto(number)]
-    parts += [
+    parts = [
+        *begun(sender),
+        headers.proto(number),
         headers.source(way.source),
         headers.destination(way.target),
         hops(HOPS if asked.ttl is None else asked.ttl),

@@ -6,47 +6,66 @@ First the sender asks for the MAC that it needs, and a switch answers or does no
 first of its connection: conntrack knows nothing of it. What switches hold in fact may differ (`weft diff`).
 
 On a physical network a host may be that nobody here knows: an address of it that the model gives to no port is taken to
-be held, by `SOMEBODY` if its MAC is not known.
+be held, by `SOMEBODY` if its MAC is not known. Such a host may send, too (`northbound.outsiders`).
+
+All ports of switches are taken to be alive, but those by which gateways are watched that are not connected to the
+controller: routers go out by the next best.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Set
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from controller.flows import fields as f
 from controller.flows.fields import ETH_DST, ETH_SRC
-from controller.flows.journey import Host, Journey, follow, hosts
+from controller.flows.frames import REPLY
+from controller.flows.journey import Host, Journey, arrive, follow, hosts
 from controller.flows.packet import Packet
-from controller.flows.pipeline import CLASSIFY, L3_OUT, NEIGH_HIT, NEIGH_REPLY, NET, NH4, NH6, PHYSICAL, Why
+from controller.flows.pipeline import CLASSIFY, GATED, L3_OUT, NEIGH_HIT, NEIGH_REPLY, NET, NH4, NH6, PHYSICAL, Why
 from controller.flows.presence import neighbour_id
 from controller.flows.trace import End, Fate, Switch
 from controller.model.records import Address, Mac, Neighbour, Network, Port
 from controller.model.store import Rows
 from northbound.admission import tagged
-from northbound.narration import Step, narrate
-from northbound.sending import Question, check_size, message, request, sender_of, way_of
+from northbound.narration import Step, narrate, outside
+from northbound.outsiders import outsider_of, way_in
+from northbound.sending import (
+    SOMEBODY,
+    Outsider,
+    Question,
+    check_mtu,
+    check_size,
+    message,
+    request,
+    sender_of,
+    way_of,
+)
 
 UNSENT: Final = ("NO_GATEWAY", "was for an address on none of the sender's subnets, and none of them has a gateway")
 ASTRAY: Final = ("NO_TUNNEL_END", "went into a tunnel of which no hypervisor of this cloud has the other end")
 UNANSWERED: Final = ("NO_ANSWER", "was for an address of a port that is not there to answer: nobody else has it")
+NOBODYS: Final = ("NO_ANSWER", "was for an address, or by a router, that no hypervisor answers for on its network")
 """Why a packet ends that no switch drops: a name and a sentence, as those of `Why`."""
-SOMEBODY: Final = Mac("02:00:00:ff:ff:fe")
-"""Stands for the MAC of a physical host that was never heard of."""
+ADVERTISEMENT: Final = 136
+"""The type of a neighbour advertisement (RFC 4861 section 4.4)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
     """What became of a packet, step by step; `reason` and `sentence` say why it was dropped, else both are empty.
 
-    `physical` is the physical network that it was delivered to, "" if a guest, or a router, has it.
+    `physical` is the physical network that it was delivered to, "" if a guest, or a router, has it. `sent` is the
+    packet that a guest sent, and `journey` what became of it; None if it did not come to that.
     """
 
     steps: tuple[Step, ...]
     reason: str = ""
     sentence: str = ""
     physical: str = ""
+    sent: Packet | None = None
+    journey: Journey | None = None
 
     @property
     def delivered(self) -> bool:
@@ -56,34 +75,67 @@ class Answer:
     @property
     def chassis(self) -> tuple[str, ...]:
         """The hypervisors it came to, in order."""
-        return tuple(dict.fromkeys(step.chassis for step in self.steps))
+        return tuple(dict.fromkeys(step.chassis for step in self.steps if step.chassis))
 
 
-def trace(rows: Rows, switch: Callable[[str], Switch], asked: Question) -> Answer:
-    """What becomes of a packet; `switch` is what a hypervisor's should be.
+def trace(rows: Rows, switch: Callable[[str], Switch], asked: Question, away: Set[str] = frozenset()) -> Answer:
+    """What becomes of a packet; `switch` is what a hypervisor's should be; gateways that are `away` take none.
 
     Raises BadRequest, NotFound, Ambiguous, Unplugged.
     """
+    outsider = outsider_of(rows, asked)
+    if outsider is not None:
+        return _from_outside(rows, lambda: hosts(rows, switch, away), outsider, asked)
     sender = sender_of(rows, asked.sender)
     way = way_of(rows, sender.port, asked)
     check_size(rows, sender.port, asked)
     sent = message(sender, way, asked)
     if way.neighbour is None:
         return Answer((), *UNSENT)
-    question = follow(hosts(rows, switch), sender.chassis, request(sender, way, way.neighbour))
+    question = follow(hosts(rows, switch, away), sender.chassis, request(sender, way, way.neighbour))
     steps = [*_asking(rows, question)]
     mac = _answered(rows, question, sender.port.network_id, way.neighbour)
     if mac is None:
         return Answer(tuple(steps), *_reason(question))
-    cloud = hosts(rows, switch)
-    journey = follow(cloud, sender.chassis, sent.put(ETH_DST, _number(mac)))
-    steps += narrate(rows, journey)
+    cloud = hosts(rows, switch, away)
+    sent = sent.put(ETH_DST, _number(mac))
+    return replace(_fate(rows, cloud, steps, follow(cloud, sender.chassis, sent)), sent=sent)
+
+
+def _from_outside(rows: Rows, cloud: Callable[[], Mapping[str, Host]], outsider: Outsider, asked: Question) -> Answer:
+    """What becomes of a packet of a host of a physical network; `cloud` is all hypervisors without connections."""
+    way = way_in(rows, outsider, asked)
+    check_mtu(outsider.network, asked)
+    sent = message(outsider, way, asked)
+    if way.neighbour is None:
+        return Answer((), *UNSENT)
+    wanted = request(outsider, way, way.neighbour)
+    question = arrive(cloud(), outsider.physical, wanted)
+    steps = [outside(outsider.network, outsider.address, wanted)]
+    steps += (step for step in narrate(rows, question) if step.table in _ANSWERING)
+    answers = (arrival.packet for arrival in question.arrivals if _is_answer(arrival.packet))
+    mac = next((answer[ETH_SRC] for answer in answers), None)
+    if mac is None:
+        return Answer(tuple(steps), *NOBODYS)
+    steps.append(outside(outsider.network, outsider.address, sent))
+    hypervisors = cloud()
+    return _fate(rows, hypervisors, steps, arrive(hypervisors, outsider.physical, sent.put(ETH_DST, mac)))
+
+
+def _is_answer(packet: Packet) -> bool:
+    """Does it tell a neighbour's MAC?"""
+    return packet[f.ARP_OP] == REPLY or (packet[f.IPV6_PROTO] == f.ICMP6 and packet[f.ICMPV6_TYPE] == ADVERTISEMENT)
+
+
+def _fate(rows: Rows, cloud: Mapping[str, Host], steps: list[Step], journey: Journey) -> Answer:
+    """What becomes of a packet whose neighbour was found: its steps after those."""
+    told = [*steps, *narrate(rows, journey)]
     if (onward := _resumed(rows, cloud, journey)) is not None:
         journey = onward
-        steps += narrate(rows, journey)
+        told += narrate(rows, journey)
     if journey.arrivals:
-        return Answer(tuple(steps), physical=next(iter(journey.arrivals)).physical)
-    return Answer(tuple(steps), *_reason(journey))
+        return Answer(tuple(told), physical=next(iter(journey.arrivals)).physical, journey=journey)
+    return Answer(tuple(told), *_reason(journey), journey=journey)
 
 
 def _number(mac: Mac) -> int:
@@ -101,6 +153,7 @@ def _asking(rows: Rows, question: Journey) -> Iterator[Step]:
 
 
 _ASKING: Final = frozenset(table.name for table in (CLASSIFY, NEIGH_REPLY, PHYSICAL))
+_ANSWERING: Final = frozenset(table.name for table in (GATED, NEIGH_REPLY))
 
 
 def _answered(rows: Rows, question: Journey, network_id: str, address: Address) -> Mac | None:
@@ -164,6 +217,19 @@ def as_json(answer: Answer) -> dict[str, Any]:
     }
 
 
+def happened(found: Mapping[str, Any]) -> Iterator[str]:
+    """What became of the packet when it was really sent (`live`)."""
+    for each in found["seen"]:
+        yield f"live: found on {each['chassis']}, table {each['table']}, {each['words']}, after {found['after_ms']} ms"
+    if found["trouble"]:
+        yield f"live: {found['trouble']}"
+    elif found["agrees"]:
+        yield "live: as foretold"
+    else:
+        ends = "; ".join(f"{each['chassis']}, table {each['table']}, {each['words']}" for each in found["foretold"])
+        yield f"live: NOT as foretold: {ends or 'no end where it could be caught'}"
+
+
 def text(answer: Mapping[str, Any]) -> Iterator[str]:
     """A line a hop, one for each hypervisor that may not hold all this yet, and at last the fate."""
     width = max((len(hop["chassis"]) for hop in answer["hops"]), default=0)
@@ -171,6 +237,8 @@ def text(answer: Mapping[str, Any]) -> Iterator[str]:
         yield f"{hop['chassis']:<{width}} {hop['table']:<16} {hop['words']}"
     for name, state in answer.get("behind", {}).items():
         yield f"{name} may not hold all of this: {state}"
+    if "live" in answer:
+        yield from happened(answer["live"])
     if answer["fate"] != "delivered":
         yield f"dropped: {answer['reason']} {answer['sentence']}"
     elif physical := answer.get("physical_network"):

@@ -13,7 +13,7 @@ from controller.model.records import ROUTED, Address, Link, Network, Port, Route
 from controller.model.store import Rows
 from controller.southbound.fleet import Fleet, State
 from northbound import tracing
-from northbound.sending import Question, find_port
+from northbound.sending import Question, find_port, parsed
 
 
 def why_down(fleet: Fleet, called: str) -> tuple[Port, list[str]]:
@@ -69,23 +69,23 @@ def why(fleet: Fleet, asked: Question) -> dict[str, Any]:
 
     Raises NotFound, Ambiguous, Invalid.
     """
-    sender = find_port(fleet.rows, asked.sender)
+    sender = None if parsed(asked.sender) else find_port(fleet.rows, asked.sender)
     ports = {port.id: port for port in (sender, _receiver(fleet.rows, sender, asked.target)) if port is not None}
     down = {port.name or port.id: list(_reasons(fleet, port)) for port in ports.values()}
     try:
-        fate = tracing.as_json(tracing.trace(fleet.rows, fleet.standing, asked))
+        fate = tracing.as_json(tracing.trace(fleet.rows, fleet.standing, asked, fleet.away()))
     except Unplugged as error:
         fate = {"fate": "dropped", "reason": "UNPLUGGED", "sentence": str(error), "hops": []}
     return {"ports": down, **fate}
 
 
-def _receiver(rows: Rows, sender: Port, target: str) -> Port | None:
-    """The port that is meant: by id or name, or by an address on the sender's own network."""
+def _receiver(rows: Rows, sender: Port | None, target: str) -> Port | None:
+    """The port that is meant: by id or name, or by an address on the sender's own network, if that is a port."""
     try:
         address = Address(str(ip_address(target)))
     except ValueError:
         return find_port(rows, target)
-    found = rows.where(Port, reservations=(sender.network_id, address))
+    found = rows.where(Port, reservations=(sender.network_id, address)) if sender else ()
     return found[0] if found else None
 
 

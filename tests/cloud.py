@@ -27,6 +27,7 @@ from controller.model.records import (
     Neighbour,
     Network,
     Port,
+    PortForwarding,
     Router,
     SecurityGroup,
     SecurityGroupRule,
@@ -107,14 +108,21 @@ def port(
     groups: Sequence[str] = (),
     pairs: Sequence[tuple[str, str]] = (),
     guarded: bool = True,
+    on: Mapping[str, str] | None = None,
     **more: Any,
 ) -> Work:
-    """A port and its tag, made or changed; `pairs` are (MAC, address) that it may use beside its own."""
+    """A port and its tag, made or changed; `pairs` are (MAC, address) that it may use beside its own.
+
+    Its addresses are on one subnet that need not be there, or (`on`) on those that are named.
+    """
     new = Port(
         id=id,
         network_id=network,
         mac_address=Mac(mac),
-        fixed_ips=tuple(FixedIp(f"{network}-subnet", Address(address)) for address in addresses),
+        fixed_ips=(
+            *(FixedIp(f"{network}-subnet", Address(address)) for address in addresses),
+            *(FixedIp(subnet, Address(address)) for subnet, address in (on or {}).items()),
+        ),
         port_security_enabled=guarded,
         security_groups=tuple(groups),
         allowed_address_pairs=tuple(AddressPair(Mac(mac), Cidr(address)) for mac, address in pairs),
@@ -285,6 +293,34 @@ def floating_ip(
     return work
 
 
+def forwarding(
+    id: str, floating: str, protocol: str, external: tuple[int, int], port: str, address: str, internal: tuple[int, int]
+) -> Work:
+    """A port forwarding: ports of a floating IP, from the first to the last, stand for those of a port's address."""
+    made = PortForwarding(
+        id=id,
+        floatingip_id=floating,
+        internal_port_id=port,
+        internal_ip_address=Address(address),
+        protocol=protocol,
+        external_port_first=external[0],
+        external_port_last=external[1],
+        internal_port_first=internal[0],
+        internal_port_last=internal[1],
+    )
+    return lambda tx: tx.put(made)
+
+
+def no_forwarding(id: str) -> Work:
+    """There is none, or not any more."""
+
+    def work(tx: Transaction) -> None:
+        if tx.get(PortForwarding, id) is not None:
+            tx.delete(PortForwarding, id)
+
+    return work
+
+
 def interface(id: str, router: str, network: str, mac: str, **addresses: str) -> Work:
     """A router's port on a network, with an address on each of some subnets."""
     made = Port(
@@ -318,6 +354,7 @@ def hypervisor(
     physical: tuple[str, ...] = (),
     priority: int | None = None,
     watches: tuple[int, ...] = (),
+    zone: str = "nova",
 ) -> Work:
     """Hypervisor `hvN` at 192.0.2.N whose interfaces `tap-ID` are plugged; their OpenFlow ports count from `first`.
 
@@ -333,6 +370,7 @@ def hypervisor(
         datapath_type=datapath,
         bridge_mappings=tuple((name, f"br-{name}") for name in physical),
         gateway_priority=priority,
+        availability_zone=zone,
         datapath_id=number,
         claims=tuple(Claim(f"tap-{id}", id) for id in plugged),
     )
@@ -343,6 +381,6 @@ def hypervisor(
 
     def work(tx: Transaction) -> None:
         bindings.observe(tx, seen)
-        bindings.observe_links(tx, seen.system_id, tunnels + wires + probes + guests)
+        bindings.observe_links(tx, seen.system_id, dict(tunnels + wires + probes + guests))
 
     return work

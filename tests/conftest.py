@@ -37,5 +37,5 @@ settings.load_profile(os.environ.get("WEFT_HYPOTHESIS_PROFILE", "default"))
 @pytest.fixture(scope="session")
 def open_vswitch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenVSwitch]:
     """A real Open vSwitch to trace packets through, with the OpenFlow ports that `tests.cloud.hypervisor` gives out."""
-    with OpenVSwitch(tmp_path_factory.mktemp("judge")).running([1, 2, *range(10, 20)]) as judge:
+    with OpenVSwitch(tmp_path_factory.mktemp("judge")).running([1, 2, 5, 6, *range(10, 20), *range(91, 95)]) as judge:
         yield judge

@@ -15,16 +15,18 @@ import os
 import re
 import socket
 import subprocess
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from controller.flows.conntrack import Connections
-from controller.flows.flow import Flow, Group, Key, Measure, Move, Table
+from controller.flows.flow import Flow, Group, Key, Measure, Move, Table, Translate
+from controller.flows.flow import Set as Set_
 from controller.flows.packet import TUNNEL, Packet
 from controller.flows.pipeline import CLASSIFY, CT_BUNDLE, TRAP_BYTES, WHY
-from controller.flows.trace import Committed, End, Fate, Switch, Tracked, Translation, translate
+from controller.flows.trace import TAG_PRESENT, Committed, End, Fate, Switch, Tracked, Translation, translate
 from controller.southbound import messages, openflow
 from controller.southbound.openflow import EncodedFlow, EncodedGroup, encode_flow, encode_group
 
@@ -32,7 +34,10 @@ PATIENCE_S = 20.0
 APP = 1
 
 Effect = tuple[str, tuple[int, ...]]
-"""output: port; punt: bytes; track: zone; commit: zone, mark, its mask, label, its mask."""
+"""output: port; punt: bytes; track: zone; commit: zone, mark, its mask, label, its mask.
+
+Of a translation that is the same, and the name says which, as ovs-actions(7) writes it: `nat(src=192.0.2.1)`.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +80,7 @@ class OpenVSwitch:
         self.home = home
         self._env = {**os.environ, "OVS_RUNDIR": str(home), "OVS_LOGDIR": str(home), "OVS_DBDIR": str(home)}
         self._held: dict[Key, EncodedFlow | EncodedGroup] = {}
+        self._dead: frozenset[int] = frozenset()
 
     def _run(self, *command: str) -> None:
         done = subprocess.run(command, env=self._env, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
@@ -123,6 +129,21 @@ class OpenVSwitch:
         changes += [openflow.group_delete(1, group.id) for group in gone if isinstance(group, EncodedGroup)]
         self._tell(*changes)
         self._held = wanted
+
+    def kill(self, ports: Set[int]) -> None:
+        """Have exactly these ports be dead. Groups follow a little later, as does the action `bundle`: that is seen."""
+        for port in ports ^ self._dead:
+            self._ask("netdev-dummy/set-admin-state", f"p{port}", "down" if port in ports else "up")
+            deadline = time.monotonic() + PATIENCE_S
+            while self._is_alive(port) == (port in ports):
+                assert time.monotonic() < deadline, port
+        self._dead = frozenset(ports)
+
+    def _is_alive(self, port: int) -> bool:
+        to_the_first_alive = f"bundle(eth_src,0,active_backup,ofport,members:{port})"
+        return "Datapath actions: drop" not in self._ask(
+            "ofproto/trace-packet-out", "br0", "in_port=1", to_the_first_alive
+        )
 
     def _tell(self, *sent: bytes) -> None:
         """Over a connection of its own: Open vSwitch ends one that answers no echo request for a minute."""
@@ -213,7 +234,10 @@ def _effects(actions: str, length: int) -> Iterator[Effect]:
         elif action.startswith("ct("):
             said = dict(word.partition("=")[::2] for word in _split(action[3:-1]))
             zone = int(said["zone"])
-            if "commit" in said:
+            nat = next((word for word in _split(action[3:-1]) if word.startswith("nat")), None)
+            if nat is not None:
+                yield nat, (zone, *_masked(said.get("label", "0/0")))
+            elif "commit" in said:
                 yield "commit", (zone, *_masked(said.get("mark", "0/0")), *_masked(said.get("label", "0/0")))
             else:
                 yield "track", (zone,)
@@ -243,7 +267,7 @@ _PROTOCOLS: Mapping[str, tuple[int, int]] = {
 }  # fmt: skip
 _NAMES: Mapping[str, str] = {"dl_src": "eth_src", "dl_dst": "eth_dst", "dl_type": "eth_type", "nw_frag": "ip_frag"}
 _PORTS: Mapping[int, str] = {6: "tcp", 17: "udp", 132: "sctp"}
-_STATES = ("new", "est", "rel", "rpl", "inv", "trk")
+_STATES = ("new", "est", "rel", "rpl", "inv", "trk", "snat", "dnat")
 _FRAGMENTS = {"no": 0, "first": 1, "later": 3}
 _UNUSED = frozenset({"nw_tos", "nw_ecn", "tcp_flags", "ipv6_label", "vlan_tci", "dl_vlan", "dl_vlan_pcp", "vlan_tci1",
                      "recirc_id", "skb_priority", "eth"})  # fmt: skip
@@ -258,6 +282,8 @@ def numbers(flow: str) -> dict[str, int]:
     family, proto = _PROTOCOLS[kind] if kind else (0, 0)
     proto = proto or int(said.get("nw_proto", 0))
     found: dict[str, int] = {"eth_type": family, "nw_proto": proto}
+    if "dl_vlan" in said:
+        found["vlan_tci"] = int(said["dl_vlan_pcp"]) << 13 | TAG_PRESENT | int(said["dl_vlan"])
     for name, text in said.items():
         if name in _UNUSED or name == kind:
             continue
@@ -281,6 +307,8 @@ def _registers(name: str, value: int) -> dict[str, int]:
 
 
 def _number(name: str, text: str) -> int:
+    if text == "ANY":  # in_port, once it is 0
+        return 0
     if name == "nw_frag":
         return _FRAGMENTS[text]
     if name == "ct_state":
@@ -296,14 +324,19 @@ def _number(name: str, text: str) -> int:
 
 
 def same(
-    judge: OpenVSwitch, switch: Switch, packet: Packet, table: Table, either: Set[int] = frozenset()
+    judge: OpenVSwitch,
+    switch: Switch,
+    packet: Packet,
+    table: Table,
+    either: Set[int] = frozenset(),
+    dead: frozenset[int] = frozenset(),
 ) -> Translation:
     """One translation by our interpreter, once Open vSwitch has agreed to every table, effect and bit of it.
 
     `either` are values of WHY of which any will do: of several conjunctions that match, each takes one.
     """
     seen = judge.trace(packet, table)
-    done = translate(Choosing(switch, seen.buckets), packet, table)
+    done = translate(Choosing(switch, seen.buckets), packet, table, dead)
     visits = tuple(
         (hop.table.number, hop.met and hop.met.priority) for hop in done.hops if not isinstance(hop.met, Group)
     )
@@ -336,19 +369,21 @@ def same_throughout(
     known: Connections,
     table: Table = CLASSIFY,
     either: Set[int] = frozenset(),
+    dead: frozenset[int] = frozenset(),
 ) -> bool:
     """Open vSwitch agrees to every translation of a packet, when told what `known` says of its connection.
 
-    Whether it chose: then it may come to something else by another hash.
+    `dead` are the ports that are not alive (`OpenVSwitch.kill`). Whether it chose: then it may come to something else by another hash.
     """
-    done = same(judge, switch, packet, table, either)
+    done = same(judge, switch, packet, table, either, dead)
     chose = any(isinstance(hop.met, Group) and hop.met.kind.chooses for hop in done.hops)
     for effect in done.effects:
         if isinstance(effect, Committed):
             known.commit(effect.zone, effect.packet, effect.writes)
         if isinstance(effect, Committed | Tracked):
-            looked = known.look(effect.zone, effect.packet)
-            chose |= same_throughout(judge, switch, looked, known, effect.table, either)
+            how = effect.how if isinstance(effect, Tracked) else None
+            looked = known.translate(effect.zone, effect.packet, how) if how else known.look(effect.zone, effect.packet)
+            chose |= same_throughout(judge, switch, looked, known, effect.table, either, dead)
     return chose
 
 
@@ -359,17 +394,26 @@ def _did(effects: Iterable[End | Tracked | Committed]) -> Iterator[Effect]:
                 yield "output", (port,)
             case End(fate=Fate.PUNTED):
                 yield "punt", (TRAP_BYTES,)
+            case Tracked(packet, zone, _, Translate() as how):
+                _, label = _remembered(packet, how.writes)
+                nat = re.search(r"\bnat(\(.*?\))?", str(how))
+                assert nat is not None
+                yield nat[0], (zone, *label)
             case Tracked(_, zone, _):
                 yield "track", (zone,)
             case Committed(packet, zone, writes, _):
-                made, written = packet.written(writes), Packet({})
-                for write in writes:
-                    target = write.target if isinstance(write, Move) else write.field
-                    written = written.put(target, target.full)
-                mark, label = (
-                    (made.whole(at) & written.whole(at), written.whole(at)) for at in ("ct_mark", "ct_label")
-                )
+                mark, label = _remembered(packet, writes)
                 yield "commit", (zone, *mark, *label)
+
+
+def _remembered(packet: Packet, writes: Iterable[Set_ | Move]) -> tuple[tuple[int, int], tuple[int, int]]:
+    """What is written to the mark and the label of a connection, each with its mask."""
+    made, written = packet.written(writes), Packet({})
+    for write in writes:
+        target = write.target if isinstance(write, Move) else write.field
+        written = written.put(target, target.full)
+    mark, label = ((made.whole(at) & written.whole(at), written.whole(at)) for at in ("ct_mark", "ct_label"))
+    return mark, label
 
 
 def _either(effect: Effect, either: Set[int]) -> Effect:

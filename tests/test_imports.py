@@ -19,6 +19,7 @@ ALLOWED = {
     "controller": (),
     "controller.model": MODEL,
     "controller.flows": FLOWS,
+    "controller.prove": (*FLOWS, "controller.prove"),
     "controller.southbound": (*FLOWS, "controller.southbound"),
     "northbound": ("controller", "northbound"),
     "northbound.resources": NETWORKING,
@@ -29,6 +30,7 @@ ALLOWED = {
     "northbound.why": ("controller", "northbound"),
     "northbound.metrics": (*NETWORKING, "controller.southbound.fleet"),
     "northbound.daemon": ("controller", "northbound", "apps"),
+    "northbound.past": ("controller", "northbound", "apps"),
     "mininet_scenarios": ("controller", "northbound", "mininet_scenarios"),
 }
 # What an app may import at all: values and what is worked out from them, nothing that reaches out of the process or

@@ -18,6 +18,7 @@ from controller.flows.fields import (
 )
 from controller.flows.flow import Action, Flow, Move, Set, Untrack, goto, resubmit
 from controller.flows.pipeline import (
+    FROM_PHYS,
     L3_OUT,
     L3_ROUTE,
     NEIGH,
@@ -41,6 +42,8 @@ ECHO_REQUEST6, ECHO_REPLY6 = 128, 129
 HOPS_OF_ANSWERS: Final = 255
 Way = tuple[Action, ...]
 """What is done to a packet for its next hop."""
+AT_ROUTER: Way = (FROM_PHYS.set(0), TURNED.set(1))
+"""A packet that came from a wire, and is at a router now, may leave to that wire, as from whoever sends it on."""
 LOOK: Way = (resubmit(NEIGH), goto(L3_OUT))
 """Find the next hop's MAC."""
 AWAY: Way = (REDIRECTED.set(0), resubmit(NEIGH), resubmit(L3_OUT))

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Set
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Final
 
 from controller.flows.conntrack import Connections
 from controller.flows.fields import ETH_DST, IN_PORT, TUN_DST, TUN_ID, TUN_IPV6_DST, tunnel_from, tunnel_to
-from controller.flows.flow import Table
+from controller.flows.flow import Group, Table
 from controller.flows.packet import Packet, packet
-from controller.flows.pipeline import CLASSIFY, TUNNEL_PORTS, Why, patch_port
+from controller.flows.pipeline import CLASSIFY, FROM_PHYS, GATE, RTR, TUNNEL_PORTS, Why, patch_port, probe_port
 from controller.flows.trace import End, Fate, Switch, Trace, trace
 from controller.model.records import Address, Chassis, Link
 from controller.model.store import Rows
@@ -21,14 +21,15 @@ MAX_TUNNELS: Final = 8
 
 _TUNNELS: Final = frozenset(TUNNEL_PORTS.values())
 _OF_OTHERS: Final = frozenset({Why.UNKNOWN_VLAN, Why.UNKNOWN_UNICAST, Why.BACK_TO_WIRE})
-"""Why a hypervisor drops what it hears from a wire and nobody of its own wants."""
+"""Why a hypervisor drops what it hears from a wire and nobody of its own wants, unless that comes to a router first."""
 
 
 @dataclass(frozen=True, slots=True)
 class Host:
     """A hypervisor to trace through: its flows, where its tunnels end, the interfaces behind its OpenFlow ports.
 
-    `wires` are the physical networks behind interfaces. `connections` is the one thing here that remembers.
+    `wires` are the physical networks behind interfaces, `dead` the OpenFlow ports that are not alive; on one that is
+    `away` no gateway is. `connections` is the one thing here that remembers.
     """
 
     switch: Switch
@@ -36,6 +37,8 @@ class Host:
     interfaces: Mapping[int, str]
     wires: Mapping[str, str] = field(default_factory=dict)
     connections: Connections = field(default_factory=Connections)
+    dead: frozenset[int] = frozenset()
+    away: bool = False
 
     def port(self, interface: str) -> int | None:
         """The OpenFlow port of an interface."""
@@ -95,8 +98,8 @@ class _Links(Mapping[int, str]):
         return len(self._found)
 
 
-def hosts(rows: Rows, switch: Callable[[str], Switch]) -> dict[str, Host]:
-    """Every hypervisor, with its switch as it should be and no connections."""
+def hosts(rows: Rows, switch: Callable[[str], Switch], away: Set[str] = frozenset()) -> dict[str, Host]:
+    """Every hypervisor, with its switch as it should be and no connections; gateways that are `away` are dead."""
     return {
         chassis.id: Host(
             switch(chassis.id),
@@ -104,6 +107,8 @@ def hosts(rows: Rows, switch: Callable[[str], Switch]) -> dict[str, Host]:
             _Links(rows, chassis.id),
             {patch_port(physical): physical for physical, _ in chassis.bridge_mappings},
             Connections(sctp_ports=chassis.datapath_type != "netdev"),
+            frozenset(link.ofport for each in away if (link := rows.get(Link, f"{chassis.id}/{probe_port(each)}"))),
+            chassis.id in away,
         )
         for chassis in rows.all(Chassis)
     }
@@ -114,7 +119,19 @@ def follow(cloud: Mapping[str, Host], chassis: str, sent: Packet, table: Table =
 
     A frame on a physical network arrives there, unless it is for a guest, or a router, of another hypervisor alone.
     """
-    steps = [*_steps(cloud, chassis, sent, 0, table)]
+    return _journey(_steps(cloud, chassis, sent, 0, table))
+
+
+def arrive(cloud: Mapping[str, Host], physical: str, frame: Packet) -> Journey:
+    """What becomes of a frame that a host of a physical network sends there; there it ends if nobody takes it."""
+    taken = [*_on_wire(cloud, "", physical, frame, 0)]
+    if not taken or frame[ETH_DST] & _GROUP:
+        taken.append(Arrival("", "", frame, physical))
+    return _journey(iter(taken))
+
+
+def _journey(found: Iterator[Leg | Arrival | End]) -> Journey:
+    steps = [*found]
     return Journey(
         tuple(step for step in steps if isinstance(step, Leg)),
         tuple(step for step in steps if isinstance(step, Arrival)),
@@ -126,7 +143,7 @@ def _steps(
     cloud: Mapping[str, Host], chassis: str, came: Packet, crossed: int, table: Table = CLASSIFY
 ) -> Iterator[Leg | Arrival | End]:
     host = cloud[chassis]
-    leg = Leg(chassis, trace(host.switch, came, host.connections, table))
+    leg = Leg(chassis, trace(host.switch, came, host.connections, table, host.dead))
     yield leg
     for end in leg.trace.sent:
         interface = host.interfaces.get(end.port or 0, "")
@@ -159,9 +176,21 @@ def _on_wire(
         if name == sender or (port := other.port(wire)) is None:
             continue
         steps = [*_steps(cloud, name, Packet({**frame.values, IN_PORT.wire: port}, frame.length), crossed)]
+        if other.away and any(isinstance(step, Leg) and _is_gated(step) for step in steps):
+            continue
         ends = [end for step in steps if isinstance(step, Leg) for end in step.trace.ends]
-        if any(end.why not in _OF_OTHERS for end in ends):
+        if not all(map(_is_of_others, ends)):
             yield from steps
+
+
+def _is_of_others(end: End) -> bool:
+    """Is a frame of a wire left to others there?"""
+    return end.why is Why.STANDBY or (end.why in _OF_OTHERS and not end.packet[RTR])
+
+
+def _is_gated(leg: Leg) -> bool:
+    """Is it asked there, of a frame from a wire, whether that hypervisor is the gateway?"""
+    return any(isinstance(hop.met, Group) and hop.met.kind is GATE and hop.packet[FROM_PHYS] for hop in leg.trace.hops)
 
 
 def _through(cloud: Mapping[str, Host], host: Host, interface: str, sent: Packet) -> tuple[str, Packet] | None:

@@ -501,8 +501,8 @@ SERVICE: Final = Table(
     8, "service", "What the switch answers itself: ARP and IPv6 neighbour discovery. What guests tell is heard.",
     {
         "wire_answers": 145, "outside": 140, "wire_asks": 135, "wire_known": 134, "wire_moved": 133, "announced": 130,
-        "wire": 125, "probed": 120, "own_address": 110, "arp_request": 100, "nd_solicitation": 100, "told": 97,
-        "wire_told": 95,
+        "wire": 125, "probed": 120, "own_announced": 115, "own_address": 110, "arp_request": 100,
+        "nd_solicitation": 100, "told": 97, "wire_told": 95,
         "unasked": 90, "other": 0,
     },
     matches=frozenset({
@@ -608,9 +608,10 @@ TRANSIT: Final = Table(
 )  # fmt: skip
 GATED: Final = Table(
     22, "gated", "Behind the gate of a router: the gateway goes on; on standby only what is from here may pass, to it.",
-    {"elsewhere": 130, "standby": 120, "asked": 110, "redirected": 100, "come": 0},
+    {"elsewhere": 130, "standby": 120, "asked": 110, "redirected": 100, "from_wire": 90, "come": 0},
     matches=frozenset({STANDBY, FROM_PHYS, REDIRECTED, NEIGH_HIT, f.ETH_TYPE, f.ARP_OP, f.IPV6_PROTO, f.ICMPV6_TYPE}),
-    sets=frozenset({STANDBY, WHY}), nexts=frozenset({"neigh_reply", "hop", "l3_route", "phys_out", "drop"}),
+    sets=frozenset({STANDBY, FROM_PHYS, TURNED, WHY}),
+    nexts=frozenset({"neigh_reply", "hop", "l3_route", "phys_out", "drop"}),
 )  # fmt: skip
 HOP: Final = Table(
     23, "hop", "Counts the routers that a packet passes here: two that send it to each other do not keep it.",
@@ -621,7 +622,7 @@ L3_IN: Final = Table(
     24, "l3_in", "At a router: is this for the router itself, and has it a hop left?",
     {"martian": 130, "echo": 120, "own_address": 110, "link_local": 100, "expired": 90, "hop": 10, "through": 0},
     matches=frozenset({
-        RTR, NET, FROM_PHYS, f.ETH_TYPE, f.IPV4_SRC, f.IPV4_DST, f.IPV4_PROTO, f.ICMP_TYPE, f.TTL, f.IPV6_SRC,
+        RTR, NET, f.ETH_TYPE, f.IPV4_SRC, f.IPV4_DST, f.IPV4_PROTO, f.ICMP_TYPE, f.TTL, f.IPV6_SRC,
         f.IPV6_DST,
         f.IPV6_PROTO, f.ICMPV6_TYPE, f.HOP_LIMIT, f.IPV4_FRAG, f.IPV6_FRAG,
     }),

@@ -147,7 +147,12 @@ def _exits(view: View, chassis: Chassis) -> Iterator[tuple[str, Exit]]:
         for physical, _ in chassis.bridge_mappings:
             yield (
                 physical,
-                Exit(view.get(Recovering, chassis.id) is not None, chassis.gateway_priority or 0, chassis.id),
+                Exit(
+                    view.get(Recovering, chassis.id) is not None,
+                    chassis.gateway_priority or 0,
+                    chassis.id,
+                    chassis.availability_zone,
+                ),
             )
 
 
@@ -238,6 +243,7 @@ class Exit(NamedTuple):
     recovers: bool
     priority: int
     chassis: str
+    zone: str
 
 
 class Candidate(NamedTuple):
@@ -598,7 +604,9 @@ def gateways(view: View, router_id: str) -> tuple[str, ...]:
     """The chassis that take a router's packets to the outside, the best first; none while there is no way out.
 
     They are ranked by `weft-gateway-priority`; of one priority each router has another order, so that routers are
-    spread over them. One that has just come, or come back, is behind the others for a while (`Recovering`).
+    spread over them. One that has just come, or come back, is behind the others for a while (`Recovering`). A router
+    with `availability_zone_hints` has those of these zones alone, and none if they have none (Neutron, OVN driver,
+    `get_candidates_for_scheduling`).
     """
     router = view.get(Router, router_id)
     port = gateway_port(view, router_id)
@@ -608,7 +616,8 @@ def gateways(view: View, router_id: str) -> tuple[str, ...]:
     physical = physical_network(view, router.external_network_id)
     if network is None or not network.admin_state_up or physical is None:
         return ()
-    exits = view.gather(EXITS, physical)
+    zones = router.availability_zone_hints
+    exits = [each for each in view.gather(EXITS, physical) if not zones or each.zone in zones]
     found = sorted((each.recovers, -each.priority, _spread(router_id, each.chassis), each.chassis) for each in exits)
     return tuple(chassis for *_, chassis in found[:MOST_GATEWAYS])
 

@@ -9,7 +9,7 @@ first; a conjunction all of whose dimensions match is looked up as `conj_id`, fo
 ends a translation; another begins behind it, in which alone the packet has conntrack's fields (ovs-actions(7), ct).
 
 Which bucket of a group that chooses a connection goes through hangs on a hash that only Open vSwitch knows: this takes
-the first. So it does of a group that fails over: all ports are alive here.
+the first. Of a group that fails over it takes the first whose port is alive: all are, but those it is told of (`dead`).
 
 Fields bear no checks of their own: a flow is taken at its word. `controller.flows.journey` follows packets from switch
 to switch.
@@ -38,6 +38,7 @@ from controller.flows.flow import (
     Action,
     Apart,
     Bounce,
+    Bucket,
     Commit,
     Conjunction,
     DecrementTtl,
@@ -273,18 +274,27 @@ class Trace:
         return frozenset(end.why for end in self.ends if end.why is not None)
 
 
-def trace(switch: Switch, packet: Packet, connections: Connections | None = None, table: Table = CLASSIFY) -> Trace:
-    """What becomes of a packet from a table on; `connections` remembers what is committed, for the next one."""
+def trace(
+    switch: Switch,
+    packet: Packet,
+    connections: Connections | None = None,
+    table: Table = CLASSIFY,
+    dead: frozenset[int] = frozenset(),
+) -> Trace:
+    """What becomes of a packet from a table on; `connections` remembers what is committed, for the next one.
+
+    `dead` are the OpenFlow ports that are not alive.
+    """
     known = Connections() if connections is None else connections
-    steps = [*_steps(switch, packet, known, table)]
+    steps = [*_steps(switch, packet, known, table, dead)]
     hops = tuple(step for step in steps if isinstance(step, Hop))
     return Trace(hops, tuple(step for step in steps if isinstance(step, End)))
 
 
 def _steps(
-    switch: Switch, packet: Packet, known: Connections, table: Table, recirculations: int = 0
+    switch: Switch, packet: Packet, known: Connections, table: Table, dead: frozenset[int], recirculations: int = 0
 ) -> Iterator[Hop | End]:
-    done = translate(switch, packet, table)
+    done = translate(switch, packet, table, dead)
     yield from done.hops
     for effect in done.effects:
         match effect:
@@ -294,15 +304,15 @@ def _steps(
                 yield End(Fate.LOOPED, at, onward)
             case Tracked(at, zone, onward, how):
                 behind = known.look(zone, at) if how is None else known.translate(zone, at, how)
-                yield from _steps(switch, behind, known, onward, recirculations + 1)
+                yield from _steps(switch, behind, known, onward, dead, recirculations + 1)
             case Committed(at, zone, writes, onward):
                 known.commit(zone, at, writes)
-                yield from _steps(switch, known.look(zone, at), known, onward, recirculations + 1)
+                yield from _steps(switch, known.look(zone, at), known, onward, dead, recirculations + 1)
 
 
-def translate(switch: Switch, packet: Packet, table: Table) -> Translation:
+def translate(switch: Switch, packet: Packet, table: Table, dead: frozenset[int] = frozenset()) -> Translation:
     """What a switch does with a packet from a table on, until it ends or goes to conntrack."""
-    run = _Run(switch, packet)
+    run = _Run(switch, packet, dead)
     try:
         run.enter(table)
         run.missed(0)
@@ -321,6 +331,7 @@ class _Run:
 
     switch: Switch
     packet: Packet
+    dead: frozenset[int]
     hops: list[Hop] = field(default_factory=list)
     effects: list[Effect] = field(default_factory=list)
     depth: int = 0
@@ -419,11 +430,15 @@ class _Run:
         group, original = self.switch.group(id), self.packet
         self.hops.append(Hop(self.nesting, original, table, group))
         self.nesting += 1
-        buckets = group.buckets if group else ()
-        one = group is not None and (group.kind.chooses or group.kind.fails_over)
-        for bucket in buckets[:1] if one else buckets:
+        for bucket in self.taken(group) if group else ():
             before = len(self.effects)
             self.act(bucket.actions, table)
             self.missed(before)
             self.packet = original
         self.nesting -= 1
+
+    def taken(self, group: Group) -> Sequence[Bucket]:
+        """The buckets of a group that get a copy."""
+        if group.kind.fails_over:
+            return [bucket for bucket in group.buckets if bucket.watch not in self.dead][:1]
+        return group.buckets[:1] if group.kind.chooses else group.buckets

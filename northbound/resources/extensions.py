@@ -198,6 +198,12 @@ _IMPLEMENTED = (
         "2025-10-31T00:00:00-00:00",
     ),
     (
+        "network-segment-range",
+        "Neutron Network Segment Range",
+        "Provides support for the network segment range management",
+        "2018-11-29T00:00:00-00:00",
+    ),
+    (
         "pagination",
         "Pagination support",
         "Extension that indicates that pagination is enabled.",
@@ -296,6 +302,12 @@ _IMPLEMENTED = (
         "Ensure that the admin state of a router is DOWN (admin_state_up=False) before updating the "
         "distributed attribute",
         "2019-07-02T15:56:00",
+    ),
+    (
+        "router_availability_zone",
+        "Router Availability Zone",
+        "Availability zone support for router.",
+        "2015-01-01T10:00:00-00:00",
     ),
     ("security-group", "security-group", "The security groups extension.", "2012-10-05T10:00:00-00:00"),
     (

@@ -38,7 +38,7 @@ def cloud() -> Cloud:
 def test_it_is_translated_and_answered_for_where_its_guest_is(cloud: Cloud) -> None:
     assert sorted(cloud.flows("hv1", "floating_ips")) == sorted([
         *ways(57344), NEIGHBOUR,
-        f"table=36,priority=100,{COME},resubmit(,23)",
+        f"table=36,priority=100,{COME},load:0x0->NXM_NX_REG0[1],load:0x1->NXM_NX_REG0[20],resubmit(,23)",
         f"{ASKS} actions={KNOWN},goto_table:9",
     ])  # fmt: skip
 

@@ -70,6 +70,7 @@ def test_behind_the_gate_who_stands_by_drops(cloud: Cloud) -> None:
         "table=22,priority=110,ipv6,nw_proto=58,icmpv6_type=135,reg0=0x22/0x22 actions=resubmit(,9)",
         "table=22,priority=120,reg0=0x8/0x8 actions=set_field:0x3d->reg8,goto_table:62",
         "table=22,priority=130,reg0=0x8/0xe actions=load:0x0->NXM_NX_REG0[3],goto_table:54",
+        "table=22,priority=90,reg0=0x2/0x2 actions=load:0x0->NXM_NX_REG0[1],load:0x1->NXM_NX_REG0[20],goto_table:23",
     ]
 
 

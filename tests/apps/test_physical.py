@@ -34,8 +34,6 @@ def test_frames_of_the_wire_are_told_by_their_tag_and_leave_with_it(cloud: Cloud
         "actions=pop_vlan,set_field:0x1->reg6,goto_table:8",
         "table=36,priority=10,reg0=0x0/0x2,reg6=0x1 actions=goto_table:54",
         "table=36,priority=10,reg0=0x0/0x2,reg6=0x2 actions=goto_table:54",
-        "table=36,priority=10,reg0=0x100002/0x100002,reg6=0x1 actions=goto_table:54",
-        "table=36,priority=10,reg0=0x100002/0x100002,reg6=0x2 actions=goto_table:54",
         "table=54,priority=100,reg6=0x1 actions=push_vlan:0x8100,load:0x1065->NXM_OF_VLAN_TCI[0..12],"
         "load:0x1->NXM_NX_REG3[16..31],goto_table:55",
         "table=54,priority=100,reg6=0x2 actions=load:0x1->NXM_NX_REG3[16..31],goto_table:55",

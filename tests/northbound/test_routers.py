@@ -683,5 +683,6 @@ def test_the_extensions_of_routers_are_offered(api: Client) -> None:
         "l3-port-ip-change-not-allowed",
         "router",
         "router-admin-state-down-before-update",
+        "router_availability_zone",
     }
-    assert not offered & {"router_availability_zone", "l3-flavors"}
+    assert not offered & {"ecmp_routes", "l3-flavors"}

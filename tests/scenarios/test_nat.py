@@ -371,8 +371,6 @@ def test_a_connection_that_was_lost_is_begun_anew_from_the_same_port(lab: Lab) -
 
 def test_streams_do_not_notice_a_restart_of_the_controller(lab: Lab) -> None:
     outside, far, _ = hosts(lab)
-    for hypervisor in lab.hypervisors.values():
-        hypervisor.hurry()
     far.listens(7200)
     with ExitStack() as stack:
         streams = [lab.guests[name].ping(far, interval_s=0.02) for name in ("a1", "a2", "a4", "b1")]

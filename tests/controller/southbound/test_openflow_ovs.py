@@ -513,13 +513,6 @@ def test_a_bundle_is_applied_when_it_is_committed(switch: Connection) -> None:
     assert (switch.groups(), switch.flows()) == ({FULL}, {TO_GROUP})
 
 
-def test_a_bundle_that_is_discarded_never_was(switch: Connection) -> None:
-    switch.clear()
-    heard = switch.ask(*bundle(openflow.flow_add(1, PORT_7), end=messages.bundle_discard(11, 1)))
-    assert answers(heard) == [(1, messages.OFPBCT_OPEN_REPLY), (1, messages.OFPBCT_DISCARD_REPLY)]
-    assert switch.flows() == set()
-
-
 def test_a_bundle_that_fails_names_the_message_and_changes_nothing(switch: Connection) -> None:
     switch.clear()
     heard = switch.ask(*bundle(openflow.flow_add(1, PORT_7), openflow.flow_add(1, TO_GROUP)))
