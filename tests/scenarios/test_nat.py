@@ -33,7 +33,7 @@ pytestmark = pytest.mark.scenario
 
 OUTSIDE, FAR, WIDE = "172.24.0.1", "203.0.113.9", "172.24.0.2"
 A, B = "172.24.0.10", "172.24.0.20"
-F2, F3, F4, F5 = "172.24.0.102", "172.24.0.103", "172.24.0.104", "172.24.0.105"
+F3, F4, F5 = "172.24.0.103", "172.24.0.104", "172.24.0.105"
 MTU = 1450
 
 
@@ -399,14 +399,11 @@ def test_streams_do_not_notice_a_restart_of_the_controller(lab: Lab) -> None:
 
 
 def test_what_goes_is_forgotten_and_its_streams_are_cut_and_no_others(lab: Lab) -> None:
-    far, a1, a2, a4, b1 = (lab.hosts["far"], *(lab.guests[name] for name in ("a1", "a2", "a4", "b1")))
-    f4 = floating(lab, F4)
+    far, a1, a3, a4, b1 = (lab.hosts["far"], *(lab.guests[name] for name in ("a1", "a3", "a4", "b1")))
+    f3, f4 = floating(lab, F3), floating(lab, F4)
     (router,) = lab.api.get("/v2.0/routers?name=b")["routers"]
     info = {key: router["external_gateway_info"][key] for key in ("network_id", "external_fixed_ips")}
-    wanted = {"floating_network_id": info["network_id"], "port_id": a2.port_id, "floating_ip_address": F2}
-    f2 = lab.api.post("/v2.0/floatingips", {"floatingip": wanted})["floatingip"]
-    lab.converged()
-    for host in (far, a2, a4):
+    for host in (far, a3, a4):
         host.listens(7300)
     stays = a1.talks(far, 7300)
     stays.flows()
@@ -419,7 +416,7 @@ def test_what_goes_is_forgotten_and_its_streams_are_cut_and_no_others(lab: Lab) 
 
     for what, caller, called, by, goes, where, address in (
         ("dissociated", far, a4, F4, lambda: lab.associate(f4, None), "hv1", F4),
-        ("deleted", far, a2, F2, lambda: lab.api.delete(f"/v2.0/floatingips/{f2['id']}"), "hv2", F2),
+        ("deleted", far, a3, F3, lambda: lab.api.delete(f"/v2.0/floatingips/{f3['id']}"), "hv3", F3),
         ("gateway cleared", b1, far, FAR, lambda: lab.api.put(path, no_way_out), "hv2", B),
         ("router deleted", b1, far, FAR, delete_router, "hv2", B),
     ):
@@ -434,14 +431,16 @@ def test_what_goes_is_forgotten_and_its_streams_are_cut_and_no_others(lab: Lab) 
         goes()
         lab.converged()
         lab.eventually(f"Nothing known of what was {what}", partial(forgotten, hypervisor, address), 5)
-        time.sleep(max(0.0, at + 1.5 - time.time()))
+        time.sleep(max(0.0, at + 1.2 - time.time()))
         assert at - 0.5 < stream.last() < at + 1, what
         stays.flows()
         assert (stays.lost(), stays.ended()) == ({}, {}), what
     assert stays.longest_silence() < 1
-    for host in (far, a1, a2, a4, b1):
+    for host in (far, a1, a3, a4, b1):
         host.hangs_up()
     lab.associate(f4, a4)
+    again = {key: f3[key] for key in ("floating_network_id", "floating_ip_address", "port_id")}
+    lab.api.post("/v2.0/floatingips", {"floatingip": again})
     lab.settles()
 
 
@@ -452,13 +451,13 @@ def subnet_of(lab: Lab, guest: Host) -> str:
 
 
 def forgotten(hypervisor: Hypervisor, address: str) -> bool:
-    """Does a hypervisor know of no connection of an address, in any zone of translations?"""
+    """Does a hypervisor know of no such connection any more?"""
     return not zones_of(hypervisor, address)
 
 
 def zones_of(hypervisor: Hypervisor, address: str) -> set[str]:
-    """The zones of translations in which a hypervisor knows connections of an address."""
-    known = "\n".join(line for line in hypervisor.connections() if f"={address}," in line)
+    """The zones of translations in which a hypervisor knows connections of an address with port 7300."""
+    known = "\n".join(line for line in hypervisor.connections() if f"={address}," in line and "port=7300" in line)
     return {zone for zone in re.findall(r"zone=(\d+)", known) if int(zone) >= 57344}
 
 
@@ -482,22 +481,25 @@ def test_who_finds_no_port_any_more_is_dropped_and_never_seen_outside(lab: Lab, 
     assert dropped > 100
     assert dropped + passed <= 500
     hv2.forget_connections()
-    assert a1.reaches(outside, "udp", 9) == {9}
+    lab.eventually("A port again", lambda: a1.reaches(outside, "udp", 9) == {9}, 5)
     lab.settles()
 
 
 def test_ten_thousand_short_connections_are_made(lab: Lab, wire: Physical) -> None:
-    """From 64 ports, each again at once: whoever is called may still keep the last connection of one (TIME-WAIT), and
-    as Open vSwitch 3.1 takes other ports of the gateway's address then, perhaps that of another guest's port."""
+    """Guests call from 64 ports, each again at once. For a port that is used again Open vSwitch 3.1 takes another one
+    outside, perhaps one by which whoever is called still knows a connection of another port (TIME-WAIT): then it says
+    so, the guest resets that, and calls again. From outside such a reset is not let in (SG13), so each port calls once.
+    """
     far, a1, a4 = lab.hosts["far"], lab.guests["a1"], lab.guests["a4"]
     before = [hypervisor.switch.pid for hypervisor in lab.hypervisors.values()]
     start = time.monotonic()
     made = 0
     with lab.sniff(wire, what="net 10.0.0.0/24") as heard:
-        for caller, called, by in ((a1, far, FAR), (a4, far, FAR), (far, a4, F4)):
+        for caller, called, by, ports in ((a1, far, FAR, 64), (a4, far, FAR, 64), (far, a4, F4, 10_000)):
             with door(called, 4) as open_door, inside(caller.pid):
                 for number in range(10_000 // 3):
-                    assert exchange(open_door, 40_000 + number % 64, reset=bool(number % 2), by=by), (by, number)
+                    port = 40_000 + number % ports
+                    assert exchange(open_door, port, reset=bool(number % 2), by=by), f"{caller} to {by} from {port}"
                     made += 1
     print(f"{made / (time.monotonic() - start):.0f} connections a second")
     assert made == 9_999
