@@ -92,6 +92,7 @@
     │   ├── MtuTooSmall         a subnet needs a larger MTU than its network has
     │   ├── AccessExists        an RBAC policy is there already
     │   ├── AccessInUse         an object cannot be taken from the projects that use it
+    │   ├── NoGateway           a router has no gateway on the network of a floating IP
     │   ├── RangesOverlap       two ranges would hand out the same segments
     │   ├── ScopeOverlaps       two subnet pools of an address scope share addresses
     │   ├── OverQuota           a project would have more than it may
@@ -1014,6 +1015,14 @@ class AccessInUse(Conflict):
             f"RBAC policy on object {object_id} cannot be removed because other objects depend on it.\nDetails: {by}"
         )
         self.object_id, self.by = object_id, by
+
+
+class NoGateway(Conflict):
+    """Raised when a router is to translate for a floating IP of a network that its gateway is not on."""
+
+    def __init__(self, router: str, network: str) -> None:
+        super().__init__(f"Router {router} has no gateway on external network {network}, where the floating IP is.")
+        self.router, self.network = router, network
 
 
 class RangesOverlap(Conflict):

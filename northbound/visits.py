@@ -21,7 +21,7 @@ from northbound import faults
 
 HEAD_S = 20.0
 BODY_S = 60.0
-KEPT_S, LINGER_S = 75.0, 1.0
+KEPT_S, LINGER_S = 75.0, 0.5
 """How long aiohttp keeps a connection: for another request, and for the rest of a body that nobody waits for."""
 MOST = 512
 REFUSED_S = 1.0

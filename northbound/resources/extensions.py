@@ -147,6 +147,12 @@ _IMPLEMENTED = (
         "2020-07-01T10:00:00-00:00",
     ),
     (
+        "floating-ip-router-writable",
+        "Floating IP Router (writable)",
+        "Provides a writable router_id attribute for a floating IP resource.",
+        "2026-08-05T00:00:00-00:00",
+    ),
+    (
         "floatingip-pools",
         "Floating IP Pools Extension",
         "Provides a floating IP pools API.",

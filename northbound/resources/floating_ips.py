@@ -1,4 +1,5 @@
-"""`/v2.0/floatingips` (api-ref, "Floating IPs", fip-port-details, expose-port-forwarding-in-fip).
+"""`/v2.0/floatingips` (api-ref, "Floating IPs", fip-port-details, expose-port-forwarding-in-fip,
+floating-ip-router-writable).
 
 A floating IP holds an IPv4 address of an external network by a port that nobody owns, and stands for one address of one
 port, for none, or for what its port forwardings lead to (`port_forwardings`).
@@ -8,9 +9,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from controller.errors import AlreadyAssociated, ForwardingsRemain, NoExternalAddress, Senseless
+from controller.errors import AlreadyAssociated, ForwardingsRemain, NoExternalAddress, NoGateway, Senseless
 from controller.model.ipam import Wanted
-from controller.model.records import Address, FixedIp, FloatingIp, Network, Port, PortForwarding, Subnet
+from controller.model.records import Address, FixedIp, FloatingIp, Network, Port, PortForwarding, Router, Subnet
 from controller.model.store import Transaction
 from northbound.resources import associations, dns, ports, values
 from northbound.resources.attributes import (
@@ -25,7 +26,7 @@ from northbound.resources.attributes import (
     indexed,
     one,
 )
-from northbound.resources.schemas import STRING, UUID, list_of, nullable
+from northbound.resources.schemas import STRING, list_of, nullable
 from northbound.resources.values import Json
 
 DHCP = "network:dhcp"
@@ -79,11 +80,22 @@ FIXED: Attribute[FloatingIp, Address | None] = Attribute(
     filter=Filter(equal(values.address_or_text)),
     sort=True,
 )
+ROUTER: Attribute[FloatingIp, str | None] = Attribute(
+    name="router_id",
+    parse=values.or_none(values.uuid),
+    post=True,
+    put=True,
+    default=None,
+    show=lambda _, floating_ip: floating_ip.router_id or None,
+    filter=Filter(equal(), indexed(FloatingIp, "router_id")),
+    sort=True,
+    names=one(Router),
+)
 
 
 def create(tx: Transaction, body: Body, ask: Ask) -> FloatingIp:
-    """Raises NotFound, Senseless, NoExternalAddress, NoMac, PortForwards, AlreadyAssociated, NoWayOut, and what
-    `ipam.assign` raises."""
+    """Raises NotFound, Senseless, NoExternalAddress, NoMac, PortForwards, AlreadyAssociated, NoWayOut, NoGateway, and
+    what `ipam.assign` raises."""
     network = tx.need(Network, body[NETWORK])
     if not network.external:
         raise Senseless("floatingip", f"Network {network.id} is not a valid external network")
@@ -106,7 +118,7 @@ def update(tx: Transaction, old: FloatingIp, new: FloatingIp, body: Body, ask: A
     """To change nothing lets go of the port, as when there was nothing else to change (neutron,
     `_check_and_get_fip_assoc`).
 
-    Raises NotFound, Senseless, PortForwards, ForwardingsRemain, AlreadyAssociated, NoWayOut.
+    Raises NotFound, Senseless, PortForwards, ForwardingsRemain, AlreadyAssociated, NoWayOut, NoGateway.
     """
     return ask.save(tx, old, _associated(tx, new, body, ask) if body.given else _alone(tx, new))
 
@@ -114,14 +126,17 @@ def update(tx: Transaction, old: FloatingIp, new: FloatingIp, body: Body, ask: A
 def _associated(tx: Transaction, floating_ip: FloatingIp, body: Body, ask: Ask) -> FloatingIp:
     """What it stands for once it is as was asked; what was not mentioned stays."""
     port_id, address = body[PORT], body[FIXED]
+    if ROUTER in body and PORT not in body and floating_ip.port_id:  # the same, by another router
+        port_id, address = floating_ip.port_id, floating_ip.fixed_ip_address
     if port_id is None:
-        if address is not None:
-            raise Senseless("floatingip", "fixed_ip_address cannot be specified without a port_id")
+        for attribute in (FIXED, ROUTER):
+            if body[attribute] is not None:
+                raise _senseless(f"{attribute.name} cannot be specified without a port_id")
         return _alone(tx, floating_ip) if PORT in body else floating_ip
     associations.check_forwards_nothing(tx, port_id)
     port = tx.need(Port, port_id)
     ip = _stood_for(floating_ip, port, address, ask)
-    router_id = associations.way_out(tx, port, ip.subnet_id, floating_ip.floating_network_id)
+    router_id = _router(tx, body[ROUTER], port, ip, floating_ip.floating_network_id)
     made = replace(floating_ip, port_id=port.id, fixed_ip_address=ip.ip_address, router_id=router_id)
     for key in made.association:
         if any(other.id != made.id for other in tx.where(FloatingIp, association=key)):
@@ -129,6 +144,16 @@ def _associated(tx: Transaction, floating_ip: FloatingIp, body: Body, ask: Ask) 
     if associations.forwards(tx, made):
         raise ForwardingsRemain(made.id)
     return made
+
+
+def _router(tx: Transaction, chosen: str | None, port: Port, ip: FixedIp, network_id: str) -> str:
+    """The id of the router that translates: the one that was chosen, which routes may lead to by way of others, or that
+    which joins the port's subnet to the floating IP's network. Raises NoGateway, NoWayOut, NotFound."""
+    if chosen is None:
+        return associations.way_out(tx, port, ip.subnet_id, network_id)
+    if tx.need(Router, chosen).external_network_id != network_id:
+        raise NoGateway(chosen, network_id)
+    return chosen
 
 
 def _alone(tx: Transaction, floating_ip: FloatingIp) -> FloatingIp:
@@ -223,13 +248,7 @@ FLOATING_IPS: Collection[FloatingIp] = Collection(
         NETWORK,
         ADDRESS,
         SUBNET,
-        Attribute(
-            name="router_id",
-            schema=nullable(UUID),
-            show=lambda _, floating_ip: floating_ip.router_id or None,
-            filter=Filter(equal(), indexed(FloatingIp, "router_id")),
-            sort=True,
-        ),
+        ROUTER,
         PORT,
         FIXED,
         dns.FLOATING_NAME,

@@ -166,7 +166,10 @@ def test_a_floating_ip_has_the_address_that_was_asked_for(api: Client) -> None:
             (400, "HTTPBadRequest", "Invalid input for port_id. Reason: 'vm1' is not a valid UUID."),
         ),
         ({"qos_policy_id": NOBODY}, (400, "HTTPBadRequest", "Unrecognized attribute(s) 'qos_policy_id'")),
-        ({"router_id": NOBODY}, (400, "HTTPBadRequest", "Attribute 'router_id' not allowed in POST")),
+        (
+            {"router_id": NOBODY},
+            (400, "BadRequest", "Bad floatingip request: router_id cannot be specified without a port_id."),
+        ),
     ],
 )
 def test_a_floating_ip_that_cannot_be_is_refused(
@@ -271,7 +274,7 @@ def test_a_floating_ip_goes_from_port_to_port(api: Client, cloud: Cloud) -> None
     for change, expected, revision in steps:
         changed = api.put("floatingip", id, **change).body["floatingip"]
         assert (stands_for(changed), changed["revision_number"]) == (expected, revision), change
-    for fixed in ("floating_ip_address", "floating_network_id", "router_id", "project_id"):
+    for fixed in ("floating_ip_address", "floating_network_id", "project_id"):
         assert api.put("floatingip", id, **{fixed: NOBODY}).fault == (
             400,
             "HTTPBadRequest",
@@ -363,6 +366,33 @@ def test_a_floating_ip_needs_a_router_between_its_network_and_the_port(api: Clie
     assert api.put("floatingip", id, port_id=vm).fault == unreachable
     assert api.put("router", elsewhere, external_gateway_info={"network_id": cloud.out}).status == 200
     assert api.put("floatingip", id, port_id=vm).body["floatingip"]["router_id"] == elsewhere
+
+
+def test_a_floating_ip_is_at_the_router_that_was_chosen_behind_others_too(api: Client, cloud: Cloud) -> None:
+    """What a test of Neutron's API calls an indirect floating IP."""
+    hidden, four = inside(api)
+    inner, vm = api.make("router")["id"], api.make("port", network_id=hidden)["id"]
+    join(api, inner, subnet_id=four)
+    assert api.post("floatingip", floating_network_id=cloud.out, port_id=vm).fault[1] == (
+        "ExternalGatewayForFloatingIPNotFound"
+    )
+    asked = {"floating_network_id": cloud.out, "port_id": vm}
+    made = api.make("floatingip", **asked, router_id=cloud.router)
+    assert made["router_id"] == cloud.router
+    refused = api.put("floatingip", made["id"], router_id=inner)
+    said = f"Router {inner} has no gateway on external network {cloud.out}, where the floating IP is."
+    assert refused.fault == (409, "FloatingIPRouterConflict", said)
+    assert api.put("floatingip", made["id"], router_id=None).fault[1] == "ExternalGatewayForFloatingIPNotFound"
+    assert api.put("floatingip", made["id"], router_id=NOBODY).fault[:2] == (404, "RouterNotFound")
+    assert stands_for(shown(api, made["id"])) == (cloud.router, vm, made["fixed_ip_address"])
+    second = api.make("router", external_gateway_info={"network_id": cloud.out})["id"]
+    assert api.put("floatingip", made["id"], router_id=second).body["floatingip"]["router_id"] == second
+    assert api.put("router", second, external_gateway_info=None).fault[1] == "RouterExternalGatewayInUseByFloatingIp"
+    direct = api.put("floatingip", made["id"], port_id=guest(api, cloud)).body["floatingip"]
+    assert direct["router_id"] == cloud.router, "of one that nobody chose it follows from the port"
+    alone = api.put("floatingip", made["id"], port_id=None).body["floatingip"]
+    assert stands_for(alone) == (None, None, None)
+    assert api.put("floatingip", made["id"], router_id=second).fault[1] == "BadRequest"
 
 
 def test_a_router_that_only_joins_an_external_network_is_no_way_to_it(api: Client, cloud: Cloud) -> None:

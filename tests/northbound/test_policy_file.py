@@ -71,7 +71,7 @@ def test_a_rule_means_what_it_says(tmp_path: Path, rule: str, allowed: str) -> N
         ("create_port: 5", "needs lines"),
         ("create_port: [a", "cannot be read"),
         ("creat_port: '@'", "nothing is called 'creat_port'"),
-        ("create_port:nam: '@'", "nothing is called 'create_port:nam'"),
+        ("create_port:no_name: '@'", "nothing is called 'create_port:no_name'"),
         ("create_port: 'role:a role:b'", "has 'role:b' where and, or, or the end must be"),
         ("create_port: 'role:a and'", "ends too early"),
         ("create_port: '(role:a'", "lacks a ')'"),

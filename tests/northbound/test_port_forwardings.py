@@ -462,6 +462,7 @@ def test_the_extensions_of_floating_ips_are_offered(api: Client) -> None:
         "floating-ip-port-forwarding-description",
         "floating-ip-port-forwarding-detail",
         "floating-ip-port-forwarding-port-ranges",
+        "floating-ip-router-writable",
         "floatingip-pools",
     }
-    assert not offered & {"qos-fip", "floating-ip-distributed", "floating-ip-router-writable"}
+    assert not offered & {"qos-fip", "floating-ip-distributed"}

@@ -314,3 +314,35 @@ def test_what_cannot_be_asked_of_a_host_is_refused_in_a_sentence(
     with pytest.raises(error) as refused:
         tracing.trace(cloud.model, cloud.standing, question(asked))
     assert says in str(refused.value)
+
+
+def test_a_floating_ip_at_a_router_behind_which_others_are_leads_through_all_of_them(cloud: Cloud) -> None:
+    """Red is behind an inner router; the outer one, which has the gateway, and the floating IP, is by transit alone."""
+    cloud.commit(network("between", 101), subnet("between4", "between", "10.1.0.0/24", "10.1.0.254"))
+    cloud.commit(router("inner", ("0.0.0.0/0", "10.1.0.254")))
+    cloud.commit(router("outer", ("10.0.0.0/24", "10.1.0.1"), external_network_id="ext"))
+    cloud.commit(interface("r-red", "inner", "red", RED_MAC, red4="10.0.0.254"))
+    cloud.commit(interface("inner-between", "inner", "between", "02:00:00:00:0b:01", between4="10.1.0.1"))
+    cloud.commit(interface("outer-between", "outer", "between", "02:00:00:00:0b:02", between4="10.1.0.254"))
+    cloud.commit(gateway("outer-ext", "outer", "ext", "02:00:00:00:0b:03", ext4="172.24.0.20"))
+    cloud.commit(floating_ip("f", "ext", FLOATING_MAC, "172.24.0.100", "outer", "vm1", "10.0.0.1"))
+    assert told(cloud, "vm1", FAR, proto="tcp", dport=80)[1:] == [
+        "hv1 l3_in            at router inner, from network red",
+        "hv1 l3_route         static route 0.0.0.0/0, to network between",
+        "hv1 l3_in            at router outer, from network between",
+        "hv1 l3_route         static route 0.0.0.0/0, to network ext",
+        "hv1 l3_snat          10.0.0.1 has a floating IP on network ext: conntrack zone 57344 translates",
+        "hv1 l3_snatted       now from 172.24.0.100: tcp 49152 > 80",
+        "hv1 physical         to physical network phys, untagged",
+        "delivered to physical network phys",
+    ]
+    assert told(cloud, FAR, "172.24.0.100", proto="tcp", dport=80)[1:] == [
+        "hv1 l3_in            at router outer, from network ext",
+        "hv1 l3_dnat          172.24.0.100 is a floating IP: conntrack zone 57344 translates",
+        "hv1 l3_dnatted       now for 10.0.0.1: tcp 49152 > 80",
+        "hv1 l3_route         static route 10.0.0.0/24, to network between, MTU 1450",
+        "hv1 l3_in            at router inner, from network between",
+        "hv1 l3_route         connected route 10.0.0.0/24, to network red",
+        "hv1 deliver          out of tap-vm1: port vm1",
+        "delivered",
+    ]

@@ -366,6 +366,43 @@ def test_a_connection_that_was_lost_is_begun_anew_from_the_same_port(lab: Lab) -
     lab.settles()
 
 
+def test_a_floating_ip_leads_to_a_guest_behind_two_routers(lab: Lab, wire: Physical) -> None:
+    """a's router has the gateway, and the floating IP; between it and the guest's network is another one."""
+    outside, far, _ = hosts(lab)
+    behind = lab.network("c", cidr="10.2.0.0/24", project="a", gateways=True)
+    between = lab.network("between", cidr="10.1.0.0/24", project="a", gateways=True)
+    inner, door = (
+        lab.router("inner", behind, project="a"),
+        lab.port("door", network=between, ip="10.1.0.9", mac="02:00:00:00:c0:09"),
+    )
+    lab.join(next(each for each in lab.api.get("/v2.0/routers?name=a")["routers"]), *between.subnets)
+    lab.api.put(f"/v2.0/routers/{inner['id']}/add_router_interface", {"port_id": door["id"]})
+    for router, to, by in (("inner", "0.0.0.0/0", "10.1.0.1"), ("a", "10.2.0.0/24", "10.1.0.9")):
+        (found,) = lab.api.get(f"/v2.0/routers?name={router}")["routers"]
+        routes = {"routes": [{"destination": to, "nexthop": by}]}
+        lab.api.put(f"/v2.0/routers/{found['id']}", {"router": routes})
+    c1 = lab.guest("c1", network=behind, on="hv1", ip="10.2.0.11", mac="02:00:00:00:c0:11")
+    c3 = lab.guest("c3", network=behind, on="hv3", ip="10.2.0.13", mac="02:00:00:00:c0:13")
+    (outer,) = lab.api.get("/v2.0/routers?name=a")["routers"]
+    external = floating(lab, F4)["floating_network_id"]
+    address = "172.24.0.106"
+    asked = {"floating_network_id": external, "floating_ip_address": address, "port_id": c1.port_id}
+    made = lab.api.post("/v2.0/floatingips", {"floatingip": {**asked, "router_id": outer["id"]}})["floatingip"]
+    lab.converged()
+    with lab.sniff(wire) as heard:
+        for guest in (c1, c3):
+            lab.associate(made, guest, router_id=outer["id"])
+            lab.converged()
+            assert far.pings(address)
+            mark = token()
+            with lab.sniff(outside, what=f"src host {address}") as come:
+                assert guest.ping(outside.ip, count=2, mark=mark).wait().lost == 0
+            assert come.copies(mark) == {"outside": 2}
+    assert [str(frame) for frame in heard.frames if within("10.0.0.0/14")(frame)] == []
+    lab.api.delete(f"/v2.0/floatingips/{made['id']}")
+    lab.settles()
+
+
 # ---- what happens to it all -----------------------------------------------------------------------------------
 
 
