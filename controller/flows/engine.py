@@ -242,13 +242,23 @@ class Engine:
                 for record in model.all(kind):
                     self._add_record(kind, record.id)
         self._apply(self._run_awake())
-        for key, wants in self._wants.items():
-            if not isinstance(wants, tuple):
-                self._judge(key, _crowded(wants))
-            if _is_flow(key):
-                self._flows.update(self._winners(key, self._anywhere(wants)).keys())
+        self._count_all()
         self._collect()
         self._tell_failures()
+
+    def _count_all(self) -> None:
+        """Count what stands everywhere, and find what is contested."""
+        sole = Counter[Placement]()
+        for key, wants in self._wants.items():
+            if isinstance(wants, tuple):
+                if (placement := wants[0].placement) is not None and _is_flow(key):
+                    sole[placement] += 1
+            else:
+                self._judge(key, _crowded(wants))
+                if _is_flow(key):
+                    self._flows.update(self._winners(key, self._anywhere(wants)).keys())
+        for placement, flows in sole.items():
+            self._flows.update(dict.fromkeys(self._chassis_of(placement), flows))
 
     # What others ask
 
