@@ -202,7 +202,8 @@ class Cost:
 class Engine:
     """What every switch should hold, for one model and one list of apps.
 
-    `log` names the cells that the last update (or the start) ran; `conflicts` and `failures` are what is wrong now.
+    `log` names the cells that the last update (or the start) ran; `turned` are the relations, and the keys, under which
+    it changed what is gathered; `conflicts` and `failures` are what is wrong now.
     """
 
     def __init__(self, model: Model, apps: Sequence[App], relations: Sequence[Relation[Any, Any]] = RELATIONS) -> None:
@@ -210,6 +211,7 @@ class Engine:
         self.apps = tuple(apps)
         self.revision = model.revision
         self.log: list[str] = []
+        self.turned: set[tuple[Relation[Any, Any], Hashable]] = set()
         self.conflicts: dict[tuple[str, Key], Conflict] = {}
         self.failures: dict[str, str] = {}
         self._raised: dict[str, Exception] = {}
@@ -242,13 +244,24 @@ class Engine:
                 for record in model.all(kind):
                     self._add_record(kind, record.id)
         self._apply(self._run_awake())
-        for key, wants in self._wants.items():
-            if not isinstance(wants, tuple):
-                self._judge(key, _crowded(wants))
-            if _is_flow(key):
-                self._flows.update(self._winners(key, self._anywhere(wants)).keys())
+        self._count_all()
+        self.turned.clear()
         self._collect()
         self._tell_failures()
+
+    def _count_all(self) -> None:
+        """Count what stands everywhere, and find what is contested."""
+        sole = Counter[Placement]()
+        for key, wants in self._wants.items():
+            if isinstance(wants, tuple):
+                if (placement := wants[0].placement) is not None and _is_flow(key):
+                    sole[placement] += 1
+            else:
+                self._judge(key, _crowded(wants))
+                if _is_flow(key):
+                    self._flows.update(self._winners(key, self._anywhere(wants)).keys())
+        for placement, flows in sole.items():
+            self._flows.update(dict.fromkeys(self._chassis_of(placement), flows))
 
     # What others ask
 
@@ -320,6 +333,7 @@ class Engine:
 
     def update(self, changes: Iterable[Change]) -> dict[str, Delta]:
         """Recompute after `changes`, which the model has already made; the difference of each switch concerned."""
+        self.turned.clear()
         for change in changes:
             for write in change.writes:
                 for read in write.touches():
@@ -474,17 +488,20 @@ class Engine:
                 self._moved[node] = chassis
 
     def _set_facts(self, node: _Facts, facts: tuple[tuple[Hashable, Hashable], ...]) -> None:
-        turned: set[Read] = set()
+        turned: set[tuple[Relation[Any, Any], Hashable]] = set()
         new, old = set(facts), set(node.facts)
         for fact in new - old:
             turned |= self._count(node, fact, 1)
         for fact in old - new:
             turned |= self._count(node, fact, -1)
         node.facts = facts
+        self.turned |= turned
         for read in turned:
             self._wake(read)
 
-    def _count(self, node: _Facts, fact: tuple[Hashable, Hashable], step: int) -> set[Read]:
+    def _count(
+        self, node: _Facts, fact: tuple[Hashable, Hashable], step: int
+    ) -> set[tuple[Relation[Any, Any], Hashable]]:
         """Note that one record more (or less) says so; the reads of which the answer is another now."""
         relation, (key, value) = node.relation, fact
         read = (relation, key)

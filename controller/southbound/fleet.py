@@ -203,7 +203,6 @@ class Member:
     paths: Paths | None = None
     pace: Pace = field(default_factory=Pace)
     refusals: dict[Key | WireKey, Refusal] = field(default_factory=dict)
-    watched: frozenset[Watched] = frozenset()
     flow_mods: int = 0
     mods_bytes: int = 0
     kept: Dump | None = None
@@ -406,10 +405,9 @@ class Fleet:
 
     def _follow_watched(self) -> None:
         """Have databases looked at again that should hold other ports than before to watch gateways by."""
-        for session in self.databases.sessions.values() if self.databases else ():
-            member, now = self._members.get(session.system_id), self.watched(session.system_id)
-            if member is not None and member.watched != now:
-                member.watched = now
+        sessions = self.databases.sessions if self.databases else {}
+        for relation, system_id in self._engine.turned:
+            if relation is WATCHED and (session := sessions.get(cast("str", system_id))) is not None:
                 session.look()
 
     async def observed(self, seen: Hypervisor) -> None:

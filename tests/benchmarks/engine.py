@@ -7,7 +7,7 @@ process's CPU time: nothing here waits, and other programs do not count.
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from statistics import median
 from time import process_time
@@ -15,6 +15,7 @@ from time import process_time
 from controller.flows.engine import Engine
 from controller.model.records import Port
 from controller.model.store import Change, Transaction
+from tests.benchmarks.instructions import instructions
 from tests.benchmarks.report import Figure, at_most
 from tests.benchmarks.shape import Cloud, Shape
 
@@ -76,6 +77,8 @@ def run() -> Iterator[Figure]:
     """The figures of the engine."""
     small = yield from _started(SMALL)
     large = yield from _started(LARGE)
+    for name, change in CHANGES.items():
+        yield _instructed(name, [_instructions(each, change) for each in (small, large)])
     for turn in range(ROUNDS * TOUCHED):
         for name, change in CHANGES.items():
             for each in (small, large) if turn % 2 else (large, small):
@@ -100,6 +103,18 @@ def _started(shape: Shape) -> Generator[Figure, None, _Run]:
     flows = len(engine.desired("hv1"))
     yield Figure(f"all that one switch should hold, {shape.ports:,} ports", flows / (process_time() - began), "flows/s")
     return _Run(cloud, engine)
+
+
+def _instructions(run: _Run, change: Callable[[Cloud, int, int], Change]) -> int:
+    made = change(run.cloud, 0, 0)
+    return instructions(lambda: run.engine.update([made]))
+
+
+def _instructed(name: str, found: Sequence[int]) -> Figure:
+    """Caches apart, this is what a change costs."""
+    small, large = found
+    what = f"{name}: bytecode instructions at {LARGE.ports:,} ports against {SMALL.ports:,} ({large:,} and {small:,})"
+    return Figure(what, large / small, "times", at_most(1.05))
 
 
 def _compared(name: str, small: _Run, large: _Run) -> Iterator[Figure]:

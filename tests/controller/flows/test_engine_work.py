@@ -5,42 +5,22 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from types import FrameType
-from typing import Any
 
 import pytest
 
 from controller.flows.app import App, present, remotes
 from controller.flows.flow import Clause, Flow, Table
 from controller.flows.pipeline import NET, SRC
-from controller.flows.presence import MEMBER_ADDRESSES
+from controller.flows.presence import HOMES, MEMBER_ADDRESSES
 from controller.model.records import Network
 from controller.model.store import Change, Transaction
 from controller.model.view import View
 from northbound import tracing
 from northbound.sending import question
+from tests.benchmarks.instructions import instructions
 from tests.cloud import Cloud, Work, egress, group, hypervisor, ingress, network, no_port, port, subnet
 
 TESTED = Table(99, "test", "", {"shared": 2, "address": 1}, frozenset({NET, SRC}))
-
-
-def _instructions(work: Callable[[], object]) -> int:
-    """How many bytecode instructions `work` takes, those of everything it calls included."""
-    taken = 0
-
-    def trace(frame: FrameType, event: str, _: Any) -> Any:
-        nonlocal taken
-        frame.f_trace_lines, frame.f_trace_opcodes = False, True
-        taken += event == "opcode"
-        return trace
-
-    before = sys.gettrace()
-    sys.settrace(trace)
-    try:
-        work()
-    finally:
-        sys.settrace(before)
-    return taken
 
 
 # ---- one flow that all tenants share, each on hypervisors of its own ---------------------------------------------
@@ -86,7 +66,7 @@ def test_a_change_under_a_key_of_all_tenants_costs_what_stands_where_it_is_made(
     change: Callable[[], Work],
 ) -> None:
     few, many = (_tenants(count) for count in (5, 100))
-    small, large = (_instructions(lambda: cloud.commit(change())) for cloud in (few, many))  # noqa: B023
+    small, large = (instructions(lambda: cloud.commit(change())) for cloud in (few, many))  # noqa: B023
     assert few.delta.keys() == many.delta.keys() == {"hv1"}
     assert few.sent("hv1") == many.sent("hv1") != []
     assert large <= 1.1 * small
@@ -94,7 +74,7 @@ def test_a_change_under_a_key_of_all_tenants_costs_what_stands_where_it_is_made(
 
 def test_telling_every_entry_costs_what_stands_though_all_are_under_one_key() -> None:
     few, many = (_tenants(count) for count in (5, 100))
-    small, large = (_instructions(lambda: list(cloud.engine.entries())) for cloud in (few, many))  # noqa: B023
+    small, large = (instructions(lambda: list(cloud.engine.entries())) for cloud in (few, many))  # noqa: B023
     assert large <= 20 * 1.1 * small
 
 
@@ -103,6 +83,16 @@ def test_what_the_start_left_behind_is_not_looked_through_at_every_change() -> N
     cloud = _tenants(100)
     cloud.commit(_renamed())
     assert sys.getsizeof(cloud.engine._unread) == sys.getsizeof(set())
+
+
+def test_what_is_gathered_otherwise_than_before_is_said_and_nothing_else() -> None:
+    cloud = _tenants(3)
+    cloud.commit(_renamed())
+    assert cloud.engine.turned == set()
+    cloud.commit(_unplugged())
+    assert {key for relation, key in cloud.engine.turned if relation is HOMES} == {"net1"}
+    cloud.commit(port("more", "net2", "02:00:00:00:01:01"), hypervisor(2, "port2", "more"))
+    assert HOMES not in {relation for relation, _ in cloud.engine.turned}, "the network was there already"
 
 
 # ---- one cell for each address of a group's members ----------------------------------------------------------------
@@ -212,7 +202,7 @@ def _network(ports: int) -> Cloud:
 def test_to_trace_a_packet_costs_what_it_meets_and_not_what_a_switch_holds() -> None:
     def cost(cloud: Cloud) -> int:
         asked = question({"from": "vm1", "to": "vm12", "proto": "tcp", "dport": 80})
-        return _instructions(lambda: tracing.trace(cloud.model, cloud.standing, asked))
+        return instructions(lambda: tracing.trace(cloud.model, cloud.standing, asked))
 
     few, many = _network(20), _network(500)
     assert len(many.flows("hv1")) > 3 * len(few.flows("hv1"))
