@@ -47,7 +47,17 @@ back; the limits, how much of a flood a switch hands over, which it shares out a
 
 WATCHED: Mapping[str, tuple[str, ...]] = {
     "Open_vSwitch": ("datapath_types", "external_ids", "ovs_version"),
-    "Bridge": ("name", "ports", "datapath_id", "datapath_type", "fail_mode", "protocols", "controller", "other_config"),
+    "Bridge": (
+        "name",
+        "ports",
+        "datapath_id",
+        "datapath_type",
+        "fail_mode",
+        "protocols",
+        "controller",
+        "other_config",
+        "external_ids",
+    ),
     "Controller": ("target", *CONTROLLER, "external_ids"),
     "Port": ("name", "interfaces", "external_ids"),
     "Interface": ("name", "type", "options", "bfd", "external_ids", "error"),
@@ -433,8 +443,11 @@ class _Change:
         self.config = {key: value for key, value in config.items() if present_config.get(key) != value}
 
     def _datapath_id(self) -> dict[str, str]:
-        """Pins the id: by default it follows the lowest MAC plugged in, and a switch that changes it reconnects."""
-        if self.bridge is None:
+        """Pins the id: by default it follows the lowest MAC plugged in, and a switch that changes it reconnects.
+
+        Of a bridge that Weft made it follows the name: a hypervisor that was copied from another has one of its own.
+        """
+        if self.bridge is None or _ours(self.bridge):
             return {"datapath-id": own_datapath_id(self.seen.system_id, self.seen.bridge)}
         if "datapath-id" in self.bridge.map("other_config") or not self.seen.datapath_id:
             return {}

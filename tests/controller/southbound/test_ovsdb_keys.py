@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from controller.model.bindings import Claim, Hypervisor
-from controller.southbound.hypervisor import SETS, WATCHED, amend, read, read_system_id
+from controller.southbound.hypervisor import SETS, WATCHED, amend, own_datapath_id, read, read_system_id
 from controller.southbound.jsonrpc import Replica
 
 GOOD = {"system-id": "hv1", "weft-encap-ip": "192.0.2.11", "weft-encap-type": "geneve,vxlan"}
@@ -246,6 +246,21 @@ def test_a_senseless_system_id_is_none(name: str) -> None:
 
 def test_a_database_without_a_root_row_has_no_name() -> None:
     assert "is not set" in read_system_id(Replica(WATCHED))[1]
+
+
+def test_the_id_of_a_bridge_that_weft_made_is_of_its_hypervisor_s_name() -> None:
+    def amended(name: str, owner: str) -> str:
+        bridge = {
+            "external_ids": ["map", [["owner", owner]]],
+            "other_config": ["map", [["datapath-id", own_datapath_id("hv1", "br-int")]]],
+            "datapath_id": own_datapath_id("hv1", "br-int"),
+        }
+        replica = database({**GOOD, "system-id": name}, bridge)
+        return str(amend(replica, read(replica, name), "tcp:192.0.2.1:6653"))
+
+    assert "datapath-id" not in amended("hv1", "weft")
+    assert own_datapath_id("copy", "br-int") in amended("copy", "weft")
+    assert "datapath-id" not in amended("copy", "somebody"), "theirs stays as it is"
 
 
 def test_a_hypervisor_with_a_problem_is_left_as_it_is() -> None:
