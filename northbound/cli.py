@@ -181,6 +181,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="CHASSIS[=FILE]",
         help=f"what connections it has: the text of `{shlex.join(DUMP_CONNTRACK)}` (default: run it here)",
     )
+    way.add_argument("--ofproto", action="store_true", help="tell the commands that ask each Open vSwitch the same")
     way.add_argument("--live", action="store_true", help="send it, too, marked; ends 1 unless it ends as foretold")
 
     down = _client(commands.add_parser("why-down", help="why a port is not ACTIVE"), _why_down)
@@ -652,7 +653,7 @@ def _connections(options: argparse.Namespace) -> str:
 
 def _trace(options: argparse.Namespace) -> int:
     asked = {name: getattr(options, name) for name in ("from", "to", "source", "proto", *TRACED)}
-    asked |= {name: True for name in ("live", "installed") if getattr(options, name)}
+    asked |= {name: True for name in ("live", "installed", "ofproto") if getattr(options, name)}
     if options.conntrack or (options.installed and options.bundle):
         asked["conntrack"] = {**_kept_connections(options), **dict(map(_conntrack, options.conntrack))}
     answer = _controller(options).post("/v1/trace", {name: value for name, value in asked.items() if value is not None})

@@ -111,21 +111,24 @@ def _end(rows: Rows, found: Found) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """How a packet is traced: `sent`, too; through what is `installed`; among the connections of these dumps."""
+    """How a packet is traced: `sent`, too; through what is `installed`; among the connections of these dumps; with what
+    asks Open vSwitch the same (`ofproto`)."""
 
     sent: bool = False
+    ofproto: bool = False
     installed: bool = False
     conntrack: Mapping[str, str] = field(default_factory=dict)
 
 
 def question(asked: Mapping[str, object]) -> tuple[Question, Way]:
     """What is asked, and how. Raises BadRequest."""
-    ours = {name: asked[name] for name in ("live", "installed", "conntrack") if name in asked}
-    for name in ("live", "installed"):
+    ours = {name: asked[name] for name in ("live", "installed", "ofproto", "conntrack") if name in asked}
+    for name in ("live", "installed", "ofproto"):
         if not isinstance(ours.get(name, False), bool):
             raise Invalid(name, f"{ours[name]!r} is neither true nor false")
     dumps = ours.get("conntrack", {})
     if not isinstance(dumps, dict) or not all(isinstance(text, str) for text in dumps.values()):
         raise Invalid("conntrack", "the text of ovs-appctl dpctl/dump-conntrack is needed, by chassis")
-    way = Way(ours.get("live") is True, ours.get("installed") is True, dumps)
+    said = {name: ours.get(name) is True for name in ("live", "ofproto", "installed")}
+    way = Way(said["live"], said["ofproto"], said["installed"], dumps)
     return sending.question({name: value for name, value in asked.items() if name not in ours}), way

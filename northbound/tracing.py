@@ -14,6 +14,7 @@ controller: routers go out by the next best.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -21,13 +22,14 @@ from typing import Any, Final
 from controller.flows import fields as f
 from controller.flows.conntrack import Connection
 from controller.flows.fields import ETH_DST, ETH_SRC
+from controller.flows.flow import Group
 from controller.flows.frames import REPLY
 from controller.flows.journey import Host, Journey, arrive, follow, hosts
 from controller.flows.packet import Packet
 from controller.flows.pipeline import CLASSIFY, GATED, L3_OUT, NEIGH_HIT, NEIGH_REPLY, NET, NH4, NH6, PHYSICAL, Why
 from controller.flows.presence import neighbour_id
 from controller.flows.trace import End, Fate, Switch
-from controller.model.records import Address, Mac, Neighbour, Network, Port
+from controller.model.records import Address, Chassis, Mac, Neighbour, Network, Port
 from controller.model.store import Rows
 from northbound.admission import tagged
 from northbound.narration import Step, narrate, outside
@@ -238,6 +240,18 @@ def as_json(answer: Answer) -> dict[str, Any]:
     }
 
 
+def ofproto(rows: Rows, answer: Answer) -> Iterator[dict[str, Any]]:
+    """What `ovs-appctl ofproto/trace` is asked on each hypervisor that the packet comes to: the bridge, the packet, and
+    the tables with the priorities that it meets there."""
+    for leg in answer.journey.legs if answer.journey else ():
+        hops = leg.trace.hops
+        chassis = rows.get(Chassis, leg.chassis)
+        if chassis is None or not hops or hops[0].table is not CLASSIFY:
+            continue
+        visits = [(hop.table.number, hop.met and hop.met.priority) for hop in hops if not isinstance(hop.met, Group)]
+        yield {"chassis": leg.chassis, "bridge": chassis.bridge, "packet": str(hops[0].packet), "visits": visits}
+
+
 def happened(found: Mapping[str, Any]) -> Iterator[str]:
     """What became of the packet when it was really sent (`live`)."""
     for each in found["seen"]:
@@ -258,6 +272,8 @@ def text(answer: Mapping[str, Any]) -> Iterator[str]:
         yield f"{hop['chassis']:<{width}} {hop['table']:<16} {hop['words']}"
     for name, state in answer.get("behind", {}).items():
         yield f"{name} may not hold all of this: {state}"
+    for leg in answer.get("ofproto", ()):
+        yield f"{leg['chassis']}: {shlex.join(('ovs-appctl', 'ofproto/trace', leg['bridge'], leg['packet']))}"
     if "live" in answer:
         yield from happened(answer["live"])
     if answer["fate"] != "delivered":

@@ -164,6 +164,7 @@ class Routes:
         `behind` are the hypervisors on its way that do not hold what they should, and how far they have got. With
         `"live": true` it is really sent, and `live` is where it was found, and whether that `agrees`. With
         `"installed": true` it goes through what switches hold; `"conntrack": {NAME: DUMP}` are the connections there.
+        With `"ofproto": true`, `ofproto` is what ofproto/trace on each hypervisor is asked, and should answer.
         """
         asked, way = live.question(_object(await request.read()))
         known = {name: [*remembered.read(text.splitlines())] for name, text in way.conntrack.items()}
@@ -172,7 +173,8 @@ class Routes:
         states = {name: self._fleet.status(name).state for name in answer.chassis}
         behind = {name: state.value for name, state in states.items() if state is not State.IN_STEP}
         happened = {"live": await live.live(self._fleet, asked, answer)} if way.sent else {}
-        return web.json_response({**tracing.as_json(answer), "behind": behind, **happened})
+        asks = {"ofproto": [*tracing.ofproto(self._fleet.rows, answer)]} if way.ofproto else {}
+        return web.json_response({**tracing.as_json(answer), "behind": behind, **asks, **happened})
 
     async def prove(self, request: web.Request) -> web.Response:
         """POST /v1/prove `{["reaches": PORT, "only": [PORT...]]}`: a proof over what connected switches hold, or
