@@ -40,6 +40,7 @@ from controller.southbound.fleet import Explanation, Fleet
 from controller.southbound.messages import Meter, PortDesc
 from controller.southbound.openflow import EncodedFlow, EncodedGroup
 from controller.southbound.reconcile import Installed
+from controller.southbound.spoken import flow_text, group_text
 from northbound.explain import group_key
 
 FORMAT: Final = 1
@@ -176,13 +177,14 @@ def _flows(dump: Dump) -> Iterator[Entry]:
             "instructions": flow.instructions.hex(),
             "packets": count.packets if count else None,
             "bytes": count.bytes if count else None,
-            "text": flow.text,
+            "text": flow_text(flow),
         }
 
 
 def _groups(dump: Dump) -> Iterator[Entry]:
     for group in dump.installed.groups.values():
-        yield {"id": group.id, "type": group.type, "buckets": group.buckets.hex()}
+        buckets = group.buckets.hex()
+        yield {"id": group.id, "type": group.type, "buckets": buckets, "text": group_text(group)}
 
 
 def _meters(dump: Dump) -> Iterator[Entry]:

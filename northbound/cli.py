@@ -13,7 +13,7 @@
     weft prove                 prove that tenants are apart, and the rest, over what switches hold
     weft bundle FILE           keep the model and what switches hold in a file, to ask later
     weft explain FILE|-        annotate dumps of flows, groups, connections, the datapath, and ofproto/trace
-    weft trace --from --to     what becomes of one packet, and why
+    weft trace --from --to     what becomes of one packet, and why; --live sends it, too
     weft history [OBJECT]      what changed, when, on whose behalf, and when hypervisors had it
     weft blame COOKIE          which change made a flow what it is
     weft at TIME [COMMAND]     the model and the flows as they were
@@ -173,6 +173,15 @@ def _parser() -> argparse.ArgumentParser:
 
     way = _client(commands.add_parser("trace", help="what becomes of one packet, and why"), _trace)
     _trace_options(way)
+    way.add_argument("--installed", action="store_true", help="through what switches hold, not what they should")
+    way.add_argument(
+        "--conntrack",
+        action="append",
+        default=[],
+        metavar="CHASSIS[=FILE]",
+        help=f"what connections it has: the text of `{shlex.join(DUMP_CONNTRACK)}` (default: run it here)",
+    )
+    way.add_argument("--ofproto", action="store_true", help="tell the commands that ask each Open vSwitch the same")
     way.add_argument("--live", action="store_true", help="send it, too, marked; ends 1 unless it ends as foretold")
 
     down = _client(commands.add_parser("why-down", help="why a port is not ACTIVE"), _why_down)
@@ -644,8 +653,9 @@ def _connections(options: argparse.Namespace) -> str:
 
 def _trace(options: argparse.Namespace) -> int:
     asked = {name: getattr(options, name) for name in ("from", "to", "source", "proto", *TRACED)}
-    if options.live:
-        asked["live"] = True
+    asked |= {name: True for name in ("live", "installed", "ofproto") if getattr(options, name)}
+    if options.conntrack or (options.installed and options.bundle):
+        asked["conntrack"] = {**_kept_connections(options), **dict(map(_conntrack, options.conntrack))}
     answer = _controller(options).post("/v1/trace", {name: value for name, value in asked.items() if value is not None})
     if options.json:
         _print_json(answer)
@@ -654,6 +664,15 @@ def _trace(options: argparse.Namespace) -> int:
             print(line)
     agrees = not options.live or answer["live"]["agrees"]
     return 0 if agrees and answer["fate"] == "delivered" else 1
+
+
+def _kept_connections(options: argparse.Namespace) -> Mapping[str, str]:
+    """The dumps in an archive."""
+    if not options.bundle:
+        return {}
+    from northbound import archive
+
+    return archive.read(Path(options.bundle)).conntrack
 
 
 LINES = 2_000

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from controller.errors import Invalid
@@ -65,8 +65,8 @@ def _expected(answer: Answer) -> Iterator[Found]:
 
 
 def _what(table: int, packet: Packet) -> int:
-    field = {DELIVER.number: DST, PHYSICAL.number: PHYS}.get(table, WHY)
-    return packet[field]
+    told = {DELIVER.number: DST, PHYSICAL.number: PHYS}.get(table, WHY)
+    return packet[told]
 
 
 def _tuples(packets: Iterable[Packet]) -> Iterator[Match]:
@@ -75,8 +75,8 @@ def _tuples(packets: Iterable[Packet]) -> Iterator[Match]:
         headers = PACKET6 if packet[ETH_TYPE] == IPV6.tests[0].value else PACKET4
         number = packet[headers.proto]
         match = headers.proto(number)
-        for field in (headers.source, headers.destination):
-            match = match & field(Address(field.show(packet[field])))
+        for end in (headers.source, headers.destination):
+            match = match & end(Address(end.show(packet[end])))
         if number in headers.low:
             for part in (headers.low[number], headers.high[number]):
                 match = match & part(packet[part])
@@ -109,9 +109,26 @@ def _end(rows: Rows, found: Found) -> dict[str, Any]:
     return {"chassis": found.chassis, "table": NAMES[found.table], "words": words}
 
 
-def question(asked: Mapping[str, object]) -> tuple[Question, bool]:
-    """What is asked, and whether it shall be sent, too. Raises BadRequest."""
-    sent = asked.get("live", False)
-    if not isinstance(sent, bool):
-        raise Invalid("live", f"{sent!r} is neither true nor false")
-    return sending.question({name: value for name, value in asked.items() if name != "live"}), sent
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How a packet is traced: `sent`, too; through what is `installed`; among the connections of these dumps; with what
+    asks Open vSwitch the same (`ofproto`)."""
+
+    sent: bool = False
+    ofproto: bool = False
+    installed: bool = False
+    conntrack: Mapping[str, str] = field(default_factory=dict)
+
+
+def question(asked: Mapping[str, object]) -> tuple[Question, Way]:
+    """What is asked, and how. Raises BadRequest."""
+    ours = {name: asked[name] for name in ("live", "installed", "ofproto", "conntrack") if name in asked}
+    for name in ("live", "installed", "ofproto"):
+        if not isinstance(ours.get(name, False), bool):
+            raise Invalid(name, f"{ours[name]!r} is neither true nor false")
+    dumps = ours.get("conntrack", {})
+    if not isinstance(dumps, dict) or not all(isinstance(text, str) for text in dumps.values()):
+        raise Invalid("conntrack", "the text of ovs-appctl dpctl/dump-conntrack is needed, by chassis")
+    said = {name: ours.get(name) is True for name in ("live", "ofproto", "installed")}
+    way = Way(said["live"], said["ofproto"], said["installed"], dumps)
+    return sending.question({name: value for name, value in asked.items() if name not in ours}), way

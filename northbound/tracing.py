@@ -14,19 +14,22 @@ controller: routers go out by the next best.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Set
+import shlex
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from controller.flows import fields as f
+from controller.flows.conntrack import Connection
 from controller.flows.fields import ETH_DST, ETH_SRC
+from controller.flows.flow import Group
 from controller.flows.frames import REPLY
 from controller.flows.journey import Host, Journey, arrive, follow, hosts
 from controller.flows.packet import Packet
 from controller.flows.pipeline import CLASSIFY, GATED, L3_OUT, NEIGH_HIT, NEIGH_REPLY, NET, NH4, NH6, PHYSICAL, Why
 from controller.flows.presence import neighbour_id
 from controller.flows.trace import End, Fate, Switch
-from controller.model.records import Address, Mac, Neighbour, Network, Port
+from controller.model.records import Address, Chassis, Mac, Neighbour, Network, Port
 from controller.model.store import Rows
 from northbound.admission import tagged
 from northbound.narration import Step, narrate, outside
@@ -78,26 +81,44 @@ class Answer:
         return tuple(dict.fromkeys(step.chassis for step in self.steps if step.chassis))
 
 
-def trace(rows: Rows, switch: Callable[[str], Switch], asked: Question, away: Set[str] = frozenset()) -> Answer:
-    """What becomes of a packet; `switch` is what a hypervisor's should be; gateways that are `away` take none.
+Known = Mapping[str, Sequence[tuple[int, Connection]]]
+"""Connections that there are, by chassis, each with its zone."""
 
-    Raises BadRequest, NotFound, Ambiguous, Unplugged.
+
+def trace(
+    rows: Rows,
+    switch: Callable[[str], Switch],
+    asked: Question,
+    away: Set[str] = frozenset(),
+    known: Known | None = None,
+) -> Answer:
+    """What becomes of a packet; `switch` is what a hypervisor's should be, or is; gateways that are `away` take none.
+
+    Conntrack knows nothing, or what is `known`. Raises BadRequest, NotFound, Ambiguous, Unplugged.
     """
+
+    def hypervisors() -> dict[str, Host]:
+        made = hosts(rows, switch, away)
+        for name, connections in (known or {}).items():
+            for zone, connection in connections if name in made else ():
+                made[name].connections.remember(zone, connection)
+        return made
+
     outsider = outsider_of(rows, asked)
     if outsider is not None:
-        return _from_outside(rows, lambda: hosts(rows, switch, away), outsider, asked)
+        return _from_outside(rows, hypervisors, outsider, asked)
     sender = sender_of(rows, asked.sender)
     way = way_of(rows, sender.port, asked)
     check_size(rows, sender.port, asked)
     sent = message(sender, way, asked)
     if way.neighbour is None:
         return Answer((), *UNSENT)
-    question = follow(hosts(rows, switch, away), sender.chassis, request(sender, way, way.neighbour))
+    question = follow(hypervisors(), sender.chassis, request(sender, way, way.neighbour))
     steps = [*_asking(rows, question)]
     mac = _answered(rows, question, sender.port.network_id, way.neighbour)
     if mac is None:
         return Answer(tuple(steps), *_reason(question))
-    cloud = hosts(rows, switch, away)
+    cloud = hypervisors()
     sent = sent.put(ETH_DST, _number(mac))
     return replace(_fate(rows, cloud, steps, follow(cloud, sender.chassis, sent)), sent=sent)
 
@@ -203,6 +224,8 @@ def _reason(journey: Journey) -> tuple[str, str]:
     if journey.arrivals:
         return UNANSWERED
     end = next((end for end in _ends(journey) if end.fate is not Fate.SENT), None) or journey.lost[0]
+    if end.words:
+        return end.fate.name, f"{end.fate.value}: {end.words}"
     return (end.why.name, end.why.sentence) if end.why else (end.fate.name, end.fate.value)
 
 
@@ -215,6 +238,18 @@ def as_json(answer: Answer) -> dict[str, Any]:
         "physical_network": answer.physical or None,
         "hops": [{"chassis": step.chassis, "table": step.table, "words": step.words} for step in answer.steps],
     }
+
+
+def ofproto(rows: Rows, answer: Answer) -> Iterator[dict[str, Any]]:
+    """What `ovs-appctl ofproto/trace` is asked on each hypervisor that the packet comes to: the bridge, the packet, and
+    the tables with the priorities that it meets there."""
+    for leg in answer.journey.legs if answer.journey else ():
+        hops = leg.trace.hops
+        chassis = rows.get(Chassis, leg.chassis)
+        if chassis is None or not hops or hops[0].table is not CLASSIFY:
+            continue
+        visits = [(hop.table.number, hop.met and hop.met.priority) for hop in hops if not isinstance(hop.met, Group)]
+        yield {"chassis": leg.chassis, "bridge": chassis.bridge, "packet": str(hops[0].packet), "visits": visits}
 
 
 def happened(found: Mapping[str, Any]) -> Iterator[str]:
@@ -237,6 +272,8 @@ def text(answer: Mapping[str, Any]) -> Iterator[str]:
         yield f"{hop['chassis']:<{width}} {hop['table']:<16} {hop['words']}"
     for name, state in answer.get("behind", {}).items():
         yield f"{name} may not hold all of this: {state}"
+    for leg in answer.get("ofproto", ()):
+        yield f"{leg['chassis']}: {shlex.join(('ovs-appctl', 'ofproto/trace', leg['bridge'], leg['packet']))}"
     if "live" in answer:
         yield from happened(answer["live"])
     if answer["fate"] != "delivered":

@@ -15,7 +15,7 @@ from controller.errors import Invalid
 from controller.model.history import Moment, told_time
 from controller.southbound.counts import Count
 from controller.southbound.fleet import Culprit, Difference, Explanation, Fleet, State, Status
-from northbound import annals, archive, conn, datapath, live, proving, sending, tracing, why
+from northbound import annals, archive, conn, datapath, live, proving, remembered, sending, tracing, why
 from northbound.metrics import Metrics
 
 _COOKIE = re.compile(r"0x[0-9a-f]{1,16}")
@@ -162,14 +162,19 @@ class Routes:
         """POST /v1/trace `{"from": PORT|ADDRESS, "to": ADDRESS|PORT, ...}`: one packet to its fate, by desired flows.
 
         `behind` are the hypervisors on its way that do not hold what they should, and how far they have got. With
-        `"live": true` it is really sent, and `live` is where it was found, and whether that `agrees`.
+        `"live": true` it is really sent, and `live` is where it was found, and whether that `agrees`. With
+        `"installed": true` it goes through what switches hold; `"conntrack": {NAME: DUMP}` are the connections there.
+        With `"ofproto": true`, `ofproto` is what ofproto/trace on each hypervisor is asked, and should answer.
         """
-        asked, sends = live.question(_object(await request.read()))
-        answer = tracing.trace(self._fleet.rows, self._fleet.standing, asked, self._fleet.away())
+        asked, way = live.question(_object(await request.read()))
+        known = {name: [*remembered.read(text.splitlines())] for name, text in way.conntrack.items()}
+        switch = await self._fleet.held() if way.installed else self._fleet.standing
+        answer = tracing.trace(self._fleet.rows, switch, asked, self._fleet.away(), known)
         states = {name: self._fleet.status(name).state for name in answer.chassis}
         behind = {name: state.value for name, state in states.items() if state is not State.IN_STEP}
-        happened = {"live": await live.live(self._fleet, asked, answer)} if sends else {}
-        return web.json_response({**tracing.as_json(answer), "behind": behind, **happened})
+        happened = {"live": await live.live(self._fleet, asked, answer)} if way.sent else {}
+        asks = {"ofproto": [*tracing.ofproto(self._fleet.rows, answer)]} if way.ofproto else {}
+        return web.json_response({**tracing.as_json(answer), "behind": behind, **asks, **happened})
 
     async def prove(self, request: web.Request) -> web.Response:
         """POST /v1/prove `{["reaches": PORT, "only": [PORT...]]}`: a proof over what connected switches hold, or

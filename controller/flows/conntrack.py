@@ -123,6 +123,10 @@ class Connections:
         self._seen: dict[tuple[int, Ends], Ends] = {}
         self._sctp_ports = sctp_ports
 
+    def remember(self, zone: int, known: Connection) -> None:
+        """Know a connection, as if it had been committed here."""
+        self._keep(zone, known)
+
     def look(self, zone: int, packet: Packet) -> Packet:
         """The packet with what conntrack says of it; who sees an answer knows that there was one."""
         plain = packet.without(CONNTRACK).put_whole("ct_zone", zone)

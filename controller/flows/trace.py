@@ -142,6 +142,14 @@ class Switch:
         """The group, if there is one."""
         return self._groups.get(id)
 
+    def stranger(self, table: Table, packet: Packet, flow: Flow | None) -> str:
+        """What a packet meets instead of `flow`, which is no flow that should be: here there is no such."""
+        return ""
+
+    def altered(self, id: int) -> str:
+        """A group that is not as it should be, by its id: here there is none."""
+        return ""
+
     def match(self, table: Table, packet: Packet) -> Flow | None:
         """The flow of a table that a packet meets."""
         if packet[IPV4_FRAG] == FRAGMENT:
@@ -193,19 +201,22 @@ class Fate(Enum):
     PUNTED = "was handed to the controller, with a reason"
     DROPPED = "ended in table DROP, with a reason"
     WITHHELD = "was for the port it came by: a switch sends nothing back"
+    STRANGE = "met what is somebody else's, or is not as it should be: what that does is not followed"
     LOST = "matched nothing, and nobody dropped it: a hole in the flows"
     LOOPED = "went round without end"
 
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """The end of one copy, in the table where it was; `port` of what was sent, `why` of what was dropped or punted."""
+    """The end of one copy, in the table where it was; `port` of what was sent, `why` of what was dropped or punted,
+    `words` of what is strange."""
 
     fate: Fate
     packet: Packet
     table: Table
     port: int | None = None
     why: Why | None = None
+    words: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -353,6 +364,10 @@ class _Run:
         """What a table does; then where the packet goes on, if it does."""
         self.count()
         flow = self.switch.match(table, self.packet)
+        if stranger := self.switch.stranger(table, self.packet, flow):
+            self.hops.append(Hop(self.nesting, self.packet, table, None))
+            self.effects.append(End(Fate.STRANGE, self.packet, table, words=stranger))
+            return None
         self.hops.append(Hop(self.nesting, self.packet, table, flow))
         if flow is None:
             return None
@@ -428,6 +443,9 @@ class _Run:
     def copy(self, id: int, table: Table) -> None:
         """A copy through each bucket of a group, or through one bucket; the packet itself stays as it was."""
         group, original = self.switch.group(id), self.packet
+        if altered := self.switch.altered(id):
+            self.effects.append(End(Fate.STRANGE, original, table, words=altered))
+            return
         self.hops.append(Hop(self.nesting, original, table, group))
         self.nesting += 1
         for bucket in self.taken(group) if group else ():

@@ -18,7 +18,7 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from itertools import islice
@@ -59,6 +59,7 @@ from controller.model.view import Relation, View
 from controller.southbound.complaints import Complaints
 from controller.southbound.counts import Count
 from controller.southbound.dumps import Dump, Remembered
+from controller.southbound.held import Held
 from controller.southbound.hypervisor import own_datapath_id
 from controller.southbound.messages import PacketIn
 from controller.southbound.neighbours import Neighbours
@@ -1025,6 +1026,20 @@ class Fleet:
                 del groups[entry.item.id]
                 grouped.append(str(entry.item))
         return [*flows, *map(flow_text, left.values())], [*grouped, *map(group_text, groups.values())]
+
+    async def held(self) -> Callable[[str], Held | Standing]:
+        """What a switch holds in fact, to look packets up in, by its name; what it should, if it cannot be dumped."""
+        found: dict[str, Held] = {}
+        for chassis in self._store.model.all(Chassis):
+            member = self._member(chassis.id)
+            try:
+                async with member.lock:
+                    installed = await (await self._in_step(member)).dump()
+            except SouthboundError as error:
+                log.info("switch not dumped chassis=%s: %s", chassis.id, error)
+                continue
+            found[chassis.id] = Held(self._engine.desired(chassis.id).values(), installed)
+        return lambda name: found.get(name) or self.standing(name)
 
     def remember(self, name: str, said: Remembered, kept: Dump | None) -> None:
         """Take a chassis for what an archive has of it. Raises NotFound."""

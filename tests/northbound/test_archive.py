@@ -18,7 +18,7 @@ from apps import APPS
 from controller.errors import BadArchive, NotFound
 from controller.flows.engine import Engine
 from controller.flows.flow import Flow
-from controller.model.records import KINDS, Port
+from controller.model.records import KINDS, Binding, Port, Tag
 from controller.model.store import MemoryJournal, Model, Store
 from controller.southbound.counts import Count
 from controller.southbound.dumps import Dump, Remembered
@@ -158,6 +158,62 @@ def test_a_difference_is_that_of_the_switch_as_it_was(
     assert [text.split(",")[0] for text in found["missing"] if text.startswith("table")] == ["table=1"]
     assert [text for text in found["missing"] if text.startswith("group_id")]
     assert (found["unwanted"], found["altered"], answer["unreachable"]) == ([], [], ["hv2"])
+
+
+def altered(flow: EncodedFlow, instructions: bytes) -> EncodedFlow:
+    return EncodedFlow.of(flow.table, flow.priority, flow.match, instructions, flow.cookie)
+
+
+def test_a_packet_is_traced_through_what_switches_held(
+    tmp_path: Path, made: Cloud, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A flow that is missing is a hole; one that is altered, or somebody else's, is where the trace ends."""
+    dumps = {name: held(made, name) for name in ("hv1", "hv2")}
+    flows = dict(dumps["hv1"].installed.flows)
+
+    def ends(change: Mapping[tuple[int, int, bytes], EncodedFlow | None], *more: str) -> str:
+        now = {key: flow for key, flow in {**flows, **change}.items() if flow is not None}
+        groups = dumps["hv1"].installed.groups
+        path = file(tmp_path / "file", {**dumps, "hv1": Dump(Installed(now, groups))}, made)
+        return weft(capsys, path, "trace", "--installed", "--from", "a", "--to", "b", *more)[1][-1]
+
+    assert ends({}) == "delivered"
+    tunnel = next(key for key, flow in flows.items() if flow.table == 53 and flow.priority == 100)
+    security = next(key for key, flow in flows.items() if flow.table == 4 and flow.priority == 100)
+    miss = next(key for key, flow in flows.items() if flow.table == 4 and flow.priority == 0)
+    assert ends({security: None}).startswith("dropped: SPOOFED_MAC ")
+    assert ends({security: None, miss: None}) == (
+        "dropped: LOST matched nothing, and nobody dropped it: a hole in the flows"
+    )
+    strange = (
+        "dropped: STRANGE met what is somebody else's, or is not as it should be: what that does is not followed: "
+    )
+    said = ends({tunnel: altered(flows[tunnel], b"")})
+    assert said.startswith(strange)
+    assert said.endswith(" actions=drop")
+    wide = EncodedFlow.of(36, 40000, bytes.fromhex("0001000400000000"), b"", 0x99)
+    assert ends({wide.key: wide}) == f"{strange}cookie=0x99, table=36, priority=40000 actions=drop"
+    for priority, eth_type, is_met in ((101, "0800", True), (99, "0800", False), (101, "86dd", False)):
+        other = EncodedFlow.of(5, priority, bytes.fromhex(f"0001000a80000a02{eth_type}000000000000"), b"", 0x99)
+        assert ends({other.key: other}).startswith(strange) is is_met, (priority, eth_type)
+
+
+def test_a_packet_is_traced_among_the_connections_that_there_were(
+    bundle: Path, made: Cloud, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An answer passes, where it would not begin anything; unless it was judged by another policy."""
+    asked = ("trace", "--installed", "--from", "b", "--to", "a", "--proto", "tcp", "--sport", "80", "--dport", "4000")
+    assert weft(capsys, bundle, *asked)[1][-1].startswith("dropped: INGRESS_DENIED ")
+    zones = {binding.port_id: binding.zone for binding in made.model.all(Binding)}
+    policy = next(tag.number for tag in made.model.where(Tag, space="policy", number=1))
+    line = (
+        "tcp,orig=(src=10.0.0.1,dst=10.0.0.2,sport=4000,dport=80),reply=(src=10.0.0.2,dst=10.0.0.1,sport=80,dport=4000),"
+        "zone={},labels={:#x},protoinfo=(state=ESTABLISHED)\n"
+    )
+    for label, fate in ((policy << 32 | 1, True), (policy + 7 << 32 | 1, False)):
+        texts = {name: line.format(zones[port], label) for name, port in (("hv1", "a"), ("hv2", "b"))}
+        bundle.write_bytes(archive.packed(archive.with_conntrack(archive.read(bundle).members, texts)))
+        assert (weft(capsys, bundle, *asked)[1][-1] == "delivered") is fate
 
 
 def test_a_refused_flow_stays_a_refused_one(tmp_path: Path, made: Cloud, capsys: pytest.CaptureFixture[str]) -> None:

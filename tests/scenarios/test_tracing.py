@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -171,7 +172,10 @@ def test_what_keeps_two_apart_and_what_they_cost_is_told(lab: Lab, cast: Cast) -
     assert newest(lab, "closed")["changes"][0]["attributes"]["admin_state_up"] == [False, True]
     cost = weft("cost", cast.guests[0].port_id).splitlines()
     assert [line for line in cost if line.startswith("classify") and line.endswith("2 on 1 hypervisors")]
-    assert weft("repair", "--chassis", "hv1", "--object", "server") == "hv1: 0 flows and 0 groups put right\n"
+    assert (
+        weft("repair", "--chassis", "hv1", "--object", cast.guests[0].port_id)
+        == "hv1: 0 flows and 0 groups put right\n"
+    )
     assert weft("repair").splitlines() == [f"{name}: 0 flows and 0 groups put right" for name in ("hv1", "hv2")]
 
 
@@ -274,6 +278,26 @@ def test_what_is_foretold_happens_to_a_packet_that_is_sent_and_no_guest_gets_it(
     said = lab.controller.weft("trace", "--live", "--from", client, "--to", server).splitlines()
     assert said[-2:] == ["live: as foretold", "delivered"]
     assert said[-3].startswith('live: found on hv1, table deliver, for port "server" ')
+
+
+def test_open_vswitch_goes_the_same_way_table_by_table(lab: Lab, cast: Cast) -> None:
+    """On every hypervisor on the way of every pair, of both families; but where sizes are measured, it goes both ways."""
+    remote, compared = cast.guests[5], 0
+    for one, other in cast.pairs():
+        for version in (4, 6) if other is not remote else ():
+            asked = {"from": one.name, "to": other.address(version), "proto": "udp", "dport": 7, "ofproto": True}
+            for leg in lab.api.post("/v1/trace", asked)["ofproto"]:
+                hypervisor = lab.hypervisors[leg["chassis"]]
+                said = hypervisor.appctl("ofproto/trace", leg["bridge"], leg["packet"])
+                # By bridge: what goes into a tunnel goes through that of the underlay, too.
+                _, *parts = re.split(r'^ *bridge\("(.*)"\)$', said, flags=re.MULTILINE)
+                own = "".join(part for name, part in zip(parts[::2], parts[1::2], strict=True) if name == leg["bridge"])
+                visits = re.findall(r"^ *(\d+)\. (?:No match|.*?priority (\d+))", own, re.MULTILINE)
+                assert [[int(at), int(met) if met else None] for at, met in visits] == leg["visits"], said
+                compared += len(visits)
+    assert compared > 1000
+    command = lab.controller.weft("trace", "--ofproto", "--from", "client", "--to", "closed", codes=(1,)).splitlines()
+    assert [line for line in command if line.startswith("hv1: ovs-appctl ofproto/trace br-int 'in_port=")]
 
 
 def test_a_packet_that_meets_what_it_should_not_is_found_where_it_is(lab: Lab, cast: Cast) -> None:
