@@ -23,6 +23,7 @@ from controller.flows.fields import (
     ICMP_TYPE,
     ICMPV6_TYPE,
     IPV4_DST,
+    IPV4_FRAG,
     IPV4_SRC,
     IPV6_DST,
     ND_SOLICITATION,
@@ -45,6 +46,7 @@ from controller.flows.flow import (
     Group,
     Item,
     Match,
+    Measure,
     Move,
     ToGroup,
     Turn,
@@ -55,6 +57,8 @@ from controller.flows.hops import (
     AT_ROUTER,
     ECHO_REQUEST,
     ECHO_REQUEST6,
+    ETHERNET_BYTES,
+    FRAGMENTS,
     LOOK,
     leave,
     receiver,
@@ -93,6 +97,7 @@ from controller.flows.pipeline import (
     RTR,
     SERVICE,
     STANDBY,
+    TOO_BIG,
     TRANSIT,
     TRANSITS,
     TRAP,
@@ -106,7 +111,16 @@ from controller.flows.pipeline import (
     probe_port,
     router_mac,
 )
-from controller.flows.presence import Watched, gateway_port, gateways, physical_network, way
+from controller.flows.presence import (
+    JOINTS,
+    Watched,
+    gateway_port,
+    gateways,
+    mtu,
+    physical_network,
+    tunnel_mtu,
+    way,
+)
 from controller.model.records import Address, Link, Port, Router, Subnet
 from controller.model.view import View
 
@@ -129,6 +143,8 @@ def manners(view: View) -> Iterator[Flow]:
     yield Flow(GATED, "redirected", REDIRECTED(1), (goto(L3_ROUTE),))
     yield Flow(GATED, "from_wire", FROM_PHYS(1), (*AT_ROUTER, goto(HOP)))
     yield Flow(GATED, "come", ANY, (goto(HOP),))
+    yield Flow(TUNNEL, "fragment", TOO_BIG(1) & IPV4_FRAG(*FRAGMENTS), (WHY.set(Why.FRAGMENT_TOO_BIG), goto(DROP)))
+    yield Flow(TUNNEL, "too_big", TOO_BIG(1), (WHY.set(Why.TRANSIT_TOO_BIG), goto(TRAP)))
 
 
 # ---- wherever a router is -------------------------------------------------------------------------------------
@@ -171,18 +187,23 @@ def addresses(port: Port) -> list[Address]:
 
 
 def ways(view: View, router: Router, chassis: str) -> Iterator[Group]:
-    """From one hypervisor to the gateways, the best first. What none can take is dropped, if any tunnel is there."""
+    """From one hypervisor to the gateways, the best first. What none can take is dropped, if any tunnel is there.
+
+    If packets may come to the router that no tunnel bears, from a VLAN, they are measured before they enter one.
+    """
     port = gateway_port(view, router.id)
     if port is None:
         return
     key, buckets = view.tag("router", router.id), list[Bucket]()
+    most, sizes = tunnel_mtu(view, chassis), {view.derive(mtu, id) for id in view.gather(JOINTS, router.id)}
+    measured = (Measure(most + ETHERNET_BYTES, TOO_BIG),) if max(sizes, default=0) > most else ()
     for gateway in view.derive(gateways, router.id):
         if gateway == chassis:
             buckets += leaving(view, port, chassis)
             break
         if (to := view.derive(way, (chassis, gateway))) and (watch := watched(view, chassis, to)):
             passed = (ETH_DST.set(router_mac(key)), TUN_ID.set(TRANSITS[to.encap]), ENCAP.set(ENCAPS[to.encap]))
-            buckets.append(Bucket((tunnel_to(to.vtep), *passed, resubmit(TUNNEL)), watch))
+            buckets.append(Bucket((tunnel_to(to.vtep), *passed, *measured, resubmit(TUNNEL)), watch))
     for watch in always_alive(view, chassis):
         buckets.append(Bucket((WHY.set(Why.NO_GATEWAY), resubmit(DROP)), watch))
     yield Group(GATEWAYS, key, tuple(buckets))

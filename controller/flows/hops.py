@@ -40,6 +40,10 @@ from controller.model.view import View
 ECHO_REQUEST, ECHO_REPLY = 8, 0
 ECHO_REQUEST6, ECHO_REPLY6 = 128, 129
 HOPS_OF_ANSWERS: Final = 255
+ETHERNET_BYTES: Final = 14
+"""How much longer a frame is than its packet."""
+FRAGMENTS: Final = (1, 1)
+"""ip_frag, and its mask, of all fragments."""
 Way = tuple[Action, ...]
 """What is done to a packet for its next hop."""
 AT_ROUTER: Way = (FROM_PHYS.set(0), TURNED.set(1))

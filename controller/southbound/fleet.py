@@ -298,7 +298,14 @@ class Fleet:
     """All chassis; the one place that knows both the model's desire and the switches' state."""
 
     def __init__(
-        self, store: Store, engine: Engine, *, ovsdb: bool = True, keep_foreign: bool = True, hold_s: float = 30.0
+        self,
+        store: Store,
+        engine: Engine,
+        *,
+        ovsdb: bool = True,
+        keep_foreign: bool = True,
+        hold_s: float = 30.0,
+        underlay_mtu: int = 1500,
     ) -> None:
         self._store = store
         self._engine = engine
@@ -315,6 +322,7 @@ class Fleet:
         self._calls = Rate(CALLS_PER_SECOND, CALLS_BURST)
         self.databases: OvsdbListener | None = None
         self.recovery = Recovery(store, hold_s)
+        self._underlay_mtu = underlay_mtu
         self.translations = Translations(store, lambda: View(store.model, engine))
         for chassis in store.model.all(Chassis):
             self._member(chassis.id)
@@ -373,7 +381,8 @@ class Fleet:
     async def observed(self, seen: Hypervisor) -> None:
         """Record what a hypervisor's database says. Raises Unavailable."""
         async with self._arrivals.turn():
-            await self._store.commit(lambda tx: bindings.observe(tx, seen))
+            known = replace(seen, underlay_mtu=self._underlay_mtu)
+            await self._store.commit(lambda tx: bindings.observe(tx, known))
         member = self._member(seen.system_id)
         async with self._known:
             member.datapath_id = seen.datapath_id
