@@ -11,13 +11,16 @@ PACKAGES := python3-venv openvswitch-switch openvswitch-common mininet iproute2 
 # The console's scenario drives a real browser.
 test scenario: PACKAGES += chromium
 
+# Whom Weft is measured beside. Their services are not needed: the benchmark runs its own.
+bench-peers: PACKAGES += ovn-central ovn-host
+
 # A network namespace of its own, with nothing but loopback: no frame of a test can leave the machine.
 ISOLATED := $(SUDO) unshare --net -- sh -c 'ip link set lo up && exec "$$@"' isolated
 
-.PHONY: help setup packages demo test check scenario bench soak serve golden docs clean
+.PHONY: help setup packages demo test check scenario bench bench-peers soak serve golden docs clean
 
 help: ## list these targets
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
 
 demo: setup ## show Weft at work: two hypervisors, two tenants with the same addresses
 	@$(ISOLATED) $(BIN)/python -m mininet_scenarios.demo
@@ -37,9 +40,12 @@ scenario: setup ## run only the scenarios on real Open vSwitch
 bench: setup ## measure
 	$(ISOLATED) $(BIN)/python -m tests.benchmarks
 
+bench-peers: setup ## measure beside OVN, from Debian's packages, for some 25 minutes; rewrites docs/performance.md
+	$(ISOLATED) $(BIN)/python -m tests.benchmarks.peers --lines docs/performance.jsonl --page docs/performance.md
+
 soak: setup ## run what takes long: thousands of examples, judged packets, restarts under traffic, ten minutes of churn
 	$(ISOLATED) env WEFT_HYPOTHESIS_PROFILE=soak $(BIN)/python -m pytest -m hypothesis --timeout 0
-	$(ISOLATED) env WEFT_HYPOTHESIS_PROFILE=soak $(BIN)/python -m pytest --timeout 0 tests/northbound/test_openapi.py
+	$(ISOLATED) env WEFT_HYPOTHESIS_PROFILE=soak $(BIN)/python -m pytest -s --timeout 0 tests/northbound/test_openapi.py
 	$(ISOLATED) env WEFT_HYPOTHESIS_PROFILE=soak $(BIN)/python -m pytest -s tests/scenarios/test_judged.py tests/scenarios/test_judged_routing.py
 	$(ISOLATED) $(BIN)/python -m mininet_scenarios.controller_restart
 	$(ISOLATED) $(BIN)/python -m mininet_scenarios.guarded
@@ -78,6 +84,9 @@ packages:
 	$(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $$missing; \
 	case "$$missing" in *openvswitch-switch*) \
 	    test ! -d /run/systemd/system || $(SUDO) systemctl disable --now openvswitch-switch;; \
+	esac; \
+	case "$$missing" in *ovn-central*) \
+	    test ! -d /run/systemd/system || $(SUDO) systemctl disable --now ovn-central ovn-host;; \
 	esac
 
 clean: ## remove what the tools left behind (not .venv)

@@ -1,9 +1,10 @@
 """ARP: the switch answers every request for an address of an attached port; none leaves the hypervisor.
 
 An unknown address is dropped with that reason, never flooded; of some the controller asks those who may hold them
-(`apps.neighbours`). A request for the sender's own address (a probe for duplicates, RFC 5227 section 2.1.1, or an
-announcement) is never answered; a probe for another port's address is. On a physical network both go to the wire
-(`apps.wire`).
+(`apps.neighbours`). A probe for the sender's own address (RFC 5227 section 2.1.1) is never answered; one for another
+port's address is. What a guest announces of its own address (section 3) is heard by all of its network, who may
+remember another MAC: that of the guest that had the address before, or its own former one. On a physical network all of
+that goes to the wire (`apps.wire`).
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from controller.flows.fields import (
     ARP_SPA,
     ARP_THA,
     ARP_TPA,
+    BROADCAST,
     ETH_DST,
     ETH_SRC,
 )
@@ -79,13 +81,19 @@ def neighbour(view: View, port: Port) -> Iterator[Flow]:
 
 
 def own_address(view: View, port: Port) -> Iterator[Flow]:
-    """Silence to a port that asks for its own address. On a wire others may have it, and ask for it, too."""
+    """Silence to a port that asks for its own address, unless it announces it to all others.
+
+    On a wire others may have it, and ask for it, too.
+    """
     if attached(view, port.id) is None:
         return
     source, net = SRC(view.tag("port", port.id)), NET(view.tag("network", port.network_id))
     pairs = (address for address, _ in pair_addresses(view, port) if ":" not in address)
-    for wanted in (ARP_REQUEST & ARP_TPA(address) for address in (*ipv4(port), *pairs)):
+    for address in dict.fromkeys((*ipv4(port), *pairs)):
+        wanted = ARP_REQUEST & ARP_TPA(address)
         if physical_network(view, port.network_id) is None:
+            announced = ARP & ARP_SPA(address) & ARP_TPA(address) & ETH_DST(BROADCAST)
+            yield Flow(SERVICE, "own_announced", source & announced, (goto(L2_DISPATCH),))
             yield Flow(SERVICE, "own_address", source & wanted, (WHY.set(Why.OWN_ADDRESS), goto(DROP)))
         else:
             yield Flow(SERVICE, "own_address", source & wanted, (goto(L2_DISPATCH),))

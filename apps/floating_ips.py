@@ -74,11 +74,11 @@ def translate(view: View, floating: FloatingIp, chassis: str) -> Iterator[Flow]:
     here = at & net if where.distributed else at & net & REDIRECTED(1)
     out = Translate(ZONE, L3_SNATTED, source=outer)
     yield Flow(L3_SNAT, "floating", here & IPV4_SRC(inner), (Untrack(), ZONE.set(zone), out))
-    done = at & net & CT_ZONE(zone) & ct_state("+trk-inv+snat") & IPV4_SRC(outer)
+    done = at & net & CT_ZONE(zone) & ct_state("+trk+snat") & IPV4_SRC(outer)
     yield Flow(L3_SNATTED, "floating", done, (ETH_SRC.set(port.mac_address), *AWAY))
     into = Translate(ZONE, L3_DNATTED, destination=inner)
     yield Flow(L3_DNAT, "floating", at & NET_IN(tag) & IPV4_DST(outer), (Untrack(), ZONE.set(zone), into))
-    come = at & CT_ZONE(zone) & ct_state("+trk-inv+dnat") & IPV4_DST(inner)
+    come = at & CT_ZONE(zone) & ct_state("+trk+dnat") & IPV4_DST(inner)
     yield Flow(
         L3_DNATTED, "translated", come, (TURNED.set(1), goto(L3_ROUTE))
     )  # perhaps to who sent it, or to the wire

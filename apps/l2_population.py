@@ -94,13 +94,17 @@ def copies(view: View, network: Network, chassis: str) -> Iterator[Group]:
 
 
 def onward(view: View, network_id: str, chassis: str) -> Iterator[Bucket]:
-    """A copy for each other hypervisor that has members; on a physical network one, which all of them hear."""
+    """A copy for each other hypervisor that has members; on a physical network one, which all of them hear.
+
+    One that was installed anew under another name has the address of what it was, and gets one.
+    """
     if physical_network(view, network_id) is not None:
         yield Bucket((resubmit(PHYS_OUT),))
         return
-    for name in sorted(members_of_network(view, network_id) - {chassis}):
-        vtep = view.need(Chassis, name).encap_ip
-        if vtep:
+    others = sorted(members_of_network(view, network_id) - {chassis})
+    vteps = dict.fromkeys(view.need(Chassis, name).encap_ip for name in others)
+    for vtep in vteps:
+        if vtep and vtep != view.need(Chassis, chassis).encap_ip:
             yield Bucket((tunnel_to(vtep), resubmit(TUN_OUT)))
 
 

@@ -3,7 +3,8 @@
 A port is known by its fixed addresses and by the link-local one that its MAC gives it (RFC 4291 appendix A). What
 nobody holds is dropped with that reason, never flooded; of some the controller asks those who may hold them
 (`apps.neighbours`). A solicitation for the sender's own address is never answered; one from `::`, which looks for
-duplicates of another port's address (RFC 4862 section 5.4.3), is answered to all nodes.
+duplicates of another port's address (RFC 4862 section 5.4.3), is answered to all nodes. What a guest announces of its
+own address (section 7.2.6) is heard by all of its network.
 On a physical network what is not answered goes to the wire (`apps.wire`).
 
 Router solicitations, MLD and everything else of ICMPv6 go their way as multicast. Limits: a solicitation without any
@@ -28,6 +29,7 @@ from controller.flows.fields import (
     ND_RESERVED,
     ND_SOLICITATION,
     ND_TARGET,
+    ND_TARGET_ADVERTISED,
     ND_TLL,
     link_local,
 )
@@ -106,13 +108,19 @@ def neighbour(view: View, port: Port) -> Iterator[Flow]:
 
 
 def own_address(view: View, port: Port) -> Iterator[Flow]:
-    """Silence to a port that asks for its own address. On a wire others may have it, and ask for it, too."""
+    """Silence to a port that asks for its own address, and a hearing when it announces that to all others.
+
+    On a wire others may have it, and ask for it, too.
+    """
     if attached(view, port.id) is None:
         return
     source, net = SRC(view.tag("port", port.id)), NET(view.tag("network", port.network_id))
     pairs = (address for address, _ in pair_addresses(view, port) if ":" in address)
-    for wanted in map(ND_TARGET, dict.fromkeys((*ipv6(port), *pairs))):
+    for address in dict.fromkeys((*ipv6(port), *pairs)):
+        wanted = ND_TARGET(address)
         if physical_network(view, port.network_id) is None:
+            announced = ND_TARGET_ADVERTISED(address) & ETH_DST(ALL_NODES_MAC)
+            yield Flow(SERVICE, "own_announced", source & announced, (goto(L2_DISPATCH),))
             yield Flow(SERVICE, "own_address", source & wanted, (WHY.set(Why.OWN_ADDRESS), goto(DROP)))
         else:
             yield Flow(SERVICE, "own_address", source & wanted, (goto(L2_DISPATCH),))

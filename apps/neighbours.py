@@ -11,10 +11,11 @@ answer for the address, route to it, and know where its MAC address is.
 
 On a wire what is asked and told goes its way as among physical hosts, and is only heard (`apps.wire`).
 
-Addresses that the model gives to a port are never open: what guests say of them is neither heard nor passed on.
+Addresses that the model gives to a port are never open: what guests say of them is not heard, and passed on only to
+announce one's own (`apps.arp`, `apps.nd`).
 
 The interface of a router that appears, or changes its addresses, is announced to the guests of its network, who may
-remember another.
+remember another; and so is an attached guest whose addresses, or whose MAC address, the API changes.
 """
 
 from __future__ import annotations
@@ -78,6 +79,7 @@ from controller.flows.presence import (
     OPEN,
     PAIRS,
     Candidate,
+    attached,
     audience,
     candidates,
     contains,
@@ -289,26 +291,38 @@ def prove(view: View, neighbour: Neighbour) -> Iterator[Said]:
     yield Said(placed.chassis, (number,), question(neighbour.address, *source, to=neighbour.mac_address))
 
 
-# ---- routers --------------------------------------------------------------------------------------------------
+# ---- routers, and guests that change --------------------------------------------------------------------------
 
 
 def herald(view: View, old: Record | None, new: Record | None) -> Iterator[Said]:
-    """The addresses that a router's interface has anew, to all guests of its network."""
-    if not isinstance(new, Port) or not joins(view, new):
+    """The addresses that a router's interface, or an attached guest, has anew, to all guests of its network.
+
+    A guest that is plugged in announces itself, or nobody knew it before.
+    """
+    if not isinstance(new, Port):
         return
-    known = set(local_too(old)) if isinstance(old, Port) and is_same(old, new) else set()
+    before = old if isinstance(old, Port) else None
+    router = joins(view, new)
+    if not router and (before is None or attached(view, new.id) is None):
+        return
+    known = set(local_too(before)) if before and is_same(before, new) else set()
     fresh = [address for address in local_too(new) if address not in known]
+    own, number = attached(view, new.id), ofport(view, new.id)
     for chassis, ports in audience(view, new.network_id) if fresh else ():
-        yield from (Said(chassis, ports, announcement(each, new.mac_address, router=True)) for each in fresh)
+        others = tuple(port for port in ports if own is None or (chassis, port) != (own.chassis, number))
+        if others:
+            yield from (Said(chassis, others, announcement(each, new.mac_address, router=router)) for each in fresh)
 
 
 def is_same(old: Port, new: Port) -> bool:
-    """Was it that interface before?"""
-    return is_interface(old) and (old.device_id, old.mac_address) == (new.device_id, new.mac_address)
+    """Was it that interface, or that guest's, before?"""
+    if is_interface(old) != is_interface(new) or old.mac_address != new.mac_address:
+        return False
+    return not is_interface(new) or old.device_id == new.device_id
 
 
 def local_too(port: Port) -> list[Address]:
-    """A router's addresses on a network, with the link-local one if it has any of IPv6."""
+    """The addresses of a port on a network, with the link-local one if it has any of IPv6."""
     fixed = [ip.ip_address for ip in port.fixed_ips]
     return [*fixed, link_local(port.mac_address)] if any(":" in address for address in fixed) else fixed
 

@@ -82,9 +82,9 @@ def forward(view: View, forwarding: PortForwarding, chassis: str) -> Iterator[Fl
             L3_DNAT, "forwarded", at & NET_IN(tag) & IPV4_DST(floating.floating_ip_address) & match, (*asked, into)
         )
     ours = at & CT_ZONE(zone) & mark
-    yield Flow(L3_DNATTED, "forwarded", ours & ct_state("+trk-inv+dnat"), (TURNED.set(1), goto(L3_ROUTE)))
+    yield Flow(L3_DNATTED, "forwarded", ours & ct_state("+trk+dnat"), (TURNED.set(1), goto(L3_ROUTE)))
     out = (ETH_SRC.set(port.mac_address), *AWAY)
-    yield Flow(L3_SNATTED, "forwarded", ours & NET(tag) & ct_state("+trk-inv+snat"), out)
+    yield Flow(L3_SNATTED, "forwarded", ours & NET(tag) & ct_state("+trk+snat"), out)
     answers = at & NET(tag) & REDIRECTED(1) & IPV4_SRC(forwarding.internal_ip_address)
     answered = (*asked, Translate(ZONE, L3_SNATTED))
     yield Flow(L3_SNAT, "turned", answers & IPV4_DST(address), answered)

@@ -53,7 +53,12 @@ from controller.flows.fields import (
     ORIGINAL6,
     PACKET4,
     PACKET6,
+    RST,
     SCTP,
+    SYN,
+    SYN_ACK,
+    TCP6_FLAGS,
+    TCP_FLAGS,
     UDP6_DST,
     UDP6_SRC,
     UDP_DST,
@@ -210,9 +215,32 @@ def judge(half: Half) -> Iterator[Flow]:
     for fragment in FRAGMENTS:
         yield Flow(half.rules, "fragment", WHOSE(Whose.UNASKED) & fragment, asked)
     yield Flow(half.rules, "foreign", WHOSE(Whose.FOREIGN), (WHY.set(Why.FOREIGN_FRAGMENT), goto(DROP)))
+    yield from doubt(half)
     yield Flow(half.rules, "kept", VERDICT(Verdict.CURRENT) & ct_state("+trk-inv"), (goto(half.done),))
     yield Flow(half.rules, "known", ct_state("+trk-new-inv"), (resubmit(RECALL), goto(half.done)))
     yield Flow(half.rules, "new", ct_state("+trk+new-inv"), (resubmit(EVALUATE), goto(half.done)))
+
+
+def doubt(half: Half) -> Iterator[Flow]:
+    """Segments out of their connection's window: perhaps the connection is no more, and conntrack has not heard.
+
+    If it is still allowed, who begins it anew is let through (RFC 9293 section 3.5.1): whoever has it still, answers
+    with what the window allows, at which the other resets it, within the window again. Whoever has it no more agrees
+    (SYN, ACK): then conntrack forgets it. Out of the window guests may reset what they began or answered; they hear no
+    such reset. In user space alone: a kernel's conntrack does all this itself, and says nothing of what it doubts.
+    """
+    doubted, current = ct_state("+trk+inv"), VERDICT(Verdict.CURRENT)
+    for flags in (TCP_FLAGS, TCP6_FLAGS):
+        for flag in (SYN, RST) if half is OUT else (SYN,):
+            yield Flow(half.rules, "doubted", doubted & flags(flag, flag), (resubmit(RECALL), goto(half.done)))
+        agreed = current & doubted & flags(SYN_ACK, SYN_ACK)
+        yield Flow(half.done, "anew", agreed, (VERDICT.set(Verdict.ANEW), resubmit(half.done)))
+    anew = VERDICT(Verdict.ANEW)
+    for family in FAMILIES.values():  # Open vSwitch commits nothing that a flow knows to be +inv
+        yield Flow(half.done, "forgotten", anew & family, (*afresh(half), Commit(ZONE, (), half.rules, force=True)))
+    yield Flow(half.rules, "anew", anew & doubted, (goto(half.onward),))
+    beside = GUARD(Guard.STATEFUL) & doubted
+    yield Flow(half.done, "doubted", beside, (WHY.set(Why.NOT_TRACKED), goto(DROP)))
 
 
 def recall() -> Iterator[Flow]:

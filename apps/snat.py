@@ -45,7 +45,8 @@ from controller.model.view import View
 
 
 def doubtful(view: View) -> Iterator[Flow]:
-    """What conntrack cannot follow goes nowhere."""
+    """What conntrack cannot follow goes nowhere, unless it could be translated: a segment of TCP that is out of its
+    connection's window. To judge that is for the ends, and for their security groups (`apps.security_groups`)."""
     for table in (L3_DNATTED, L3_SNATTED):
         yield Flow(table, "unknown", ct_state("+trk+inv"), (WHY.set(Why.NOT_TRACKED), goto(DROP)))
 
@@ -81,9 +82,9 @@ def gateway(view: View, router: Router, chassis: str) -> Iterator[Flow]:
     come = at & NET_IN(tag) & IPV4_DST(address)
     yield Flow(L3_DNAT, "own_address", come, (*asked, Translate(ZONE, L3_DNATTED)))
     begun = ours & FORWARDING(0)
-    yield Flow(L3_SNATTED, "translated", begun & NET(tag) & ct_state("+trk-inv+snat"), AWAY)
+    yield Flow(L3_SNATTED, "translated", begun & NET(tag) & ct_state("+trk+snat"), AWAY)
     turned = (TURNED.set(1), goto(L3_ROUTE))  # perhaps to who sent it, or to where it came from
-    yield Flow(L3_DNATTED, "translated", begun & ct_state("+trk-inv+dnat"), turned)
+    yield Flow(L3_DNATTED, "translated", begun & ct_state("+trk+dnat"), turned)
     own = (Untrack(), WHY.set(Why.ROUTER_ADDRESS), goto(TRAP))
     yield Flow(L3_DNATTED, "own_address", at & IPV4_DST(address), own)
 

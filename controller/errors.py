@@ -28,6 +28,8 @@
     │   ├── NoServiceType       a subnet for what is no owner of ports
     │   ├── UsedAlready         a quota below what the project has
     │   ├── NoProject           it is not known which project asks
+    │   ├── BadRange            a range that networks of its type cannot be numbered from
+    │   ├── DefaultRangeStays   a range of the configuration cannot be changed by requests
     │   ├── BadAction           an RBAC policy that allows what its object does not know
     │   ├── BadPool             an allocation pool that is no range of its subnet's version
     │   ├── PoolOutOfBounds     an allocation pool reaches out of its subnet
@@ -75,6 +77,7 @@
     │   ├── VlanInUse           another network has the VLAN
     │   ├── PhysicalInUse       a physical network has its flat network already
     │   ├── GatewayInPool       a gateway would be handed out to ports
+    │   ├── RangeInUse          networks are numbered from a range
     │   ├── DefaultStays        a project's default security group cannot go
     │   ├── DefaultKeepsName    nor get another name
     │   ├── DefaultExists       nor can there be a second one
@@ -89,6 +92,7 @@
     │   ├── MtuTooSmall         a subnet needs a larger MTU than its network has
     │   ├── AccessExists        an RBAC policy is there already
     │   ├── AccessInUse         an object cannot be taken from the projects that use it
+    │   ├── RangesOverlap       two ranges would hand out the same segments
     │   ├── ScopeOverlaps       two subnet pools of an address scope share addresses
     │   ├── OverQuota           a project would have more than it may
     │   │   ├── PoolQuotaExceeded   of one subnet pool
@@ -113,6 +117,7 @@
     ├── Throttled               too many requests of callers that nobody knows
     ├── IdentityUnavailable     whoever knows the callers does not answer
     ├── Unavailable             the store cannot be read or written just now
+    ├── BadArchive              a file is none of `weft bundle`, or is damaged
     ├── FlowError               a programmer's error, raised when a flow is built
     │   ├── ConflictingMatch    one field tested for two values
     │   └── Undeclared          a table was asked for what it did not declare
@@ -288,6 +293,25 @@ class ForeignScope(BadRequest):
             cannot = f"cannot associate with address scope {scope} because subnetpool ip_version is not {version}."
         super().__init__(f"Illegal subnetpool association: subnetpool {pool} {cannot}")
         self.pool, self.scope, self.version = pool, scope, version
+
+
+class BadRange(BadRequest):
+    """Raised when networks of a type cannot be numbered from a range; `fault` is Neutron's name for what is wrong."""
+
+    def __init__(self, type: str, first: int, last: int, reason: str) -> None:
+        self.fault, word = (
+            ("NetworkVlanRangeError", "VLAN") if type == "vlan" else ("NetworkTunnelRangeError", "tunnel")
+        )
+        super().__init__(f"Invalid network {word} range: '{first}:{last}' - {reason}.")
+
+
+class DefaultRangeStays(BadRequest):
+    """Raised when a request would change a segment range that the configuration has."""
+
+    def __init__(self, id: str) -> None:
+        said = f"Network Segment Range {id} is a default segment range which could not be updated or deleted."
+        super().__init__(said)
+        self.id = id
 
 
 class ScopeStaysShared(BadRequest):
@@ -605,6 +629,7 @@ _ABSENT = {
     "AddressGroup": "Address group {} could not be found.",
     "AddressScope": "Address scope {} could not be found.",
     "SubnetPool": "Subnet pool {} could not be found.",
+    "NetworkSegmentRange": "Network Segment Range {} could not be found.",
     "RbacPolicy": "RBAC policy of type unknown with ID {} not found",
     "TenantQuota": "Quota for project {} could not be found.",
     "Router": "Router {} could not be found",
@@ -713,6 +738,15 @@ class GatewayInPool(InUse):
         by = f"allocation pool {start}-{end}"
         super().__init__("Gateway", gateway, by, f"Gateway ip {gateway} conflicts with {by}.")
         self.gateway, self.start, self.end = gateway, start, end
+
+
+class RangeInUse(InUse):
+    """Raised when a segment range would lose segments that networks have."""
+
+    def __init__(self, id: str) -> None:
+        by = "one or more project networks"
+        said = f"Network Segment Range {id} is referenced by {by}."
+        super().__init__("NetworkSegmentRange", id, by, said)
 
 
 class DefaultStays(InUse):
@@ -981,6 +1015,14 @@ class AccessInUse(Conflict):
         self.object_id, self.by = object_id, by
 
 
+class RangesOverlap(Conflict):
+    """Raised when a segment range would have segments of others."""
+
+    def __init__(self, others: Sequence[str]) -> None:
+        super().__init__(f"Network segment range overlaps with range(s) with id {', '.join(others)}")
+        self.others = (*others,)
+
+
 class ScopeOverlaps(Conflict):
     """Raised when two subnet pools of an address scope would share addresses."""
 
@@ -1159,6 +1201,14 @@ class Unavailable(WeftError):
     def __init__(self, reason: str) -> None:
         super().__init__(f"The store is unavailable: {reason}.")
         self.reason = reason
+
+
+class BadArchive(WeftError):
+    """Raised when a file is no archive of `weft bundle`, or a part of it cannot be read."""
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(f"{path} cannot be used: {reason}.")
+        self.path, self.reason = path, reason
 
 
 class FlowError(WeftError):

@@ -190,8 +190,6 @@ def restart(lab: Lab, flows: Sequence[Flow], restarts: int = RESTARTS) -> Outcom
     """Kill and stop the controller in turn, under traffic, and have it catch up each time."""
     before = time.time()
     counted, said = 0, []
-    for hypervisor in lab.hypervisors.values():
-        hypervisor.hurry()
     with ExitStack() as stack:
         traffic = stack.enter_context(Traffic(flows))
         said = [stack.enter_context(hypervisor.openflow()) for hypervisor in lab.hypervisors.values()]

@@ -202,8 +202,6 @@ def restart(cast: Cast, restarts: int = RESTARTS, streams: int = STREAMS) -> Res
     for version, port in ((4, 80), (6, 81)):
         lab.rule(web, ethertype=f"IPv{version}", protocol="tcp", ports=port)
     cast.under(b=web, c=web)
-    for hypervisor in lab.hypervisors.values():
-        hypervisor.hurry()
     with ExitStack() as stack:
         for guest in cast:
             stack.callback(guest.hangs_up)

@@ -51,6 +51,8 @@ from mininet_scenarios.processes import private_network, require_tools, wait_unt
 
 _QUOTAS = "network=-1,router=-1,security_group=-1,security_group_rule=-1"
 """Of these a project may have any number: the scenarios of a module share a lab and its projects."""
+_LISTS = {kind: f"/v2.0/{kind}s?fields=id" for kind in ("network", "port", "router")}
+"""Where the objects are that flows are most often explained by."""
 _LINGER_S = 0.3  # how long a capture waits for what was on its way when its block ended
 
 
@@ -97,8 +99,12 @@ def _several(one_or_more: str | Sequence[str]) -> tuple[str, ...]:
 class Lab:
     """A running lab; use it as a context manager.
 
-    `encaps` is the `weft-encap-type` that hypervisors join with, `serve` are further options of `weft serve`.
+    `encaps` is the `weft-encap-type` that hypervisors join with, `serve` are further options of `weft serve`. Another
+    controller can be put in its place by subclasses: `controller_type` and `hypervisor_type` are its nodes.
     """
+
+    controller_type: type[Controller] = Controller
+    hypervisor_type: type[Hypervisor] = Hypervisor
 
     def __init__(
         self,
@@ -140,7 +146,7 @@ class Lab:
         self._stack.close()
 
     def _start(self) -> None:
-        self.controller: Controller = self._node(Controller, "c0", self.net.controllers, inNamespace=False)
+        self.controller: Controller = self._node(self.controller_type, "c0", self.net.controllers, inNamespace=False)
         self.controller.prepare(self.directory, self._serve)
         self.controller.launch()
         self.controller.ip_batch(
@@ -173,7 +179,7 @@ class Lab:
         return node
 
     def _assemble(self, name: str) -> Hypervisor:
-        hypervisor: Hypervisor = self._node(Hypervisor, name, self.net.switches)
+        hypervisor: Hypervisor = self._node(self.hypervisor_type, name, self.net.switches)
         self.net.addLink(hypervisor, self.controller, intfName1="mgmt0", intfName2=f"m-{name}")
         self.net.addLink(hypervisor, self.underlay, intfName1="phy0", intfName2=f"u-{name}")
         self.controller.ip_batch(f"link set m-{name} master management up")
@@ -560,9 +566,22 @@ class Lab:
         if answer["unreachable"] or any(own.values()):
             told = json.dumps({**own, "unreachable": answer["unreachable"]}, indent=1)
             raise Unsettled(f"Installed and desired flows differ.\n{told}")
+        for name, hypervisor in self.hypervisors.items():
+            if not hypervisor.away and (unknown := self.unexplained(hypervisor)):
+                raise Unsettled(f"Nobody knows why {name} has these.\n" + "\n".join(unknown))
         changed = self.api.post("/v1/recompute")["changed"]
         if changed:
             raise Unsettled(f"A recompute from scratch changed {changed} flows.")
+
+    def unexplained(self, hypervisor: Hypervisor) -> list[str]:
+        """The cookies of its flows, if they are Weft's, that lead to no app, or to an object that there is not."""
+        known = self.api.post("/v1/explain", {"cookies": (own := hypervisor.cookies())})["flows"]
+        said = [cookie for cookie in own if cookie not in known]
+        named = {(each["kind"], each["id"]) for flow in known.values() for each in flow["objects"]}
+        for kind, path in _LISTS.items():
+            there = {row["id"] for row in self.api.get(path)[f"{kind}s"]} if any(of == kind for of, _ in named) else ()
+            said += [f"{of} {id}" for of, id in named if of == kind and id not in there]
+        return said
 
     def others(self, *but: Host) -> list[Place]:
         """Every place to listen at except these: all other guests and hosts, the underlay, the physical networks."""

@@ -36,7 +36,17 @@ from mininet_scenarios.api import Api
 from mininet_scenarios.errors import CommandFailed, Refused, Unsteady
 from mininet_scenarios.probe import Ear, Ping, send, udp
 from mininet_scenarios.processes import Daemon, beside_python, inside, run, wait_until
-from mininet_scenarios.sockets import Outcome, Transfer, call, reached, refused, send_datagram, send_raw, transfer
+from mininet_scenarios.sockets import (
+    Outcome,
+    Transfer,
+    call,
+    reached,
+    refused,
+    reopened,
+    send_datagram,
+    send_raw,
+    transfer,
+)
 from mininet_scenarios.talk import Talk
 
 with warnings.catch_warnings():
@@ -118,7 +128,9 @@ def _claim(port_id: str, mac: str) -> tuple[str, str]:
 
 
 class Machine(Node):
-    """A machine with an Open vSwitch of its own."""
+    """A machine with an Open vSwitch of its own; `switch_options` are further options of its ovs-vswitchd."""
+
+    switch_options: Sequence[str] = ()
 
     def create_database(self, directory: Path) -> None:
         """Start a new database, without waiting for it."""
@@ -151,7 +163,10 @@ class Machine(Node):
         """Start ovs-vswitchd, without waiting for it."""
         self._await_socket(self.database, "db.sock")
         self.vsctl("--no-wait", "init")
-        self.switch = self._daemon("ovs-vswitchd", f"unix:{self.directory}/db.sock")
+        self._start_switch()
+
+    def _start_switch(self) -> None:
+        self.switch = self._daemon("ovs-vswitchd", f"unix:{self.directory}/db.sock", *self.switch_options)
 
     def _await_socket(self, daemon: Daemon, name: str) -> None:
         def lacking() -> str:
@@ -244,8 +259,9 @@ class Hypervisor(Machine):
         settings = [f'external_ids:{key}="{value}"' for key, value in wanted.items() if value is not None]
         missing = [key for key, value in wanted.items() if value is None]
         forget = ("remove", "Open_vSwitch", ".", "external_ids", *missing, "--") if missing else ()
-        target = ("set-manager", f"tcp:{CONTROLLER}:{OVSDB_PORT}")
-        self.vsctl(*forget, "set", "Open_vSwitch", ".", *settings, "--", *target)
+        target = f"tcp:{CONTROLLER}:{OVSDB_PORT}"
+        manage = ("set-manager", target, "--", "set", "manager", target, "max_backoff=1000")
+        self.vsctl(*forget, "set", "Open_vSwitch", ".", *settings, "--", *manage)
 
     def map(self, physical: str, interface: str) -> str:
         """Map a new bridge, with an interface in it, to a physical network; the bridge's name."""
@@ -271,10 +287,6 @@ class Hypervisor(Machine):
     def _mappings(self) -> dict[str, str]:
         mappings = ",".join(f"{physical}:{bridge}" for physical, bridge in self.mapped.items())
         return {"weft-bridge-mappings": mappings} if mappings else {}
-
-    def hurry(self) -> None:
-        """Have its database try every second to reach a controller that is away; it waits up to 8 s by default."""
-        self.vsctl("set", "manager", f"tcp:{CONTROLLER}:{OVSDB_PORT}", "max_backoff=1000")
 
     def restart_switch(self) -> None:
         """Restart ovs-vswitchd: the flows are gone until the controller has pushed them again."""
@@ -308,7 +320,7 @@ class Hypervisor(Machine):
             self.vsctl("set", "bridge", "br-phy", f"external_ids:seen={time.time()}")
             up = time.time()
         else:
-            self.switch = self._daemon("ovs-vswitchd", f"unix:{self.directory}/db.sock")
+            self._start_switch()
             wait_until("An answer of ovs-vswitchd", self._unanswered, 10, 0.005)
             up = time.time()
             wait_until("The device of br-phy", self._unmade, 10, 0.005)
@@ -350,6 +362,10 @@ class Hypervisor(Machine):
         """The flows of the integration bridge, by what they are, with the seconds since each was added."""
         dump = self.ofctl("dump-flows", self.bridge)
         return {f"{cookie} table={table} {flow}": float(age) for cookie, age, table, flow in _FLOW.findall(dump)}
+
+    def cookies(self) -> list[str]:
+        """The cookie of each of Weft's flows on the integration bridge."""
+        return sorted(set(re.findall(r"\bcookie=(0xa7[0-9a-f]{14}),", self.ofctl("dump-flows", self.bridge))))
 
     def connections(self) -> list[str]:
         """What conntrack knows, a line a connection and zone, as ovs-dpctl(8) dump-conntrack prints it."""
@@ -648,6 +664,16 @@ class Host(Node):
     ) -> Transfer:
         """Send so much over TCP to a guest, where somebody listens now, and see how it came."""
         return transfer((self.pid, target.pid), target.address(version), port, megabytes << 20, patience_s)
+
+    def reopens(
+        self, target: Host, port: int, from_port: int, *, both: bool, version: int = 4, by: str = "", higher: int = 0
+    ) -> float | None:
+        """In how many seconds a connection that this one has lost is there again; `both`: that both have.
+
+        `by` and `higher` as in `reaches`; see `sockets.reopened`.
+        """
+        own, places = target.address(version), (self.pid, target.pid)
+        return reopened(places, by or own, port + higher, (own, port), from_port, both=both)
 
     def sends_raw(self, target: Host, protocol: int, payload: bytes, *, version: int = 4) -> None:
         """Send a packet of an IP protocol by its number; the kernel adds the header."""

@@ -93,6 +93,57 @@ def _opened(pid: int, address: str) -> socket.socket:
     return own
 
 
+def reopened(
+    places: tuple[int, int],
+    address: str,
+    port: int,
+    own: tuple[str, int],
+    from_port: int,
+    *,
+    both: bool,
+    patience_s: float = 5.0,
+) -> float | None:
+    """Connect, let the caller forget the connection, or `both` ends, without a word to anybody, as machines do that
+    lose power; connect again from the same port. In how many seconds words passed both ways; None when they never did.
+
+    `places` are processes in the namespaces of who calls and who listens at `own`, which is known as `address`, `port`.
+    """
+    with ExitStack() as stack:
+        listener = stack.enter_context(_opened(places[1], address))
+        listener.bind(own)
+        listener.listen()
+        for start in (None, time.monotonic()):
+            caller = stack.enter_context(_opened(places[0], address))
+            for each in (listener, caller):
+                each.settimeout(patience_s)
+            caller.bind(("", from_port))
+            try:
+                caller.connect((address, port))
+                called, _ = listener.accept()
+                for speaker, hearer in ((caller, called), (called, caller)):
+                    speaker.sendall(bytes(1000))
+                    hearer.settimeout(patience_s)
+                    hearer.recv(1000, socket.MSG_WAITALL)
+            except TimeoutError:
+                return None
+            if start is not None:
+                called.close()
+                return time.monotonic() - start
+            for end in (caller, called) if both else (caller,):
+                end.setsockopt(socket.IPPROTO_TCP, _TCP_REPAIR, 1)
+                end.close()
+            if not both:
+                stack.enter_context(called)
+            time.sleep(_AWAY_S)
+    raise AssertionError("it ends with the second connection")
+
+
+_AWAY_S = 0.1
+"""In so long, initial sequence numbers grow by more than the window of a connection that has just begun (RFC 6528)."""
+_TCP_REPAIR = 19
+"""While this is set, a socket says nothing when it is closed (linux/tcp.h)."""
+
+
 def refused(pid: int, address: str, port: int, size: int, patience_s: float = 2.0) -> bool:
     """Whether an ICMP error comes back for a datagram, as the kernel tells its sender."""
     with inside(pid), socket.socket(family(address), socket.SOCK_DGRAM) as sender:

@@ -28,11 +28,12 @@ from controller import measures
 from controller.errors import StaleRevision, Throttled, Unauthorized, Unreadable, WeftError
 from controller.model import quotas
 from controller.model.records import Resource
-from controller.model.store import Rows, Store, Transaction
-from northbound import faults, policy
+from controller.model.store import Author, Rows, Store, Transaction
+from northbound import faults
 from northbound.auth import Caller, Identity, Open
 from northbound.gate import CALLER, Gate
 from northbound.openapi import document
+from northbound.policy import Policy
 from northbound.resources import COLLECTIONS
 from northbound.resources.attributes import (
     Ask,
@@ -54,6 +55,7 @@ from northbound.resources.extensions import EXTENSIONS
 from northbound.resources.query import Query, find, links, read_query
 from northbound.resources.tags import Tags
 from northbound.resources.values import Json
+from northbound.visits import Visits
 
 __all__ = ["Settings", "Wiring", "application"]
 
@@ -78,14 +80,24 @@ T = TypeVar("T")
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def application(store: Store, wiring: Wiring, settings: Settings, identity: Identity | None = None) -> web.Application:
-    """The API as an application, for the daemon to add to and to serve; without `identity` all are administrators."""
-    identity = identity or Open()
-    app = web.Application(middlewares=[_guarded, Gate(identity).admit], client_max_size=BODY_LIMIT)
+def application(
+    store: Store,
+    wiring: Wiring,
+    settings: Settings,
+    identity: Identity | None = None,
+    visits: Visits | None = None,
+    policy: Policy | None = None,
+) -> web.Application:
+    """The API as an application, for the daemon to add to and to serve by `visits`; without `identity` all are
+    administrators."""
+    identity, visits, policy = identity or Open(), visits or Visits(), policy or Policy()
+    middlewares = [visits.attend, _guarded, Gate(identity, visits.body).admit]
+    app = web.Application(middlewares=middlewares, client_max_size=BODY_LIMIT)
 
     async def close(_: web.Application) -> None:
         await identity.close()
 
+    app.on_shutdown.append(visits.close)
     app.on_cleanup.append(close)
     route = app.router
     route.add_get("/", _versions, allow_head=False)
@@ -95,7 +107,7 @@ def application(store: Store, wiring: Wiring, settings: Settings, identity: Iden
     route.add_get("/v2.0/extensions", _extensions, allow_head=False)
     route.add_get("/v2.0/extensions/{alias}", _extension, allow_head=False)
     for collection in COLLECTIONS:
-        _Served(collection, Renderer(collection), store, wiring, settings).add_routes(route)
+        _Served(collection, Renderer(collection), store, wiring, settings, policy).add_routes(route)
     return app
 
 
@@ -111,6 +123,8 @@ async def _guarded(request: web.Request, handler: Handler) -> web.StreamResponse
         answer = _json(refusal.status, faults.plain(refusal.status))
         if "Allow" in refusal.headers:
             answer.headers["Allow"] = refusal.headers["Allow"]
+        if refusal.status == HTTPStatus.REQUEST_TIMEOUT:
+            answer.force_close()
     except Unauthorized:
         answer = _json(401, faults.unauthorized())
         answer.headers["WWW-Authenticate"] = f'Keystone uri="{_root(request)}"'
@@ -214,11 +228,15 @@ class _Served(Generic[R]):
     store: Store
     wiring: Wiring
     settings: Settings
+    policy: Policy
 
     def add_routes(self, route: web.UrlDispatcher) -> None:
         """Serve what the collection has."""
+        for spelling in dict.fromkeys((self.collection.path, *_spellings(self.collection.path))):
+            self._add_routes(route, f"/v2.0/{spelling}")
+
+    def _add_routes(self, route: web.UrlDispatcher, path: str) -> None:
         collection = self.collection
-        path = f"/v2.0/{collection.path}"
         for list_path in (path, f"{path}/"):
             route.add_get(list_path, self.list, allow_head=False)
             if collection.create:
@@ -252,12 +270,12 @@ class _Served(Generic[R]):
         def work(tx: Transaction) -> list[R]:
             self._check_whole(caller, tx, request)
             for item, body in zip(items, bodies, strict=True):
-                policy.check_create(caller, collection, tx, body, item)
+                self.policy.check_create(caller, collection, tx, body, item)
             for project, more in Counter(body.fields.get("project_id", "") for body in bodies).items():
                 quotas.check(tx, project, collection.name, more, self.settings.quotas)
             return [create(tx, body, ask) for body, ask in zip(bodies, asks, strict=True)]
 
-        made = await self.store.commit(work, request=REQUEST.get())
+        made = await self._commit(caller, work)
         scene = self._scene(caller)
         shown: list[Json] = [self.renderer.all(scene, record) for record in made]
         return _answer({collection.plural: shown} if several else {collection.name: shown[0]}, 201)
@@ -297,13 +315,17 @@ class _Served(Generic[R]):
         prepare = self.collection.prepare
         owner = query.filters.get("project_id", query.filters.get("tenant_id", [ask.project_id]))[0]
         if caller.is_admin or caller.speaks_for(owner):
-            await self._written(lambda tx: prepare(tx, owner, ask))
+            await self._written(caller, lambda tx: prepare(tx, owner, ask))
 
-    async def _written(self, work: Callable[[Transaction], T]) -> T:
+    async def _commit(self, caller: Caller, work: Callable[[Transaction], T]) -> T:
+        """Have it written, on behalf of a caller and of this request."""
+        return await self.store.commit(work, request=REQUEST.get(), by=Author(caller.user, caller.project_id))
+
+    async def _written(self, caller: Caller, work: Callable[[Transaction], T]) -> T:
         """What a reader needs to be there; tried on the replica first, since nearly always it is."""
         trial = Transaction(self.store.model)
         done = work(trial)
-        return await self.store.commit(work, request=REQUEST.get()) if trial.writes() else done
+        return await self._commit(caller, work) if trial.writes() else done
 
     async def _listed(self, scene: Scene, records: Sequence[R], fields: tuple[str, ...], pages: Json) -> bytes:
         """A list as JSON, with a breath for everybody else after every `BREATH` records."""
@@ -320,11 +342,11 @@ class _Served(Generic[R]):
         """One of them."""
         caller, provide = request[CALLER], self.collection.provide
         record = self._need(self.store.model, request)
-        policy.check_seen(caller, self.collection, self.store.model, record)
+        self.policy.check_seen(caller, self.collection, self.store.model, record)
         fields = tuple(name for name in request.query.getall("fields", ()) if name)
         if provide is not None:
             ask = replace(self._ask(request, caller), fields=fields)
-            told = await self._written(lambda tx: provide(tx, self._need(tx, request), ask))
+            told = await self._written(caller, lambda tx: provide(tx, self._need(tx, request), ask))
             if told is not None:
                 return _answer({self.collection.name: told})
             record = self._need(self.store.model, request)
@@ -345,25 +367,25 @@ class _Served(Generic[R]):
 
         def work(tx: Transaction) -> R:
             old = self._need(tx, request)
-            policy.check_update(caller, collection, tx, old, body, given.get(collection.name))
+            self.policy.check_update(caller, collection, tx, old, body, given.get(collection.name))
             return update(tx, _as_expected(old, expected), _with(old, body), body, ask)
 
-        record = await self.store.commit(work, request=REQUEST.get())
+        record = await self._commit(caller, work)
         return _answer({collection.name: self.renderer.all(self._scene(caller), record)})
 
     async def operate(self, operation: Operation[R], request: web.Request) -> web.Response:
         """Change it, or look at it, by one of its operations."""
         caller, reads = request[CALLER], operation.method == "GET"
-        given = {} if reads else await _object(request)
+        given = await _object(request) if operation.takes else {}
         change = operation.ask(request.match_info.get("item", ""), given)
         expected, ask = _expected(request), self._ask(request, caller)
 
         def work(tx: Transaction) -> R | Json:
             old = self._need(tx, request)
-            policy.check_operation(caller, self.collection, tx, old, operation, given)
+            self.policy.check_operation(caller, self.collection, tx, old, operation, given)
             return change(tx, _as_expected(old, expected), ask)
 
-        done = work(Transaction(self.store.model)) if reads else await self.store.commit(work, request=REQUEST.get())
+        done = work(Transaction(self.store.model)) if reads else await self._commit(caller, work)
         if operation.status == 204:
             return web.Response(status=204)
         if isinstance(done, Resource):
@@ -380,17 +402,17 @@ class _Served(Generic[R]):
 
         def work(tx: Transaction) -> None:
             old = self._need(tx, request)
-            policy.check_delete(caller, self.collection, tx, old)
+            self.policy.check_delete(caller, self.collection, tx, old)
             delete(tx, _as_expected(old, expected), ask)
 
-        await self.store.commit(work, request=REQUEST.get())
+        await self._commit(caller, work)
         return web.Response(status=204)
 
     def _check_whole(self, caller: Caller, rows: Rows, request: web.Request) -> None:
         """What they are part of is there. Raises NotFound."""
         if self.collection.whole:
             whole = need(rows, self.collection.whole, request.match_info["within"])
-            policy.check_named(caller, rows, type(whole), whole.id)
+            self.policy.check_named(caller, rows, type(whole), whole.id)
 
     def _need(self, rows: Rows, request: web.Request) -> R:
         """What the path names. Raises NotFound."""
@@ -405,13 +427,18 @@ class _Served(Generic[R]):
             rows,
             self.wiring,
             self.settings,
-            lambda record: policy.sees(caller, collection, rows, record),
-            policy.hidden(caller, collection),
+            lambda record: self.policy.sees(caller, collection, rows, record),
+            self.policy.hidden(caller, collection, rows),
             caller.project_id,
         )
 
     def _shown(self, scene: Scene, record: R, fields: tuple[str, ...]) -> Json:
         return self.renderer.some(scene, record, fields) if fields else self.renderer.all(scene, record)
+
+
+def _spellings(path: str) -> tuple[str, str]:
+    """The names of a collection in paths: Neutron takes `-` for `_`, and `_` for `-`."""
+    return path.replace("_", "-"), path.replace("-", "_")
 
 
 def _with(record: R, body: Body) -> R:
@@ -426,9 +453,13 @@ def _as_expected(record: R, revision: int | None) -> R:
 
 
 async def _object(request: web.Request) -> dict[str, Json]:
-    """The body, which must be a JSON object. Raises Unreadable."""
+    """The body, which must be a JSON object. Raises Unreadable.
+
+    It may be called anything, or nothing, as many clients do; but not by a browser, which asks nobody whether a page of
+    another site may send what it does not call JSON (Fetch, "CORS-safelisted request-header").
+    """
     text = await request.read()
-    if text and request.content_type != "application/json":
+    if text and request.content_type != "application/json" and "Origin" in request.headers:
         raise web.HTTPUnsupportedMediaType
     try:
         found: Any = json.loads(text or b"{}", parse_constant=_no_number)

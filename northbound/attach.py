@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from controller.errors import Invalid
 
 DEFAULT_PORT = 6640
+BACKOFF_MS = 1000
 ENCAPS = frozenset({"vxlan", "geneve", "gre"})
 
 
@@ -28,9 +29,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--encap-ip", required=True, help="this hypervisor's address on the underlay")
     parser.add_argument("--encap-type", default="geneve,vxlan", help="encapsulations it offers (default geneve,vxlan)")
     parser.add_argument("--system-id", default=socket.gethostname(), help="its name (default: the host name)")
-    parser.add_argument("--bridge-mappings", help="physnet1:br-ex,... (kept, without effect yet)")
+    parser.add_argument("--bridge-mappings", help="physnet1:br-ex,...")
     parser.add_argument("--datapath-type", choices=("system", "netdev"), help="kernel or userspace datapath")
-    parser.add_argument("--gateway-priority", type=int, help="may host SNAT, with this rank (kept, without effect yet)")
+    parser.add_argument("--gateway-priority", type=int, help="may host SNAT, with this rank")
     parser.add_argument("--availability-zone", help="the zone that it is in (default nova)")
     parser.add_argument("--bridge", help="the integration bridge (default br-int)")
     parser.add_argument("--add", action="store_true", help="keep the managers that are there")
@@ -38,7 +39,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def command(options: argparse.Namespace, managers: Sequence[str] = ()) -> list[str]:
-    """The ovs-vsctl command; `managers` are kept beside ours. Raises Invalid."""
+    """The ovs-vsctl command; `managers` are kept beside ours. Raises Invalid.
+
+    `max_backoff` is how many ms a hypervisor waits between two attempts to reach a controller that is away.
+    """
     target = _target(options.controller)
     try:
         ipaddress.ip_address(options.encap_ip)
@@ -58,7 +62,8 @@ def command(options: argparse.Namespace, managers: Sequence[str] = ()) -> list[s
         "weft-bridge": options.bridge,
     }
     words = [f"external_ids:{key}={value}" for key, value in keys.items() if value is not None]
-    return ["ovs-vsctl", "set", "Open_vSwitch", ".", *words, "--", "set-manager", *managers, target]
+    manage = ["set-manager", *managers, target, "--", "set", "manager", target, f"max_backoff={BACKOFF_MS}"]
+    return ["ovs-vsctl", "set", "Open_vSwitch", ".", *words, "--", *manage]
 
 
 def _target(controller: str) -> str:
@@ -77,7 +82,8 @@ def _target(controller: str) -> str:
 def run(options: argparse.Namespace) -> int:
     """Print or run it."""
     there = _managers()
-    theirs = [target for target in there if target != command(options)[-1]]
+    target = _target(options.controller)
+    theirs = [each for each in there if each != target]
     if theirs and not options.add:
         print(
             f"weft: this replaces the managers {' '.join(theirs)}; with --add they are kept beside Weft",

@@ -10,30 +10,41 @@
     weft export                what there is, as such a file
     weft drops [CHASSIS...]    what is dropped, why, and whose it is
     weft diff                  where switches hold something else
-    weft explain FILE|-        annotate the text of ovs-ofctl dump-flows
+    weft bundle FILE           keep the model and what switches hold in a file, to ask later
+    weft explain FILE|-        annotate dumps of flows, groups, connections, the datapath, and ofproto/trace
     weft trace --from --to     what becomes of one packet, and why
+    weft history [OBJECT]      what changed, when, on whose behalf, and when hypervisors had it
+    weft blame COOKIE          which change made a flow what it is
+    weft at TIME [COMMAND]     the model and the flows as they were
     weft why-down PORT         why a port is not ACTIVE
     weft why PORT ADDRESS      why a port does not reach an address
     weft cost ID               how many flows an object has, and on how many switches
     weft repair [CHASSIS...]   dump switches, and put right what is not as it should be
     weft conn CHASSIS [FILE|-] whose connections a hypervisor has, and which rules allow them
 
-Client commands ask the controller at `--url` or `WEFT_URL`. They end 0 when all is well, 1 when what was asked
+Client commands ask the controller at `--url` or `WEFT_URL`; those that only ask take `--bundle FILE`, too, and then ask
+what `weft bundle` kept. They end 0 when all is well, 1 when what was asked
 about is not, 2 when they could not run.
 """
 
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import os
+import re
 import secrets
 import shlex
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from datetime import datetime
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -50,7 +61,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit code."""
     options = _parser().parse_args(arguments)
     try:
-        return int(options.run(options))
+        with ExitStack() as options.opened:
+            return int(options.run(options))
     except BrokenPipeError:  # `weft flows hv1 | head`: whoever read has read enough, and Python's exit must not flush
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return READER_GONE
@@ -88,10 +100,14 @@ def _parser() -> argparse.ArgumentParser:
     listing.add_argument(
         "--wait", type=float, default=0, metavar="SECONDS", help="until all are in step, at most so long"
     )
-    drain = _client(chassis.add_parser("drain", help="move the gateways of routers to others"), _chassis_drain)
+    drain = _client(
+        chassis.add_parser("drain", help="move the gateways of routers to others"), _chassis_drain, asks=False
+    )
     drain.add_argument("chassis", help=CHASSIS)
     drain.add_argument("--undo", action="store_true", help="let gateways be active there again")
-    forget = _client(chassis.add_parser("delete", help="forget a hypervisor that is gone for good"), _chassis_delete)
+    forget = _client(
+        chassis.add_parser("delete", help="forget a hypervisor that is gone for good"), _chassis_delete, asks=False
+    )
     forget.add_argument("chassis", help=CHASSIS)
 
     flows = _client(commands.add_parser("flows", help="what a hypervisor's switch should hold"), _flows)
@@ -107,7 +123,7 @@ def _parser() -> argparse.ArgumentParser:
     dropped.add_argument("chassis", nargs="*", help=f"{CHASSIS} (default: all that are connected)")
     dropped.add_argument("--top", type=int, default=20, metavar="N", help="how many at the most (default: 20)")
 
-    applied = _client(commands.add_parser("apply", help="make a topology in a file true"), _apply)
+    applied = _client(commands.add_parser("apply", help="make a topology in a file true"), _apply, asks=False)
     applied.add_argument("file", metavar="FILE|-", help="a topology, in YAML (docs/topologies.md)")
     applied.add_argument("--dry-run", action="store_true", help="show the difference alone; ends 1 if there is one")
     applied.add_argument("--project", default="", metavar="ID", help="whose resources these are")
@@ -118,8 +134,30 @@ def _parser() -> argparse.ArgumentParser:
 
     _client(commands.add_parser("diff", help="where switches hold something else than they should"), _diff)
 
-    what = _client(commands.add_parser("explain", help="annotate the text of ovs-ofctl dump-flows"), _explain)
-    what.add_argument("file", metavar="FILE|-")
+    kept = _client(
+        commands.add_parser("bundle", help="keep the model and what switches hold in a file"), _bundle, asks=False
+    )
+    kept.add_argument("file", metavar="FILE|-", help="what to write (docs/debugging.md has the format)")
+    kept.add_argument(
+        "--chassis", action="append", metavar="NAME", help="dump this one; default: all that are connected"
+    )
+    kept.add_argument("--no-dumps", action="store_true", help="the model and the dictionary of flows alone")
+    kept.add_argument(
+        "--conntrack",
+        action="append",
+        default=[],
+        metavar="CHASSIS[=FILE]",
+        help=f"add the connections of a hypervisor: the text of `{shlex.join(DUMP_CONNTRACK)}` (default: run it here)",
+    )
+
+    what = _client(commands.add_parser("explain", help="annotate what Open vSwitch prints"), _explain)
+    what.add_argument(
+        "file",
+        metavar="FILE|-",
+        help="what ovs-ofctl dump-flows, dump-groups, or ovs-appctl ofproto/trace, dpctl/dump-flows -m, "
+        "dpctl/dump-conntrack printed",
+    )
+    what.add_argument("--chassis", metavar="NAME", help="whose datapath or connections these are, if there are several")
 
     _trace_options(_client(commands.add_parser("trace", help="what becomes of one packet, and why"), _trace))
 
@@ -135,8 +173,30 @@ def _parser() -> argparse.ArgumentParser:
     cost = _client(commands.add_parser("cost", help="how many flows an object has, and on how many switches"), _cost)
     cost.add_argument("id", help="the id of a network, port, router, security group ...")
 
+    changed = _client(
+        commands.add_parser("history", help="what changed, when, on whose behalf, and when hypervisors had it"),
+        _history,
+        asks=False,
+    )
+    changed.add_argument("object", nargs="?", default="", help="an object by id or name (default: everything)")
+    changed.add_argument("--limit", type=int, default=20, metavar="N", help="so many changes (default: 20)")
+
+    who = _client(commands.add_parser("blame", help="which change made a flow what it is"), _blame, asks=False)
+    who.add_argument("flow", metavar="COOKIE|LINE", help="its cookie, or its line of a dump")
+    who.add_argument("--chassis", metavar="NAME", help="on this hypervisor (default: any)")
+    who.add_argument("--most", type=int, metavar="N", help="go back so many changes at the most")
+
+    then = _client(commands.add_parser("at", help="the model and the flows as they were"), _at, asks=False)
+    then.add_argument(
+        "time", metavar="TIME", help="like 2026-11-26T10:30 or 10:30 (local), 15m, 2h or 3d (ago), or r41 (a revision)"
+    )
+    then.add_argument("--save", metavar="FILE", help="keep it, as a file for --bundle")
+    then.add_argument("command", nargs=argparse.REMAINDER, help="any command that takes --bundle, asked of that time")
+
     repair = _client(
-        commands.add_parser("repair", help="dump a switch and put right what is not as it should be"), _repair
+        commands.add_parser("repair", help="dump a switch and put right what is not as it should be"),
+        _repair,
+        asks=False,
     )
     repair.add_argument("chassis", nargs="*", help=f"{CHASSIS} (default: all that are connected)")
 
@@ -158,18 +218,29 @@ class _Version(argparse.Action):
         parser.exit()
 
 
-def _client(parser: argparse.ArgumentParser, run: Callable[[argparse.Namespace], int]) -> argparse.ArgumentParser:
+def _client(
+    parser: argparse.ArgumentParser, run: Callable[[argparse.Namespace], int], *, asks: bool = True
+) -> argparse.ArgumentParser:
+    """A command that speaks to a controller; one that `asks` and changes nothing may ask an archive instead."""
     url = os.environ.get("WEFT_URL", DEFAULT_URL)
     parser.add_argument("--url", default=url, help=f"the controller's API (WEFT_URL, default {DEFAULT_URL})")
     token = os.environ.get("WEFT_TOKEN") or os.environ.get("OS_TOKEN", "")
     parser.add_argument("--token", default=token, help="an administrator's token (WEFT_TOKEN, OS_TOKEN)")
     parser.add_argument("--json", action="store_true", help="print the answer as JSON")
-    parser.set_defaults(run=run)
+    if asks:
+        parser.add_argument("--bundle", metavar="FILE", help="ask what `weft bundle` kept in this file instead")
+    parser.set_defaults(run=run, bundle=None)
     return parser
 
 
 def _controller(options: argparse.Namespace) -> Client:
-    return Client(options.url, options.token)
+    """Whom a command asks."""
+    if not options.bundle:
+        return Client(options.url, options.token)
+    from northbound import past  # which loads all that the controller is made of
+
+    opened: Client = options.opened.enter_context(past.opened(Path(options.bundle)))
+    return opened
 
 
 def _trace_options(parser: argparse.ArgumentParser) -> None:
@@ -387,6 +458,117 @@ def _cost(options: argparse.Namespace) -> int:
     return 0
 
 
+def _bundle(options: argparse.Namespace) -> int:
+    from northbound import archive
+
+    given = dict(_conntrack(each) for each in options.conntrack)
+    asked = [("chassis", name) for name in options.chassis or ()] + [("dumps", "false")] * options.no_dumps
+    content = _controller(options).fetch(f"/v1/bundle?{urlencode(asked)}")
+    made = archive.opened("what the controller sent", io.BytesIO(content))
+    if given:
+        content = archive.packed(archive.with_conntrack(made.members, given))
+    if options.file == "-":
+        sys.stdout.buffer.write(content)
+    else:
+        _keep(Path(options.file), content)
+    manifest = made.manifest
+    if options.json:
+        print(json.dumps(manifest, indent=2), file=sys.stderr if options.file == "-" else sys.stdout)
+    for name, reason in manifest["unreachable"].items():
+        print(f"weft: without a dump of {name}: {reason}", file=sys.stderr)
+    for name in manifest["moved"]:
+        print(f"weft: {name} kept changing: its dump may be a little older than the model", file=sys.stderr)
+    return 1 if manifest["unreachable"] else 0
+
+
+def _conntrack(said: str) -> tuple[str, str]:
+    """A chassis, and the text of its conntrack dump. Raises Unanswered, OSError."""
+    name, given, file = said.partition("=")
+    return name, _text(file) if given else _own_connections(name)
+
+
+def _keep(path: Path, content: bytes) -> None:
+    """Write a file that only its owner reads, whole or not at all."""
+    made = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with open(os.open(made, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+            file.write(content)
+        made.replace(path)
+    finally:
+        made.unlink(missing_ok=True)
+
+
+def _history(options: argparse.Namespace) -> int:
+    query = urlencode({"object": options.object, "limit": options.limit})
+    answer = _controller(options).get(f"/v1/history?{query}")
+    if options.json:
+        _print_json(answer)
+        return 0
+    from northbound import annals
+
+    for event in answer["events"]:
+        print("\n".join(annals.text(event)))
+    if not answer["events"]:
+        print(f"no change of {options.object or 'anything'} is remembered")
+    return 0
+
+
+def _blame(options: argparse.Namespace) -> int:
+    found = re.search(r"0x[0-9a-fA-F]{1,16}", options.flow)
+    if found is None:
+        raise Unanswered(f"'{options.flow}' has no cookie like 0xa7...")
+    asked = {"cookie": found[0].lower(), "chassis": options.chassis, "most": options.most}
+    query = urlencode({name: value for name, value in asked.items() if value is not None})
+    answer = _controller(options).get(f"/v1/blame?{query}")
+    if options.json:
+        _print_json(answer)
+        return 0
+    from northbound import annals
+
+    print(answer["flow"]["text"])
+    print(f"    # {explain.sentence(answer['flow'])}")
+    if answer["event"]:
+        print("\n".join(annals.text(answer["event"])))
+    else:
+        print("it is older than what is remembered, or than was looked at (--most)")
+    return 0
+
+
+def _at(options: argparse.Namespace) -> int:
+    when, client = urlencode(_moment(options.time)), _controller(options)
+    if options.save or options.command:
+        with tempfile.TemporaryDirectory() as directory:
+            file = Path(options.save or f"{directory}/then")
+            _keep(file, client.fetch(f"/v1/bundle?{when}"))
+            return main([*options.command, "--bundle", str(file)]) if options.command else 0
+    answer = client.get(f"/v1/at?{when}")
+    if options.json:
+        _print_json(answer)
+        return 0
+    from northbound import annals
+
+    print(f"revision {answer['revision']}: " + ", ".join(f"{n} {kind}" for kind, n in answer["records"].items() if n))
+    print("\n".join(annals.text(answer["since"])) if answer["since"] else "nothing changed since")
+    return 0
+
+
+_AGO = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+
+
+def _moment(said: str) -> Mapping[str, Any]:
+    """A time, as `/v1` takes it. Raises Unanswered."""
+    if ago := re.fullmatch(r"(\d+)([smhd])", said):
+        return {"time": time.time() - int(ago[1]) * _AGO[ago[2]]}
+    if revision := re.fullmatch(r"r(\d+)", said):
+        return {"revision": int(revision[1])}
+    try:
+        if re.fullmatch(r"\d?\d:\d\d(:\d\d(\.\d+)?)?", said):
+            said = f"{datetime.now().date()}T{said.rjust(5, '0')}"
+        return {"time": datetime.fromisoformat(said).timestamp()}
+    except ValueError:
+        raise Unanswered(f"'{said}' is no time like 2026-11-26T10:30, 10:30, 15m or r41") from None
+
+
 def _repair(options: argparse.Namespace) -> int:
     client = _controller(options)
     connected = [each["name"] for each in client.get("/v1/chassis")["chassis"] if each["connected"]]
@@ -400,12 +582,8 @@ def _repair(options: argparse.Namespace) -> int:
 
 
 def _conn(options: argparse.Namespace) -> int:
-    dump = _text(options.file) if options.file else _own_connections(options.chassis)
-    client, path, lines = (
-        _controller(options),
-        f"/v1/conn/{quote(options.chassis, safe='')}",
-        dump.splitlines(),
-    )
+    client, path = _controller(options), f"/v1/conn/{quote(options.chassis, safe='')}"
+    lines = _connections(options).splitlines()
     found: list[Mapping[str, Any]] = []
     for start in range(0, max(1, len(lines)), LINES):
         found += client.post(path, {"dump": "\n".join(lines[start : start + LINES])})["connections"]
@@ -415,6 +593,22 @@ def _conn(options: argparse.Namespace) -> int:
         for line in conn.text(found):
             print(line)
     return 0
+
+
+def _connections(options: argparse.Namespace) -> str:
+    """The dump that is named, or kept, or made here. Raises Unanswered, BadArchive."""
+    if options.file:
+        return _text(options.file)
+    if not options.bundle:
+        return _own_connections(options.chassis)
+    from northbound import archive
+
+    kept = archive.read(Path(options.bundle)).conntrack.get(options.chassis)
+    if kept is None:
+        raise Unanswered(
+            f"{options.bundle} has no connections of {options.chassis}; `weft bundle --conntrack` adds them"
+        )
+    return kept
 
 
 def _trace(options: argparse.Namespace) -> int:
@@ -461,11 +655,51 @@ def _printed(command: Sequence[str], otherwise: str) -> str:
 
 def _explain(options: argparse.Namespace) -> int:
     found = explain.read(_text(options.file).splitlines())
-    answer = _controller(options).post("/v1/explain", {"cookies": explain.cookies(found)})
-    explained = explain.explain(found, answer["flows"])
+    known = {**_dictionary(options, found), **_joined(options, found)}
+    explained = explain.explain(found, known)
     if options.json:
         _print_json(explain.as_json(explained))
     else:
         for line in explain.text(explained):
             print(line)
     return 0
+
+
+def _dictionary(options: argparse.Namespace, lines: Sequence[explain.Line]) -> Mapping[str, Any]:
+    """Why there are these flows and groups. Raises Unanswered, BadArchive."""
+    cookies, groups = explain.cookies(lines), explain.groups(lines)
+    if not cookies and not groups:
+        return {}
+    if options.bundle:
+        from northbound import archive
+
+        return archive.read(Path(options.bundle)).dictionary
+    answer = _controller(options).post("/v1/explain", {"cookies": cookies, "groups": groups})
+    return {**answer["flows"], **{explain.group_key(int(id)): entry for id, entry in answer["groups"].items()}}
+
+
+def _joined(options: argparse.Namespace, lines: Sequence[explain.Line]) -> Mapping[str, str]:
+    """Whose the connections and the flows of a datapath are, in words. Raises Unanswered, BadArchive."""
+    connections, decisions = (explain.of(lines, sort) for sort in (explain.Sort.CONNECTION, explain.Sort.DATAPATH))
+    if not connections and not decisions:
+        return {}
+    client = _controller(options)
+    name = quote(options.chassis or _only_chassis(client), safe="")
+    known: dict[str, str] = {}
+    for start in range(0, len(connections), LINES):
+        dump = "\n".join(connections[start : start + LINES])
+        found = client.post(f"/v1/conn/{name}", {"dump": dump})["connections"]
+        known.update((each["text"], conn.sentence(each)) for each in found if conn.is_known(each))
+    for start in range(0, len(decisions), LINES):
+        dump = "\n".join(decisions[start : start + LINES])
+        flows = client.post(f"/v1/datapath/{name}", {"dump": dump})["flows"]
+        known.update((each["text"], each["words"]) for each in flows if each["words"])
+    return known
+
+
+def _only_chassis(client: Client) -> str:
+    """Raises Unanswered when there are several."""
+    names = [each["name"] for each in client.get("/v1/chassis")["chassis"]]
+    if len(names) != 1:
+        raise Unanswered(f"say whose dump it is: --chassis NAME, one of {', '.join(names) or 'none'}")
+    return str(names[0])

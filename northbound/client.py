@@ -8,6 +8,8 @@ import urllib.request
 from http.client import HTTPException
 from typing import Any
 
+TIMEOUT_S = 60
+
 
 class Unanswered(Exception):
     """Raised when the controller cannot be reached, or refuses; `str()` says what to do."""
@@ -16,8 +18,11 @@ class Unanswered(Exception):
 class Client:
     """A controller by the URL of its API."""
 
-    def __init__(self, url: str, token: str = "", project: str = "") -> None:
+    def __init__(
+        self, url: str, token: str = "", project: str = "", opener: urllib.request.OpenerDirector | None = None
+    ) -> None:
         self._url, self._token, self._project = url.rstrip("/"), token, project
+        self._open = opener.open if opener else urllib.request.urlopen
 
     def get(self, path: str) -> Any:
         """The JSON that GET answers. Raises Unanswered."""
@@ -39,7 +44,21 @@ class Client:
         """DELETE. Raises Unanswered."""
         self._ask("DELETE", path)
 
+    def fetch(self, path: str) -> bytes:
+        """What GET answers, whatever it is. Raises Unanswered."""
+        return self._fetch("GET", path)
+
     def _ask(self, method: str, path: str, body: bytes | None = None) -> Any:
+        content = self._fetch(method, path, body)
+        try:
+            return json.loads(content) if content else None
+        except ValueError as error:
+            raise self._stranger() from error
+
+    def _stranger(self) -> Unanswered:
+        return Unanswered(f"what answers at {self._url} is no Weft API; say --url http://HOST:PORT")
+
+    def _fetch(self, method: str, path: str, body: bytes | None = None) -> bytes:
         if not self._url.startswith(("http://", "https://")):
             raise Unanswered(f"'{self._url}' is no URL; say --url http://HOST:PORT")
         try:
@@ -49,16 +68,16 @@ class Client:
             if self._project:
                 headers["X-Project-Id"] = self._project
             request = urllib.request.Request(self._url + path, body, headers, method=method)
-            with urllib.request.urlopen(request, timeout=60) as answer:
-                content = answer.read()
-            return json.loads(content) if content else None
+            with self._open(request, timeout=TIMEOUT_S) as answer:
+                content: bytes = answer.read()
+            return content
         except urllib.error.HTTPError as error:
             raise Unanswered(_refusal(error)) from error
         except OSError as error:
             reason = getattr(error, "reason", error)
             raise Unanswered(f"no controller answers at {self._url}: {reason}; is `weft serve` running?") from error
         except (HTTPException, ValueError) as error:
-            raise Unanswered(f"what answers at {self._url} is no Weft API; say --url http://HOST:PORT") from error
+            raise self._stranger() from error
 
 
 def _refusal(error: urllib.error.HTTPError) -> str:

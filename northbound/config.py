@@ -113,10 +113,12 @@ class Config:
     keystone_password: str = field(default="", repr=False)
     keystone_project: str = "service"
     keystone_domain: str = "Default"
+    policy: str = ""
     insecure: bool = False
     foreign_flows: str = "keep"
     underlay_mtu: int = 1500
     gateway_hold: int = 30
+    keep_history: int = 7
     underlay_ip_version: int = 4
     network_type: str = "vxlan"
     vlan_ranges: VlanRanges = VlanRanges(())
@@ -139,10 +141,12 @@ HELP: Mapping[str, str] = {
     "keystone_password": "the password of that user; as a variable or in the file, ps does not show it",
     "keystone_project": "the project of that user",
     "keystone_domain": "the domain of that user and project",
+    "policy": "a YAML file of rules in place of Neutron's default ones, as oslo.policy has them",
     "insecure": "allow --auth none beyond loopback",
     "foreign_flows": "flows and groups of others on the integration bridge: keep (and report) or remove",
     "underlay_mtu": "bytes that the network between hypervisors carries",
     "gateway_hold": "for so many seconds a gateway that comes back leaves routers to those who took over",
+    "keep_history": "for so many days it is remembered what changed, and on whose behalf; 0: it is not",
     "underlay_ip_version": "4 or 6: what the hypervisors' weft-encap-ip are, all of them; 6 takes 20 bytes more",
     "network_type": "what a network is when its maker does not say: vxlan, geneve, gre or vlan",
     "vlan_ranges": "VLANs for networks whose maker names none, NAME:FIRST:LAST of each physical network, with commas; "

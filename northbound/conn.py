@@ -5,7 +5,8 @@ What is read is the text of `ovs-appctl dpctl/dump-conntrack`, of the userspace 
     tcp,orig=(src=10.0.0.1,dst=10.0.0.2,sport=33000,dport=80),reply=(...),zone=5,mark=7,labels=0x1000000002,...
 
 Its zone names the port, its label the policy it was judged under and the bundle of rules that admitted it
-(`controller.flows.pipeline`, CONNECTION). A connection in a zone that is no port's is foreign.
+(`controller.flows.pipeline`, CONNECTION). Other zones are those in which addresses are translated; a connection in any
+other zone is foreign.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from controller.model.protocols import NUMBERS
-from controller.model.records import Binding, Bundle, Port, SecurityGroupRule
+from controller.model.records import Binding, Bundle, Port, SecurityGroupRule, Translation
 from controller.model.store import Rows
 from northbound.admission import Began, Remotes, admitted, fitting, named, remote_of, remotes, tagged
 
@@ -98,14 +99,23 @@ class Known:
     """By what it was admitted."""
 
 
-def join(rows: Rows, chassis: str, connections: Iterable[Connection]) -> Iterator[Connection | Known]:
+@dataclass(frozen=True, slots=True)
+class Translated:
+    """A connection whose addresses are translated for `what` (see `records.Translation`)."""
+
+    connection: Connection
+    what: str
+
+
+def join(rows: Rows, chassis: str, connections: Iterable[Connection]) -> Iterator[Connection | Known | Translated]:
     """Each connection with its port, opener, bundle and the bundle's rules that fit it; a foreign one as it is."""
     about: dict[str, Remotes | None] = {}
     for connection in connections:
         claims = rows.where(Binding, zones=(chassis, connection.zone)) if connection.zone else ()
         port = rows.get(Port, claims[0].port_id) if claims else None
         if port is None:
-            yield connection
+            translations = rows.where(Translation, zones=(chassis, connection.zone))
+            yield Translated(connection, translations[0].what) if translations else connection
             continue
         bundle = tagged(rows, Bundle, "bundle", connection.bundle)
         opener = tagged(rows, Port, "port", connection.opener) or _holder(rows, port, connection.began.source)
@@ -123,8 +133,8 @@ def _holder(rows: Rows, port: Port, address: str) -> Port | None:
     return found[0] if found else None
 
 
-def as_json(found: Connection | Known) -> dict[str, Any]:
-    """One connection for machines; `port` None: it is foreign."""
+def as_json(found: Connection | Known | Translated) -> dict[str, Any]:
+    """One connection for machines; without `port` and `translation` it is foreign."""
     connection = found if isinstance(found, Connection) else found.connection
     answer: dict[str, Any] = {
         "text": connection.text,
@@ -134,6 +144,7 @@ def as_json(found: Connection | Known) -> dict[str, Any]:
         "zone": connection.zone,
         "state": connection.state,
         "port": None,
+        "translation": found.what if isinstance(found, Translated) else None,
     }
     if isinstance(found, Known):
         answer |= {
@@ -172,12 +183,20 @@ def text(answers: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """The dump with whose each connection is, who began it and what allows it; the count at the end."""
     for each in answers:
         yield each["text"]
-        yield f"    # {_sentence(each)}"
-    known = sum(each["port"] is not None for each in answers)
+        yield f"    # {sentence(each)}"
+    known = sum(is_known(each) for each in answers)
     yield f"{len(answers)} connections, {known} explained, {len(answers) - known} foreign"
 
 
-def _sentence(each: Mapping[str, Any]) -> str:
+def is_known(each: Mapping[str, Any]) -> bool:
+    """Is it not foreign?"""
+    return each["port"] is not None or each["translation"] is not None
+
+
+def sentence(each: Mapping[str, Any]) -> str:
+    """Whose it is, in one line."""
+    if each["translation"] is not None:
+        return f"translated for {each['translation']}"
     if each["port"] is None:
         return "foreign: its zone is no port's of this hypervisor"
     opener = named("port", **each["opener"]) if each["opener"] else each["source"]

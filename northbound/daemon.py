@@ -36,11 +36,16 @@ from controller.southbound.switch import OpenflowListener
 from northbound import api, console, v1
 from northbound.auth import Identity, Keystone, Open, Service, Tokens
 from northbound.config import Config, Endpoint, default_quotas
+from northbound.policy import Policy
+from northbound.policy_file import read_policy
+from northbound.visits import KEPT_S, LINGER_S, Visits
 
 log = logging.getLogger(__name__)
 
 OLDEST = 2
 """The generation whose collection looks at everything."""
+GENERATION = 10_000
+"""So many objects more than before make the garbage collector look at them."""
 LONG_S = 0.02
 """What the garbage collector may take."""
 SHUTDOWN_S = 2.0
@@ -66,7 +71,7 @@ def run(config: Config) -> int:
 
 async def serve(config: Config) -> None:
     """Run the controller until a signal. Raises Unavailable when the store cannot be opened, CannotListen."""
-    store = await Store.open(parse_url(config.store))
+    store = await Store.open(parse_url(config.store, config.keep_history * 86_400.0))
     log.info("store loaded url=%s revision=%d", config.store, store.model.revision)
     try:
         async with asyncio.TaskGroup() as group:
@@ -83,6 +88,7 @@ def _compute(store: Store) -> Engine:
     gc.disable()
     engine = Engine(store.model, APPS)
     gc.freeze()
+    gc.set_threshold(GENERATION)
     gc.enable()
     gc.callbacks.append(Survivors())
     return engine
@@ -142,7 +148,9 @@ async def _serve(store: Store, config: Config, group: asyncio.TaskGroup) -> None
         dns_domain=config.dns_domain,
         quotas=default_quotas(config),
     )
-    app = api.application(store, fleet, settings, identity)
+    visits = Visits()
+    policy = read_policy(Path(config.policy)) if config.policy else Policy()
+    app = api.application(store, fleet, settings, identity, visits, policy)
     v1.add_routes(app, fleet)
     console.add_routes(app)
     switches = partial(OpenflowListener().serve, on_switch=fleet.attend)
@@ -156,10 +164,12 @@ async def _serve(store: Store, config: Config, group: asyncio.TaskGroup) -> None
     if not config.no_ovsdb:
         fleet.databases = OvsdbListener(fleet, config.openflow.port)
         tasks.append(group.create_task(_listen("ovsdb", config.ovsdb, fleet.databases.serve)))
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_S)
+    runner = web.AppRunner(
+        app, access_log=None, shutdown_timeout=SHUTDOWN_S, keepalive_timeout=KEPT_S, lingering_time=LINGER_S
+    )
     await runner.setup()
     try:
-        await _listen("api", config.api, lambda host, port: web.TCPSite(runner, host, port).start())
+        await _listen("api", config.api, partial(visits.listen, runner))
         log.info("serving api=%s openflow=%s ovsdb=%s", config.api, config.openflow, config.ovsdb)
         await asyncio.Event().wait()
     except asyncio.CancelledError:
@@ -171,7 +181,7 @@ async def _serve(store: Store, config: Config, group: asyncio.TaskGroup) -> None
             task.cancel()
 
 
-async def _listen(option: str, where: Endpoint, listen: Callable[[str, int], Awaitable[None]]) -> None:
+async def _listen(option: str, where: Endpoint, listen: Callable[[str, int], Awaitable[object]]) -> None:
     """Listen there, maybe until cancelled. Raises CannotListen in a group."""
     try:
         await listen(where.host, where.port)

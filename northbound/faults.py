@@ -26,6 +26,7 @@ from controller.errors import (
     BadPortRange,
     BadPrefix,
     BadPrefixes,
+    BadRange,
     BadRequest,
     BindingExists,
     BindingFailed,
@@ -34,6 +35,7 @@ from controller.errors import (
     DefaultExists,
     DefaultExternalExists,
     DefaultKeepsName,
+    DefaultRangeStays,
     DefaultRuleExists,
     DefaultStays,
     Exhausted,
@@ -91,6 +93,8 @@ from controller.errors import (
     PortForwards,
     PrefixesStay,
     PrefixRefused,
+    RangeInUse,
+    RangesOverlap,
     RepeatedPair,
     RepeatedRule,
     RouterAddressStays,
@@ -155,6 +159,8 @@ _FAULTS: tuple[tuple[type[WeftError], HTTPStatus, str], ...] = (
     (PrefixRefused, HTTPStatus.BAD_REQUEST, "PrefixSubnetAllocationError"),
     (ManyPools, HTTPStatus.BAD_REQUEST, "NetworkSubnetPoolAffinityError"),
     (ManyScopes, HTTPStatus.BAD_REQUEST, "NetworkAddressScopeAffinityError"),
+    (BadRange, HTTPStatus.BAD_REQUEST, "{fault}"),
+    (DefaultRangeStays, HTTPStatus.BAD_REQUEST, "NetworkSegmentRangeDefaultReadOnly"),
     (NoServiceType, HTTPStatus.BAD_REQUEST, "InvalidSubnetServiceType"),
     (NoProject, HTTPStatus.BAD_REQUEST, "QuotaMissingTenant"),
     (BadAction, HTTPStatus.BAD_REQUEST, "InvalidActionForType"),
@@ -172,6 +178,7 @@ _FAULTS: tuple[tuple[type[WeftError], HTTPStatus, str], ...] = (
     (VlanInUse, HTTPStatus.CONFLICT, "VlanIdInUse"),
     (PhysicalInUse, HTTPStatus.CONFLICT, "FlatNetworkInUse"),
     (GatewayInPool, HTTPStatus.CONFLICT, "GatewayConflictWithAllocationPools"),
+    (RangeInUse, HTTPStatus.CONFLICT, "NetworkSegmentRangeReferencedByProject"),
     (DefaultStays, HTTPStatus.CONFLICT, "SecurityGroupCannotRemoveDefault"),
     (DefaultKeepsName, HTTPStatus.CONFLICT, "SecurityGroupCannotUpdateDefault"),
     (DefaultExists, HTTPStatus.CONFLICT, "SecurityGroupDefaultAlreadyExists"),
@@ -202,6 +209,7 @@ _FAULTS: tuple[tuple[type[WeftError], HTTPStatus, str], ...] = (
     (BindingFailed, HTTPStatus.CONFLICT, "PortBindingError"),
     (AccessExists, HTTPStatus.CONFLICT, "DuplicateRbacPolicy"),
     (AccessInUse, HTTPStatus.CONFLICT, "RbacPolicyInUse"),
+    (RangesOverlap, HTTPStatus.CONFLICT, "NetworkSegmentRangeOverlaps"),
     (ScopeOverlaps, HTTPStatus.CONFLICT, "AddressScopePrefixConflict"),
     (PoolQuotaExceeded, HTTPStatus.CONFLICT, "SubnetPoolQuotaExceeded"),
     (OverQuota, HTTPStatus.CONFLICT, "OverQuota"),
@@ -225,6 +233,8 @@ _FRAMEWORK = {
     HTTPStatus.BAD_REQUEST: ("HTTPBadRequest", "The request cannot be understood."),
     HTTPStatus.NOT_FOUND: ("HTTPNotFound", "The resource could not be found."),
     HTTPStatus.METHOD_NOT_ALLOWED: ("HTTPMethodNotAllowed", "The method is not allowed for this resource."),
+    HTTPStatus.REQUEST_TIMEOUT: ("HTTPRequestTimeout", "The request took too long to arrive."),
+    HTTPStatus.SERVICE_UNAVAILABLE: ("ServiceUnavailable", "Too many clients are connected: try again."),
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: ("HTTPRequestEntityTooLarge", "The request body is too large."),
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE: (
         "HTTPUnsupportedMediaType",
@@ -276,6 +286,11 @@ def plain(status: int) -> bytes:
     """The body of a refusal that comes from HTTP itself: an unknown path, a method, a size."""
     name, message = _FRAMEWORK.get(HTTPStatus(status), ("HTTPError", HTTPStatus(status).phrase))
     return _body(name, message)
+
+
+def phrase(status: int) -> str:
+    """What HTTP calls a status."""
+    return HTTPStatus(status).phrase
 
 
 def no_extension(alias: str, accept: str) -> tuple[str, bytes]:

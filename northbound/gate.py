@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from aiohttp import web
@@ -66,11 +66,13 @@ class Gate:
     """Lets requests in, each with its caller."""
 
     identity: Identity
+    arrival: Callable[[web.Request], Awaitable[None]]
+    """Waits for the body of a request: of callers that are known alone."""
     refusals: Refusals = field(default_factory=Refusals)
 
     @property
     def admit(self) -> Middleware:
-        """The middleware. Raises Unauthorized, Throttled, Forbidden, IdentityUnavailable."""
+        """The middleware. Raises Unauthorized, Throttled, Forbidden, IdentityUnavailable, HTTPRequestTimeout."""
 
         @web.middleware
         async def admit(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -78,6 +80,7 @@ class Gate:
                 request[CALLER] = caller = await self._caller(request)
                 if not request.path.startswith("/v2.0") and not caller.is_admin:
                     raise Forbidden(("admin_only",))
+                await self.arrival(request)
             return await handler(request)
 
         return admit

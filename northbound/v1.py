@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections.abc import Mapping
@@ -11,13 +12,15 @@ from typing import Any
 from aiohttp import web
 
 from controller.errors import Invalid
+from controller.model.history import Moment, told_time
 from controller.southbound.counts import Count
 from controller.southbound.fleet import Culprit, Difference, Explanation, Fleet, State, Status
-from northbound import conn, sending, tracing, why
+from northbound import annals, archive, conn, datapath, sending, tracing, why
 from northbound.metrics import Metrics
 
 _COOKIE = re.compile(r"0x[0-9a-f]{1,16}")
 _MAX_COOKIES = 1_000_000
+_MAX_EVENTS = 1_000
 
 
 def add_routes(app: web.Application, fleet: Fleet) -> None:
@@ -33,6 +36,7 @@ def add_routes(app: web.Application, fleet: Fleet) -> None:
     app.router.add_get("/v1/diff", routes.diff)
     app.router.add_post("/v1/explain", routes.explain)
     app.router.add_post("/v1/conn/{name}", routes.conn)
+    app.router.add_post("/v1/datapath/{name}", routes.datapath)
     app.router.add_post("/v1/trace", routes.trace)
     app.router.add_post("/v1/recompute", routes.recompute)
     app.router.add_get("/v1/drops", routes.drops)
@@ -40,6 +44,10 @@ def add_routes(app: web.Application, fleet: Fleet) -> None:
     app.router.add_post("/v1/why", routes.why)
     app.router.add_get("/v1/cost/{id}", routes.cost)
     app.router.add_post("/v1/repair/{name}", routes.repair)
+    app.router.add_get("/v1/bundle", routes.bundle)
+    app.router.add_get("/v1/history", routes.history)
+    app.router.add_get("/v1/blame", routes.blame)
+    app.router.add_get("/v1/at", routes.at)
     app.router.add_get("/metrics", Metrics(fleet).get)
     app.router.add_get("/healthz", routes.health)
     app.router.add_get("/readyz", routes.ready)
@@ -53,14 +61,11 @@ class Routes:
 
     async def chassis_list(self, request: web.Request) -> web.Response:
         """GET /v1/chassis: every hypervisor, and whoever connected without being one."""
-        return web.json_response(
-            {
-                "chassis": [_status(status) for status in self._fleet.statuses()],
-                "strangers": [
-                    {"address": stranger.address, "reason": stranger.reason} for stranger in self._fleet.strangers()
-                ],
-            }
-        )
+        return web.json_response(self.statuses())
+
+    def statuses(self) -> dict[str, Any]:
+        strangers = ({"address": each.address, "reason": each.reason} for each in self._fleet.strangers())
+        return {"chassis": [_status(status) for status in self._fleet.statuses()], "strangers": [*strangers]}
 
     async def chassis(self, request: web.Request) -> web.Response:
         """GET /v1/chassis/NAME."""
@@ -103,7 +108,7 @@ class Routes:
         if wanted:
             explanations = [each for each in explanations if any(one.id == wanted for one in each.objects)]
         counts = await self._fleet.counted(name) if request.query.get("counts") == "true" else {}
-        found = [_explanation(each, counts.get(each.cookie)) for each in explanations]
+        found = [explanation(each, counts.get(each.cookie)) for each in explanations]
         return web.json_response(
             {
                 "flows": [each for each in found if each["cookie"]],
@@ -123,16 +128,33 @@ class Routes:
         )
 
     async def explain(self, request: web.Request) -> web.Response:
-        """POST /v1/explain `{"cookies": ["0x..."]}`: the flows of ours among them."""
-        cookies = _cookies(await request.read())
+        """POST /v1/explain `{"cookies": ["0x..."], "groups": [ID]}`: the flows of ours among them, and the groups."""
+        asked = _object(await request.read())
+        cookies, groups = _cookies(asked), _groups(asked)
         known = self._fleet.dictionary()
-        return web.json_response({"flows": {text: _explanation(known[c]) for text, c in cookies if c in known}})
+        return web.json_response(
+            {
+                "flows": {text: explanation(known.flows[c]) for text, c in cookies if c in known.flows},
+                "groups": {str(id): explanation(known.groups[id]) for id in groups if id in known.groups},
+            }
+        )
+
+    async def datapath(self, request: web.Request) -> web.Response:
+        """POST /v1/datapath/NAME `{"dump": "..."}`: that chassis's datapath flows, in logical words."""
+        name = request.match_info["name"]
+        self._fleet.status(name)
+        dump = _dump(await request.read(), "ovs-appctl dpctl/dump-flows -m")
+        known = self._fleet.dictionary().flows
+        found = datapath.told(self._fleet.rows, name, dump, lambda cookie: known.get(cookie))
+        return web.json_response({"flows": [{"text": text, "words": words or None} for text, words in found]})
 
     async def conn(self, request: web.Request) -> web.Response:
         """POST /v1/conn/NAME `{"dump": "..."}`: that chassis's conntrack dump, joined with ports and rules."""
         name = request.match_info["name"]
         self._fleet.status(name)
-        found = conn.join(self._fleet.rows, name, conn.read(_dump(await request.read())))
+        found = conn.join(
+            self._fleet.rows, name, conn.read(_dump(await request.read(), "ovs-appctl dpctl/dump-conntrack"))
+        )
         return web.json_response({"connections": [conn.as_json(each) for each in found]})
 
     async def trace(self, request: web.Request) -> web.Response:
@@ -149,7 +171,7 @@ class Routes:
     async def drops(self, request: web.Request) -> web.Response:
         """GET /v1/drops[?chassis=NAME]: the flows that decided that packets are dropped, most packets first."""
         asked = request.query.getall("chassis", ())
-        names = asked or [each.chassis.id for each in self._fleet.statuses() if each.member.switch is not None]
+        names = asked or [each.chassis.id for each in self._fleet.statuses() if each.member.source is not None]
         found = [(name, culprit) for name in names for culprit in await self._fleet.culprits(name)]
         found.sort(key=lambda each: -each[1].packets)
         return web.json_response({"drops": [_culprit(name, culprit) for name, culprit in found]})
@@ -173,6 +195,54 @@ class Routes:
         """POST /v1/repair/NAME: dump that switch, and put right what is not as it should be."""
         applied = await self._fleet.repair(request.match_info["name"])
         return web.json_response({"flow_mods": applied.flow_mods, "group_mods": applied.group_mods})
+
+    async def bundle(self, request: web.Request) -> web.Response:
+        """GET /v1/bundle[?chassis=NAME...][&dumps=false]: the archive of `weft bundle` (docs/debugging.md).
+
+        With dumps of these hypervisors, by default of all that are connected, or of none. `?time=SECONDS` since the
+        epoch, or `?revision=N`: without dumps, and as all was then.
+        """
+        names = request.query.getall("chassis", None)
+        if (moment := _moment(request.query)) is not None:
+            fleet, _ = await annals.at(self._fleet, moment)
+            made = await archive.gather(fleet, (), Routes(fleet).statuses)
+        else:
+            asked = () if request.query.get("dumps") == "false" else names
+            made = await archive.gather(self._fleet, asked, self.statuses)
+        content = await asyncio.to_thread(lambda: archive.packed(archive.members(made, explanation)))
+        return web.Response(body=content, content_type="application/gzip")
+
+    async def history(self, request: web.Request) -> web.Response:
+        """GET /v1/history[?object=ID|NAME][&before=REVISION][&limit=N]: what changed, the newest first."""
+        called = request.query.get("object", "")
+        about = annals.find(self._fleet.rows, called) if called else ""
+        limit = min(_count(request.query, "limit", 20), _MAX_EVENTS)
+        before = _count(request.query, "before", 0) or None
+        events = await self._fleet.events(about, before, limit)
+        return web.json_response({"object": about or None, "events": [annals.as_json(each) for each in events]})
+
+    async def blame(self, request: web.Request) -> web.Response:
+        """GET /v1/blame?cookie=0x...[&chassis=NAME][&most=N]: which change made a flow what it is.
+
+        `event` is null when it is older than `most` changes, or than what is remembered.
+        """
+        cookie = request.query.get("cookie", "")
+        if not _COOKIE.fullmatch(cookie):
+            raise Invalid("cookie", f"'{cookie}' is no cookie like 0xa7...")
+        most = _count(request.query, "most", annals.MOST)
+        found = await annals.blame(self._fleet, int(cookie, 16), request.query.get("chassis"), most)
+        event = annals.as_json(found.event) if found.event else None
+        return web.json_response({"flow": explanation(found.flow), "chassis": found.chassis, "event": event})
+
+    async def at(self, request: web.Request) -> web.Response:
+        """GET /v1/at?time=SECONDS|revision=N: the revision then, and the first event since, or null."""
+        moment = _moment(request.query)
+        if moment is None:
+            raise Invalid("time", "a time or a revision is needed")
+        fleet, since = await annals.at(self._fleet, moment)
+        counts = fleet.counts()
+        told = annals.as_json(since) if since else None
+        return web.json_response({"revision": fleet.revision, "records": counts, "since": told})
 
     async def recompute(self, request: web.Request) -> web.Response:
         """POST /v1/recompute: compute everything from scratch; how many entries come out otherwise (always 0)."""
@@ -199,20 +269,22 @@ def _object(body: bytes) -> dict[str, object]:
     return given
 
 
-def _given(body: bytes, name: str) -> object:
-    """One value of a JSON object; None if it is not there. Raises Invalid."""
-    return _object(body).get(name)
-
-
-def _dump(body: bytes) -> list[str]:
-    dump = _given(body, "dump")
+def _dump(body: bytes, command: str) -> list[str]:
+    dump = _object(body).get("dump")
     if not isinstance(dump, str):
-        raise Invalid("dump", "the text of ovs-appctl dpctl/dump-conntrack is needed")
+        raise Invalid("dump", f"the text of {command} is needed")
     return dump.splitlines()
 
 
-def _cookies(body: bytes) -> list[tuple[str, int]]:
-    cookies = _given(body, "cookies")
+def _groups(asked: Mapping[str, object]) -> list[int]:
+    groups = asked.get("groups", [])
+    if not isinstance(groups, list) or len(groups) > _MAX_COOKIES or any(type(each) is not int for each in groups):
+        raise Invalid("groups", "a list of numbers is needed")
+    return groups
+
+
+def _cookies(asked: Mapping[str, object]) -> list[tuple[str, int]]:
+    cookies = asked.get("cookies")
     if not isinstance(cookies, list) or len(cookies) > _MAX_COOKIES:
         raise Invalid("cookies", "a list of cookies is needed")
     for cookie in cookies:
@@ -221,13 +293,35 @@ def _cookies(body: bytes) -> list[tuple[str, int]]:
     return [(cookie, int(cookie, 16)) for cookie in cookies]
 
 
+def _count(query: Mapping[str, str], name: str, default: int) -> int:
+    """A number of a query. Raises Invalid."""
+    given = query.get(name, "")
+    if given and not (given.isascii() and given.isdigit() and len(given) < 19):
+        raise Invalid(name, f"'{given}' is no number")
+    return int(given) if given else default
+
+
+def _moment(query: Mapping[str, str]) -> Moment | None:
+    """The time that a query is about; None is now. Raises Invalid."""
+    if "revision" in query:
+        return Moment(revision=_count(query, "revision", 0))
+    if "time" not in query:
+        return None
+    try:
+        at = float(query["time"])
+        told_time(at)
+    except (ValueError, OverflowError, OSError) as error:
+        raise Invalid("time", f"'{query['time']}' are no seconds since the epoch") from error
+    return Moment(at=at)
+
+
 def _status(status: Status) -> dict[str, Any]:
     chassis, member = status.chassis, status.member
     datapath = member.datapath_id
     return {
         "name": chassis.id,
         "hostname": chassis.hostname,
-        "connected": member.switch is not None,
+        "connected": member.connected,
         "database_connected": member.database,
         "revision": member.revision,
         "applied_revision": member.applied_revision,
@@ -255,10 +349,11 @@ def _status(status: Status) -> dict[str, Any]:
     }
 
 
-def _explanation(each: Explanation, count: Count | None = None) -> Mapping[str, Any]:
+def explanation(each: Explanation, count: Count | None = None) -> Mapping[str, Any]:
     return {
         **({"packets": count.packets, "bytes": count.bytes} if count else {}),
         "cookie": f"{each.cookie:#018x}" if each.cookie else None,
+        **({} if each.group is None else {"group": each.group}),
         "app": each.app,
         "table": each.table,
         "reason": each.reason,
@@ -269,7 +364,7 @@ def _explanation(each: Explanation, count: Count | None = None) -> Mapping[str, 
 
 def _culprit(chassis: str, each: Culprit) -> dict[str, Any]:
     counted = {"reason": each.why.name, "packets": each.packets, "bytes": each.bytes}
-    return {"chassis": chassis, **counted, "flow": _explanation(each.flow)}
+    return {"chassis": chassis, **counted, "flow": explanation(each.flow)}
 
 
 def _difference(each: Difference) -> dict[str, Any]:

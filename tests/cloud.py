@@ -381,6 +381,6 @@ def hypervisor(
 
     def work(tx: Transaction) -> None:
         bindings.observe(tx, seen)
-        bindings.observe_links(tx, seen.system_id, tunnels + wires + probes + guests)
+        bindings.observe_links(tx, seen.system_id, dict(tunnels + wires + probes + guests))
 
     return work

@@ -29,6 +29,7 @@ ALLOWED = {
     "northbound.why": ("controller", "northbound"),
     "northbound.metrics": (*NETWORKING, "controller.southbound.fleet"),
     "northbound.daemon": ("controller", "northbound", "apps"),
+    "northbound.past": ("controller", "northbound", "apps"),
     "mininet_scenarios": ("controller", "northbound", "mininet_scenarios"),
 }
 # What an app may import at all: values and what is worked out from them, nothing that reaches out of the process or

@@ -28,7 +28,7 @@ from itertools import count, islice
 from typing import Any, TypeVar, cast
 
 from controller.flows.app import App, Kind, Placement, Rule, Scope
-from controller.flows.flow import Clause, Entry, Item, Key, Pattern
+from controller.flows.flow import Clause, Conjunction, Entry, Flow, Group, Item, Key, Match, Pattern, Table
 from controller.flows.presence import RELATIONS, only
 from controller.model.records import Record
 from controller.model.store import Change, Model, Read
@@ -120,6 +120,9 @@ def _cell(app: App, rule: Rule, id: str, *, chassis: str | None = None, fact: tu
 
 Want = tuple[Cell, Item]
 """A cell and one of its items."""
+
+_Won = tuple[int, Flow | Group | tuple[Table, str, Match, frozenset[tuple[int, int, int]]]]
+"""What a key comes to: an app's number, and the flow or group, or what the flow is made of that clauses share."""
 
 _Places = dict[_Scope, tuple[Want, ...]]
 """Who wants what under one key, by where: no chassis has to look through what stands on others alone."""
@@ -214,11 +217,12 @@ class Engine:
         for cell in self._standing_on(chassis):
             for item in cell.items:
                 wants.setdefault(item.key, []).append((cell, item))
-        return {key: _win(found) for key, found in wants.items()}
+        return {key: _entry(_win(found)) for key, found in wants.items()}
 
     def entry(self, chassis: str, key: Key) -> Entry | None:
         """What one switch should hold under a key."""
-        return self._winners(key, {chassis}).get(chassis)
+        won = self._winners(key, {chassis}).get(chassis)
+        return None if won is None else _entry(won)
 
     def patterns(self, table: int) -> Mapping[int, Collection[Pattern]]:
         """By priority, what flows of a table test, whatever the value and the switch."""
@@ -237,7 +241,7 @@ class Engine:
         for key, places in self._wants.items():
             found: dict[Entry, set[Cell]] = {}
             for wants in self._standing(key, self._samples(places)).values():
-                found.setdefault(_win(wants), set()).update(cell for cell, _ in wants)
+                found.setdefault(_entry(_win(wants)), set()).update(cell for cell, _ in wants)
             for entry, cells in found.items():
                 yield entry, tuple(sorted(cells, key=lambda cell: cell.rank))
 
@@ -297,9 +301,14 @@ class Engine:
         deltas: dict[str, dict[Key, Entry | None]] = {}
         for key, chassis in affected.items():
             old, new = before[key], self._winners(key, chassis)
+            entries: dict[int, Entry] = {}
             for at in old.keys() | new.keys() if old else new:
-                if old.get(at) != new.get(at):
-                    deltas.setdefault(at, {})[key] = new.get(at)
+                won = new.get(at)
+                if won is None:
+                    deltas.setdefault(at, {})[key] = None
+                elif won != old.get(at):
+                    entry = entries.get(id(won)) or entries.setdefault(id(won), _entry(won))
+                    deltas.setdefault(at, {})[key] = entry
             if _is_flow(key):
                 self._flows.update(new.keys())
                 self._flows.subtract(old.keys())
@@ -640,11 +649,19 @@ class Engine:
             return False
         return chassis in self._scopes[placement.scope].chassis
 
-    def _winners(self, key: Key, chassis: Set[str]) -> dict[str, Entry]:
+    def _winners(self, key: Key, chassis: Set[str]) -> dict[str, _Won]:
         """What stands under a key, on each of `chassis` where anything does."""
         if want := _sole(self._wants.get(key, {})):
             return dict.fromkeys(chassis & self._chassis_of(want[0].placement), _win((want,)))
-        return {at: _win(found) for at, found in self._standing(key, chassis).items()}
+        judged: dict[tuple[int, ...], _Won] = {}  # many chassis want the same: each set of wants is judged once
+        found: dict[str, _Won] = {}
+        for at, wants in self._standing(key, chassis).items():
+            same = tuple(map(id, wants))
+            won = judged.get(same)
+            if won is None:
+                won = judged[same] = _win(wants)
+            found[at] = won
+        return found
 
     def _standing(self, key: Key, chassis: Set[str]) -> dict[str, list[Want]]:
         """Who wants what under a key, on each of `chassis` where anybody does."""
@@ -716,12 +733,30 @@ def _is_flow(key: Key) -> bool:
     return len(key) == 3
 
 
-def _win(wants: Sequence[Want]) -> Entry:
-    """The entry of the first in rank; clauses are merged."""
-    cell, item = wants[0] if len(wants) == 1 else min(wants, key=lambda want: (want[0].rank, str(want[1])))
-    if isinstance(item, Clause):
-        item = item.merged([other for _, other in wants if isinstance(other, Clause)])
-    return Entry(cell.app.number, item)
+def _win(wants: Sequence[Want]) -> _Won:
+    """What the first in rank wants; clauses share. Of what one cell wants twice the first as text counts."""
+    cell, item = wants[0]
+    for other, another in wants[1:]:
+        if other is cell:
+            before = str(another) < str(item)
+        elif other.app is cell.app:
+            before = other.name < cell.name
+        else:
+            before = other.rank < cell.rank
+        if before:
+            cell, item = other, another
+    if not isinstance(item, Clause):
+        return (cell.app.number, item)
+    shares = frozenset([each.share for _, each in wants if isinstance(each, Clause)])
+    return (cell.app.number, (item.table, item.reason, item.match, shares))
+
+
+def _entry(won: _Won) -> Entry:
+    app, what = won
+    if not isinstance(what, tuple):
+        return Entry(app, what)
+    table, reason, match, shares = what
+    return Entry(app, Flow(table, reason, match, tuple([Conjunction(*share) for share in sorted(shares)])))
 
 
 def _quarrel(wants: Sequence[Want]) -> tuple[str, ...]:

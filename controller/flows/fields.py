@@ -89,8 +89,21 @@ _CT_STATES: Final[Mapping[str, int]] = {
 
 def ct_state_text(value: int, mask: int) -> str:
     """ovs-fields(7), ct_state: each flag that is tested, with its sign."""
-    signs = (("+" if value & bit else "-") + name for name, bit in _CT_STATES.items() if mask & bit)
-    return "".join(signs)
+    return _signed(_CT_STATES, value, mask)
+
+
+_TCP_FLAGS: Final[Mapping[str, int]] = {
+    "fin": 1, "syn": 2, "rst": 4, "psh": 8, "ack": 16, "urg": 32, "ece": 64, "cwr": 128, "ns": 256,
+}  # fmt: skip
+
+
+def _tcp_flags_text(value: int, mask: int) -> str:
+    """ovs-fields(7), tcp_flags: each flag that is tested, with its sign."""
+    return _signed(_TCP_FLAGS, value, mask)
+
+
+def _signed(names: Mapping[str, int], value: int, mask: int) -> str:
+    return "".join(("+" if value & bit else "-") + name for name, bit in names.items() if mask & bit)
 
 
 def ct_state(words: str) -> Match:
@@ -215,6 +228,11 @@ UDP_SRC, UDP6_SRC = _port("udp_src", IPV4_PROTO(UDP)), _port("udp_src6", IPV6_PR
 UDP_DST, UDP6_DST = _port("udp_dst", IPV4_PROTO(UDP)), _port("udp_dst6", IPV6_PROTO(UDP))
 SCTP_SRC, SCTP6_SRC = _port("sctp_src", IPV4_PROTO(SCTP)), _port("sctp_src6", IPV6_PROTO(SCTP))
 SCTP_DST, SCTP6_DST = _port("sctp_dst", IPV4_PROTO(SCTP)), _port("sctp_dst6", IPV6_PROTO(SCTP))
+TCP_FLAGS, TCP6_FLAGS = (
+    Field(name, "tcp_flags", 16, _number, hex, bits=9, requires=proto.tests, words=_tcp_flags_text, few=True)
+    for name, proto in (("tcp_flags", IPV4_PROTO(TCP)), ("tcp_flags6", IPV6_PROTO(TCP)))
+)
+SYN, RST, SYN_ACK = 0x02, 0x04, 0x12
 FRAGMENT: Final = 3
 """ip_frag of a fragment that is not the first."""
 

@@ -300,6 +300,8 @@ class Commit:
     """Remember the packet's connection in the zone that `zone` holds, with `writes` to its mark and label, and go on in
     `table` with what is known of it.
 
+    `force`: what is known of it in the other direction is forgotten first (ovs-actions(7), ct).
+
     Never without a table: in user space Open vSwitch before 3.2.6, 3.3.5, 3.4.3 and 3.5.1 adds fragments of others to
     what it remembers (lib/ipf.c, ipf_postprocess_conntrack), and what stood behind `ct` would be done with them, too.
     """
@@ -307,10 +309,11 @@ class Commit:
     zone: Field[int]
     writes: tuple[Set | Move, ...]
     table: Table
+    force: bool = False
 
     def __str__(self) -> str:
-        exec = actions_text(self.writes)
-        return f"ct(commit,table={self.table.number},zone={_span(self.zone)},exec({exec}))"
+        force, exec = ",force" * self.force, f",exec({actions_text(self.writes)})" if self.writes else ""
+        return f"ct(commit{force},table={self.table.number},zone={_span(self.zone)}{exec})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -682,10 +685,10 @@ class Clause:
         """The key of the flow it is merged into."""
         return (self.table.number, self.table.priorities[self.reason], self.match)
 
-    def merged(self, others: Sequence[Clause]) -> Flow:
-        """The flow that carries this clause and `others` of the same key."""
-        shares = {(clause.conjunction, clause.k, clause.n) for clause in (self, *others)}
-        return Flow(self.table, self.reason, self.match, tuple(Conjunction(*share) for share in sorted(shares)))
+    @property
+    def share(self) -> tuple[int, int, int]:
+        """What it adds to that flow: a dimension of a conjunction (see `Conjunction`)."""
+        return (self.conjunction, self.k, self.n)
 
 
 @dataclass(frozen=True, slots=True)

@@ -149,6 +149,8 @@ class Verdict(IntEnum):
     ALLOWED = 1
     CURRENT = 2
     """Its connection was allowed under this very policy and generation."""
+    ANEW = 3
+    """So was it, and one end has just begun another in its place."""
 
 
 class Guard(IntEnum):
@@ -423,15 +425,22 @@ _GUARDED: Final[frozenset[Field[Any]]] = frozenset({
     GUARD, f.ETH_TYPE, f.IPV4_PROTO, f.UDP_SRC, f.UDP_DST, f.IPV6_PROTO, f.UDP6_SRC, f.UDP6_DST, f.ICMPV6_TYPE,
     f.IPV6_SRC, f.IPV6_DST, f.HOP_LIMIT,
 })  # fmt: skip
-_DONE_MATCHES: Final = frozenset({GUARD, VERDICT, f.CT_STATE, f.ETH_TYPE, f.CT_PROTO4, f.CT_PROTO6, f.CT_TP_DST})
+_DONE_MATCHES: Final = frozenset({
+    GUARD, VERDICT, f.CT_STATE, f.ETH_TYPE, f.CT_PROTO4, f.CT_PROTO6, f.CT_TP_DST, f.IPV4_PROTO, f.IPV6_PROTO,
+    f.TCP_FLAGS, f.TCP6_FLAGS,
+})  # fmt: skip
 _DONE_SETS: Final = frozenset({WHY, WHOSE, VERDICT, DIRECTION})
 _JUDGED: Final[Mapping[str, int]] = {
-    "known": 110, "stateless": 100, "unread": 95, "opened": 90, "judged_again": 90, "related": 90, "cut": 80, "miss": 0,
+    "anew": 130, "forgotten": 120, "known": 110, "doubted": 105, "stateless": 100, "unread": 95, "opened": 90,
+    "judged_again": 90, "related": 90, "cut": 80, "miss": 0,
 }  # fmt: skip
 _BACK: Final[Mapping[str, int]] = {
-    "foreign": 140, "fragment": 130, "kept": 110, "known": 100, "new": 90, "miss": 0,
+    "foreign": 140, "fragment": 130, "anew": 125, "doubted": 120, "kept": 110, "known": 100, "new": 90, "miss": 0,
 }  # fmt: skip
-_BACK_MATCHES: Final = frozenset({WHOSE, VERDICT, f.CT_STATE, f.ETH_TYPE, f.IPV4_FRAG, f.IPV6_FRAG})
+_BACK_MATCHES: Final = frozenset({
+    WHOSE, VERDICT, f.CT_STATE, f.ETH_TYPE, f.IPV4_FRAG, f.IPV6_FRAG, f.IPV4_PROTO, f.IPV6_PROTO, f.TCP_FLAGS,
+    f.TCP6_FLAGS,
+})  # fmt: skip
 _REMEMBERED: Final = frozenset({CT_GEN, CT_BUNDLE, CT_POLICY, CT_OPENER})
 
 CLASSIFY: Final = Table(
@@ -494,8 +503,8 @@ SERVICE: Final = Table(
     8, "service", "What the switch answers itself: ARP and IPv6 neighbour discovery. What guests tell is heard.",
     {
         "wire_answers": 145, "outside": 140, "wire_asks": 135, "wire_known": 134, "wire_moved": 133, "announced": 130,
-        "wire": 125, "probed": 120, "own_address": 110, "arp_request": 100, "nd_solicitation": 100, "told": 97,
-        "wire_told": 95,
+        "wire": 125, "probed": 120, "own_announced": 115, "own_address": 110, "arp_request": 100,
+        "nd_solicitation": 100, "told": 97, "wire_told": 95,
         "unasked": 90, "other": 0,
     },
     matches=frozenset({
@@ -543,7 +552,7 @@ OUT_TRACK: Final = Table(
 OUT_RULES: Final = Table(
     13, "out_rules", "Egress: a new connection is judged; a known one only if the policy is another than it was.",
     _BACK, matches=_BACK_MATCHES, sets=frozenset({WHOSE, WHY}),
-    nexts=frozenset({"given_back", "recall", "evaluate", "out_rules", "out_done", "drop"}),
+    nexts=frozenset({"given_back", "recall", "evaluate", "out_rules", "out_done", "l2_dispatch", "drop"}),
 )  # fmt: skip
 EVALUATE: Final = Table(
     14, "evaluate", "Subroutine: does any rule of POLICY allow this, in DIRECTION? Conjunctions, all at one priority.",
@@ -559,7 +568,7 @@ EVALUATE: Final = Table(
 )  # fmt: skip
 OUT_DONE: Final = Table(
     15, "out_done", "Egress: remember the connection with what allowed it, or drop.",
-    _JUDGED, matches=_DONE_MATCHES, sets=_DONE_SETS, nexts=frozenset({"l2_dispatch", "drop"}),
+    _JUDGED, matches=_DONE_MATCHES, sets=_DONE_SETS, nexts=frozenset({"out_done", "l2_dispatch", "drop"}),
     tracks=frozenset({"out_rules"}), commits=_REMEMBERED,
 )  # fmt: skip
 PORT_POLICY: Final = Table(
@@ -635,7 +644,7 @@ L3_DNAT: Final = Table(
 )  # fmt: skip
 L3_DNATTED: Final = Table(
     26, "l3_dnatted", "Behind conntrack: what was translated goes on; else it is for the gateway itself, or nobody.",
-    {"unknown": 110, "forwarded": 100, "translated": 100, "own_address": 90, "miss": 0},
+    {"forwarded": 100, "translated": 100, "unknown": 95, "own_address": 90, "miss": 0},
     matches=frozenset({RTR, f.ETH_TYPE, f.CT_STATE, f.CT_ZONE, FORWARDING, f.IPV4_DST}), sets=frozenset({TURNED, WHY}),
     nexts=frozenset({"l3_route", "trap", "drop"}),
 )  # fmt: skip
@@ -676,7 +685,7 @@ L3_MTU: Final = Table(
 )  # fmt: skip
 L3_SNATTED: Final = Table(
     33, "l3_snatted", "Behind conntrack: only what bears an address of the outside now goes there.",
-    {"unknown": 120, "floating": 100, "forwarded": 100, "translated": 100, "routed": 90, "miss": 0},
+    {"floating": 100, "forwarded": 100, "translated": 100, "unknown": 95, "routed": 90, "miss": 0},
     matches=frozenset({RTR, NET, f.ETH_TYPE, f.CT_STATE, f.CT_ZONE, FORWARDING, f.IPV4_SRC}),
     sets=frozenset({REDIRECTED, f.ETH_SRC, WHY}),
     nexts=frozenset({"neigh", "l3_out", "drop"}),
@@ -711,11 +720,11 @@ IN_TRACK: Final = Table(
 IN_RULES: Final = Table(
     45, "in_rules", "Ingress: a new connection is judged; a known one only if the policy is another than it was.",
     _BACK, matches=_BACK_MATCHES, sets=frozenset({WHOSE, WHY}),
-    nexts=frozenset({"given_back", "recall", "evaluate", "in_rules", "in_done", "drop"}),
+    nexts=frozenset({"given_back", "recall", "evaluate", "in_rules", "in_done", "deliver", "drop"}),
 )  # fmt: skip
 IN_DONE: Final = Table(
     46, "in_done", "Ingress: remember the connection with what allowed it, or drop.",
-    _JUDGED, matches=_DONE_MATCHES, sets=_DONE_SETS, nexts=frozenset({"deliver", "drop"}),
+    _JUDGED, matches=_DONE_MATCHES, sets=_DONE_SETS, nexts=frozenset({"in_done", "deliver", "drop"}),
     tracks=frozenset({"in_rules"}), commits=_REMEMBERED,
 )  # fmt: skip
 DELIVER: Final = Table(

@@ -11,7 +11,7 @@ forgotten its connections; numbers are handed out round-robin, so that it is lon
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from controller.model.records import (
@@ -104,8 +104,12 @@ def alone(datapath_id: int, interfaces: Iterable[str]) -> Hypervisor:
     )
 
 
-def observe(tx: Transaction, seen: Hypervisor) -> None:
-    """Record what a hypervisor's database says of it: its chassis, and its claims where their rows changed."""
+def observe(tx: Transaction, seen: Hypervisor, recorded: Sequence[Claim] | None = None) -> Sequence[Claim]:
+    """Record what a hypervisor's database says of it: its chassis, and its claims where their rows changed.
+
+    Answers the claims that are recorded now, all but those that found no zone. Who says next time which these are
+    (`recorded`) has only what differs looked at.
+    """
     known = tx.get(Chassis, seen.system_id)
     now = tx.put(
         Chassis(
@@ -127,16 +131,30 @@ def observe(tx: Transaction, seen: Hypervisor) -> None:
     tx.tag("chassis", seen.system_id)
     if now.gateway_priority is not None and (known is None or known.gateway_priority is None):
         recover(tx, now.id)
-    before = {binding.interface: binding for binding in tx.where(Binding, chassis=seen.system_id)}
-    for claim in seen.claims:
-        old = before.pop(claim.interface, None)
+    claims, gone = _news(tx, seen, recorded)
+    for claim in claims:
+        old = tx.get(Binding, f"{seen.system_id}/{claim.interface}")
         if old is None or _differs(old, claim):
             _claim(tx, seen.system_id, claim)
         elif old.row != claim.row or not old.zone:  # an older store's record lacks both
             tx.put(replace(old, row=claim.row, zone=old.zone or _free_zone(tx, seen.system_id)))
-    for gone in before.values():
-        _quarantine(tx, gone)
-        tx.delete(Binding, gone.id)
+    for interface in gone:
+        if (binding := tx.get(Binding, f"{seen.system_id}/{interface}")) is not None:
+            _quarantine(tx, binding)
+            tx.delete(Binding, binding.id)
+    zoneless = {claim for claim in claims if not tx.need(Binding, f"{seen.system_id}/{claim.interface}").zone}
+    return tuple(claim for claim in seen.claims if claim not in zoneless) if zoneless else seen.claims
+
+
+def _news(tx: Transaction, seen: Hypervisor, recorded: Sequence[Claim] | None) -> tuple[Sequence[Claim], list[str]]:
+    """The claims to look at, and the interfaces that claim nothing any more."""
+    claiming = {claim.interface for claim in seen.claims}
+    if recorded is None:
+        held = [binding.interface for binding in tx.where(Binding, chassis=seen.system_id)]
+        return seen.claims, [interface for interface in held if interface not in claiming]
+    known = {claim.interface: claim for claim in recorded}
+    news = [claim for claim in seen.claims if (old := known.get(claim.interface)) is not claim and old != claim]
+    return news, sorted(known.keys() - claiming)
 
 
 def _differs(old: Binding, claim: Claim) -> bool:
@@ -157,6 +175,10 @@ def _claim(tx: Transaction, chassis: str, claim: Claim) -> None:
     )
     if (old := tx.get(Binding, binding.id)) is not None:
         _quarantine(tx, old)
+    for other in tx.where(Binding, port_id=claim.port_id):
+        if other.chassis != chassis and claim.row and other.row == claim.row:  # its hypervisor has another name now
+            _quarantine(tx, other)
+            tx.delete(Binding, other.id)
     port = tx.get(Port, claim.port_id)
     if port is None or _may_be_on(port, tx.need(Chassis, chassis)):
         for other in tx.where(Binding, port_id=claim.port_id):
@@ -233,20 +255,20 @@ def recovered(tx: Transaction, chassis: str) -> None:
         tx.delete(Recovering, chassis)
 
 
-def observe_links(tx: Transaction, chassis: str, ofports: Iterable[tuple[str, int]]) -> None:
-    """Record the OpenFlow ports of a chassis: the whole list of (interface name, number) its switch reports."""
-    wanted = {
-        link.id: link
-        for link in (
-            Link(id=f"{chassis}/{name}", chassis=chassis, interface=name, ofport=number) for name, number in ofports
-        )
-    }
-    for old in tx.where(Link, chassis=chassis):
-        if old.id not in wanted:
-            tx.delete(Link, old.id)
-    for link in wanted.values():
-        if tx.get(Link, link.id) != link:
-            tx.put(link)
+def observe_links(
+    tx: Transaction, chassis: str, ofports: Mapping[str, int], recorded: Mapping[str, int] | None = None
+) -> None:
+    """Record the OpenFlow ports of a chassis: those of all interfaces, by name, that its switch reports.
+
+    `recorded` are those that were recorded of it last, if that is known.
+    """
+    if recorded is None:
+        recorded = {link.interface: link.ofport for link in tx.where(Link, chassis=chassis)}
+    for name in sorted(recorded.keys() - ofports.keys()):
+        if tx.get(Link, f"{chassis}/{name}") is not None:
+            tx.delete(Link, f"{chassis}/{name}")
+    for name, number in sorted(ofports.items() - recorded.items()):
+        tx.put(Link(id=f"{chassis}/{name}", chassis=chassis, interface=name, ofport=number))
 
 
 NOT_PLUGGED = "no hypervisor has an interface with this port's id as iface-id"

@@ -80,6 +80,24 @@ class Network(Resource):
     is_default: bool = False
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkSegmentRange(Resource):
+    """The numbers from `minimum` to `maximum` that networks of a type are numbered from: those of its project, which
+    nobody else gets then, or of all if it is `shared`.
+
+    A `default` one is the operator's own, as the configuration has it. `physical_network` is "" of a tunnel's.
+    """
+
+    INDEXES = (("project_id",), ("name",), ("network_type",))
+
+    network_type: str
+    minimum: int
+    maximum: int
+    physical_network: str = ""
+    shared: bool = True
+    default: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class Pool:
     """A range of addresses to allocate from, both ends included."""
@@ -727,7 +745,7 @@ class Released(Record):
 
 
 KINDS: tuple[type[Record], ...] = (
-    Network, Subnet, AddressScope, SubnetPool, AutoTopology, RbacPolicy, Quota,
+    Network, NetworkSegmentRange, Subnet, AddressScope, SubnetPool, AutoTopology, RbacPolicy, Quota,
     Port, PortBinding, Router, FloatingIp, PortForwarding,
     SecurityGroup, SecurityGroupRule, DefaultSecurityGroupRule, Bundle, Policy, AddressGroup,
     Chassis, AgentNote, Drained, Recovering, Binding, Translation, Quarantine, Link, Neighbour,

@@ -39,10 +39,17 @@ from controller.model.store import Rows, Transaction
 def make_group(tx: Transaction, group: SecurityGroup) -> SecurityGroup:
     """Insert a group with the rules that it is born with (`templates`). Raises Exists."""
     made = tx.insert(group)
-    for template in templates(tx):
-        if (template.used_in_default_sg if group.default else template.used_in_non_default_sg) and _holds(tx, template):
+    for template in templates_of(tx, group):
+        if _holds(tx, template):
             add_rule(tx, _born_with(group, template))
     return made
+
+
+def templates_of(rows: Rows, group: SecurityGroup) -> list[DefaultSecurityGroupRule]:
+    """What a group is born with."""
+    return [
+        each for each in templates(rows) if (each.used_in_default_sg if group.default else each.used_in_non_default_sg)
+    ]
 
 
 def _holds(rows: Rows, template: DefaultSecurityGroupRule) -> bool:

@@ -12,6 +12,12 @@ are not for this engine (sqlite.org, "How To Corrupt An SQLite Database File", s
 
     records(kind, id, value)    value is what `controller.model.packing` makes of a record
     meta(key, value)            schema: the version of this layout; revision: that of the last change
+    events(revision, at, ...)   the changes of late, each with its records before and after (`history`)
+    touched(id, revision)       which record they are about
+    acks(revision, chassis, at) when each hypervisor had them
+
+The last three are added to a file that lacks them, and an older Weft leaves them alone: a log in which changes are
+missing is begun anew. Of a log, `keep_s` seconds and `MOST_EVENTS` changes are kept.
 
 Limit: if the disk fails a sync and the machine then fails before the next write, a refused batch may be
 found after all; nobody was told that it succeeded.
@@ -23,16 +29,30 @@ import fcntl
 import logging
 import os
 import sqlite3
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+
+import msgpack
 
 from controller.errors import Invalid, Unavailable
 from controller.model import migrations
 from controller.model.packing import UNICODE_ERRORS, pack, pack_row, unpack, unpack_row
-from controller.model.records import Record
-from controller.model.store import Change, Journal, MemoryJournal, Model, Transaction, Write
+from controller.model.records import KINDS, Record
+from controller.model.store import (
+    Ack,
+    Author,
+    Change,
+    Event,
+    Journal,
+    MemoryJournal,
+    Model,
+    Transaction,
+    Write,
+    subjects,
+)
 
 log = logging.getLogger(__name__)
 
@@ -67,6 +87,9 @@ MIGRATIONS: tuple[Migration, ...] = (_of_records(migrations.guard), _of_records(
 """The first goes from schema 1 to 2, and so on. Attributes and kinds that are added need none if their defaults are
 right for what is there: `packing` reads old rows with them. One that is here stays for ever."""
 
+SCHEMA = 1 + len(MIGRATIONS)
+"""Of the records that are written now."""
+
 BUSY_S = 5.0
 """How long to wait for another program (an operator's shell) that is writing to the file."""
 
@@ -75,9 +98,23 @@ _LAYOUT = (
     "CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID",
     "INSERT INTO meta VALUES ('schema', 1), ('revision', 0)",
 )
+_LOG = (
+    "CREATE TABLE IF NOT EXISTS events (revision INTEGER PRIMARY KEY, at REAL NOT NULL, request TEXT NOT NULL,"
+    " user TEXT NOT NULL, project TEXT NOT NULL, chassis TEXT NOT NULL, writes BLOB NOT NULL)",
+    "CREATE TABLE IF NOT EXISTS touched (id, revision INTEGER, PRIMARY KEY (id, revision)) WITHOUT ROWID",
+    "CREATE TABLE IF NOT EXISTS acks (revision INTEGER, chassis, at REAL, PRIMARY KEY (revision, chassis))"
+    " WITHOUT ROWID",
+)
+
+KEEP_S = 7 * 86_400.0
+"""For so long changes are remembered, unless it is said otherwise."""
+MOST_EVENTS = 200_000
+"""More are not, however young."""
+_TRIM_EVERY, _TRIM = 256, 1_000
+"""After so many writes so many of the oldest go at the most: time is taken in small pieces."""
 
 
-def parse_url(url: str) -> Journal:
+def parse_url(url: str, keep_s: float = KEEP_S) -> Journal:
     """The journal of `memory://`, `sqlite:///relative` or `sqlite:////absolute/path`. Raises Invalid.
 
     The slashes count as in SQLAlchemy's database URLs.
@@ -89,7 +126,7 @@ def parse_url(url: str) -> Journal:
         raise Invalid("store", "etcd:// is not in this release; use sqlite:///PATH")
     if scheme != "sqlite" or not path.startswith("/") or path.endswith("/") or "?" in path:
         raise Invalid("store", f"'{url}' is none of sqlite:///RELATIVE, sqlite:////ABSOLUTE and memory://")
-    return SqliteJournal(Path(path[1:]).absolute())
+    return SqliteJournal(Path(path[1:]).absolute(), keep_s=keep_s)
 
 
 @dataclass(slots=True)
@@ -101,9 +138,11 @@ class SqliteJournal:
 
     path: Path
     migrations: Sequence[Migration] = MIGRATIONS
+    keep_s: float = KEEP_S
     _lock: int | None = field(default=None, init=False)
     _db: sqlite3.Connection | None = field(default=None, init=False)
     _files: tuple[object, ...] = field(default=(), init=False)
+    _appended: int = field(default=0, init=False)
 
     def load(self) -> tuple[int, list[Record]]:
         """The last revision and all records; from now on the file is ours. Raises Unavailable."""
@@ -129,6 +168,43 @@ class SqliteJournal:
                 self._db.execute("BEGIN IMMEDIATE")
                 _write(self._db, (write for change in changes for write in change.writes))
                 self._db.execute("UPDATE meta SET value = ? WHERE key = 'revision'", (changes[-1].revision,))
+                if self.keep_s > 0:
+                    self._log(self._db, changes)
+
+    def _log(self, db: sqlite3.Connection, changes: Sequence[Change]) -> None:
+        """Write the changes into the log, and now and then take the oldest out. Raises Unavailable."""
+        db.executemany("REPLACE INTO events VALUES (?, ?, ?, ?, ?, ?, ?)", map(_event, changes))
+        touched = ((_key(id), change.revision) for change in changes for id in subjects(change.writes))
+        db.executemany("REPLACE INTO touched VALUES (?, ?)", touched)
+        self._appended += 1
+        if self._appended % _TRIM_EVERY == 1:
+            _trim(db, time.time() - self.keep_s, _TRIM)
+
+    def note(self, acks: Sequence[Ack]) -> None:
+        """Write when hypervisors had what was changed. Raises Unavailable."""
+        if self._db is None or self.keep_s <= 0:
+            return
+        with _told(self.path), self._db:
+            self._db.execute("BEGIN IMMEDIATE")
+            rows = ((ack.revision, _key(ack.chassis), ack.at) for ack in acks)
+            self._db.executemany("INSERT OR IGNORE INTO acks VALUES (?, ?, ?)", rows)
+
+    def events(self, about: str, before: int, limit: int) -> list[Event]:
+        """Read by a connection of its own, so that nobody who writes waits. Raises Unavailable."""
+        with (
+            _told(self.path),
+            closing(sqlite3.connect(f"{self.path.as_uri()}?mode=ro", timeout=BUSY_S, uri=True)) as db,
+        ):
+            which = (
+                "SELECT revision FROM touched WHERE id = :about AND " if about else "SELECT revision FROM events WHERE "
+            )
+            asked = {"about": _key(about), "before": before, "limit": limit}
+            rows = db.execute(
+                "SELECT revision, at, request, user, project, chassis, writes FROM events WHERE revision IN"
+                f" ({which} revision < :before ORDER BY revision DESC LIMIT :limit) ORDER BY revision DESC",
+                asked,
+            ).fetchall()
+            return [Event(_change(*row), _acks(db, row[0])) for row in rows]
 
     def close(self) -> None:
         """Let go of the file; the write-ahead log is folded into it when the disk allows."""
@@ -201,6 +277,7 @@ def _prepare(db: sqlite3.Connection, path: Path, migrations: Sequence[Migration]
                 db.execute(statement)
         for migrate in migrations[schema - 1 :]:
             migrate(db)
+        _renew(db, migrated=schema < newest)
         db.execute("UPDATE meta SET value = ? WHERE key = 'schema'", (newest,))
 
 
@@ -226,6 +303,64 @@ def _write(db: sqlite3.Connection, writes: Iterable[Write]) -> None:
     db.executemany("DELETE FROM records WHERE kind = ? AND id = ?", gone)
 
 
+def _event(change: Change) -> tuple[object, ...]:
+    by = change.by
+    writes = [(write.kind.__name__, write.id, _packed(write.old), _packed(write.new)) for write in change.writes]
+    packed = msgpack.packb(writes, unicode_errors=UNICODE_ERRORS)
+    return (change.revision, change.at, change.request, _key(by.user), by.project, _key(by.chassis), packed)
+
+
+def _packed(record: Record | None) -> bytes | None:
+    return None if record is None else pack(record)
+
+
+def _change(
+    revision: int, at: float, request: str, user: str | bytes, project: str, chassis: str | bytes, packed: bytes
+) -> Change:
+    """A row of the log. Raises Unavailable."""
+    by = Author(_text(user), project, _text(chassis))
+    return Change(revision, request, tuple(_writes(packed)), by, at)
+
+
+def _writes(packed: bytes) -> Iterator[Write]:
+    for kind, id, *ends in msgpack.unpackb(packed, use_list=False, unicode_errors=UNICODE_ERRORS):
+        old, new = (None if end is None else unpack(kind, id, end) for end in ends)
+        yield Write(_KINDS[kind], id, old, new)
+
+
+_KINDS = {kind.__name__: kind for kind in KINDS}
+
+
+def _acks(db: sqlite3.Connection, revision: int) -> dict[str, float]:
+    rows = db.execute("SELECT chassis, at FROM acks WHERE revision = ? ORDER BY chassis", (revision,))
+    return {_text(chassis): at for chassis, at in rows}
+
+
+def _trim(db: sqlite3.Connection, oldest: float, most: int) -> None:
+    """Forget changes before a time, and beyond `MOST_EVENTS`; some of them, if there are many."""
+    (newest,) = db.execute("SELECT max(revision) FROM events").fetchone()
+    rows = db.execute("SELECT revision, at, writes FROM events ORDER BY revision LIMIT ?", (most,))
+    gone = []
+    for revision, at, packed in rows:
+        if at >= oldest and revision > newest - MOST_EVENTS:
+            break
+        gone.append(revision)
+        ids = subjects(_writes(packed))
+        db.executemany("DELETE FROM touched WHERE id = ? AND revision = ?", ((_key(id), revision) for id in ids))
+    for table in ("events", "acks") if gone else ():
+        db.execute(f"DELETE FROM {table} WHERE revision <= ?", (gone[-1],))
+
+
+def _renew(db: sqlite3.Connection, *, migrated: bool) -> None:
+    """Have a log to which the next change can be added."""
+    for statement in _LOG:
+        db.execute(statement)
+    (newest,) = db.execute("SELECT max(revision) FROM events").fetchone()
+    if migrated or (newest is not None and newest != _meta(db, "revision")):
+        for table in ("events", "touched", "acks"):
+            db.execute(f"DELETE FROM {table}")
+
+
 def _meta(db: sqlite3.Connection, key: str) -> int:
     row = db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
     if row is None or not isinstance(row[0], int):
@@ -244,6 +379,11 @@ def _identities(path: Path) -> tuple[object, ...]:
         else:
             found.append((status.st_dev, status.st_ino))
     return tuple(found)
+
+
+def _text(key: str | bytes) -> str:
+    """What `_key` was given."""
+    return key if isinstance(key, str) else key.decode(errors=UNICODE_ERRORS)
 
 
 def _key(id: str) -> str | bytes:

@@ -13,12 +13,15 @@ for its transaction.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import time
 from bisect import bisect_left, insort
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import Any, Protocol, Self, TypeVar, cast
 
 from controller import measures
@@ -32,6 +35,9 @@ T = TypeVar("T")
 Values = tuple[Hashable, ...]
 Read = tuple[Any, ...]
 """What a reader depended on: `(kind, id)` a record, `(kind, index, values)` an index entry, `(kind,)` all of a kind."""
+
+NOTE_S = 1.0
+"""For so long acknowledgements are gathered before they are written."""
 
 BATCH_WRITES = 100
 """Batches begin no further transaction beyond so many writes: followers compute after each, and the API waits."""
@@ -75,12 +81,59 @@ class Write:
 
 
 @dataclass(frozen=True, slots=True)
+class Author:
+    """Who asked for a change: a user, "" if nobody says who, and the project that was spoken for; or a hypervisor."""
+
+    user: str = ""
+    project: str = ""
+    chassis: str = ""
+
+
+NOBODY = Author()
+"""The controller itself."""
+
+
+@dataclass(frozen=True, slots=True)
 class Change:
-    """What one transaction wrote: at most one `Write` a record, in one revision, on behalf of one request id."""
+    """What one transaction wrote: at most one `Write` a record, in one revision, on behalf of one request id.
+
+    `at` is when, in seconds since the epoch.
+    """
 
     revision: int
     request: str
     writes: tuple[Write, ...]
+    by: Author = NOBODY
+    at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Ack:
+    """A hypervisor acknowledged a revision by barrier, at a time in seconds since the epoch."""
+
+    revision: int
+    chassis: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A change of the past; `acknowledged` is when each hypervisor had it."""
+
+    change: Change
+    acknowledged: Mapping[str, float] = field(default_factory=dict)
+
+
+REFERENCES = ("port_id", "security_group_id", "floatingip_id", "device_id", "chassis")
+"""The attributes that make a change of a record an event of another one, too: of a port that it was plugged in."""
+
+
+def subjects(writes: Iterable[Write]) -> frozenset[str]:
+    """The ids of the records that these writes are about."""
+    found = {write.id for write in writes}
+    records = (record for write in writes for record in (write.old, write.new) if record is not None)
+    found.update(str(value) for record in records for name in REFERENCES if (value := getattr(record, name, None)))
+    return frozenset(found)
 
 
 class Rows(Protocol):
@@ -305,19 +358,50 @@ class Journal(Protocol):
     def append(self, changes: Sequence[Change]) -> None:
         """Make all the changes durable, or none. Raises Unavailable."""
 
+    def note(self, acks: Sequence[Ack]) -> None:
+        """Make it durable when hypervisors had what was changed. Raises Unavailable."""
+
+    def events(self, about: str, before: int, limit: int) -> list[Event]:
+        """The newest changes of revisions below `before`, the newest first: all, or those of the record of an id.
+
+        Any thread may ask. Raises Unavailable.
+        """
+
     def close(self) -> None:
         """Let go of the files."""
 
 
+MOST_EVENTS = 10_000
+"""So many changes are remembered in memory."""
+
+
 class MemoryJournal:
     """A journal that forgets at exit: for `--store memory://` and for tests."""
+
+    def __init__(self) -> None:
+        self._events: deque[Change] = deque(maxlen=MOST_EVENTS)
+        self._acks: deque[Ack] = deque(maxlen=MOST_EVENTS)
 
     def load(self) -> tuple[int, list[Record]]:
         """Nothing, at revision 0."""
         return 0, []
 
     def append(self, changes: Sequence[Change]) -> None:
-        """Keep nothing."""
+        """Keep the newest."""
+        self._events.extend(changes)
+
+    def note(self, acks: Sequence[Ack]) -> None:
+        """Keep the newest."""
+        self._acks.extend(acks)
+
+    def events(self, about: str, before: int, limit: int) -> list[Event]:
+        """As the protocol says."""
+        acks: dict[int, dict[str, float]] = {}
+        for ack in [*self._acks]:
+            acks.setdefault(ack.revision, {})[ack.chassis] = ack.at
+        changes = (change for change in reversed([*self._events]) if change.revision < before)
+        found = (change for change in changes if not about or about in subjects(change.writes))
+        return [Event(change, acks.get(change.revision, {})) for change in islice(found, limit)]
 
     def close(self) -> None:
         """Nothing to let go of."""
@@ -330,6 +414,7 @@ Follower = Callable[[Sequence[Change]], None]
 class _Waiting:
     work: Callable[[Transaction], Any]
     request: str
+    by: Author
     done: asyncio.Future[Any]
 
 
@@ -348,6 +433,10 @@ class Store:
     _stopped: bool = False
     problem: str = ""
     """Why the last write failed, or ""."""
+    _acks: list[Ack] = field(default_factory=list)
+    _noted: float = float("-inf")
+    sealed: str = ""
+    """Why nothing may be written, or ""."""
 
     @classmethod
     async def open(cls, journal: Journal) -> Self:
@@ -366,14 +455,16 @@ class Store:
         """Call `follower` with every batch of changes, in order, right after `model` moved to it."""
         self._followers.append(follower)
 
-    async def commit(self, work: Callable[[Transaction], T], request: str = "") -> T:
+    async def commit(self, work: Callable[[Transaction], T], request: str = "", by: Author = NOBODY) -> T:
         """Run `work` in a transaction and answer its result once its writes are durable and in `model`.
 
         Raises whatever `work` raises, and Unavailable; nothing is written then.
         """
+        if self.sealed:
+            raise Unavailable(self.sealed)
         if self._stopped:
             raise _stopping()
-        waiting = _Waiting(work, request, asyncio.get_running_loop().create_future())
+        waiting = _Waiting(work, request, by, asyncio.get_running_loop().create_future())
         self._queue.append(waiting)
         self._wake.set()
         with measures.COMMIT.time():
@@ -383,8 +474,11 @@ class Store:
         """Serve commits until cancelled; then what waits is refused, and what is being written is cancelled."""
         try:
             while True:
-                await self._wake.wait()
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(NOTE_S if self._acks else None):
+                        await self._wake.wait()
                 self._wake.clear()
+                await self._note()
                 while self._queue:
                     batch: list[_Waiting] = []
                     try:
@@ -397,6 +491,30 @@ class Store:
             self._stopped = True
             for waiting in self._queue:
                 _fail(waiting, _stopping())
+
+    def acknowledge(self, chassis: str, revisions: Iterable[int]) -> None:
+        """Remember that a hypervisor has these revisions now; it lasts a little later."""
+        now = time.time()
+        self._acks.extend(Ack(revision, chassis, now) for revision in revisions)
+        self._wake.set()
+
+    async def _note(self) -> None:
+        """Make acknowledgements last, not more often than once in `NOTE_S`."""
+        if not self._acks or time.monotonic() < self._noted + NOTE_S:
+            return
+        acks, self._acks, self._noted = self._acks, [], time.monotonic()
+        try:
+            await asyncio.get_running_loop().run_in_executor(self._writer, self.journal.note, acks)
+        except Unavailable as error:
+            log.warning("acknowledgements not kept number=%d reason=%s", len(acks), error.reason)
+
+    async def events(self, about: str = "", before: int | None = None, limit: int = 100) -> list[Event]:
+        """What changed of late, the newest first: everything, or what concerns the record of an id.
+
+        What is not in `model` yet is no event yet. Raises Unavailable.
+        """
+        most = self.model.revision + 1 if before is None else min(before, self.model.revision + 1)
+        return await asyncio.to_thread(self.journal.events, about, most, limit)
 
     async def _commit_batch(self, batch: list[_Waiting]) -> None:
         """Take what waits into `batch`, until it is enough for one write."""
@@ -418,7 +536,7 @@ class Store:
             if writes := transaction.writes():
                 revision += 1
                 written += len(writes)
-                changes.append(Change(revision, waiting.request, writes))
+                changes.append(Change(revision, waiting.request, writes, waiting.by, time.time()))
                 base.absorb(writes)
             served.append((waiting, result))
         try:
@@ -439,7 +557,7 @@ class Store:
 
     async def _make_durable(self, changes: Sequence[Change]) -> None:
         durable = [
-            Change(change.revision, change.request, writes)
+            replace(change, writes=writes)
             for change in changes
             if (writes := tuple(write for write in change.writes if write.kind.DURABLE))
         ]

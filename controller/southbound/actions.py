@@ -55,6 +55,7 @@ _NXAST_CLONE: Final = 42
 _NXAST_CT_CLEAR: Final = 43
 _NXAST_CHECK_PKT_LARGER: Final = 49
 _NX_CT_F_COMMIT: Final = 1
+_NX_CT_F_FORCE: Final = 2
 _OFPP_IN_PORT_16: Final = 0xFFF8  # the in_port of NXAST_RESUBMIT_TABLE has 16 bits; this one means: unchanged
 
 _OUTPUT: Final = Struct("!HHIH6x")
@@ -174,7 +175,8 @@ def _track(action: Track) -> bytes:
 
 
 def _commit(action: Commit) -> bytes:
-    return _ct(action.zone, _NX_CT_F_COMMIT, action.table.number, encode_actions(action.writes))
+    flags = _NX_CT_F_COMMIT | _NX_CT_F_FORCE * action.force
+    return _ct(action.zone, flags, action.table.number, encode_actions(action.writes))
 
 
 def _apart(action: Apart) -> bytes:

@@ -2,17 +2,17 @@
 
 A message that the switch refuses is left out and reported, the others still happen:
 
-    OPEN, ADD..., BARRIER ──no error──> COMMIT, BARRIER ──> committed
-              ^               │                  │
-              │             errors (each names its message by xid)
-              └── the rest ───┴──── DISCARD <────┘     no name, or too many in a row: the two halves apart
+    OPEN, ADD..., COMMIT, BARRIER ──done──> committed, all but what an error about an ADD named
+              ^         │
+              │         └─ errors (each names its message by xid): nothing happened
+              └── the rest ───┘            no name, or too many in a row: the two halves apart
 
+All of it goes out at once, if it is short: each time a switch hears something it looks at all that it has.
 Sections are those of the OpenFlow 1.4.1 specification.
 """
 
 from __future__ import annotations
 
-import contextlib
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -40,8 +40,11 @@ class Wire(Protocol):
     def xid(self) -> int:
         """A number for the next message."""
 
+    def put(self, modifications: bytearray) -> None:
+        """Send messages that modify something, together with what is sent before the next `await`."""
+
     async def push(self, modifications: bytearray) -> None:
-        """Send messages that modify something, as fast as the switch takes them."""
+        """The same, as fast as the switch takes them."""
 
     def post(self, what: str, kind: int, build: Callable[[int], bytes]) -> Question:
         """Send a request now; its answer is of type `kind`."""
@@ -84,12 +87,12 @@ class Bundles:
         attempts = ATTEMPTS
         while steps:
             offer = await self._propose(steps)
-            if offer.committed:
-                self._committed(steps)
-                return
             for xid, error in offer.errors.items():
                 refusals.append(_refusal(offer.steps[xid], error.type, error.code))
             steps = [step for xid, step in offer.steps.items() if xid not in offer.errors]
+            if offer.committed:
+                self._committed(steps)
+                return
             attempts -= 1
             if offer.errors and attempts:
                 continue
@@ -103,20 +106,15 @@ class Bundles:
             return
 
     async def _propose(self, steps: Sequence[Step]) -> Offer:
-        """Put `steps` into one bundle, and commit it if the switch took every one of them (section 6.8).
+        """Put `steps` into one bundle, and commit what the switch took of them (section 6.8).
 
-        An error about a message in a bundle comes by itself and would not fail the commit: so a barrier first.
+        An error about a message in a bundle comes by itself, and does not fail the commit; one about a message that
+        cannot be applied does.
         """
         offer = self._offer = Offer(next(self._ids))
         try:
             opened = self._control("a bundle", of.bundle_open, offer)
             await self._fill(offer, steps)
-            await self._wire.barrier()
-            await self._wire.answer(opened)
-            if offer.errors:
-                with contextlib.suppress(Rejected):  # then it is gone already
-                    await self._wire.answer(self._control("to discard a bundle", of.bundle_discard, offer))
-                return offer
             committed = self._control("to commit a bundle", of.bundle_commit, offer)
             await self._wire.barrier()
             try:
@@ -124,11 +122,13 @@ class Bundles:
                 offer.committed = True
             except Rejected as failure:  # nothing of the bundle happened, and the bundle is gone
                 offer.failure = failure
+            await self._wire.answer(opened)
             return offer
         finally:
             self._offer = None
 
     async def _fill(self, offer: Offer, steps: Sequence[Step]) -> None:
+        """Does not pause when there is little to send."""
         data = bytearray()
         for step in steps:
             xid = self._wire.xid()
@@ -137,7 +137,7 @@ class Bundles:
             if len(data) >= WRITE_BYTES:
                 await self._wire.push(data)
                 data = bytearray()
-        await self._wire.push(data)
+        self._wire.put(data)
 
     def _control(self, what: str, build: Callable[[int, int], bytes], offer: Offer) -> Question:
         return self._wire.post(what, of.OFPT_BUNDLE_CONTROL, lambda xid: build(xid, offer.id))

@@ -24,6 +24,7 @@ class Count:
     """What one flow has counted since it was added, or since its switch started."""
 
     table: int
+    priority: int
     match: bytes
     cookie: int
     packets: int
@@ -39,11 +40,11 @@ def skim_counts(payload: bytes) -> Iterator[Count]:
     """The counts in the payload of one reply. Raises Malformed."""
     at, end = 0, len(payload)
     while at + _STATS.size <= end:
-        length, table, _, cookie, packets, counted, _, match_length = _STATS.unpack_from(payload, at)
+        length, table, priority, cookie, packets, counted, _, match_length = _STATS.unpack_from(payload, at)
         match_end = _MATCH_AT + (match_length + 7 & ~7)
         if not match_end <= length <= end - at:
             raise malformed(f"a flow of {length} bytes with a match of {match_length} has {end - at} bytes")
-        yield Count(table, payload[at + _MATCH_AT : at + match_end], cookie, packets, counted)
+        yield Count(table, priority, payload[at + _MATCH_AT : at + match_end], cookie, packets, counted)
         at += length
     if at != end:
         raise malformed(f"a flow ends after {end - at} bytes")

@@ -26,6 +26,7 @@ from typing import NoReturn, cast
 
 from controller import measures
 from controller.errors import Disconnected, InUse, NotFound, SouthboundError, Unavailable
+from controller.flows.app import App
 from controller.flows.engine import Cell, Cost, Delta, Engine
 from controller.flows.flow import Entry, Flow, Item, Key, Set
 from controller.flows.pipeline import APPS, DROP, TRAP, WHY, Why
@@ -33,7 +34,7 @@ from controller.flows.presence import WATCHED, Watched, floating_translation, ga
 from controller.flows.punted import Outgoing, Said
 from controller.flows.standing import Standing
 from controller.model import bindings
-from controller.model.bindings import Attendance, Hypervisor, Placed
+from controller.model.bindings import Attendance, Claim, Hypervisor, Placed
 from controller.model.records import (
     FLOATING,
     KINDS,
@@ -51,10 +52,12 @@ from controller.model.records import (
     Resource,
     Router,
 )
-from controller.model.store import Change, Rows, Store, Transaction
+from controller.model.store import Author, Change, Event, Model, Rows, Store, Transaction
 from controller.model.view import Relation, View
 from controller.southbound.complaints import Complaints
 from controller.southbound.counts import Count
+from controller.southbound.dumps import Dump, Remembered
+from controller.southbound.hypervisor import own_datapath_id
 from controller.southbound.neighbours import Neighbours
 from controller.southbound.openflow import EncodedFlow, encode_flow
 from controller.southbound.ovsdb import SHOWN, OvsdbListener
@@ -87,6 +90,8 @@ PATIENCE_S = 5.0
 """How long a switch may wait for its hypervisor's database before the log says so."""
 REQUESTS = 100
 """How many request ids the log line of a bundle names at the most."""
+OWED = 10_000
+"""For so many revisions it is told when a switch had them at last, if it did not for long."""
 REFUSALS = 20
 """So many refused flows of one change are told one by one."""
 RETRY_S = 1.0
@@ -161,9 +166,11 @@ class Member:
     """One chassis and its switch.
 
     `revision` is the newest model revision that changed what this switch should hold, `applied_revision` the newest
-    it acknowledged by barrier. `pending` is what changed since all that the switch should hold was `drawn`. `foreign`
-    are the flows of others, as its switch tells them or, once it is gone, told them last; `complaints` are likewise of
-    its connection or of the last. Counters count since the controller started.
+    it acknowledged by barrier. `pending` is what changed since all that the switch should hold was `drawn`. `claims`
+    and `links` are what was recorded last of the connected database's claims and the connected switch's ports.
+    `foreign` are the flows of others, as its switch tells them or, once it is gone, told them last; `complaints` are
+    likewise of its connection or of the last. Counters count since the controller started. In an archive `kept` is what
+    its switch held, and `trouble` what was wrong with it.
     """
 
     name: str
@@ -177,7 +184,11 @@ class Member:
     applied_revision: int | None = None
     drawn: bool = False
     pending: dict[Key, Entry | None] = field(default_factory=dict)
+    claims: Sequence[Claim] | None = None
+    links: Mapping[str, int] | None = None
     requests: deque[str] = field(default_factory=lambda: deque(maxlen=REQUESTS))
+    owed: deque[int] = field(default_factory=lambda: deque(maxlen=OWED))
+    recording: asyncio.Lock = field(default_factory=asyncio.Lock)
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     left: asyncio.Event = field(default_factory=asyncio.Event)
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -190,6 +201,19 @@ class Member:
     watched: frozenset[Watched] = frozenset()
     flow_mods: int = 0
     mods_bytes: int = 0
+    kept: Dump | None = None
+    was_connected: bool = False
+    trouble: str = ""
+
+    @property
+    def connected(self) -> bool:
+        """Is its switch connected, or was it when an archive was made?"""
+        return self.switch is not None or self.was_connected
+
+    @property
+    def source(self) -> Switch | Dump | None:
+        """Who tells what its switch holds: the switch, or what is kept of one in an archive."""
+        return self.switch or self.kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,7 +287,7 @@ class Named:
 class Explanation:
     """Why an entry stands: the app and reason, the table by name, the text, and every object that wants it.
 
-    A group has no cookie: 0.
+    A group has no cookie (0) but its id, and of one id the same reason everywhere, though not the same text.
     """
 
     cookie: int
@@ -273,6 +297,16 @@ class Explanation:
     text: str
     objects: tuple[Named, ...]
     place: tuple[int, int] = (0, 0)
+    group: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Dictionary:
+    """Why each flow that should be anywhere at a revision is there, by cookie, and each group, by id."""
+
+    revision: int
+    flows: Mapping[int, Explanation]
+    groups: Mapping[int, Explanation]
 
 
 @dataclass(frozen=True, slots=True)
@@ -314,8 +348,9 @@ class Fleet:
         self._ovsdb = ovsdb
         self._keep_foreign = keep_foreign
         self._members: dict[str, Member] = {}
+        self._attended: dict[int, Member] = {}
         self._known = asyncio.Condition()
-        self._dictionary: tuple[int, dict[int, Explanation]] = (-1, {})
+        self._dictionary = Dictionary(-1, {}, {})
         self._refused: dict[str, Stranger] = {}
         self._arrivals = Turns(ARRIVALS, LENT_S)
         self._syncs = Turns(SYNCS, LENT_S)
@@ -342,7 +377,7 @@ class Fleet:
         measures.CELLS.inc(len(self._engine.log))
         requests = [change.request for change in changes if change.request]
         for name, delta in deltas.items():
-            self._queue(self._member(name), delta, requests)
+            self._queue(self._member(name), delta, requests, changes)
         self.translations.follow()
         self._follow_watched()
         for write in (write for change in changes for write in change.writes):
@@ -356,8 +391,9 @@ class Fleet:
             self._engine.revision, len(self._engine.log), len(deltas), ",".join(requests) or "-",
         )  # fmt: skip
 
-    def _queue(self, member: Member, delta: Delta, requests: Iterable[str]) -> None:
+    def _queue(self, member: Member, delta: Delta, requests: Iterable[str], changes: Iterable[Change]) -> None:
         member.revision = self._engine.revision
+        member.owed.extend(change.revision for change in changes)
         if not member.drawn:
             return  # what it should hold is yet to be taken whole from the engine
         member.pending.update(delta)
@@ -380,18 +416,34 @@ class Fleet:
 
     async def observed(self, seen: Hypervisor) -> None:
         """Record what a hypervisor's database says. Raises Unavailable."""
-        async with self._arrivals.turn():
-            known = replace(seen, underlay_mtu=self._underlay_mtu)
-            await self._store.commit(lambda tx: bindings.observe(tx, known))
         member = self._member(seen.system_id)
+        recorded = member.claims
+        async with self._arrivals.turn():
+            by, known = Author(chassis=seen.system_id), replace(seen, underlay_mtu=self._underlay_mtu)
+            member.claims = await self._store.commit(lambda tx: bindings.observe(tx, known, recorded), by=by)
         async with self._known:
             member.datapath_id = seen.datapath_id
             member.database = True
+            self._part(member)
             self._known.notify_all()
+
+    def _part(self, member: Member) -> None:
+        """Let a switch go that is another hypervisor's than it was when it came; it comes back as what it is now.
+
+        A hypervisor may change its system-id, or which of its bridges is the integration bridge.
+        """
+        if member.datapath_id is None:
+            return
+        if member.switch is not None and member.switch.datapath_id != member.datapath_id:
+            member.switch.close(f"it is not the integration bridge of {member.name} any more")
+        holder = self._attended.get(member.datapath_id)
+        if holder is not None and holder.switch is not None and not holder.database:
+            holder.switch.close(f"it is the integration bridge of {member.name} now, no more of {holder.name}")
 
     async def lost(self, system_id: str) -> None:
         """A hypervisor's database is gone; its flows stay."""
-        self._member(system_id).database = False
+        member = self._member(system_id)
+        member.database, member.claims = False, None
 
     # A switch
 
@@ -400,6 +452,7 @@ class Fleet:
         member = await self._identify(switch)
         await self._succeed(member, switch)
         member.switch, member.since, member.complaints = switch, time.time(), switch.complaints
+        self._attended[switch.datapath_id] = member
         member.left.clear()
         log.info("switch connected chassis=%s datapath=%016x", member.name, switch.datapath_id)
         try:
@@ -424,7 +477,9 @@ class Fleet:
                 chores.create_task(member.paths.run())
                 chores.create_task(zones.run())
         finally:
-            member.switch, member.paths, member.drawn = None, None, False
+            member.switch, member.paths, member.drawn, member.links = None, None, False, None
+            if self._attended.get(switch.datapath_id) is member:
+                del self._attended[switch.datapath_id]
             member.seen = time.time()
             member.pending.clear()
             member.database = member.database and self._ovsdb
@@ -523,12 +578,14 @@ class Fleet:
         def work(tx: Transaction) -> None:
             if not self._ovsdb and member.datapath_id is not None:
                 bindings.observe(tx, bindings.alone(member.datapath_id, ports))
-            bindings.observe_links(tx, member.name, ports.items())
+            bindings.observe_links(tx, member.name, ports, member.links)
 
         while True:
             try:
-                async with self._arrivals.turn():
-                    return await self._store.commit(work)
+                async with member.recording, self._arrivals.turn():
+                    await self._store.commit(work, by=Author(chassis=member.name))
+                    member.links = ports
+                    return
             except Unavailable:  # the store says so itself; a switch need not suffer from it
                 await asyncio.sleep(RETRY_S)
 
@@ -614,6 +671,7 @@ class Fleet:
         if member.paths is not None:
             member.paths.lead(vteps)
         member.applied_revision = revision
+        self._store.acknowledge(member.name, _had(member.owed, revision))
         log.info(
             "applied chassis=%s revision=%d flow_mods=%d group_mods=%d requests=%s",
             member.name,
@@ -638,6 +696,45 @@ class Fleet:
         return (cell.name for cell in self._engine.wanting(cast("Key", refusal.key), chassis))
 
     # What `/v1` and the Networking API read
+
+    async def events(self, about: str = "", before: int | None = None, limit: int = 100) -> list[Event]:
+        """What changed of late, the newest first: everything, or what concerns the record of an id.
+
+        Raises Unavailable.
+        """
+        return await self._store.events(about, before, limit)
+
+    def copied(self) -> Model:
+        """The model as it is now, for whoever goes on from there by himself."""
+        model = self._store.model
+        return Model(model.revision, [record for kind in KINDS for record in model.all(kind)])
+
+    @property
+    def apps(self) -> Sequence[App]:
+        """Who computes what switches should hold."""
+        return self._engine.apps
+
+    def standing_at(self, cookie: int) -> tuple[Entry, list[str]] | None:
+        """The flow with a cookie, and the chassis that should hold it; None if nobody should."""
+        for entry, _ in self._engine.entries():
+            if isinstance(entry.item, Flow) and encode_flow(entry.item, entry.app).cookie == cookie:
+                names = sorted(self._engine.chassis())
+                return entry, [name for name in names if self._engine.entry(name, entry.key) == entry]
+        return None
+
+    @property
+    def ovsdb(self) -> bool:
+        """Do hypervisors' databases say who they are?"""
+        return self._ovsdb
+
+    @property
+    def revision(self) -> int:
+        """The revision of the model that is computed."""
+        return self._engine.revision
+
+    def wanted_revision(self, name: str) -> int:
+        """The newest revision that changed what a switch should hold."""
+        return self._member(name).revision
 
     @property
     def rows(self) -> Rows:
@@ -720,7 +817,8 @@ class Fleet:
             raise NotFound("Chassis", name)
         member = self._member(name)
         session = self.databases.sessions.get(name) if self.databases else None
-        problems = (chassis.problem, session.trouble if session else "", self._twin(chassis), member.pace.problem)
+        trouble = session.trouble if session else member.trouble
+        problems = (chassis.problem, trouble, self._twin(chassis), self._clone(member), member.pace.problem)
         return Status(
             chassis,
             member,
@@ -732,16 +830,35 @@ class Fleet:
         )
 
     def _twin(self, chassis: Chassis) -> str:
-        """Two hypervisors with one tunnel address hear only half of what is meant for them."""
+        """Two hypervisors with one tunnel address hear only half of what is meant for them.
+
+        One that is here may have the address of one that is gone: it was perhaps installed anew, under another name.
+        """
         if chassis.encap_ip is None:
             return ""
         others = [other.id for other in self._store.model.where(Chassis, encap_ip=chassis.encap_ip) if other != chassis]
+        if self._is_here(chassis.id):
+            others = [other for other in others if self._is_here(other)]
         return f"Its weft-encap-ip {chassis.encap_ip} is also that of {', '.join(others)}." if others else ""
+
+    def _is_here(self, name: str) -> bool:
+        member = self._member(name)
+        return member.database or member.connected
+
+    def _clone(self, member: Member) -> str:
+        """A hypervisor that was copied from another one has the datapath id of that one's bridge."""
+        holder = self._attended.get(member.datapath_id) if member.datapath_id is not None else None
+        if holder is None or holder is member or not member.database:
+            return ""
+        chassis = self._store.model.get(Chassis, member.name)
+        bridge = chassis.bridge if chassis else "BRIDGE"
+        mend = f"ovs-vsctl set bridge {bridge} other_config:datapath-id={own_datapath_id(member.name, bridge)}"
+        return f"Its {bridge} has the datapath id of the one of {holder.name}: run `{mend}` on it."
 
     def _state(self, member: Member) -> State:
         if self._ovsdb and not member.database:
-            return State.NO_DATABASE if member.switch is None else State.DATABASE_LOST
-        if member.switch is None:
+            return State.DATABASE_LOST if member.connected else State.NO_DATABASE
+        if not member.connected:
             return State.NO_SWITCH
         return State.IN_STEP if member.applied_revision == member.revision else State.BEHIND
 
@@ -783,7 +900,8 @@ class Fleet:
 
     async def counted(self, name: str) -> Mapping[int, Count]:
         """What a switch's flows have counted, by cookie. Raises NotFound, Disconnected."""
-        return {count.cookie: count for count in await self._switch(name).counts()}
+        self.status(name)
+        return {count.cookie: count for count in await _source(self._member(name)).counts()}
 
     def away(self) -> frozenset[str]:
         """The hypervisors whose switch is not connected."""
@@ -793,16 +911,19 @@ class Fleet:
         """What one switch should hold, to look packets up in; nothing of a hypervisor that nobody knows."""
         return Standing(self._engine, name)
 
-    def dictionary(self) -> Mapping[int, Explanation]:
-        """Every flow anywhere, by cookie: a pure function of the model."""
-        revision, known = self._dictionary
-        if revision != self._engine.revision:
-            known = {}
+    def dictionary(self) -> Dictionary:
+        """Every flow and group anywhere: a pure function of the model."""
+        if self._dictionary.revision != self._engine.revision:
+            flows: dict[int, Explanation] = {}
+            groups: dict[int, Explanation] = {}
             for entry, cells in self._engine.entries():
+                new = self._explanation(entry, cells)
                 if isinstance(entry.item, Flow):
-                    self._enter(known, self._explanation(entry, cells))
-            self._dictionary = (self._engine.revision, known)
-        return known
+                    self._enter(flows, new)
+                elif groups.setdefault(entry.item.id, new).text > new.text:
+                    groups[entry.item.id] = new
+            self._dictionary = Dictionary(self._engine.revision, flows, groups)
+        return self._dictionary
 
     def _enter(self, known: dict[int, Explanation], new: Explanation) -> None:
         old = known.setdefault(new.cookie, new)
@@ -817,7 +938,7 @@ class Fleet:
             cookie = encode_flow(item, entry.app).cookie
             place = (item.table.number, -item.priority)
             return Explanation(cookie, app, item.table.name, item.reason, str(item), objects, place)
-        return Explanation(0, app, "group", item.kind.name, str(item), objects, (-1, item.id))
+        return Explanation(0, app, "group", item.kind.name, str(item), objects, (-1, item.id), item.id)
 
     def _named(self, cell: Cell) -> Iterator[Named]:
         """The record a cell is over; for a fact, its key and its value."""
@@ -843,23 +964,57 @@ class Fleet:
 
     async def _difference(self, member: Member) -> Difference:
         async with member.lock:
-            switch = member.switch
-            if switch is None:
-                raise Disconnected(member.name, "its switch is not connected")
-            while member.pending:
-                await self._apply_pending(member, switch)
+            source = await self._in_step(member)
             desired = self._engine.desired(member.name)
-            installed = await switch.dump()
+            installed = await source.dump()
         found = compare(member.name, full(desired.values(), installed), installed, member.refusals)
         conflicts = (each for each in self._engine.conflicts.values() if each.chassis == member.name)
         return replace(
             found, conflicts=tuple(f"{each.cells[0]} wins over {', '.join(each.cells[1:])}" for each in conflicts)
         )
 
+    async def _in_step(self, member: Member) -> Switch | Dump:
+        """Who tells what a switch holds once it has what it should, under the member's lock. Raises Disconnected."""
+        while member.pending and member.switch is not None:
+            await self._apply_pending(member, member.switch)
+        return _source(member)
+
+    async def dumped(self, name: str) -> tuple[int, Dump]:
+        """All that a switch holds, and the revision up to which it has what it should.
+
+        Raises NotFound, Disconnected.
+        """
+        self.status(name)
+        member = self._member(name)
+        async with member.lock:
+            source = await self._in_step(member)
+            revision = member.revision
+            return revision, await source.whole()
+
+    def remember(self, name: str, said: Remembered, kept: Dump | None) -> None:
+        """Take a chassis for what an archive has of it. Raises NotFound."""
+        self.status(name)
+        member = self._member(name)
+        member.datapath_id, member.database, member.trouble = said.datapath_id, said.database, said.trouble
+        member.revision, member.applied_revision = said.revision, said.applied_revision
+        member.flow_mods, member.mods_bytes = said.flow_mods, said.mods_bytes
+        member.kept, member.was_connected = kept, said.connected
+        if kept is not None:
+            member.foreign = {flow.key: flow for flow in kept.installed.foreign}
+        for key, entry in self._engine.desired(name).items() if said.refused else ():
+            if (error := said.refused.get(text := str(entry.item))) is not None:
+                member.refusals[key] = Refusal(key, text, error)
+
+    def reported(self, name: str) -> Hypervisor | None:
+        """What the database of a hypervisor says of it; None unless it is connected."""
+        session = self.databases.sessions.get(name) if self.databases else None
+        return session.seen if session else None
+
     async def dropped(self, name: str) -> list[Dropped]:
         """What a switch has dropped, or handed over instead, by reason. Raises NotFound, Disconnected."""
-        switch = self._switch(name)
-        counts = [count for table in (DROP, TRAP) for count in await switch.counts(table.number)]
+        self.status(name)
+        source = _source(self._member(name))
+        counts = [count for table in (DROP, TRAP) for count in await source.counts(table.number)]
         return [Dropped(REASONS[count.match], count.packets, count.bytes) for count in counts if count.match in REASONS]
 
     async def culprits(self, name: str) -> list[Culprit]:
@@ -917,6 +1072,19 @@ class Fleet:
     def problem(self) -> str:
         """What keeps the controller from its work, or ""."""
         return self._store.problem and f"the store cannot write: {self._store.problem}"
+
+
+def _had(owed: deque[int], revision: int) -> Iterator[int]:
+    """Take the revisions up to one out of those that a switch was to have."""
+    while owed and owed[0] <= revision:
+        yield owed.popleft()
+
+
+def _source(member: Member) -> Switch | Dump:
+    """Raises Disconnected."""
+    if member.source is None:
+        raise Disconnected(member.name, "its switch is not connected")
+    return member.source
 
 
 def _decides(item: Item) -> Why | None:

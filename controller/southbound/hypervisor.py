@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from operator import attrgetter
 
 import netaddr
 
@@ -46,12 +47,15 @@ back; the limits, how much of a flood a switch hands over, which it shares out a
 
 WATCHED: Mapping[str, tuple[str, ...]] = {
     "Open_vSwitch": ("datapath_types", "external_ids", "ovs_version"),
-    "Bridge": ("name", "ports", "datapath_id", "datapath_type", "fail_mode", "controller", "other_config"),
+    "Bridge": ("name", "ports", "datapath_id", "datapath_type", "fail_mode", "protocols", "controller", "other_config"),
     "Controller": ("target", *CONTROLLER, "external_ids"),
     "Port": ("name", "interfaces", "external_ids"),
     "Interface": ("name", "type", "options", "bfd", "external_ids", "error"),
 }
 """What is monitored of a database, by table (ovs-vswitchd.conf.db(5)); nothing that changes by itself."""
+
+SETS = frozenset({"datapath_types", "ports", "controller", "interfaces"})
+"""Of these columns, those that may have several elements."""
 
 BFD: Mapping[str, str] = {"enable": "true", "min_tx": "100", "min_rx": "100"}
 """How gateways are watched (ovs-vswitchd.conf.db(5), Interface, BFD); milliseconds. Three in a row may be lost."""
@@ -128,7 +132,7 @@ def read(database: Replica, system_id: str) -> Hypervisor:
         gateway_priority=_read_gateway_priority(keys),
         availability_zone=_read_availability_zone(keys),
         datapath_id=int(datapath_id, 16) if re.fullmatch(r"[0-9a-f]{16}", datapath_id) else None,
-        claims=tuple(_claims(database, bridge)),
+        claims=_claims(database, bridge),
         problem=" ".join(keys.problems),
         lacks=" ".join(lacks.values()),
         advice=_advise(keys.root.text("ovs_version"), datapath_type),
@@ -243,12 +247,18 @@ def _read_availability_zone(keys: _Keys) -> str:
     return "nova"
 
 
-def _claims(database: Replica, bridge: Row | None) -> Iterator[Claim]:
+def _claims(database: Replica, bridge: Row | None) -> tuple[Claim, ...]:
     """The interfaces on the bridge that say whose they are, by name (OVS, topics/integration.rst)."""
-    for interface in sorted(_interfaces(database, bridge), key=lambda row: row.text("name")):
-        ids = interface.map("external_ids")
-        if port_id := ids.get("iface-id"):
-            yield Claim(interface.text("name"), port_id, _mac(ids.get("attached-mac", "")), interface.uuid)
+    found = filter(None, database.each(_claim, _interfaces(database, bridge)))
+    return tuple(sorted(found, key=attrgetter("interface")))
+
+
+def _claim(interface: Row) -> Claim | None:
+    ids = interface.map("external_ids")
+    port_id = ids.get("iface-id")
+    if not port_id:
+        return None
+    return Claim(interface.text("name"), port_id, _mac(ids.get("attached-mac", "")), interface.uuid)
 
 
 def _mac(value: str) -> str:
@@ -263,9 +273,21 @@ def _bridge(database: Replica, name: str) -> Row | None:
     return next((row for row in database.rows("Bridge").values() if row.text("name") == name), None)
 
 
+def _ports(database: Replica, bridge: Row | None) -> list[Row]:
+    return database.follow("Port", bridge.texts("ports")) if bridge else []
+
+
 def _interfaces(database: Replica, bridge: Row | None) -> list[Row]:
-    ports = database.follow("Port", bridge.texts("ports")) if bridge else []
-    return [row for port in ports for row in database.follow("Interface", port.texts("interfaces"))]
+    parts = database.each(_parts, _ports(database, bridge))
+    return database.follow("Interface", [uuid for some in parts for uuid in some])
+
+
+def _parts(port: Row) -> tuple[str, ...]:
+    return port.texts("interfaces")
+
+
+def _name(row: Row) -> str:
+    return row.text("name")
 
 
 def _shown(value: str) -> str:
@@ -342,7 +364,8 @@ class _Change:
         present = self._ports_of(self.bridge)
         for name, device in wanted.items():
             self.new_ports += self._device(name, device, present.get(name))
-        self.old_ports += [row_ref(port.uuid) for name, port in present.items() if _ours(port) and name not in wanted]
+        ours = zip(present.items(), self.database.each(_ours, present.values()), strict=True)
+        self.old_ports += [row_ref(port.uuid) for (name, port), mine in ours if mine and name not in wanted]
 
     def _probe(self, watched: Watched) -> _Device:
         """What asks a gateway in one segment and is answered in another takes no frame of anybody else."""
@@ -369,8 +392,8 @@ class _Change:
                 self._mutate("Bridge", bridge, mutations)
 
     def _ports_of(self, bridge: Row | None) -> dict[str, Row]:
-        ports = self.database.follow("Port", bridge.texts("ports")) if bridge else []
-        return {port.text("name"): port for port in ports}
+        ports = _ports(self.database, bridge)
+        return dict(zip(self.database.each(_name, ports), ports, strict=True))
 
     def _device(self, name: str, device: _Device, port: Row | None) -> list[Json]:
         """Make a port what it should be; the reference to a new one, if it is not there."""
@@ -404,14 +427,15 @@ class _Change:
         present = {column: self.bridge.text(column) for column in wanted}
         present["datapath_type"] = present["datapath_type"] or "system"
         self.columns |= {column: value for column, value in wanted.items() if present[column] != value}
+        if self.bridge.texts("protocols"):  # of some versions alone; none named is all of them
+            self.columns["protocols"] = set_of(())
         present_config = self.bridge.map("other_config")
         self.config = {key: value for key, value in config.items() if present_config.get(key) != value}
 
     def _datapath_id(self) -> dict[str, str]:
         """Pins the id: by default it follows the lowest MAC plugged in, and a switch that changes it reconnects."""
         if self.bridge is None:
-            name = f"{self.seen.system_id}/{self.seen.bridge}"
-            return {"datapath-id": hashlib.sha256(name.encode()).hexdigest()[:16]}
+            return {"datapath-id": own_datapath_id(self.seen.system_id, self.seen.bridge)}
         if "datapath-id" in self.bridge.map("other_config") or not self.seen.datapath_id:
             return {}
         return {"datapath-id": f"{self.seen.datapath_id:016x}"}
@@ -481,6 +505,11 @@ class _Change:
         self.rows.append({"op": "mutate", "table": table, "where": _is(row), "mutations": mutations})
 
 
+def own_datapath_id(system_id: str, bridge: str) -> str:
+    """The id of an integration bridge that Weft makes, in hexadecimal: no other hypervisor's bridge has it."""
+    return hashlib.sha256(f"{system_id}/{bridge}".encode()).hexdigest()[:16]
+
+
 def _is(row: Row) -> Json:
     return [["_uuid", "==", row_ref(row.uuid)]]
 
@@ -494,10 +523,12 @@ def realised(database: Replica, seen: Hypervisor) -> str:
     mine = {seen.bridge, *TUNNEL_PORTS.values()}
     for physical, _ in seen.bridge_mappings:
         mine |= {patch_port(physical), patch_port_back(physical)}
-    failed = [
-        f"{row.text('name')}: {' '.join(row.text('error').split())[:300]}."
-        for name in (seen.bridge, *(bridge for _, bridge in seen.bridge_mappings))
-        for row in _interfaces(database, _bridge(database, name))
-        if row.text("error") and (row.text("name") in mine or row.text("name").startswith(PROBING))
-    ]
+    failed: list[str] = []
+    for bridge in (seen.bridge, *(bridge for _, bridge in seen.bridge_mappings)):
+        ports = _ports(database, _bridge(database, bridge))
+        named = zip(database.each(_name, ports), ports, strict=True)
+        ours = [port for name, port in named if name in mine or name.startswith(PROBING)]
+        for row in database.follow("Interface", [uuid for port in ours for uuid in _parts(port)]):
+            if error := row.text("error"):
+                failed.append(f"{_name(row)}: {' '.join(error.split())[:300]}.")
     return " ".join(sorted(failed))

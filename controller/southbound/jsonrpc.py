@@ -11,12 +11,14 @@ import asyncio
 import itertools
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NoReturn, TypeAlias
+from typing import NoReturn, TypeAlias, TypeVar, cast
 
 from controller.errors import Disconnected, Malformed, OvsdbError
 from controller.southbound.patience import Clock, Deadline
+
+T = TypeVar("T")
 
 Json: TypeAlias = "dict[str, Json] | list[Json] | str | int | float | bool | None"
 Object: TypeAlias = dict[str, Json]
@@ -268,6 +270,7 @@ def _brief(said: Json) -> str:
 
 
 Atom: TypeAlias = str | int | float | bool
+Value: TypeAlias = "tuple[Atom, ...] | dict[str, str]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,7 +282,7 @@ class Row:
     """
 
     uuid: str
-    columns: Mapping[str, tuple[Atom, ...] | dict[str, str]]
+    columns: Mapping[str, Value]
 
     def texts(self, column: str) -> tuple[str, ...]:
         """The strings or references of a set."""
@@ -301,10 +304,15 @@ class Row:
 
 
 class Replica:
-    """The rows that a monitor shows, by table and uuid; `apply` keeps them up to date."""
+    """The rows that a monitor shows, by table and uuid; `apply` keeps them up to date.
 
-    def __init__(self, watched: Mapping[str, Sequence[str]]) -> None:
+    `sets` are the columns that may hold several elements.
+    """
+
+    def __init__(self, watched: Mapping[str, Sequence[str]], sets: Collection[str] = ()) -> None:
         self._tables: dict[str, dict[str, Row]] = {table: {} for table in watched}
+        self._sets = frozenset(sets)
+        self._known: dict[Callable[[Row], object], dict[str, tuple[Row, object]]] = {}
 
     def rows(self, table: str) -> Mapping[str, Row]:
         """All rows of a table, by uuid."""
@@ -314,18 +322,68 @@ class Replica:
         """The rows that references mean, as far as they exist."""
         return [row for uuid in references if (row := self._tables[table].get(uuid)) is not None]
 
+    def each(self, fn: Callable[[Row], T], rows: Iterable[Row]) -> list[T]:
+        """`fn` of each row, worked out once for as long as the row is what it is."""
+        known = cast("dict[str, tuple[Row, T]]", self._known.setdefault(fn, {}))
+        found: list[T] = []
+        for row in rows:
+            before = known.get(row.uuid)
+            if before is None or before[0] is not row:
+                before = known[row.uuid] = row, fn(row)
+            found.append(before[1])
+        return found
+
     def apply(self, updates: Json) -> None:
-        """Take in a `table-updates` object, initial or later (RFC 7047 section 4.1.6). Raises Malformed."""
+        """Take in a `table-updates` object, initial or later (RFC 7047 section 4.1.6), or a `table-updates2` object
+        (ovsdb-server(7), section 4.1.14). Raises Malformed.
+        """
         for table, changed in _object(updates).items():
             rows = self._tables.get(table)
             if rows is None:
                 raise Malformed("The database", f"an update of table {_brief(table)}, which nobody asked for")
             for uuid, change in _object(changed).items():
-                new = _object(change).get("new")
-                if new is None:
+                row = self._changed(rows.get(uuid), _object(change))
+                if row is None:
                     rows.pop(uuid, None)
+                    for known in self._known.values():
+                        known.pop(uuid, None)
                 else:
-                    rows[uuid] = Row(uuid, {column: _value(value) for column, value in _object(new).items()})
+                    rows[uuid] = Row(uuid, row)
+
+    def _changed(self, old: Row | None, change: Object) -> Mapping[str, Value] | None:
+        """The columns of a row after a change; None when it is gone."""
+        difference = change.get("modify")
+        if difference is None:
+            new = next((value for key in ("new", "initial", "insert") if (value := change.get(key)) is not None), None)
+            return None if new is None else {column: _value(value) for column, value in _object(new).items()}
+        if old is None:
+            raise Malformed("The database", "a change of a row that it never told of")
+        columns = dict(old.columns)
+        for column, value in _object(difference).items():
+            columns[column] = self._merged(column, columns.get(column, ()), _value(value))
+        return columns
+
+    def _merged(self, column: str, old: Value, told: Value) -> Value:
+        """A map or a set with what is told of it turned: what is there as it is told goes, and everything else comes.
+
+        Of other columns their value is told.
+        """
+        if isinstance(told, dict):
+            pairs = dict(old) if isinstance(old, dict) else {}
+            for key, value in told.items():
+                if pairs.get(key) == value:
+                    del pairs[key]
+                else:
+                    pairs[key] = value
+            return pairs
+        if column not in self._sets or isinstance(old, dict):
+            return told
+        turned = dict.fromkeys(told)
+        kept = [atom for atom in old if atom not in turned]
+        if len(kept) < len(old):
+            there = set(old)
+            return (*kept, *(atom for atom in turned if atom not in there))
+        return (*kept, *turned)
 
 
 def _object(value: Json) -> Object:
@@ -334,7 +392,7 @@ def _object(value: Json) -> Object:
     return value
 
 
-def _value(value: Json) -> tuple[Atom, ...] | dict[str, str]:
+def _value(value: Json) -> Value:
     match value:
         case ["map", [*pairs]]:
             return dict(map(_pair, pairs))

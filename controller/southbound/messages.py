@@ -49,6 +49,7 @@ OFPT_BUNDLE_ADD_MESSAGE: Final = 34
 # Section 7.3.5: ofp_multipart_type.
 OFPMP_FLOW: Final = 1
 OFPMP_GROUP_DESC: Final = 7
+OFPMP_METER_CONFIG: Final = 10
 OFPMP_PORT_DESC: Final = 13
 OFPMP_FLOW_MONITOR: Final = 16
 OFPMPF_REPLY_MORE: Final = 1
@@ -76,8 +77,6 @@ OFPBCT_OPEN_REQUEST: Final = 0
 OFPBCT_OPEN_REPLY: Final = 1
 OFPBCT_COMMIT_REQUEST: Final = 4
 OFPBCT_COMMIT_REPLY: Final = 5
-OFPBCT_DISCARD_REQUEST: Final = 6
-OFPBCT_DISCARD_REPLY: Final = 7
 OFPBF_ATOMIC: Final = 1
 OFPBF_ORDERED: Final = 2
 _BUNDLE_FLAGS: Final = OFPBF_ATOMIC | OFPBF_ORDERED
@@ -100,6 +99,9 @@ _MULTIPART: Final = Struct("!HH4x")
 _FEATURES: Final = Struct("!QIBB2xI4x")
 _PORT: Final = Struct("!IH2x6s2x16sII")
 _CONFIG: Final = Struct("!HH")
+_METER_ID: Final = Struct("!I4x")
+_METER_CONFIG: Final = Struct("!HHI")
+_OFPM_ALL: Final = 0xFFFFFFFF
 _OFPC_FRAG_NX_MATCH: Final = 3  # ovs-ofctl(8), set-frags: nx-match
 _OFP_DEFAULT_MISS_SEND_LEN: Final = 128
 _OFPMT_OXM: Final = 1
@@ -301,6 +303,33 @@ def _port(data: bytes, at: int) -> tuple[PortDesc, int]:
     return PortDesc(number, text, mac.hex(":"), config, state), length
 
 
+def meter_config_request(xid: int) -> bytes:
+    """Which meters have you? (Section 7.3.5.13, OFPMP_METER_CONFIG.)"""
+    return multipart_request(OFPMP_METER_CONFIG, xid, _METER_ID.pack(_OFPM_ALL))
+
+
+@dataclass(frozen=True, slots=True)
+class Meter:
+    """A meter of a switch, with its bands undecoded (section 7.3.4.5)."""
+
+    id: int
+    flags: int
+    bands: bytes
+
+
+def decode_meters(payload: bytes) -> tuple[Meter, ...]:
+    """The payload of one meter configuration reply."""
+    meters = []
+    at = 0
+    while at < len(payload):
+        length, flags, id = _read(_METER_CONFIG, payload, at, "a meter")
+        if not _METER_CONFIG.size <= length <= len(payload) - at:
+            raise malformed(f"meter {id} claims {length} bytes of {len(payload) - at}")
+        meters.append(Meter(id, flags, payload[at + _METER_CONFIG.size : at + length]))
+        at += length
+    return tuple(meters)
+
+
 def flow_monitor_request(xid: int, monitor_id: int) -> bytes:
     """Tell from now on whenever a flow of any table changes (section 7.3.5.15)."""
     everything = (OFPP_ANY, OFPG_ANY, _OFPFMF_CHANGES, _OFPTT_ALL, _OFPFMC_ADD, _OFPMT_OXM, 4)
@@ -426,11 +455,6 @@ def bundle_open(xid: int, bundle_id: int) -> bytes:
 def bundle_commit(xid: int, bundle_id: int) -> bytes:
     """Apply a bundle (section 7.3.9)."""
     return _bundle_control(xid, bundle_id, OFPBCT_COMMIT_REQUEST)
-
-
-def bundle_discard(xid: int, bundle_id: int) -> bytes:
-    """Forget a bundle (section 7.3.9)."""
-    return _bundle_control(xid, bundle_id, OFPBCT_DISCARD_REQUEST)
 
 
 def _bundle_control(xid: int, bundle_id: int, kind: int) -> bytes:

@@ -23,7 +23,7 @@ from typing import NoReturn, Protocol
 from controller.errors import Disconnected, OvsdbError, SouthboundError, WeftError
 from controller.flows.presence import Watched
 from controller.model.bindings import Hypervisor
-from controller.southbound.hypervisor import OWNER, WATCHED, amend, read, read_system_id, realised
+from controller.southbound.hypervisor import OWNER, SETS, WATCHED, amend, read, read_system_id, realised
 from controller.southbound.jsonrpc import PROBE_S, Json, Object, Peer, Replica
 from controller.southbound.patience import Clock
 
@@ -129,7 +129,7 @@ class Session:
         self._registry, self._observer = registry, observer
         self._target = f"tcp:{_endpoint((writer.get_extra_info('sockname')[0], openflow_port))}"
         self._peer = Peer(reader, writer, self.address, self._take_notification, clock, probe_s=probe_s)
-        self._database = Replica(WATCHED)
+        self._database = Replica(WATCHED, SETS)
         self._changed = asyncio.Event()
         self._ended = asyncio.Event()
         self._pace = _Pace()
@@ -173,15 +173,28 @@ class Session:
             self._ended.set()
 
     async def _follow(self) -> NoReturn:
-        tables: Object = {table: {"columns": list(columns)} for table, columns in WATCHED.items()}
-        await self._peer.call("monitor", ["Open_vSwitch", OWNER, tables], take=self._database.apply)
+        await self._monitor()
         while True:
             self._changed.clear()
             await self._wait(await self._step())
 
+    async def _monitor(self) -> None:
+        """Ask for everything, and to be told what changes: differences alone, if the database can (Open vSwitch 2.6).
+
+        Else every interface that is plugged costs a list of all ports of its bridge.
+        """
+        tables: Object = {table: {"columns": list(columns)} for table, columns in WATCHED.items()}
+        for method in ("monitor_cond", "monitor"):
+            try:
+                await self._peer.call(method, ["Open_vSwitch", OWNER, tables], take=self._database.apply)
+                return
+            except OvsdbError as error:
+                if method == "monitor" or error.error != "unknown method":
+                    raise
+
     def _take_notification(self, method: str, params: list[Json]) -> None:
         """Take in what changed; all that arrives together is looked at once."""
-        if method == "update" and len(params) == 2 and params[0] == OWNER:
+        if method in ("update", "update2") and len(params) == 2 and params[0] == OWNER:
             self._database.apply(params[1])
             self._changed.set()
 

@@ -19,6 +19,8 @@ from controller.flows.flow import Match
 _OXM: Final = 0x8000  # OFPXMC_OPENFLOW_BASIC
 _NXM0: Final = 0x0000  # the classes of nicira-ext.h
 _NXM1: Final = 0x0001
+_EXPERIMENTER: Final = 0xFFFF  # section 7.2.3.8: behind the header, whose field this is
+_ONF: Final = 0x4F4E4600
 _ERICSSON: Final = 0x1000  # the class of ERICOXM_OF_ICMPV6_ND_*, meta-flow.h
 _HAS_MASK: Final = 1 << 8
 
@@ -28,7 +30,7 @@ class Wire:
     """How a field is written: `test` in a match and a set-field, `move` in register moves and loads.
 
     Each is an OXM header without mask. A field without `move` can only be tested. `size` is the length of a value in
-    bytes, `full` the mask that is written as no mask.
+    bytes, `full` the mask that is written as no mask. An experimenter's field has `whose` behind the header.
     """
 
     test: int
@@ -36,6 +38,7 @@ class Wire:
     size: int
     full: int
     maskable: bool
+    whose: bytes = b""
 
 
 def _wire(
@@ -65,6 +68,7 @@ WIRES: Final[Mapping[str, Wire]] = {
     "nw_proto": _wire(1, (_OXM, 10), None, maskable=False),
     "tcp_src": _wire(2, (_OXM, 13), (_NXM0, 9)),
     "tcp_dst": _wire(2, (_OXM, 14), (_NXM0, 10)),
+    "tcp_flags": Wire(_EXPERIMENTER << 16 | 42 << 9 | 6, None, 2, 0xFFFF, maskable=True, whose=_ONF.to_bytes(4)),
     "udp_src": _wire(2, (_OXM, 15), (_NXM0, 11)),
     "udp_dst": _wire(2, (_OXM, 16), (_NXM0, 12)),
     "sctp_src": _wire(2, (_OXM, 17), (_OXM, 17)),
@@ -137,13 +141,15 @@ def _oxm(place: int, masked: int) -> bytes:
     name, wire = _BY_PLACE[place]
     bits = 8 * wire.size
     mask = masked & (1 << bits) - 1
-    if mask == wire.full:
+    if mask == wire.full and not wire.whose:
         return (wire.test << bits | masked >> bits).to_bytes(4 + wire.size)
     if not mask:
         return b""
     if not wire.maskable or mask & ~wire.full:
         raise Undeclared("The encoder", f"the mask {mask:#x} of", name)
     header = (wire.test | _HAS_MASK) + wire.size  # the length counts the mask too
+    if wire.whose:
+        return header.to_bytes(4) + wire.whose + masked.to_bytes(2 * wire.size)
     return (header << 2 * bits | masked).to_bytes(4 + 2 * wire.size)
 
 
@@ -156,8 +162,8 @@ def tests_text(match: bytes) -> Iterator[str]:
     while at + 4 <= end:
         header = int.from_bytes(match[at : at + 4])
         size = header & 0xFF
-        value = match[at + 4 : at + 4 + size]
-        parts = (value[: size // 2], value[size // 2 :]) if header & _HAS_MASK else (value,)
+        value = match[at + 4 : at + 4 + size][4 if header >> 16 == _EXPERIMENTER else 0 :]
+        parts = (value[: len(value) // 2], value[len(value) // 2 :]) if header & _HAS_MASK else (value,)
         name = _NAMES.get(header >> 9, f"oxm_{header >> 16:x}_{header >> 9 & 0x7F}")
         shown = (str(int.from_bytes(part)) if name == "in_port" else "0x" + part.hex() for part in parts)
         yield f"{name}={'/'.join(shown)}"

@@ -31,6 +31,7 @@ from controller.southbound.actions import encode_actions
 from controller.southbound.bundles import Bundles
 from controller.southbound.complaints import Complaints
 from controller.southbound.counts import EVERY_TABLE, Count, counts_request, skim_counts
+from controller.southbound.dumps import Dump
 from controller.southbound.openflow import (
     EncodedFlow,
     EncodedGroup,
@@ -289,6 +290,26 @@ class Switch:
         await self._ask("its counters", of.OFPMP_FLOW, request, lambda payload, _: found.extend(skim_counts(payload)))
         return found
 
+    async def whole(self) -> Dump:
+        """Flows with their counts, groups, meters and ports, asked for one behind the other."""
+        installed, counts = await self.dump(), await self.counts()
+        meters: list[of.Meter] = []
+        ports: list[of.PortDesc] = []
+        with contextlib.suppress(Rejected):  # a datapath without meters
+            await self._ask(
+                "its meters",
+                of.OFPMP_METER_CONFIG,
+                of.meter_config_request,
+                lambda payload, _: meters.extend(of.decode_meters(payload)),
+            )
+        await self._ask(
+            "its ports",
+            of.OFPMP_PORT_DESC,
+            of.port_desc_request,
+            lambda payload, _: ports.extend(of.decode_ports(payload)),
+        )
+        return Dump(installed, tuple(counts), tuple(meters), tuple(ports))
+
     async def alive(self) -> bool:
         """Whether the switch answers within `PROBE_S`."""
         try:
@@ -335,10 +356,14 @@ class Switch:
                 now.mods_bytes - before.mods_bytes,
             )
 
-    async def push(self, modifications: bytearray) -> None:
-        """Send messages that modify something, as fast as the switch takes them."""
+    def put(self, modifications: bytearray) -> None:
+        """Send messages that modify something."""
         self._send(modifications)
         self.counters.mods_bytes += len(modifications)
+
+    async def push(self, modifications: bytearray) -> None:
+        """The same, as fast as the switch takes them."""
+        self.put(modifications)
         await self._drain()
         await asyncio.sleep(0)  # `drain` does not pause while there is room
 

@@ -14,6 +14,7 @@ from northbound.resources.default_rules import DEFAULT_RULES
 from northbound.resources.floating_ip_pools import FLOATING_IP_POOLS
 from northbound.resources.floating_ips import FLOATING_IPS
 from northbound.resources.ip_availabilities import IP_AVAILABILITIES
+from northbound.resources.network_segment_ranges import NETWORK_SEGMENT_RANGES
 from northbound.resources.networks import NETWORKS
 from northbound.resources.port_bindings import PORT_BINDINGS
 from northbound.resources.port_forwardings import PORT_FORWARDINGS
@@ -47,4 +48,5 @@ COLLECTIONS: tuple[Collection[Any], ...] = (
     AVAILABILITY_ZONES,
     IP_AVAILABILITIES,
     DEFAULT_RULES,
+    NETWORK_SEGMENT_RANGES,
 )

@@ -54,7 +54,17 @@ def _given(body: Mapping[str, Json]) -> tuple[Cidr, ...]:
         raise UnknownAttributes(unknown)
     if ADDRESSES.name not in body:
         raise MissingAttribute(ADDRESSES.name)
-    return ADDRESSES.read(body[ADDRESSES.name])
+    given = body[ADDRESSES.name]
+    return ADDRESSES.read([*dict.fromkeys(map(_block, given))] if isinstance(given, list) else given)
+
+
+def _block(value: Json) -> str:
+    """The actions take an address, too, for the block of it alone, as Neutron's."""
+    text = str(value)
+    try:
+        return f"{text}/{128 if ':' in values.address(text) else 32}"
+    except values.Unfit:
+        return text
 
 
 @says(_GIVEN)

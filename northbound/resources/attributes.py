@@ -83,7 +83,7 @@ class Scene:
     sees: Callable[[Resource], bool] = lambda _: True
     """Whether a record is there for whom this is shown to."""
     hidden: frozenset[str] = frozenset()
-    """The attributes that are not shown, and neither narrow nor sort a list."""
+    """The attributes that are not shown, and neither sort a list nor narrow it but to what is the project's own."""
     project_id: str = ""
     filters: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """What the list that it is shown in was narrowed by."""
@@ -261,8 +261,8 @@ Action = Callable[[Mapping[str, Json]], Change[R]]
 class Operation(Generic[R]):
     """`METHOD /v2.0/COLLECTION/ID/PATH`: what is done to a resource beside the five verbs.
 
-    `path` may end in `{item}`, which `ask` is given before the body, `{}` when there is none. GET writes nothing. A
-    record is answered by the name of its collection, unless the answer is `bare`.
+    `path` may end in `{item}`, which `ask` is given before the body: `{}` where it `takes` none, whatever was sent. GET
+    writes nothing. A record is answered by the name of its collection, unless the answer is `bare`.
     """
 
     method: str

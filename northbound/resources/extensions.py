@@ -198,6 +198,12 @@ _IMPLEMENTED = (
         "2025-10-31T00:00:00-00:00",
     ),
     (
+        "network-segment-range",
+        "Neutron Network Segment Range",
+        "Provides support for the network segment range management",
+        "2018-11-29T00:00:00-00:00",
+    ),
+    (
         "pagination",
         "Pagination support",
         "Extension that indicates that pagination is enabled.",

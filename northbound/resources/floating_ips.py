@@ -103,8 +103,12 @@ def create(tx: Transaction, body: Body, ask: Ask) -> FloatingIp:
 
 
 def update(tx: Transaction, old: FloatingIp, new: FloatingIp, body: Body, ask: Ask) -> FloatingIp:
-    """Raises NotFound, Senseless, PortForwards, ForwardingsRemain, AlreadyAssociated, NoWayOut."""
-    return ask.save(tx, old, _associated(tx, new, body, ask))
+    """To change nothing lets go of the port, as when there was nothing else to change (neutron,
+    `_check_and_get_fip_assoc`).
+
+    Raises NotFound, Senseless, PortForwards, ForwardingsRemain, AlreadyAssociated, NoWayOut.
+    """
+    return ask.save(tx, old, _associated(tx, new, body, ask) if body.given else _alone(tx, new))
 
 
 def _associated(tx: Transaction, floating_ip: FloatingIp, body: Body, ask: Ask) -> FloatingIp:

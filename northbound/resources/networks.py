@@ -14,7 +14,6 @@ from controller.errors import (
     ExternalInUse,
     Inconsistent,
     InUse,
-    MtuTooSmall,
     NoTransparency,
     SegmentsBesides,
     UnknownAttributes,
@@ -36,11 +35,8 @@ from northbound.resources.attributes import (
 )
 from northbound.resources.schemas import BOOLEAN, INTEGER, STRING, UUID, list_of, nullable, one_of, says, table
 from northbound.resources.segments import Segment
-from northbound.resources.subnets import AUTO_DELETED, IPV6_MTU
+from northbound.resources.subnets import AUTO_DELETED
 from northbound.resources.values import Json
-
-IPV4_MTU = 68
-"""The least that IPv4 works with, in bytes (RFC 791, section 3.2)."""
 
 
 @says(one_of([False], BOOLEAN), BOOLEAN)
@@ -151,7 +147,7 @@ DEFAULT = _external("is_default", "is_default")
 def create(tx: Transaction, body: Body, ask: Ask) -> Network:
     """Raises Inconsistent, SegmentsBesides, SegmentInUse, VlanInUse, PhysicalInUse, NoSegment,
     DefaultExternalExists."""
-    segment = segments.chosen(tx, _wanted(body, ask.settings), ask.settings)
+    segment = segments.chosen(tx, _wanted(body, ask.settings), ask.settings, body.fields["project_id"])
     availability_zones.check(tx, body.fields["availability_zone_hints"])
     if project := body.fields["project_id"]:
         security.default_group(tx, project, ask.now)
@@ -200,8 +196,6 @@ def _checked_mtu(asked: int, segment: Segment, settings: Settings) -> int:
     most = segments.most(segment.type, segment.physical, settings)
     if asked > most:
         raise Inconsistent(f"Requested MTU is too big, maximum is {most}")
-    if 0 < asked < IPV4_MTU:
-        raise Inconsistent(f"Requested MTU is too small, minimum is {IPV4_MTU}")
     return asked or most
 
 
@@ -218,8 +212,8 @@ def update(tx: Transaction, old: Network, new: Network, body: Body, ask: Ask) ->
             )
     if MTU in body:
         mtu = _checked_mtu(body[MTU], Segment(old.network_type, old.physical_network), ask.settings)
-        if mtu < IPV6_MTU and any(each.ip_version == 6 for each in tx.where(Subnet, network_id=old.id)):
-            raise MtuTooSmall(old.id, IPV6_MTU)
+        for subnet in tx.where(Subnet, network_id=old.id):
+            subnets.check_mtu(old.id, mtu, subnet.ip_version)
         new = replace(new, mtu=mtu)
     if SHARED in body:
         (sharing.share if body[SHARED] else _unshare)(tx, old)

@@ -2,7 +2,7 @@
 "Pagination", "Sorting").
 
 Filters are ANDed, values of one filter ORed. What the caller does not see is not found: a filter by an attribute that
-is hidden from it finds nothing. A filter that has an index finds its records by it; a list in the order
+is hidden from it finds nothing but its own. A filter that has an index finds its records by it; a list in the order
 of ids without filters reads every record of the kind, but shows only its page.
 """
 
@@ -97,8 +97,6 @@ def find(collection: Collection[R], scene: Scene, query: Query, within: str = ""
 
 
 def _filtered(collection: Collection[R], scene: Scene, query: Query, within: str) -> Iterable[R]:
-    if not scene.hidden.isdisjoint(query.filters):
-        return []
     asked = [(each, query.filters[each.name]) for each in collection.attributes if each.name in query.filters]
     records: Iterable[R] | None = None
     tests = []
@@ -111,6 +109,8 @@ def _filtered(collection: Collection[R], scene: Scene, query: Query, within: str
     if records is None:
         records = collection.source.all(scene.rows, within)
     records = filter(scene.sees, records)
+    if not scene.hidden.isdisjoint(query.filters):
+        records = [record for record in records if record.project_id == scene.project_id != ""]
     for attribute, test in tests:
         records = [record for record in records if test(attribute.shown(scene, record))]
     return records

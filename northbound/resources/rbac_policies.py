@@ -77,11 +77,11 @@ def create(tx: Transaction, body: Body, ask: Ask) -> RbacPolicy:
 
 
 def _follow(tx: Transaction, policy: RbacPolicy, ask: Ask) -> None:
-    """A network is external while somebody may have gateways there."""
-    if policy.action == sharing.EXTERNAL:
+    """A network is external while somebody may have gateways there; whom it is shared with counts as a change of it."""
+    if policy.object_type == "network":
         network = tx.need(Network, policy.object_id)
         external = sharing.is_external(tx, network.id)
-        ask.save(tx, network, replace(network, external=external, is_default=network.is_default and external))
+        ask.touch(tx, replace(network, external=external, is_default=network.is_default and external))
 
 
 def _check_owned(tx: Transaction, policy: RbacPolicy, ask: Ask) -> None:
@@ -104,7 +104,10 @@ def update(tx: Transaction, old: RbacPolicy, new: RbacPolicy, _: Body, ask: Ask)
     _check_owned(tx, old, ask)
     sharing.check_needless(tx, old, new.target_project)
     _check_new(tx, new)
-    return ask.save(tx, old, new)
+    made = ask.save(tx, old, new)
+    if made is not old:
+        _follow(tx, made, ask)
+    return made
 
 
 def delete(tx: Transaction, policy: RbacPolicy, ask: Ask) -> None:

@@ -1,13 +1,13 @@
 """`/v2.0/security-groups` (api-ref, "Security groups").
 
 A group is born with rules that let its ports send anything. Every project has a group called `default`, made when it is
-first needed: it stays, and keeps its name.
+first needed: it keeps its name, and only an administrator can remove it, until it is needed again.
 """
 
 from __future__ import annotations
 
 from controller.errors import DefaultExists, DefaultKeepsName, DefaultStays, InUse
-from controller.model import security, sharing
+from controller.model import quotas, security, sharing
 from controller.model.records import Port, SecurityGroup, SecurityGroupRule
 from controller.model.store import Transaction
 from northbound.resources import values
@@ -58,9 +58,11 @@ def _rules(scene: Scene, group: SecurityGroup) -> Json:
 
 
 def create(tx: Transaction, body: Body, ask: Ask) -> SecurityGroup:
-    """Its project gets its default group first."""
+    """Its project gets its default group first. Raises OverQuota."""
     group = SecurityGroup(**ask.stamp(), **body.fields)
     security.default_group(tx, group.project_id, ask.now)
+    rules = len(security.templates_of(tx, group))
+    quotas.check(tx, group.project_id, "security_group_rule", rules, ask.settings.quotas)
     return security.make_group(tx, group)
 
 
@@ -76,7 +78,7 @@ def update(tx: Transaction, old: SecurityGroup, new: SecurityGroup, body: Body, 
 def delete(tx: Transaction, group: SecurityGroup, ask: Ask) -> None:
     """Rules of other groups that name it go with it. Raises InUse, DefaultStays."""
     _check_unused(tx, group)
-    if group.default:
+    if group.default and not ask.is_admin:
         raise DefaultStays(group.id)
     naming = {rule.security_group_id for rule in tx.where(SecurityGroupRule, remote_group_id=group.id)}
     security.remove_group(tx, group)

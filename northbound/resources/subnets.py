@@ -43,8 +43,8 @@ from northbound.resources.attributes import (
 from northbound.resources.interfaces import router_of
 from northbound.resources.schemas import BOOLEAN, STRING, nullable
 
-IPV6_MTU = 1280
-"""The least that IPv6 works with, in bytes (RFC 8200, section 5)."""
+LEAST_MTU = {4: 68, 6: 1280}
+"""By IP version: the least that it works with, in bytes (RFC 791, section 3.2; RFC 8200, section 5)."""
 
 IPV6_MODES = ("dhcpv6-stateful", "dhcpv6-stateless", "slaac")
 
@@ -202,8 +202,7 @@ def create(tx: Transaction, body: Body, ask: Ask) -> Subnet:
     network = tx.get(Network, subnet.network_id)
     if network is None:
         raise NotFound("Network", subnet.network_id)
-    if subnet.ip_version == 6 and network.mtu < IPV6_MTU:
-        raise MtuTooSmall(network.id, IPV6_MTU)
+    check_mtu(network.id, network.mtu, subnet.ip_version)
     others = tx.where(Subnet, network_id=network.id)
     _check_apart(subnet, others)
     prefixes.check_network(tx, network.id, subnet.ip_version, pool)
@@ -216,6 +215,13 @@ def create(tx: Transaction, body: Body, ask: Ask) -> Subnet:
     elif network.external:
         gateways.come_to(tx, subnet, ask)
     return subnet
+
+
+def check_mtu(network_id: str, mtu: int, version: int) -> None:
+    """A network carries packets as large as a subnet's version works with. Raises MtuTooSmall."""
+    for least in (LEAST_MTU[4], LEAST_MTU[version]):
+        if mtu < least:
+            raise MtuTooSmall(network_id, least)
 
 
 def default_pool(tx: Transaction, version: int, ask: Ask) -> SubnetPool | None:

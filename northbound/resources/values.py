@@ -246,11 +246,12 @@ def _mac(value: str) -> Mac | None:
     return None if octets.words[0] & 1 or not int(octets) else Mac(str(octets))
 
 
-SERVICES = ("network:", "neutron:", "compute:")
-"""What owners of ports begin with that a subnet may be for (neutron-lib, `DEVICE_OWNER_PREFIXES`)."""
+SERVICES = ("network:", "neutron:", *"compute:")
+"""What owners of ports begin with that a subnet may be for: neutron-lib's `validate_subnet_service_types` adds the
+prefix `compute:` letter by letter, so that a type may begin with any of these, and there are clients that use it."""
 
 
-@says(nullable(list_of({"type": "string", "pattern": "^(network|neutron|compute):.+$"})), list_of(STRING))
+@says(nullable(list_of({"type": "string", "pattern": "^(network:|neutron:|[compute:])"})), list_of(STRING))
 def service_types(value: Json) -> tuple[str, ...]:
     """Owners of ports, each once; `null` is none. Raises Unreadable, NoServiceType."""
     if not value:

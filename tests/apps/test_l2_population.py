@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from apps import l2_population
+from controller.model.records import Address, Chassis
 from tests.cloud import Cloud, hypervisor, network, port
 
 
@@ -32,6 +35,15 @@ def test_broadcast_goes_to_each_member_here_and_once_to_each_other_hypervisor(cl
         "bucket=actions=set_field:0x2->reg2,resubmit(,43),"
         "bucket=actions=set_field:192.0.2.2->tun_dst,resubmit(,52)",
     ]
+
+
+def test_a_hypervisor_that_was_installed_anew_under_another_name_gets_one_copy(cloud: Cloud) -> None:
+    before = [flow for flow in cloud.flows("hv1", "l2_population") if "group_id" in flow]
+    cloud.commit(port("new", "red", "02:00:00:00:00:09", "10.0.0.9"), hypervisor(3, "new"))
+    cloud.commit(lambda tx: tx.put(replace(tx.need(Chassis, "hv3"), encap_ip=Address("192.0.2.2"))))
+    assert [flow for flow in cloud.flows("hv1", "l2_population") if "group_id" in flow] == before
+    assert not [flow for flow in cloud.flows("hv3", "l2_population") if "group_id" in flow and "tun_dst" in flow
+                and "192.0.2.2" in flow]  # fmt: skip
 
 
 def test_what_came_through_a_tunnel_is_copied_here_only(cloud: Cloud) -> None:

@@ -56,6 +56,14 @@ def test_a_port_gets_no_answer_for_its_own_address(cloud: Cloud) -> None:
     ]
 
 
+def test_what_a_port_announces_of_itself_goes_to_all(cloud: Cloud) -> None:
+    assert [flow for flow in cloud.flows("hv2", "nd") if flow.startswith("table=8,priority=115")] == [
+        f"table=8,priority=115,eth_dst=33:33:00:00:00:01,ipv6,nw_proto=58,icmpv6_type=136,nd_target={own},reg1=0x3 "
+        "actions=goto_table:20"
+        for own in ("fd00::3", "fe80::ff:fe00:3")
+    ]
+
+
 def test_advertisements_are_dropped_and_other_icmpv6_is_not(cloud: Cloud) -> None:
     assert [flow for flow in cloud.flows("hv1", "nd") if flow.startswith("table=8,priority=90")] == [
         "table=8,priority=90,ipv6,nw_proto=58,icmpv6_type=136 actions=set_field:0x12->reg8,goto_table:62",

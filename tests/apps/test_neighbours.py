@@ -390,7 +390,28 @@ def test_nobody_is_told_of_an_interface_that_is_none(joined: Cloud, change: Work
     assert told(joined, None) == {}
 
 
-def test_a_guest_is_not_announced(joined: Cloud) -> None:
+def test_a_guest_that_is_new_announces_itself(joined: Cloud) -> None:
     view = joined.engine.view()
     assert [*herald(view, None, view.need(Port, "vm1"))] == []
     assert set(APP.heralds) == {Port}
+
+
+def test_all_others_are_told_of_a_guest_whose_addresses_change(joined: Cloud) -> None:
+    view = joined.engine.view()
+    now = view.need(Port, "vm1")
+
+    def said(before: Port) -> list[tuple[str, tuple[int, ...], Address, Mac]]:
+        spoken = [(each, read(each.frame)) for each in herald(view, before, now)]
+        return [
+            (each.chassis, each.ports, about.address, about.mac)
+            for each, about in spoken
+            if isinstance(about, Statement)
+        ]
+
+    assert said(replace(now, name="before")) == []
+    first = now.fixed_ips[0].ip_address
+    everybody_else = [("hv2", (10, 11), first, now.mac_address)]
+    assert said(replace(now, fixed_ips=now.fixed_ips[1:])) == everybody_else
+    assert [each for each in said(replace(now, mac_address=Mac(VIRTUAL))) if each[2] == first] == everybody_else
+    joined.commit(hypervisor(1))
+    assert [*herald(joined.engine.view(), replace(now, mac_address=Mac(VIRTUAL)), now)] == [], "it is nowhere"

@@ -13,13 +13,16 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from tests.benchmarks import encoder, engine, fleet, plane, push
+from tests.benchmarks import api, bulk, counts, encoder, engine, fleet, plane, push
 from tests.benchmarks.report import Figure, table
 
 BENCHMARKS: Mapping[str, Callable[[], Iterator[Figure]]] = {
+    "counts": counts.run,
     "engine": engine.run,
     "encoder": encoder.run,
     "push": push.run,
+    "api": api.run,
+    "bulk": bulk.run,
     "fleet": fleet.run,
     "plane": plane.run,
 }

@@ -49,11 +49,12 @@ class Guest:
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """A hypervisor: its name, its tunnel address, and what is plugged into its bridge."""
+    """A hypervisor: its name, its tunnel address, what is plugged into its bridge; `physical`: has it a gateway's wire?"""
 
     name: str
     encap_ip: str
     guests: tuple[Guest, ...]
+    physical: bool = False
 
 
 @dataclass(slots=True)
@@ -101,9 +102,9 @@ class Fakes:
         """Have hypervisors join the controller that listens there for databases, all at once."""
         self._ask("join", tuple(specs), ovsdb_port)
 
-    def plug(self, name: str, guest: Guest) -> None:
-        """Plug one interface more into a hypervisor."""
-        self._ask("plug", name, guest)
+    def plug(self, name: str, *guests: Guest) -> None:
+        """Plug some interfaces more into a hypervisor, in one transaction of its database."""
+        self._ask("plug", name, *guests)
 
     def mark(self) -> None:
         """Count from now on."""
@@ -130,7 +131,8 @@ Columns: TypeAlias = dict[str, Any]
 """A row: a map is a dict, everything else a list of atoms; `["uuid", X]` is an atom."""
 Rows: TypeAlias = dict[str, dict[str, Columns]]
 
-MAPS: Final = frozenset({"external_ids", "other_config", "options"})
+MAPS: Final = frozenset({"external_ids", "other_config", "options", "bfd"})
+SETS: Final = frozenset({"datapath_types", "ports", "controller", "interfaces"})
 
 
 def _parsed(value: Any) -> Any:
@@ -213,15 +215,43 @@ class Database:
         return {"count": len(found)}
 
     def changes(self, before: Rows, watched: Mapping[str, Sequence[str]]) -> dict[str, Any]:
-        """A `table-updates` object (RFC 7047 section 4.1.6): what differs from `before`, in the watched columns."""
+        """A `table-updates2` object (ovsdb-server(7), 4.1.14): what differs from `before`, in the watched columns."""
         updates: dict[str, dict[str, Any]] = {}
         for table, columns in watched.items():
             old, new = before.get(table, {}), self.rows.get(table, {})
-            for id in (id for id in old.keys() | new.keys() if old.get(id) is not new.get(id)):
-                sides = {"old": _shown(old.get(id), columns), "new": _shown(new.get(id), columns)}
-                if sides["old"] != sides["new"]:
-                    updates.setdefault(table, {})[id] = {side: row for side, row in sides.items() if row is not None}
+            if not old:
+                ids: Iterable[str] = new
+            elif not new:
+                ids = old
+            else:
+                ids = [id for id in old.keys() | new.keys() if old.get(id) is not new.get(id)]
+            for id in ids:
+                if (change := _change(old.get(id), new.get(id), columns)) is not None:
+                    updates.setdefault(table, {})[id] = change
         return updates
+
+
+def _change(old: Columns | None, new: Columns | None, columns: Sequence[str]) -> dict[str, Any] | None:
+    if new is None:
+        return {"delete": None}
+    if old is None:
+        return {"insert": {name: _written(name, new[name]) for name in columns if new.get(name)}}
+    differing = [name for name in columns if old.get(name) is not new.get(name) and old.get(name) != new.get(name)]
+    return (
+        {"modify": {name: _difference(name, old.get(name), new.get(name)) for name in differing}} if differing else None
+    )
+
+
+def _difference(column: str, old: Any, new: Any) -> Any:
+    """What is told of a column: the elements of a set, or the pairs of a map, that are in one alone."""
+    if column in MAPS:
+        old, new = old or {}, new or {}
+        turned = {key: value for key, value in new.items() if old.get(key) != value}
+        return _written(column, turned | {key: value for key, value in old.items() if key not in new})
+    if column not in SETS:
+        return _written(column, new)
+    before, after = {str(each): each for each in old or []}, {str(each): each for each in new or []}
+    return _written(column, [(before | after)[each] for each in before.keys() ^ after.keys()])
 
 
 def _where(table: Mapping[str, Columns], conditions: Sequence[Any]) -> Iterator[str]:
@@ -233,10 +263,6 @@ def _where(table: Mapping[str, Columns], conditions: Sequence[Any]) -> Iterator[
 
 def _columns(row: Mapping[str, Any]) -> Columns:
     return {name: _parsed(value) for name, value in row.items()}
-
-
-def _shown(row: Columns | None, columns: Sequence[str]) -> dict[str, Any] | None:
-    return None if row is None else {name: _written(name, row.get(name)) for name in columns}
 
 
 def _resolved(value: Any, names: Mapping[str, str]) -> Any:
@@ -488,8 +514,6 @@ class Switch(Link):
                 self._bundles[bundle] = []
             case of.OFPBCT_COMMIT_REQUEST:
                 self._commit(xid, self._bundles.pop(bundle))
-            case of.OFPBCT_DISCARD_REQUEST:
-                self._bundles.pop(bundle, None)
             case _:
                 raise Refused(17, 6)  # OFPBFC_BAD_TYPE
         self._send(of.OFPT_BUNDLE_CONTROL, xid, _CONTROL.pack(bundle, kind + 1, 0))
@@ -554,6 +578,9 @@ class Hypervisor:
             "weft-datapath-type": "netdev",
         }
         self.database = Database({"external_ids": keys, "datapath_types": ["netdev", "system"]})
+        if self.spec.physical:
+            keys |= {"weft-bridge-mappings": "physnet1:br-ex", "weft-gateway-priority": "10"}
+            self.database.insert("Bridge", {"name": ["br-ex"], "datapath_type": ["netdev"], "ports": []})
 
     @property
     def bridge(self) -> str | None:
@@ -583,14 +610,16 @@ class Hypervisor:
             self.target = host, int(port)
             self._up.set()
 
-    def plug(self, guest: Guest) -> None:
-        """Plug one guest in, for both connections to tell."""
+    def plug(self, guests: Sequence[Guest]) -> None:
+        """Plug guests in, for both connections to tell."""
         if self.bridge is None or self.session is None or self.switch is None:
             raise LookupError(f"{self.spec.name} is not connected")
         before = self.database.snapshot()
-        self._plug(self.bridge, guest)
+        for guest in guests:
+            self._plug(self.bridge, guest)
         self.session.tell(before)
-        self.switch.tell_port(guest.interface, self._number(guest.interface))
+        for guest in guests:
+            self.switch.tell_port(guest.interface, self._number(guest.interface))
 
     def _plug(self, bridge: str, guest: Guest) -> None:
         ids = {"iface-id": guest.port_id}
@@ -671,10 +700,10 @@ class Session(Link):
         self._send({"id": "echo", "method": "echo", "params": []})
 
     def tell(self, before: Rows) -> None:
-        """Notify of what changed since `before` (RFC 7047 section 4.1.6)."""
+        """Notify of what changed since `before` (ovsdb-server(7), 4.1.14)."""
         updates = self._database.changes(before, self._watched)
         if updates:
-            self._send({"id": None, "method": "update", "params": [self._monitor, updates]})
+            self._send({"id": None, "method": "update2", "params": [self._monitor, updates]})
 
     def _send(self, message: Mapping[str, Any]) -> None:
         self.write(json.dumps(message).encode())
@@ -683,7 +712,7 @@ class Session(Link):
         match message:
             case {"method": "echo", "id": id, "params": params}:
                 self._reply(id, params)
-            case {"method": "monitor", "id": id, "params": [_, monitor, tables]}:
+            case {"method": "monitor_cond", "id": id, "params": [_, monitor, tables]}:
                 self._monitor = monitor
                 self._watched = {table: wanted["columns"] for table, wanted in tables.items()}
                 self._reply(id, self._database.changes({}, self._watched))
@@ -717,8 +746,8 @@ class _Farm:
             case ("join", specs, port):
                 for spec in specs:
                     self._join(Hypervisor(spec), port)
-            case ("plug", name, guest):
-                self._hypervisors[name].plug(guest)
+            case ("plug", name, *guests):
+                self._hypervisors[name].plug(guests)
             case ("mark",):
                 for each in self._hypervisors.values():
                     each.counts = Tally()

@@ -91,29 +91,22 @@ def _felt(wait_s: float) -> Iterator[float]:
         wait_s -= PULSE_S
 
 
-class _Cloud:
-    """One controller, and hypervisors that join it; chassis and networks count from 0."""
+class Controller:
+    """One controller, and hypervisors that may join it."""
 
-    def __init__(self, shape: Shape, directory: Path, stack: ExitStack) -> None:
-        self.shape = shape
+    def __init__(self, directory: Path, stack: ExitStack) -> None:
         self.fakes = stack.enter_context(Fakes())
-        self.ports: list[list[str]] = []
-        self.networks: list[str] = []
-        self.taken: dict[str, _Taken] = {}
-        self.idle = 0.0
         self.asked_at_cpu_s = 0.0
         self._directory, self._stack = directory, stack
-        api, openflow, self._ovsdb = _free_ports(3)
+        api, openflow, self.ovsdb = free_ports(3)
         self.api = Api(f"http://127.0.0.1:{api}", timeout_s=CONVERGED_S)
         self._options = (
             f"--api=127.0.0.1:{api}",
             f"--openflow=127.0.0.1:{openflow}",
-            f"--ovsdb=127.0.0.1:{self._ovsdb}",
+            f"--ovsdb=127.0.0.1:{self.ovsdb}",
             f"--store=sqlite:///{directory}/weft.db",
         )
         self.start()
-
-    # The controller
 
     def start(self) -> None:
         """Start it and wait until it serves."""
@@ -143,6 +136,39 @@ class _Cloud:
         """VmRSS, now, or VmHWM, at most so far (proc(5))."""
         lines = Path(f"/proc/{self._daemon.pid}/status").read_text().splitlines()
         return next(int(line.split()[1]) for line in lines if line.startswith(what)) * 1024
+
+    def settled(self, names: Sequence[str]) -> None:
+        """Wait until every switch of these hypervisors holds what it should, and nothing is under way."""
+        wait_until("Convergence", lambda: self._unsettled(names), CONVERGED_S, 0.2)
+
+    def _unsettled(self, names: Sequence[str]) -> str:
+        self._daemon.must_run()
+        tally = self.fakes.tally()
+        if tally.connected < len(names):
+            return f"{tally.connected} of {len(names)} switches are connected"
+        if time.monotonic() - tally.last < QUIET_S:
+            return "switches are still being told"
+        self.asked_at_cpu_s = self.cpu_s()
+        for name in names:
+            try:
+                seen = self.api.get(f"/v1/chassis/{name}")["chassis"]
+            except LabError as error:
+                return str(error)
+            if not seen["connected"] or seen["revision"] != seen["applied_revision"]:
+                return f"{name} is at {seen['applied_revision']} of {seen['revision']}"
+        return "" if self.fakes.tally().last == tally.last else "switches were told something more"
+
+
+class _Cloud(Controller):
+    """The controller of a cloud of a given shape; chassis and networks count from 0."""
+
+    def __init__(self, shape: Shape, directory: Path, stack: ExitStack) -> None:
+        super().__init__(directory, stack)
+        self.shape = shape
+        self.ports: list[list[str]] = []
+        self.networks: list[str] = []
+        self.taken: dict[str, _Taken] = {}
+        self.idle = 0.0
 
     def rest(self) -> None:
         """Measure what share of a CPU it takes to do nothing: `idle`."""
@@ -182,8 +208,8 @@ class _Cloud:
             guests[self.shape.home(network, member)].append(_guest(self.ports[network][member]))
         specs = [Spec(_name(at), f"198.18.{at >> 8}.{at & 255}", tuple(some)) for at, some in enumerate(guests)]
         began = time.monotonic()
-        self.fakes.join(specs, self._ovsdb)
-        wait_until("Convergence", self._unsettled, CONVERGED_S, 0.2)
+        self.fakes.join(specs, self.ovsdb)
+        self.settled(self._names())
         return self.fakes.tally().last - began
 
     def restart(self) -> float:
@@ -191,26 +217,11 @@ class _Cloud:
         self.fakes.mark()
         began = time.monotonic()
         self.start()
-        wait_until("Convergence", self._unsettled, CONVERGED_S, 0.2)
+        self.settled(self._names())
         return self.fakes.tally().last - began
 
-    def _unsettled(self) -> str:
-        """What lacks until every switch holds what it should, and nothing is under way."""
-        self._daemon.must_run()
-        tally = self.fakes.tally()
-        if tally.connected < self.shape.chassis:
-            return f"{tally.connected} of {self.shape.chassis} switches are connected"
-        if time.monotonic() - tally.last < QUIET_S:
-            return "switches are still being told"
-        self.asked_at_cpu_s = self.cpu_s()
-        for name in map(_name, range(self.shape.chassis)):
-            try:
-                seen = self.api.get(f"/v1/chassis/{name}")["chassis"]
-            except LabError as error:
-                return str(error)
-            if not seen["connected"] or seen["revision"] != seen["applied_revision"]:
-                return f"{name} is at {seen['applied_revision']} of {seen['revision']}"
-        return "" if self.fakes.tally().last == tally.last else "switches were told something more"
+    def _names(self) -> list[str]:
+        return [*map(_name, range(self.shape.chassis))]
 
     def check(self) -> None:
         """Raises Wrong unless every port is wired, and every switch holds what it should."""
@@ -260,7 +271,7 @@ def _guest(port_id: str) -> Guest:
     return Guest(f"tap{port_id[:11]}", port_id)
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
     """TCP ports of loopback that nobody listens on."""
     with ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]

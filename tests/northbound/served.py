@@ -22,7 +22,9 @@ from controller.southbound.fleet import Fleet
 from northbound import v1
 from northbound.api import Settings, application
 from northbound.auth import Identity
+from northbound.policy import Policy
 from northbound.resources import COLLECTIONS
+from northbound.visits import KEPT_S, LINGER_S, Visits
 
 T = TypeVar("T")
 
@@ -126,6 +128,8 @@ def serving(
     journal: Journal | None = None,
     identity: Identity | None = None,
     own: bool = False,
+    visits: Visits | None = None,
+    policy: Policy | None = None,
 ) -> Iterator[Client]:
     """The Networking API, and with `own` Weft's own over a fleet that nobody connects to."""
     loop = asyncio.new_event_loop()
@@ -133,18 +137,19 @@ def serving(
     thread.start()
     wires, changes = Wires(), list[Change]()
 
-    async def start() -> tuple[Store, web.AppRunner, asyncio.Task[None]]:
+    async def start() -> tuple[Store, web.AppRunner, asyncio.Task[None], int]:
         store = await Store.open(journal or MemoryJournal())
         store.follow(changes.extend)
-        api = application(store, wires, settings or Settings(), identity)
+        doors = visits or Visits()
+        api = application(store, wires, settings or Settings(), identity, doors, policy)
         if own:
             fleet = Fleet(store, Engine(store.model, APPS))
             store.follow(fleet.follow)
             v1.add_routes(api, fleet)
-        runner = web.AppRunner(api, shutdown_timeout=0.2)
+        runner = web.AppRunner(api, shutdown_timeout=0.2, keepalive_timeout=KEPT_S, lingering_time=LINGER_S)
         await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        return store, runner, asyncio.create_task(store.run())
+        listener = await doors.listen(runner, "127.0.0.1", 0)
+        return store, runner, asyncio.create_task(store.run()), listener.sockets[0].getsockname()[1]
 
     async def stop() -> None:
         await runner.cleanup()
@@ -153,9 +158,9 @@ def serving(
         await store.close()
 
     try:
-        store, runner, task = asyncio.run_coroutine_threadsafe(start(), loop).result(10)
+        store, runner, task, port = asyncio.run_coroutine_threadsafe(start(), loop).result(10)
         try:
-            yield Client(runner.addresses[0][1], store, wires, loop, changes)
+            yield Client(port, store, wires, loop, changes)
         finally:
             asyncio.run_coroutine_threadsafe(stop(), loop).result(10)
     finally:

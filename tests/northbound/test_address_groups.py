@@ -66,8 +66,17 @@ def test_a_group_is_what_was_asked_for_in_canonical_form(api: Client) -> None:
 def test_what_is_no_list_of_blocks_is_refused(api: Client, addresses: object, reason: str) -> None:
     fault = (400, "HTTPBadRequest", f"Invalid input for addresses. Reason: {reason}.")
     assert api.post("address_group", addresses=addresses).fault == fault
-    id = api.make("address_group")["id"]
-    assert act(api, id, "add_addresses", addresses).fault == fault
+
+
+def test_actions_take_addresses_of_their_own_and_the_same_one_twice(api: Client) -> None:
+    id = api.make("address_group", addresses=["10.0.0.0/24"])["id"]
+    added = act(api, id, "add_addresses", ["192.0.2.9", "192.0.2.9/32", "2001:db8::9"]).body["address_group"]
+    assert added["addresses"] == ["10.0.0.0/24", "192.0.2.9/32", "2001:db8::9/128"]
+    assert act(api, id, "remove_addresses", ["10.0.0.0"]).fault[:2] == (404, "AddressesNotFound")
+    wrong: list[object] = ["10.0.0.0/24", ["10.0.0.0/33"], ["no address"], [None], [{}]]
+    for given in wrong:
+        assert act(api, id, "add_addresses", given).fault[:2] == (400, "HTTPBadRequest")
+    assert api.get(f"/v2.0/address-groups/{id}")["address_group"] == added
 
 
 def test_addresses_come_and_go_by_actions(api: Client) -> None:

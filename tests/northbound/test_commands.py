@@ -114,7 +114,8 @@ def test_attach_names_the_controller_as_ovsdb_server_reads_it(
     controller: str, target: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert cli.main(["attach", controller, "--encap-ip", "192.0.2.11"]) == 0
-    assert shlex.split(capsys.readouterr().out)[-1] == target
+    words = shlex.split(capsys.readouterr().out)
+    assert words[words.index("set-manager") + 1] == words[words.index("manager") + 1] == target
 
 
 @pytest.mark.parametrize(

@@ -74,14 +74,14 @@ class Controller:
         finally:
             connection.close()
 
-    def listed(self, plural: str) -> list[Any]:
-        status, body = self.ask("GET", f"/v2.0/{plural}")
-        assert status == 200
-        return list(body[plural.replace("-", "_")])
-
     def everything(self) -> dict[str, list[Any]]:
-        kinds = ("networks", "subnets", "ports", "routers", "security-groups", "security-group-rules", "floatingips")
-        return {kind: self.listed(kind) for kind in kinds}
+        """Every list that there is."""
+        found = {}
+        for resource in self.ask("GET", "/v2.0/")[1]["resources"]:
+            status, body = self.ask("GET", f"/v2.0/{resource['collection']}")
+            assert status == 200 or resource["name"] == "auto_allocated_topology", resource
+            found[resource["collection"]] = body.get(resource["collection"], [])
+        return found
 
 
 @contextmanager
@@ -194,7 +194,7 @@ def test_fifty_clients_and_a_crash_lose_nothing_and_get_nothing_twice(tmp_path: 
         assert sum(statuses.values()) >= CLIENTS * OPERATIONS * 0.8
 
         found = controller.everything()
-        ids = {each["id"] for records in found.values() for each in records}
+        ids = {each["id"] for kind in ("ports", "networks", "floatingips") for each in found[kind]}
         lost = [id for person in people for id in person.kept if id not in ids]
         returned = [id for person in people for id in person.gone if id in ids]
         assert (lost, returned) == ([], [])
@@ -206,6 +206,8 @@ def test_fifty_clients_and_a_crash_lose_nothing_and_get_nothing_twice(tmp_path: 
             twice((each["provider:network_type"], each["provider:segmentation_id"]) for each in found["networks"]) == []
         )
         assert twice(each["floating_ip_address"] for each in found["floatingips"]) == []
+        halves = Counter(port["device_id"] for port in found["ports"] if port["device_owner"] == "network:floatingip")
+        assert halves == Counter(each["id"] for each in found["floatingips"]), "each has its port, and no port is left"
         counted = int(next(each["description"] for each in found["networks"] if each["id"] == counter) or 0)
         unknown = sum(person.statuses[0] for person in people)
         assert sum(person.counted for person in people) <= counted <= sum(person.counted for person in people) + unknown

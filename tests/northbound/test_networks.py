@@ -78,7 +78,6 @@ def test_a_network_is_what_was_asked_for_and_the_rest_is_default(api: Client) ->
         ),
         ({"mtu": 1451}, "Invalid input for operation: Requested MTU is too big, maximum is 1450."),
         ({"mtu": 10**30}, "Invalid input for operation: Requested MTU is too big, maximum is 1450."),
-        ({"mtu": 67}, "Invalid input for operation: Requested MTU is too small, minimum is 68."),
         ({"mtu": -1}, "Invalid input for mtu. Reason: '-1' should be non-negative."),
         ({"mtu": 1e400}, "Invalid input for operation: 'inf' is not an integer."),
         ({"admin_state_up": "maybe"}, "Invalid input for operation: 'maybe' cannot be converted to boolean."),
@@ -139,6 +138,12 @@ def test_the_mtu_suits_the_underlay_and_ipv6(api: Client) -> None:
     small = api.make("network", mtu=1000)
     assert api.post("subnet", network_id=small["id"], ip_version=6, cidr="2001:db8::/64").status == 409
     assert api.put("network", made["id"], mtu=0).body["network"]["mtu"] == 1450
+    tiny = api.make("network", mtu=67)
+    for subnet in ({"ip_version": 4, "cidr": "10.0.0.0/24"}, {"ip_version": 6, "cidr": "2001:db8::/64"}):
+        assert "minimum of 68" in api.post("subnet", network_id=tiny["id"], **subnet).fault[2]
+    assert api.put("network", tiny["id"], mtu=68).status == 200
+    api.make("subnet", network_id=tiny["id"], ip_version=4, cidr="10.0.0.0/24")
+    assert api.put("network", tiny["id"], mtu=67).fault[1] == "NetworkMTUSubnetConflict"
 
 
 def test_a_network_can_be_changed_but_not_its_segment(api: Client) -> None:

@@ -4,13 +4,16 @@ other, by no way of asking."""
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
 import pytest
 
+from controller.model.bindings import Attendance
 from controller.model.quotas import COUNTED
+from controller.model.records import Address, Chassis
 from northbound.api import Settings
 from northbound.auth import Tokens
 from northbound.policy import RULES, SEEN, subject
@@ -58,6 +61,19 @@ class Cloud:
 
 @pytest.fixture(scope="module")
 def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
+    with opened(tmp_path_factory) as found:
+        yield found
+
+
+@pytest.fixture
+def empty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
+    """One in which nobody has made anything."""
+    with opened(tmp_path_factory) as found:
+        yield found
+
+
+@contextmanager
+def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
     file = tokens(tmp_path_factory.mktemp("auth") / "tokens.toml", **CALLERS)
     with serving(Settings(quotas=dict.fromkeys(COUNTED, -1)), identity=Tokens(file)) as api:
         yield Cloud(api)
@@ -104,43 +120,184 @@ OPERATORS = {
         "used_in_default_sg": False,
         "used_in_non_default_sg": False,
     },
+    "network_segment_range": {"network_type": "geneve", "minimum": 7, "maximum": 9},
 }
 """What only administrators make: for the whole cloud."""
 
 MADE = [each.name for each in COLLECTIONS if each.create and not each.whole and each.name not in OPERATORS]
 """What is made by itself, for a project."""
 
-MATRIX = {
-    #          owner other reader admin
-    "show":   (200,  404,  200,   200),
-    "list":   (1,    0,    1,     1),
-    "update": (200,  404,  403,   200),
-    "delete": (204,  404,  403,   204),
+Row = tuple[int, int, int, int]
+
+#                owner other reader admin
+OWN: dict[str, Row] = {
+    "make":     (201,  400,  403,   201),
+    "show":     (200,  404,  200,   200),
+    "list":     (1,    0,    1,     1),
+    "update":   (200,  404,  403,   200),
+    "delete":   (204,  404,  403,   204),
 }  # fmt: skip
-"""By verb and caller, for a resource of the owner's project: the status, or for lists how often it is found."""
+ADMINS: dict[str, Row] = {
+    "make":     (403,  403,  403,   201),
+    "show":     (404,  404,  404,   200),
+    "list":     (0,    0,    0,     1),
+    "update":   (404,  404,  404,   200),
+    "delete":   (404,  404,  404,   204),
+}  # fmt: skip
+EVERYBODYS: dict[str, Row] = {
+    "show":     (200,  200,  200,   200),
+    "list":     (1,    1,    1,     1),
+}  # fmt: skip
 
-MAKE = {"owner": 201, "other": 400, "reader": 403, "admin": 201}
-"""The status of making one for the owner's project, by name."""
+
+def only(row: dict[str, Row], *verbs: str) -> dict[str, Row]:
+    return {verb: row[verb] for verb in verbs}
 
 
-@pytest.mark.parametrize("kind", MADE)
+MATRIX: dict[str, dict[str, Row]] = {
+    **dict.fromkeys(MADE, OWN),
+    "port_forwarding":             OWN | {"make": (201, 404, 403, 201), "list": (1, 404, 1, 1)},
+    "binding":                     ADMINS | {"make": (403, 404, 403, 201), "list": (0, 404, 0, 1)},
+    "auto_allocated_topology":     only(OWN, "show", "list", "delete"),
+    "quota":                       only(OWN, "show", "list") | {"update": (403, 404, 403, 200),
+                                                               "delete": (403, 404, 403, 204)},
+    "network_segment_range":       ADMINS,
+    "agent":                       only(ADMINS, "show", "list", "update", "delete"),
+    "network_ip_availability":     only(ADMINS, "show", "list"),
+    "default_security_group_rule": EVERYBODYS | {"make": (403, 403, 403, 201), "delete": (403, 403, 403, 204)},
+    "availability_zone":           EVERYBODYS,
+    "floatingip_pool":             EVERYBODYS,
+}  # fmt: skip
+"""By resource, verb and caller, for what is the owner's, or the cloud's: the status, or for lists how often it is there.
+Another makes it for the owner by naming the owner's project; parts of a thing are where that thing is."""
+
+
+def test_every_verb_of_every_resource_is_in_the_matrix() -> None:
+    assert {kind: row.keys() for kind, row in MATRIX.items()} == {
+        each.name: {
+            "show",
+            "list",
+            *(["make"] if each.create else []),
+            *(["update"] if each.update else []),
+            *(["delete"] if each.delete else []),
+        }
+        for each in COLLECTIONS
+    }
+
+
+@dataclass
+class Place:
+    """Where there can be one of a resource: how it is made, or that it is there, and by what it goes in paths."""
+
+    path: str
+    body: dict[str, object]
+    change: dict[str, object]
+    key: str = "id"
+    maker: str = "owner"
+    present: str = ""
+    renew: tuple[str, str, object] | None = None
+    """Whose request has it there again."""
+
+
+def place(cloud: Cloud, kind: str) -> Place:
+    path = Client.path(kind) if "{" not in Client.path(kind) else ""
+    if kind in OPERATORS:
+        return Place(path, OPERATORS[kind], {"name": "changed"}, maker="admin")
+    if kind in MADE:
+        return Place(path, {**bodies(cloud)[kind], "project_id": RED}, another(kind))
+    if kind == "quota":
+        return Place(
+            path, {}, {"network": 6000}, "project_id", present=RED, renew=("admin", "PUT", {"quota": {"network": 5000}})
+        )
+    if kind == "auto_allocated_topology":
+        ready_for_topologies(cloud)
+        return Place(path, {}, {}, "project_id", present=RED, renew=("owner", "GET", None))
+    hypervisor = Chassis(
+        id="hv9", hostname="hv9", encap_ip=Address("192.0.2.9"), encap_types=("vxlan",), gateway_priority=1
+    )
+    cloud.api.commit(lambda tx: tx.put(hypervisor))
+    cloud.api.wires.seen["hv9"] = Attendance(alive=kind == "binding")
+    if kind == "agent":
+        (agent, *_) = cloud.list("admin", "agent", "host=hv9")
+        return Place(path, {}, {"description": "changed"}, present=agent["id"])
+    if kind == "availability_zone":
+        return Place(path, {}, {}, "name", present="nova")
+    if kind in ("floatingip_pool", "network_ip_availability"):
+        key = "subnet_id" if kind == "floatingip_pool" else "network_id"
+        outside = cloud.make("admin", "network", **{"router:external": True})["id"]
+        subnet = cloud.make("admin", "subnet", network_id=outside, cidr="203.0.113.0/24", ip_version=4)
+        return Place(path, {}, {}, key, present=subnet["id" if key == "subnet_id" else key])
+    if kind == "binding":
+        network = cloud.make("owner", "network")["id"]
+        port = cloud.make("owner", "port", network_id=network, device_owner="compute:nova")["id"]
+        return Place(f"/v2.0/ports/{port}/bindings", {"host": "hv9"}, {"vnic_type": "normal"}, "host", maker="admin")
+    assert kind == "port_forwarding"
+    floating, port = forwarding(cloud)
+    asked = {"protocol": "tcp", "external_port": 80, "internal_port": 80, "internal_port_id": port["id"]}
+    address = {"internal_ip_address": port["fixed_ips"][0]["ip_address"]}
+    return Place(f"/v2.0/floatingips/{floating}/port_forwardings", asked | address, {"external_port": 81})
+
+
+@pytest.mark.parametrize("kind", MATRIX)
 def test_who_may_do_what_to_a_resource_of_one_project(cloud: Cloud, kind: str) -> None:
-    body = bodies(cloud)[kind]
-    for caller, status in MAKE.items():
-        made = cloud.post(caller, kind, **body, project_id=RED)
-        assert made.status == status, (caller, made.text)
-        if status == 201:
-            assert made.body[kind]["project_id"] == RED
-            assert cloud.ask("admin", "DELETE", Client.path(kind, made.body[kind]["id"])).status == 204
-    found: dict[str, list[int]] = {verb: [] for verb in MATRIX}
-    for caller in MAKE:
-        id = cloud.make("owner", kind, **body)["id"]
-        found["show"].append(cloud.ask(caller, "GET", Client.path(kind, id)).status)
-        found["list"].append([each["id"] for each in cloud.list(caller, kind)].count(id))
-        found["update"].append(cloud.put(caller, kind, id, **another(kind)).status)
-        found["delete"].append(cloud.ask(caller, "DELETE", Client.path(kind, id)).status)
-        cloud.ask("admin", "DELETE", Client.path(kind, id))
-    assert {verb: tuple(statuses) for verb, statuses in found.items()} == MATRIX
+    where, verbs = place(cloud, kind), MATRIX[kind]
+    plural = PLURALS[kind]
+    found: dict[str, list[int]] = {verb: [] for verb in verbs}
+
+    def there() -> str:
+        """One of it, made if need be; its path."""
+        if where.present:
+            if where.renew:
+                who, method, body = where.renew
+                assert cloud.ask(who, method, f"{where.path}/{where.present}", body).status == 200
+            return f"{where.path}/{where.present}"
+        made = cloud.ask(where.maker, "POST", where.path, {kind: where.body})
+        assert made.status == 201, made.text
+        return f"{where.path}/{made.body[kind][where.key]}"
+
+    for caller in ("owner", "other", "reader", "admin"):
+        if "make" in verbs:
+            made = cloud.ask(caller, "POST", where.path, {kind: where.body})
+            found["make"].append(made.status)
+            if made.status == 201:
+                assert made.body[kind].get("project_id", RED) in (RED, None)
+                assert cloud.ask("admin", "DELETE", f"{where.path}/{made.body[kind][where.key]}").status == 204
+        one = there()
+        found["show"].append(cloud.ask(caller, "GET", one).status)
+        listed = cloud.ask(caller, "GET", where.path)
+        keys = {str(each[where.key]) for each in listed.body[plural]} if listed.status == 200 else set()
+        found["list"].append(int(one.rpartition("/")[2] in keys) if listed.status == 200 else listed.status)
+        if "update" in verbs:
+            found["update"].append(cloud.ask(caller, "PUT", one, {kind: where.change}).status)
+        if "delete" in verbs:
+            found["delete"].append(cloud.ask(caller, "DELETE", one).status)
+            cloud.ask("admin", "DELETE", one)
+            if kind == "agent":
+                where = place(cloud, kind)
+    assert {verb: tuple(statuses) for verb, statuses in found.items()} == verbs
+
+
+def ready_for_topologies(cloud: Cloud) -> None:
+    """A default way out, and a pool that is everybody's."""
+    if not cloud.list("admin", "network", "is_default=true"):
+        outside = cloud.make("admin", "network", **{"router:external": True, "is_default": True})["id"]
+        cloud.make("admin", "subnet", network_id=outside, ip_version=4, cidr="203.0.113.0/24")
+    if not cloud.list("admin", "subnetpool", "is_default=true"):
+        pool = {"name": "p", "prefixes": ["2001:db8:9::/48"], "default_prefixlen": 64, "is_default": True}
+        cloud.make("admin", "subnetpool", **pool, shared=True)
+
+
+def forwarding(cloud: Cloud) -> tuple[str, Any]:
+    """A floating IP of the owner's, and a port of its that port forwardings may lead to."""
+    outside = cloud.make("admin", "network", **{"router:external": True})["id"]
+    cloud.make("admin", "subnet", network_id=outside, cidr="203.0.113.0/24", ip_version=4)
+    network = cloud.make("owner", "network")["id"]
+    inside = cloud.make("owner", "subnet", network_id=network, cidr="10.0.0.0/24", ip_version=4)["id"]
+    port = cloud.make("owner", "port", network_id=network)
+    router = cloud.make("owner", "router", external_gateway_info={"network_id": outside})["id"]
+    add = f"/v2.0/routers/{router}/add_router_interface"
+    assert cloud.ask("owner", "PUT", add, {"subnet_id": inside}).status == 200
+    return cloud.make("owner", "floatingip", floating_network_id=outside)["id"], port
 
 
 @pytest.mark.parametrize("kind", MADE)
@@ -247,55 +404,14 @@ def test_an_external_network_is_everybodys_way_out_and_nobodys_to_change(cloud: 
     assert cloud.post("other", "floatingip", floating_network_id=hidden).status == 404
 
 
-def test_port_forwardings_are_of_the_project_of_their_floating_ip(cloud: Cloud) -> None:
-    outside = cloud.make("admin", "network", **{"router:external": True})["id"]
-    cloud.make("admin", "subnet", network_id=outside, cidr="203.0.113.0/24", ip_version=4)
-    network = cloud.make("owner", "network")["id"]
-    inside = cloud.make("owner", "subnet", network_id=network, cidr="10.0.0.0/24", ip_version=4)["id"]
-    port = cloud.make("owner", "port", network_id=network)
-    router = cloud.make("owner", "router", external_gateway_info={"network_id": outside})["id"]
-    assert (
-        cloud.ask("owner", "PUT", f"/v2.0/routers/{router}/add_router_interface", {"subnet_id": inside}).status == 200
-    )
-    floating = cloud.make("owner", "floatingip", floating_network_id=outside)["id"]
+def test_port_forwardings_are_where_their_floating_ip_is(cloud: Cloud) -> None:
+    floating, _ = forwarding(cloud)
     path = f"/v2.0/floatingips/{floating}/port_forwardings"
-    asked = {
-        "protocol": "tcp",
-        "external_port": 80,
-        "internal_port": 80,
-        "internal_port_id": port["id"],
-        "internal_ip_address": port["fixed_ips"][0]["ip_address"],
-    }
-    body = {"port_forwarding": asked}
     hidden = (404, "FloatingIPNotFound", f"Floating IP {floating} could not be found")
-    assert cloud.ask("other", "POST", path, body).fault == hidden
+    assert cloud.ask("other", "POST", path, {"port_forwarding": {}}).fault[0] == 400
     assert cloud.ask("other", "GET", path).fault == hidden
-    assert cloud.ask("reader", "POST", path, body).fault == (
-        403,
-        "PolicyNotAuthorized",
-        "rule:create_floatingip_port_forwarding is disallowed by policy",
-    )
-    one = cloud.ask("admin", "POST", path, body).body["port_forwarding"]["id"]
-    change = {"port_forwarding": {"external_port": 81}}
-    for caller, statuses in (("other", (404, 404, 404)), ("reader", (200, 403, 403)), ("owner", (200, 200, 204))):
-        answers = (
-            cloud.ask(caller, "GET", f"{path}/{one}"),
-            cloud.ask(caller, "PUT", f"{path}/{one}", change),
-            cloud.ask(caller, "DELETE", f"{path}/{one}"),
-        )
-        assert tuple(answer.status for answer in answers) == statuses, caller
     pools = cloud.ask("other", "GET", "/v2.0/floatingip_pools").body["floatingip_pools"]
-    assert (outside, BLUE) in {(each["network_id"], each["project_id"]) for each in pools}
-
-
-@pytest.mark.parametrize("kind", OPERATORS)
-def test_what_is_for_the_whole_cloud_is_an_administrators(cloud: Cloud, kind: str) -> None:
-    for caller in ("owner", "reader", "service"):
-        assert cloud.post(caller, kind, **OPERATORS[kind]).status == 403
-    id = cloud.make("admin", kind, **OPERATORS[kind])["id"]
-    for caller in ("owner", "reader", "other"):
-        assert cloud.ask(caller, "DELETE", Client.path(kind, id)).status in (403, 404)
-    assert cloud.ask("admin", "DELETE", Client.path(kind, id)).status == 204
+    assert {each["project_id"] for each in pools} == {BLUE}
 
 
 def test_nobody_but_administrators_sees_agents_and_sets_quotas(cloud: Cloud) -> None:
@@ -339,6 +455,19 @@ def test_what_is_shared_with_a_project_is_used_by_it_alone(cloud: Cloud) -> None
     assert cloud.ask("owner", "PUT", onboard, {"network_id": mine}).status == 404
 
 
+def shared_with_friend(kind: str, id: str) -> dict[str, object]:
+    return {"object_type": kind, "object_id": id, "action": "access_as_shared", "target_tenant": FRIEND}
+
+
+def test_an_address_group_of_another_cannot_be_changed_as_if_it_were_not_there(cloud: Cloud) -> None:
+    group = cloud.make("owner", "address_group", name="a")["id"]
+    cloud.make("owner", "rbac_policy", **shared_with_friend("address_group", group))
+    assert cloud.ask("friend", "GET", Client.path("address_group", group)).status == 200
+    assert cloud.put("friend", "address_group", group, name="x").status == 404
+    assert cloud.put("reader", "address_group", group, name="x").status == 403
+    assert cloud.ask("friend", "DELETE", Client.path("address_group", group)).status == 403
+
+
 ADMINISTRATORS = [
     ("network", {"shared": True}),
     ("network", {"router:external": True}),
@@ -347,7 +476,6 @@ ADMINISTRATORS = [
     ("network", {"provider:network_type": "geneve", "provider:segmentation_id": 77}),
     ("port", {"binding:host_id": "hv1"}),
     ("port", {"binding:profile": {"a": 1}}),
-    ("subnet", {"service_types": ["compute:nova"]}),
     ("subnetpool", {"shared": True}),
     ("subnetpool", {"is_default": True}),
     ("address_scope", {"shared": True}),
@@ -369,7 +497,11 @@ def test_attributes_that_a_tenant_does_not_see_it_cannot_ask_for(cloud: Cloud) -
     made = cloud.make("owner", "network")
     assert {name for name in made if name.startswith("provider:")} == set()
     number = cloud.ask("admin", "GET", f"/v2.0/networks/{made['id']}").body["network"]["provider:segmentation_id"]
-    assert cloud.list("owner", "network", f"provider:segmentation_id={number}") == []
+    mine = [each["id"] for each in cloud.list("owner", "network", f"provider:segmentation_id={number}")]
+    assert mine == [made["id"]], "as of its own, and of no other's"
+    cloud.make("owner", "rbac_policy", **shared_with_friend("network", made["id"]))
+    assert made["id"] in [each["id"] for each in cloud.list("friend", "network")]
+    assert cloud.list("friend", "network", f"provider:segmentation_id={number}") == []
     assert cloud.list("owner", "network", f"id={made['id']}&fields=id&fields=provider:segmentation_id") == [
         {"id": made["id"]}
     ]
@@ -391,7 +523,7 @@ def test_bindings_of_ports_are_a_services(cloud: Cloud) -> None:
     network = cloud.make("owner", "network")["id"]
     port = cloud.make("owner", "port", network_id=network, device_owner="compute:nova")["id"]
     path = f"/v2.0/ports/{port}/bindings"
-    asked = {"binding": {"host": "hv9"}}
+    asked = {"binding": {"host": "hv8"}}
     assert cloud.ask("other", "GET", path).fault[1] == "PortNotFound"
     assert cloud.ask("owner", "GET", path).body == {"bindings": []}
     assert cloud.ask("owner", "POST", path, asked).fault == (
@@ -400,31 +532,30 @@ def test_bindings_of_ports_are_a_services(cloud: Cloud) -> None:
         "rule:create_port_binding is disallowed by policy",
     )
     for method, body in (("GET", None), ("PUT", asked), ("DELETE", None)):
-        assert cloud.ask("owner", method, f"{path}/hv9", body).status == 404
-    assert cloud.ask("owner", "PUT", f"{path}/hv9/activate").status == 404
+        assert cloud.ask("owner", method, f"{path}/hv8", body).status == 404
+    assert cloud.ask("owner", "PUT", f"{path}/hv8/activate").status == 404
     for who in ("service", "admin"):
         assert len(cloud.ask(who, "GET", path).body["bindings"]) == 1
         assert cloud.ask(who, "POST", path, asked).fault[1] == "PortBindingError", "nobody knows the host"
 
 
-def test_a_project_asks_for_a_network_of_its_own(cloud: Cloud) -> None:
+def test_a_project_asks_for_a_network_of_its_own(empty: Cloud) -> None:
     path = "/v2.0/auto-allocated-topology"
-    outside = cloud.make("admin", "network", **{"router:external": True, "is_default": True})["id"]
-    cloud.make("admin", "subnet", network_id=outside, ip_version=4, cidr="203.0.113.0/24")
+    outside = empty.make("admin", "network", **{"router:external": True, "is_default": True})["id"]
+    empty.make("admin", "subnet", network_id=outside, ip_version=4, cidr="203.0.113.0/24")
     pool = {"name": "p", "prefixes": ["2001:db8:9::/48"], "default_prefixlen": 64, "is_default": True}
-    mine = cloud.make("admin", "subnetpool", **pool)["id"]
-    assert cloud.ask("owner", "GET", f"{path}/None").status == 409, "the pool is not the project's"
-    assert cloud.ask("admin", "DELETE", Client.path("subnetpool", mine)).status == 204
-    cloud.make("admin", "subnetpool", **pool, shared=True)
-    topology = cloud.ask("owner", "GET", f"{path}/None").body["auto_allocated_topology"]
+    mine = empty.make("admin", "subnetpool", **pool)["id"]
+    assert empty.ask("owner", "GET", f"{path}/None").status == 409, "the pool is not the project's"
+    assert empty.ask("admin", "DELETE", Client.path("subnetpool", mine)).status == 204
+    empty.make("admin", "subnetpool", **pool, shared=True)
+    topology = empty.ask("owner", "GET", f"{path}/None").body["auto_allocated_topology"]
     assert topology["project_id"] == RED
-    assert cloud.ask("reader", "GET", f"{path}/{RED}").body["auto_allocated_topology"] == topology
-    assert cloud.ask("reader", "DELETE", f"{path}/{RED}").status == 403
+    assert empty.ask("reader", "GET", f"{path}/{RED}").body["auto_allocated_topology"] == topology
+    assert empty.ask("reader", "DELETE", f"{path}/{RED}").status == 403
     for method in ("GET", "DELETE"):
-        assert cloud.ask("other", method, f"{path}/{RED}").status == 404
-    assert cloud.ask("other", "GET", path).body == {"auto_allocated_topologies": []}
-    assert cloud.ask("owner", "DELETE", f"{path}/None").status == 204
-    cloud.ask("admin", "DELETE", Client.path("network", outside))
+        assert empty.ask("other", method, f"{path}/{RED}").status == 404
+    assert empty.ask("other", "GET", path).body == {"auto_allocated_topologies": []}
+    assert empty.ask("owner", "DELETE", f"{path}/None").status == 204
 
 
 def test_a_default_group_is_made_for_ones_own_project_alone(cloud: Cloud) -> None:
@@ -447,3 +578,28 @@ def test_every_verb_of_every_collection_has_its_rule() -> None:
     assert {
         each for each in of_attributes if each not in attributes and each.rpartition(":")[0] not in attributes
     } == set()
+
+
+def test_only_an_administrator_removes_a_default_group_and_it_comes_back_when_it_is_needed(cloud: Cloud) -> None:
+    (group,) = cloud.list("friend", "security_group", f"name=default&project_id={FRIEND}")
+    for port in cloud.list("friend", "port"):
+        assert cloud.ask("admin", "DELETE", Client.path("port", port["id"])).status == 204
+    assert cloud.ask("friend", "DELETE", Client.path("security_group", group["id"])).fault == (
+        409,
+        "SecurityGroupCannotRemoveDefault",
+        "Insufficient rights for removing default security group.",
+    )
+    assert cloud.ask("admin", "DELETE", Client.path("security_group", group["id"])).status == 204
+    (another,) = cloud.list("friend", "security_group", f"name=default&project_id={FRIEND}")
+    assert another["id"] != group["id"]
+
+
+@pytest.mark.parametrize("id", [str(uuid4()), "seen by blue alone"])
+def test_what_is_made_in_what_is_not_there_is_not_found(cloud: Cloud, id: str) -> None:
+    theirs = {kind: cloud.make("other", kind, name="theirs")["id"] for kind in ("network", "security_group")}
+    network, group = (id, id) if "-" in id else theirs.values()
+    rule = {"security_group_id": group, "direction": "ingress"}
+    assert cloud.post("owner", "port", network_id=network).fault[:2] == (404, "NetworkNotFound")
+    assert cloud.post("owner", "security_group_rule", **rule).fault[:2] == (404, "SecurityGroupNotFound")
+    for kind, made in theirs.items():
+        cloud.ask("other", "DELETE", Client.path(kind, made))

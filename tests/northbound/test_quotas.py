@@ -136,6 +136,14 @@ def test_every_counted_resource_stops_at_its_limit(api: Client) -> None:
         api.put("quota", "p", **{kind: -1})
 
 
+def test_a_group_is_not_made_without_room_for_the_rules_it_is_born_with(api: Client) -> None:
+    api.make("security_group", project_id="p")
+    used = api.get("/v2.0/quotas/p/details")["quota"]["security_group_rule"]["used"]
+    for limit, status in ((used + 1, 409), (used + 2, 201)):
+        assert api.put("quota", "p", security_group_rule=limit).status == 200
+        assert api.post("security_group", project_id="p").status == status
+
+
 def test_a_bulk_request_is_within_the_quota_or_makes_nothing(api: Client) -> None:
     network = api.make("network", project_id="p")["id"]
     api.put("quota", "p", port=3)

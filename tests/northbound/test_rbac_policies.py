@@ -158,6 +158,23 @@ def test_what_is_no_policy_is_refused(
     assert api.put("rbac_policy", other, action="x").fault[:2] == (400, "HTTPBadRequest")
 
 
+def test_whom_a_network_is_shared_with_counts_as_a_change_of_it(api: Client) -> None:
+    id = api.make("network")["id"]
+    asked = {"object_type": "network", "object_id": id, "action": "access_as_shared"}
+
+    def revision() -> int:
+        return int(api.get(f"/v2.0/networks/{id}")["network"]["revision_number"])
+
+    policy = api.make("rbac_policy", **asked, target_tenant=THEIRS)["id"]
+    assert revision() == 2
+    assert api.put("rbac_policy", policy, target_tenant="*").status == 200
+    assert revision() == 3
+    assert api.put("rbac_policy", policy, target_tenant="*").status == 200
+    assert revision() == 3
+    assert api.delete("rbac_policy", policy).status == 204
+    assert revision() == 4
+
+
 def test_a_network_is_shared_with_all_by_its_attribute(api: Client) -> None:
     id = api.make("network", shared=True, project_id=MINE, name="red")["id"]
     (policy,) = api.get("/v2.0/rbac-policies?target_tenant=*")["rbac_policies"]

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
-from controller.errors import CannotListen, FlowError, SouthboundError, Unavailable, WeftError
+from controller.errors import BadArchive, CannotListen, FlowError, SouthboundError, Unavailable, WeftError
 from controller.model.records import Network, Policy, Port, Subnet, Tag
 from controller.model.store import Change, MemoryJournal
 from northbound.faults import fault
@@ -69,6 +69,7 @@ def test_discovery_leads_from_the_root_to_every_resource(api: Client) -> None:
             "agents": ["/v2.0/agents"],
             "availability_zones": ["/v2.0/availability_zones"],
             "default_security_group_rules": ["/v2.0/default-security-group-rules"],
+            "network_segment_ranges": ["/v2.0/network-segment-ranges"],
             "network_ip_availabilities": ["/v2.0/network-ip-availabilities"],
             "floatingips": ["/v2.0/floatingips"],
             "floatingip_pools": ["/v2.0/floatingip_pools"],
@@ -77,7 +78,7 @@ def test_discovery_leads_from_the_root_to_every_resource(api: Client) -> None:
             assert link["rel"] == "self"
             listed = api.get(link["href"].removeprefix(api.url))
             assert [*listed] == [name]
-            assert bool(listed[name]) == (name == "default_security_group_rules")
+            assert bool(listed[name]) == (name in ("default_security_group_rules", "network_segment_ranges"))
 
 
 def test_links_speak_the_scheme_and_name_that_the_client_used(api: Client) -> None:
@@ -174,6 +175,7 @@ ABSENT = {
     "router": ("RouterNotFound", "Router red could not be found"),
     "subnetpool": ("SubnetPoolNotFound", "Subnet pool red could not be found."),
     "address_scope": ("AddressScopeNotFound", "Address scope red could not be found."),
+    "network_segment_range": ("NetworkSegmentRangeNotFound", "Network Segment Range red could not be found."),
     "rbac_policy": ("RbacPolicyNotFound", "RBAC policy of type unknown with ID red not found"),
     "floatingip": ("FloatingIPNotFound", "Floating IP red could not be found"),
 }
@@ -244,12 +246,43 @@ def test_a_name_may_be_long_but_not_endless(api: Client) -> None:
     assert said == f"Invalid input for name. Reason: '{'x' * 255}' exceeds maximum length of 255."
 
 
-def test_only_json_is_understood(api: Client) -> None:
-    for content_type in ("text/plain", "application/x-www-form-urlencoded", "application/xml"):
+def test_a_body_is_json_whatever_it_is_called(api: Client) -> None:
+    for content_type in ("text/plain", "application/x-www-form-urlencoded", "", "application/json; charset=utf-8"):
         answer = api.ask("POST", "/v2.0/networks", '{"network": {}}', Content_Type=content_type)
+        assert answer.status == 201
+    assert (
+        api.ask("POST", "/v2.0/networks", "network=x", Content_Type="application/x-www-form-urlencoded").status == BAD
+    )
+
+
+def test_a_page_of_another_site_makes_nothing(api: Client) -> None:
+    """A browser sends these for any page, without asking; `Origin` is always there, and JSON is asked about first."""
+    for content_type in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data", ""):
+        answer = api.ask(
+            "POST", "/v2.0/networks", '{"network": {}}', Content_Type=content_type, Origin="https://evil.example"
+        )
         assert answer.fault[:2] == (415, "HTTPUnsupportedMediaType")
-    answer = api.ask("POST", "/v2.0/networks", '{"network": {}}', Content_Type="application/json; charset=utf-8")
-    assert answer.status == 201
+    assert api.changes == []
+    assert api.ask("POST", "/v2.0/networks", {"network": {}}, Origin=api.url).status == 201
+
+
+def test_collections_go_by_dashes_and_underscores(api: Client) -> None:
+    for one, other in (("security_groups", "security-groups"), ("floatingip-pools", "floatingip_pools")):
+        assert api.get(f"/v2.0/{one}") == api.get(f"/v2.0/{other}")
+    network = api.make("network")["id"]
+    made = api.ask(
+        "POST",
+        "/v2.0/rbac_policies",
+        {
+            "rbac_policy": {
+                "object_type": "network",
+                "object_id": network,
+                "action": "access_as_shared",
+                "target_tenant": "*",
+            }
+        },
+    )
+    assert api.ask("DELETE", f"/v2.0/rbac_policies/{made.body['rbac_policy']['id']}").status == 204
 
 
 def test_a_body_that_is_too_large_is_refused(api: Client) -> None:
@@ -341,7 +374,7 @@ def test_every_refusal_has_a_status_and_what_is_no_refusal_is_our_fault(kind: ty
     wanted = [each for each in given if each.kind == each.POSITIONAL_OR_KEYWORD and each.default is each.empty]
     status, body = fault(kind(*("1" for _ in wanted[1:])))
     assert json.loads(body)["NeutronError"]["type"]
-    assert (status == 500) == issubclass(kind, FlowError | SouthboundError | CannotListen)
+    assert (status == 500) == issubclass(kind, FlowError | SouthboundError | CannotListen | BadArchive)
 
 
 class Broken(MemoryJournal):

@@ -75,6 +75,12 @@ def test_a_guest_that_a_slaac_subnet_is_not_for_forms_no_address_there(api: Clie
     assert [any(":" in ip["ip_address"] for ip in each) for each in addresses] == [True, False, True, False]
 
 
+def test_a_type_may_begin_with_any_letter_of_compute(api: Client, red: str) -> None:
+    """As a test of Neutron's API has it."""
+    given = {"network_id": red, "ip_version": 4, "cidr": "10.7.0.0/24", "service_types": ["test:type_1"]}
+    assert api.make("subnet", **given)["service_types"] == ["test:type_1"]
+
+
 @pytest.mark.parametrize(
     ("types", "fault"),
     [

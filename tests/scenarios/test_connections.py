@@ -6,6 +6,7 @@ import socket
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import product
 
 import pytest
 
@@ -230,6 +231,19 @@ def test_a_reset_from_nowhere_harms_no_connection(lab: Lab, cast: Cast) -> None:
             assert (end.lost(), end.ended()) == ({}, {})
         for guest in (a, other):
             guest.hangs_up()
+    lab.settles()
+
+
+def test_a_connection_that_was_lost_is_begun_anew_from_the_same_port(lab: Lab, cast: Cast) -> None:
+    """Case SG12: a machine loses power, and conntrack does not hear of it."""
+    a, b, c, _d = cast
+    web = lab.group("web", project="red")
+    allow_both(lab, web, protocol="tcp", ports=80)
+    cast.under(b=web, c=web)
+    for other, version, both in product((b, c), VERSIONS, (False, True)):
+        took = a.reopens(other, 80, 20_000 + both, both=both, version=version)
+        assert took is not None, f"{other} by IPv{version}, both: {both}"
+        assert took < 0.9, "none of it is sent again a second later"
     lab.settles()
 
 

@@ -302,6 +302,25 @@ def test_of_two_interfaces_of_one_hypervisor_that_claim_a_port_at_once_the_one_t
         lab.dismiss(twin)
 
 
+def test_a_hypervisor_that_takes_another_name_takes_its_guests_along_and_back_again(lab: Lab, red: Network) -> None:
+    hv1, red1, red3 = lab.hypervisors["hv1"], lab.guests["red1"], lab.guests["red3"]
+
+    def works_as(name: str) -> bool:
+        row = lab.chassis().get(name, {})
+        return bool(row.get("connected")) and row["revision"] == row["applied_revision"] and not row["problem"]
+
+    hv1.join({"system-id": "renamed"})
+    lab.eventually("the hypervisor by its new name", lambda: works_as("renamed"), 10)
+    lab.eventually("traffic", lambda: red3.pings(red1), 5)
+    hv1.join()
+    lab.eventually("the hypervisor by its old name", lambda: works_as("hv1"), 10)
+    lab.api.delete("/v1/chassis/renamed")
+    lab.converged()
+    assert red1.pings(red3)
+    assert red3.pings(red1)
+    lab.settles()
+
+
 def test_a_second_hypervisor_of_one_name_is_refused_and_the_first_is_unharmed(lab: Lab, red: Network) -> None:
     hv4 = lab.hypervisor("hv4")
     before, mods = lab.chassis()["hv1"], lab.hypervisors["hv1"].flows()
@@ -686,7 +705,7 @@ def be_database(peer: socket.socket, name: str, datapath: int, ending: threading
                 asked, end = decoder.raw_decode(waiting)
                 waiting = waiting[end:]
                 if "method" in asked:
-                    result = tables if asked["method"] == "monitor" else asked["params"]
+                    result = tables if asked["method"] == "monitor_cond" else asked["params"]
                     peer.sendall(rpc(id=asked["id"], result=result, error=None))
 
 

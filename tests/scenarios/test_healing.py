@@ -195,6 +195,7 @@ SETTINGS = {
     "tunnel type": ("interface", "weft-vxlan", "type", "gre"),
     "tunnel options": ("interface", "weft-vxlan", "options:key", "7"),
     "fail mode": ("bridge", BRIDGE, "fail_mode", "standalone"),
+    "OpenFlow versions": ("bridge", BRIDGE, "protocols", "OpenFlow13"),
     "inactivity probe": ("controller", BRIDGE, "inactivity_probe", "60000"),
     "backoff": ("controller", BRIDGE, "max_backoff", "8000"),
 }

@@ -11,7 +11,7 @@ import pytest
 
 from mininet_scenarios.lab import Lab, Network, Place
 from mininet_scenarios.nodes import Guest
-from mininet_scenarios.probe import BROADCAST, Ear, send, token, udp
+from mininet_scenarios.probe import BROADCAST, REPLY, REQUEST, Ear, arp, send, token, udp
 from tests.scenarios.churn import Churn
 
 MAC, IP = "02:00:00:00:00:77", "10.0.0.77"
@@ -219,6 +219,31 @@ def test_a_deleted_port_leaves_nothing_on_any_switch(lab: Lab, red: Network, pee
     assert hearers(lab, guest, BROADCAST) == set()
     assert hearers(lab, peers[1], guest.mac) == set()
     lab.dismiss(guest)
+    lab.settles()
+
+
+def test_an_address_that_another_guest_has_now_is_found_there_at_once(
+    lab: Lab, red: Network, peers: list[Guest]
+) -> None:
+    gone = lab.guest("gone", network=red, on="hv2", ip="10.0.0.71", mac="02:00:00:00:00:71")
+    lab.converged()
+    assert all(peer.pings(gone) for peer in peers)
+    lab.dismiss(gone)
+    anew = lab.guest("anew", network=red, on="hv3", ip="10.0.0.71", mac="02:00:00:00:00:72")
+    lab.converged()
+    for announcement in (arp(op, anew.mac, anew.ip, anew.ip, token()) for op in (REQUEST, REPLY)):
+        with lab.sniff() as heard:
+            anew.sends(announcement)
+        assert heard.copies(announcement[-16:]) == {"red1": 1, "red2": 1, "red3": 1, "underlay": 2}
+    assert all(peer.pings(anew) for peer in peers)
+
+    anew.mac = "02:00:00:00:00:73"
+    lab.change(anew, mac_address=anew.mac)
+    anew.ip_batch(f"link set eth0 address {anew.mac}")
+    lab.converged()
+    # each knew another one, and would believe it for 15 s and more
+    lab.eventually("an answer to all", lambda: all(peer.pings(anew, count=1) for peer in peers), 4)
+    lab.dismiss(anew)
     lab.settles()
 
 

@@ -254,8 +254,6 @@ def test_a_controller_that_is_killed_forgets_nobody_and_moves_no_flow(lab: Lab) 
     flows = {name: hypervisor.flows() for name, hypervisor in lab.hypervisors.items()}
     pings = [each.ping(ip, interval_s=0.02) for each in watchers(lab) for ip in (VIP, VIP6, *BEHIND)]
     with ExitStack() as stack:
-        for hypervisor in lab.hypervisors.values():
-            hypervisor.hurry()
         said = [stack.enter_context(hypervisor.openflow()) for hypervisor in lab.hypervisors.values()]
         lab.controller.kill()
         time.sleep(0.5)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import permutations
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,6 +16,7 @@ from mininet_scenarios.lab import Lab
 from mininet_scenarios.nodes import Guest
 from mininet_scenarios.probe import tagged, udp
 from mininet_scenarios.processes import wait_until
+from northbound import explain, past
 
 PLACES = {"server": "hv1", "client": "hv1", "stranger": "hv2", "closed": "hv2", "trusted": "hv1"}
 
@@ -163,9 +167,73 @@ def test_what_keeps_two_apart_and_what_they_cost_is_told(lab: Lab, cast: Cast) -
     assert weft("why", "client", "closed", codes=(1,)).splitlines()[0] == f"closed: {down[0]}"
     lab.api.put(f"/v2.0/ports/{cast.guests[3].port_id}", {"port": {"admin_state_up": True}})
     lab.converged()
+    wait_until("both had the last change", lambda: "" if all_had(lab, "closed") else str(newest(lab, "closed")), 5)
+    assert newest(lab, "closed")["changes"][0]["attributes"]["admin_state_up"] == [False, True]
     cost = weft("cost", cast.guests[0].port_id).splitlines()
     assert [line for line in cost if line.startswith("classify") and line.endswith("2 on 1 hypervisors")]
     assert weft("repair").splitlines() == [f"{name}: 0 flows and 0 groups put right" for name in ("hv1", "hv2")]
+
+
+def newest(lab: Lab, called: str) -> dict[str, Any]:
+    """The last change of an object."""
+    found: dict[str, Any] = lab.api.get(f"/v1/history?object={called}&limit=1")["events"][0]
+    return found
+
+
+def all_had(lab: Lab, called: str) -> bool:
+    """Did both hypervisors acknowledge it, after it was made?"""
+    event = newest(lab, called)
+    assert all(at > event["at"] for at in event["acknowledged"].values())
+    return {*event["acknowledged"]} == {"hv1", "hv2"}
+
+
+def test_what_a_bundle_kept_says_the_same(lab: Lab, cast: Cast, tmp_path: Path) -> None:
+    """The controller is asked, then the file."""
+    weft, hv1, file = lab.controller.weft, lab.hypervisors["hv1"], tmp_path / "bundle"
+    conntrack = tmp_path / "conntrack"
+    assert cast.guests[1].reaches(cast.guests[0], "tcp", 80)
+    hv1.ofctl("add-flow", hv1.bridge, "table=250,priority=9,ip,actions=drop")
+    conntrack.write_text(hv1.appctl("dpctl/dump-conntrack"))
+    manifest = json.loads(weft("bundle", str(file), "--conntrack", f"hv1={conntrack}", "--json"))
+    assert (manifest["chassis"], manifest["moved"], manifest["unreachable"]) == (["hv1", "hv2"], [], {})
+    asked = {"from": "client", "to": "server", "proto": "tcp", "dport": 80}
+    with past.opened(file) as yesterday:
+        told = yesterday.get("/v1/diff")
+        assert [len(each["foreign"]) for each in told["chassis"]] == [1, 0]
+        for path in ("/v1/diff", "/v1/chassis", "/v1/flows/hv1", f"/v1/cost/{cast.guests[0].port_id}"):
+            assert yesterday.get(path) == lab.api.get(path)
+        assert yesterday.post("/v1/trace", asked) == lab.api.post("/v1/trace", asked)
+        assert yesterday.get("/v1/drops?chassis=hv1")["drops"]
+    dump = hv1.ofctl("dump-flows", hv1.bridge)
+    hv1.ofctl("--strict", "del-flows", hv1.bridge, "table=250,priority=9,ip")
+    explained = weft("explain", "-", "--bundle", str(file), stdin=dump)
+    assert explained == weft("explain", "-", stdin=dump)
+    assert explained.endswith(" 1 foreign\n")
+    assert_all_is_explained(lab, cast)
+    assert " from members of security group " in weft("conn", "hv1", "--bundle", str(file))
+
+
+def assert_all_is_explained(lab: Lab, cast: Cast) -> None:
+    """Whatever Open vSwitch prints, of hv1: in every version's form, and what the datapath and conntrack have."""
+    hv1, (server, client, *_) = lab.hypervisors["hv1"], cast.guests
+    how = [("10",), ("10", "--no-stats"), ("13", "--names"), ("14",), ("15", "--no-stats")]
+    dumps = [hv1.ofctl("-O", f"OpenFlow{version}", *more, "dump-flows", hv1.bridge) for version, *more in how]
+    dumps += [hv1.ofctl("-O", f"OpenFlow{version}", "dump-groups", hv1.bridge) for version in (11, 15)]
+    packet = f"in_port={client.tap},tcp,dl_src={client.mac},dl_dst={server.mac},nw_src={client.ip},nw_dst={server.ip}"
+    dumps.append(hv1.appctl("ofproto/trace", hv1.bridge, f"{packet},nw_ttl=64,tp_src=7,tp_dst=80"))
+    for dump in dumps:
+        found = explain.read(dump.splitlines())
+        asked = {"cookies": explain.cookies(found), "groups": explain.groups(found)}
+        answer = lab.api.post("/v1/explain", asked)
+        counted = [line for line in found if line.counts]
+        assert len(counted) > 1
+        known = answer["flows"].keys() | {explain.group_key(int(id)) for id in answer["groups"]}
+        assert [line.text for line in counted if line.key not in known] == []
+    rest = "\n".join((hv1.appctl("dpctl/dump-flows", "-m"), *(connections := hv1.connections())))
+    said = lab.controller.weft("explain", "-", "--chassis", "hv1", stdin=rest)
+    assert 'from port "client"' in said
+    assert 'out to port "server"' in said
+    assert said.count(", begun by ") == len(connections)
 
 
 def test_a_guest_that_is_unplugged_is_an_address_that_nobody_has(lab: Lab, cast: Cast) -> None:

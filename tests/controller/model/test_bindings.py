@@ -1,5 +1,6 @@
 """Where a port is: by whose claim, on which host, over which encapsulation."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -208,6 +209,16 @@ def test_the_same_row_again_is_no_new_claim() -> None:
     assert where(model) == at("hv2", "tap1")
 
 
+def test_a_hypervisor_that_takes_another_name_and_its_own_again_has_its_ports_under_both() -> None:
+    model = cloud(P1)
+    see(model, rows("hv1", "row-1"), rows("other", "row-1"))
+    assert where(model) == at("other", "tap1")
+    see(model, rows("hv1", "row-1"))
+    assert where(model) == at("hv1", "tap1")
+    assert [binding.chassis for binding in model.all(Binding)] == ["hv1"], "a row is in one database"
+    assert model.all(Quarantine)
+
+
 def test_the_row_of_an_older_stores_claim_is_noted_and_no_new_claim() -> None:
     model = cloud(P1)
     see(model, hypervisor("hv1", {"tap1": "p1"}), hypervisor("hv2", {"tap1": "p1"}))
@@ -378,10 +389,13 @@ def test_a_port_is_nowhere_while_its_hypervisor_has_no_zone_left(monkeypatch: py
     see(model, both)
     assert zones(model) == {"tap1": 1, "tap2": 0}
     assert reason(model, "p2") == "hypervisor hv1 has no conntrack zone left: it holds 1 interfaces"
-    see(model, hypervisor("hv1", {"tap2": "p2"}))
+    seen = hypervisor("hv1", {"tap2": "p2"})
+    see(model, seen)
     assert (zones(model), resting(model)) == ({"tap2": 0}, [1]), "the zone rests"
+    recorded = observe(Transaction(model), seen)
     forgotten(model, 1)
-    see(model, hypervisor("hv1", {"tap2": "p2"}))
+    assert (recorded, observe(Transaction(model), seen, recorded)) == ((), seen.claims), "it is tried again"
+    see(model, seen)
     assert place(model, P2) == Placed("hv1", "tap2", 1)
 
 
@@ -425,11 +439,15 @@ def test_a_report_is_the_whole_picture_of_a_chassis() -> None:
 
 def test_the_ports_of_a_switch_replace_those_it_had_before() -> None:
     model = Model()
+    known: dict[str, dict[str, int]] = {}
 
     def links(chassis: str, ports: dict[str, int]) -> tuple[Write, ...]:
         tx = Transaction(model)
-        observe_links(tx, chassis, ports.items())
-        writes = tx.writes()
+        observe_links(tx, chassis, ports)
+        writes, by_difference = tx.writes(), Transaction(model)
+        observe_links(by_difference, chassis, ports, known.get(chassis))
+        assert {*by_difference.writes()} == {*writes}
+        known[chassis] = ports
         model.apply(Change(model.revision + 1, "", writes))
         return writes
 
@@ -448,7 +466,7 @@ def test_the_ports_of_a_switch_replace_those_it_had_before() -> None:
 class AnyHistory(RuleBasedStateMachine):
     """A port belongs to the row that claimed it last; when that goes, to another of its hypervisor, or to nobody.
 
-    A row is an interface and a UUID: with another UUID it is another row.
+    A row is an interface and a UUID: with another UUID it is another row. No two databases have one UUID.
     """
 
     def __init__(self) -> None:
@@ -456,6 +474,7 @@ class AnyHistory(RuleBasedStateMachine):
         self.model = cloud(P1, P2)
         self.rows: dict[tuple[str, str], Claim] = {}
         self.lost: set[tuple[str, str]] = set()
+        self.recorded: dict[str, Sequence[Claim]] = {}
 
     @rule(
         chassis=st.sampled_from(["hv1", "hv2", "hv3"]),
@@ -464,7 +483,7 @@ class AnyHistory(RuleBasedStateMachine):
         ),
     )
     def report(self, chassis: str, claims: dict[str, tuple[str, str]]) -> None:
-        seen = tuple(Claim(interface, port, row=row) for interface, (port, row) in claims.items())
+        seen = tuple(Claim(interface, port, row=f"{chassis} {row}") for interface, (port, row) in claims.items())
         now = {(chassis, claim.interface): claim for claim in seen}
         for spot in [spot for spot in self.rows if spot[0] == chassis and now.get(spot) != self.rows[spot]]:
             del self.rows[spot]
@@ -474,7 +493,12 @@ class AnyHistory(RuleBasedStateMachine):
                 rivals = (other for other, held in self.rows.items() if held.port_id == claim.port_id)
                 self.lost |= {other for other in rivals if other[0] != chassis}
                 self.rows[spot] = claim
-        see(self.model, replace(hypervisor(chassis), claims=seen))
+        report = replace(hypervisor(chassis), claims=seen)
+        whole, difference = Transaction(self.model), Transaction(self.model)
+        observe(whole, report)
+        self.recorded[chassis] = observe(difference, report, self.recorded.get(chassis))
+        assert difference.writes() == whole.writes()
+        see(self.model, report)
 
     @rule(port=st.sampled_from(["p1", "p2"]))
     def rezone(self, port: str) -> None:

@@ -10,8 +10,10 @@ import stat
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -22,7 +24,7 @@ from controller.errors import Invalid, Unavailable
 from controller.model import sqlite
 from controller.model.records import KINDS, Counter, Link, Network, Record
 from controller.model.sqlite import MIGRATIONS, SqliteJournal, parse_url
-from controller.model.store import Change, MemoryJournal, Store, Write
+from controller.model.store import Ack, Author, Change, Event, MemoryJournal, Store, Write
 from tests.controller.model.test_packing import records
 from tests.controller.model.test_store import network, put, serving, together
 
@@ -300,7 +302,7 @@ def fill_the_disk(path: str) -> None:
     """Commit until files may not grow, then until they may again; print what was acknowledged."""
 
     async def scenario() -> None:
-        limit = 60_000
+        limit = 150_000
         hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
 
         async with serving(SqliteJournal(Path(path))) as store:
@@ -510,3 +512,93 @@ def test_a_migration_that_fails_leaves_the_file_as_it_was(tmp_path: Path) -> Non
     kept = SqliteJournal(path, migrations=())
     assert kept.load()[0] == 7
     kept.close()
+
+
+# the log
+
+
+def logged(number: int, at: float, *records: Record) -> Change:
+    """A change that makes records, some seconds after the epoch."""
+    writes = tuple(Write(type(each), each.id, None, each) for each in records)
+    return Change(number, f"req-{number}", writes, Author("ann", "p"), at)
+
+
+def test_the_log_has_what_was_changed_and_when_who_had_it(path: Path) -> None:
+    journal = SqliteJournal(path)
+    journal.load()
+    now = time.time()
+    odd = network("red\udce9", 1, description="before")
+    made = [logged(1, now, odd), logged(3, now, network("blue", 2)), logged(4, now, Counter(id="x", value=2))]
+    journal.append(made[:1])
+    journal.append(made[1:])
+    journal.note([Ack(3, "hv1", now + 1), Ack(3, "hv2", now + 2), Ack(3, "hv1", now + 9)])
+    changed = Change(
+        5, "", (Write(Network, odd.id, odd, replace(odd, description="after")),), Author(chassis="hv\udce9"), now
+    )
+    gone = Change(6, "", (Write(Network, "blue", network("blue", 2), None),), at=now)
+    journal.append([changed, gone])
+    assert [event.change for event in journal.events("", 100, 9)] == [gone, changed, *reversed(made)]
+    assert [event.change for event in journal.events("", 5, 2)] == [made[2], made[1]]
+    assert [event.change for event in journal.events(odd.id, 100, 9)] == [changed, made[0]]
+    assert journal.events("blue", 6, 9) == [Event(made[1], {"hv1": now + 1, "hv2": now + 2})]
+    assert journal.events("nobody", 100, 9) == []
+    journal.close()
+    again = SqliteJournal(path)
+    again.load()
+    assert len(again.events("", 100, 9)) == 5
+    again.close()
+
+
+def test_a_log_in_which_changes_are_missing_is_begun_anew(path: Path) -> None:
+    """A Weft that knows no log wrote meanwhile."""
+    journal = SqliteJournal(path)
+    journal.load()
+    journal.append([logged(1, time.time(), network("red"))])
+    journal.close()
+    with sqlite3.connect(path) as db:
+        db.execute("UPDATE meta SET value = 2 WHERE key = 'revision'")
+    journal.load()
+    assert journal.events("", 100, 9) == journal.events("red", 100, 9) == []
+    journal.append([logged(3, time.time(), network("blue", 2))])
+    assert [event.change.revision for event in journal.events("", 100, 9)] == [3]
+    journal.close()
+
+
+def test_a_file_of_before_there_was_a_log_gets_one(path: Path) -> None:
+    journal = SqliteJournal(path)
+    journal.load()
+    journal.append([logged(1, time.time(), network("red"))])
+    journal.close()
+    with sqlite3.connect(path) as db:
+        for table in ("events", "touched", "acks"):
+            db.execute(f"DROP TABLE {table}")
+    assert journal.load() == (1, [network("red")])
+    assert journal.events("", 100, 9) == []
+    journal.close()
+
+
+def test_what_is_older_is_forgotten_a_little_at_a_time(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite, "_TRIM_EVERY", 2)
+    monkeypatch.setattr(sqlite, "_TRIM", 3)
+    journal = SqliteJournal(path, keep_s=1000)
+    journal.load()
+    now = time.time()
+    journal.append([logged(number, now - 5000, network(f"n{number}", number)) for number in range(1, 9)])
+    journal.note([Ack(1, "hv1", now), Ack(9, "hv1", now)])
+    for number in range(9, 15):
+        journal.append([logged(number, now, network(f"n{number}", number))])
+    assert [event.change.revision for event in journal.events("", 100, 99)] == [*range(14, 8, -1)]
+    assert journal.events("n1", 100, 9) == []
+    assert journal.events("n9", 100, 9)[0].acknowledged == {"hv1": now}
+    with sqlite3.connect(path) as db:
+        assert [db.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in ("touched", "acks")] == [6, 1]
+    journal.close()
+
+
+def test_no_log_is_kept_if_none_is_wanted(path: Path) -> None:
+    journal = SqliteJournal(path, keep_s=0)
+    journal.load()
+    journal.append([logged(1, time.time(), network("red"))])
+    journal.note([Ack(1, "hv1", 1.0)])
+    assert journal.events("", 100, 9) == []
+    journal.close()

@@ -180,7 +180,7 @@ def required(action: Action) -> tuple[Match, ...]:
             return all_of((matching(*source.requires),), (matching(*target.requires),))
         case Track(zone, _):  # ovs-actions(7), ct: "ip or ipv6"
             return all_of((f.IPV4, f.IPV6), (matching(*zone.requires),))
-        case Commit(zone, writes, _):
+        case Commit(zone, writes):
             return all_of((f.IPV4, f.IPV6), (matching(*zone.requires),), *map(required, writes))
         case Apart(inner):
             return all_of(*map(required, inner))
@@ -265,7 +265,8 @@ def translations(table: Table) -> SearchStrategy[Translate]:
 def commits(draw: st.DrawFn, table: Table) -> Commit:
     """What a table may remember of a connection."""
     onward = BY_NAME[draw(sampled(sorted(table.tracks)))]
-    commit = Commit(draw(sampled([zone for zone in ZONES if openings(Commit(zone, (), onward), table)])), (), onward)
+    zones = [zone for zone in ZONES if openings(Commit(zone, (), onward), table)]
+    commit = Commit(draw(sampled(zones)), (), onward, force=draw(st.booleans()))
     for write in draw(st.lists(writes(table.commits), max_size=5)):
         longer = replace(commit, writes=(*commit.writes, write))
         commit = longer if openings(longer, table) else commit

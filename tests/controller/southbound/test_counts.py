@@ -24,7 +24,7 @@ def stats(
 
 def test_each_flow_of_a_reply_has_its_count() -> None:
     payload = stats(62, 0xA7, 3, 180) + stats(60, 0xA8, 0, 0)
-    assert [*skim_counts(payload)] == [Count(62, MATCH, 0xA7, 3, 180), Count(60, MATCH, 0xA8, 0, 0)]
+    assert [*skim_counts(payload)] == [Count(62, 100, MATCH, 0xA7, 3, 180), Count(60, 100, MATCH, 0xA8, 0, 0)]
     assert [*skim_counts(b"")] == []
 
 

@@ -181,6 +181,60 @@ def test_a_connection_that_claims_a_living_switch_is_refused_and_shown() -> None
     played(story)
 
 
+def test_a_hypervisor_that_changes_its_name_takes_its_switch_along() -> None:
+    async def story(fleet: Fleet, store: Store, group: asyncio.TaskGroup) -> None:
+        before, after = Wire(), Wire(peer="192.0.2.1:4001")
+        group.create_task(before.attended(fleet))
+        await store.commit(VM1)
+        await until(lambda: in_step(fleet))
+        await fleet.lost("hv1")
+        await fleet.observed(replace(HV1, system_id="hv2"))
+        assert before.over.is_set()
+        group.create_task(after.attended(fleet))
+        await until(lambda: fleet.status("hv2").state is State.IN_STEP)
+        assert {each.text for each in fleet.flows("hv2")} <= after.sent()
+        assert fleet.port_status(store.model.all(Port)[0]) == "ACTIVE"
+        assert fleet.status("hv2").problem == ""
+        assert fleet.status("hv1").problem == "Its weft-encap-ip 192.0.2.1 is also that of hv2."
+        after.over.set()
+
+    played(story)
+
+
+def test_a_switch_that_is_not_the_integration_bridge_any_more_is_let_go() -> None:
+    async def story(fleet: Fleet, store: Store, group: asyncio.TaskGroup) -> None:
+        old, new = Wire(), Wire(datapath_id=2)
+        group.create_task(old.attended(fleet))
+        await until(lambda: in_step(fleet))
+        await fleet.observed(replace(HV1, bridge="br-new", datapath_id=None))
+        assert not old.over.is_set()
+        await fleet.observed(replace(HV1, bridge="br-new", datapath_id=2))
+        assert old.over.is_set()
+        await until(lambda: fleet.status("hv1").state is State.NO_SWITCH)
+        group.create_task(new.attended(fleet))
+        await until(lambda: in_step(fleet))
+        new.over.set()
+
+    played(story)
+
+
+def test_a_copied_hypervisor_is_told_how_to_become_one_of_its_own() -> None:
+    async def story(fleet: Fleet, store: Store, group: asyncio.TaskGroup) -> None:
+        real = Wire()
+        group.create_task(real.attended(fleet))
+        await until(lambda: in_step(fleet))
+        await fleet.observed(replace(HV1, system_id="copy", encap_ip=Address("192.0.2.2")))
+        assert fleet.status("hv1").problem == ""
+        assert fleet.status("copy").problem == (
+            "Its br-int has the datapath id of the one of hv1: "
+            "run `ovs-vsctl set bridge br-int other_config:datapath-id=04b63fff786667b3` on it."
+        )
+        assert not real.over.is_set()
+        real.over.set()
+
+    played(story)
+
+
 def test_a_change_that_changes_no_flow_leaves_a_port_active() -> None:
     async def story(fleet: Fleet, store: Store, group: asyncio.TaskGroup) -> None:
         switch = Wire()

@@ -642,8 +642,9 @@ def meant_action(action: Action) -> tuple[object, ...]:
             return "conjunction", id, k - 1, n
         case Track(zone, table):
             return "ct", 0, osken_nxm_name(zone.wire), zone.shift, 16, table.number, 0, []
-        case Commit(zone, writes, table):
-            return "ct", 1, osken_nxm_name(zone.wire), zone.shift, 16, table.number, 0, [*map(meant_action, writes)]
+        case Commit(zone, writes, table, force):
+            nested = [*map(meant_action, writes)]
+            return "ct", 1 + 2 * force, osken_nxm_name(zone.wire), zone.shift, 16, table.number, 0, nested
         case Apart(inner):
             return "copy", [*map(meant_action, inner)]
         case Translate(zone, table, source, destination, ports):

@@ -57,7 +57,6 @@ def test_a_greeting_offers_version_1_4_alone() -> None:
         (openflow.group_desc_request(7), osken_bytes("OFPGroupDescStatsRequest")),
         (messages.bundle_open(7, 9), osken_bytes("OFPBundleCtrlMsg", 9, 0, 3, [])),
         (messages.bundle_commit(7, 9), osken_bytes("OFPBundleCtrlMsg", 9, 4, 3, [])),
-        (messages.bundle_discard(7, 9), osken_bytes("OFPBundleCtrlMsg", 9, 6, 3, [])),
     ],
 )
 def test_a_request_is_the_one_that_osken_writes(ours: bytes, osken: bytes) -> None:

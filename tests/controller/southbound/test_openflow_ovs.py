@@ -364,7 +364,7 @@ def each_question(table: Table) -> Iterator[Action]:
         yield from (Track(zone, strategies.BY_NAME[name]) for name in sorted(table.tracks))
         for name in sorted(table.tracks if table.commits else ()):
             onward = strategies.BY_NAME[name]
-            yield Commit(zone, (), onward)
+            yield from (Commit(zone, (), onward, force) for force in (False, True))
             yield from (Commit(zone, (write,), onward) for write in each_write(table.commits))
             yield Commit(zone, tuple(Set(target, 1) for target in strategies.ordered(table.commits)), onward)
             yield Apart((Track(zone, onward), Commit(zone, (), onward)))
@@ -511,13 +511,6 @@ def test_a_bundle_is_applied_when_it_is_committed(switch: Connection) -> None:
     heard = switch.ask(*bundle(openflow.group_add(1, FULL), openflow.flow_add(1, TO_GROUP)))
     assert answers(heard) == [(1, messages.OFPBCT_OPEN_REPLY), (1, messages.OFPBCT_COMMIT_REPLY)]
     assert (switch.groups(), switch.flows()) == ({FULL}, {TO_GROUP})
-
-
-def test_a_bundle_that_is_discarded_never_was(switch: Connection) -> None:
-    switch.clear()
-    heard = switch.ask(*bundle(openflow.flow_add(1, PORT_7), end=messages.bundle_discard(11, 1)))
-    assert answers(heard) == [(1, messages.OFPBCT_OPEN_REPLY), (1, messages.OFPBCT_DISCARD_REPLY)]
-    assert switch.flows() == set()
 
 
 def test_a_bundle_that_fails_names_the_message_and_changes_nothing(switch: Connection) -> None:

@@ -39,7 +39,7 @@ class Impostor:
     async def be(self, name: str, **keys: str) -> None:
         """Answer the monitor with a database that holds only keys."""
         asked = await self.hear()
-        assert asked["method"] == "monitor"
+        assert asked["method"] == "monitor_cond"
         pairs = [["system-id", name], *([key.replace("_", "-"), value] for key, value in keys.items())]
         root = {"new": {"external_ids": ["map", pairs]}}
         self.say({"id": asked["id"], "result": {"Open_vSwitch": {"r": root}}, "error": None})

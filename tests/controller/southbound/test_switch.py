@@ -796,7 +796,7 @@ def test_a_switch_that_only_asks_is_given_up_when_it_does_not_read(monkeypatch: 
 def test_a_flood_of_errors_is_told_by_its_first_and_counted_from_then_on(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("controller.southbound.complaints.GATHER_S", 0.2)
+    monkeypatch.setattr("controller.southbound.complaints.GATHER_S", 0.05)
 
     async def floods(peer: Peer) -> None:
         for xid in range(1000):
@@ -936,24 +936,25 @@ class Bundles:
             head, body = await peer.hear()
             match head.type:
                 case of.OFPT_BUNDLE_ADD_MESSAGE:
-                    waiting[head.xid] = self.take(peer, head.xid, body)
+                    self.take(peer, head.xid, body, waiting)
                 case of.OFPT_BUNDLE_CONTROL:
                     waiting = self.control(peer, head.xid, body, waiting)
                 case of.OFPT_BARRIER_REQUEST:
                     peer.answer(of.OFPT_BARRIER_REPLY, head.xid)
 
-    def take(self, peer: Peer, xid: int, body: bytes) -> int:
+    def take(self, peer: Peer, xid: int, body: bytes, waiting: dict[int, int]) -> None:
+        """What is refused at once is not in the bundle, which goes on without (Open vSwitch, `handle_bundle_add`)."""
         value = int.from_bytes(body[8 + 48 + 8 :][:4])  # bundle, flow-mod, match header and OXM header
         if value in self.at_once:
             peer.answer(of.OFPT_ERROR, xid, struct.pack("!HH", 4, 9) + body[:64])
-        return value
+        else:
+            waiting[xid] = value
 
     def control(self, peer: Peer, xid: int, body: bytes, waiting: dict[int, int]) -> dict[int, int]:
         bundle, kind, flags = struct.unpack("!IHH", body)
         if kind == of.OFPBCT_OPEN_REQUEST:
             self.bundles += 1
         elif kind == of.OFPBCT_COMMIT_REQUEST:
-            assert not self.at_once & {*waiting.values()}
             bad = next((each for each, value in waiting.items() if value in self.named | self.unnamed), None)
             if bad is not None:
                 if waiting[bad] in self.named:
@@ -969,7 +970,7 @@ class Bundles:
     ("bundles", "error", "at_most"),
     [
         (Bundles(), "", 1),
-        (Bundles(at_once=range(1, 100)), "OFPET_BAD_MATCH/OFPBMC_BAD_PREREQ", 2),
+        (Bundles(at_once=range(1, 100)), "OFPET_BAD_MATCH/OFPBMC_BAD_PREREQ", 1),
         (Bundles(named=[50]), "OFPET_BAD_ACTION/OFPBAC_BAD_OUT_GROUP", 2),
         (Bundles(named=range(20, 40)), "OFPET_BAD_ACTION/OFPBAC_BAD_OUT_GROUP", 60),
         (Bundles(unnamed=[1]), "OFPET_BUNDLE_FAILED/OFPBFC_MSG_FAILED", 20),
