@@ -46,7 +46,6 @@ from controller.flows.flow import (
     Group,
     Item,
     Match,
-    Measure,
     Move,
     ToGroup,
     Turn,
@@ -57,11 +56,11 @@ from controller.flows.hops import (
     AT_ROUTER,
     ECHO_REQUEST,
     ECHO_REQUEST6,
-    ETHERNET_BYTES,
     FRAGMENTS,
     LOOK,
     leave,
     receiver,
+    redirect,
     reply4,
     reply6,
     route,
@@ -112,13 +111,10 @@ from controller.flows.pipeline import (
     router_mac,
 )
 from controller.flows.presence import (
-    JOINTS,
     Watched,
     gateway_port,
     gateways,
-    mtu,
     physical_network,
-    tunnel_mtu,
     way,
 )
 from controller.model.records import Address, Link, Port, Router, Subnet
@@ -166,8 +162,6 @@ def way_out(view: View, router: Router) -> Iterator[Flow]:
             yield Flow(L3_SNAT, "own_address", at & net & IPV4_DST(address), own)
             outer = (WHY.set(Why.OUTER_ADDRESS), goto(DROP))
             yield Flow(L3_SNAT, "outer_address", at & net & IPV4_SRC(address), outer)
-    away = (ToGroup(GATEWAYS.id(at.tests[0].value), GATEWAYS),)
-    yield Flow(L3_SNAT, "redirect", at & net & REDIRECTED(0), away)
     yield Flow(L3_SNAT, "untranslated", at & net & REDIRECTED(1), (WHY.set(Why.NOT_TRANSLATED), goto(DROP)))
 
 
@@ -186,24 +180,21 @@ def addresses(port: Port) -> list[Address]:
     return [ip.ip_address for ip in port.fixed_ips]
 
 
-def ways(view: View, router: Router, chassis: str) -> Iterator[Group]:
-    """From one hypervisor to the gateways, the best first. What none can take is dropped, if any tunnel is there.
-
-    If packets may come to the router that no tunnel bears, from a VLAN, they are measured before they enter one.
-    """
+def ways(view: View, router: Router, chassis: str) -> Iterator[Item]:
+    """From one hypervisor to the gateways, the best first. What none can take is dropped, if any tunnel is there."""
     port = gateway_port(view, router.id)
     if port is None:
         return
     key, buckets = view.tag("router", router.id), list[Bucket]()
-    most, sizes = tunnel_mtu(view, chassis), {view.derive(mtu, id) for id in view.gather(JOINTS, router.id)}
-    measured = (Measure(most + ETHERNET_BYTES, TOO_BIG),) if max(sizes, default=0) > most else ()
+    leaves = RTR(key) & NET(view.tag("network", port.network_id)) & REDIRECTED(0)
+    yield Flow(L3_SNAT, "redirect", leaves, redirect(view, router.id, chassis))
     for gateway in view.derive(gateways, router.id):
         if gateway == chassis:
             buckets += leaving(view, port, chassis)
             break
         if (to := view.derive(way, (chassis, gateway))) and (watch := watched(view, chassis, to)):
             passed = (ETH_DST.set(router_mac(key)), TUN_ID.set(TRANSITS[to.encap]), ENCAP.set(ENCAPS[to.encap]))
-            buckets.append(Bucket((tunnel_to(to.vtep), *passed, *measured, resubmit(TUNNEL)), watch))
+            buckets.append(Bucket((tunnel_to(to.vtep), *passed, resubmit(TUNNEL)), watch))
     for watch in always_alive(view, chassis):
         buckets.append(Bucket((WHY.set(Why.NO_GATEWAY), resubmit(DROP)), watch))
     yield Group(GATEWAYS, key, tuple(buckets))
@@ -214,7 +205,7 @@ def leaving(view: View, port: Port, chassis: str) -> Iterator[Bucket]:
     physical = physical_network(view, port.network_id)
     link = view.get(Link, f"{chassis}/{patch_port(physical)}") if physical else None
     if link is not None:
-        yield Bucket((REDIRECTED.set(1), resubmit(L3_SNAT)), link.ofport)
+        yield Bucket((REDIRECTED.set(1), TOO_BIG.set(0), resubmit(L3_SNAT)), link.ofport)
 
 
 def watched(view: View, chassis: str, gateway: Watched) -> int | None:

@@ -463,9 +463,9 @@ class Outside:
         return None
 
     def is_forwarding(self, router: Router, address: str) -> bool:
-        """Is it an address that has port forwardings at a router?"""
-        found = [each for each in self.rows.all(FloatingIp) if each.router_id == router.id and not each.port_id]
-        return address in {each.floating_ip_address for each in found if self.translated(each)}
+        """Is it a floating IP of a router, whose guests must not answer others behind it directly?"""
+        found = [each for each in self.rows.all(FloatingIp) if each.router_id == router.id]
+        return address in {each.floating_ip_address for each in found if each.port_id or self.translated(each)}
 
     def is_forwarded(self, router: Router, address: str) -> bool:
         """Is it an address that port forwardings of a router lead to?"""

@@ -667,7 +667,7 @@ L3_SNAT: Final = Table(
         "answer": 105, "translate": 100, "routed": 95, "redirect": 90, "untranslated": 90, "other": 0,
     },
     matches=frozenset({RTR, NET, NET_IN, REDIRECTED, TURNED, f.ETH_TYPE, f.IPV4_SRC, f.IPV4_DST}),
-    sets=frozenset({REDIRECTED, ZONE, WHY}),
+    sets=frozenset({REDIRECTED, TOO_BIG, ZONE, WHY}),
     nexts=frozenset({"neigh", "l3_out", "trap", "drop"}), groups=frozenset({GATEWAYS}),
     tracks=frozenset({"l3_snatted"}), translates=True,
 )  # fmt: skip
