@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from controller.flows.app import app, floating, translating
+from controller.flows.app import app, floating, leading, translating
 from controller.flows.fields import ARP_REQUEST, ARP_TPA, CT_ZONE, ETH_DST, ETH_SRC, IPV4_DST, IPV4_SRC, ct_state
 from controller.flows.flow import Flow, ToGroup, Translate, Untrack, goto, resubmit
 from controller.flows.hops import AT_ROUTER, AWAY
@@ -42,9 +42,15 @@ from controller.flows.pipeline import (
     TURNED,
     ZONE,
 )
-from controller.flows.presence import Translated, floating_translation, zone_of
+from controller.flows.presence import (
+    Translated,
+    floating_translation,
+    gateway_translation,
+    own_address,
+    zone_of,
+)
 from controller.flows.presence import translated as whereabouts
-from controller.model.records import FloatingIp, Port
+from controller.model.records import FloatingIp, Port, Router
 from controller.model.view import View
 
 
@@ -84,6 +90,19 @@ def translate(view: View, floating: FloatingIp, chassis: str) -> Iterator[Flow]:
     )  # perhaps to who sent it, or to the wire
 
 
+def hairpin(view: View, floating: FloatingIp, chassis: str) -> Iterator[Flow]:
+    """What guests behind a router that does not translate send to a floating IP of its own comes as the gateway: so
+    answers pass by the floating IP again, and not straight to who sent it."""
+    router, address = view.get(Router, floating.router_id), own_address(view, floating.router_id)
+    zone = zone_of(view, chassis, gateway_translation(view, floating.router_id))
+    if router is None or router.enable_snat or address is None or zone is None:
+        return
+    at, net = RTR(view.tag("router", router.id)), NET(view.tag("network", floating.floating_network_id))
+    sent = at & net & REDIRECTED(1) & IPV4_DST(floating.floating_ip_address)
+    out = Translate(ZONE, L3_SNATTED, source=address)
+    yield Flow(L3_SNAT, "hairpin", sent, (Untrack(), ZONE.set(zone), out))
+
+
 def neighbour(view: View, floating: FloatingIp) -> Iterator[Flow]:
     """Where the external network is, everybody here knows the floating IP's MAC address."""
     port = view.get(Port, floating.floating_port_id)
@@ -96,5 +115,6 @@ APP = app(
     "floating_ips",
     translating(FloatingIp, answer),
     translating(FloatingIp, translate),
+    leading(FloatingIp, hairpin),
     floating(FloatingIp, neighbour),
 )

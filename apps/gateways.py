@@ -23,6 +23,7 @@ from controller.flows.fields import (
     ICMP_TYPE,
     ICMPV6_TYPE,
     IPV4_DST,
+    IPV4_FRAG,
     IPV4_SRC,
     IPV6_DST,
     ND_SOLICITATION,
@@ -55,9 +56,11 @@ from controller.flows.hops import (
     AT_ROUTER,
     ECHO_REQUEST,
     ECHO_REQUEST6,
+    FRAGMENTS,
     LOOK,
     leave,
     receiver,
+    redirect,
     reply4,
     reply6,
     route,
@@ -93,6 +96,7 @@ from controller.flows.pipeline import (
     RTR,
     SERVICE,
     STANDBY,
+    TOO_BIG,
     TRANSIT,
     TRANSITS,
     TRAP,
@@ -106,7 +110,13 @@ from controller.flows.pipeline import (
     probe_port,
     router_mac,
 )
-from controller.flows.presence import Watched, gateway_port, gateways, physical_network, way
+from controller.flows.presence import (
+    Watched,
+    gateway_port,
+    gateways,
+    physical_network,
+    way,
+)
 from controller.model.records import Address, Link, Port, Router, Subnet
 from controller.model.view import View
 
@@ -129,6 +139,8 @@ def manners(view: View) -> Iterator[Flow]:
     yield Flow(GATED, "redirected", REDIRECTED(1), (goto(L3_ROUTE),))
     yield Flow(GATED, "from_wire", FROM_PHYS(1), (*AT_ROUTER, goto(HOP)))
     yield Flow(GATED, "come", ANY, (goto(HOP),))
+    yield Flow(TUNNEL, "fragment", TOO_BIG(1) & IPV4_FRAG(*FRAGMENTS), (WHY.set(Why.FRAGMENT_TOO_BIG), goto(DROP)))
+    yield Flow(TUNNEL, "too_big", TOO_BIG(1), (WHY.set(Why.TRANSIT_TOO_BIG), goto(TRAP)))
 
 
 # ---- wherever a router is -------------------------------------------------------------------------------------
@@ -150,8 +162,6 @@ def way_out(view: View, router: Router) -> Iterator[Flow]:
             yield Flow(L3_SNAT, "own_address", at & net & IPV4_DST(address), own)
             outer = (WHY.set(Why.OUTER_ADDRESS), goto(DROP))
             yield Flow(L3_SNAT, "outer_address", at & net & IPV4_SRC(address), outer)
-    away = (ToGroup(GATEWAYS.id(at.tests[0].value), GATEWAYS),)
-    yield Flow(L3_SNAT, "redirect", at & net & REDIRECTED(0), away)
     yield Flow(L3_SNAT, "untranslated", at & net & REDIRECTED(1), (WHY.set(Why.NOT_TRANSLATED), goto(DROP)))
 
 
@@ -170,12 +180,14 @@ def addresses(port: Port) -> list[Address]:
     return [ip.ip_address for ip in port.fixed_ips]
 
 
-def ways(view: View, router: Router, chassis: str) -> Iterator[Group]:
+def ways(view: View, router: Router, chassis: str) -> Iterator[Item]:
     """From one hypervisor to the gateways, the best first. What none can take is dropped, if any tunnel is there."""
     port = gateway_port(view, router.id)
     if port is None:
         return
     key, buckets = view.tag("router", router.id), list[Bucket]()
+    leaves = RTR(key) & NET(view.tag("network", port.network_id)) & REDIRECTED(0)
+    yield Flow(L3_SNAT, "redirect", leaves, redirect(view, router.id, chassis))
     for gateway in view.derive(gateways, router.id):
         if gateway == chassis:
             buckets += leaving(view, port, chassis)
@@ -193,7 +205,7 @@ def leaving(view: View, port: Port, chassis: str) -> Iterator[Bucket]:
     physical = physical_network(view, port.network_id)
     link = view.get(Link, f"{chassis}/{patch_port(physical)}") if physical else None
     if link is not None:
-        yield Bucket((REDIRECTED.set(1), resubmit(L3_SNAT)), link.ofport)
+        yield Bucket((REDIRECTED.set(1), TOO_BIG.set(0), resubmit(L3_SNAT)), link.ofport)
 
 
 def watched(view: View, chassis: str, gateway: Watched) -> int | None:

@@ -26,11 +26,10 @@ from controller.flows.fields import (
     cover,
     ct_state,
 )
-from controller.flows.flow import Flow, Match, ToGroup, Translate, Untrack, goto
-from controller.flows.hops import AWAY
+from controller.flows.flow import Flow, Match, Translate, Untrack, goto
+from controller.flows.hops import AWAY, redirect
 from controller.flows.pipeline import (
     FORWARDING,
-    GATEWAYS,
     L3_DNAT,
     L3_DNATTED,
     L3_ROUTE,
@@ -92,7 +91,7 @@ def forward(view: View, forwarding: PortForwarding, chassis: str) -> Iterator[Fl
         yield Flow(L3_SNAT, "answer", answers, answered)
 
 
-def turn(view: View, forwarding: PortForwarding) -> Iterator[Flow]:
+def turn(view: View, forwarding: PortForwarding, chassis: str) -> Iterator[Flow]:
     """What a guest answers to another one behind its router goes to the gateway, as whom that one came."""
     floating = view.get(FloatingIp, forwarding.floatingip_id)
     if floating is None:
@@ -101,7 +100,7 @@ def turn(view: View, forwarding: PortForwarding) -> Iterator[Flow]:
     if address is not None:
         net = NET(view.tag("network", floating.floating_network_id))
         answers = router & net & REDIRECTED(0) & IPV4_SRC(forwarding.internal_ip_address) & IPV4_DST(address)
-        yield Flow(L3_SNAT, "turned", answers, (ToGroup(GATEWAYS.id(router.numbers[0]), GATEWAYS),))
+        yield Flow(L3_SNAT, "turned", answers, redirect(view, floating.router_id, chassis))
 
 
 def ways(forwarding: PortForwarding) -> Iterator[tuple[Match, tuple[int, int] | None]]:

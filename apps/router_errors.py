@@ -19,10 +19,10 @@ from controller.flows.flow import resubmit
 from controller.flows.frames import NO_MAC, checksum
 from controller.flows.pipeline import HOPS as PASSED
 from controller.flows.pipeline import L2_LOOKUP, L3_ROUTE, NET, REDIRECTED, RTR, TURNED, Why
-from controller.flows.presence import contains, gateway_port, joins, physical_network
+from controller.flows.presence import contains, gateway_port, joins, physical_network, tunnel_mtu
 from controller.flows.punted import Outgoing, Punted, Reply, Resumed
 from controller.model.addresses import packed, unpacked
-from controller.model.records import GATEWAY, Address, Mac, Network, Port, Subnet
+from controller.model.records import GATEWAY, Address, Chassis, Mac, Network, Port, Subnet
 from controller.model.view import View
 
 IPV4, IPV6 = 0x0800, 0x86DD
@@ -32,6 +32,7 @@ OFPP_CONTROLLER = 0xFFFFFFFD
 """Where a frame comes from that is written here (OpenFlow 1.4.1, ofp_port_no)."""
 LATE = frozenset({Why.TOO_BIG, Why.NO_NEIGHBOUR, Why.NO_ROUTE})
 """What a router finds out only once a packet is translated, if it is."""
+SIZES = frozenset({Why.TOO_BIG, Why.TRANSIT_TOO_BIG})
 MOST4, MOST6 = 576, 1280
 """How long a packet with an error may be, in bytes (RFC 1812 section 4.3.2.3, RFC 4443 section 2.4)."""
 
@@ -49,6 +50,7 @@ ERRORS4: Mapping[Why, tuple[int, int]] = {
     Why.NO_NEIGHBOUR: (3, 1),
     Why.ROUTER_ADDRESS: (3, 3),
     Why.TOO_BIG: (3, 4),
+    Why.TRANSIT_TOO_BIG: (3, 4),
 }
 ERRORS6: Mapping[Why, tuple[int, int]] = {
     Why.TTL_EXCEEDED: (3, 0),
@@ -56,6 +58,7 @@ ERRORS6: Mapping[Why, tuple[int, int]] = {
     Why.NO_NEIGHBOUR: (1, 3),
     Why.ROUTER_ADDRESS: (1, 4),
     Why.TOO_BIG: (2, 0),
+    Why.TRANSIT_TOO_BIG: (2, 0),
 }
 """Type and code of what is told."""
 NO_PROTOCOL4, NO_PROTOCOL6 = (3, 2), (4, 1)
@@ -107,7 +110,8 @@ def tell(view: View, punted: Punted) -> Iterator[Outgoing]:
     outer = gateway_port(view, router) if router is not None else None
     outside = outer.network_id if outer else None
     if came == outside is not None and punted.why in LATE:
-        yield inward(punted, packet, most)
+        own = facing(interfaces, outside, packet) if packet.version == 6 else None  # IPv6 is not translated
+        yield inward(punted, packet, most, own)
     elif came == outside is not None or (onto == outside is not None and punted.why in LATE):
         at = facing(interfaces, outside, packet)
         if at is not None:
@@ -140,9 +144,12 @@ def outward(view: View, punted: Punted, packet: Packet, at: Interface, most: int
     return Resumed(OFPP_CONTROLLER, (NET.set(net), resubmit(L2_LOOKUP)), error(packet, punted.why, to, at, most))
 
 
-def inward(punted: Punted, packet: Packet, most: int) -> Resumed:
-    """An error about a packet that may have been translated: it goes as its receiver would send it, and so is it."""
-    at = Interface(NO_MAC, "", packet.destination, ip_network(packet.destination))
+def inward(punted: Punted, packet: Packet, most: int, own: Interface | None) -> Resumed:
+    """An error about a packet from outside: by the router's routes, from its own address there.
+
+    About one that may have been translated it goes as its receiver would send it (no `own`), and so is it translated.
+    """
+    at = own or Interface(NO_MAC, "", packet.destination, ip_network(packet.destination))
     on = (RTR.set(punted.router), REDIRECTED.set(1), resubmit(L3_ROUTE))
     return Resumed(OFPP_CONTROLLER, on, error(packet, punted.why, NO_MAC, at, most))
 
@@ -153,12 +160,15 @@ def mac_at(frame: bytes, place: int) -> Mac:
 
 
 def borne(view: View, punted: Punted) -> int | None:
-    """The largest packet that the network bears to which this one was too large; of any other 0."""
-    if punted.why is not Why.TOO_BIG:
+    """The largest packet that the network, or the way to it, bears to which this one was too large; of any other 0."""
+    if punted.why not in SIZES:
         return 0
     onto = view.tagged("network", punted.net)
     network = None if onto is None else view.get(Network, onto)
-    return None if network is None else network.mtu
+    if network is None or punted.why is Why.TOO_BIG:
+        return None if network is None else network.mtu
+    here = view.get(Chassis, punted.chassis)
+    return None if here is None else min(network.mtu, tunnel_mtu(view, here.id))
 
 
 def holder(port: Port, address: Address) -> Mac:
@@ -265,7 +275,7 @@ def may_tell(packet: Packet, why: Why) -> bool:
     """May the sender of a packet be told of this?"""
     if packet.fragment or not is_host(packet.source) or is_group(packet.destination):
         return False
-    if why is Why.TOO_BIG and not packet.whole:
+    if why in SIZES and not packet.whole:
         return False
     type = packet.octets[packet.body : packet.body + 1]
     if packet.protocol == ICMP:

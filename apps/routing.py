@@ -59,6 +59,8 @@ from controller.flows.flow import (
 from controller.flows.hops import (
     ECHO_REQUEST,
     ECHO_REQUEST6,
+    ETHERNET_BYTES,
+    FRAGMENTS,
     LOOK,
     Way,
     by,
@@ -103,16 +105,12 @@ from controller.flows.pipeline import (
     WHY,
     Why,
 )
-from controller.flows.presence import gateway_port, is_down, joins, physical_network
-from controller.model.records import Address, Cidr, HostRoute, Network, Port, Router, Subnet
+from controller.flows.presence import gateway_port, is_down, joins, mtu, physical_network
+from controller.model.records import Address, Cidr, HostRoute, Port, Router, Subnet
 from controller.model.view import View
 
 LINK_LOCAL = "fe80::/10"
-ETHERNET_BYTES = 14
-"""How much longer a frame is than its packet."""
 EVERYWHERE = {4: Cidr("0.0.0.0/0"), 6: Cidr("::/0")}
-FRAGMENTS = (1, 1)
-"""ip_frag, and its mask, of all fragments."""
 MARTIANS = ("0.0.0.0/8", "127.0.0.0/8", "224.0.0.0/3", "::/16", "ff00::/8")
 """Of nobody, of the host itself, of groups: never forwarded (RFC 1812 section 5.3.7, RFC 4291 sections 2.5.2, 2.5.3).
 
@@ -278,11 +276,6 @@ def measured(view: View, router: Router) -> Iterator[Flow]:
         if most < max(sizes.values()):
             known = NEIGH_HIT(1) & NET(view.tag("network", network))
             yield Flow(L3_OUT, "measured", known, (Measure(most + ETHERNET_BYTES, TOO_BIG), goto(L3_MTU)))
-
-
-def mtu(view: View, network_id: str) -> int:
-    """How many bytes a packet may have on a network."""
-    return view.need(Network, network_id).mtu
 
 
 APP = app("routing", everywhere(manners), joined(Port, interface), routing(Router, routes), routing(Router, measured))

@@ -135,6 +135,7 @@ async def _serve(store: Store, config: Config, group: asyncio.TaskGroup) -> None
         ovsdb=not config.no_ovsdb,
         keep_foreign=config.foreign_flows == "keep",
         hold_s=config.gateway_hold,
+        underlay_mtu=config.underlay_mtu,
     )
     store.follow(fleet.follow)
     settings = api.Settings(

@@ -447,6 +447,10 @@ def _too_big(met: Met) -> str:
     return f"{met.network(met.packet[p.NET])} bears no packet{most}"
 
 
+def _too_big_to_tunnel(met: Met) -> str:
+    return f"the tunnel to the gateway on {met.hypervisor(f.TUN_DST, f.TUN_IPV6_DST)} bears no packet of this size"
+
+
 def _trapped(met: Met) -> str:
     """Whom the router tells of it (`apps.router_errors`), or who is asked (`apps.neighbours`)."""
     why = met.packet[p.WHY]
@@ -455,11 +459,12 @@ def _trapped(met: Met) -> str:
     began = _began(met.packet)
     if _is_error(began) or (why == Why.ROUTER_ADDRESS and began.protocol not in (TCP, UDP)):
         return "the router tells nobody"
-    unless_cut = (
-        ", if it said that no router may cut it (DF)" if why == Why.TOO_BIG and not _is_ipv6(met.packet) else ""
-    )
+    unless_cut = ", if it said that no router may cut it (DF)" if why in _SIZES and not _is_ipv6(met.packet) else ""
     first = "asks whoever may have it, else " if why == Why.NO_NEIGHBOUR else ""
     return f"the router {first}tells the sender, by ICMP{unless_cut}"
+
+
+_SIZES: Final = frozenset({Why.TOO_BIG, Why.TRANSIT_TOO_BIG})
 
 
 def _is_error(began: Began) -> bool:
@@ -559,6 +564,7 @@ TOLD: Final[Mapping[tuple[Table, str], Callable[[Met], str]]] = {
     (p.L3_MTU, "too_big"): _too_big,
     (p.L3_OUT, "miss"): _unanswered,
     (p.DELIVER, "port"): _delivered,
+    (p.TUNNEL, "too_big"): _too_big_to_tunnel,
     (p.TUNNEL, "port"): _tunnel,
     (p.TRAP, "reason"): _trapped,
 }

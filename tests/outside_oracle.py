@@ -35,6 +35,7 @@ from tests.oracle import WHOLE, Message, Oracle, forged, is_attached, is_icmp_an
 from tests.routing_oracle import ANSWER_HOPS, ECHO, Way, holds, interfaces, is_guest, ways
 
 MOST_GATEWAYS = 4
+TUNNEL_MTU = 1450
 EVERYWHERE = {4: ip_network("0.0.0.0/0"), 6: ip_network("::/0")}
 
 
@@ -235,7 +236,7 @@ class Outside:
         message = replace(message, source_mac=by.mac_address)
         if by.device_owner != "network:router_gateway" or message.version == 6:
             if by.device_owner == "network:router_gateway":
-                gateway = self.gateway_for(router, at)
+                gateway = self.gateway_for(router, message, at)
                 if isinstance(gateway, Why):
                     return End(why=gateway)
                 at = gateway
@@ -254,7 +255,7 @@ class Outside:
                 return End(why=Why.ROUTER_ADDRESS)
             if message.source == mine:
                 return End(why=Why.OUTER_ADDRESS)
-            gateway = self.gateway_for(router, at)
+            gateway = self.gateway_for(router, message, at)
             if isinstance(gateway, Why):
                 return End(why=gateway)
             here = gateway
@@ -282,14 +283,16 @@ class Outside:
             return End(why=Why.NOT_TRACKED)
         return self.leave(by.network_id, message, hop, here)
 
-    def gateway_for(self, router: Router, at: At) -> At | Why:
-        """Where a router's packets leave for the outside."""
+    def gateway_for(self, router: Router, message: Message, at: At) -> At | Why:
+        """Where a router's packets leave for the outside; no tunnel there bears more than `TUNNEL_MTU`."""
         ranked = self.gateways(router)
         mine = ranked[: ranked.index(at.chassis) + 1] if at.chassis in ranked else ranked
         alive = [each for each in mine if each not in self.away or each == at.chassis]
         if not alive:
             return Why.NO_GATEWAY
-        return at if alive[0] == at.chassis else replace(at, chassis=alive[0])
+        if alive[0] == at.chassis:
+            return at
+        return Why.TRANSIT_TOO_BIG if message.size > TUNNEL_MTU else replace(at, chassis=alive[0])
 
     def leave(self, network: str, message: Message, hop: str, at: At) -> End:
         """To a next hop whose MAC is known, if the packet fits."""
@@ -460,9 +463,9 @@ class Outside:
         return None
 
     def is_forwarding(self, router: Router, address: str) -> bool:
-        """Is it an address that has port forwardings at a router?"""
-        found = [each for each in self.rows.all(FloatingIp) if each.router_id == router.id and not each.port_id]
-        return address in {each.floating_ip_address for each in found if self.translated(each)}
+        """Is it a floating IP of a router, whose guests must not answer others behind it directly?"""
+        found = [each for each in self.rows.all(FloatingIp) if each.router_id == router.id]
+        return address in {each.floating_ip_address for each in found if each.port_id or self.translated(each)}
 
     def is_forwarded(self, router: Router, address: str) -> bool:
         """Is it an address that port forwardings of a router lead to?"""

@@ -78,10 +78,10 @@ FAR = {4: ("203.0.113.9", "198.51.100.7"), 6: ("2001:db8::9",)}
 JOINED = {"ra": ("a0", "a1", "a2"), "rb": ("b0",)}
 FLOATING = {"f0": ("ext", "172.24.0.100"), "f1": ("ext", "172.24.1.101"), "f2": ("ext", "172.24.0.102"),
             "f3": ("exu", "172.25.0.103"), "f4": ("ext", "172.24.0.104")}  # fmt: skip
-FORWARDS = {"p0": ("tcp", (8080, 8080), "g0", (80, 80)), "p1": ("udp", (6000, 6003), "g3", (7000, 7003)),
-            "p2": ("tcp", (2000, 2100), "g4", (22, 22))}  # fmt: skip
+FORWARDS = {"p0": ("tcp", (8080, 8080), "g0", (8000, 8000)), "p1": ("udp", (6000, 6003), "g3", (7000, 7003)),
+            "p2": ("tcp", (2000, 2100), "g4", (2222, 2222))}  # fmt: skip
 HOPS = (1, 2, 2, 3, *[64] * 9)
-SIZES = (100, 100, 100, 1300, 1301, 1400, 1450, 1451, 1500)
+SIZES = (100, 100, 100, 1300, 1301, 1400, 1450, 1451, 1500, 1500)
 _PORTS = itertools.cycle(range(20_000, 60_000))
 
 
@@ -447,6 +447,6 @@ def test_what_is_drawn_comes_to_everything() -> None:
     wanted = {
         "to a guest", "to a wire", "answered", "another nothing", "another source", "another target",
         "another target and high", "another source and target", "NO_CONNECTION", "NO_GATEWAY", "NO_NEIGHBOUR",
-        "ROUTER_ADDRESS", "TTL_EXCEEDED", "TOO_BIG", "NO_PHYSICAL", "INGRESS_DENIED",
+        "ROUTER_ADDRESS", "TTL_EXCEEDED", "TOO_BIG", "TRANSIT_TOO_BIG", "NO_PHYSICAL", "INGRESS_DENIED",
     }  # fmt: skip
     assert wanted <= set(seen), sorted(wanted - set(seen))

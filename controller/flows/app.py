@@ -270,6 +270,15 @@ def translating(kind: type[FloatingIp], compute: Callable[[View, FloatingIp, str
     return Rule(kind, compute, place, apart=True)
 
 
+def leading(kind: type[FloatingIp], compute: Callable[[View, FloatingIp, str], Iterator[Item]]) -> Rule:
+    """On every chassis that may be the gateway of the floating IP's router, computed for each by itself."""
+
+    def place(view: View, floating: FloatingIp) -> Placement | None:
+        return Placement(Scope(presence.gateway_chassis, floating.router_id)) if floating.port_id else None
+
+    return Rule(kind, compute, place, apart=True)
+
+
 def forwarding(kind: type[PortForwarding], compute: Callable[[View, PortForwarding, str], Iterator[Item]]) -> Rule:
     """On every chassis where the floating IP of a port forwarding is translated, computed for each by itself."""
 
@@ -279,8 +288,8 @@ def forwarding(kind: type[PortForwarding], compute: Callable[[View, PortForwardi
     return Rule(kind, compute, place, apart=True)
 
 
-def forwarded(kind: type[PortForwarding], compute: Callable[[View, PortForwarding], Iterator[Item]]) -> Rule:
-    """On every chassis where any network of its router is present, while the port forwarding works."""
+def forwarded(kind: type[PortForwarding], compute: Callable[[View, PortForwarding, str], Iterator[Item]]) -> Rule:
+    """On every chassis where any network of its router is present, while it works, computed for each by itself."""
 
     def place(view: View, forwarding: PortForwarding) -> Placement | None:
         floating = view.get(FloatingIp, forwarding.floatingip_id)
@@ -288,7 +297,7 @@ def forwarded(kind: type[PortForwarding], compute: Callable[[View, PortForwardin
             return None
         return Placement(Scope(presence.chassis_of_network, floating.router_id))
 
-    return Rule(kind, compute, place)
+    return Rule(kind, compute, place, apart=True)
 
 
 def floating(kind: type[FloatingIp], compute: Callable[[View, FloatingIp], Iterator[Item]]) -> Rule:

@@ -719,8 +719,9 @@ class Clause:
 class Bucket:
     """What one copy of a packet goes through.
 
-    A switch takes this for a set (section 5.12): of several ways on only one would count, and comes last. `watch` is
-    the OpenFlow port that must be alive, in a group that fails over.
+    A switch takes this for a set (section 5.12): of several ways on only one would count, and comes last; to measure is
+    no action of sets, and Open vSwitch would pass over it in silence (ofp-actions.c, `ofpacts_execute_action_set`).
+    `watch` is the OpenFlow port that must be alive, in a group that fails over.
     """
 
     actions: tuple[Action, ...]
@@ -741,6 +742,8 @@ class Group:
                 raise Undeclared(f"Group {self.kind.name}", "watch", str(bucket.watch))
             for action in bucket.actions:
                 _verify(f"Group {self.kind.name}", action, self.kind, last=False)
+                if isinstance(action, Measure):
+                    raise Undeclared(f"Group {self.kind.name}", "action", str(action))
                 if isinstance(action, Resubmit | ToGroup) and action is not bucket.actions[-1]:
                     raise Undeclared(f"Group {self.kind.name}", "action after", str(action))
 

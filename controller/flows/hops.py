@@ -16,9 +16,10 @@ from controller.flows.fields import (
     TTL,
     within,
 )
-from controller.flows.flow import Action, Flow, Move, Set, Untrack, goto, resubmit
+from controller.flows.flow import Action, Flow, Measure, Move, Set, ToGroup, Untrack, goto, resubmit
 from controller.flows.pipeline import (
     FROM_PHYS,
+    GATEWAYS,
     L3_OUT,
     L3_ROUTE,
     NEIGH,
@@ -29,17 +30,23 @@ from controller.flows.pipeline import (
     NH6,
     REDIRECTED,
     RTR,
+    TOO_BIG,
     TRAP,
     TURNED,
     WHY,
     Why,
 )
+from controller.flows.presence import JOINTS, mtu, tunnel_mtu
 from controller.model.records import Address, Cidr, Port
 from controller.model.view import View
 
 ECHO_REQUEST, ECHO_REPLY = 8, 0
 ECHO_REQUEST6, ECHO_REPLY6 = 128, 129
 HOPS_OF_ANSWERS: Final = 255
+ETHERNET_BYTES: Final = 14
+"""How much longer a frame is than its packet."""
+FRAGMENTS: Final = (1, 1)
+"""ip_frag, and its mask, of all fragments."""
 Way = tuple[Action, ...]
 """What is done to a packet for its next hop."""
 AT_ROUTER: Way = (FROM_PHYS.set(0), TURNED.set(1))
@@ -48,6 +55,15 @@ LOOK: Way = (resubmit(NEIGH), goto(L3_OUT))
 """Find the next hop's MAC."""
 AWAY: Way = (REDIRECTED.set(0), resubmit(NEIGH), resubmit(L3_OUT))
 """The same behind conntrack (L3_SNATTED)."""
+
+
+def redirect(view: View, router: str, chassis: str) -> Way:
+    """From a chassis to the gateway of a router. If packets may come to the router that a tunnel does not bear, from a
+    VLAN, they are measured first (TUNNEL); a bucket of a group cannot do that: it may hold but what action sets may."""
+    most, networks = tunnel_mtu(view, chassis), view.gather(JOINTS, router)
+    wide = max((view.derive(mtu, network) for network in networks), default=0) > most
+    measured = (Measure(most + ETHERNET_BYTES, TOO_BIG),) if wide else ()
+    return (*measured, ToGroup(GATEWAYS.id(view.tag("router", router)), GATEWAYS))
 
 
 def route(view: View, router: str, kind: str, destination: Cidr, onward: Way) -> Flow:

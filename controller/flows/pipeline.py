@@ -307,6 +307,7 @@ class Why(IntEnum):
     NO_CONNECTION = 63
     NOT_TRANSLATED = 64
     OUTER_ADDRESS = 65
+    TRANSIT_TOO_BIG = 66
 
     @property
     def sentence(self) -> str:
@@ -368,6 +369,7 @@ _SENTENCES: Final[Mapping[Why, str]] = {
     Why.NO_GATEWAY: "was for the outside, and no hypervisor is alive that takes it there (weft-gateway-priority)",
     Why.NO_CONNECTION: "came from outside for addresses behind a router, and no connection of theirs is known",
     Why.NOT_TRANSLATED: "found no free port, or identifier, of the address under which it was to go out",
+    Why.TRANSIT_TOO_BIG: "was larger than the tunnel to its router's gateway bears, on another hypervisor",
     Why.OUTER_ADDRESS: "bore an address of its router's gateway as its source: nobody behind it has that",
     Why.SOUGHT: "asked by ARP or ND for an address of which only its holder can tell: whoever may hold it is asked",
     Why.TOLD: "told by ARP or ND of an address that its port may hold: it is believed",
@@ -392,7 +394,7 @@ ECMP: Final = GroupKind(
 )  # fmt: skip
 GATEWAYS: Final = GroupKind(
     "gateways", 1 << 28, "to the best gateway of a router that is alive, which may be here",
-    sets=frozenset({REDIRECTED, ENCAP, WHY, f.ETH_DST, f.TUN_ID, f.TUN_DST, f.TUN_IPV6_DST}),
+    sets=frozenset({REDIRECTED, ENCAP, TOO_BIG, WHY, f.ETH_DST, f.TUN_ID, f.TUN_DST, f.TUN_IPV6_DST}),
     nexts=frozenset({"l3_snat", "tunnel", "drop"}), fails_over=True,
 )  # fmt: skip
 GATE: Final = GroupKind(
@@ -665,7 +667,7 @@ L3_SNAT: Final = Table(
         "answer": 105, "translate": 100, "routed": 95, "redirect": 90, "untranslated": 90, "other": 0,
     },
     matches=frozenset({RTR, NET, NET_IN, REDIRECTED, TURNED, f.ETH_TYPE, f.IPV4_SRC, f.IPV4_DST}),
-    sets=frozenset({REDIRECTED, ZONE, WHY}),
+    sets=frozenset({REDIRECTED, TOO_BIG, ZONE, WHY}),
     nexts=frozenset({"neigh", "l3_out", "trap", "drop"}), groups=frozenset({GATEWAYS}),
     tracks=frozenset({"l3_snatted"}), translates=True,
 )  # fmt: skip
@@ -739,8 +741,9 @@ TUN_OUT: Final = Table(
 )  # fmt: skip
 TUNNEL: Final = Table(
     53, "tunnel", "Out of this hypervisor's tunnel port for ENCAP.",
-    {"port": 100, "miss": 0},
-    matches=frozenset({ENCAP}), sets=frozenset({WHY}), nexts=frozenset({"drop"}), outputs=True,
+    {"fragment": 120, "too_big": 110, "port": 100, "miss": 0},
+    matches=frozenset({ENCAP, TOO_BIG, f.ETH_TYPE, f.IPV4_FRAG}), sets=frozenset({WHY}),
+    nexts=frozenset({"trap", "drop"}), outputs=True,
 )  # fmt: skip
 PHYS_OUT: Final = Table(
     54, "phys_out", "The physical network of NET, and its VLAN tag, for a frame that goes to the wire.",
@@ -774,7 +777,8 @@ TABLES: Final[tuple[Table, ...]] = (
 )  # fmt: skip
 
 TRAPS: Final[tuple[Why, ...]] = (
-    Why.TTL_EXCEEDED, Why.ROUTER_ADDRESS, Why.NO_ROUTE, Why.NO_NEIGHBOUR, Why.TOO_BIG, Why.SOUGHT, Why.TOLD,
+    Why.TTL_EXCEEDED, Why.ROUTER_ADDRESS, Why.NO_ROUTE, Why.NO_NEIGHBOUR, Why.TOO_BIG,
+    Why.TRANSIT_TOO_BIG, Why.SOUGHT, Why.TOLD,
 )  # fmt: skip
 """The reasons that end in TRAP, not in DROP: the sender may be told (`apps.routing`), or heard (`apps.neighbours`)."""
 

@@ -43,7 +43,7 @@ from controller.model.records import (
     Subnet,
     Translation,
 )
-from controller.model.segments import PHYSICAL
+from controller.model.segments import IPV6_MORE, PHYSICAL, TYPES
 from controller.model.translations import translation_id
 from controller.model.view import Relation, View
 
@@ -715,6 +715,18 @@ def way(view: View, ends: tuple[str, str]) -> Watched | None:
         return None
     common = [type for type in here.encap_types if type in there.encap_types]
     return Watched(there.id, min(common), there.encap_ip) if common else None
+
+
+def mtu(view: View, network_id: str) -> int:
+    """How many bytes a packet may have on a network."""
+    return view.need(Network, network_id).mtu
+
+
+def tunnel_mtu(view: View, chassis_id: str) -> int:
+    """How many bytes a packet may have to go by a tunnel of a chassis, whichever."""
+    chassis = view.need(Chassis, chassis_id)
+    most = max((TYPES[encap].overhead for encap in chassis.encap_types), default=0)
+    return chassis.underlay_mtu - most - (IPV6_MORE if ":" in (chassis.encap_ip or "") else 0)
 
 
 def zone_of(view: View, chassis: str, what: str | None) -> int | None:

@@ -69,6 +69,7 @@ class Hypervisor:
     advice: str = ""
     alone: bool = False
     availability_zone: str = "nova"
+    underlay_mtu: int = 1500
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +125,7 @@ def observe(tx: Transaction, seen: Hypervisor, recorded: Sequence[Claim] | None 
             advice=seen.advice,
             alone=seen.alone,
             availability_zone=seen.availability_zone,
+            underlay_mtu=seen.underlay_mtu,
         )
     )
     tx.tag("chassis", seen.system_id)

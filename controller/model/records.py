@@ -565,7 +565,7 @@ class Chassis(Record):
     `bridge_mappings` are (physical network, bridge) where there is such a bridge. `problem` is one sentence on why it
     cannot carry traffic, or some of it, or "", `advice` one on what is wrong with it though it does, or "". One that is
     `alone` has no database and no tunnels (`weft serve --no-ovsdb`): its id is that of its datapath, and networks end
-    at its bridge.
+    at its bridge. `underlay_mtu` is what the network carries that its tunnels go by, in bytes.
     """
 
     INDEXES = (("hostname",), ("encap_ip",))
@@ -581,6 +581,7 @@ class Chassis(Record):
     advice: str = ""
     alone: bool = False
     availability_zone: str = "nova"
+    underlay_mtu: int = 1500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -41,5 +41,8 @@ TYPES: Final[Mapping[str, Type]] = {
 }
 """Every type by its name in the API (`provider:network_type`)."""
 
+IPV6_MORE: Final = 20
+"""What each tunnel takes more over IPv6, whose header is that much longer."""
+
 PHYSICAL: Final = frozenset(name for name, type in TYPES.items() if type.physical)
 """The types whose networks are on a wire."""

@@ -337,7 +337,14 @@ class Fleet:
     """All chassis; the one place that knows both the model's desire and the switches' state."""
 
     def __init__(
-        self, store: Store, engine: Engine, *, ovsdb: bool = True, keep_foreign: bool = True, hold_s: float = 30.0
+        self,
+        store: Store,
+        engine: Engine,
+        *,
+        ovsdb: bool = True,
+        keep_foreign: bool = True,
+        hold_s: float = 30.0,
+        underlay_mtu: int = 1500,
     ) -> None:
         self._store = store
         self._engine = engine
@@ -356,6 +363,7 @@ class Fleet:
         self._calls = Rate(CALLS_PER_SECOND, CALLS_BURST)
         self.databases: OvsdbListener | None = None
         self.recovery = Recovery(store, hold_s)
+        self._underlay_mtu = underlay_mtu
         self.translations = Translations(store, lambda: View(store.model, engine))
         for chassis in store.model.all(Chassis):
             self._member(chassis.id)
@@ -416,8 +424,8 @@ class Fleet:
         member = self._member(seen.system_id)
         recorded = member.claims
         async with self._arrivals.turn():
-            by = Author(chassis=seen.system_id)
-            member.claims = await self._store.commit(lambda tx: bindings.observe(tx, seen, recorded), by=by)
+            by, known = Author(chassis=seen.system_id), replace(seen, underlay_mtu=self._underlay_mtu)
+            member.claims = await self._store.commit(lambda tx: bindings.observe(tx, known, recorded), by=by)
         async with self._known:
             member.datapath_id = seen.datapath_id
             member.database = True

@@ -14,12 +14,9 @@ from typing import Final
 
 from controller.errors import Inconsistent, NoSegment, PhysicalInUse, SegmentInUse, VlanInUse, WeftError
 from controller.model.records import Network, NetworkSegmentRange
-from controller.model.segments import TYPES
+from controller.model.segments import IPV6_MORE, TYPES
 from controller.model.store import Rows, Transaction
 from northbound.resources.attributes import Settings
-
-IPV6_MORE = 20
-"""What each tunnel takes more over IPv6, whose header is that much longer."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from controller.flows.pipeline import TRAPS, Why
 from controller.flows.punted import Punted, Reply
 from controller.model.view import View
 from controller.southbound.packet_in import answers_of
-from tests.cloud import Cloud, interface, network, port, router, subnet, turned
+from tests.cloud import Cloud, hypervisor, interface, network, port, router, subnet, turned
 
 VM, RED, BLUE = "02:00:00:00:00:01", "02:00:00:00:0a:01", "02:00:00:00:0a:02"
 PAIR = "02:00:00:00:00:99"
@@ -38,6 +38,7 @@ def joined() -> Cloud:
     cloud.commit(interface("r-red", "r", "red", RED, red4="10.0.0.254", red4b="10.0.1.254", red6="fd00::fe"))
     cloud.commit(interface("r-blue", "r", "blue", BLUE, blue4="10.1.0.254", blue31="10.3.0.0"))
     cloud.commit(port("vm", "red", VM, "10.0.0.1", "10.0.1.1", "fd00::1", pairs=[(PAIR, "10.0.0.96/28")]))
+    cloud.commit(hypervisor(1))
     return cloud
 
 
@@ -71,7 +72,7 @@ def v6(*above: Any, source: str = "fd00::1", target: str = "2001:db8::77", **mor
 
 
 def punted(frame: bytes, why: Why = Why.NO_ROUTE) -> Punted:
-    return Punted(why, IN_PORT, PORT, ROUTER, ON_RED, ON_BLUE, frame)
+    return Punted(why, IN_PORT, PORT, ROUTER, ON_RED, ON_BLUE, frame, chassis="hv1")
 
 
 def told(frame: bytes, why: Why = Why.NO_ROUTE) -> list[Reply]:
@@ -123,11 +124,11 @@ def error(replies: Sequence[Reply]) -> Error:
 
 SAID4 = {
     Why.TTL_EXCEEDED: (11, 0, 0), Why.NO_ROUTE: (3, 0, 0), Why.NO_NEIGHBOUR: (3, 1, 0), Why.ROUTER_ADDRESS: (3, 3, 0),
-    Why.TOO_BIG: (3, 4, 1300),
+    Why.TOO_BIG: (3, 4, 1300), Why.TRANSIT_TOO_BIG: (3, 4, 1300),
 }  # fmt: skip
 SAID6 = {
     Why.TTL_EXCEEDED: (3, 0, 0), Why.NO_ROUTE: (1, 0, 0), Why.NO_NEIGHBOUR: (1, 3, 0), Why.ROUTER_ADDRESS: (1, 4, 0),
-    Why.TOO_BIG: (2, 0, 1300),
+    Why.TOO_BIG: (2, 0, 1300), Why.TRANSIT_TOO_BIG: (2, 0, 1300),
 }  # fmt: skip
 """Type, code, and the MTU of the next hop (RFC 1191 section 4, RFC 4443 section 3.2)."""
 
@@ -138,6 +139,17 @@ def test_a_sender_is_told_by_the_interface_that_its_packet_came_to(why: Why) -> 
     assert error(told(frame, why)) == Error((RED, VM), ("10.0.0.254", "10.0.0.1"), *SAID4[why], frame[14:])
     frame = v6()
     assert error(told(frame, why)) == Error((RED, VM), ("fd00::fe", "fd00::1"), *SAID6[why], frame[14:])
+
+
+@pytest.mark.parametrize(("encaps", "most"), [(("vxlan", "geneve"), 1450), (("gre",), 1458)])
+def test_a_sender_is_told_what_the_tunnel_to_the_gateway_bears(encaps: tuple[str, ...], most: int) -> None:
+    cloud = joined()
+    cloud.commit(network("blue", 200, mtu=1500), hypervisor(1, encaps=encaps))
+    found = [*tell(View(cloud.model), punted(v6(), Why.TRANSIT_TOO_BIG))]
+    said = error([each for each in found if isinstance(each, Reply)])
+    assert (said.type, said.code, said.mtu) == (2, 0, most)
+    gone = replace(punted(v6(), Why.TRANSIT_TOO_BIG), chassis="hv9")
+    assert [*tell(View(cloud.model), gone)] == []
 
 
 def test_somebody_answers_for_every_reason_to_hand_a_packet_over() -> None:

@@ -23,8 +23,10 @@ from tests.cloud import (
     port,
     router,
     subnet,
+    wire,
 )
 
+WIRED_MAC = "02:00:00:00:0a:02"
 FAR, NEAR = "203.0.113.9", "172.24.0.1"
 TOLD = {
     "outside", "classify", "tunnel", "transit", "gated", "l3_in", "l3_dnat", "l3_dnatted", "l3_route", "l3_snat",
@@ -151,6 +153,42 @@ def test_by_ipv6_untranslated_through_the_gateway(cloud: Cloud) -> None:
         "hv2 l3_route         connected route fd00:1::/64, to network red, MTU 1450",
         "hv2 tunnel           by vxlan segment 100 to hv1 (192.0.2.1), MTU 1450",
         "hv1 deliver          out of tap-vm1: port vm1",
+        "delivered",
+    ]
+
+
+@pytest.fixture
+def wired(cloud: Cloud) -> Cloud:
+    """The same, and w1 on hv1 on VLAN 101 of the outside's wire, which has packets of 1,500 bytes and the same router."""
+    cloud.commit(wire("wired", 101, "phys"), subnet("wired4", "wired", "10.1.0.0/24", "10.1.0.254"))
+    cloud.commit(subnet("wired6", "wired", "fd00:2::/64", "fd00:2::fe"))
+    cloud.commit(
+        port("w1", "wired", "02:00:00:00:01:01", guarded=False, on={"wired4": "10.1.0.1", "wired6": "fd00:2::1"})
+    )
+    cloud.commit(hypervisor(1, "vm1", "w1", physical=("phys",), watches=(2, 3)))
+    cloud.commit(interface("r-wired", "r", "wired", WIRED_MAC, wired4="10.1.0.254", wired6="fd00:2::fe"))
+    return cloud
+
+
+def test_what_no_tunnel_to_the_gateway_bears_is_told_to_its_sender(wired: Cloud) -> None:
+    assert told(wired, "w1", FAR, size=1450)[-1] == "delivered to physical network phys"
+    for target in (FAR, "2001:db8::9"):
+        assert told(wired, "w1", target, size=1451)[3:] == [
+            "hv1 l3_snat          to the gateway of router r, the best that is alive",
+            "hv1 tunnel           the tunnel to the gateway on hv2 (192.0.2.2) bears no packet of this size",
+            f"dropped: TRANSIT_TOO_BIG {Why.TRANSIT_TOO_BIG.sentence}",
+        ]
+    wired.commit(hypervisor(1, "vm1", "w1", physical=("phys",), priority=30, watches=(2, 3)))
+    assert told(wired, "w1", FAR, size=1500)[-1] == "delivered to physical network phys", "from here it needs no tunnel"
+
+
+def test_what_comes_from_outside_goes_to_a_vlan_of_the_same_wire(wired: Cloud) -> None:
+    assert told(wired, "2001:db8::9", "w1", size=1500)[2:] == [
+        "hv2 l3_in            at router r, from network ext",
+        "hv2 l3_route         connected route fd00:2::/64, to network wired",
+        "hv2 physical         to physical network phys, on VLAN 101",
+        "hv1 classify         from physical network phys",
+        "hv1 deliver          out of tap-w1: port w1",
         "delivered",
     ]
 

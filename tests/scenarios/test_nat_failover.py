@@ -13,11 +13,12 @@ import pytest
 
 from mininet_scenarios.lab import Lab
 from mininet_scenarios.nodes import Guest, Host, Hypervisor
-from mininet_scenarios.probe import REQUEST, Frame, answers_for, arp, asks_for, token
+from mininet_scenarios.probe import REQUEST, Frame, advertises, answers_for, arp, asks_for, solicitation, token
 
 pytestmark = pytest.mark.scenario
 
 OUTSIDE, GATEWAY, FLOATING = "172.24.0.1", "172.24.0.10", "172.24.0.104"
+OUTSIDE6, GATEWAY6 = "fd00:e::1", "fd00:e::10"
 HOLD_S = 4
 
 
@@ -27,14 +28,18 @@ def lab() -> Iterator[Lab]:
     with Lab(hypervisors=3, serve=("--flat-networks", "physnet1", "--gateway-hold", str(HOLD_S))) as lab:
         wire = lab.physical("physnet1")
         lab.gateways(None, 20, 10)
-        lab.host("outside", on=wire, ip=f"{OUTSIDE}/24", mac="02:00:00:00:0e:01", mtu=1450)
-        external = lab.external("ext", physical=wire, cidr="172.24.0.0/24")
-        network = lab.network("a", cidr="10.0.0.0/24", project="a", gateways=True)
-        lab.way_out(lab.router("a", network, project="a"), external, GATEWAY)
-        lab.rule(lab.default_group("a"))
+        both = (f"{OUTSIDE}/24", f"{OUTSIDE6}/64")
+        outside = lab.host("outside", on=wire, ip=both, mac="02:00:00:00:0e:01", mtu=1450)
+        outside.ip_batch(f"route add fd00:a::/64 via {GATEWAY6}")
+        external = lab.external("ext", physical=wire, cidr=("172.24.0.0/24", "fd00:e::/64"))
+        network = lab.network("a", cidr=("10.0.0.0/24", "fd00:a::/64"), project="a", gateways=True)
+        lab.way_out(lab.router("a", network, project="a"), external, GATEWAY, GATEWAY6)
+        for ethertype in ("IPv4", "IPv6"):
+            lab.rule(lab.default_group("a"), ethertype=ethertype)
         for number in (11, 14):
             mac = f"02:00:00:00:0a:{number}"
-            lab.guest(f"a{number % 10}", network=network, on="hv1", ip=f"10.0.0.{number}", mac=mac)
+            ips = (f"10.0.0.{number}", f"fd00:a::{number}")
+            lab.guest(f"a{number % 10}", network=network, on="hv1", ip=ips, mac=mac)
         lab.floating_ip(external, FLOATING, lab.guests["a4"])
         for hypervisor in lab.hypervisors.values():
             hypervisor.hurry()
@@ -43,11 +48,11 @@ def lab() -> Iterator[Lab]:
         yield lab
 
 
-def first_answer(guest: Guest, host: Host, port: int) -> float:
+def first_answer(guest: Guest, host: Host, port: int, version: int = 4) -> float:
     """When the first of many new connections was answered, in seconds since the epoch."""
     deadline = time.time() + 10
     while time.time() < deadline:
-        if guest.reaches(host, "udp", port, patience_s=0.03):
+        if guest.reaches(host, "udp", port, version=version, patience_s=0.03):
             return time.time()
     raise AssertionError("nothing was answered any more")
 
@@ -121,11 +126,18 @@ def test_a_gateway_that_dies_with_the_controller_is_replaced_within_a_second(lab
     lab.controller.kill()
     died = die(hv2)
     took = first_answer(a1, outside, 5001) - died
+    took6 = first_answer(a1, outside, 5001, 6) - died
     asked, told = ask_while(lab, 2.0)
     kept = floating.stop()
-    print(f"a new connection went out {took * 1000:.0f} ms after the gateway's death")
+    print(f"a new connection went out {took * 1000:.0f} ms after the gateway's death, by IPv6 {took6 * 1000:.0f} ms")
     print(f"of {len(asked)} ARP requests {[(name, len(times)) for name, times in told.items()]} were answered")
-    assert took < 1
+    assert took < took6 < 1
+    with lab.sniff(*(lab.physicals["physnet1"].at(each) for each in lab.hypervisors.values())) as heard:
+        outside.sends(*(solicitation(outside.mac, OUTSIDE6, GATEWAY6, b"") for _ in range(5)))
+        time.sleep(0.2)
+    answered6 = heard.copies(lambda frame: advertises(GATEWAY6)(frame) and frame.dst == outside.mac)
+    assert answered6 == {"physnet1 from hv3": 5}
+    assert outside.pings(a1.address(6)), "from outside, too"
     assert told.keys() == {"hv3"}
     assert len(told["hv3"]) == len(asked), "exactly one answer to each"
     assert kept.lost == 0, "a floating IP needs no gateway"
