@@ -9,7 +9,7 @@ from tests.cloud import Cloud, hypervisor
 
 TO = "set_field:192.0.2.{0}->tun_dst,set_field:02:57:45:00:00:01->eth_dst,set_field:0xffffff->tun_id,load:0x2->NXM_NX_REG0[24..26],resubmit(,53)"
 LOST = "bucket=watch_port:1,actions=set_field:0x3e->reg8,resubmit(,62)"
-HERE = "bucket=watch_port:5,actions=load:0x1->NXM_NX_REG0[2],resubmit(,29)"
+HERE = "bucket=watch_port:5,actions=load:0x1->NXM_NX_REG0[2],load:0x0->NXM_NX_REG0[21],resubmit(,29)"
 
 
 @pytest.fixture
