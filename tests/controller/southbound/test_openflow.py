@@ -49,7 +49,7 @@ from controller.flows.flow import (
     matching,
 )
 from controller.model.records import Address, Mac
-from controller.southbound import actions, messages, openflow
+from controller.southbound import actions, messages, openflow, oxm
 from controller.southbound.openflow import EncodedFlow, EncodedGroup, encode_flow, encode_group
 from controller.southbound.oxm import encode_match
 from tests.controller.southbound import strategies
@@ -183,6 +183,20 @@ def test_a_connection_is_looked_up_in_the_zone_of_a_register() -> None:
             0000 0001 06 04 000f                |     no flags; zone: NXM_NX_REG3, 16 bits from bit 0
             0d 000000 0000                      |     recirculates to table 13, padding, no alg
     """)
+
+
+def test_flags_of_tcp_are_a_field_of_an_experimenter() -> None:
+    match = f.ct_state("+trk+inv") & f.TCP_FLAGS(f.SYN, f.SYN_ACK)
+    encoded = encode_flow(Flow(p.OUT_RULES, "doubted", match, ()), APP).match
+    assert encoded == laid_out("""
+        0001 0027                               | OFPMT_OXM, 39 bytes without padding
+          8000 0a 02 0800                       |   eth_type
+          8000 14 01 06                         |   ip_proto
+          ffff 55 08 4f4e4600 0002 0012         |   ONFOXM_ET_TCP_FLAGS with a mask: SYN without ACK
+          0001 d3 08 00000030 00000030          |   NXM_NX_CT_STATE with a mask: inv and trk
+          00                                    |   padding
+    """)
+    assert [*oxm.tests_text(encoded)][2] == "tcp_flags=0x0002/0x0012"
 
 
 def test_a_connection_is_remembered_with_what_allowed_it() -> None:
