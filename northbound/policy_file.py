@@ -45,21 +45,31 @@ BASES: Mapping[str, Rule] = {
     "sg_owner": policy.group_owner("reader"),
     "admin_or_sg_owner": policy.either(policy.ADMIN, policy.group_owner("reader")),
     "service_api": policy.SERVICE,
-    "shared": policy.shared,
+    "ext_parent_owner": policy.owner("reader"),
+    "shared": policy.shared_network,
+    **{
+        f"shared_{name}": policy.shared
+        for name in ("address_groups", "address_scopes", "security_group", "subnetpools")
+    },
+    "external": lambda _, target: target.network is not None and target.network.external,
+    "external_network": policy.external_network,
+    "network_device": lambda caller, target: not policy.guest(caller, target),
+    "context_is_advsvc": policy.role("advsvc"),
     "regular_user": lambda *_: True,
 }
 """The names that Neutron's own rules are made of (neutron, `conf/policies/base.py`)."""
 
-_OF_CALLERS = frozenset({"admin_only", "context_is_admin", "service_api", "regular_user"})
+_OF_CALLERS = frozenset({"admin_only", "context_is_admin", "context_is_advsvc", "service_api", "regular_user"})
 
 _OWNERS: Mapping[str, Callable[[str], Rule]] = {
     "": policy.owner,
     "network:": policy.network_owner,
     "security_group:": policy.group_owner,
+    "ext_parent:": policy.owner,
 }
 
 _TOKEN = re.compile(r"\s*([()]|[^\s()]+(?:\([^)]*\)s)?)")
-_OWNER = re.compile(r"%\((|network:|security_group:)(?:project|tenant)_id\)s")
+_OWNER = re.compile(r"%\((|network:|security_group:|ext_parent:)(?:project|tenant)_id\)s")
 _VERBS = ("create", "update", "get")
 
 
@@ -204,13 +214,13 @@ class _Book:
         raise self._refused(f"names '{name}', and no rule is called so")
 
     def _field(self, given: str) -> Rule:
-        _, _, test = given.partition(":")
+        kind, _, test = given.partition(":")
         name, equals, value = test.partition("=")
         if not equals:
             raise self._refused(f"has 'field:{given}', which is not field:KIND:NAME=VALUE")
         if name == "shared":
-            wanted = value.lower() == "true"
-            return lambda caller, target: _is_shared(caller, target) == wanted
+            wanted, shared = value.lower() == "true", policy.shared_network if kind == "networks" else policy.shared
+            return lambda caller, target: bool(target.given.get("shared", shared(caller, target))) == wanted
         try:
             pattern = re.compile(value[1:]) if value.startswith("~") else None
         except re.error as error:
@@ -225,11 +235,6 @@ def _joined(how: Callable[[Iterator[bool]], bool], checks: list[Check]) -> Check
         return how(each.rule(caller, target) for each in checks)
 
     return Check(rule, any(each.of_target for each in checks))
-
-
-def _is_shared(caller: Caller, target: Target) -> bool:
-    """Whether it is shared with the caller, or would be."""
-    return bool(target.given["shared"]) if "shared" in target.given else policy.shared(caller, target)
 
 
 def _told(target: Target, name: str) -> str:

@@ -362,7 +362,7 @@ _IMPLEMENTED = (
     (
         "standard-attr-tag",
         "Tag support for resources with standard attribute: port, subnet, subnetpool, network, router, "
-        "floatingip, security_group",
+        "floatingip, security_group, network_segment_range",
         "Enables to set tag on resources with standard attribute.",
         "2017-01-01T00:00:00-00:00",
     ),
