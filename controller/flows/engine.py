@@ -773,7 +773,13 @@ class Engine:
         found: dict[str, list[Want]] = {}
         for at in chassis:
             nodes = places.keys() & self._at.get(at, set())  # walks the smaller of the two
-            if wants := [want for node in nodes for want in places[node] if not _excepts(want, at)]:
+            wants = [
+                want
+                for node in nodes
+                for want in places[node]
+                if (placement := want[0].placement) is None or placement.without != at
+            ]
+            if wants:
                 found[at] = wants
         return found
 
@@ -826,11 +832,6 @@ def _crowded(places: _Places) -> set[str]:
         twice |= node.chassis if len(wants) > 1 else node.chassis & once
         once |= node.chassis
     return twice
-
-
-def _excepts(want: Want, chassis: str) -> bool:
-    placement = want[0].placement
-    return placement is not None and placement.without == chassis
 
 
 def _is_flow(key: Key) -> bool:
