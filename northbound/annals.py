@@ -57,6 +57,7 @@ class Blame:
 
 async def blame(fleet: Fleet, cookie: int, chassis: str | None, most: int = MOST) -> Blame:
     """Which event made a flow. Raises NotFound when no switch, or not that one, should hold it; Unavailable."""
+    await fleet.looked_up()
     flow, found = fleet.dictionary().flows.get(cookie), fleet.standing_at(cookie)
     where = [name for name in found[1] if chassis in (None, name)] if found else []
     if flow is None or found is None or not where:

@@ -91,6 +91,7 @@ async def gather(fleet: Fleet, names: Sequence[str] | None, status: Callable[[],
     for name in wanted:
         fleet.status(name)
     for _ in range(ROUNDS):
+        await fleet.looked_up()
         behind = [*_behind(fleet, wanted, found, lost)]
         for name in behind:
             try:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from controller.errors import Invalid
+from controller.errors import Invalid, SouthboundError
 from controller.flows import probe
 from controller.flows.fields import ETH_TYPE, IPV6, PACKET4, PACKET6
 from controller.flows.flow import Match
@@ -40,7 +40,7 @@ class Found:
 
 
 async def live(fleet: Fleet, asked: Question, answer: Answer) -> dict[str, Any]:
-    """Send what was traced, and compare. Raises Invalid, Disconnected."""
+    """Send what was traced, and compare. Raises Invalid."""
     if answer.journey is None or answer.sent is None:
         return _told(fleet.rows, (), (), 0.0, f"not sent: {answer.sentence or 'nobody answers for the next hop'}")
     sender = sender_of(fleet.rows, asked.sender)
@@ -50,7 +50,10 @@ async def live(fleet: Fleet, asked: Question, answer: Answer) -> dict[str, Any]:
     catches = list(dict.fromkeys(_tuples(hop.packet for leg in legs for hop in leg.trace.hops)))
     frame = probe.frame(answer.sent, mark)
     on = {leg.chassis for leg in legs}
-    caught = await fleet.probe(sender.chassis, sender.ofport, frame, on, catches, len(expected))
+    try:
+        caught = await fleet.probe(sender.chassis, sender.ofport, frame, on, catches, len(expected))
+    except SouthboundError as error:
+        return _told(fleet.rows, (), (), 0.0, f"not sent: {error}")
     seen = sorted({Found(each.chassis, each.table, _what(each.table, each.registers)) for each in caught})
     after_s = max((each.after_s for each in caught), default=0.0)
     return _told(fleet.rows, expected, seen, after_s, "" if seen else "not found at any end within 2 s")

@@ -26,9 +26,21 @@ from controller.flows.flow import Group
 from controller.flows.frames import REPLY
 from controller.flows.journey import Host, Journey, arrive, follow, hosts
 from controller.flows.packet import Packet
-from controller.flows.pipeline import CLASSIFY, GATED, L3_OUT, NEIGH_HIT, NEIGH_REPLY, NET, NH4, NH6, PHYSICAL, Why
+from controller.flows.pipeline import (
+    CLASSIFY,
+    GATED,
+    L3_OUT,
+    NEIGH_HIT,
+    NEIGH_REPLY,
+    NET,
+    NH4,
+    NH6,
+    PHYSICAL,
+    TABLES,
+    Why,
+)
 from controller.flows.presence import neighbour_id
-from controller.flows.trace import End, Fate, Switch
+from controller.flows.trace import End, Fate, Hop, Switch
 from controller.model.records import Address, Chassis, Mac, Neighbour, Network, Port
 from controller.model.store import Rows
 from northbound.admission import tagged
@@ -241,15 +253,26 @@ def as_json(answer: Answer) -> dict[str, Any]:
 
 
 def ofproto(rows: Rows, answer: Answer) -> Iterator[dict[str, Any]]:
-    """What `ovs-appctl ofproto/trace` is asked on each hypervisor that the packet comes to: the bridge, the packet, and
-    the tables with the priorities that it meets there."""
+    """What asks Open vSwitch the same, hypervisor by hypervisor, from one visit to conntrack to the next: the bridge,
+    the command of ovs-appctl, and the tables with the priorities that the packet should meet."""
     for leg in answer.journey.legs if answer.journey else ():
-        hops = leg.trace.hops
         chassis = rows.get(Chassis, leg.chassis)
-        if chassis is None or not hops or hops[0].table is not CLASSIFY:
-            continue
-        visits = [(hop.table.number, hop.met and hop.met.priority) for hop in hops if not isinstance(hop.met, Group)]
-        yield {"chassis": leg.chassis, "bridge": chassis.bridge, "packet": str(hops[0].packet), "visits": visits}
+        stages: list[list[Hop]] = []
+        for hop in leg.trace.hops:
+            if not stages or (hop.depth == 0 and hop.table.name in _BEHIND_CONNTRACK):
+                stages.append([])
+            stages[-1].append(hop)
+        for stage in stages if chassis else ():
+            first = stage[0]
+            visits = [
+                (hop.table.number, hop.met and hop.met.priority) for hop in stage if not isinstance(hop.met, Group)
+            ]
+            bridge = chassis.bridge if chassis else ""
+            command = ("ofproto/trace-packet-out", bridge, str(first.packet), f"resubmit(,{first.table.number})")
+            yield {"chassis": leg.chassis, "bridge": bridge, "command": command, "visits": visits}
+
+
+_BEHIND_CONNTRACK: Final = frozenset[str]().union(*(table.tracks for table in TABLES))
 
 
 def happened(found: Mapping[str, Any]) -> Iterator[str]:
@@ -273,7 +296,7 @@ def text(answer: Mapping[str, Any]) -> Iterator[str]:
     for name, state in answer.get("behind", {}).items():
         yield f"{name} may not hold all of this: {state}"
     for leg in answer.get("ofproto", ()):
-        yield f"{leg['chassis']}: {shlex.join(('ovs-appctl', 'ofproto/trace', leg['bridge'], leg['packet']))}"
+        yield f"{leg['chassis']}: {shlex.join(('ovs-appctl', *leg['command']))}"
     if "live" in answer:
         yield from happened(answer["live"])
     if answer["fate"] != "delivered":

@@ -132,7 +132,7 @@ class Routes:
         """POST /v1/explain `{"cookies": ["0x..."], "groups": [ID]}`: the flows of ours among them, and the groups."""
         asked = _object(await request.read())
         cookies, groups = _cookies(asked), _groups(asked)
-        known = self._fleet.dictionary()
+        known = await self._fleet.looked_up()
         return web.json_response(
             {
                 "flows": {text: explanation(known.flows[c]) for text, c in cookies if c in known.flows},
@@ -145,7 +145,7 @@ class Routes:
         name = request.match_info["name"]
         self._fleet.status(name)
         dump = _dump(await request.read(), "ovs-appctl dpctl/dump-flows -m")
-        known = self._fleet.dictionary().flows
+        known = (await self._fleet.looked_up()).flows
         found = datapath.told(self._fleet.rows, name, dump, lambda cookie: known.get(cookie))
         return web.json_response({"flows": [{"text": text, "words": words or None} for text, words in found]})
 

@@ -96,6 +96,10 @@ PATIENCE_S = 5.0
 """How long a switch may wait for its hypervisor's database before the log says so."""
 REQUESTS = 100
 """How many request ids the log line of a bundle names at the most."""
+BREATH = 100
+"""After explaining so many entries every other task gets its turn: some milliseconds."""
+TRIES = 3
+"""So often what was explained is given up because the model went on."""
 OWED = 10_000
 """For so many revisions it is told when a switch had them at last, if it did not for long."""
 REFUSALS = 20
@@ -310,8 +314,8 @@ class Dictionary:
     """Why each flow that should be anywhere at a revision is there, by cookie, and each group, by id."""
 
     revision: int
-    flows: Mapping[int, Explanation]
-    groups: Mapping[int, Explanation]
+    flows: dict[int, Explanation]
+    groups: dict[int, Explanation]
 
 
 @dataclass(frozen=True, slots=True)
@@ -943,16 +947,35 @@ class Fleet:
     def dictionary(self) -> Dictionary:
         """Every flow and group anywhere: a pure function of the model."""
         if self._dictionary.revision != self._engine.revision:
-            flows: dict[int, Explanation] = {}
-            groups: dict[int, Explanation] = {}
+            made = Dictionary(self._engine.revision, {}, {})
             for entry, cells in self._engine.entries():
-                new = self._explanation(entry, cells)
-                if isinstance(entry.item, Flow):
-                    self._enter(flows, new)
-                elif groups.setdefault(entry.item.id, new).text > new.text:
-                    groups[entry.item.id] = new
-            self._dictionary = Dictionary(self._engine.revision, flows, groups)
+                self._explain(made, entry, cells)
+            self._dictionary = made
         return self._dictionary
+
+    async def looked_up(self) -> Dictionary:
+        """The same, made a little at a time, unless the model does not stand still for it."""
+        for _ in range(TRIES):
+            if self._dictionary.revision == self._engine.revision:
+                break
+            made = Dictionary(self._engine.revision, {}, {})
+            entries = self._engine.entries()
+            while made.revision == self._engine.revision:
+                some = [*islice(entries, BREATH)]
+                for entry, cells in some:
+                    self._explain(made, entry, cells)
+                if not some:
+                    self._dictionary = made
+                    break
+                await asyncio.sleep(0)
+        return self.dictionary()
+
+    def _explain(self, made: Dictionary, entry: Entry, cells: Iterable[Cell]) -> None:
+        new = self._explanation(entry, cells)
+        if isinstance(entry.item, Flow):
+            self._enter(made.flows, new)
+        elif made.groups.setdefault(entry.item.id, new).text > new.text:
+            made.groups[entry.item.id] = new
 
     def _enter(self, known: dict[int, Explanation], new: Explanation) -> None:
         old = known.setdefault(new.cookie, new)

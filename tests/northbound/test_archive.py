@@ -133,6 +133,8 @@ def test_every_command_that_asks_takes_an_archive(bundle: Path, capsys: pytest.C
     assert weft(capsys, bundle, "trace", "--from", "vm a", "--to", "10.0.0.2")[1][-1] == "delivered"
     code, lines = weft(capsys, bundle, "trace", "--from", "a", "--to", "b", "--proto", "tcp", "--dport", "80")
     assert (code, lines[-1].split(" ")[:2]) == (1, ["dropped:", "INGRESS_DENIED"])
+    lines = weft(capsys, bundle, "trace", "--live", "--from", "a", "--to", "b")[1]
+    assert lines[-2:] == ["live: not sent: hv1 is disconnected: its switch is not connected.", "delivered"]
     assert weft(capsys, bundle, "why", "a", "b")[1] == ["delivered"]
     assert weft(capsys, bundle, "why-down", "a") == (0, ["port a is ACTIVE"])
     assert weft(capsys, bundle, "cost", "a")[0] == 0

@@ -234,6 +234,7 @@ def assert_all_is_explained(lab: Lab, cast: Cast) -> None:
         assert len(counted) > 1
         known = answer["flows"].keys() | {explain.group_key(int(id)) for id in answer["groups"]}
         assert [line.text for line in counted if line.key not in known] == []
+    assert client.reaches(server, "tcp", 80)  # what nobody uses for ten seconds, the datapath forgets
     rest = "\n".join((hv1.appctl("dpctl/dump-flows", "-m"), *(connections := hv1.connections())))
     said = lab.controller.weft("explain", "-", "--chassis", "hv1", stdin=rest)
     assert 'from port "client"' in said
@@ -256,15 +257,13 @@ def test_a_guest_that_is_unplugged_is_an_address_that_nobody_has(lab: Lab, cast:
 
 def test_what_is_foretold_happens_to_a_packet_that_is_sent_and_no_guest_gets_it(lab: Lab, cast: Cast) -> None:
     """To the same hypervisor and another one, through a router, allowed and denied, of both families."""
-    server, client, stranger, _, trusted, remote = (guest.name for guest in cast.guests)
+    server, client, stranger, _, trusted, _ = (guest.name for guest in cast.guests)
     asked: list[dict[str, object]] = [
         {"from": client, "to": server},
         {"from": client, "to": server, "proto": "tcp", "dport": 81},
         {"from": stranger, "to": cast.guests[0].address(6), "proto": "icmp"},
-        {"from": server, "to": remote},
         {"from": trusted, "to": cast.guests[5].address(6), "proto": "udp", "dport": 5, "size": 1200},
         {"from": client, "to": "10.0.0.1"},
-        {"from": client, "to": "192.0.2.77"},
     ]
     with lab.sniff(*cast.guests) as heard:
         answers = [lab.api.post("/v1/trace", {**each, "live": True}) for each in asked]
@@ -287,8 +286,7 @@ def test_open_vswitch_goes_the_same_way_table_by_table(lab: Lab, cast: Cast) -> 
         for version in (4, 6) if other is not remote else ():
             asked = {"from": one.name, "to": other.address(version), "proto": "udp", "dport": 7, "ofproto": True}
             for leg in lab.api.post("/v1/trace", asked)["ofproto"]:
-                hypervisor = lab.hypervisors[leg["chassis"]]
-                said = hypervisor.appctl("ofproto/trace", leg["bridge"], leg["packet"])
+                said, _, _ = lab.hypervisors[leg["chassis"]].appctl(*leg["command"]).partition("\n=====")
                 # By bridge: what goes into a tunnel goes through that of the underlay, too.
                 _, *parts = re.split(r'^ *bridge\("(.*)"\)$', said, flags=re.MULTILINE)
                 own = "".join(part for name, part in zip(parts[::2], parts[1::2], strict=True) if name == leg["bridge"])
@@ -297,7 +295,7 @@ def test_open_vswitch_goes_the_same_way_table_by_table(lab: Lab, cast: Cast) -> 
                 compared += len(visits)
     assert compared > 1000
     command = lab.controller.weft("trace", "--ofproto", "--from", "client", "--to", "closed", codes=(1,)).splitlines()
-    assert [line for line in command if line.startswith("hv1: ovs-appctl ofproto/trace br-int 'in_port=")]
+    assert [line for line in command if line.startswith("hv1: ovs-appctl ofproto/trace-packet-out br-int ")]
 
 
 def test_a_packet_that_meets_what_it_should_not_is_found_where_it_is(lab: Lab, cast: Cast) -> None:
