@@ -117,6 +117,7 @@
     ├── Throttled               too many requests of callers that nobody knows
     ├── IdentityUnavailable     whoever knows the callers does not answer
     ├── Unavailable             the store cannot be read or written just now
+    ├── BadDump                 a flow or group in a dump that cannot be read
     ├── BadArchive              a file is none of `weft bundle`, or is damaged
     ├── FlowError               a programmer's error, raised when a flow is built
     │   ├── ConflictingMatch    one field tested for two values
@@ -1201,6 +1202,14 @@ class Unavailable(WeftError):
     def __init__(self, reason: str) -> None:
         super().__init__(f"The store is unavailable: {reason}.")
         self.reason = reason
+
+
+class BadDump(WeftError):
+    """Raised when a line of a dump is no flow or group as Open vSwitch tells them."""
+
+    def __init__(self, line: str, reason: str) -> None:
+        super().__init__(f"This is no flow or group as Open vSwitch tells them ({reason}): {line}")
+        self.line, self.reason = line, reason
 
 
 class BadArchive(WeftError):

@@ -10,6 +10,7 @@
     weft export                what there is, as such a file
     weft drops [CHASSIS...]    what is dropped, why, and whose it is
     weft diff                  where switches hold something else
+    weft prove                 prove that tenants are apart, and the rest, over what switches hold
     weft bundle FILE           keep the model and what switches hold in a file, to ask later
     weft explain FILE|-        annotate dumps of flows, groups, connections, the datapath, and ofproto/trace
     weft trace --from --to     what becomes of one packet, and why
@@ -49,10 +50,12 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from controller.errors import WeftError
-from northbound import attach, config, conn, explain, tracing
+from northbound import attach, config, conn, explain, tracing, verdict
 from northbound.client import Client, Unanswered
 
 DEFAULT_URL = "http://127.0.0.1:9696"
+PROOF_S = 1800
+"""A proof of a large cloud takes its time."""
 READER_GONE = 128 + signal.SIGPIPE
 """The exit code of what SIGPIPE ends, as a shell tells it."""
 
@@ -134,6 +137,15 @@ def _parser() -> argparse.ArgumentParser:
 
     _client(commands.add_parser("diff", help="where switches hold something else than they should"), _diff)
 
+    proof = _client(
+        commands.add_parser(
+            "prove", help="prove over what switches hold that tenants are apart, and what else is claimed"
+        ),
+        _prove,
+    )
+    proof.add_argument("--reaches", metavar="PORT", help="prove instead that only those of --only reach this port")
+    proof.add_argument("--only", metavar="PORT,...", default="", help="ports by id or name, with commas between them")
+
     kept = _client(
         commands.add_parser("bundle", help="keep the model and what switches hold in a file"), _bundle, asks=False
     )
@@ -159,7 +171,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     what.add_argument("--chassis", metavar="NAME", help="whose datapath or connections these are, if there are several")
 
-    _trace_options(_client(commands.add_parser("trace", help="what becomes of one packet, and why"), _trace))
+    way = _client(commands.add_parser("trace", help="what becomes of one packet, and why"), _trace)
+    _trace_options(way)
+    way.add_argument("--live", action="store_true", help="send it, too, marked; ends 1 unless it ends as foretold")
 
     down = _client(commands.add_parser("why-down", help="why a port is not ACTIVE"), _why_down)
     down.add_argument("port", help="by id or name")
@@ -199,6 +213,8 @@ def _parser() -> argparse.ArgumentParser:
         asks=False,
     )
     repair.add_argument("chassis", nargs="*", help=f"{CHASSIS} (default: all that are connected)")
+    repair.add_argument("--chassis", dest="only", action="append", default=[], metavar="NAME", help="the same")
+    repair.add_argument("--object", metavar="ID|NAME", help="only what this object wants there; nothing is removed")
 
     whose = _client(commands.add_parser("conn", help="whose connections a hypervisor has, and what allows them"), _conn)
     whose.add_argument("chassis", help=CHASSIS)
@@ -389,6 +405,19 @@ def _drops(options: argparse.Namespace) -> int:
     return 0
 
 
+def _prove(options: argparse.Namespace) -> int:
+    asked: dict[str, Any] = {} if options.reaches is None else {"reaches": options.reaches}
+    if options.only:
+        asked["only"] = [each for each in options.only.split(",") if each]
+    answer = _controller(options).post("/v1/prove", asked, PROOF_S)
+    if options.json:
+        _print_json(answer)
+    else:
+        for line in verdict.text(answer):
+            print(line)
+    return 1 if answer["count"] else 0 if answer["proven"] else 2
+
+
 def _diff(options: argparse.Namespace) -> int:
     answer = _controller(options).get("/v1/diff")
     different = bool(answer["failures"]) or any(each[kind] for each in answer["chassis"] for kind in DIFFERENCES)
@@ -572,7 +601,9 @@ def _moment(said: str) -> Mapping[str, Any]:
 def _repair(options: argparse.Namespace) -> int:
     client = _controller(options)
     connected = [each["name"] for each in client.get("/v1/chassis")["chassis"] if each["connected"]]
-    done = {name: client.post(f"/v1/repair/{quote(name, safe='')}", {}) for name in options.chassis or connected}
+    wanted = [*options.chassis, *options.only] or connected
+    query = f"?{urlencode({'object': options.object})}" if options.object else ""
+    done = {name: client.post(f"/v1/repair/{quote(name, safe='')}{query}", {}) for name in wanted}
     if options.json:
         _print_json(done)
         return 0
@@ -613,13 +644,16 @@ def _connections(options: argparse.Namespace) -> str:
 
 def _trace(options: argparse.Namespace) -> int:
     asked = {name: getattr(options, name) for name in ("from", "to", "source", "proto", *TRACED)}
+    if options.live:
+        asked["live"] = True
     answer = _controller(options).post("/v1/trace", {name: value for name, value in asked.items() if value is not None})
     if options.json:
         _print_json(answer)
     else:
         for line in tracing.text(answer):
             print(line)
-    return 0 if answer["fate"] == "delivered" else 1
+    agrees = not options.live or answer["live"]["agrees"]
+    return 0 if agrees and answer["fate"] == "delivered" else 1
 
 
 LINES = 2_000

@@ -28,9 +28,9 @@ class Client:
         """The JSON that GET answers. Raises Unanswered."""
         return self._ask("GET", path)
 
-    def post(self, path: str, body: object) -> Any:
+    def post(self, path: str, body: object, timeout_s: float = TIMEOUT_S) -> Any:
         """The JSON that POST answers. Raises Unanswered."""
-        return self._ask("POST", path, json.dumps(body).encode())
+        return self._ask("POST", path, json.dumps(body).encode(), timeout_s)
 
     def put(self, path: str, body: object) -> Any:
         """The JSON that PUT answers. Raises Unanswered."""
@@ -48,8 +48,8 @@ class Client:
         """What GET answers, whatever it is. Raises Unanswered."""
         return self._fetch("GET", path)
 
-    def _ask(self, method: str, path: str, body: bytes | None = None) -> Any:
-        content = self._fetch(method, path, body)
+    def _ask(self, method: str, path: str, body: bytes | None = None, timeout_s: float = TIMEOUT_S) -> Any:
+        content = self._fetch(method, path, body, timeout_s)
         try:
             return json.loads(content) if content else None
         except ValueError as error:
@@ -58,7 +58,7 @@ class Client:
     def _stranger(self) -> Unanswered:
         return Unanswered(f"what answers at {self._url} is no Weft API; say --url http://HOST:PORT")
 
-    def _fetch(self, method: str, path: str, body: bytes | None = None) -> bytes:
+    def _fetch(self, method: str, path: str, body: bytes | None = None, timeout_s: float = TIMEOUT_S) -> bytes:
         if not self._url.startswith(("http://", "https://")):
             raise Unanswered(f"'{self._url}' is no URL; say --url http://HOST:PORT")
         try:
@@ -68,7 +68,7 @@ class Client:
             if self._project:
                 headers["X-Project-Id"] = self._project
             request = urllib.request.Request(self._url + path, body, headers, method=method)
-            with self._open(request, timeout=TIMEOUT_S) as answer:
+            with self._open(request, timeout=timeout_s) as answer:
                 content: bytes = answer.read()
             return content
         except urllib.error.HTTPError as error:

@@ -19,6 +19,7 @@ ALLOWED = {
     "controller": (),
     "controller.model": MODEL,
     "controller.flows": FLOWS,
+    "controller.prove": (*FLOWS, "controller.prove"),
     "controller.southbound": (*FLOWS, "controller.southbound"),
     "northbound": ("controller", "northbound"),
     "northbound.resources": NETWORKING,

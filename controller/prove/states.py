@@ -1,0 +1,279 @@
+"""Packets on their way through a switch: a set of them, and where each slot's bits are found.
+
+What is written is first a constant of the `State`, and what is copied an alias of the other slot's bits: neither costs
+anything. Only where ways meet, constants that differ become variables, and the sets one.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final, NamedTuple
+
+from controller.prove.atoms import SORTS
+from controller.prove.rules import Rule, Span, Test
+from controller.prove.sets import (
+    BLOCKS,
+    ONE,
+    UNKNOWN,
+    WIDTHS,
+    ZERO,
+    Maybe,
+    Refs,
+    Set,
+    Space,
+    Value,
+    digits,
+    is_header,
+    union,
+    whole,
+)
+
+KEPT: Final = "origin"
+"""The slot whose variables say for ever who sent a packet; so do blocks 0 of headers for what it was."""
+
+APART: Final = frozenset({"believed"})
+"""The slots of which states that differ are never joined."""
+
+
+class Step(NamedTuple):
+    """A flow that packets met on a chassis."""
+
+    chassis: str
+    rule: Rule
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """Packets that have come to one place; `trail` are the flows that they met, where ways are told apart."""
+
+    values: Mapping[str, Value]
+    packets: Set
+    trail: tuple[Step, ...] = ()
+
+
+def refs_of(value: Value) -> Refs:
+    """The variables in a value."""
+    return value if type(value) is tuple else ()
+
+
+class Algebra:
+    """What is done to states."""
+
+    def __init__(self, space: Space) -> None:
+        self.space = space
+        self.homes = {
+            ref: (slot, block) for slot in WIDTHS for block in range(BLOCKS) for ref in space.block(slot, block)
+        }
+        self._defaults: dict[str, Value] = {slot: space.block(slot) if is_header(slot) else 0 for slot in WIDTHS}
+        self._defaults[KEPT] = space.block(KEPT)
+        self._kept = {
+            ref for ref, (slot, block) in self.homes.items() if slot == KEPT or (is_header(slot) and not block)
+        }
+
+    def value(self, state: State, slot: str) -> Value:
+        """What a slot holds."""
+        return state.values.get(slot, self._defaults[slot])
+
+    def tested(self, state: State, test: Test) -> tuple[Set, Set]:
+        """The packets, of all there are, that may pass a test where this state has their bits; and that may not."""
+        value = self.value(state, test.slot)
+        if isinstance(value, int):
+            passes = value & test.mask == test.value & test.mask
+        elif isinstance(value, Maybe):
+            common = value.mask & test.mask
+            passes = (value.value ^ test.value) & common == 0
+            if passes and common != test.mask:
+                return self.space.everything, self.space.everything
+        else:
+            found = self.space.test(test.slot, value, test.value, test.mask)
+            return found, ~found
+        return (self.space.everything, self.space.nothing) if passes else (self.space.nothing, self.space.everything)
+
+    def narrowed(self, state: State, *tests: Test) -> State:
+        """Those that may pass."""
+        packets = state.packets
+        for test in tests:
+            packets = packets & self.tested(state, test)[0]
+        return replace(state, packets=packets)
+
+    def less(self, state: State, test: Test) -> State:
+        """Those that may not."""
+        return replace(state, packets=state.packets & self.tested(state, test)[1])
+
+    # ---- writing ----------------------------------------------------------------------------------------------
+
+    def written(self, state: State, test: Test) -> State:
+        """With a number in some bits of a slot."""
+        slot, value, mask = test
+        full = (1 << WIDTHS[slot]) - 1
+        if mask & full == full:
+            return self.put(state, slot, value & full)
+        old = self.value(state, slot)
+        if isinstance(old, int):
+            return self.put(state, slot, old & ~mask | value & mask)
+        if isinstance(old, Maybe):
+            return self.put(state, slot, Maybe(old.value & ~mask | value & mask, old.mask | mask))
+        if slot in SORTS:
+            return self.put(state, slot, Maybe(value & mask, mask))
+        made = [*old]
+        for at in digits(mask & full):
+            made[at] = ONE if value >> at & 1 else ZERO
+        return self.put(state, slot, whole(tuple(made)))
+
+    def copied(self, state: State, source: Span, target: Span) -> State:
+        """With the bits of one slot in another."""
+        given = self.value(state, source.slot)
+        if isinstance(given, int):
+            number = given >> source.shift & (1 << source.bits) - 1
+            return self.written(
+                state, Test(target.slot, number << target.shift, (1 << target.bits) - 1 << target.shift)
+            )
+        alike = SORTS.get(source.slot) == SORTS.get(target.slot) and WIDTHS[source.slot] == WIDTHS[target.slot]
+        if alike and source.bits == WIDTHS[source.slot] and source.bits == target.bits:
+            return self.put(state, target.slot, given)
+        old = self.value(state, target.slot)
+        if SORTS.get(source.slot) or SORTS.get(target.slot) or isinstance(given, Maybe) or isinstance(old, Maybe):
+            return self.put(state, target.slot, UNKNOWN)
+        made = [*(self.space.refs(target.slot, old) if isinstance(old, int) else old)]
+        made[target.shift : target.shift + target.bits] = given[source.shift : source.shift + source.bits]
+        return self.put(state, target.slot, whole(tuple(made)))
+
+    def put(self, state: State, slot: str, value: Value) -> State:
+        """With another value in a slot."""
+        old = self.value(state, slot)
+        values = {**state.values, slot: value}
+        return replace(state, values=values, packets=self._cleaned(state.packets, old, values))
+
+    def _cleaned(self, packets: Set, old: Value, values: Mapping[str, Value]) -> Set:
+        """Without what nobody refers to any more."""
+        gone = {ref for ref in refs_of(old) if ref >= 0 and ref not in self._kept}
+        for value in values.values() if gone else ():
+            gone.difference_update(refs_of(value))
+        return self.space.forget(packets, gone) if gone else packets
+
+    def one_of(self, state: State, slot: str, numbers: Iterable[int]) -> State:
+        """With any of these in a slot."""
+        state = self.put(state, slot, 0)
+        refs = self.space.block(slot, self._free(state.values, slot))
+        told = union((self.space.test(slot, refs, number) for number in numbers), self.space.nothing)
+        return replace(state, values={**state.values, slot: refs}, packets=state.packets & told)
+
+    def one_hop_less(self, state: State) -> State:
+        """Of what has hops left."""
+        old = self.value(state, "nw_ttl")
+        if isinstance(old, int):
+            return self.put(state, "nw_ttl", max(0, old - 1))
+        if isinstance(old, Maybe):
+            return self.put(state, "nw_ttl", UNKNOWN)
+        new = self.space.block("nw_ttl", self._free(state.values, "nw_ttl"))
+        state = replace(state, packets=state.packets & self.space.less_one(new, old))
+        return self.put(state, "nw_ttl", new)
+
+    def stripped(self, state: State, kept: Iterable[str]) -> State:
+        """As it leaves a switch: without what is no part of the packet, but for these slots."""
+        stays = {
+            slot: value for slot, value in state.values.items() if is_header(slot) or slot in (*kept, KEPT, *APART)
+        }
+        gone = {
+            ref
+            for slot, value in state.values.items()
+            if slot not in stays
+            for ref in refs_of(value)
+            if ref >= 0 and ref not in self._kept
+        }
+        for value in stays.values():
+            gone.difference_update(refs_of(value))
+        packets = self.space.forget(state.packets, gone) if gone else state.packets
+        return replace(state, values=stays, packets=packets)
+
+    def as_sent(self, state: State) -> Set:
+        """The packets as somebody sent them: whatever became of them since."""
+        gone = {ref for value in state.values.values() for ref in refs_of(value) if ref >= 0 and ref not in self._kept}
+        return self.space.forget(state.packets, gone) if gone else state.packets
+
+    def _free(self, values: Mapping[str, Value], slot: str) -> int:
+        """A block of a slot's own that nobody refers to."""
+        used = {self.homes[ref] for value in values.values() for ref in refs_of(value) if ref >= 0}
+        first = 1 if is_header(slot) else 0
+        return next(block for block in range(first, BLOCKS) if (slot, block) not in used)
+
+    # ---- where ways meet --------------------------------------------------------------------------------------
+
+    def merged(self, states: Sequence[State]) -> list[State]:
+        """As few states as say the same."""
+        alive = [state for state in states if state.packets != self.space.nothing]
+        if len(alive) < 2:
+            return alive
+        slots = sorted({slot for state in alive for slot in state.values})
+        alike: dict[tuple[object, ...], list[State]] = defaultdict(list)
+        for state in alive:
+            alike[self._kinds(state, slots)].append(state)
+        return [self._joined(slots, kinds, group) for kinds, group in alike.items()]
+
+    def _kinds(self, state: State, slots: Sequence[str]) -> tuple[object, ...]:
+        """States can be joined if each slot's kinds are equal: a block that bits of its own are in, or the very
+        bits."""
+        owners: dict[str, set[tuple[str, int]]] = {}
+        used: dict[tuple[str, int], str] = {}
+        for slot, value in state.values.items():
+            found = {self.homes[ref] for ref in refs_of(value) if ref >= 0}
+            owners[slot] = found
+            for each in found:
+                used[each] = slot if used.get(each, slot) == slot else ""
+        return tuple([self._kind(state, slot, owners.get(slot, set()), used) for slot in slots])
+
+    def _kind(
+        self, state: State, slot: str, owners: set[tuple[str, int]], used: Mapping[tuple[str, int], str]
+    ) -> object:
+        value = self.value(state, slot)
+        first = 1 if is_header(slot) else 0
+        if slot in APART:
+            return ("apart", value)
+        if isinstance(value, int):
+            return next(block for block in range(first, BLOCKS) if used.get((slot, block), slot) == slot)
+        if isinstance(value, Maybe) or len(owners) != 1:
+            return value
+        ((owner, block),) = owners
+        if owner != slot or block < first or used[owner, block] != slot:
+            return value
+        own = self.space.block(slot, block)
+        return block if all(ref < 0 or ref == mine for ref, mine in zip(value, own, strict=True)) else value
+
+    def _joined(self, slots: Sequence[str], kinds: Sequence[object], group: Sequence[State]) -> State:
+        if len(group) == 1:
+            return group[0]
+        values: dict[str, Value] = {}
+        sets = [state.packets for state in group]
+        for slot, kind in zip(slots, kinds, strict=True):
+            held = [self.value(state, slot) for state in group]
+            if all(each == held[0] for each in held):
+                values[slot] = held[0]
+                continue
+            assert isinstance(kind, int)
+            own = self.space.block(slot, kind)
+            known: dict[Value, Refs] = {}
+            for each in held:
+                if each not in known:
+                    known[each] = self.space.refs(slot, each) if isinstance(each, int) else refs_of(each)
+            first = known[held[0]]
+            differ = [at for at in range(len(own)) if any(each[at] != first[at] for each in known.values())]
+            made = [*first]
+            for at in differ:
+                made[at] = own[at]
+            values[slot] = tuple(made)
+            fixed: dict[Value, Set | None] = {each: self._fixed(own, refs, differ) for each, refs in known.items()}
+            for place, each in enumerate(held):
+                if (told := fixed[each]) is not None:
+                    sets[place] = sets[place] & told
+        return State(values, union(sets, self.space.nothing))
+
+    def _fixed(self, own: Refs, refs: Refs, differ: Sequence[int]) -> Set | None:
+        """What it takes to say in variables of its own which constants a slot's bits were."""
+        made = None
+        for at in differ:
+            if refs[at] < 0:
+                literal = self.space.literal(own[at], refs[at] == ONE)
+                made = literal if made is None else made & literal
+        return made

@@ -1,0 +1,316 @@
+"""What a switch does with sets of packets: all its flows, whoever made them, run as Open vSwitch runs them.
+
+It differs from `controller.flows.trace`, which runs one packet through flows of ours, in that it takes every way that
+is possible: every bucket of a group that chooses or fails over, every flow of those that match alike. Of conntrack it
+takes two answers, and keeps them apart (`BELIEVED`): that each packet begins a connection, and that conntrack may say
+and remember anything, and translate to anything. Of sizes likewise: all packets fit, or any may be too large.
+
+What an unknown action does nobody can tell: it is taken to send the packet out of every port.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache
+from typing import Final
+
+from controller.prove.conntrack import BELIEVED, tracked
+from controller.prove.rules import (
+    Action,
+    Apart,
+    Conjunction,
+    Copy,
+    DecrementTtl,
+    Goto,
+    Measure,
+    Out,
+    Punt,
+    Resubmit,
+    Test,
+    ToGroup,
+    Track,
+    Unknown,
+    Untrack,
+    Write,
+)
+from controller.prove.states import Algebra, State, Step
+from controller.prove.tables import Hit, Tables
+
+MAX_DEPTH: Final = 64
+"""How deep lookups in the same or an earlier table may be nested (Open vSwitch, ofproto-dpif-xlate.c)."""
+MAX_VISITS: Final = 4096
+"""How many tables one translation may go through (the same); here of all packets together, so that it is never less."""
+MAX_RECIRCULATIONS: Final = 6
+"""How many translations may follow one another (Open vSwitch, dpif-netdev.c)."""
+
+ACTED: Final = Test("acted", 1, 1)
+_CONNTRACK: Final = (
+    "ct_state", "ct_zone", "ct_mark", "ct_label", "ct_nw_src", "ct_nw_dst", "ct_ipv6_src", "ct_ipv6_dst", "ct_nw_proto",
+    "ct_tp_src", "ct_tp_dst",
+)  # fmt: skip
+_IPS: Final = (0x0800, 0x86DD)
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """A switch to walk through: its flows, its ports by number, and what is peculiar to its conntrack."""
+
+    name: str
+    tables: Tables
+    ports: Mapping[int, str]
+    sctp_ports: bool = True
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What became of the packets that came: what left, by port; what went back; what met no flow, by table.
+
+    `tracked` are the packets that went to conntrack. `notes` are what nobody could tell.
+    """
+
+    sent: dict[int, list[State]] = field(default_factory=dict)
+    back: list[State] = field(default_factory=list)
+    lost: dict[int, list[State]] = field(default_factory=dict)
+    looped: list[State] = field(default_factory=list)
+    tracked: list[State] = field(default_factory=list)
+    punted: list[State] = field(default_factory=list)
+    notes: dict[str, None] = field(default_factory=dict)
+
+
+class Walk:
+    """Packets under way in one switch."""
+
+    def __init__(self, algebra: Algebra, machine: Machine, *, apart: bool = False) -> None:
+        """`apart` keeps ways apart where they meet, and remembers each: for few packets."""
+        self.algebra, self.machine = algebra, machine
+        self.outcome = Outcome()
+        self._apart = apart
+        self._behind: dict[int, list[State]] = {}
+        self._copied: dict[int, list[State]] = {}
+        self._visits = self._depth = 0
+
+    def run(self, states: Iterable[State], table: int = 0) -> Outcome:
+        """All that becomes of them, conntrack included."""
+        self._behind = {table: list(states)}
+        for _ in range(MAX_RECIRCULATIONS + 1):
+            behind, self._behind = self._behind, {}
+            for place in sorted(behind):
+                self._translate(place, behind[place])
+            if not self._behind:
+                break
+        for states in self._behind.values():
+            self.outcome.looped += states
+        return self.outcome
+
+    def _translate(self, table: int, states: Iterable[State]) -> None:
+        self._visits, self._copied = 0, {table: list(states)}
+        for _ in range(MAX_DEPTH):
+            copied, self._copied = self._copied, {}
+            for place, found in sorted(copied.items()):
+                fresh = [self.algebra.written(state, Test("acted", 0, 1)) for state in found]
+                for last, state in self._frame(place, fresh):
+                    self._lose(last, state)
+        for found in self._copied.values():
+            self.outcome.looped += found
+
+    def _lose(self, table: int, state: State) -> None:
+        """Of what has come to its end, that of which nothing has come is lost."""
+        lost = self.algebra.less(state, ACTED)
+        if lost.packets != self.algebra.space.nothing:
+            self.outcome.lost.setdefault(table, []).append(lost)
+
+    def _frame(self, table: int, states: Sequence[State]) -> list[tuple[int, State]]:
+        """A table and those that it goes to; every packet comes back, with the last table where it was."""
+        pending: dict[int, list[State]] = {table: [*states]}
+        done: list[tuple[int, State]] = []
+        while pending:
+            place = min(pending)
+            come = pending.pop(place)
+            for state in come if self._apart or place in self.machine.tables.drops else self.algebra.merged(come):
+                for following, after in self._visit(place, state):
+                    if following is None:
+                        done.append((place, after))
+                    else:
+                        pending.setdefault(following, []).append(after)
+        return done
+
+    def _visit(self, table: int, state: State) -> Iterator[tuple[int | None, State]]:
+        """What the flows of a table do with packets: on to a table, or to the end."""
+        self._visits += 1
+        if self._visits > MAX_VISITS or self._depth >= MAX_DEPTH:
+            self.outcome.looped.append(state)
+            return
+        hits, left = self.machine.tables.met(self.algebra, table, state)
+        if left != self.algebra.space.nothing:
+            yield None, replace(state, packets=left)
+        if self._apart:
+            for rule, packets in hits:
+                yield from self._act(
+                    rule.actions, State(state.values, packets, (*state.trail, Step(self.machine.name, rule))), table
+                )
+            return
+        together: dict[tuple[Action, ...], list[State]] = {}
+        for rule, packets in _alike(hits):
+            first, rest = _parted(rule.actions)
+            met = State(state.values, packets)
+            for action in first:
+                (met,) = self._do(action, met, table)
+            together.setdefault(rest, []).append(met)
+        for actions, states in together.items():
+            yield from self._ended(
+                actions, states if not actions or isinstance(actions[0], Goto) else self.algebra.merged(states), table
+            )
+
+    def _act(self, actions: Sequence[Action], state: State, table: int) -> Iterator[tuple[int | None, State]]:
+        """What actions do with packets: on to a table, or to the end."""
+        return self._ended(actions or (_DROPPED,), [state], table)
+
+    def _ended(
+        self, actions: Sequence[Action], states: Sequence[State], table: int
+    ) -> Iterator[tuple[int | None, State]]:  # fmt: skip
+        for action in actions:
+            if isinstance(action, Goto):
+                yield from ((action.table, each) for each in states)
+                return
+            if isinstance(action, Resubmit):
+                states = self._resubmit(table if action.table is None else action.table, states, table)
+            else:
+                states = [after for each in states for after in self._do(action, each, table)]
+        yield from ((None, each) for each in states)
+
+    def _do(self, action: Action, state: State, table: int) -> list[State]:
+        """The packets behind an action."""
+        algebra = self.algebra
+        match action:
+            case Write(tests):
+                for test in tests:
+                    state = algebra.written(state, test)
+            case Copy(spans):
+                for source, target in spans:
+                    state = algebra.copied(state, source, target)
+            case Out(port, back):
+                return [self._send(port, back, state)]
+            case Punt():
+                self.outcome.punted.append(state)
+                return [algebra.written(state, ACTED)]
+            case ToGroup(id):
+                return [self._copies(id, state, table)]
+            case Resubmit(other):
+                return self._resubmit(table if other is None else other, [state], table)
+            case Track():
+                return [self._track(action, state, table)]
+            case Apart(inner):
+                ends = [after for _, after in self._act(inner, state, table)]
+                acted = any(after.values.get("acted") for after in ends)
+                return [algebra.written(state, ACTED) if acted else state]
+            case Untrack():
+                for slot in _CONNTRACK:
+                    state = algebra.put(state, slot, 0)
+            case DecrementTtl():
+                return self._hop(state)
+            case Measure(target):
+                fits, bit = algebra.written(state, Test(target.slot, 0, 1 << target.shift)), 1 << target.shift
+                return [fits, algebra.put(algebra.written(state, Test(target.slot, bit, bit)), BELIEVED, 1)]
+            case Conjunction():
+                pass
+            case Goto():
+                pass
+            case Unknown(text):
+                self.outcome.notes[f"action {text} is not known here: taken to send packets out of every port"] = None
+                return [self._send(None, False, state)]
+        return [state]
+
+    # ---- out ------------------------------------------------------------------------------------------------------
+
+    def _send(self, port: int | str | None, back: bool, state: State) -> State:
+        """A port sends nothing back to where it came from, unless it is told to."""
+        if back:
+            self.outcome.back.append(state)
+        elif isinstance(port, str):
+            numbers = [number for number, name in self.machine.ports.items() if name == port]
+            if not numbers:
+                self.outcome.notes[f"port {port} is not there: nothing leaves by it"] = None
+            self._leave(numbers, state)
+        else:
+            self._leave([*self.machine.ports] if port is None else [port], state)
+        return self.algebra.written(state, ACTED)
+
+    def _leave(self, ports: Iterable[int], state: State) -> None:
+        for port in ports:
+            left = self.algebra.less(state, Test("in_port", port, 0xFFFFFFFF))
+            if left.packets != self.algebra.space.nothing:
+                self.outcome.sent.setdefault(port, []).append(left)
+
+    def _copies(self, id: int, state: State, table: int) -> State:
+        """A copy a bucket, whether each has one or any may have the packet. Copies that go to a table wait until the
+        packet is done with, and go there together."""
+        group = self.machine.tables.groups.get(id)
+        if group is None:
+            self.outcome.notes[f"group {id} is not there: what is for it is lost"] = None
+            self.outcome.lost.setdefault(table, []).append(state)
+        for bucket in group.buckets if group else ():
+            copy = self.algebra.written(state, Test("acted", 0, 1))
+            last = bucket[-1] if bucket else None
+            if isinstance(last, Resubmit) and last.table is not None:
+                for _, after in self._ended(bucket[:-1], [copy], table):
+                    self._copied.setdefault(last.table, []).append(after)
+            else:
+                for _, after in self._act(bucket, copy, table):
+                    self._lose(table, after)
+        return self.algebra.written(state, ACTED)
+
+    def _resubmit(self, other: int, states: Sequence[State], table: int) -> list[State]:
+        deeper = other <= table
+        self._depth += deeper
+        back = [after for _, after in self._frame(other, states)]
+        self._depth -= deeper
+        return back if self._apart else self.algebra.merged(back)
+
+    def _hop(self, state: State) -> list[State]:
+        """What has no hop left stays where it is, and goes no further."""
+        made = [
+            self.algebra.less(state, Test("eth_type", _IPS[0], 0xFFFF)),
+            *(self.algebra.narrowed(state, Test("eth_type", each, 0xFFFF)) for each in _IPS),
+        ]
+        others = self.algebra.less(made[0], Test("eth_type", _IPS[1], 0xFFFF))
+        found = [] if others.packets == self.algebra.space.nothing else [others]
+        for each in made[1:]:
+            alive = self.algebra.less(each, Test("nw_ttl", 0, 0xFE))
+            if alive.packets != self.algebra.space.nothing:
+                found.append(self.algebra.one_hop_less(alive))
+        return found
+
+    # ---- conntrack ------------------------------------------------------------------------------------------------
+
+    def _track(self, action: Track, state: State, table: int) -> State:
+        self.outcome.tracked.append(state)
+        if action.table is not None:
+            behind = self._behind.setdefault(action.table, [])
+            behind += tracked(self.algebra, action, state, self.machine.sctp_ports, self._do)
+        for slot in _CONNTRACK:
+            state = self.algebra.put(state, slot, 0)
+        return self.algebra.written(state, ACTED)
+
+
+_DROPPED: Final = Write((ACTED,))
+"""What a flow without actions does: it says that nothing is to come of a packet."""
+
+
+@cache
+def _parted(actions: tuple[Action, ...]) -> tuple[tuple[Action, ...], tuple[Action, ...]]:
+    """The writes that actions begin with, and the rest: flows that differ in the first alone go on together."""
+    if not actions:
+        return (_DROPPED,), ()
+    at = next((at for at, each in enumerate(actions) if not isinstance(each, Write | Copy)), len(actions))
+    return actions[:at], actions[at:]
+
+
+def _alike(hits: Sequence[Hit]) -> list[Hit]:
+    """Flows that do the same as one."""
+    found: dict[int, Hit] = {}
+    for rule, packets in hits:
+        key = id(rule.actions)
+        known = found.get(key)
+        found[key] = (rule, packets) if known is None else (known[0], known[1] | packets)
+    return [*found.values()]

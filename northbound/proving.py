@@ -1,0 +1,113 @@
+"""`weft prove`: what switches hold, proven against the model, or the packets that are against it.
+
+The proof runs in a process of its own, so that the controller goes on meanwhile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import pickle
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any, Final
+
+from controller.errors import Disconnected, Invalid, Unavailable
+from controller.model.bindings import Unplaced, place
+from controller.prove.cloud import Held
+from controller.prove.proof import Answer, Question, Violation
+from controller.southbound.dumps import Dump
+from controller.southbound.fleet import Explanation, Fleet
+from northbound import archive
+from northbound.explain import sentence
+from northbound.sending import find_port
+from northbound.verdict import CLAIMS
+
+_NONE: Final = 0xFFFFFF00
+"""OpenFlow port numbers from here on are no ports (section 7.2.1), but for the bridge's own (LOCAL)."""
+LOCAL: Final = 0xFFFFFFFE
+
+
+async def proven(fleet: Fleet, asked: Mapping[str, object]) -> dict[str, Any]:
+    """The answer of POST /v1/prove. Raises Invalid, NotFound, Ambiguous, Unplugged, Unavailable."""
+    reaches, only = _asked(fleet, asked)
+    made = await archive.gather(fleet, None, lambda: None)
+    held = {name: _held(fleet, name, dump) for name, dump in made.dumps.items()}
+    if not held:
+        raise Unavailable("no hypervisor tells what it holds, so there is nothing to prove")
+    answer = await _elsewhere(Question(tuple(made.records), held, reaches, only))
+    known = fleet.dictionary().flows
+    return {
+        "proven": not answer.count and not made.unreachable and not answer.notes,
+        "claims": ["reaches"] if reaches else [name for name in CLAIMS if name != "reaches"],
+        "violations": [_violation(each, known) for each in answer.violations],
+        "count": answer.count,
+        "notes": [*answer.notes],
+        "unreachable": dict(made.unreachable),
+        "chassis": [*answer.chassis],
+        "flows": answer.flows,
+        "senders": answer.senders,
+        "seconds": round(answer.seconds, 3),
+        "peak_bytes": answer.peak_bytes,
+    }
+
+
+def _asked(fleet: Fleet, asked: Mapping[str, object]) -> tuple[str, tuple[str, ...]]:
+    unknown = sorted(asked.keys() - {"reaches", "only"})
+    if unknown:
+        raise Invalid(unknown[0], "it is neither reaches nor only")
+    target, only = asked.get("reaches"), asked.get("only", [])
+    if not isinstance(only, list) or not all(isinstance(each, str) for each in only):
+        raise Invalid("only", "a list of ports is needed")
+    if target is None:
+        if only:
+            raise Invalid("only", "it says who may reach a port: say which, as reaches")
+        return "", ()
+    if not isinstance(target, str):
+        raise Invalid("reaches", "a port by id or name is needed")
+    port = find_port(fleet.rows, target)
+    placed = place(fleet.rows, port)
+    if isinstance(placed, Unplaced):
+        raise Invalid("reaches", f"port {target} is plugged in nowhere: {placed.reason}")
+    if fleet.status(placed.chassis).member.source is None:
+        raise Disconnected(placed.chassis, "its switch is not connected")
+    return port.id, tuple(find_port(fleet.rows, each).id for each in only)
+
+
+def _held(fleet: Fleet, name: str, dump: Dump) -> Held:
+    flows, groups = fleet.lines(name, dump.installed)
+    ports = {port.number: port.name for port in dump.described if port.number < _NONE or port.number == LOCAL}
+    return Held(tuple(flows), tuple(groups), ports)
+
+
+async def _elsewhere(question: Question) -> Answer:
+    """In another process. Raises Unavailable."""
+    child = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "controller.prove", stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+    )
+    try:
+        out, _ = await child.communicate(await asyncio.to_thread(pickle.dumps, question))
+    except asyncio.CancelledError:
+        child.kill()
+        await child.wait()
+        raise
+    answer = await asyncio.to_thread(pickle.loads, out) if out else f"the proof ended with {child.returncode}"
+    if not isinstance(answer, Answer):
+        raise Unavailable(str(answer))
+    return answer
+
+
+def _violation(each: Violation, known: Mapping[int, Explanation]) -> dict[str, Any]:
+    shown = {**asdict(each), "way": [_met(asdict(met), known.get(met.cookie or 0)) for met in each.way]}
+    return {**shown, "claimed": CLAIMS[each.claim]}
+
+
+def _met(met: dict[str, Any], why: Explanation | None) -> dict[str, Any]:
+    cookie = met.pop("cookie")
+    objects = [{"kind": one.kind, "id": one.id, "name": one.name} for one in why.objects] if why else []
+    words = (
+        None
+        if why is None
+        else sentence({"app": why.app, "table": why.table, "reason": why.reason, "objects": objects})
+    )
+    return {**met, "cookie": None if cookie is None else f"{cookie:#018x}", "why": words, "objects": objects}

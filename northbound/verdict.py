@@ -1,0 +1,50 @@
+"""What `weft prove` prints of an answer of POST /v1/prove."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+CLAIMS: Final[Mapping[str, str]] = {
+    "isolation": "tenants are apart",
+    "spoofing": "guests send as themselves alone",
+    "loop": "nothing goes round",
+    "hole": "some flow is for everything",
+    "astray": "tunnels lead to hypervisors",
+    "missing": "what should arrive does",
+    "excess": "what security groups do not allow does not",
+    "rewritten": "what arrives is for whom it arrives at",
+    "reaches": "only those reach it",
+}
+"""By name, what is claimed."""
+
+
+def text(answer: Mapping[str, Any]) -> Iterator[str]:
+    """Each violation with its packet and its way, and at last what is proven, or not."""
+    for each in answer["violations"]:
+        yield f"{each['claim']}: {each['sentence']}"
+        yield f"  from    {each['sender']}{_of(each['sender_network'])}"
+        if each["receiver_port"]:
+            yield f"  to      port {each['receiver_port']}{_of(each['receiver_network'])}"
+        yield f"  packet  {each['packet']}"
+        if each["sender_chassis"]:
+            yield f"  trace   on {each['sender_chassis']}: ovs-appctl ofproto/trace br-int '{each['packet']}'"
+        for met in each["way"]:
+            yield f"  {met['chassis']} {met['flow']}"
+            yield f"      # {met['why'] or 'foreign: no flow of this model'}"
+    if answer["count"] > len(answer["violations"]):
+        yield f"... and {answer['count'] - len(answer['violations'])} more"
+    for note in answer["notes"]:
+        yield f"not known: {note}"
+    for name, reason in answer["unreachable"].items():
+        yield f"{name} ? not connected, so nothing is proven of it: {reason}"
+    what = f"{answer['flows']} flows of {len(answer['chassis'])} hypervisors, {answer['senders']} senders"
+    took = f"{answer['seconds']:.1f} s, {answer['peak_bytes'] / 1e6:.0f} MB"
+    if answer["proven"]:
+        yield f"proven ({', '.join(answer['claims'])}): {what}, {took}"
+    else:
+        yield f"{'violated' if answer['count'] else 'not proven'}: {answer['count']} against it; {what}, {took}"
+
+
+def _of(network: str) -> str:
+    return f" of network {network}" if network else ""
