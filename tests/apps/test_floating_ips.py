@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.apps.outside import FLOATING_MAC, add_floating, add_outside
-from tests.cloud import Cloud, hypervisor
+from tests.cloud import Cloud, hypervisor, router
 
 COME = "eth_dst=02:00:00:00:0e:64,reg0=0x0/0x1,reg6=0x2 actions=set_field:0x1->reg7"
 KNOWN = f"set_field:0xac180064->reg4,set_field:{FLOATING_MAC}->eth_dst,load:0x1->NXM_NX_REG0[5]"
@@ -76,3 +76,16 @@ def test_one_that_stands_for_nobody_is_nobodys(cloud: Cloud) -> None:
     assert sorted(flow.replace("0xe001", "0xe000").replace("57345", "57344") for flow in cloud.flows("hv1")) == sorted(
         before
     )
+
+
+def test_behind_a_router_that_does_not_translate_guests_come_to_it_as_the_gateway(cloud: Cloud) -> None:
+    def turned(chassis: str) -> list[str]:
+        return [flow for flow in cloud.flows(chassis, "floating_ips") if flow.startswith("table=29,priority=107")]
+
+    assert turned("hv2") == []
+    cloud.commit(router("r", external_network_id="ext", enable_snat=False))
+    assert turned("hv1") == [], "at gateways"
+    for chassis in ("hv2", "hv3"):
+        (flow,) = turned(chassis)
+        assert flow.startswith("table=29,priority=107,ip,nw_dst=172.24.0.100,reg0=0x4/0x4,reg6=0x2,reg7=0x1 actions=")
+        assert flow.endswith(",ct(commit,table=33,zone=NXM_NX_REG3[0..15],nat(src=172.24.0.10))")
