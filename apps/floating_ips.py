@@ -15,10 +15,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from controller.flows.app import app, floating, leading, translating
+from controller.flows.app import app, floating, leading, led, translating
 from controller.flows.fields import ARP_REQUEST, ARP_TPA, CT_ZONE, ETH_DST, ETH_SRC, IPV4_DST, IPV4_SRC, ct_state
 from controller.flows.flow import Flow, ToGroup, Translate, Untrack, goto, resubmit
-from controller.flows.hops import AT_ROUTER, AWAY
+from controller.flows.hops import AT_ROUTER, AWAY, redirect
 from controller.flows.pipeline import (
     FROM_PHYS,
     FROM_TUN,
@@ -103,6 +103,16 @@ def hairpin(view: View, floating: FloatingIp, chassis: str) -> Iterator[Flow]:
     yield Flow(L3_SNAT, "hairpin", sent, (Untrack(), ZONE.set(zone), out))
 
 
+def turn(view: View, floating: FloatingIp, chassis: str) -> Iterator[Flow]:
+    """What a guest answers to another one behind its router, who came as the gateway, goes to the gateway, too."""
+    address, inner = own_address(view, floating.router_id), floating.fixed_ip_address
+    if address is None or inner is None:
+        return
+    at = RTR(view.tag("router", floating.router_id)) & NET(view.tag("network", floating.floating_network_id))
+    answers = at & REDIRECTED(0) & IPV4_SRC(inner) & IPV4_DST(address)
+    yield Flow(L3_SNAT, "turned", answers, redirect(view, floating.router_id, chassis))
+
+
 def neighbour(view: View, floating: FloatingIp) -> Iterator[Flow]:
     """Where the external network is, everybody here knows the floating IP's MAC address."""
     port = view.get(Port, floating.floating_port_id)
@@ -116,5 +126,6 @@ APP = app(
     translating(FloatingIp, answer),
     translating(FloatingIp, translate),
     leading(FloatingIp, hairpin),
+    led(FloatingIp, turn),
     floating(FloatingIp, neighbour),
 )

@@ -54,6 +54,7 @@ from controller.flows.flow import (
 )
 from controller.flows.hops import (
     AT_ROUTER,
+    ECHO_REPLY,
     ECHO_REQUEST,
     ECHO_REQUEST6,
     FRAGMENTS,
@@ -236,9 +237,8 @@ def gateway(view: View, router: Router, chassis: str) -> Iterator[Item]:
     yield Flow(L2_LOOKUP, "router", net & ETH_DST(port.mac_address) & FROM_TUN(0), (RTR.set(key), ask))
     for address in addresses(port):
         if ":" not in address:
-            yield Flow(
-                L3_SNAT, "own_answer", at & net & NET_IN(net.tests[0].value) & TURNED(1) & IPV4_SRC(address), LOOK
-            )
+            own = at & net & NET_IN(net.tests[0].value) & TURNED(1) & IPV4_SRC(address)
+            yield Flow(L3_SNAT, "own_answer", own & ICMP_TYPE(ECHO_REPLY), LOOK)
     for address in local_too(port):
         yield Flow(SERVICE, "outside", net & FROM_PHYS(1) & asks(address), (*known(port, address), ask))
 

@@ -250,7 +250,8 @@ class Outside:
         if floating is None or at.chassis not in self.translated(floating) or not self.is_distributed(floating):
             if message.source == mine and network == by.network_id and at.answered:
                 return self.leave(by.network_id, message, hop, at)
-            turned = self.is_forwarded(router, message.source) and message.target == mine
+            behind = self.is_forwarded(router, message.source) or floating is not None
+            turned = behind and message.target == mine
             if message.target == mine and not turned:
                 return End(why=Why.ROUTER_ADDRESS)
             if message.source == mine:

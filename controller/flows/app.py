@@ -270,6 +270,19 @@ def translating(kind: type[FloatingIp], compute: Callable[[View, FloatingIp, str
     return Rule(kind, compute, place, apart=True)
 
 
+def led(kind: type[FloatingIp], compute: Callable[[View, FloatingIp, str], Iterator[Item]]) -> Rule:
+    """On every chassis where any network of the floating IP's router is present, while gateways translate it, computed
+    for each by itself."""
+
+    def place(view: View, floating: FloatingIp) -> Placement | None:
+        where = view.derive(presence.translated, floating.id)
+        if not floating.port_id or where.distributed or not where.chassis:
+            return None
+        return Placement(Scope(presence.chassis_of_network, floating.router_id))
+
+    return Rule(kind, compute, place, apart=True)
+
+
 def leading(kind: type[FloatingIp], compute: Callable[[View, FloatingIp, str], Iterator[Item]]) -> Rule:
     """On every chassis that may be the gateway of the floating IP's router, computed for each by itself."""
 

@@ -666,7 +666,9 @@ L3_SNAT: Final = Table(
         "floating": 130, "own_answer": 120, "turned": 117, "own_address": 115, "outer_address": 110, "hairpin": 107,
         "answer": 105, "translate": 100, "routed": 95, "redirect": 90, "untranslated": 90, "other": 0,
     },
-    matches=frozenset({RTR, NET, NET_IN, REDIRECTED, TURNED, f.ETH_TYPE, f.IPV4_SRC, f.IPV4_DST}),
+    matches=frozenset({
+        RTR, NET, NET_IN, REDIRECTED, TURNED, f.ETH_TYPE, f.IPV4_SRC, f.IPV4_DST, f.IPV4_PROTO, f.ICMP_TYPE,
+    }),
     sets=frozenset({REDIRECTED, TOO_BIG, ZONE, WHY}),
     nexts=frozenset({"neigh", "l3_out", "trap", "drop"}), groups=frozenset({GATEWAYS}),
     tracks=frozenset({"l3_snatted"}), translates=True,

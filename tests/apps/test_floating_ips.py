@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.apps.outside import FLOATING_MAC, add_floating, add_outside
-from tests.cloud import Cloud, hypervisor
+from tests.cloud import Cloud, hypervisor, router
 
 COME = "eth_dst=02:00:00:00:0e:64,reg0=0x0/0x1,reg6=0x2 actions=set_field:0x1->reg7"
 KNOWN = f"set_field:0xac180064->reg4,set_field:{FLOATING_MAC}->eth_dst,load:0x1->NXM_NX_REG0[5]"
@@ -13,6 +13,10 @@ ASKS = "table=8,priority=140,arp,arp_op=1,arp_tpa=172.24.0.100,reg0=0x2/0x2,reg6
 NEIGHBOUR = (
     f"table=30,priority=100,reg4=0xac180064,reg6=0x2 actions=set_field:{FLOATING_MAC}->eth_dst,load:0x1->NXM_NX_REG0[5]"
 )
+TURNED = (
+    "table=29,priority=117,ip,nw_src=10.0.0.1,nw_dst=172.24.0.10,reg0=0x0/0x4,reg6=0x2,reg7=0x1 actions=group:268435457"
+)
+"""What vm1 answers to who came as the gateway goes by that, too."""
 
 
 def ways(zone: int, came: str = "") -> list[str]:
@@ -50,10 +54,10 @@ def test_elsewhere_its_mac_address_is_known_and_nothing_else(cloud: Cloud) -> No
 
 def test_of_a_guest_off_the_wire_it_is_at_the_gateways_behind_their_gate(cloud: Cloud) -> None:
     cloud.commit(hypervisor(1, "vm1", watches=(2, 3)))
-    assert cloud.flows("hv1", "floating_ips") == []
+    assert cloud.flows("hv1", "floating_ips") == [TURNED]
     for chassis in ("hv2", "hv3"):
         assert sorted(cloud.flows(chassis, "floating_ips")) == sorted([
-            *ways(57345, "reg0=0x4/0x4,"), NEIGHBOUR,
+            *ways(57345, "reg0=0x4/0x4,"), NEIGHBOUR, TURNED,
             f"table=36,priority=100,{COME},group:1073741825",
             f"{ASKS} actions={KNOWN},group:1073741825",
         ])  # fmt: skip
@@ -76,3 +80,16 @@ def test_one_that_stands_for_nobody_is_nobodys(cloud: Cloud) -> None:
     assert sorted(flow.replace("0xe001", "0xe000").replace("57345", "57344") for flow in cloud.flows("hv1")) == sorted(
         before
     )
+
+
+def test_behind_a_router_that_does_not_translate_guests_come_to_it_as_the_gateway(cloud: Cloud) -> None:
+    def turned(chassis: str) -> list[str]:
+        return [flow for flow in cloud.flows(chassis, "floating_ips") if flow.startswith("table=29,priority=107")]
+
+    assert turned("hv2") == []
+    cloud.commit(router("r", external_network_id="ext", enable_snat=False))
+    assert turned("hv1") == [], "at gateways"
+    for chassis in ("hv2", "hv3"):
+        (flow,) = turned(chassis)
+        assert flow.startswith("table=29,priority=107,ip,nw_dst=172.24.0.100,reg0=0x4/0x4,reg6=0x2,reg7=0x1 actions=")
+        assert flow.endswith(",ct(commit,table=33,zone=NXM_NX_REG3[0..15],nat(src=172.24.0.10))")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.apps.outside import GATE_MAC, add_outside
-from tests.cloud import Cloud, hypervisor
+from tests.cloud import Cloud, hypervisor, interface, subnet, wire
 
 TO = "set_field:192.0.2.{0}->tun_dst,set_field:02:57:45:00:00:01->eth_dst,set_field:0xffffff->tun_id,load:0x2->NXM_NX_REG0[24..26],resubmit(,53)"
 LOST = "bucket=watch_port:1,actions=set_field:0x3e->reg8,resubmit(,62)"
@@ -87,3 +87,41 @@ def test_a_gateway_that_goes_costs_its_users_a_group_and_no_flow(cloud: Cloud) -
     cloud.commit(hypervisor(3, physical=("phys",), watches=(2,)))
     assert [text for text in cloud.flows("hv1", "gateways") if not text.startswith("group_id=")] == flows
     assert groups(cloud, "hv1") == [f"group_id=268435457,type=ff,bucket=watch_port:92,actions={TO.format(2)},{LOST}"]
+
+
+def test_what_a_gateway_takes_from_the_wire_is_routed_as_any_packet(cloud: Cloud) -> None:
+    come = "table=22,priority=90,reg0=0x2/0x2 actions=load:0x0->NXM_NX_REG0[1],load:0x1->NXM_NX_REG0[20],goto_table:23"
+    assert come in cloud.flows("hv2", "gateways")
+
+
+def test_what_came_by_a_tunnel_may_leave_by_it_again(cloud: Cloud) -> None:
+    (transit,) = [flow for flow in cloud.flows("hv2", "gateways") if flow.startswith("table=21,priority=100")]
+    assert transit == (
+        "table=21,priority=100,eth_dst=02:57:45:00:00:01 actions=set_field:0x1->reg7,load:0x1->NXM_NX_REG0[2],"
+        "load:0x0->NXM_NX_REG0[0],load:0->NXM_OF_IN_PORT[],group:1073741825"
+    )
+
+
+def test_packets_are_measured_before_a_tunnel_where_a_network_bears_more(cloud: Cloud) -> None:
+    def away() -> list[str]:
+        flows = cloud.flows("hv1", "gateways")
+        return [flow for flow in flows if flow.startswith("table=29,priority=90,reg0=0x0/0x4")]
+
+    at = "table=29,priority=90,reg0=0x0/0x4,reg6=0x2,reg7=0x1 actions="
+    assert away() == [f"{at}group:268435457"]
+    cloud.commit(wire("vlan", 101, "phys"), subnet("vlan4", "vlan", "10.1.0.0/24"))
+    cloud.commit(interface("r-vlan", "r", "vlan", "02:00:00:00:0a:02", vlan4="10.1.0.254"))
+    assert away() == [f"{at}check_pkt_larger(1464)->NXM_NX_REG0[21],group:268435457"]
+    assert [flow for flow in cloud.flows("hv1", "gateways") if flow.startswith("table=53")] == [
+        "table=53,priority=110,reg0=0x200000/0x200000 actions=set_field:0x42->reg8,goto_table:60",
+        "table=53,priority=120,ip,ip_frag=yes,reg0=0x200000/0x200000 actions=set_field:0x29->reg8,goto_table:62",
+    ]
+
+
+def test_a_gateway_answers_echo_requests_from_its_address_and_sends_nothing_else_from_it(cloud: Cloud) -> None:
+    own = [flow for flow in cloud.flows("hv2", "gateways") if "nw_src=172.24.0.10" in flow]
+    assert own == [
+        "table=29,priority=110,ip,nw_src=172.24.0.10,reg6=0x2,reg7=0x1 actions=set_field:0x41->reg8,goto_table:62",
+        "table=29,priority=120,ip,nw_src=172.24.0.10,nw_proto=1,icmp_type=0,reg0=0x100000/0x100000,reg6=0x2,reg7=0x1,reg9=0x2 "
+        "actions=resubmit(,30),goto_table:31",
+    ]
