@@ -14,6 +14,7 @@ CLAIMS: Final[Mapping[str, str]] = {
     "missing": "what should arrive does",
     "excess": "what security groups do not allow does not",
     "rewritten": "what arrives is for whom it arrives at",
+    "zone": "each port's connections are in a zone of its own",
     "reaches": "only those reach it",
 }
 """By name, what is claimed."""

@@ -8,8 +8,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
-from controller.flows.pipeline import TABLES
+from controller.flows.pipeline import CHECKED, TABLES, ZONE
+from controller.model.bindings import Placed, place
 from controller.model.records import Network, Port
+from controller.model.translations import FIRST
 from controller.prove.cloud import Cloud, Origin, Survey
 from controller.prove.promise import Promise, tag_of
 from controller.prove.rules import Test
@@ -24,6 +26,11 @@ LOOPS: Final = "loop"
 HOLES: Final = "hole"
 ASTRAY: Final = "astray"
 ONLY: Final = "reaches"
+ZONES: Final = "zone"
+LOCAL: Final = 0xFFFFFFFE
+"""The port of a bridge itself (OFPP_LOCAL, section 7.2.1)."""
+_TRANSLATING: Final = Test(ZONE.wire, FIRST, FIRST)
+"""The zones of translations begin where the first bits of a zone are 1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +55,7 @@ def suspicions(cloud: Cloud, promise: Promise, survey: Survey) -> Iterator[Suspi
     yield from _forged(cloud, promise, survey)
     yield from _unending(cloud, survey)
     yield from _holes(cloud, survey)
+    yield from _zones(cloud, promise, survey)
 
 
 def _all(states: Iterable[State], nothing: Set) -> Set:
@@ -61,7 +69,8 @@ def _strayed(cloud: Cloud, promise: Promise, survey: Survey) -> Iterator[Suspici
         port = cloud.rows.get(Port, receiver.port_id) if receiver and receiver.port_id else None
         come = _all(each.states, nothing)
         if port is None:
-            name = cloud.hosts[each.chassis].machine.ports.get(each.port, f"number {each.port}")
+            number = "LOCAL" if each.port == LOCAL else f"number {each.port}"
+            name = cloud.hosts[each.chassis].machine.ports.get(each.port, number)
             if come != nothing:
                 sentence = f"it leaves by port {name} of {each.chassis}, which is no port of this cloud"
                 yield Suspicion(TENANTS, sentence, come, each.chassis, each.port, receiver)
@@ -111,6 +120,27 @@ def _holes(cloud: Cloud, survey: Survey) -> Iterator[Suspicion]:
         yield Suspicion(HOLES, f"no flow is for it in {where}: nothing becomes of it", packets, name)
     for name, packets in _by(cloud, survey.astray):
         yield Suspicion(ASTRAY, f"it goes from {name} into a tunnel of which nobody has the other end", packets, name)
+
+
+def _zones(cloud: Cloud, promise: Promise, survey: Survey) -> Iterator[Suspicion]:
+    """What goes to conntrack while a port's groups are asked, and not in the zone that is the port's alone."""
+    algebra, nothing = cloud.algebra, cloud.space.nothing
+    wrong: dict[tuple[str, str], list[Set]] = {}
+    for name, state in survey.tracked:
+        for origin in cloud.guests_of(name):
+            port = cloud.rows.get(Port, origin.port_id)
+            placed = place(cloud.rows, port) if port else None
+            if not isinstance(placed, Placed):
+                continue
+            mine = algebra.narrowed(state, Test(CHECKED.wire, promise.view.tag("port", origin.port_id), CHECKED.full))
+            if mine.packets == nothing:
+                continue
+            left = algebra.less(algebra.less(mine, Test(ZONE.wire, placed.zone, ZONE.full)), _TRANSLATING)
+            if left.packets != nothing:
+                wrong.setdefault((name, origin.port_id), []).append(left.packets)
+    for (name, id), sets in wrong.items():
+        sentence = f"on {name} port {id}'s connections are not looked up in the conntrack zone that is its own"
+        yield Suspicion(ZONES, sentence, union(sets, nothing), name, receiver=cloud.by_port[id])
 
 
 def _by(cloud: Cloud, found: Iterable[tuple[K, State]]) -> Iterator[tuple[K, Set]]:

@@ -149,13 +149,25 @@ class Promise:
             else:
                 ipv6.append(sender & space.is_("ipv6_src", value, mask) & self._neighbourly(macs, held))
         ipv4.append(self._dhcp() & union((space.is_("eth_src", number_of(mac)) for mac in macs), space.nothing))
-        return union(
+        return ~self._rogue & union(
             (
                 space.is_("eth_type", family) & union(sets, space.nothing)
                 for family, sets in ((IPV4, ipv4), (ARP, arp), (IPV6, ipv6))
             ),
             space.nothing,
         )
+
+    @cached_property
+    def _rogue(self) -> Set:
+        """What only DHCP servers and routers send, or what hides what it is (RFC 7610, RFC 6105, RFC 7113)."""
+        space = self.space
+        udp = space.is_("nw_proto", UDP)
+        dhcp = [udp & space.is_("tp_src", one) & space.is_("tp_dst", other) for one, other in ((67, 68), (547, 546))]
+        families = (IPV4, IPV6)
+        servers = [space.is_("eth_type", family) & each for family, each in zip(families, dhcp, strict=True)]
+        icmp = space.is_("eth_type", IPV6) & space.is_("nw_proto", ICMP6)
+        routers = [icmp & space.is_("tp_src", each) for each in (134, 137)]
+        return union((*servers, *routers, space.is_("eth_type", IPV6) & space.is_("nw_proto", 0)), space.nothing)
 
     def _arp(self, port: Port, mac: Mac) -> Set:
         """ARP in which a MAC address of a port's speaks, from that or from the port's own."""

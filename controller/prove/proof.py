@@ -22,8 +22,10 @@ from controller.prove.intent import Intent
 from controller.prove.promise import Promise
 from controller.prove.witness import Witness, witness
 
-SHOWN: Final = 20
-"""For so many violations a packet and its way are worked out."""
+TOLD: Final = 200
+"""So many violations are told, each with a packet."""
+FOLLOWED: Final = 20
+"""For so many of them the packet's way is worked out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,7 @@ class Question:
     held: Mapping[str, Held]
     reaches: str = ""
     only: tuple[str, ...] = ()
+    followed: int = FOLLOWED
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +94,12 @@ def prove(question: Question) -> Answer:
     else:
         promise = Promise(cloud)
         found = [*suspicions(cloud, promise, survey), *Intent(cloud, promise).compared(survey)]
-    shown = tuple(_violation(cloud, each, witness(cloud, each)) for each in found[:SHOWN])
+    shown = [
+        _violation(cloud, each, witness(cloud, each, followed=place < question.followed))
+        for place, each in enumerate(found[:TOLD])
+    ]
     return Answer(
-        violations=shown,
+        violations=tuple(shown),
         count=len(found),
         notes=tuple(survey.notes),
         seconds=time.perf_counter() - began,

@@ -104,6 +104,7 @@ class Space:
         self._blocks: dict[tuple[str, int], Refs] = {}
         self._literals: list[tuple[Set, Set]] = []
         self._tests: dict[tuple[str, Refs, int, int], Set] = {}
+        self._less_one: dict[tuple[Refs, Refs], Set] = {}
         for slot in (*_ORDER, *(each for each in WIDTHS if each not in _ORDER)):
             self._declare(slot)
 
@@ -183,9 +184,12 @@ class Space:
 
     def less_one(self, new: Refs, old: Refs) -> Set:
         """The packets in which one number, bit by bit, is one less than another, which is not 0."""
-        made = self.nothing
-        for value in range(1, 1 << len(old)):
-            made = made | (self._bits(old, value, -1) & self._bits(new, value - 1, -1))
+        made = self._less_one.get((new, old))
+        if made is None:
+            made = self.nothing
+            for value in range(1, 1 << len(old)):
+                made = made | (self._bits(old, value, -1) & self._bits(new, value - 1, -1))
+            self._less_one[new, old] = made
         return made
 
     def forget(self, over: Set, refs: Iterable[int]) -> Set:
