@@ -12,6 +12,7 @@ from controller.flows.pipeline import CHECKED, TABLES, ZONE
 from controller.model.bindings import Placed, place
 from controller.model.records import Network, Port
 from controller.model.translations import FIRST
+from controller.prove.conntrack import BELIEVED, TRANSLATED
 from controller.prove.cloud import Cloud, Origin, Survey
 from controller.prove.promise import Promise, tag_of
 from controller.prove.rules import Test
@@ -109,7 +110,9 @@ def _forged(cloud: Cloud, promise: Promise, survey: Survey) -> Iterator[Suspicio
 
 
 def _unending(cloud: Cloud, survey: Survey) -> Iterator[Suspicion]:
-    for name, packets in _by(cloud, survey.looped):
+    believed = cloud.algebra.value
+    surely = [(name, state) for name, state in survey.looped if believed(state, BELIEVED) != TRANSLATED]
+    for name, packets in _by(cloud, surely):
         yield Suspicion(LOOPS, f"it goes round and round, at last on {name}", packets, name)
 
 

@@ -13,11 +13,13 @@ from controller.prove.sets import UNKNOWN, WIDTHS, union
 from controller.prove.states import Algebra, State
 
 BELIEVED: Final = "believed"
-"""The slot that is 1 in packets of which conntrack may have said anything, of any connection, and translated to
-anything; else each packet that it was asked about begins a connection, or is of none."""
+"""The slot that is 1 in packets of which conntrack may have said anything, of any connection; else each packet that it
+was asked about begins a connection, or is of none."""
 
 RELATED: Final = 1 << 5 | 1 << 2
 _SNAT, _DNAT = 1 << 6, 1 << 7
+TRANSLATED: Final = 2
+"""What it is in those of them that conntrack may have translated to anything."""
 _INVALID: Final = Test("ct_state", 1 << 4, 1 << 4)
 _SECOND: Final = Test("tcp_flags", 0x12, 0x12)
 _LATER: Final = Test("ip_frag", 3, 3)
@@ -32,7 +34,7 @@ Do = Callable[[Action, State, int], list[State]]
 
 def tracked(algebra: Algebra, how: Track, state: State, sctp_ports: bool, do: Do) -> Iterator[State]:
     """The packets as they come out of conntrack: both as each would that begins a connection, and as any might."""
-    yield from _believed(algebra, how, algebra.put(state, BELIEVED, 1))
+    yield from _believed(algebra, how, algebra.put(state, BELIEVED, algebra.value(state, BELIEVED) or 1))
     if algebra.value(state, BELIEVED) != 0:
         return
     begins, others = _parted(algebra, state)
@@ -174,6 +176,8 @@ def _anything(algebra: Algebra, how: Track, state: State, may_say: Iterable[int]
     state = algebra.one_of(_zoned(algebra, how, state), "ct_state", [said | flag for said in may_say for flag in flags])
     for slot in ("ct_mark", "ct_label", *(target for _, target in _ORIGINAL)):
         state = algebra.put(state, slot, UNKNOWN)
+    if how.nat is not None:
+        state = algebra.put(state, BELIEVED, TRANSLATED)
     for slot in _TRANSLATED if how.nat is not None else ():
-        state = algebra.put(state, slot, UNKNOWN)
+        state = algebra.anything(state, slot)
     return state

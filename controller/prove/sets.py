@@ -64,7 +64,7 @@ _HEADERS: Final = {
 }  # fmt: skip
 """What is in the packet itself; nd_sll and nd_tll are arp_sha and arp_tha."""
 _LOCALS: Final = {
-    "acted": 1, "believed": 1, "tun_id": 64, "tun_src": 32, "tun_dst": 32, "tun_ipv6_src": 128, "tun_ipv6_dst": 128,
+    "acted": 1, "believed": 2, "tun_id": 64, "tun_src": 32, "tun_dst": 32, "tun_ipv6_src": 128, "tun_ipv6_dst": 128,
     "in_port": 32,
     "origin": 20, "metadata": 64, "nd_reserved": 32, "nd_options_type": 8,
     "ct_state": 8, "ct_zone": 16, "ct_mark": 32, "ct_label": 128, "ct_nw_src": 32, "ct_nw_dst": 32, "ct_ipv6_src": 128,

@@ -153,6 +153,12 @@ class Algebra:
             gone.difference_update(refs_of(value))
         return self.space.forget(packets, gone) if gone else packets
 
+    def anything(self, state: State, slot: str) -> State:
+        """With whatever in a slot."""
+        state = self.put(state, slot, 0)
+        refs = self.space.block(slot, self._free(state.values, slot))
+        return replace(state, values={**state.values, slot: refs}, packets=state.packets & self.space.real(slot, refs))
+
     def one_of(self, state: State, slot: str, numbers: Iterable[int]) -> State:
         """With any of these in a slot."""
         state = self.put(state, slot, 0)
