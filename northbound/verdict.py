@@ -38,7 +38,7 @@ def text(answer: Mapping[str, Any]) -> Iterator[str]:
     for note in answer["notes"]:
         yield f"not known: {note}"
     for name, reason in answer["unreachable"].items():
-        yield f"{name} ? not connected, so nothing is proven of it: {reason}"
+        yield f"{name} ? nothing is proven of it: {reason}"
     what = f"{answer['flows']} flows of {len(answer['chassis'])} hypervisors, {answer['senders']} senders"
     took = f"{answer['seconds']:.1f} s, {answer['peak_bytes'] / 1e6:.0f} MB"
     if answer["proven"]:

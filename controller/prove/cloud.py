@@ -283,6 +283,9 @@ class Cloud:
             made = self.algebra.put(self.algebra.put(come, to.slot, to.value), "in_port", port)
             mine = _vtep(source, "src")
             yield name, self.algebra.put(made, mine.slot, mine.value)
+        for away in self.rows.all(Chassis):  # what comes to those of which nothing is known is not against anything
+            if away.id not in self.hosts and away.encap_ip is not None:
+                left = self.algebra.less(left, _vtep(away.encap_ip, "dst"))
         if left.packets != self.space.nothing:
             survey.astray.append((host.chassis.id, left))
 
