@@ -253,6 +253,14 @@ class Intent:
     def _addresses(self) -> dict[str, Set]:
         return {}
 
+    def judged(self, port_id: str) -> tuple[Set, Set]:
+        """What is asked about at a port, and what of that should arrive."""
+        (receiver,) = (
+            each for receivers in self._receivers.values() for each in receivers if each.port.id == port_id
+        )
+        asked = self._asked(receiver)
+        return asked, self._wanted(receiver) & asked & self.cloud.sound
+
     # ---- compared ---------------------------------------------------------------------------------------------
 
     def compared(self, survey: Survey) -> Iterator[Suspicion]:
