@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from ipaddress import ip_address
 from typing import Final
@@ -51,6 +51,11 @@ class Origin:
     physical: str = ""
 
     @property
+    def crowd(self) -> str:
+        """Those that are followed together."""
+        return f"/{self.physical}" if self.physical else self.network_id
+
+    @property
     def words(self) -> str:
         """Who it is."""
         if self.physical:
@@ -75,11 +80,16 @@ class Host:
 
 @dataclass(frozen=True, slots=True)
 class Arrived:
-    """Packets that left by a port: of a guest, or to the wire of a physical network."""
+    """Packets of a crowd that left by a port: of a guest, or to the wire of a physical network.
+
+    Of those that `crossed` from another hypervisor it is no more known who of the crowd sent them (`Algebra.forgotten`).
+    """
 
     chassis: str
     port: int
     states: tuple[State, ...]
+    crowd: str
+    crossed: bool
 
 
 @dataclass(slots=True)
@@ -99,6 +109,8 @@ class Survey:
     back: list[tuple[str, State]] = field(default_factory=list)
     tracked: list[tuple[str, State]] = field(default_factory=list)
     notes: dict[str, None] = field(default_factory=dict)
+    left: dict[str, Set] = field(default_factory=dict)
+    """By crowd, all that left its hypervisors."""
 
 
 class Cloud:
@@ -115,6 +127,7 @@ class Cloud:
         values = gathered(rows, self._rules.values(), self._groups.values(), numbers)
         self.space = Space(values, len(self.origins))
         self.algebra = Algebra(self.space)
+        self._crowds: dict[str, Set] = {}
 
     def _host(self, name: str, held: Held) -> Host:
         chassis = self.rows.get(Chassis, name)
@@ -142,15 +155,16 @@ class Cloud:
             placed = place(self.rows, each)
             if isinstance(placed, Placed):
                 plugged[placed.chassis, placed.interface] = each
-        number = 0
+        found = []
         for name, host in self.hosts.items():
             for ofport, interface in sorted(host.machine.ports.items()):
                 if interface in _TUNNELS or interface.startswith(PROBING) or ofport in host.wires:
                     continue
                 port = plugged.get((name, interface))
-                known = (port.id, port.network_id) if port else ("", "")
-                yield Origin(number, name, interface, ofport, *known)
-                number += 1
+                found.append((port.network_id if port else "", name, interface, ofport, port.id if port else ""))
+        for number, (network, name, interface, ofport, id) in enumerate(sorted(found)):
+            yield Origin(number, name, interface, ofport, id, network)
+        number = len(found)
         for physical in sorted({each for host in self.hosts.values() for each in host.wires.values()}):
             yield Origin(number, "", "", 0, physical=physical)
             number += 1
@@ -230,7 +244,7 @@ class Cloud:
                 alive = [state for state in states if state.packets != self.space.nothing]
                 if alive:
                     outcome = Walk(self.algebra, self.hosts[name].machine, apart=apart).run(alive)
-                    for to, state in self._out(name, outcome, survey, first=not crossing, apart=apart):
+                    for to, state in self._out(name, crowd, outcome, survey, first=not crossing, apart=apart):
                         coming[to, crowd].append(state)
             if tell is not None:
                 tell(f"{len(behind)} crowds followed over {crossing} tunnels")
@@ -241,7 +255,7 @@ class Cloud:
         return survey
 
     def _out(
-        self, name: str, outcome: Outcome, survey: Survey, *, first: bool, apart: bool
+        self, name: str, crowd: str, outcome: Outcome, survey: Survey, *, first: bool, apart: bool
     ) -> Iterator[tuple[str, State]]:
         """What an outcome adds to what is known, and what comes to other hypervisors by it."""
         host = self.hosts[name]
@@ -251,19 +265,36 @@ class Cloud:
             if first:
                 survey.emitted += [(name, port, state) for state in merged]
             if tunnel := host.tunnel(port):
+                if first and not apart:
+                    sets = [survey.left.get(crowd, self.space.nothing), *map(self.algebra.as_sent, merged)]
+                    survey.left[crowd] = union(sets, self.space.nothing)
                 for state in merged:
-                    yield from self._through(host, tunnel, state, survey)
+                    yield from self._through(host, tunnel, self._aside(state, crowd, apart), survey)
             elif port in host.wires:
-                survey.wired.append(Arrived(name, port, tuple(merged)))
+                survey.wired.append(Arrived(name, port, tuple(merged), crowd, not first))
                 for state in merged:
-                    yield from self._on_wire(host, host.wires[port], state)
+                    yield from self._on_wire(host, host.wires[port], self._aside(state, crowd, apart))
             elif not self.hosts[name].machine.ports.get(port, "").startswith(PROBING):
-                survey.arrived.append(Arrived(name, port, tuple(merged)))
+                survey.arrived.append(Arrived(name, port, tuple(merged), crowd, not first))
         survey.lost += [(name, table, state) for table, states in outcome.lost.items() for state in states]
         survey.looped += [(name, state) for state in outcome.looped]
         survey.back += [(name, state) for state in outcome.back]
         survey.tracked += [(name, state) for state in outcome.tracked]
         survey.notes.update({f"{name}: {note}": None for note in outcome.notes})
+
+    def _aside(self, state: State, crowd: str, apart: bool) -> State:
+        """What goes to another hypervisor: as anybody of the crowd may have sent it."""
+        if apart:
+            return state
+        return replace(state, packets=self.algebra.forgotten(state.packets) & self._crowd(crowd))
+
+    def _crowd(self, crowd: str) -> Set:
+        """The packets of a crowd."""
+        known = self._crowds.get(crowd)
+        if known is None:
+            mine = [each for each in self.origins if each.crowd == crowd]
+            known = self._crowds[crowd] = self.senders(mine)
+        return known
 
     def _through(self, host: Host, tunnel: str, state: State, survey: Survey) -> Iterator[tuple[str, State]]:
         """A tunnel ends where the packet says."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 import resource
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from controller.model.records import Record
@@ -20,6 +20,7 @@ from controller.prove.claims import Suspicion, reaching, suspicions
 from controller.prove.cloud import Cloud, Held
 from controller.prove.intent import Intent
 from controller.prove.promise import Promise
+from controller.prove.sets import Set
 from controller.prove.witness import Witness, witness
 
 TOLD: Final = 200
@@ -94,6 +95,8 @@ def prove(question: Question) -> Answer:
     else:
         promise = Promise(cloud)
         found = [*suspicions(cloud, promise, survey), *Intent(cloud, promise).compared(survey)]
+    left = [*survey.left.values()]
+    found = [_plausible(each, left, cloud) for each in found[:TOLD]] + found[TOLD:]
     shown = [
         _violation(cloud, each, witness(cloud, each, followed=place < question.followed))
         for place, each in enumerate(found[:TOLD])
@@ -108,6 +111,14 @@ def prove(question: Question) -> Answer:
         senders=len(cloud.origins),
         chassis=tuple(cloud.hosts),
     )
+
+
+def _plausible(against: Suspicion, left: Sequence[Set], cloud: Cloud) -> Suspicion:
+    """The same of packets that somebody sent indeed, for all that is known: whose MAC address is the sender's."""
+    for sent in left:
+        if (packets := against.packets & sent) != cloud.space.nothing:
+            return replace(against, packets=packets)
+    return against
 
 
 def _violation(cloud: Cloud, against: Suspicion, found: Witness) -> Violation:

@@ -33,6 +33,8 @@ from controller.prove.sets import (
 KEPT: Final = "origin"
 """The slot whose variables say for ever who sent a packet; so do blocks 0 of headers for what it was."""
 
+_OF_SENDERS: Final = ("eth_src", "arp_sha", "arp_tha", "nd_target")
+"""What says no more of a sender than who it is."""
 APART: Final = frozenset({"believed"})
 """The slots of which states that differ are never joined."""
 
@@ -68,6 +70,7 @@ class Algebra:
         }
         self._defaults: dict[str, Value] = {slot: space.block(slot) if is_header(slot) else 0 for slot in WIDTHS}
         self._defaults[KEPT] = space.block(KEPT)
+        self._senders = [ref for slot in (KEPT, *_OF_SENDERS) for ref in space.block(slot)]
         self._kept = {
             ref for ref, (slot, block) in self.homes.items() if slot == KEPT or (is_header(slot) and not block)
         }
@@ -193,6 +196,10 @@ class Algebra:
             gone.difference_update(refs_of(value))
         packets = self.space.forget(state.packets, gone) if gone else state.packets
         return replace(state, values=stays, packets=packets)
+
+    def forgotten(self, packets: Set) -> Set:
+        """Packets without who sent them, of what only that says: MAC addresses of senders."""
+        return self.space.forget(packets, self._senders)
 
     def as_sent(self, state: State) -> Set:
         """The packets as somebody sent them: whatever became of them since."""
