@@ -12,8 +12,8 @@ from controller.flows.pipeline import CHECKED, TABLES, ZONE
 from controller.model.bindings import Placed, place
 from controller.model.records import Network, Port
 from controller.model.translations import FIRST
-from controller.prove.conntrack import BELIEVED, TRANSLATED
 from controller.prove.cloud import Cloud, Origin, Survey
+from controller.prove.conntrack import BELIEVED, TRANSLATED
 from controller.prove.promise import Promise, tag_of
 from controller.prove.rules import Test
 from controller.prove.sets import Set, union
@@ -149,11 +149,11 @@ def _zones(cloud: Cloud, promise: Promise, survey: Survey) -> Iterator[Suspicion
 def _by(cloud: Cloud, found: Iterable[tuple[K, State]]) -> Iterator[tuple[K, Set]]:
     """The packets of states by where they were, if there are any."""
     places: dict[K, list[Set]] = {}
-    for place, state in found:
-        places.setdefault(place, []).append(state.packets)
-    for place, sets in places.items():
+    for at, state in found:
+        places.setdefault(at, []).append(state.packets)
+    for at, sets in places.items():
         if (packets := union(sets, cloud.space.nothing)) != cloud.space.nothing:
-            yield place, packets
+            yield at, packets
 
 
 def reaching(cloud: Cloud, survey: Survey, target: Origin, only: Iterable[Origin]) -> Iterator[Suspicion]:

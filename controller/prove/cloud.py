@@ -5,7 +5,7 @@ tunnels and onto wires, and on at their other ends.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from ipaddress import ip_address
@@ -82,7 +82,8 @@ class Host:
 class Arrived:
     """Packets of a crowd that left by a port: of a guest, or to the wire of a physical network.
 
-    Of those that `crossed` from another hypervisor it is no more known who of the crowd sent them (`Algebra.forgotten`).
+    Of those that `crossed` from another hypervisor it is no more known who of the crowd sent them
+    (`Algebra.forgotten`).
     """
 
     chassis: str
@@ -232,12 +233,11 @@ class Cloud:
 
     # ---- from switch to switch --------------------------------------------------------------------------------
 
-    def survey(
-        self, only: Set | None = None, *, apart: bool = False, tell: Callable[[str], None] | None = None
-    ) -> Survey:
-        """What becomes of everything, or of `only` these packets."""
+    def survey(self, only: Set | None = None, *, apart: bool = False, crowds: Collection[str] | None = None) -> Survey:
+        """What becomes of everything, or of `only` these packets, or of what these `crowds` send."""
         survey = Survey()
-        behind = self.start(only)
+        start = self.start(only)
+        behind = {place: states for place, states in start.items() if crowds is None or place[1] in crowds}
         for crossing in range(MAX_CROSSINGS + 1):
             coming: dict[tuple[str, str], list[State]] = defaultdict(list)
             for (name, crowd), states in behind.items():
@@ -246,8 +246,6 @@ class Cloud:
                     outcome = Walk(self.algebra, self.hosts[name].machine, apart=apart).run(alive)
                     for to, state in self._out(name, crowd, outcome, survey, first=not crossing, apart=apart):
                         coming[to, crowd].append(state)
-            if tell is not None:
-                tell(f"{len(behind)} crowds followed over {crossing} tunnels")
             behind = {place: states if apart else self.algebra.merged(states) for place, states in coming.items()}
             if not any(behind.values()):
                 return survey

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Final
 
@@ -127,11 +127,15 @@ def _believed(algebra: Algebra, how: Track, state: State) -> Iterator[State]:
     cases: list[tuple[State, tuple[int, ...]]] = [(state, _SAID)]
     if how.commit:
         cases = [(algebra.less(state, _INVALID), _SAID[:-1]), (algebra.narrowed(state, _INVALID), (NEW, INVALID))]
-    for case, said in cases:
-        for each, may_begin in _begun(algebra, case):
-            told = [one for one in said if may_begin or not one & 1]
-            if each.packets != algebra.space.nothing and told:
-                yield _anything(algebra, how, each, told)
+    flags = (0, _SNAT, _DNAT, _SNAT | _DNAT) if how.nat is not None else (0,)
+    told = [
+        (each, [one | flag for one in said if may_begin or not one & 1 for flag in flags])
+        for case, said in cases
+        for each, may_begin in _begun(algebra, case)
+    ]
+    made = algebra.one_of(state, "ct_state", told)
+    if made.packets != algebra.space.nothing:
+        yield _anything(algebra, how, _zoned(algebra, how, made))
 
 
 def _begun(algebra: Algebra, state: State) -> list[tuple[State, bool]]:
@@ -142,38 +146,7 @@ def _begun(algebra: Algebra, state: State) -> list[tuple[State, bool]]:
     return [(second, False), *((each, True) for each in _together(algebra, others))]
 
 
-_SAID: Final = (NEW, ESTABLISHED, ANSWER, RELATED, RELATED | NEW, RELATED | ANSWER & ~ESTABLISHED, INVALID)
-"""What conntrack may say: of a connection that begins, goes on or is answered, of errors about it, and of nothing."""
-
-
-def _believed(algebra: Algebra, how: Track, state: State) -> Iterator[State]:
-    """What conntrack may say of what it was not told to remember: anything. Of what it can make something of, and
-    remembers, not that it can make nothing of it; and of the rest that, or that it begins a connection. None begins
-    with the second packet of TCP (Open vSwitch, conntrack-tcp.c, tcp_valid_new; Linux, nf_conntrack_proto_tcp.c)."""
-    cases: list[tuple[State, tuple[int, ...]]] = [(state, _SAID)]
-    if how.commit:
-        cases = [(algebra.less(state, _INVALID), _SAID[:-1]), (algebra.narrowed(state, _INVALID), (NEW, INVALID))]
-    for case, said in cases:
-        for each, may_begin in _begun(algebra, case):
-            told = [one for one in said if may_begin or not one & 1]
-            if each.packets != algebra.space.nothing and told:
-                yield _anything(algebra, how, each, told)
-
-
-def _begun(algebra: Algebra, state: State) -> list[tuple[State, bool]]:
-    """Packets apart by whether a connection may begin with them."""
-    tcp = algebra.narrowed(state, Test("nw_proto", TCP, 0xFF))
-    second = algebra.narrowed(tcp, _SECOND)
-    return [
-        (second, False),
-        (algebra.less(tcp, _SECOND), True),
-        (algebra.less(state, Test("nw_proto", TCP, 0xFF)), True),
-    ]
-
-
-def _anything(algebra: Algebra, how: Track, state: State, may_say: Iterable[int]) -> State:
-    flags = (0, _SNAT, _DNAT, _SNAT | _DNAT) if how.nat is not None else (0,)
-    state = algebra.one_of(_zoned(algebra, how, state), "ct_state", [said | flag for said in may_say for flag in flags])
+def _anything(algebra: Algebra, how: Track, state: State) -> State:
     for slot in ("ct_mark", "ct_label", *(target for _, target in _ORIGINAL)):
         state = algebra.put(state, slot, UNKNOWN)
     if how.nat is not None:

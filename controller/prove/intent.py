@@ -9,7 +9,7 @@ definitions (api-ref, "Security groups", "Routers"), and shares no code with the
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
@@ -290,21 +290,19 @@ class Intent:
         """What one port may send another that is asked about, and what of that should arrive, whoever may send it."""
         network = self.cloud.by_port[sender].network_id
         crossed = self.cloud.by_port[sender].chassis != self.cloud.by_port[receiver].chassis
-        (found,) = (
-            each for receivers in self._receivers.values() for each in receivers if each.port.id == receiver
-        )
+        (found,) = (each for receivers in self._receivers.values() for each in receivers if each.port.id == receiver)
         asked = self._asked(found, network, crossed)
         return asked, self._wanted(found, network, crossed) & asked & self.cloud.sound
 
     # ---- compared ---------------------------------------------------------------------------------------------
 
-    def compared(self, survey: Survey) -> Iterator[Suspicion]:
-        """What arrives and should not, and what should and does not."""
+    def compared(self, survey: Survey, crowds: Collection[str]) -> Iterator[Suspicion]:
+        """What arrives from these networks and should not, and what should and does not."""
         arrived = self._arrived(survey)
         for receivers in self._receivers.values():
             for receiver in receivers:
                 at = self.cloud.by_port[receiver.port.id]
-                for network in self._networks(receiver):
+                for network in filter(crowds.__contains__, self._networks(receiver)):
                     for crossed in (False, True):
                         come = arrived.get((at.chassis, at.ofport, network, crossed), self.space.nothing)
                         yield from self._compared(receiver, network, crossed, come)

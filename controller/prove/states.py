@@ -162,12 +162,15 @@ class Algebra:
         refs = self.space.block(slot, self._free(state.values, slot))
         return replace(state, values={**state.values, slot: refs}, packets=state.packets & self.space.real(slot, refs))
 
-    def one_of(self, state: State, slot: str, numbers: Iterable[int]) -> State:
-        """With any of these in a slot."""
-        state = self.put(state, slot, 0)
-        refs = self.space.block(slot, self._free(state.values, slot))
-        told = union((self.space.test(slot, refs, number) for number in numbers), self.space.nothing)
-        return replace(state, values={**state.values, slot: refs}, packets=state.packets & told)
+    def one_of(self, state: State, slot: str, parts: Iterable[tuple[State, Iterable[int]]]) -> State:
+        """With a slot of which the packets of each part have any of some numbers."""
+        made = self.put(state, slot, 0)
+        refs = self.space.block(slot, self._free(made.values, slot))
+        found = []
+        for part, numbers in parts:
+            told = union((self.space.test(slot, refs, number) for number in numbers), self.space.nothing)
+            found.append(self.put(part, slot, 0).packets & told)
+        return replace(made, values={**made.values, slot: refs}, packets=union(found, self.space.nothing))
 
     def one_hop_less(self, state: State) -> State:
         """Of what has hops left."""

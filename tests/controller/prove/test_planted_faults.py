@@ -63,9 +63,9 @@ ROUTED = (
 def about(answer: Answer, planted: Planted) -> bool:
     """Is there something against that claim which names it?"""
     return any(
-        each.claim == planted.claim
-        and planted.named in (each.sender_port, each.receiver_port, each.chassis, *each.sentence.replace(",", " ").split())
-        or planted.named in each.sentence and each.claim == planted.claim
+        (each.claim == planted.claim
+        and planted.named in (each.sender_port, each.receiver_port, each.chassis, *each.sentence.replace(",", " ").split()))
+        or (planted.named in each.sentence and each.claim == planted.claim)
         for each in answer.violations
     )  # fmt: skip
 

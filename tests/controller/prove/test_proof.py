@@ -9,7 +9,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from controller.flows.fields import PACKET4
-from controller.model.records import KINDS
 from controller.prove.cloud import Cloud as Proved
 from controller.prove.intent import Intent
 from controller.prove.promise import Promise
@@ -62,8 +61,12 @@ def alone(proof: Proved, message: Message) -> Set:
     """One packet as a set."""
     space = proof.space
     headers = ("nw_src", "nw_dst") if message.version == 4 else ("ipv6_src", "ipv6_dst")
-    made = proof.sent_by(proof.by_port[message.sender]) & space.is_("eth_type", 0x0800 if message.version == 4 else 0x86DD)
-    made = made & space.is_("eth_src", number_of(message.source_mac)) & space.is_("eth_dst", number_of(message.target_mac))
+    made = proof.sent_by(proof.by_port[message.sender]) & space.is_(
+        "eth_type", 0x0800 if message.version == 4 else 0x86DD
+    )
+    made = (
+        made & space.is_("eth_src", number_of(message.source_mac)) & space.is_("eth_dst", number_of(message.target_mac))
+    )
     for slot, address in zip(headers, (message.source, message.target), strict=True):
         made = made & space.is_(slot, *block(address)[1:])
     made = made & space.is_("nw_proto", message.protocol) & space.is_("ip_frag", message.fragment)
@@ -115,5 +118,4 @@ def test_routers_take_what_is_for_others_to_them_and_no_more() -> None:
     assert proven(made, reaches="vm4", only=["vm1"]).violations == ()
     (found,) = proven(made, reaches="vm4").violations
     assert (found.sender_port, found.receiver_port) == ("vm1", "vm4")
-    assert [met.chassis for met in found.way][0] == "hv1"
-    assert [met.chassis for met in found.way][-1] == "hv2"
+    assert (found.way[0].chassis, found.way[-1].chassis) == ("hv1", "hv2")
