@@ -2,9 +2,9 @@
 
 An unknown address is dropped with that reason, never flooded; of some the controller asks those who may hold them
 (`apps.neighbours`). A probe for the sender's own address (RFC 5227 section 2.1.1) is never answered; one for another
-port's address is. What a guest announces of its own address (section 3) is heard by all of its network, who may
-remember another MAC: that of the guest that had the address before, or its own former one. On a physical network all of
-that goes to the wire (`apps.wire`).
+port's address is. What a guest announces of its own address (section 3) goes no further either, but the controller
+tells all of its network, who may remember another MAC: that of the guest that had the address before, or its own former
+one (`apps.neighbours`). On a physical network all of that goes to the wire (`apps.wire`).
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ from controller.flows.pipeline import (
     PHYS_OUT,
     SERVICE,
     SRC,
+    TRAP,
     TURNED,
     WHY,
     Why,
@@ -81,7 +82,7 @@ def neighbour(view: View, port: Port) -> Iterator[Flow]:
 
 
 def own_address(view: View, port: Port) -> Iterator[Flow]:
-    """Silence to a port that asks for its own address, unless it announces it to all others.
+    """Silence to a port that asks for its own address; the controller hears when it announces that to all others.
 
     On a wire others may have it, and ask for it, too.
     """
@@ -93,7 +94,7 @@ def own_address(view: View, port: Port) -> Iterator[Flow]:
         wanted = ARP_REQUEST & ARP_TPA(address)
         if physical_network(view, port.network_id) is None:
             announced = ARP & ARP_SPA(address) & ARP_TPA(address) & ETH_DST(BROADCAST)
-            yield Flow(SERVICE, "own_announced", source & announced, (goto(L2_DISPATCH),))
+            yield Flow(SERVICE, "own_announced", source & announced, (WHY.set(Why.TOLD), goto(TRAP)))
             yield Flow(SERVICE, "own_address", source & wanted, (WHY.set(Why.OWN_ADDRESS), goto(DROP)))
         else:
             yield Flow(SERVICE, "own_address", source & wanted, (goto(L2_DISPATCH),))

@@ -4,7 +4,7 @@ A port is known by its fixed addresses and by the link-local one that its MAC gi
 nobody holds is dropped with that reason, never flooded; of some the controller asks those who may hold them
 (`apps.neighbours`). A solicitation for the sender's own address is never answered; one from `::`, which looks for
 duplicates of another port's address (RFC 4862 section 5.4.3), is answered to all nodes. What a guest announces of its
-own address (section 7.2.6) is heard by all of its network.
+own address (section 7.2.6) the controller tells all of its network.
 On a physical network what is not answered goes to the wire (`apps.wire`).
 
 Router solicitations, MLD and everything else of ICMPv6 go their way as multicast. Limits: a solicitation without any
@@ -47,6 +47,7 @@ from controller.flows.pipeline import (
     PHYS_OUT,
     SERVICE,
     SRC,
+    TRAP,
     TURNED,
     WHY,
     Why,
@@ -108,7 +109,7 @@ def neighbour(view: View, port: Port) -> Iterator[Flow]:
 
 
 def own_address(view: View, port: Port) -> Iterator[Flow]:
-    """Silence to a port that asks for its own address, and a hearing when it announces that to all others.
+    """Silence to a port that asks for its own address; the controller hears when it announces that to all others.
 
     On a wire others may have it, and ask for it, too.
     """
@@ -120,7 +121,7 @@ def own_address(view: View, port: Port) -> Iterator[Flow]:
         wanted = ND_TARGET(address)
         if physical_network(view, port.network_id) is None:
             announced = ND_TARGET_ADVERTISED(address) & ETH_DST(ALL_NODES_MAC)
-            yield Flow(SERVICE, "own_announced", source & announced, (goto(L2_DISPATCH),))
+            yield Flow(SERVICE, "own_announced", source & announced, (WHY.set(Why.TOLD), goto(TRAP)))
             yield Flow(SERVICE, "own_address", source & wanted, (WHY.set(Why.OWN_ADDRESS), goto(DROP)))
         else:
             yield Flow(SERVICE, "own_address", source & wanted, (goto(L2_DISPATCH),))

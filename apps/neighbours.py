@@ -12,7 +12,7 @@ answer for the address, route to it, and know where its MAC address is.
 On a wire what is asked and told goes its way as among physical hosts, and is only heard (`apps.wire`).
 
 Addresses that the model gives to a port are never open: what guests say of them is not heard, and passed on only to
-announce one's own (`apps.arp`, `apps.nd`).
+announce one's own, by the controller (`apps.arp`, `apps.nd`).
 
 The interface of a router that appears, or changes its addresses, is announced to the guests of its network, who may
 remember another; and so is an attached guest whose addresses, or whose MAC address, the API changes.
@@ -91,9 +91,10 @@ from controller.flows.presence import (
     may_hold,
     neighbour_id,
     ofport,
+    pair_addresses,
     physical_network,
 )
-from controller.flows.punted import Heard, Outcome, Punted, Reply, Said, Sought
+from controller.flows.punted import Announced, Heard, Outcome, Punted, Reply, Said, Sought
 from controller.model.records import Address, Chassis, Mac, Neighbour, Port, Record, Subnet
 from controller.model.view import View
 
@@ -251,7 +252,7 @@ def asking(candidates: Iterable[Candidate], frame: bytes) -> tuple[Said, ...]:
 
 
 def hear(view: View, punted: Punted) -> Iterator[Outcome]:
-    """A guest tells where an address is: it is believed if it may hold it."""
+    """A guest tells where an address is: it is believed if it may hold it, and passed on if it is known to."""
     said, teller = frames.read(punted.frame), guest(view, punted)
     if not isinstance(said, Statement) or teller is None or not is_hosts(said.address) or not is_ones(said.mac):
         return
@@ -261,6 +262,14 @@ def hear(view: View, punted: Punted) -> Iterator[Outcome]:
         told = passed_on or physical_network(view, network) is not None
         news = announcement(said.address, said.mac) if said.unasked and not told else b""
         yield Heard(network, said.address, said.mac, teller.id, said.unasked, news)
+    elif said.unasked and (said.address, said.mac) in {*own_addresses(view, teller)}:
+        yield Announced(network, said.address, teller.id, announcement(said.address, said.mac))
+
+
+def own_addresses(view: View, port: Port) -> Iterator[tuple[Address, Mac]]:
+    """The addresses that the model gives a port, each with the MAC address that it is at."""
+    yield from ((address, port.mac_address) for address in local_too(port))
+    yield from pair_addresses(view, port)
 
 
 def guest(view: View, punted: Punted) -> Port | None:

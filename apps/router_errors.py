@@ -58,11 +58,18 @@ ERRORS6: Mapping[Why, tuple[int, int]] = {
     Why.TOO_BIG: (2, 0),
 }
 """Type and code of what is told."""
+NO_PROTOCOL4, NO_PROTOCOL6 = (3, 2), (4, 1)
+"""The same about a protocol that routers do not speak (RFC 1122 section 3.2.2.1, RFC 4443 section 3.4)."""
+NOTHING = 59
+"""The "protocol" of IPv6 packets that are nothing but headers (RFC 8200 section 4.7)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Packet:
-    """What an error needs of an IP packet; `body` is where its payload begins, `whole` that no router may cut it."""
+    """What an error needs of an IP packet; `body` is where its payload begins, `whole` that no router may cut it.
+
+    `named` is where its protocol is said.
+    """
 
     version: int
     source: Address
@@ -72,6 +79,7 @@ class Packet:
     octets: bytes
     body: int
     whole: bool
+    named: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +217,9 @@ def read4(octets: bytes) -> Packet | None:
         return None
     source, destination = (unpacked(octets[at : at + 4]) for at in (12, 16))
     flags = int.from_bytes(octets[6:8])
-    return Packet(4, source, destination, octets[9], flags & 0x1FFF, octets[:total], body, bool(flags & DONT_FRAGMENT))
+    return Packet(
+        4, source, destination, octets[9], flags & 0x1FFF, octets[:total], body, bool(flags & DONT_FRAGMENT), 9
+    )
 
 
 def read6(octets: bytes) -> Packet | None:
@@ -219,15 +229,17 @@ def read6(octets: bytes) -> Packet | None:
     if version != 6 or found is None:
         return None
     source, destination = (unpacked(octets[at : at + 16]) for at in (8, 24))
-    return Packet(6, source, destination, found.protocol, found.fragment, octets, found.body, True)
+    return Packet(6, source, destination, found.protocol, found.fragment, octets, found.body, True, found.named)
 
 
 class Upper(NamedTuple):
-    """What is behind the extension headers of an IPv6 packet, where it begins, and the offset of a fragment."""
+    """What is behind the extension headers of an IPv6 packet, where it begins, the offset of a fragment, and where it
+    is said what it is."""
 
     protocol: int
     body: int
     fragment: int
+    named: int
 
 
 EXTENSIONS = frozenset({0, 43, 60})
@@ -236,16 +248,17 @@ FRAGMENT = 44
 
 def upper_layer(octets: bytes) -> Upper | None:
     """Behind the extension headers (RFC 8200 section 4); None when they are cut."""
-    protocol, at, fragment = octets[6], 40, 0
+    protocol, at, fragment, named = octets[6], 40, 0, 6
     while (protocol in EXTENSIONS or protocol == FRAGMENT) and not fragment:
         if at + 8 > len(octets):
             return None
+        named = at
         if protocol == FRAGMENT:
             fragment = int.from_bytes(octets[at + 2 : at + 4]) >> 3
             protocol, at = octets[at], at + 8
         else:
             protocol, at = octets[at], at + 8 * (octets[at + 1] + 1)
-    return Upper(protocol, at, fragment)
+    return Upper(protocol, at, fragment, named)
 
 
 def may_tell(packet: Packet, why: Why) -> bool:
@@ -259,7 +272,7 @@ def may_tell(packet: Packet, why: Why) -> bool:
         return why is not Why.ROUTER_ADDRESS and bool(type) and type[0] in ASKING4
     if packet.protocol == ICMPV6:
         return why is not Why.ROUTER_ADDRESS and bool(type) and type[0] >= 128 and type[0] != REDIRECT6
-    return why is not Why.ROUTER_ADDRESS or packet.protocol in (TCP, UDP)
+    return why is not Why.ROUTER_ADDRESS or packet.protocol != NOTHING
 
 
 def is_host(address: Address) -> bool:
@@ -279,15 +292,16 @@ def error(packet: Packet, why: Why, to: Mac, at: Interface, most: int) -> bytes:
 
     `most` is the MTU that is told of a packet that was too large (RFC 1191 section 4, RFC 4443 section 3.2), else 0.
     """
+    unspoken = why is Why.ROUTER_ADDRESS and packet.protocol not in (TCP, UDP)
     head, ends = bytes.fromhex((to + at.mac).replace(":", "")), packed(at.address) + packed(packet.source)
     if packet.version == 4:
-        type, code = ERRORS4[why]
+        type, code = NO_PROTOCOL4 if unspoken else ERRORS4[why]
         message = struct.pack("!BBHI", type, code, 0, most) + packet.octets[: MOST4 - 28]
         message = message[:2] + checksum(message) + message[4:]
         ip = struct.pack("!BBHHHBBH", 0x45, 0xC0, 20 + len(message), 0, 0, HOPS, ICMP, 0) + ends
         return head + struct.pack("!H", IPV4) + ip[:10] + checksum(ip) + ip[12:] + message
-    type, code = ERRORS6[why]
-    message = struct.pack("!BBHI", type, code, 0, most) + packet.octets[: MOST6 - 48]
+    type, code = NO_PROTOCOL6 if unspoken else ERRORS6[why]
+    message = struct.pack("!BBHI", type, code, 0, packet.named if unspoken else most) + packet.octets[: MOST6 - 48]
     message = message[:2] + checksum(ends + struct.pack("!II", len(message), ICMPV6) + message) + message[4:]
     ip6 = struct.pack("!IHBB", 6 << 28, len(message), ICMPV6, HOPS) + ends
     return head + struct.pack("!H", IPV6) + ip6 + message

@@ -34,7 +34,7 @@ from pathlib import Path
 
 from mininet_scenarios.api import Api
 from mininet_scenarios.errors import CommandFailed, Refused, Unsteady
-from mininet_scenarios.probe import Ear, Ping, send, udp
+from mininet_scenarios.probe import Ear, Ping, send, sweep, udp
 from mininet_scenarios.processes import Daemon, beside_python, inside, run, wait_until
 from mininet_scenarios.sockets import (
     Outcome,
@@ -622,6 +622,10 @@ class Host(Node):
     def sends(self, *frames: bytes) -> None:
         """Send frames as they are."""
         send(self.pid, "eth0", frames)
+
+    def sweeps(self, mac: str, address: str, port: int, ports: Iterable[int], mark: bytes) -> None:
+        """Send a mark, by way of who has a MAC, to a port of an address, once from each of these ports."""
+        sweep(self.pid, "eth0", udp(mac, self.mac, self.ip, address, port, mark), ports)
 
     def tells(self, mac: str, mark: bytes) -> None:
         """Send a mark to a MAC as any guest may: in a datagram, to an address for which no kernel answers."""

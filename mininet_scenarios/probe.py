@@ -19,8 +19,9 @@ import signal
 import socket
 import struct
 import tempfile
+import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
@@ -548,6 +549,19 @@ def send(pid: int, interface: str, frames: Sequence[bytes]) -> None:
         out.bind((interface, 0))
         for frame in frames:
             out.send(frame)
+
+
+def sweep(pid: int, interface: str, datagram: bytes, ports: Iterable[int]) -> None:
+    """Send a UDP datagram over IPv4 once from each of these ports, without checksum, at most 64 in a millisecond."""
+    frame = bytearray(datagram)
+    frame[40:42] = bytes(2)
+    with inside(pid), socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0) as out:
+        out.bind((interface, 0))
+        for number, port in enumerate(ports):
+            frame[34:36] = port.to_bytes(2)
+            out.send(frame)
+            if number % 64 == 63:
+                time.sleep(0.001)
 
 
 @dataclass(frozen=True, slots=True)

@@ -171,7 +171,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     what.add_argument("--chassis", metavar="NAME", help="whose datapath or connections these are, if there are several")
 
-    _trace_options(_client(commands.add_parser("trace", help="what becomes of one packet, and why"), _trace))
+    way = _client(commands.add_parser("trace", help="what becomes of one packet, and why"), _trace)
+    _trace_options(way)
+    way.add_argument("--live", action="store_true", help="send it, too, marked; ends 1 unless it ends as foretold")
 
     down = _client(commands.add_parser("why-down", help="why a port is not ACTIVE"), _why_down)
     down.add_argument("port", help="by id or name")
@@ -211,6 +213,8 @@ def _parser() -> argparse.ArgumentParser:
         asks=False,
     )
     repair.add_argument("chassis", nargs="*", help=f"{CHASSIS} (default: all that are connected)")
+    repair.add_argument("--chassis", dest="only", action="append", default=[], metavar="NAME", help="the same")
+    repair.add_argument("--object", metavar="ID|NAME", help="only what this object wants there; nothing is removed")
 
     whose = _client(commands.add_parser("conn", help="whose connections a hypervisor has, and what allows them"), _conn)
     whose.add_argument("chassis", help=CHASSIS)
@@ -597,7 +601,9 @@ def _moment(said: str) -> Mapping[str, Any]:
 def _repair(options: argparse.Namespace) -> int:
     client = _controller(options)
     connected = [each["name"] for each in client.get("/v1/chassis")["chassis"] if each["connected"]]
-    done = {name: client.post(f"/v1/repair/{quote(name, safe='')}", {}) for name in options.chassis or connected}
+    wanted = [*options.chassis, *options.only] or connected
+    query = f"?{urlencode({'object': options.object})}" if options.object else ""
+    done = {name: client.post(f"/v1/repair/{quote(name, safe='')}{query}", {}) for name in wanted}
     if options.json:
         _print_json(done)
         return 0
@@ -638,13 +644,16 @@ def _connections(options: argparse.Namespace) -> str:
 
 def _trace(options: argparse.Namespace) -> int:
     asked = {name: getattr(options, name) for name in ("from", "to", "source", "proto", *TRACED)}
+    if options.live:
+        asked["live"] = True
     answer = _controller(options).post("/v1/trace", {name: value for name, value in asked.items() if value is not None})
     if options.json:
         _print_json(answer)
     else:
         for line in tracing.text(answer):
             print(line)
-    return 0 if answer["fate"] == "delivered" else 1
+    agrees = not options.live or answer["live"]["agrees"]
+    return 0 if agrees and answer["fate"] == "delivered" else 1
 
 
 LINES = 2_000

@@ -15,7 +15,7 @@ controller: routers go out by the next best.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from controller.flows import fields as f
@@ -56,13 +56,16 @@ ADVERTISEMENT: Final = 136
 class Answer:
     """What became of a packet, step by step; `reason` and `sentence` say why it was dropped, else both are empty.
 
-    `physical` is the physical network that it was delivered to, "" if a guest, or a router, has it.
+    `physical` is the physical network that it was delivered to, "" if a guest, or a router, has it. `sent` is the
+    packet that a guest sent, and `journey` what became of it; None if it did not come to that.
     """
 
     steps: tuple[Step, ...]
     reason: str = ""
     sentence: str = ""
     physical: str = ""
+    sent: Packet | None = None
+    journey: Journey | None = None
 
     @property
     def delivered(self) -> bool:
@@ -95,7 +98,8 @@ def trace(rows: Rows, switch: Callable[[str], Switch], asked: Question, away: Se
     if mac is None:
         return Answer(tuple(steps), *_reason(question))
     cloud = hosts(rows, switch, away)
-    return _fate(rows, cloud, steps, follow(cloud, sender.chassis, sent.put(ETH_DST, _number(mac))))
+    sent = sent.put(ETH_DST, _number(mac))
+    return replace(_fate(rows, cloud, steps, follow(cloud, sender.chassis, sent)), sent=sent)
 
 
 def _from_outside(rows: Rows, cloud: Callable[[], Mapping[str, Host]], outsider: Outsider, asked: Question) -> Answer:
@@ -130,8 +134,8 @@ def _fate(rows: Rows, cloud: Mapping[str, Host], steps: list[Step], journey: Jou
         journey = onward
         told += narrate(rows, journey)
     if journey.arrivals:
-        return Answer(tuple(told), physical=next(iter(journey.arrivals)).physical)
-    return Answer(tuple(told), *_reason(journey))
+        return Answer(tuple(told), physical=next(iter(journey.arrivals)).physical, journey=journey)
+    return Answer(tuple(told), *_reason(journey), journey=journey)
 
 
 def _number(mac: Mac) -> int:
@@ -213,6 +217,19 @@ def as_json(answer: Answer) -> dict[str, Any]:
     }
 
 
+def happened(found: Mapping[str, Any]) -> Iterator[str]:
+    """What became of the packet when it was really sent (`live`)."""
+    for each in found["seen"]:
+        yield f"live: found on {each['chassis']}, table {each['table']}, {each['words']}, after {found['after_ms']} ms"
+    if found["trouble"]:
+        yield f"live: {found['trouble']}"
+    elif found["agrees"]:
+        yield "live: as foretold"
+    else:
+        ends = "; ".join(f"{each['chassis']}, table {each['table']}, {each['words']}" for each in found["foretold"])
+        yield f"live: NOT as foretold: {ends or 'no end where it could be caught'}"
+
+
 def text(answer: Mapping[str, Any]) -> Iterator[str]:
     """A line a hop, one for each hypervisor that may not hold all this yet, and at last the fate."""
     width = max((len(hop["chassis"]) for hop in answer["hops"]), default=0)
@@ -220,6 +237,8 @@ def text(answer: Mapping[str, Any]) -> Iterator[str]:
         yield f"{hop['chassis']:<{width}} {hop['table']:<16} {hop['words']}"
     for name, state in answer.get("behind", {}).items():
         yield f"{name} may not hold all of this: {state}"
+    if "live" in answer:
+        yield from happened(answer["live"])
     if answer["fate"] != "delivered":
         yield f"dropped: {answer['reason']} {answer['sentence']}"
     elif physical := answer.get("physical_network"):

@@ -15,7 +15,7 @@ from controller.errors import Invalid
 from controller.model.history import Moment, told_time
 from controller.southbound.counts import Count
 from controller.southbound.fleet import Culprit, Difference, Explanation, Fleet, State, Status
-from northbound import annals, archive, conn, datapath, proving, sending, tracing, why
+from northbound import annals, archive, conn, datapath, live, proving, sending, tracing, why
 from northbound.metrics import Metrics
 
 _COOKIE = re.compile(r"0x[0-9a-f]{1,16}")
@@ -161,13 +161,15 @@ class Routes:
     async def trace(self, request: web.Request) -> web.Response:
         """POST /v1/trace `{"from": PORT|ADDRESS, "to": ADDRESS|PORT, ...}`: one packet to its fate, by desired flows.
 
-        `behind` are the hypervisors on its way that do not hold what they should, and how far they have got.
+        `behind` are the hypervisors on its way that do not hold what they should, and how far they have got. With
+        `"live": true` it is really sent, and `live` is where it was found, and whether that `agrees`.
         """
-        asked = sending.question(_object(await request.read()))
+        asked, sends = live.question(_object(await request.read()))
         answer = tracing.trace(self._fleet.rows, self._fleet.standing, asked, self._fleet.away())
         states = {name: self._fleet.status(name).state for name in answer.chassis}
         behind = {name: state.value for name, state in states.items() if state is not State.IN_STEP}
-        return web.json_response({**tracing.as_json(answer), "behind": behind})
+        happened = {"live": await live.live(self._fleet, asked, answer)} if sends else {}
+        return web.json_response({**tracing.as_json(answer), "behind": behind, **happened})
 
     async def prove(self, request: web.Request) -> web.Response:
         """POST /v1/prove `{["reaches": PORT, "only": [PORT...]]}`: a proof over what connected switches hold, or
@@ -202,8 +204,13 @@ class Routes:
         return web.json_response({"cost": [asdict(each) for each in found], "total": total})
 
     async def repair(self, request: web.Request) -> web.Response:
-        """POST /v1/repair/NAME: dump that switch, and put right what is not as it should be."""
-        applied = await self._fleet.repair(request.match_info["name"])
+        """POST /v1/repair/NAME[?object=ID|NAME]: dump that switch, and put right what is not as it should be.
+
+        Of one object, only what that wants there.
+        """
+        called = request.query.get("object", "")
+        about = annals.find(self._fleet.rows, called) if called else ""
+        applied = await self._fleet.repair(request.match_info["name"], about)
         return web.json_response({"flow_mods": applied.flow_mods, "group_mods": applied.group_mods})
 
     async def bundle(self, request: web.Request) -> web.Response:

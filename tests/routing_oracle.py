@@ -43,6 +43,8 @@ ERRORS = {
     Why.TOO_BIG: {4: (3, 4), 6: (2, 0)},
 }
 """What is told of a packet that ended for a reason, by IP version: type and code."""
+NO_PROTOCOL = {4: (3, 2), 6: (4, 1)}
+"""The same of a protocol that routers do not speak."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,7 +221,7 @@ class _Journey:
             return None
         if message.protocol == (1 if message.version == 4 else 58) and message.low not in NO_ERROR[message.protocol]:
             return None
-        if why is Why.ROUTER_ADDRESS and message.protocol not in (6, 17):
+        if why is Why.ROUTER_ADDRESS and message.protocol in (1, 58):
             return None
         own = [
             (port, ip_address(ip.ip_address), subnet_of(self.rows, ip.subnet_id))
@@ -236,6 +238,11 @@ class _Journey:
         if not near:
             return None
         port, address, _ = min(near, key=lambda each: str(each[1]))
+        if why is Why.ROUTER_ADDRESS and message.protocol not in (6, 17):
+            named = 6 if message.fragment == WHOLE else 40
+            return Told(
+                port.mac_address, str(address), *NO_PROTOCOL[message.version], named if message.version == 6 else 0
+            )
         return Told(port.mac_address, str(address), *ERRORS[why][message.version], mtu)
 
 

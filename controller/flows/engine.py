@@ -50,12 +50,36 @@ NOBODY: frozenset[Any] = frozenset()
 
 @dataclass(slots=True, eq=False, kw_only=True)
 class _Node:
-    """Something that reads, and runs again when what it read changes."""
+    """Something that reads, and runs again when what it read changes. There are many: they are kept small."""
 
-    name: str
-    reads: set[Read] = field(default_factory=set)
+    reads: tuple[Read, ...] = ()
     height: int = 0
     running: bool = False
+
+    @property
+    def name(self) -> str:
+        """What it is called in a log."""
+        raise NotImplementedError
+
+
+@dataclass(slots=True, eq=False)
+class _Readers:
+    """Who reads something: a few, or a set of many. `read` is the one object that all of them refer to."""
+
+    read: Read
+    nodes: list[_Node] | set[_Node] = field(default_factory=list)
+
+    def add(self, node: _Node) -> None:
+        if isinstance(self.nodes, set):
+            self.nodes.add(node)
+            return
+        self.nodes.append(node)
+        if len(self.nodes) > FEW:
+            self.nodes = set(self.nodes)
+
+
+FEW = 32
+"""So many are looked through sooner than they are hashed, and a set takes five times as much memory."""
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -64,12 +88,20 @@ class _Derived(_Node):
     key: Hashable
     value: Any = None
 
+    @property
+    def name(self) -> str:
+        return f"{getattr(self.fn, '__name__', self.fn)}[{self.key}]"
+
 
 @dataclass(slots=True, eq=False, kw_only=True)
 class _Facts(_Node):
     relation: Relation[Any, Any]
     id: str
-    facts: frozenset[tuple[Hashable, Hashable]] = NOBODY
+    facts: tuple[tuple[Hashable, Hashable], ...] = ()
+
+    @property
+    def name(self) -> str:
+        return f"{self.relation.name}[{self.id}]"
 
 
 @dataclass(slots=True, eq=False)
@@ -86,6 +118,10 @@ class _Scope(_Node):
     scope: Scope
     chassis: frozenset[str] = NOBODY
     cells: set[Cell] = field(default_factory=set)
+
+    @property
+    def name(self) -> str:
+        return f"scope {self.scope.key}"
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -105,17 +141,22 @@ class Cell(_Node):
     placement: Placement | None = None
     items: tuple[Item, ...] = ()
     changed: int = 0
-    parts: dict[str, Cell] = field(default_factory=dict)
+    parts: dict[str, Cell] | None = None
 
     @property
-    def rank(self) -> tuple[int, str]:
+    def name(self) -> str:
+        at = f"@{self.chassis}" if self.chassis else ""
+        return f"{self.app.name}.{self.rule.name}[{self.id}]{at}"
+
+    @property
+    def rank(self) -> tuple[int, str, str, str]:
         """The order of precedence in a conflict: the smallest wins."""
-        return (self.app.number, self.name)
+        return (self.app.number, self.rule.name, self.id, self.chassis or "")
 
 
 def _cell(app: App, rule: Rule, id: str, *, chassis: str | None = None, fact: tuple[Any, Any] | None = None) -> Cell:
-    at = f"@{chassis}" if chassis else ""
-    return Cell(name=f"{app.name}.{rule.name}[{id}]{at}", app=app, rule=rule, id=id, fact=fact, chassis=chassis)
+    parts: dict[str, Cell] | None = {} if rule.apart and chassis is None else None
+    return Cell(app=app, rule=rule, id=id, fact=fact, chassis=chassis, parts=parts)
 
 
 Want = tuple[Cell, Item]
@@ -126,6 +167,9 @@ _Won = tuple[int, Flow | Group | tuple[Table, str, Match, frozenset[tuple[int, i
 
 _Places = dict[_Scope, tuple[Want, ...]]
 """Who wants what under one key, by where: no chassis has to look through what stands on others alone."""
+
+_Wants = Want | _Places
+"""The same; most is wanted once, and then that is all there is to remember."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,14 +216,14 @@ class Engine:
         self._rules = _by_kind((rule.kind, (app, rule)) for app in apps for rule in app.rules)
         self._relations = _by_kind((relation.kind, relation) for relation in relations)
 
-        self._readers: dict[Read, set[_Node]] = {}
+        self._readers: dict[Read, _Readers] = {}
         self._derived: dict[Read, _Derived] = {}
         self._gathered: dict[Read, _Gathered] = {}
-        self._facts: dict[tuple[Relation[Any, Any], str], _Facts] = {}
+        self._facts: dict[Relation[Any, Any], dict[str, _Facts]] = {relation: {} for relation in relations}
         self._unread: set[Read] = set()
 
         self._cells: dict[tuple[Kind, Hashable], list[Cell]] = {}
-        self._wants: dict[Key, _Places] = {}
+        self._wants: dict[Key, _Wants] = {}
         self._patterns: dict[int, dict[int, dict[Pattern, int]]] = {}
         self._scopes: dict[Scope, _Scope] = {}
         self._at: dict[str, set[_Scope]] = {}
@@ -198,10 +242,11 @@ class Engine:
                 for record in model.all(kind):
                     self._add_record(kind, record.id)
         self._apply(self._run_awake())
-        for key, places in self._wants.items():
-            self._judge(key, _crowded(places))
+        for key, wants in self._wants.items():
+            if not isinstance(wants, tuple):
+                self._judge(key, _crowded(wants))
             if _is_flow(key):
-                self._flows.update(self._winners(key, {at for node in places for at in node.chassis}).keys())
+                self._flows.update(self._winners(key, self._anywhere(wants)).keys())
         self._collect()
         self._tell_failures()
 
@@ -238,18 +283,23 @@ class Engine:
 
     def entries(self) -> Iterator[tuple[Entry, tuple[Cell, ...]]]:
         """Every entry that stands anywhere, each once, with the cells that want it."""
-        for key, places in self._wants.items():
+        for key, wanted in self._wants.items():
             found: dict[Entry, set[Cell]] = {}
-            for wants in self._standing(key, self._samples(places)).values():
+            for wants in self._standing(key, self._samples(wanted)).values():
                 found.setdefault(_entry(_win(wants)), set()).update(cell for cell, _ in wants)
             for entry, cells in found.items():
                 yield entry, tuple(sorted(cells, key=lambda cell: cell.rank))
 
-    def _samples(self, places: _Places) -> set[str]:
+    def _samples(self, wants: _Wants) -> Set[str]:
         """Chassis on which all that stands under a key shows; one will do for an item that nobody else wants."""
-        if want := _sole(places):
-            return set(islice(self._chassis_of(want[0].placement), 1))
-        return {at for node in places for at in node.chassis}
+        anywhere = self._anywhere(wants)
+        return set(islice(anywhere, 1)) if isinstance(wants, tuple) else anywhere
+
+    def _anywhere(self, wants: _Wants) -> Set[str]:
+        """The chassis on which anything may stand under a key."""
+        if isinstance(wants, tuple):
+            return self._chassis_of(wants[0].placement)
+        return {at for node in wants for at in node.chassis}
 
     def wanting(self, key: Key, chassis: str) -> tuple[Cell, ...]:
         """The cells that want the entry under `key` on a chassis; the first is the winner."""
@@ -259,7 +309,7 @@ class Engine:
     def wired(self, kind: type[Record], id: str, chassis: str) -> int | None:
         """The newest revision that changed what a record wants on a chassis; None when it wants nothing there."""
         whole = self._cells.get((kind, id), ())
-        cells = (*whole, *(cell.parts[chassis] for cell in whole if chassis in cell.parts))
+        cells = (*whole, *(cell.parts[chassis] for cell in whole if cell.parts and chassis in cell.parts))
         return max((cell.changed for cell in cells if cell.items and self._on(cell, chassis)), default=None)
 
     def view(self) -> View:
@@ -321,9 +371,9 @@ class Engine:
 
     def _add_record(self, kind: type[Record] | None, id: str) -> None:
         for relation in self._relations.get(kind, ()):
-            if (relation, id) not in self._facts:
-                node = _Facts(name=f"{relation.name}[{id}]", relation=relation, id=id)
-                self._facts[relation, id] = node
+            nodes = self._facts[relation]
+            if id not in nodes:
+                nodes[id] = node = _Facts(relation=relation, id=id)
                 self._push(node)
         if (kind, id) not in self._cells and kind in self._rules:
             self._keep_cells((kind, id), [_cell(app, rule, id) for app, rule in self._rules[kind]])
@@ -339,8 +389,8 @@ class Engine:
 
     def _drop_record(self, kind: type[Record], id: str) -> None:
         for relation in self._relations.get(kind, ()):
-            if node := self._facts.pop((relation, id), None):
-                self._set_facts(node, NOBODY)
+            if node := self._facts[relation].pop(id, None):
+                self._set_facts(node, ())
                 self._forget(node)
         self._drop_cells((kind, id))
 
@@ -349,16 +399,18 @@ class Engine:
             self._retire(cell)
 
     def _retire(self, cell: Cell) -> None:
-        for part in (*cell.parts.values(), cell):
+        for part in (*(cell.parts or {}).values(), cell):
             self._forget(part)
             self._awake.discard(part)
             self._gone.add(part)
-        cell.parts.clear()
+        if cell.parts:
+            cell.parts.clear()
 
     def _forget(self, node: _Node) -> None:
         self._set_reads(node, set())
         self._stale.discard(node)
-        self.failures.pop(node.name, None)
+        if self.failures:
+            self.failures.pop(node.name, None)
 
     def kept(self, fn: Callable[[View, K], V], key: K) -> _Derived | None:
         """The derived value, if it is kept and up to date."""
@@ -372,8 +424,7 @@ class Engine:
         read: Read = (fn, key)
         node = self._derived.get(read)
         if node is None:
-            name = f"{getattr(fn, '__name__', fn)}[{key}]"
-            node = self._derived[read] = _Derived(name=name, fn=fn, key=key)
+            node = self._derived[read] = _Derived(fn=fn, key=key)
             self._unread.add(read)
             node.value = self._run(node, lambda view: fn(view, key), None)
         elif node in self._stale:
@@ -390,7 +441,8 @@ class Engine:
         return cast("frozenset[V]", found.value)
 
     def _wake(self, read: Read) -> None:
-        for node in self._readers.get(read, ()):
+        readers = self._readers.get(read)
+        for node in readers.nodes if readers else ():
             if isinstance(node, Cell):
                 self._awake.add(node)
             else:
@@ -416,16 +468,17 @@ class Engine:
                     node.value = value
                     self._wake((fn, key))
             case _Facts(relation=relation, id=id):
-                self._set_facts(node, self._run(node, lambda view: _facts(relation, view, id), NOBODY))
+                self._set_facts(node, self._run(node, lambda view: _facts(relation, view, id), ()))
             case _Scope(scope=scope):
                 chassis = self._run(node, lambda view: view.derive(scope.of, scope.key), NOBODY)
                 self._moved[node] = chassis
 
-    def _set_facts(self, node: _Facts, facts: frozenset[tuple[Hashable, Hashable]]) -> None:
+    def _set_facts(self, node: _Facts, facts: tuple[tuple[Hashable, Hashable], ...]) -> None:
         turned: set[Read] = set()
-        for fact in facts - node.facts:
+        new, old = set(facts), set(node.facts)
+        for fact in new - old:
             turned |= self._count(node, fact, 1)
-        for fact in node.facts - facts:
+        for fact in old - new:
             turned |= self._count(node, fact, -1)
         node.facts = facts
         for read in turned:
@@ -465,23 +518,38 @@ class Engine:
             self.failures[node.name] = f"{type(error).__name__}: {error}"
             value = fallback
         else:
-            self.failures.pop(node.name, None)
+            if self.failures:
+                self.failures.pop(node.name, None)
         finally:
             node.running = False
         self._set_reads(node, view.reads)
         return value
 
     def _set_reads(self, node: _Node, reads: set[Read]) -> None:
-        for read in node.reads - reads:
-            readers = self._readers[read]
-            readers.discard(node)
-            if not readers:
-                del self._readers[read]
-                self._unread.add(read)
-        for read in reads - node.reads:
-            self._readers.setdefault(read, set()).add(node)
-        node.reads = reads
+        kept = [read for read in node.reads if read in reads]
+        if len(kept) < len(node.reads):
+            for read in node.reads:
+                if read not in reads:
+                    self._part(node, read)
+        if len(kept) < len(reads):
+            for read in reads.difference(kept):
+                readers = self._readers.get(read)
+                if readers is None:
+                    readers = self._readers[read] = _Readers(read)
+                readers.add(node)
+                kept.append(readers.read)
+            node.reads = tuple(kept)
+        elif len(kept) < len(node.reads):
+            node.reads = tuple(kept)
         node.height = 1 + max(map(self._height, reads), default=0)
+
+    def _part(self, node: _Node, read: Read) -> None:
+        """Note that a node does not read something any more."""
+        readers = self._readers[read]
+        readers.nodes.remove(node)
+        if not readers.nodes:
+            del self._readers[read]
+            self._unread.add(read)
 
     def _height(self, read: Read) -> int:
         found = self._derived.get(read) or self._gathered.get(read)
@@ -514,13 +582,13 @@ class Engine:
         apart = {*moved, *(cell for cell in outcomes if cell.rule.apart and cell.chassis is None)}
         for cell in sorted(apart.difference(self._gone), key=lambda cell: cell.rank):
             placement = outcomes[cell].placement if cell in outcomes else cell.placement
-            wanted = self._chassis_of(placement, now=True)
-            for chassis in cell.parts.keys() - wanted:
-                part = cell.parts.pop(chassis)
+            wanted, parts = self._chassis_of(placement, now=True), cast("dict[str, Cell]", cell.parts)
+            for chassis in parts.keys() - wanted:
+                part = parts.pop(chassis)
                 self._retire(part)
                 outcomes[part] = _Outcome()
-            for chassis in sorted(wanted - cell.parts.keys()):
-                part = cell.parts[chassis] = _cell(cell.app, cell.rule, cell.id, chassis=chassis)
+            for chassis in sorted(wanted - parts.keys()):
+                part = parts[chassis] = _cell(cell.app, cell.rule, cell.id, chassis=chassis)
                 outcomes[part] = self._compute(part)
 
     # Winners, before and after
@@ -566,15 +634,21 @@ class Engine:
             return
         node = self._scopes[cell.placement.scope]
         for key in {item.key for item in cell.items}:
-            places = self._wants[key]
-            rest = tuple(want for want in places[node] if want[0] is not cell)
-            if rest:
-                places[node] = rest
-                continue
-            del places[node]
-            if not places:
+            wants = self._wants[key]
+            if isinstance(wants, tuple):
                 del self._wants[key]
                 self._count_pattern(key, -1)
+                continue
+            rest = tuple(want for want in wants[node] if want[0] is not cell)
+            if rest:
+                wants[node] = rest
+            else:
+                del wants[node]
+            if not wants:
+                del self._wants[key]
+                self._count_pattern(key, -1)
+            elif (want := _sole(wants)) is not None:
+                self._wants[key] = want
 
     def _enter(self, cell: Cell) -> None:
         if cell.placement is None:
@@ -582,11 +656,20 @@ class Engine:
         node = self._scopes[cell.placement.scope]
         for item in cell.items:
             key = item.key
-            places = self._wants.get(key)
-            if places is None:
-                places = self._wants[key] = {}
+            wants = self._wants.get(key)
+            if wants is None:
+                self._wants[key] = (cell, item)
                 self._count_pattern(key, 1)
+                continue
+            places = self._wants[key] = self._places(wants)
             places[node] = (*places.get(node, ()), (cell, item))
+
+    def _places(self, wants: _Wants) -> _Places:
+        """By where, also what is wanted once."""
+        if not isinstance(wants, tuple):
+            return wants
+        placement = wants[0].placement
+        return {self._scopes[placement.scope]: (wants,)} if placement else {}
 
     def _count_pattern(self, key: Key, step: int) -> None:
         """Note that one key more (or less) of its table and priority tests what it does."""
@@ -623,7 +706,7 @@ class Engine:
     def _scope(self, scope: Scope) -> _Scope:
         node = self._scopes.get(scope)
         if node is None:
-            node = self._scopes[scope] = _Scope(name=f"scope {scope.key}", scope=scope)
+            node = self._scopes[scope] = _Scope(scope=scope)
             self._set_chassis(node, self._run(node, lambda view: view.derive(scope.of, scope.key), NOBODY))
         return node
 
@@ -651,8 +734,11 @@ class Engine:
 
     def _winners(self, key: Key, chassis: Set[str]) -> dict[str, _Won]:
         """What stands under a key, on each of `chassis` where anything does."""
-        if want := _sole(self._wants.get(key, {})):
-            return dict.fromkeys(chassis & self._chassis_of(want[0].placement), _win((want,)))
+        wanted = self._wants.get(key)
+        if wanted is None:
+            return {}
+        if isinstance(wanted, tuple):
+            return dict.fromkeys(chassis & self._chassis_of(wanted[0].placement), _win((wanted,)))
         judged: dict[tuple[int, ...], _Won] = {}  # many chassis want the same: each set of wants is judged once
         found: dict[str, _Won] = {}
         for at, wants in self._standing(key, chassis).items():
@@ -665,7 +751,8 @@ class Engine:
 
     def _standing(self, key: Key, chassis: Set[str]) -> dict[str, list[Want]]:
         """Who wants what under a key, on each of `chassis` where anybody does."""
-        places = self._wants.get(key, {})
+        wanted = self._wants.get(key)
+        places = {} if wanted is None else self._places(wanted)
         found: dict[str, list[Want]] = {}
         for at in chassis:
             nodes = places.keys() & self._at.get(at, set())  # walks the smaller of the two
@@ -675,7 +762,7 @@ class Engine:
 
     def _judge(self, key: Key, chassis: Set[str]) -> None:
         """Keep, or let go of, the conflicts under a key on each of `chassis`."""
-        contested = _sole(self._wants.get(key, {})) is None
+        contested = isinstance(self._wants.get(key), dict)
         if not contested and not self.conflicts:
             return
         standing = self._standing(key, chassis) if contested else {}
@@ -739,8 +826,8 @@ def _win(wants: Sequence[Want]) -> _Won:
     for other, another in wants[1:]:
         if other is cell:
             before = str(another) < str(item)
-        elif other.app is cell.app:
-            before = other.name < cell.name
+        elif other.rule is cell.rule:
+            before = (other.id, other.chassis or "") < (cell.id, cell.chassis or "")
         else:
             before = other.rank < cell.rank
         if before:
@@ -784,8 +871,8 @@ def _outcome(cell: Cell, view: View) -> _Outcome:
     return _Outcome(placement, tuple(rule.compute(view, record)))
 
 
-def _facts(relation: Relation[Any, Any], view: View, id: str) -> frozenset[tuple[Hashable, Hashable]]:
-    return frozenset(relation.facts(view, view.need(relation.kind, id)))
+def _facts(relation: Relation[Any, Any], view: View, id: str) -> tuple[tuple[Hashable, Hashable], ...]:
+    return tuple(dict.fromkeys(relation.facts(view, view.need(relation.kind, id))))
 
 
 def _by_kind(pairs: Iterable[tuple[Kind, T]]) -> dict[Kind, list[T]]:

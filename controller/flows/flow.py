@@ -16,10 +16,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache, reduce
+from functools import cache, partial, reduce
 from itertools import count, repeat
 from operator import and_
 from typing import Any, Generic, NamedTuple, TypeVar
+from weakref import ref
 
 from controller.errors import ConflictingMatch, Undeclared
 from controller.model.records import Address
@@ -543,15 +544,19 @@ Kind = Field[Any] | tuple[Field[Any], int] | Table | GroupKind | type[Output] | 
 Goto, the kind of a ToGroup. One Conjunction stands for any number of them."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Form:
-    """What flows have in common that differ in nothing but numbers; `_form` makes one object for all of them."""
+    """What flows have in common that differ in nothing but numbers; `_form` makes one object for all of them.
+
+    It goes with the last of them. `memo` is what the encoder worked out from it.
+    """
 
     table: Table
     reason: str
     pattern: Pattern
     kinds: tuple[Kind, ...]
     priority: int
+    memo: object = field(default=None, init=False, repr=False)
 
     def flow(self, numbers: Sequence[int]) -> Flow:
         """The flow of this form with these numbers."""
@@ -563,9 +568,28 @@ class Form:
         return Flow(self.table, self.reason, match, tuple(_action(kind, left) for kind in self.kinds))
 
 
-@cache
-def _form(table: Table, reason: str, pattern: Pattern, kinds: tuple[Kind, ...]) -> Form:
+_FormKey = tuple["Table", str, Pattern, tuple[Kind, ...]]
+
+_forms: dict[_FormKey, ref[Form]] = {}
+"""The forms of all flows that there are: an address that is translated is a part of its form, and goes with it."""
+
+
+def _form(key: _FormKey) -> Form:
     """Raises Undeclared when the table does not declare what flows of this form ask for."""
+    known = _forms.get(key)
+    form = None if known is None else known()
+    if form is None:
+        form = _checked_form(*key)
+        _forms[key] = ref(form, partial(_forget, key))
+    return form
+
+
+def _forget(key: _FormKey, form: ref[Form]) -> None:
+    if _forms.get(key) is form:
+        del _forms[key]
+
+
+def _checked_form(table: Table, reason: str, pattern: Pattern, kinds: tuple[Kind, ...]) -> Form:
     place = f"Table {table.name}"
     if reason not in table.priorities:
         raise Undeclared(place, "priority", reason)
@@ -645,7 +669,7 @@ class Flow:
     def __post_init__(self) -> None:
         found = [*self.match.numbers]
         kinds = _kinds(self.actions, found)
-        form, numbers = _form(self.table, self.reason, self.match.pattern, kinds), tuple(found)
+        form, numbers = _form((self.table, self.reason, self.match.pattern, kinds)), tuple(found)
         object.__setattr__(self, "form", form)
         object.__setattr__(self, "numbers", numbers)
         object.__setattr__(self, "_hash", hash((form, numbers)))

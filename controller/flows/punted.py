@@ -114,4 +114,17 @@ class Heard:
     frame: bytes = b""
 
 
-Outcome = Outgoing | Sought | Heard
+@dataclass(frozen=True, slots=True)
+class Announced:
+    """A guest says of its own accord where an address is that the model gives it: all its network should hear `frame`.
+
+    Who remembers another MAC address sends to who had the address before.
+    """
+
+    network_id: str
+    address: Address
+    port_id: str
+    frame: bytes
+
+
+Outcome = Outgoing | Sought | Heard | Announced

@@ -28,10 +28,11 @@ from controller import measures
 from controller.errors import Disconnected, InUse, NotFound, SouthboundError, Unavailable
 from controller.flows.app import App
 from controller.flows.engine import Cell, Cost, Delta, Engine
-from controller.flows.flow import Entry, Flow, Item, Key, Set
-from controller.flows.pipeline import APPS, DROP, TRAP, WHY, Why
+from controller.flows.flow import Entry, Flow, Item, Key, Match, Set
+from controller.flows.packet import Packet
+from controller.flows.pipeline import APPS, DELIVER, DROP, DST, TRAP, WHY, Why
 from controller.flows.presence import WATCHED, Watched, floating_translation, gateways, translated, zone_of
-from controller.flows.punted import Outgoing, Said
+from controller.flows.punted import Outgoing, Reply, Said
 from controller.flows.standing import Standing
 from controller.model import bindings
 from controller.model.bindings import Attendance, Claim, Hypervisor, Placed
@@ -51,6 +52,7 @@ from controller.model.records import (
     Recovering,
     Resource,
     Router,
+    Tag,
 )
 from controller.model.store import Author, Change, Event, Model, Rows, Store, Transaction
 from controller.model.view import Relation, View
@@ -58,6 +60,7 @@ from controller.southbound.complaints import Complaints
 from controller.southbound.counts import Count
 from controller.southbound.dumps import Dump, Remembered
 from controller.southbound.hypervisor import own_datapath_id
+from controller.southbound.messages import PacketIn
 from controller.southbound.neighbours import Neighbours
 from controller.southbound.openflow import EncodedFlow, encode_flow, encode_group
 from controller.southbound.ovsdb import SHOWN, OvsdbListener
@@ -65,6 +68,7 @@ from controller.southbound.oxm import encode_match
 from controller.southbound.packet_in import Answerer, answers_of
 from controller.southbound.paths import FRAME, Paths, Rate, Way, leading, way
 from controller.southbound.patience import Turns
+from controller.southbound.probes import Caught, Probes, caught
 from controller.southbound.reconcile import (
     AddFlow,
     Comparison,
@@ -345,6 +349,7 @@ class Fleet:
         self._attended: dict[int, Member] = {}
         self._known = asyncio.Condition()
         self._dictionary = Dictionary(-1, {}, {})
+        self.probes = Probes(self._restored)
         self._refused: dict[str, Stranger] = {}
         self._arrivals = Turns(ARRIVALS, LENT_S)
         self._syncs = Turns(SYNCS, LENT_S)
@@ -450,7 +455,7 @@ class Fleet:
         log.info("switch connected chassis=%s datapath=%016x", member.name, switch.datapath_id)
         try:
             member.answerer = Answerer(member.name, self._answers, self.view, time.monotonic, self.neighbours)
-            switch.on_packets(member.answerer)
+            switch.on_packets(lambda packet: self._handed_over(member, packet))
             switch.on_ports(lambda ports: self._ports_changed(member, switch, ports))
             member.paths = Paths(lambda vtep: self._call(member, switch, vtep), self._calls, time.monotonic)
             await self._record_links(member, await switch.ports())
@@ -490,6 +495,30 @@ class Fleet:
         async with member.lock:
             await self._apply_pending(member, switch)
             await switch.empty_zones(zones)
+
+    def _handed_over(self, member: Member, packet: PacketIn) -> Iterable[Outgoing]:
+        """What to send when a switch hands a packet over."""
+        if caught(packet):
+            return self.probes.take(member.name, packet)
+        return member.answerer(packet) if member.answerer else ()
+
+    def _restored(self, chassis: str, table: int, registers: Packet, frame: bytes) -> Sequence[Outgoing]:
+        """Where a guest's packet goes that was caught for a probe: out of the port that it was for."""
+        tags = self.rows.where(Tag, space="port", number=registers[DST]) if table == DELIVER.number else ()
+        port = self.rows.get(Port, tags[0].id.partition("/")[2]) if tags else None
+        placed = bindings.place(self.rows, port) if port else None
+        link = self.rows.get(Link, f"{chassis}/{placed.interface}") if isinstance(placed, Placed) else None
+        return (Reply(link.ofport, frame),) if link else ()
+
+    async def probe(
+        self, chassis: str, in_port: int, frame: bytes, on: Iterable[str], catches: Sequence[Match], expected: int
+    ) -> list[Caught]:
+        """Send a marked frame as if it had come by a port, and tell where on these chassis it was found.
+
+        Raises NotFound, Disconnected.
+        """
+        switches = {name: self._switch(name) for name in {chassis, *on}}
+        return await self.probes.send(switches, chassis, in_port, frame, catches, expected)
 
     # What guests hear, and are asked
 
@@ -1046,15 +1075,35 @@ class Fleet:
             raise Disconnected(name, "its switch is not connected")
         return switch
 
-    async def repair(self, name: str) -> Applied:
-        """Dump a switch and put right whatever is not as it should be. Raises NotFound, Disconnected."""
+    async def repair(self, name: str, object: str = "") -> Applied:
+        """Dump a switch and put right whatever is not as it should be; of one object, only what that wants there.
+
+        Raises NotFound, Disconnected.
+        """
         switch = self._switch(name)
         member = self._member(name)
         async with member.lock:
             if member.switch is not switch:
                 raise Disconnected(name, "its switch is not connected")
+            if object:
+                return await self._mend(member, switch, object)
             applied, _ = await self._reconcile(member, switch)
         return applied
+
+    async def _mend(self, member: Member, switch: Switch, id: str) -> Applied:
+        """Put right what an object wants on a switch, and nothing else, under the member's lock. Raises NotFound."""
+        await self._apply_pending(member, switch)
+        wanted = [
+            entry
+            for key, entry in self._engine.desired(member.name).items()
+            if any(named.id == id for cell in self._engine.wanting(key, member.name) for named in self._named(cell))
+        ]
+        if not wanted:
+            raise NotFound("Object", id, f"No object {id} wants any flow on {member.name}.")
+        comparison = Comparison(await switch.dump())
+        comparison.take(wanted)
+        vteps = leading(entry.item for entry in wanted)
+        return await self._apply(member, switch, comparison.additions(), member.revision, vteps)
 
     def cost(self, id: str) -> list[Cost]:
         """What an object has on switches, by app and rule. Raises NotFound when there is no object of that id."""

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from hashlib import blake2b
 from itertools import accumulate
 from struct import Struct
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, cast
 
 from controller.errors import Oversized
 from controller.flows.flow import Conjunction, Field, Flow, Form, Goto, GroupKind, Output, match_text
@@ -82,14 +82,11 @@ class Template(NamedTuple):
     start: int = 0
 
 
-class Templates(dict[Form, Template]):
-    """The template of each form, found when it is first asked for. Raises what encoding a flow of the form raises."""
-
-    def __missing__(self, form: Form) -> Template:
-        return self.setdefault(form, _template(form))
-
-
-TEMPLATES: Final = Templates()
+def template(form: Form) -> Template:
+    """The template of a form, found once and remembered with it. Raises what encoding a flow of the form raises."""
+    if not isinstance(form.memo, Template):
+        object.__setattr__(form, "memo", _template(form))
+    return cast("Template", form.memo)
 
 
 def _template(form: Form) -> Template:

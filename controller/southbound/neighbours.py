@@ -24,8 +24,8 @@ from typing import Any, Final, NoReturn, Protocol
 from controller.errors import Unavailable
 from controller.flows.app import App, Herald, Prove
 from controller.flows.frames import NO_MAC
-from controller.flows.presence import LAPSED, UNMET, audience, held_at, neighbour_id, ofport, stands
-from controller.flows.punted import Heard, Outgoing, Said, Sought
+from controller.flows.presence import LAPSED, UNMET, attached, audience, held_at, neighbour_id, ofport, stands
+from controller.flows.punted import Announced, Heard, Outgoing, Said, Sought
 from controller.model import neighbours
 from controller.model.records import Mac, Neighbour, Record, Translation
 from controller.model.store import Change, Store, Transaction, Write
@@ -54,6 +54,8 @@ RETRY_S: Final = 1.0
 """How long to wait before something is written again when the store could not."""
 AGAIN_S: Final = 1.0
 """How far apart the same is said that is to be said several times."""
+TOLD: Final = 1000
+"""Of so many addresses it is remembered when they were announced before those are forgotten that may be again."""
 TICK_S: Final = 0.5
 
 
@@ -113,6 +115,7 @@ class Neighbours:
         self._failed: dict[str, float] = {}
         self._news: dict[str, Heard] = {}
         self._moved: dict[str, float] = {}
+        self._told: dict[str, float] = {}
         self._seen: dict[str, float] = {}
         self._next: dict[str, float] = {}
         self._due: list[tuple[float, str]] = []
@@ -277,7 +280,7 @@ class Neighbours:
                 self._moved[key] = time.monotonic()
                 log.info("neighbour address=%s mac=%s port=%s", key, heard.mac, heard.port_id)
                 if heard.frame:
-                    self._start(self._announce(heard))
+                    self._start(self._tell_others(heard.network_id, heard.port_id, heard.frame))
 
     def _too_many(self, port_id: str) -> None:
         if port_id not in self._full:
@@ -287,14 +290,24 @@ class Neighbours:
                 port_id or "of physical hosts", neighbours.MOST if port_id else neighbours.MOST_ON_WIRE,
             )  # fmt: skip
 
-    async def _announce(self, heard: Heard) -> None:
+    def announce(self, announced: Announced) -> None:
+        """Have all the network told of an address, once a second at the most."""
+        key, now = neighbour_id(announced.network_id, announced.address), time.monotonic()
+        if self._told.get(key, now - AGAIN_S) + AGAIN_S > now:
+            return
+        if len(self._told) >= TOLD:
+            self._told = {each: at for each, at in self._told.items() if at + AGAIN_S > now}
+        self._told[key] = now
+        self._start(self._tell_others(announced.network_id, announced.port_id, announced.frame))
+
+    async def _tell_others(self, network_id: str, port_id: str, frame: bytes) -> None:
         """Tell the network of somebody who has an address now."""
         view = self._switches.view()
-        own = ofport(view, heard.port_id)
-        placed = held_at(view, neighbour_id(heard.network_id, heard.address))
-        for chassis, ports in audience(view, heard.network_id):
+        placed, own = attached(view, port_id), ofport(view, port_id)
+        for chassis, ports in audience(view, network_id):
             others = tuple(port for port in ports if (chassis, port) != (placed and placed.chassis, own))
-            await self._switches.send(chassis, [Said(chassis, others, heard.frame)])
+            if others:
+                await self._switches.send(chassis, [Said(chassis, others, frame)])
 
     # ---- proved -----------------------------------------------------------------------------------------------
 

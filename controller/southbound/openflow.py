@@ -24,7 +24,7 @@ from controller.errors import Oversized
 from controller.flows.flow import ANY, Bucket, Flow, Group
 from controller.flows.pipeline import OWNER
 from controller.southbound.actions import encode_actions
-from controller.southbound.forms import TEMPLATES, fitting, spelled
+from controller.southbound.forms import fitting, spelled, template
 from controller.southbound.messages import (
     OFPMP_FLOW,
     OFPMP_GROUP_DESC,
@@ -114,7 +114,7 @@ def encode_flow(flow: Flow, app: int) -> EncodedFlow:
     known = flow.memo
     if known is not None and isinstance(known, EncodedFlow) and known.cookie >> 48 & 0xFF == app:
         return known
-    table, priority, seed, base, shifts, fixed, size, start = TEMPLATES[flow.form]
+    table, priority, seed, base, shifts, fixed, size, start = template(flow.form)
     content = sum(map(lshift, flow.numbers, shifts), base)
     if size and content & fixed == base:
         body = content.to_bytes(size)

@@ -18,7 +18,7 @@ from controller import measures
 from controller.flows.app import Answer, App
 from controller.flows.flow import Field
 from controller.flows.pipeline import NET, NET_IN, OWNER, RTR, SRC, WHY, Why
-from controller.flows.punted import Heard, Outgoing, Punted, Sought
+from controller.flows.punted import Announced, Heard, Outgoing, Punted, Sought
 from controller.model.view import View
 from controller.southbound.messages import PacketIn
 
@@ -40,6 +40,9 @@ class Found(Protocol):
 
     def hear(self, heard: Heard) -> None:
         """A guest said that it holds an address, and may."""
+
+    def announce(self, announced: Announced) -> None:
+        """A guest said where an address is that the model gives it."""
 
 
 @dataclass(slots=True)
@@ -107,6 +110,8 @@ class Answerer:
                     sought.append(outcome)
                 case Heard():
                     self.found.hear(outcome)
+                case Announced():
+                    self.found.announce(outcome)
                 case _:
                     outgoing.append(outcome)
         return self.found.seek(self.chassis, punted.in_port, sought[0], outgoing) if sought else outgoing

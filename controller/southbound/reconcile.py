@@ -280,6 +280,10 @@ class Comparison:
         steps = order(self._puts, self._adds, removed, removed_groups)
         return Plan(steps, tuple(self._refusals), tuple(self._replaced), self._installed.dark)
 
+    def additions(self) -> Plan:
+        """What to send so that all that was taken stands; whatever else there is stays as it is."""
+        return Plan(order(self._puts, self._adds, (), ()), tuple(self._refusals), tuple(self._replaced))
+
 
 def full(desired: Iterable[Entry], installed: Installed, *, keep_foreign: bool = True) -> Plan:
     """What makes `desired` of `installed`, others' entries kept or removed."""

@@ -11,7 +11,7 @@ from apps.neighbours import APP, OURS, hear, herald, next_hop, prove, seek
 from controller.flows.flow import actions_text
 from controller.flows.frames import Question, Statement, announcement, answer, question, read
 from controller.flows.pipeline import NET, NET_IN, RTR, SRC, WHY, Why
-from controller.flows.punted import Heard, Punted, Reply, Resumed, Said, Sought
+from controller.flows.punted import Announced, Heard, Punted, Reply, Resumed, Said, Sought
 from controller.model.addresses import packed
 from controller.model.records import Address, Mac, Neighbour, Port
 from controller.model.view import View
@@ -415,3 +415,15 @@ def test_all_others_are_told_of_a_guest_whose_addresses_change(joined: Cloud) ->
     assert [each for each in said(replace(now, mac_address=Mac(VIRTUAL))) if each[2] == first] == everybody_else
     joined.commit(hypervisor(1))
     assert [*herald(joined.engine.view(), replace(now, mac_address=Mac(VIRTUAL)), now)] == [], "it is nowhere"
+
+
+@pytest.mark.parametrize("address", ["10.0.0.1", "fd00::1", "fe80::ff:fe00:1"])
+def test_what_a_guest_announces_of_itself_is_passed_on_if_it_is_true(cloud: Cloud, address: str) -> None:
+    frame, lie = (announcement(Address(address), Mac(mac)) for mac in ("02:00:00:00:00:01", VIRTUAL))
+
+    def comes_of(frame: bytes, by: str) -> list[object]:
+        return [*hear(cloud.engine.view(), handed(cloud, Why.TOLD, frame, by))]
+
+    assert comes_of(frame, "vm1") == [Announced("red", Address(address), "vm1", frame)]
+    assert comes_of(frame, "vm2") == []
+    assert comes_of(lie, "vm1") == []

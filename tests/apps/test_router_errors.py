@@ -256,10 +256,25 @@ def test_nobody_is_told(frame: bytes, why: Why) -> None:
 
 @pytest.mark.parametrize(
     "frame",
-    [v4(icmp.icmp(8, 0, data=icmp.echo(1, 1))), v6(icmpv6.icmpv6(129, 0, data=icmpv6.echo(1, 1))), v4(b"", proto=47)],
+    [v4(icmp.icmp(8, 0, data=icmp.echo(1, 1))), v6(icmpv6.icmpv6(129, 0, data=icmpv6.echo(1, 1))), v6(b"", nxt=59)],
 )
 def test_a_router_tells_of_no_port_where_there_are_no_ports(frame: bytes) -> None:
     assert told(frame, Why.ROUTER_ADDRESS) == []
+
+
+@pytest.mark.parametrize(
+    ("frame", "said"),
+    [
+        (v4(b"x" * 40, proto=47), (3, 2, 0)),
+        (v4(b"x" * 40, proto=132), (3, 2, 0)),
+        (v6(b"x" * 40, nxt=50), (4, 1, 6)),
+        (v6(b"x" * 40, ext_hdrs=[ipv6.hop_opts(nxt=47, data=[ipv6.option(1, 4, bytes(4))])], nxt=0), (4, 1, 40)),
+    ],
+    ids=["GRE", "SCTP", "ESP", "GRE behind options"],
+)
+def test_a_router_tells_of_a_protocol_that_it_does_not_speak(frame: bytes, said: tuple[int, int, int]) -> None:
+    found = error(told(frame, Why.ROUTER_ADDRESS))
+    assert (found.type, found.code, found.mtu) == said
 
 
 @pytest.mark.parametrize("flags", [0, 1])

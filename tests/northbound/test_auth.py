@@ -175,8 +175,18 @@ class Identity:
                 if self.path != "/v3/auth/tokens" or user["password"] != "secret":
                     return self.answer(401, {})
                 if user["name"] in state.users:
-                    endpoint = {"id": "e", "interface": "public", "region": "r", "region_id": "r", "url": state.network}
-                    catalog = [{"id": "n", "name": "weft", "type": "network", "endpoints": [endpoint]}]
+                    where = {"network": state.network, "identity": state.url}
+                    catalog = [
+                        {
+                            "id": type,
+                            "name": type,
+                            "type": type,
+                            "endpoints": [
+                                {"id": type, "interface": "public", "region": "r", "region_id": "r", "url": url}
+                            ],
+                        }
+                        for type, url in where.items()
+                    ]
                     shown = {**state.users[user["name"]], "catalog": catalog}
                     return self.answer(201, {"token": shown}, X_Subject_Token=user["name"])
                 if user["name"] != "neutron":
@@ -187,6 +197,9 @@ class Identity:
                 return self.answer(201, {"token": {}}, X_Subject_Token=token)
 
             def do_GET(self) -> None:
+                if self.path.startswith("/v3/projects/"):
+                    id = self.path.rpartition("/")[2]
+                    return self.answer(200, {"project": {"id": id, "name": id, "domain_id": "default", "links": {}}})
                 if self.path != "/v3/auth/tokens":
                     link = {"rel": "self", "href": f"{state.url}/"}
                     return self.answer(200, {"version": {"id": "v3.14", "status": "stable", "links": [link]}})

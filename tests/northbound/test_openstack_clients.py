@@ -1,4 +1,6 @@
-"""The unmodified `openstack` command and openstacksdk, against a real socket, without identity."""
+"""The unmodified `openstack` command and openstacksdk, against a real socket, by all ways of saying who one is.
+
+The SDK goes through every resource's life by each way; the command, which takes seconds to start, through each by one."""
 
 from __future__ import annotations
 
@@ -8,11 +10,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from controller.model.records import Chassis
 from northbound.auth import Keystone, Service, Tokens
 from tests.northbound.served import Client, serving
 from tests.northbound.test_auth import Identity, tokens
@@ -25,17 +30,74 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 COMMAND = Path(sys.executable).with_name("openstack")
 
 
+@dataclass
+class Site:
+    """An API, and how an administrator's clients find it: the command by variables, the SDK by arguments."""
+
+    served: Client
+    variables: dict[str, str]
+    arguments: dict[str, Any]
+    token: str = ""
+
+    def get(self, path: str) -> Any:
+        return self.served.get(path, **({"X_Auth_Token": self.token} if self.token else {}))
+
+
+def none(_: Path, stack: ExitStack) -> Site:
+    api = stack.enter_context(serving())
+    found = {"OS_AUTH_TYPE": "none", "OS_ENDPOINT": api.url}
+    return Site(api, found, {"auth_type": "none", "auth": {"endpoint": api.url}})
+
+
+def versioned(_: Path, stack: ExitStack) -> Site:
+    api = stack.enter_context(serving())
+    found = {"OS_AUTH_TYPE": "none", "OS_ENDPOINT": f"{api.url}/v2.0"}
+    return Site(api, found, {"auth_type": "none", "auth": {"endpoint": f"{api.url}/v2.0"}})
+
+
+def by_tokens(directory: Path, stack: ExitStack) -> Site:
+    file = tokens(directory / "tokens.toml", root=("p-ops", ["admin"]))
+    api = stack.enter_context(serving(identity=Tokens(file)))
+    found = {"OS_AUTH_TYPE": "admin_token", "OS_ENDPOINT": api.url, "OS_TOKEN": "root"}
+    return Site(api, found, {"auth_type": "admin_token", "auth": {"endpoint": api.url, "token": "root"}}, "root")
+
+
+def by_keystone(_: Path, stack: ExitStack) -> Site:
+    keystone = stack.enter_context(Identity().running())
+    keystone.add("root", "p-ops", "admin")
+    api = stack.enter_context(
+        serving(identity=Keystone(Service(keystone.url, "neutron", "secret", "service"), time.time))
+    )
+    keystone.network = api.url
+    auth = {"auth_url": keystone.url, "username": "root", "password": "secret", "project_name": "p-ops"}
+    domains = {"user_domain_name": "Default", "project_domain_name": "Default"}
+    found = {f"OS_{name.upper()}": value for name, value in {**auth, **domains}.items()}
+    return Site(
+        api, {**found, "OS_IDENTITY_API_VERSION": "3"}, {"auth_type": "password", "auth": auth | domains}, "root"
+    )
+
+
 @pytest.fixture
-def api() -> Iterator[Client]:
-    with serving() as client:
-        yield client
+def api(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Site]:
+    """Where nobody is asked who it is, unless a test says otherwise."""
+    with ExitStack() as stack:
+        yield getattr(request, "param", none)(tmp_path, stack)
 
 
-def openstack(api: Client, *lines: str, **variables: str) -> list[Any]:
-    """What the command prints, as JSON, when it is given lines: it takes seconds to start, so once for all.
+with_tokens = pytest.mark.parametrize("api", [by_tokens], indirect=True, ids=["tokens"])
+with_keystone = pytest.mark.parametrize("api", [by_keystone], indirect=True, ids=["keystone"])
+all_ways = pytest.mark.parametrize(
+    "api", [none, versioned, by_tokens, by_keystone], indirect=True, ids=["none", "versioned", "tokens", "keystone"]
+)
 
-    `variables` are how it finds the API, unless it needs no identity.
-    """
+
+def openstack(api: Site, *lines: str) -> list[Any]:
+    """What the command prints, as JSON, when it is given lines: it takes seconds to start, so once for all."""
+    return told(api.variables, *lines)
+
+
+def told(variables: dict[str, str], *lines: str) -> list[Any]:
+    """The same, when it finds the API by these variables."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("OS_")}
     done = subprocess.run(
         [COMMAND],
@@ -43,14 +105,14 @@ def openstack(api: Client, *lines: str, **variables: str) -> list[Any]:
         env={
             **kept,
             "PYTHONWARNINGS": "ignore",
-            **(variables or {"OS_AUTH_TYPE": "none", "OS_ENDPOINT": api.url}),
+            **variables,
         },
         capture_output=True,
         text=True,
         timeout=90,
         check=False,
     )
-    assert done.stderr == "", "the status of a session says nothing"
+    assert done.stderr.strip() == "", "the status of a session says nothing"
     printed, found = done.stdout.strip(), []
     while printed:
         value, end = json.JSONDecoder().raw_decode(printed)
@@ -59,12 +121,10 @@ def openstack(api: Client, *lines: str, **variables: str) -> list[Any]:
     return found
 
 
-@pytest.fixture(params=["", "/v2.0"], ids=["root", "versioned"])
-def network(api: Client, request: pytest.FixtureRequest) -> Iterator[Any]:
-    """The SDK's network proxy, configured with either form of endpoint."""
-    cloud = sdk.connection.Connection(
-        auth_type="none", auth={"endpoint": f"{api.url}{request.param}"}, region_name="weft"
-    )
+@pytest.fixture
+def network(api: Site) -> Iterator[Any]:
+    """The SDK's network proxy."""
+    cloud = sdk.connection.Connection(**api.arguments, region_name="r")
     yield cloud.network
     cloud.close()
 
@@ -73,41 +133,14 @@ def test_the_command_works_with_a_token_of_ours(tmp_path: Path) -> None:
     file = tokens(tmp_path / "tokens.toml", red=("p-red", ["member"]), blue=("p-blue", ["member"]))
     with serving(identity=Tokens(file)) as api:
         api.ask("POST", "/v2.0/networks", {"network": {"name": "theirs"}}, X_Auth_Token="blue")
-        mine, networks = openstack(
-            api,
-            "network create mine -f json",
-            "network list -f json",
-            OS_AUTH_TYPE="admin_token",
-            OS_ENDPOINT=api.url,
-            OS_TOKEN="red",
-        )
+        found = {"OS_AUTH_TYPE": "admin_token", "OS_ENDPOINT": api.url, "OS_TOKEN": "red"}
+        mine, networks = told(found, "network create mine -f json", "network list -f json")
     assert mine["project_id"] == "p-red"
     assert [each["Name"] for each in networks] == ["mine"]
 
 
-def test_the_command_works_with_keystone() -> None:
-    with Identity().running() as keystone:
-        keystone.add("red", "p-red", "member")
-        identity = Keystone(Service(keystone.url, "neutron", "secret", "service"), time.time)
-        with serving(identity=identity) as api:
-            keystone.network = api.url
-            mine, networks = openstack(
-                api,
-                "network create mine -f json",
-                "network list -f json",
-                OS_AUTH_URL=keystone.url,
-                OS_IDENTITY_API_VERSION="3",
-                OS_USERNAME="red",
-                OS_PASSWORD="secret",
-                OS_PROJECT_NAME="p-red",
-                OS_USER_DOMAIN_NAME="Default",
-                OS_PROJECT_DOMAIN_NAME="Default",
-            )
-    assert mine["project_id"] == "p-red"
-    assert [each["Name"] for each in networks] == ["mine"]
-
-
-def test_the_command_runs_through_the_life_of_a_network(api: Client) -> None:
+@with_keystone
+def test_the_command_runs_through_the_life_of_a_network(api: Site) -> None:
     red, four, port, ports, vm, networks = openstack(
         api,
         "network create red --provider-network-type geneve --provider-segment 42 --mtu 1400 -f json",
@@ -133,7 +166,8 @@ def test_the_command_runs_through_the_life_of_a_network(api: Client) -> None:
         assert api.get(f"/v2.0/{kind}")[kind] == []
 
 
-def test_the_command_runs_through_the_life_of_a_security_group(api: Client) -> None:
+@with_tokens
+def test_the_command_runs_through_the_life_of_a_security_group(api: Site) -> None:
     office, web, ssh, ping, lan, rules, shown, groups = openstack(
         api,
         "address group create office --address 192.0.2.0/24 --address 2001:db8::/32 -f json",
@@ -168,7 +202,7 @@ def test_the_command_runs_through_the_life_of_a_security_group(api: Client) -> N
     assert [each["name"] for each in api.get("/v2.0/security-groups")["security_groups"]] == ["default"]
 
 
-def test_the_command_secures_a_port(api: Client) -> None:
+def test_the_command_secures_a_port(api: Site) -> None:
     _, web, plain, bare, free, paired, *seen = openstack(
         api,
         "network create red -f json",
@@ -210,7 +244,8 @@ def test_the_command_secures_a_port(api: Client) -> None:
     assert [each["Name"] for each in listed] == ["plain"]
 
 
-def test_the_command_runs_through_the_life_of_a_router(api: Client) -> None:
+@with_keystone
+def test_the_command_runs_through_the_life_of_a_router(api: Site) -> None:
     made, _, four, _, door, first, second, less, ports, shown, routers = openstack(
         api,
         "router create edge --distributed --description d -f json",
@@ -258,7 +293,8 @@ def test_the_command_runs_through_the_life_of_a_router(api: Client) -> None:
     assert api.get("/v2.0/routers")["routers"] == []
 
 
-def test_the_command_runs_through_the_life_of_a_floating_ip(api: Client) -> None:
+@with_tokens
+def test_the_command_runs_through_the_life_of_a_floating_ip(api: Site) -> None:
     out, _, made, gates, *_, vm, one, shown, listed, set_, unset, pf, wide, forwards, changed, found = openstack(
         api,
         "network create out --external --default -f json",
@@ -321,7 +357,8 @@ def test_the_command_runs_through_the_life_of_a_floating_ip(api: Client) -> None
     assert api.get(f"/v2.0/networks/{out['id']}")["network"]["router:external"] is False
 
 
-def test_the_sdk_runs_through_the_life_of_every_resource(api: Client, network: Any) -> None:
+@all_ways
+def test_the_sdk_runs_through_the_life_of_every_resource(api: Site, network: Any) -> None:
     red = network.create_network(name="red", description="d", is_admin_state_up=True)
     assert network.find_network("red").id == red.id
     assert network.find_network("blue") is None
@@ -356,7 +393,7 @@ def test_the_sdk_runs_through_the_life_of_every_resource(api: Client, network: A
     network.delete_network(red, ignore_missing=True)
 
 
-def test_the_sdk_makes_many_and_reads_them_in_pages(api: Client, network: Any) -> None:
+def test_the_sdk_makes_many_and_reads_them_in_pages(api: Site, network: Any) -> None:
     red = network.create_network(name="red")
     network.create_subnet(network_id=red.id, ip_version=4, cidr="10.0.0.0/16")
     made = [*network.create_ports([{"network_id": red.id, "name": f"p{place:03}"} for place in range(120)])]
@@ -372,29 +409,106 @@ def test_the_sdk_makes_many_and_reads_them_in_pages(api: Client, network: Any) -
     assert (bound.binding_vif_type, bound.binding_profile) == ("binding_failed", {"a": "b"})
 
 
-def test_the_command_cuts_subnets_from_pools_and_shares_them(api: Client) -> None:
-    (_, pool, _, subnet, tagged, rbac, _, availability, zones) = openstack(
+@with_keystone
+def test_the_command_runs_through_the_lives_of_pools_scopes_and_policies(api: Site) -> None:
+    scope, _, pool, red, _, four, tagged, _, vm, rbac, rbacs = openstack(
         api,
         "address scope create lan --ip-version 4 -f json",
-        "subnet pool create p4 --pool-prefix 10.0.0.0/16 --default-prefix-length 26 --address-scope lan --default "
-        "--share -f json",
-        "network create red -f json",
-        "subnet create four --network red --subnet-pool p4 -f json",
-        "network set --tag a red",
-        "network list --tags a -f json",
+        "address scope set lan --name wan --share",
+        "subnet pool create p4 --pool-prefix 10.0.0.0/16 --default-prefix-length 26 --address-scope wan --tag a -f json",
+        "subnet pool set p4 --pool-prefix 10.1.0.0/16 --max-prefix-length 28 --default-quota 1024 --tag b --default",
+        "subnet pool unset p4 --tag a",
+        "subnet pool show p4 -f json",
+        "network create red --tag a --tag b -f json",
+        "network unset red --tag a",
+        "subnet create four --network red --subnet-pool p4 --prefix-length 27 --service-type compute:nova -f json",
+        "subnet set four --service-type network:x --host-route destination=10.9.0.0/24,gateway=10.0.0.9 --tag c",
+        "subnet unset four --service-type network:x --host-route destination=10.9.0.0/24,gateway=10.0.0.9",
+        "subnet show four -f json",
+        "network list --tags b -f json",
+        "port create vm --network red --device-owner compute:nova --dns-name vm --extra-dhcp-option name=mtu,value=1400 --tag x -f json",
+        "port set vm --tag y --description d --extra-dhcp-option name=mtu,value=1300",
+        "port unset vm --tag x",
+        "port show vm -f json",
         "network rbac create --type network --action access_as_shared --target-all-projects red -f json",
-        "address group create lan --address 10.0.0.0/8 -f json",
-        "ip availability list -f json",
-        "availability zone list --network -f json",
+        "network rbac list --type network -f json",
     )
-    assert (pool["default_prefixlen"], subnet["cidr"], subnet["subnetpool_id"]) == (26, "10.0.0.0/26", pool["id"])
-    assert [each["Name"] for each in tagged] == ["red"]
-    assert (rbac["object_type"], rbac["action"], rbac["target_project_id"]) == ("network", "access_as_shared", "*")
-    assert [each["Network Name"] for each in availability] == ["red"]
-    assert zones == []
+    assert (pool["prefixes"], pool["max_prefixlen"], pool["default_quota"]) == (["10.0.0.0/15"], 28, 1024)
+    assert (pool["tags"], pool["is_default"], pool["address_scope_id"]) == (["b"], True, scope["id"])
+    assert (four["cidr"], four["subnetpool_id"], four["service_types"]) == ("10.0.0.0/27", pool["id"], ["compute:nova"])
+    assert (four["host_routes"], four["tags"]) == ([], ["c"])
+    assert [each["ID"] for each in tagged] == [red["id"]]
+    assert (vm["tags"], vm["extra_dhcp_opts"][0]["opt_value"], vm["dns_name"]) == (["y"], "1300", "vm")
+    assert [each["ID"] for each in rbacs] == [rbac["id"]]
+    shown, used, sizes = openstack(
+        api,
+        f"network rbac set --target-project {scope['id']} {rbac['id']}",
+        f"network rbac show {rbac['id']} -f json",
+        "ip availability show red -f json",
+        f"network rbac delete {rbac['id']}",
+        "port delete vm",
+        "subnet delete four",
+        "network delete red",
+        "subnet pool delete p4",
+        "address scope delete wan",
+        "ip availability list -f json",
+    )
+    assert (shown["target_project_id"], shown["object_id"]) == (scope["id"], red["id"])
+    assert (used["total_ips"], used["used_ips"], sizes) == (29, 1, [])
+    for kind in ("networks", "subnets", "ports", "subnetpools", "address-scopes", "rbac-policies"):
+        assert [*api.get(f"/v2.0/{kind}").values()] == [[]]
 
 
-def test_the_sdk_uses_pools_scopes_quotas_and_bindings(api: Client, network: Any) -> None:
+@with_keystone
+def test_the_command_runs_through_the_lives_of_what_operators_have(api: Site) -> None:
+    hypervisor = Chassis(id="hv1", hostname="hv1", encap_types=("vxlan",), gateway_priority=1)
+    api.served.commit(lambda tx: tx.put(hypervisor))
+    agents = {each["agent_type"]: each["id"] for each in api.get("/v2.0/agents")["agents"]}
+    wires = agents["Open vSwitch agent"]
+    limits, usage, made, shown, rule, templates, listed, agent, zones, *_, topology = openstack(
+        api,
+        "quota set --networks 12 --secgroup-rules 50 p9",
+        "quota show p9 --network -f json",
+        "quota show p9 --network --usage -f json",
+        "quota delete --network p9",
+        "network segment range create lan --private --project p9 --network-type vxlan --minimum 500 --maximum 505 -f json",
+        "network segment range set lan --name wan --minimum 500 --maximum 507",
+        "network segment range show wan -f json",
+        "network segment range delete wan",
+        "default security group rule create --protocol tcp --dst-port 22 --for-default-sg -f json",
+        "default security group rule list --protocol tcp -f json",
+        "network agent list -f json",
+        f"network agent set {wires} --disable --description d",
+        f"network agent show {wires} -f json",
+        "availability zone list --network -f json",
+        f"network agent delete {wires}",
+        "network create out --external --default -f json",
+        "subnet create pool --network out --subnet-range 203.0.113.0/24 -f json",
+        "subnet pool create p4 --pool-prefix 10.0.0.0/16 --default-prefix-length 26 --default --share -f json",
+        "network auto allocated topology create --check-resources -f json",
+        "network auto allocated topology create -f json",
+    )
+    assert {each["Resource"]: each["Limit"] for each in limits}["networks"] == 12
+    assert {each["Resource"]: each["In Use"] for each in usage}["networks"] == 0
+    assert (made["minimum"], made["available"], made["shared"]) == (500, ["500-505"], False)
+    assert (shown["id"], shown["maximum"]) == (made["id"], 507)
+    assert [each["ID"] for each in templates] == [rule["id"]]
+    assert {each["ID"] for each in listed} == {*agents.values()}
+    assert (agent["admin_state_up"], agent["description"]) == (False, "d")
+    assert {each["Zone Name"] for each in zones} == {"nova"}
+    (allocated,) = api.get("/v2.0/networks?router:external=false")["networks"]
+    assert topology["id"] == allocated["id"]
+    openstack(
+        api,
+        "network auto allocated topology delete",
+        f"default security group rule delete {rule['id']}",
+    )
+    assert api.get("/v2.0/networks?router:external=false")["networks"] == []
+    assert api.get("/v2.0/agents")["agents"] == []
+
+
+@all_ways
+def test_the_sdk_uses_pools_scopes_quotas_and_bindings(api: Site, network: Any) -> None:
     scope = network.create_address_scope(name="lan", ip_version=4)
     pool = network.create_subnet_pool(name="p4", prefixes=["10.0.0.0/16"], address_scope_id=scope.id)
     red = network.create_network(name="red")
@@ -419,4 +533,10 @@ def test_the_sdk_uses_pools_scopes_quotas_and_bindings(api: Client, network: Any
     )
     assert rule.id in [each.id for each in network.default_security_group_rules()]
     assert [*network.agents()] == [*network.availability_zones()] == []
+    lan = network.create_network_segment_range(
+        name="lan", shared=False, project_id="p9", network_type="vxlan", minimum=500, maximum=505
+    )
+    assert network.update_network_segment_range(lan, maximum=506).available == [*range(500, 507)]
+    network.delete_network_segment_range(lan)
+    assert {each.default for each in network.network_segment_ranges()} == {True}
     assert [each.network_name for each in network.network_ip_availabilities()] == ["red"]

@@ -171,6 +171,7 @@ def test_what_keeps_two_apart_and_what_they_cost_is_told(lab: Lab, cast: Cast) -
     assert newest(lab, "closed")["changes"][0]["attributes"]["admin_state_up"] == [False, True]
     cost = weft("cost", cast.guests[0].port_id).splitlines()
     assert [line for line in cost if line.startswith("classify") and line.endswith("2 on 1 hypervisors")]
+    assert weft("repair", "--chassis", "hv1", "--object", "server") == "hv1: 0 flows and 0 groups put right\n"
     assert weft("repair").splitlines() == [f"{name}: 0 flows and 0 groups put right" for name in ("hv1", "hv2")]
 
 
@@ -246,4 +247,47 @@ def test_a_guest_that_is_unplugged_is_an_address_that_nobody_has(lab: Lab, cast:
     server.plug()
     lab.converged()
     assert (cast.foretold(client, server.ip), client.pings(server)) == (True, True)
+    lab.settles()
+
+
+def test_what_is_foretold_happens_to_a_packet_that_is_sent_and_no_guest_gets_it(lab: Lab, cast: Cast) -> None:
+    """To the same hypervisor and another one, through a router, allowed and denied, of both families."""
+    server, client, stranger, _, trusted, remote = (guest.name for guest in cast.guests)
+    asked: list[dict[str, object]] = [
+        {"from": client, "to": server},
+        {"from": client, "to": server, "proto": "tcp", "dport": 81},
+        {"from": stranger, "to": cast.guests[0].address(6), "proto": "icmp"},
+        {"from": server, "to": remote},
+        {"from": trusted, "to": cast.guests[5].address(6), "proto": "udp", "dport": 5, "size": 1200},
+        {"from": client, "to": "10.0.0.1"},
+        {"from": client, "to": "192.0.2.77"},
+    ]
+    with lab.sniff(*cast.guests) as heard:
+        answers = [lab.api.post("/v1/trace", {**each, "live": True}) for each in asked]
+    assert [answer["live"]["trouble"] for answer in answers] == [None] * len(asked)
+    assert [
+        (each, answer["live"]) for each, answer in zip(asked, answers, strict=True) if not answer["live"]["agrees"]
+    ] == []
+    assert {answer["fate"] for answer in answers} == {"delivered", "dropped"}
+    assert {each["chassis"] for answer in answers for each in answer["live"]["seen"]} == {"hv1", "hv2"}
+    assert heard.copies(b"weft") == {}
+    said = lab.controller.weft("trace", "--live", "--from", client, "--to", server).splitlines()
+    assert said[-2:] == ["live: as foretold", "delivered"]
+    assert said[-3].startswith('live: found on hv1, table deliver, for port "server" ')
+
+
+def test_a_packet_that_meets_what_it_should_not_is_found_where_it_is(lab: Lab, cast: Cast) -> None:
+    """A flow of somebody else's drops, at a table of its own, what is foretold to arrive; and a route leads astray."""
+    hv1, (server, client, *_) = lab.hypervisors["hv1"], cast.guests
+    astray = f"table=36,priority=40000,dl_dst={server.mac}"
+    hv1.ofctl("add-flow", hv1.bridge, f"{astray},actions=set_field:0xa->reg8,goto_table:62")
+    answer = lab.api.post("/v1/trace", {"from": client.name, "to": server.name, "live": True})
+    hv1.ofctl("--strict", "del-flows", hv1.bridge, astray)
+    assert answer["fate"] == "delivered"
+    assert answer["live"]["agrees"] is False
+    assert [(each["table"], each["words"]) for each in answer["live"]["seen"]] == [("drop", "UNKNOWN_UNICAST")]
+    hv1.ofctl("add-flow", hv1.bridge, f"{astray},actions=drop")
+    told = lab.controller.weft("trace", "--live", "--from", "client", "--to", "server", codes=(1,)).splitlines()
+    hv1.ofctl("--strict", "del-flows", hv1.bridge, astray)
+    assert told[-2:] == ["live: not found at any end within 2 s", "delivered"]
     lab.settles()

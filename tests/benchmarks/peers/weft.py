@@ -264,16 +264,18 @@ class Weft(Peer):
         return " ".join(lacking)
 
     def active(self, timeout_s: float, ports: int) -> None:
-        """Wait until so many ports are ACTIVE."""
+        """Wait until so many ports are ACTIVE, which is only asked, since it takes a while, when all switches are done."""
         query = "/v2.0/ports?status=ACTIVE&device_owner=&fields=id"
 
         def lacking() -> str:
+            if behind := self._lagging():
+                return behind
             found = len(self._session.ask("GET", query)["ports"])
             return "" if found >= ports else f"{found} of {ports} are ACTIVE"
 
         self._wait("Ports that are ACTIVE", lacking, timeout_s)
 
-    def _wait(self, what: str, lacking: Any, timeout_s: float) -> None:
+    def _wait(self, what: str, lacking: Callable[[], str], timeout_s: float) -> None:
         """Look often at first, and less often at what takes long: looking is not free."""
         began = time.monotonic()
         while missing := self._looked(lacking):
@@ -282,9 +284,9 @@ class Weft(Peer):
                 raise Late(what, timeout_s, missing)
             time.sleep(min(max(LOOK_S, waited / 20), LOOK_LONG_S))
 
-    def _looked(self, lacking: Any) -> str:
+    def _looked(self, lacking: Callable[[], str]) -> str:
         try:
-            return str(lacking())
+            return lacking()
         except OSError as error:  # it is being restarted
             return str(error)
 

@@ -262,6 +262,11 @@ def test_the_order_of_history_does_not_matter(history: list[list[tuple[bool, Rec
     assert all(end == ends[0] for end in ends)
 
 
+def _facts(engine: Engine) -> list[set[str]]:
+    """The records whose facts are remembered, by relation."""
+    return [{*nodes} for nodes in engine._facts.values()]
+
+
 @given(histories)
 def test_a_model_that_is_emptied_leaves_nothing_behind(history: list[list[tuple[bool, Record]]]) -> None:
     lived = History()
@@ -274,6 +279,7 @@ def test_a_model_that_is_emptied_leaves_nothing_behind(history: list[list[tuple[
     fresh = History().engine
     for memory in ("_derived", "_gathered", "_facts", "_scopes", "_readers", "_wants", "_cells"):
         assert getattr(lived.engine, memory).keys() == getattr(fresh, memory).keys(), memory
+    assert _facts(lived.engine) == _facts(fresh)
 
 
 # Conflicts, clauses and failures, with apps made for the purpose

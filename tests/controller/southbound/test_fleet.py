@@ -10,10 +10,11 @@ from typing import Any, cast
 import pytest
 
 from apps import APPS
-from controller.errors import Disconnected, InUse
+from controller.errors import Disconnected, InUse, NotFound
 from controller.flows.engine import Engine
 from controller.flows.flow import Action
 from controller.model import bindings
+from controller.model import store as store_module
 from controller.model.bindings import Attendance, Claim, Hypervisor
 from controller.model.records import Address, FixedIp, FloatingIp, Network, Port, Quarantine, Router
 from controller.model.store import MemoryJournal, Store, Transaction
@@ -361,6 +362,52 @@ def test_request_ids_reach_the_barrier(caplog: pytest.LogCaptureFixture) -> None
     with caplog.at_level("INFO", logger="controller.southbound.fleet"):
         played(story)
     assert [line for line in caplog.messages if line.startswith("applied chassis=hv1") and "requests=req-1" in line]
+
+
+def test_it_is_remembered_when_a_switch_had_a_change_also_one_of_while_it_was_away(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(store_module, "NOTE_S", 0.0)
+
+    async def story(fleet: Fleet, store: Store, group: asyncio.TaskGroup) -> None:
+        await store.commit(VM1, request="req-away")
+        ((away, _),) = [(event.change, event.acknowledged) for event in await store.events(limit=1)]
+        switch = Wire()
+        group.create_task(switch.attended(fleet))
+        await until(lambda: in_step(fleet))
+        await store.commit(port("vm1", "red", "02:00:00:00:00:01", "10.0.0.9"), request="req-here")
+        await until(lambda: in_step(fleet))
+        await store.commit(network("blue", 200), request="req-nobody")
+        had: dict[str, set[str]] = {}
+        while "hv1" not in had.get("req-here", ()):
+            had = {event.change.request: {*event.acknowledged} for event in await store.events("", None, 3)}
+            await asyncio.sleep(0.01)
+        (event,) = await store.events("vm1", away.revision + 1, 1)
+        assert event.acknowledged["hv1"] >= away.at > 0
+        assert had["req-nobody"] == set()
+        switch.over.set()
+
+    played(story)
+
+
+def test_what_one_object_wants_is_put_right_alone() -> None:
+    async def story(fleet: Fleet, store: Store, group: asyncio.TaskGroup) -> None:
+        switch = Wire()
+        await store.commit(VM1)
+        await store.commit(port("vm2", "red", "02:00:00:00:00:02", "10.0.0.2"))
+        group.create_task(switch.attended(fleet))
+        await until(lambda: in_step(fleet))
+        switch.plans.clear()
+        applied = await fleet.repair("hv1", "vm1")
+        flows = fleet.flows("hv1")
+        wanted = {each.text for each in flows if "vm1" in {one.id for one in each.objects}}
+        assert switch.sent() == wanted < {each.text for each in flows}
+        assert applied.flow_mods == len(wanted) > 3
+        with pytest.raises(NotFound, match="No object vm9 wants any flow on hv1"):
+            await fleet.repair("hv1", "vm9")
+        switch.over.set()
+
+    played(story)
 
 
 def test_how_many_flows_a_switch_should_hold_is_kept_count_of() -> None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import gc
+
 import pytest
 from hypothesis import given
 
 from controller.errors import Undeclared
 from controller.flows import fields as f
+from controller.flows import flow as flows
 from controller.flows import pipeline as p
-from controller.flows.flow import ANY, Conjunction, Flow, Output, Set, Table, ToGroup, goto
+from controller.flows.flow import ANY, Conjunction, Flow, Output, Set, Table, ToGroup, Translate, Untrack, goto
 from controller.model.records import Address, Mac
-from controller.southbound.forms import TEMPLATES, spelled
+from controller.southbound.forms import spelled, template
 from controller.southbound.openflow import encode_flow
 from tests.controller.southbound import strategies
 
@@ -38,7 +41,7 @@ def test_flows_that_differ_in_numbers_have_one_form() -> None:
     for net, eth_dst, key in ((1, mac, 2), (0xFFFFFF, other, 0xFFFFFF), (0, mac, 0)):
         here = p.NET(net) & f.ETH_DST(eth_dst) & p.SRC(key)
         flow = Flow(p.L2_LOOKUP, "own_mac", here, (p.WHY.set(p.Why.OWN_MAC), goto(p.DROP)))
-        assert TEMPLATES[flow.form].size
+        assert template(flow.form).size
         assert spelled_out(flow)
         forms.add(flow.form)
     assert len(forms) == 1
@@ -48,7 +51,7 @@ def test_parts_of_one_register_have_their_places_in_it() -> None:
     table = Table(200, "both", "", {"any": 1}, frozenset({p.ZONE, p.FROM_TUN}))
     for zone, from_tun in ((1, 1), (0xFFFF, 0), (0, 1)):
         flow = Flow(table, "any", p.ZONE(zone) & p.FROM_TUN(from_tun))
-        assert TEMPLATES[flow.form].size
+        assert template(flow.form).size
         assert spelled_out(flow)
 
 
@@ -61,7 +64,7 @@ def test_parts_of_one_register_have_their_places_in_it() -> None:
     ids=["a number in pieces", "any number of actions"],
 )
 def test_a_form_without_a_template_is_spelled_out(flow: Flow) -> None:
-    assert not TEMPLATES[flow.form].size
+    assert not template(flow.form).size
     assert spelled_out(flow)
 
 
@@ -73,6 +76,24 @@ def test_a_number_that_fits_nowhere_is_refused_though_others_of_its_form_fit(act
         Output: (p.DELIVER, "port"), ToGroup: (p.L2_BUM, "flood"), Set: (p.L2_LOOKUP, "local")
     }[type(action)]  # fmt: skip
     flow = Flow(table, reason, ANY, (action,))
-    assert TEMPLATES[flow.form].size
+    assert template(flow.form).size
     with pytest.raises(Undeclared):
         encode_flow(flow, 1)
+
+
+def test_a_form_goes_with_its_last_flow_and_comes_back_as_it_was() -> None:
+    """An address that is translated is a part of a form, and there is no end to addresses."""
+    before = len(flows._forms)
+    held = [translated(number) for number in range(50)]
+    assert len(flows._forms) >= before + 50
+    texts = [str(each) for each in held]
+    del held
+    gc.collect()
+    assert len(flows._forms) <= before
+    assert [str(translated(number)) for number in range(50)] == texts
+    assert spelled_out(translated(7))
+
+
+def translated(number: int) -> Flow:
+    out = Translate(p.ZONE, p.L3_SNATTED, source=Address(f"203.0.113.{number}"))
+    return Flow(p.L3_SNAT, "floating", p.RTR(1), (Untrack(), p.ZONE.set(3), out))

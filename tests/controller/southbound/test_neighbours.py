@@ -15,7 +15,7 @@ from apps import APPS
 from controller.flows.engine import Engine
 from controller.flows.frames import Question, Statement, announcement, read
 from controller.flows.presence import audience
-from controller.flows.punted import Heard, Outgoing, Reply, Said, Sought
+from controller.flows.punted import Announced, Heard, Outgoing, Reply, Said, Sought
 from controller.model import neighbours as records
 from controller.model.records import Address, Mac, Neighbour
 from controller.model.store import Change, MemoryJournal, Store
@@ -120,6 +120,19 @@ def play(scene: Callable[[Stage], Awaitable[None]], *before: Work) -> None:
             store.cancel()
 
     asyncio.run(run())
+
+
+def test_what_a_guest_announces_of_itself_all_others_hear_once_a_second() -> None:
+    async def scene(stage: Stage) -> None:
+        frames = [announcement(Address(f"10.0.0.{number}"), VIRTUAL) for number in (1, 3)]
+        for _ in range(5):
+            stage.neighbours.announce(Announced("red", Address("10.0.0.1"), "vm1", frames[0]))
+            stage.neighbours.announce(Announced("red", Address("10.0.0.3"), "vm3", frames[1]))
+        await until(lambda: len(stage.sent) == 2)
+        await asyncio.sleep(0.05)
+        assert stage.sent == [("hv1", Said("hv1", (11, 12), frames[0])), ("hv1", Said("hv1", (10, 11), frames[1]))]
+
+    play(scene)
 
 
 # ---- sought ---------------------------------------------------------------------------------------------------

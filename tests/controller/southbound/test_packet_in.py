@@ -19,7 +19,7 @@ from controller.flows.app import Answer
 from controller.flows.flow import Flow, Group, Output, Punt
 from controller.flows.pipeline import APPS as NUMBERS
 from controller.flows.pipeline import NET, NET_IN, RTR, SRC, TRAP, TRAP_BYTES, WHY, Why
-from controller.flows.punted import Heard, Outcome, Outgoing, Punted, Reply, Sought
+from controller.flows.punted import Announced, Heard, Outcome, Outgoing, Punted, Reply, Sought
 from controller.model.records import Address, Mac
 from controller.model.view import View
 from controller.southbound import messages, openflow
@@ -310,6 +310,9 @@ class Nobody:
 
     def hear(self, heard: Heard) -> None:
         self.told.append(heard)
+
+    def announce(self, announced: Announced) -> None:
+        self.told.append(announced)
 
 
 def answerer(found: Nobody | None = None, **answers: Sequence[Answer]) -> Answerer:

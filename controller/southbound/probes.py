@@ -1,0 +1,165 @@
+"""One marked packet, sent as if it had come by a port, and where it is found: the southbound of `weft trace --live`.
+
+Wherever a packet may end (`ENDS`) on the hypervisors on its way, a flow of nobody's catches what bears the mark and one
+of its tuples, and hands it to us instead of sending it on: so a guest gets nothing of it. A guest's own packet, if
+so marked, is sent on. The flows go after at most `LIFE_S` by themselves; meanwhile `weft diff` shows them as foreign.
+
+Limit: Open vSwitch acknowledges flows before its cached decisions follow; `SETTLE_S` is waited for that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from struct import Struct
+from typing import Final, Protocol
+
+from controller.flows.flow import Action, Match, Punt, Resubmit
+from controller.flows.packet import Packet
+from controller.flows.pipeline import CLASSIFY, DELIVER, DROP, PHYSICAL, TRAP
+from controller.flows.probe import DSCP, MARK, MARK_BYTES
+from controller.flows.punted import Outgoing
+from controller.southbound.actions import encode_actions
+from controller.southbound.messages import OFPT_FLOW_MOD, PacketIn, message
+from controller.southbound.openflow import flow_delete
+from controller.southbound.oxm import encode_match
+
+log = logging.getLogger(__name__)
+
+ENDS: Final = (DELIVER, PHYSICAL, TRAP, DROP)
+"""Where a packet may end, or leave the cloud."""
+LIFE_S: Final = 10
+SETTLE_S: Final = 0.6
+PATIENCE_S: Final = 2.0
+GRACE_S: Final = 0.2
+"""For so long after its first end another one of a copy is waited for."""
+COOKIE: Final = 0x5745_4654 << 32
+"""Of flows that catch probes: no cookie of ours, so that nobody heals them; the table is in the low bits."""
+_PRIORITY: Final = 0xFFFF
+_WHOLE: Final = 0xFFFF
+
+_FLOW_ADD: Final = Struct("!QQBBHHHIIIHH")
+_APPLY: Final = Struct("!HH4x")
+_OFPIT_APPLY_ACTIONS: Final = 4
+_OXM_IP_DSCP: Final = (0x80001001).to_bytes(4) + bytes((DSCP,))
+_NO_BUFFER = _ANY = 0xFFFFFFFF
+
+
+@dataclass(frozen=True, slots=True)
+class Caught:
+    """Where the probe was found: the registers as they were there, and so many seconds after it was sent."""
+
+    chassis: str
+    table: int
+    registers: Packet
+    after_s: float
+
+
+class Prober(Protocol):
+    """A switch, as far as a probe goes."""
+
+    def xid(self) -> int: ...
+    def treat(self, actions: Iterable[Action], frame: bytes, in_port: int) -> None: ...
+    async def push(self, modifications: bytearray) -> None: ...
+    async def barrier(self) -> None: ...
+
+
+Restored = Callable[[str, int, Packet, bytes], Sequence[Outgoing]]
+"""What to do with a packet of somebody else that was caught: by chassis, table, registers, frame."""
+
+
+@dataclass(slots=True)
+class Probes:
+    """One probe at a time."""
+
+    restored: Restored
+    _one: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _mark: bytes = b""
+    _sent_at: float = 0.0
+    _caught: list[Caught] = field(default_factory=list)
+    _news: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def send(
+        self,
+        switches: Mapping[str, Prober],
+        at: str,
+        in_port: int,
+        frame: bytes,
+        catches: Sequence[Match],
+        expected: int,
+    ) -> list[Caught]:
+        """Where a frame ends that is sent as if by a port of chassis `at`: on any of `switches`, by any of `catches`.
+
+        Its mark is in it. Returns a little after it was found `expected` times. Raises Disconnected.
+        """
+        async with self._one:
+            self._mark, self._caught = _mark_in(frame), []
+            bodies = [_caught_by(match) for match in catches]
+            try:
+                for switch in switches.values():
+                    adds = (add(switch.xid(), table.number, body) for table in ENDS for body in bodies)
+                    await switch.push(bytearray(b"".join(adds)))
+                await asyncio.gather(*(switch.barrier() for switch in switches.values()))
+                await asyncio.sleep(SETTLE_S)
+                self._sent_at = time.monotonic()
+                switches[at].treat((Resubmit(CLASSIFY),), frame, in_port)
+                await self._found(max(1, expected))
+            finally:
+                self._mark = b""
+                for switch in switches.values():
+                    gone = (
+                        flow_delete(switch.xid(), table.number, _PRIORITY, body) for table in ENDS for body in bodies
+                    )
+                    await switch.push(bytearray(b"".join(gone)))
+            return self._caught
+
+    async def _found(self, expected: int) -> None:
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                while len(self._caught) < expected:
+                    self._news.clear()
+                    await self._news.wait()
+        except TimeoutError:
+            return
+        await asyncio.sleep(GRACE_S)
+
+    def take(self, chassis: str, packet: PacketIn) -> Sequence[Outgoing]:
+        """What to do with a packet that was caught."""
+        table = packet.cookie & 0xFF
+        registers = Packet({f"reg{number}": value for number, value in packet.registers.items()})
+        mark = _mark_in(packet.frame)
+        if not mark:
+            return self.restored(chassis, table, registers, packet.frame)
+        if mark == self._mark:
+            self._caught.append(Caught(chassis, table, registers, time.monotonic() - self._sent_at))
+            self._news.set()
+        return ()
+
+
+def caught(packet: PacketIn) -> bool:
+    """Was it caught by a flow of ours for probes?"""
+    return packet.cookie & ~0xFF == COOKIE
+
+
+def _mark_in(frame: bytes) -> bytes:
+    """The mark of a frame, b"" if it has none."""
+    at = frame.find(MARK)
+    return frame[at : at + MARK_BYTES] if at >= 0 else b""
+
+
+def _caught_by(match: Match) -> bytes:
+    """A match as bytes, with the mark."""
+    bare = encode_match(match)
+    length = int.from_bytes(bare[2:4])
+    whole = bare[:2] + (length + len(_OXM_IP_DSCP)).to_bytes(2) + bare[4:length] + _OXM_IP_DSCP
+    return whole + bytes(-len(whole) % 8)
+
+
+def add(xid: int, table: int, match: bytes) -> bytes:
+    """The message that catches what matches in a table, for a while (OpenFlow 1.4.1 section 7.3.4.2)."""
+    actions = encode_actions((Punt(_WHOLE),))
+    head = _FLOW_ADD.pack(COOKIE | table, 0, table, 0, 0, LIFE_S, _PRIORITY, _NO_BUFFER, _ANY, _ANY, 0, 0)
+    return message(OFPT_FLOW_MOD, xid, head + match + _APPLY.pack(_OFPIT_APPLY_ACTIONS, 8 + len(actions)) + actions)

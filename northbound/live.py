@@ -1,0 +1,117 @@
+"""`weft trace --live`: a marked packet is really sent, and where it was found is compared with what was foretold.
+
+It goes through the pipeline of the sender's hypervisor as if it had come from the sender's port; it is caught wherever
+it may end (`controller.southbound.probes`), so that no guest gets it. Conntrack takes it for the first packet of a
+connection and remembers that, as of any guest's, until it times out.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from controller.errors import Invalid
+from controller.flows import probe
+from controller.flows.fields import ETH_TYPE, IPV6, PACKET4, PACKET6
+from controller.flows.flow import Match
+from controller.flows.packet import Packet
+from controller.flows.pipeline import DELIVER, DROP, DST, PHYS, PHYSICAL, TRAP, WHY, Why
+from controller.flows.trace import Fate
+from controller.model.records import Address, Port, Tag
+from controller.model.store import Rows
+from controller.southbound.fleet import Fleet
+from northbound import sending
+from northbound.admission import named, tagged
+from northbound.sending import Question, sender_of
+from northbound.tracing import Answer
+
+NAMES: Final = {table.number: table.name for table in (DELIVER, PHYSICAL, TRAP, DROP)}
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Found:
+    """Where a packet ended: on which chassis, in which table, and for whom or why, as a number."""
+
+    chassis: str
+    table: int
+    what: int
+
+
+async def live(fleet: Fleet, asked: Question, answer: Answer) -> dict[str, Any]:
+    """Send what was traced, and compare. Raises Invalid, Disconnected."""
+    if answer.journey is None or answer.sent is None:
+        return _told(fleet.rows, (), (), 0.0, f"not sent: {answer.sentence or 'nobody answers for the next hop'}")
+    sender = sender_of(fleet.rows, asked.sender)
+    expected = sorted(set(_expected(answer)))
+    mark = probe.MARK + secrets.token_bytes(probe.MARK_BYTES - len(probe.MARK))
+    legs = answer.journey.legs
+    catches = list(dict.fromkeys(_tuples(hop.packet for leg in legs for hop in leg.trace.hops)))
+    frame = probe.frame(answer.sent, mark)
+    on = {leg.chassis for leg in legs}
+    caught = await fleet.probe(sender.chassis, sender.ofport, frame, on, catches, len(expected))
+    seen = sorted({Found(each.chassis, each.table, _what(each.table, each.registers)) for each in caught})
+    after_s = max((each.after_s for each in caught), default=0.0)
+    return _told(fleet.rows, expected, seen, after_s, "" if seen else "not found at any end within 2 s")
+
+
+def _expected(answer: Answer) -> Iterator[Found]:
+    """The ends that were foretold, as far as a probe is caught there."""
+    for leg in answer.journey.legs if answer.journey else ():
+        for end in leg.trace.ends:
+            if end.fate in (Fate.DROPPED, Fate.PUNTED, Fate.SENT) and end.table.number in NAMES:
+                yield Found(leg.chassis, end.table.number, _what(end.table.number, end.packet))
+
+
+def _what(table: int, packet: Packet) -> int:
+    field = {DELIVER.number: DST, PHYSICAL.number: PHYS}.get(table, WHY)
+    return packet[field]
+
+
+def _tuples(packets: Iterable[Packet]) -> Iterator[Match]:
+    """By what a packet is known on its way: it may be translated."""
+    for packet in packets:
+        headers = PACKET6 if packet[ETH_TYPE] == IPV6.tests[0].value else PACKET4
+        number = packet[headers.proto]
+        match = headers.proto(number)
+        for field in (headers.source, headers.destination):
+            match = match & field(Address(field.show(packet[field])))
+        if number in headers.low:
+            for part in (headers.low[number], headers.high[number]):
+                match = match & part(packet[part])
+        yield match
+
+
+def _told(rows: Rows, expected: Iterable[Found], seen: Iterable[Found], after_s: float, trouble: str) -> dict[str, Any]:
+    foretold, found = [_end(rows, each) for each in expected], [_end(rows, each) for each in seen]
+    return {
+        "sent": not trouble.startswith("not sent"),
+        "agrees": not trouble and foretold == found,
+        "trouble": trouble or None,
+        "seen": found,
+        "foretold": foretold,
+        "after_ms": round(after_s * 1e3, 1) if found else None,
+    }
+
+
+def _end(rows: Rows, found: Found) -> dict[str, Any]:
+    """An end in logical words."""
+    if found.table == DELIVER.number:
+        port: Port | None = tagged(rows, Port, "port", found.what)
+        words = f"for {named('port', port.id, port.name)}" if port else f"for the port with key {found.what}"
+    elif found.table == PHYSICAL.number:
+        names = [tag.id.partition("/")[2] for tag in rows.where(Tag, space="physical", number=found.what)]
+        words = f"for physical network {names[0] if names else found.what}"
+    else:
+        known = found.what in Why._value2member_map_
+        words = Why(found.what).name if known else f"for a reason {found.what} that is none of Weft's"
+    return {"chassis": found.chassis, "table": NAMES[found.table], "words": words}
+
+
+def question(asked: Mapping[str, object]) -> tuple[Question, bool]:
+    """What is asked, and whether it shall be sent, too. Raises BadRequest."""
+    sent = asked.get("live", False)
+    if not isinstance(sent, bool):
+        raise Invalid("live", f"{sent!r} is neither true nor false")
+    return sending.question({name: value for name, value in asked.items() if name != "live"}), sent
