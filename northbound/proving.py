@@ -33,17 +33,19 @@ async def proven(fleet: Fleet, asked: Mapping[str, object]) -> dict[str, Any]:
     reaches, only = _asked(fleet, asked)
     made = await archive.gather(fleet, None, lambda: None)
     held = {name: _held(fleet, name, dump) for name, dump in made.dumps.items()}
+    away = (each.chassis.id for each in fleet.statuses() if each.chassis.id not in held)
+    unreachable = {name: made.unreachable.get(name, "its switch is not connected") for name in away}
     if not held:
         raise Unavailable("no hypervisor tells what it holds, so there is nothing to prove")
     answer = await _elsewhere(Question(tuple(made.records), held, reaches, only))
     known = fleet.dictionary().flows
     return {
-        "proven": not answer.count and not made.unreachable and not answer.notes,
+        "proven": not answer.count and not unreachable and not answer.notes,
         "claims": ["reaches"] if reaches else [name for name in CLAIMS if name != "reaches"],
         "violations": [_violation(each, known) for each in answer.violations],
         "count": answer.count,
         "notes": [*answer.notes],
-        "unreachable": dict(made.unreachable),
+        "unreachable": unreachable,
         "chassis": [*answer.chassis],
         "flows": answer.flows,
         "senders": answer.senders,

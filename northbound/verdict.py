@@ -14,6 +14,7 @@ CLAIMS: Final[Mapping[str, str]] = {
     "missing": "what should arrive does",
     "excess": "what security groups do not allow does not",
     "rewritten": "what arrives is for whom it arrives at",
+    "zone": "each port's connections are in a zone of its own",
     "reaches": "only those reach it",
 }
 """By name, what is claimed."""
@@ -37,7 +38,7 @@ def text(answer: Mapping[str, Any]) -> Iterator[str]:
     for note in answer["notes"]:
         yield f"not known: {note}"
     for name, reason in answer["unreachable"].items():
-        yield f"{name} ? not connected, so nothing is proven of it: {reason}"
+        yield f"{name} ? nothing is proven of it: {reason}"
     what = f"{answer['flows']} flows of {len(answer['chassis'])} hypervisors, {answer['senders']} senders"
     took = f"{answer['seconds']:.1f} s, {answer['peak_bytes'] / 1e6:.0f} MB"
     if answer["proven"]:

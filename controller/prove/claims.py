@@ -8,9 +8,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
-from controller.flows.pipeline import TABLES
+from controller.flows.pipeline import CHECKED, TABLES, ZONE
+from controller.model.bindings import Placed, place
 from controller.model.records import Network, Port
+from controller.model.translations import FIRST
 from controller.prove.cloud import Cloud, Origin, Survey
+from controller.prove.conntrack import BELIEVED, TRANSLATED
 from controller.prove.promise import Promise, tag_of
 from controller.prove.rules import Test
 from controller.prove.sets import Set, union
@@ -24,6 +27,11 @@ LOOPS: Final = "loop"
 HOLES: Final = "hole"
 ASTRAY: Final = "astray"
 ONLY: Final = "reaches"
+ZONES: Final = "zone"
+LOCAL: Final = 0xFFFFFFFE
+"""The port of a bridge itself (OFPP_LOCAL, section 7.2.1)."""
+_TRANSLATING: Final = Test(ZONE.wire, FIRST, FIRST)
+"""The zones of translations begin where the first bits of a zone are 1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +56,7 @@ def suspicions(cloud: Cloud, promise: Promise, survey: Survey) -> Iterator[Suspi
     yield from _forged(cloud, promise, survey)
     yield from _unending(cloud, survey)
     yield from _holes(cloud, survey)
+    yield from _zones(cloud, promise, survey)
 
 
 def _all(states: Iterable[State], nothing: Set) -> Set:
@@ -61,7 +70,8 @@ def _strayed(cloud: Cloud, promise: Promise, survey: Survey) -> Iterator[Suspici
         port = cloud.rows.get(Port, receiver.port_id) if receiver and receiver.port_id else None
         come = _all(each.states, nothing)
         if port is None:
-            name = cloud.hosts[each.chassis].machine.ports.get(each.port, f"number {each.port}")
+            number = "LOCAL" if each.port == LOCAL else f"number {each.port}"
+            name = cloud.hosts[each.chassis].machine.ports.get(each.port, number)
             if come != nothing:
                 sentence = f"it leaves by port {name} of {each.chassis}, which is no port of this cloud"
                 yield Suspicion(TENANTS, sentence, come, each.chassis, each.port, receiver)
@@ -100,7 +110,9 @@ def _forged(cloud: Cloud, promise: Promise, survey: Survey) -> Iterator[Suspicio
 
 
 def _unending(cloud: Cloud, survey: Survey) -> Iterator[Suspicion]:
-    for name, packets in _by(cloud, survey.looped):
+    believed = cloud.algebra.value
+    surely = [(name, state) for name, state in survey.looped if believed(state, BELIEVED) != TRANSLATED]
+    for name, packets in _by(cloud, surely):
         yield Suspicion(LOOPS, f"it goes round and round, at last on {name}", packets, name)
 
 
@@ -113,14 +125,35 @@ def _holes(cloud: Cloud, survey: Survey) -> Iterator[Suspicion]:
         yield Suspicion(ASTRAY, f"it goes from {name} into a tunnel of which nobody has the other end", packets, name)
 
 
+def _zones(cloud: Cloud, promise: Promise, survey: Survey) -> Iterator[Suspicion]:
+    """What goes to conntrack while a port's groups are asked, and not in the zone that is the port's alone."""
+    algebra, nothing = cloud.algebra, cloud.space.nothing
+    wrong: dict[tuple[str, str], list[Set]] = {}
+    for name, state in survey.tracked:
+        for origin in cloud.guests_of(name):
+            port = cloud.rows.get(Port, origin.port_id)
+            placed = place(cloud.rows, port) if port else None
+            if not isinstance(placed, Placed):
+                continue
+            mine = algebra.narrowed(state, Test(CHECKED.wire, promise.view.tag("port", origin.port_id), CHECKED.full))
+            if mine.packets == nothing:
+                continue
+            left = algebra.less(algebra.less(mine, Test(ZONE.wire, placed.zone, ZONE.full)), _TRANSLATING)
+            if left.packets != nothing:
+                wrong.setdefault((name, origin.port_id), []).append(left.packets)
+    for (name, id), sets in wrong.items():
+        sentence = f"on {name} port {id}'s connections are not looked up in the conntrack zone that is its own"
+        yield Suspicion(ZONES, sentence, union(sets, nothing), name, receiver=cloud.by_port[id])
+
+
 def _by(cloud: Cloud, found: Iterable[tuple[K, State]]) -> Iterator[tuple[K, Set]]:
     """The packets of states by where they were, if there are any."""
     places: dict[K, list[Set]] = {}
-    for place, state in found:
-        places.setdefault(place, []).append(state.packets)
-    for place, sets in places.items():
+    for at, state in found:
+        places.setdefault(at, []).append(state.packets)
+    for at, sets in places.items():
         if (packets := union(sets, cloud.space.nothing)) != cloud.space.nothing:
-            yield place, packets
+            yield at, packets
 
 
 def reaching(cloud: Cloud, survey: Survey, target: Origin, only: Iterable[Origin]) -> Iterator[Suspicion]:

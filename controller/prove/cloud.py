@@ -5,8 +5,8 @@ tunnels and onto wires, and on at their other ends.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from ipaddress import ip_address
 from typing import Final
@@ -51,6 +51,11 @@ class Origin:
     physical: str = ""
 
     @property
+    def crowd(self) -> str:
+        """Those that are followed together."""
+        return f"/{self.physical}" if self.physical else self.network_id
+
+    @property
     def words(self) -> str:
         """Who it is."""
         if self.physical:
@@ -75,11 +80,17 @@ class Host:
 
 @dataclass(frozen=True, slots=True)
 class Arrived:
-    """Packets that left by a port: of a guest, or to the wire of a physical network."""
+    """Packets of a crowd that left by a port: of a guest, or to the wire of a physical network.
+
+    Of those that `crossed` from another hypervisor it is no more known who of the crowd sent them
+    (`Algebra.forgotten`).
+    """
 
     chassis: str
     port: int
     states: tuple[State, ...]
+    crowd: str
+    crossed: bool
 
 
 @dataclass(slots=True)
@@ -99,6 +110,8 @@ class Survey:
     back: list[tuple[str, State]] = field(default_factory=list)
     tracked: list[tuple[str, State]] = field(default_factory=list)
     notes: dict[str, None] = field(default_factory=dict)
+    left: dict[str, Set] = field(default_factory=dict)
+    """By crowd, all that left its hypervisors."""
 
 
 class Cloud:
@@ -115,6 +128,7 @@ class Cloud:
         values = gathered(rows, self._rules.values(), self._groups.values(), numbers)
         self.space = Space(values, len(self.origins))
         self.algebra = Algebra(self.space)
+        self._crowds: dict[str, Set] = {}
 
     def _host(self, name: str, held: Held) -> Host:
         chassis = self.rows.get(Chassis, name)
@@ -142,15 +156,16 @@ class Cloud:
             placed = place(self.rows, each)
             if isinstance(placed, Placed):
                 plugged[placed.chassis, placed.interface] = each
-        number = 0
+        found = []
         for name, host in self.hosts.items():
             for ofport, interface in sorted(host.machine.ports.items()):
                 if interface in _TUNNELS or interface.startswith(PROBING) or ofport in host.wires:
                     continue
                 port = plugged.get((name, interface))
-                known = (port.id, port.network_id) if port else ("", "")
-                yield Origin(number, name, interface, ofport, *known)
-                number += 1
+                found.append((port.network_id if port else "", name, interface, ofport, port.id if port else ""))
+        for number, (network, name, interface, ofport, id) in enumerate(sorted(found)):
+            yield Origin(number, name, interface, ofport, id, network)
+        number = len(found)
         for physical in sorted({each for host in self.hosts.values() for each in host.wires.values()}):
             yield Origin(number, "", "", 0, physical=physical)
             number += 1
@@ -167,6 +182,10 @@ class Cloud:
     @cached_property
     def _behind(self) -> Mapping[tuple[str, int], Origin]:
         return {(origin.chassis, origin.ofport): origin for origin in self.origins if origin.chassis}
+
+    def guests_of(self, chassis: str) -> list[Origin]:
+        """The ports that are plugged in on a hypervisor."""
+        return [origin for origin in self.by_port.values() if origin.chassis == chassis]
 
     def sent_by(self, origin: Origin) -> Set:
         """The packets of one sender."""
@@ -214,22 +233,19 @@ class Cloud:
 
     # ---- from switch to switch --------------------------------------------------------------------------------
 
-    def survey(
-        self, only: Set | None = None, *, apart: bool = False, tell: Callable[[str], None] | None = None
-    ) -> Survey:
-        """What becomes of everything, or of `only` these packets."""
+    def survey(self, only: Set | None = None, *, apart: bool = False, crowds: Collection[str] | None = None) -> Survey:
+        """What becomes of everything, or of `only` these packets, or of what these `crowds` send."""
         survey = Survey()
-        behind = self.start(only)
+        start = self.start(only)
+        behind = {place: states for place, states in start.items() if crowds is None or place[1] in crowds}
         for crossing in range(MAX_CROSSINGS + 1):
             coming: dict[tuple[str, str], list[State]] = defaultdict(list)
             for (name, crowd), states in behind.items():
                 alive = [state for state in states if state.packets != self.space.nothing]
                 if alive:
                     outcome = Walk(self.algebra, self.hosts[name].machine, apart=apart).run(alive)
-                    for to, state in self._out(name, outcome, survey, first=not crossing, apart=apart):
+                    for to, state in self._out(name, crowd, outcome, survey, first=not crossing, apart=apart):
                         coming[to, crowd].append(state)
-            if tell is not None:
-                tell(f"{len(behind)} crowds followed over {crossing} tunnels")
             behind = {place: states if apart else self.algebra.merged(states) for place, states in coming.items()}
             if not any(behind.values()):
                 return survey
@@ -237,7 +253,7 @@ class Cloud:
         return survey
 
     def _out(
-        self, name: str, outcome: Outcome, survey: Survey, *, first: bool, apart: bool
+        self, name: str, crowd: str, outcome: Outcome, survey: Survey, *, first: bool, apart: bool
     ) -> Iterator[tuple[str, State]]:
         """What an outcome adds to what is known, and what comes to other hypervisors by it."""
         host = self.hosts[name]
@@ -247,19 +263,36 @@ class Cloud:
             if first:
                 survey.emitted += [(name, port, state) for state in merged]
             if tunnel := host.tunnel(port):
+                if first and not apart:
+                    sets = [survey.left.get(crowd, self.space.nothing), *map(self.algebra.as_sent, merged)]
+                    survey.left[crowd] = union(sets, self.space.nothing)
                 for state in merged:
-                    yield from self._through(host, tunnel, state, survey)
+                    yield from self._through(host, tunnel, self._aside(state, crowd, apart), survey)
             elif port in host.wires:
-                survey.wired.append(Arrived(name, port, tuple(merged)))
+                survey.wired.append(Arrived(name, port, tuple(merged), crowd, not first))
                 for state in merged:
-                    yield from self._on_wire(host, host.wires[port], state)
+                    yield from self._on_wire(host, host.wires[port], self._aside(state, crowd, apart))
             elif not self.hosts[name].machine.ports.get(port, "").startswith(PROBING):
-                survey.arrived.append(Arrived(name, port, tuple(merged)))
+                survey.arrived.append(Arrived(name, port, tuple(merged), crowd, not first))
         survey.lost += [(name, table, state) for table, states in outcome.lost.items() for state in states]
         survey.looped += [(name, state) for state in outcome.looped]
         survey.back += [(name, state) for state in outcome.back]
         survey.tracked += [(name, state) for state in outcome.tracked]
         survey.notes.update({f"{name}: {note}": None for note in outcome.notes})
+
+    def _aside(self, state: State, crowd: str, apart: bool) -> State:
+        """What goes to another hypervisor: as anybody of the crowd may have sent it."""
+        if apart:
+            return state
+        return replace(state, packets=self.algebra.forgotten(state.packets) & self._crowd(crowd))
+
+    def _crowd(self, crowd: str) -> Set:
+        """The packets of a crowd."""
+        known = self._crowds.get(crowd)
+        if known is None:
+            mine = [each for each in self.origins if each.crowd == crowd]
+            known = self._crowds[crowd] = self.senders(mine)
+        return known
 
     def _through(self, host: Host, tunnel: str, state: State, survey: Survey) -> Iterator[tuple[str, State]]:
         """A tunnel ends where the packet says."""
@@ -279,6 +312,9 @@ class Cloud:
             made = self.algebra.put(self.algebra.put(come, to.slot, to.value), "in_port", port)
             mine = _vtep(source, "src")
             yield name, self.algebra.put(made, mine.slot, mine.value)
+        for away in self.rows.all(Chassis):  # what comes to those of which nothing is known is not against anything
+            if away.id not in self.hosts and away.encap_ip is not None:
+                left = self.algebra.less(left, _vtep(away.encap_ip, "dst"))
         if left.packets != self.space.nothing:
             survey.astray.append((host.chassis.id, left))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Final
 
@@ -13,11 +13,13 @@ from controller.prove.sets import UNKNOWN, WIDTHS, union
 from controller.prove.states import Algebra, State
 
 BELIEVED: Final = "believed"
-"""The slot that is 1 in packets of which conntrack may have said anything, of any connection, and translated to
-anything; else each packet that it was asked about begins a connection, or is of none."""
+"""The slot that is 1 in packets of which conntrack may have said anything, of any connection; else each packet that it
+was asked about begins a connection, or is of none."""
 
 RELATED: Final = 1 << 5 | 1 << 2
 _SNAT, _DNAT = 1 << 6, 1 << 7
+TRANSLATED: Final = 2
+"""What it is in those of them that conntrack may have translated to anything."""
 _INVALID: Final = Test("ct_state", 1 << 4, 1 << 4)
 _SECOND: Final = Test("tcp_flags", 0x12, 0x12)
 _LATER: Final = Test("ip_frag", 3, 3)
@@ -32,7 +34,7 @@ Do = Callable[[Action, State, int], list[State]]
 
 def tracked(algebra: Algebra, how: Track, state: State, sctp_ports: bool, do: Do) -> Iterator[State]:
     """The packets as they come out of conntrack: both as each would that begins a connection, and as any might."""
-    yield from _believed(algebra, how, algebra.put(state, BELIEVED, 1))
+    yield from _believed(algebra, how, algebra.put(state, BELIEVED, algebra.value(state, BELIEVED) or 1))
     if algebra.value(state, BELIEVED) != 0:
         return
     begins, others = _parted(algebra, state)
@@ -125,11 +127,15 @@ def _believed(algebra: Algebra, how: Track, state: State) -> Iterator[State]:
     cases: list[tuple[State, tuple[int, ...]]] = [(state, _SAID)]
     if how.commit:
         cases = [(algebra.less(state, _INVALID), _SAID[:-1]), (algebra.narrowed(state, _INVALID), (NEW, INVALID))]
-    for case, said in cases:
-        for each, may_begin in _begun(algebra, case):
-            told = [one for one in said if may_begin or not one & 1]
-            if each.packets != algebra.space.nothing and told:
-                yield _anything(algebra, how, each, told)
+    flags = (0, _SNAT, _DNAT, _SNAT | _DNAT) if how.nat is not None else (0,)
+    told = [
+        (each, [one | flag for one in said if may_begin or not one & 1 for flag in flags])
+        for case, said in cases
+        for each, may_begin in _begun(algebra, case)
+    ]
+    made = algebra.one_of(state, "ct_state", told)
+    if made.packets != algebra.space.nothing:
+        yield _anything(algebra, how, _zoned(algebra, how, made))
 
 
 def _begun(algebra: Algebra, state: State) -> list[tuple[State, bool]]:
@@ -140,11 +146,11 @@ def _begun(algebra: Algebra, state: State) -> list[tuple[State, bool]]:
     return [(second, False), *((each, True) for each in _together(algebra, others))]
 
 
-def _anything(algebra: Algebra, how: Track, state: State, may_say: Iterable[int]) -> State:
-    flags = (0, _SNAT, _DNAT, _SNAT | _DNAT) if how.nat is not None else (0,)
-    state = algebra.one_of(_zoned(algebra, how, state), "ct_state", [said | flag for said in may_say for flag in flags])
+def _anything(algebra: Algebra, how: Track, state: State) -> State:
     for slot in ("ct_mark", "ct_label", *(target for _, target in _ORIGINAL)):
         state = algebra.put(state, slot, UNKNOWN)
+    if how.nat is not None:
+        state = algebra.put(state, BELIEVED, TRANSLATED)
     for slot in _TRANSLATED if how.nat is not None else ():
-        state = algebra.put(state, slot, UNKNOWN)
+        state = algebra.anything(state, slot)
     return state

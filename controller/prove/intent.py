@@ -9,7 +9,7 @@ definitions (api-ref, "Security groups", "Routers"), and shares no code with the
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
@@ -28,7 +28,7 @@ from controller.prove.claims import Suspicion
 from controller.prove.cloud import Cloud, Survey
 from controller.prove.conntrack import BELIEVED
 from controller.prove.promise import IPV4, IPV6, Promise
-from controller.prove.routes import Routes
+from controller.prove.routes import Routes, Way
 from controller.prove.rules import Test
 from controller.prove.sets import Set, union
 from controller.prove.values import block, number_of
@@ -165,19 +165,34 @@ class Intent:
             found[each.network_id].add(each.mac_address)
         return found
 
-    def _sent(self, network: str) -> Set:
-        """What the ports of a network may send at all."""
-        known = self._sending.get(network)
+    def _sent(self, network: str, chassis: str, crossed: bool) -> Set:
+        """What the ports of a network may send at all: those on a hypervisor, or, not by whom, those on all others."""
+        known = self._sending.get((network, chassis, crossed))
         if known is None:
             found = []
             for each in self._receivers.get(network, ()):
-                mine = self.cloud.sent_by(self.cloud.by_port[each.port.id]) & self.allowed(each.port, "egress")
-                found.append(mine & self.promise.own(each.port) if each.port.port_security_enabled else mine)
-            known = self._sending[network] = union(found, self.space.nothing) & self._domain
+                at = self.cloud.by_port[each.port.id]
+                if (at.chassis != chassis) == crossed:
+                    found.append(self._by_one(each.port, crossed))
+            known = self._sending[network, chassis, crossed] = union(found, self.space.nothing)
+        return known
+
+    def _by_one(self, port: Port, crossed: bool) -> Set:
+        known = self._each.get((port.id, crossed))
+        if known is None:
+            mine = self.cloud.sent_by(self.cloud.by_port[port.id]) & self.allowed(port, "egress") & self._domain
+            known = mine & self.promise.own(port) if port.port_security_enabled else mine
+            if crossed:
+                known = self.cloud.algebra.forgotten(known)
+            self._each[port.id, crossed] = known
         return known
 
     @cached_property
-    def _sending(self) -> dict[str, Set]:
+    def _each(self) -> dict[tuple[str, bool], Set]:
+        return {}
+
+    @cached_property
+    def _sending(self) -> dict[tuple[str, str, bool], Set]:
         return {}
 
     @cached_property
@@ -185,20 +200,33 @@ class Intent:
         """What is for many, but for what no bridge forwards (IEEE 802.1D section 7.12.6)."""
         return self.space.is_("eth_dst", _GROUP, _GROUP) & ~self.space.is_("eth_dst", 0x0180C2000000, 0xFFFFFFFFFFF0)
 
-    def _wanted(self, receiver: _Receiver) -> Set:
-        """What should arrive at a port from its own network, and by routers from others; and from itself, it does
-        not."""
-        space, network = self.space, receiver.port.network_id
-        to_it = union((space.is_("eth_dst", mac) for mac in receiver.macs), space.nothing) | self._many
-        found = [self._sent(network) & to_it]
-        for way in self.routes.to(receiver.port):
+    def _wanted(self, receiver: _Receiver, network: str, crossed: bool) -> Set:
+        """What should arrive at a port from a network, from its hypervisor or from others: its own, or by routers."""
+        space, at = self.space, self.cloud.by_port[receiver.port.id]
+        sent = self._sent(network, at.chassis, crossed)
+        found = []
+        if network == receiver.port.network_id:
+            found.append(union((space.is_("eth_dst", mac) for mac in receiver.macs), space.nothing) | self._many)
+        for way in self._ways(receiver):
+            if way.network != network:
+                continue
             alive = ~union((space.is_("nw_ttl", left) for left in range(way.hops + 1)), space.nothing)
             sort, value, mask = block(way.address)
             target = space.is_("nw_dst" if sort == "ip4" else "ipv6_dst", value, mask)
             family = space.is_("eth_type", IPV4 if sort == "ip4" else IPV6)
-            at = space.is_("eth_dst", number_of(way.mac))
-            found.append(self._sent(way.network) & at & family & target & alive & self._forwarded)
-        return union(found, space.nothing) & self.allowed(receiver.port, "ingress")
+            router = space.is_("eth_dst", number_of(way.mac))
+            found.append(router & family & target & alive & self._forwarded)
+        return sent & union(found, space.nothing) & self.allowed(receiver.port, "ingress")
+
+    def _ways(self, receiver: _Receiver) -> list[Way]:
+        known = self._known_ways.get(receiver.port.id)
+        if known is None:
+            known = self._known_ways[receiver.port.id] = [*self.routes.to(receiver.port)]
+        return known
+
+    @cached_property
+    def _known_ways(self) -> dict[str, list[Way]]:
+        return {}
 
     @cached_property
     def _forwarded(self) -> Set:
@@ -211,20 +239,25 @@ class Intent:
             left.append(family & space.is_("nw_src" if sort == "ip4" else "ipv6_src", value, mask))
         return ~union(left, space.nothing)
 
-    def _asked(self, receiver: _Receiver) -> Set:
-        """Of all that might arrive at a port, that of which the model says alone whether it should."""
-        space, port = self.space, receiver.port
-        mine = self.promise.joined[port.network_id]
-        networks = [name for name, each in self.promise.joined.items() if each == mine]
-        found = []
-        for name in networks:
-            senders = self.cloud.senders(self.cloud.by_port[each.port.id] for each in self._receivers.get(name, ()))
-            routers = union((space.is_("eth_dst", number_of(mac)) for mac in self.routes.macs(name)), space.nothing)
-            unsure = union((space.is_("eth_dst", mac) for mac in self._unsure(name)), space.nothing)
-            found.append(senders & ~routers & ~unsure)
-            found.append(senders & routers & self._addressed(mine))
-        others = ~self.cloud.sent_by(self.cloud.by_port[port.id])
-        return union(found, space.nothing) & self._domain & others
+    def _networks(self, receiver: _Receiver) -> list[str]:
+        """The networks from which a port may be reached."""
+        mine = self.promise.joined[receiver.port.network_id]
+        return [name for name in self._receivers if self.promise.joined[name] == mine]
+
+    def _asked(self, receiver: _Receiver, network: str, crossed: bool) -> Set:
+        """Of all that might arrive at a port from a network, that of which the model says alone whether it should."""
+        known = self._asking.get(network)
+        if known is None:
+            space = self.space
+            routers = union((space.is_("eth_dst", number_of(mac)) for mac in self.routes.macs(network)), space.nothing)
+            unsure = union((space.is_("eth_dst", mac) for mac in self._unsure(network)), space.nothing)
+            addressed = self._addressed(self.promise.joined[network])
+            known = self._asking[network] = ((~routers & ~unsure) | (routers & addressed)) & self._domain
+        return known if crossed else known & ~self.cloud.sent_by(self.cloud.by_port[receiver.port.id])
+
+    @cached_property
+    def _asking(self) -> dict[str, Set]:
+        return {}
 
     def _unsure(self, network: str) -> list[int]:
         """MAC addresses that the model does not give to one port alone."""
@@ -253,32 +286,71 @@ class Intent:
     def _addresses(self) -> dict[str, Set]:
         return {}
 
+    def judged(self, sender: str, receiver: str) -> tuple[Set, Set]:
+        """What one port may send another that is asked about, and what of that should arrive, whoever may send it."""
+        network = self.cloud.by_port[sender].network_id
+        crossed = self.cloud.by_port[sender].chassis != self.cloud.by_port[receiver].chassis
+        (found,) = (each for receivers in self._receivers.values() for each in receivers if each.port.id == receiver)
+        asked = self._asked(found, network, crossed)
+        return asked, self._wanted(found, network, crossed) & asked & self.cloud.sound
+
     # ---- compared ---------------------------------------------------------------------------------------------
 
-    def compared(self, survey: Survey) -> Iterator[Suspicion]:
-        """What arrives and should not, and what should and does not."""
-        space, algebra = self.space, self.cloud.algebra
-        arrived: dict[tuple[str, int], Set] = {}
-        for each in survey.arrived:
-            sets = [algebra.as_sent(state) for state in each.states if algebra.value(state, BELIEVED) == 0]
-            place = (each.chassis, each.port)
-            arrived[place] = arrived.get(place, space.nothing) | union(sets, space.nothing)
+    def compared(self, survey: Survey, crowds: Collection[str]) -> Iterator[Suspicion]:
+        """What arrives from these networks and should not, and what should and does not."""
+        arrived = self._arrived(survey)
         for receivers in self._receivers.values():
             for receiver in receivers:
                 at = self.cloud.by_port[receiver.port.id]
-                come, wanted = arrived.get((at.chassis, at.ofport), space.nothing), self._wanted(receiver)
-                asked = self._asked(receiver)
-                come, wanted = come & asked, wanted & asked & self.cloud.sound
-                if come == wanted:
-                    continue
-                name = f"port {receiver.port.id}"
-                if (more := come & ~wanted) != space.nothing:
-                    sentence = f"it reaches {name}, which its security groups, or the sender's, do not allow"
-                    yield Suspicion(EXCESS, sentence, more, at.chassis, at.ofport, at)
-                if (less := wanted & ~come) != space.nothing:
-                    sentence = f"it should reach {name} on {at.chassis}, and does not"
-                    yield Suspicion(MISSING, sentence, less, at.chassis, at.ofport, at)
+                for network in filter(crowds.__contains__, self._networks(receiver)):
+                    for crossed in (False, True):
+                        come = arrived.get((at.chassis, at.ofport, network, crossed), self.space.nothing)
+                        yield from self._compared(receiver, network, crossed, come)
         yield from self._rewritten(survey)
+
+    def _arrived(self, survey: Survey) -> dict[tuple[str, int, str, bool], Set]:
+        """What came to ports, by crowd, of what begins connections."""
+        algebra, found = self.cloud.algebra, dict[tuple[str, int, str, bool], Set]()
+        for each in survey.arrived:
+            sets = [algebra.as_sent(state) for state in each.states if algebra.value(state, BELIEVED) == 0]
+            come = union(sets, self.space.nothing)
+            place = (each.chassis, each.port, each.crowd, each.crossed)
+            come = algebra.forgotten(come) if each.crossed else come
+            found[place] = found.get(place, self.space.nothing) | come
+        return found
+
+    def _compared(self, receiver: _Receiver, network: str, crossed: bool, come: Set) -> Iterator[Suspicion]:
+        space, at, asked = self.space, self.cloud.by_port[receiver.port.id], self._asked(receiver, network, crossed)
+        come = come & asked
+        wanted = self._wanted(receiver, network, crossed) & asked & self._sound(crossed)
+        if come == wanted:
+            return
+        senders = self.cloud.senders(
+            here
+            for each in self._receivers[network]
+            for here in [self.cloud.by_port[each.port.id]]
+            if (here.chassis != at.chassis) == crossed and here is not at
+        )
+        name = f"port {receiver.port.id}"
+        if (more := come & ~wanted & senders) != space.nothing:
+            sentence = f"it reaches {name}, which its security groups, or the sender's, do not allow"
+            yield Suspicion(EXCESS, sentence, more, at.chassis, at.ofport, at)
+        if (less := wanted & ~come & senders) != space.nothing:
+            sentence = f"it should reach {name} on {at.chassis}, and does not"
+            yield Suspicion(MISSING, sentence, self._sendable(less, network), at.chassis, at.ofport, at)
+
+    def _sound(self, crossed: bool) -> Set:
+        return self._sound_aside if crossed else self.cloud.sound
+
+    @cached_property
+    def _sound_aside(self) -> Set:
+        return self.cloud.algebra.forgotten(self.cloud.sound)
+
+    def _sendable(self, packets: Set, network: str) -> Set:
+        """Of packets of which it is not known who sends them, those that somebody may send, if any."""
+        own = union((self._by_one(each.port, False) for each in self._receivers[network]), self.space.nothing)
+        made = packets & own & self.cloud.sound
+        return packets if made == self.space.nothing else made
 
     def _rewritten(self, survey: Survey) -> Iterator[Suspicion]:
         """What arrives with a MAC address of somebody else."""

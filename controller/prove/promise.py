@@ -28,7 +28,8 @@ from controller.prove.sets import Set, union
 from controller.prove.values import block, number_of
 
 IPV4, ARP, IPV6 = 0x0800, 0x0806, 0x86DD
-ICMP6, UDP = 58, 17
+ICMP, ICMP6, UDP = 1, 58, 17
+ECHO = 8
 SOLICITATION, ADVERTISEMENT = 135, 136
 _UNADDRESSED: Final = (131, 133, 143)
 """ICMPv6 that a guest sends before it has an address (RFC 4861 section 4.1, RFC 3590)."""
@@ -117,7 +118,16 @@ class Promise:
         ]
         addresses = [block(ip.ip_address) for port in holders for ip in port.fixed_ips]
         found = [self.space.is_("nw_dst", value, mask) for sort, value, mask in addresses if sort == "ip4"]
-        return self.space.is_("eth_type", IPV6) | (self.space.is_("eth_type", IPV4) & union(found, self.space.nothing))
+        asked = self.space.is_("nw_proto", ICMP) & self.space.is_("tp_src", ECHO) & self._inner(routers)
+        ipv4 = union(found, self.space.nothing) | asked
+        return self.space.is_("eth_type", IPV6) | (self.space.is_("eth_type", IPV4) & ipv4)
+
+    def _inner(self, routers: Iterable[Router]) -> Set:
+        """The addresses of routers inside, which they answer for whoever asks: to whom it says that it is."""
+        ports = [port for router in routers for port in self.cloud.rows.where(Port, device_id=router.id)]
+        addresses = [block(ip.ip_address) for port in ports for ip in port.fixed_ips]
+        found = [self.space.is_("nw_dst", value, mask) for sort, value, mask in addresses if sort == "ip4"]
+        return union(found, self.space.nothing)
 
     # ---- as whom they may speak -------------------------------------------------------------------------------
 
@@ -149,13 +159,25 @@ class Promise:
             else:
                 ipv6.append(sender & space.is_("ipv6_src", value, mask) & self._neighbourly(macs, held))
         ipv4.append(self._dhcp() & union((space.is_("eth_src", number_of(mac)) for mac in macs), space.nothing))
-        return union(
+        return ~self._rogue & union(
             (
                 space.is_("eth_type", family) & union(sets, space.nothing)
                 for family, sets in ((IPV4, ipv4), (ARP, arp), (IPV6, ipv6))
             ),
             space.nothing,
         )
+
+    @cached_property
+    def _rogue(self) -> Set:
+        """What only DHCP servers and routers send, or what hides what it is (RFC 7610, RFC 6105, RFC 7113)."""
+        space = self.space
+        udp = space.is_("nw_proto", UDP)
+        dhcp = [udp & space.is_("tp_src", one) & space.is_("tp_dst", other) for one, other in ((67, 68), (547, 546))]
+        families = (IPV4, IPV6)
+        servers = [space.is_("eth_type", family) & each for family, each in zip(families, dhcp, strict=True)]
+        icmp = space.is_("eth_type", IPV6) & space.is_("nw_proto", ICMP6)
+        routers = [icmp & space.is_("tp_src", each) for each in (134, 137)]
+        return union((*servers, *routers, space.is_("eth_type", IPV6) & space.is_("nw_proto", 0)), space.nothing)
 
     def _arp(self, port: Port, mac: Mac) -> Set:
         """ARP in which a MAC address of a port's speaks, from that or from the port's own."""

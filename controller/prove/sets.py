@@ -64,7 +64,7 @@ _HEADERS: Final = {
 }  # fmt: skip
 """What is in the packet itself; nd_sll and nd_tll are arp_sha and arp_tha."""
 _LOCALS: Final = {
-    "acted": 1, "believed": 1, "tun_id": 64, "tun_src": 32, "tun_dst": 32, "tun_ipv6_src": 128, "tun_ipv6_dst": 128,
+    "acted": 1, "believed": 2, "tun_id": 64, "tun_src": 32, "tun_dst": 32, "tun_ipv6_src": 128, "tun_ipv6_dst": 128,
     "in_port": 32,
     "origin": 20, "metadata": 64, "nd_reserved": 32, "nd_options_type": 8,
     "ct_state": 8, "ct_zone": 16, "ct_mark": 32, "ct_label": 128, "ct_nw_src": 32, "ct_nw_dst": 32, "ct_ipv6_src": 128,
@@ -75,11 +75,10 @@ _LOCALS: Final = {
 WIDTHS: Final[Mapping[str, int]] = {**_HEADERS, **_LOCALS}
 
 _ORDER: Final = (
-    "acted", "reg0", "ct_state", "eth_type", "ip_frag", "nw_proto", "tp_dst", "tp_src", "vlan_tci", "nw_ttl",
-    "reg6", "reg7", "reg9", "reg2", "reg11", "reg10", "reg3", "reg5", "reg8",
-    "eth_dst", "nw_dst", "ipv6_dst", "tun_id", "tun_dst", "tun_ipv6_dst",
-    "tun_src", "tun_ipv6_src", "reg1", "origin", "in_port", "eth_src", "nw_src", "ipv6_src", "nd_target", "arp_sha",
-    "arp_tha", "reg4", "xxreg3",
+    "acted", "reg6", "reg7", "reg9", "reg2", "eth_dst", "tun_dst", "tun_ipv6_dst", "reg0", "ct_state", "eth_type", "ip_frag",
+    "nw_proto", "tp_dst", "tp_src", "tcp_flags", "vlan_tci", "nw_ttl", "reg11", "reg10", "reg3", "reg5", "reg8", "nw_dst",
+    "ipv6_dst", "tun_id", "tun_src", "tun_ipv6_src", "reg1", "origin", "in_port", "eth_src", "nw_src", "ipv6_src",
+    "nd_target", "arp_sha", "arp_tha", "reg4", "xxreg3",
 )  # fmt: skip
 """Where variables stand: what tells receivers apart above what tells senders apart, so that what all senders of a
 network may send is kept once for all receivers."""
@@ -104,6 +103,7 @@ class Space:
         self._blocks: dict[tuple[str, int], Refs] = {}
         self._literals: list[tuple[Set, Set]] = []
         self._tests: dict[tuple[str, Refs, int, int], Set] = {}
+        self._less_one: dict[tuple[Refs, Refs], Set] = {}
         for slot in (*_ORDER, *(each for each in WIDTHS if each not in _ORDER)):
             self._declare(slot)
 
@@ -183,9 +183,12 @@ class Space:
 
     def less_one(self, new: Refs, old: Refs) -> Set:
         """The packets in which one number, bit by bit, is one less than another, which is not 0."""
-        made = self.nothing
-        for value in range(1, 1 << len(old)):
-            made = made | (self._bits(old, value, -1) & self._bits(new, value - 1, -1))
+        made = self._less_one.get((new, old))
+        if made is None:
+            made = self.nothing
+            for value in range(1, 1 << len(old)):
+                made = made | (self._bits(old, value, -1) & self._bits(new, value - 1, -1))
+            self._less_one[new, old] = made
         return made
 
     def forget(self, over: Set, refs: Iterable[int]) -> Set:

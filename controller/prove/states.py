@@ -33,6 +33,8 @@ from controller.prove.sets import (
 KEPT: Final = "origin"
 """The slot whose variables say for ever who sent a packet; so do blocks 0 of headers for what it was."""
 
+_OF_SENDERS: Final = ("eth_src", "arp_sha", "arp_tha", "nd_target")
+"""What says no more of a sender than who it is."""
 APART: Final = frozenset({"believed"})
 """The slots of which states that differ are never joined."""
 
@@ -68,6 +70,7 @@ class Algebra:
         }
         self._defaults: dict[str, Value] = {slot: space.block(slot) if is_header(slot) else 0 for slot in WIDTHS}
         self._defaults[KEPT] = space.block(KEPT)
+        self._senders = [ref for slot in (KEPT, *_OF_SENDERS) for ref in space.block(slot)]
         self._kept = {
             ref for ref, (slot, block) in self.homes.items() if slot == KEPT or (is_header(slot) and not block)
         }
@@ -153,12 +156,21 @@ class Algebra:
             gone.difference_update(refs_of(value))
         return self.space.forget(packets, gone) if gone else packets
 
-    def one_of(self, state: State, slot: str, numbers: Iterable[int]) -> State:
-        """With any of these in a slot."""
+    def anything(self, state: State, slot: str) -> State:
+        """With whatever in a slot."""
         state = self.put(state, slot, 0)
         refs = self.space.block(slot, self._free(state.values, slot))
-        told = union((self.space.test(slot, refs, number) for number in numbers), self.space.nothing)
-        return replace(state, values={**state.values, slot: refs}, packets=state.packets & told)
+        return replace(state, values={**state.values, slot: refs}, packets=state.packets & self.space.real(slot, refs))
+
+    def one_of(self, state: State, slot: str, parts: Iterable[tuple[State, Iterable[int]]]) -> State:
+        """With a slot of which the packets of each part have any of some numbers."""
+        made = self.put(state, slot, 0)
+        refs = self.space.block(slot, self._free(made.values, slot))
+        found = []
+        for part, numbers in parts:
+            told = union((self.space.test(slot, refs, number) for number in numbers), self.space.nothing)
+            found.append(self.put(part, slot, 0).packets & told)
+        return replace(made, values={**made.values, slot: refs}, packets=union(found, self.space.nothing))
 
     def one_hop_less(self, state: State) -> State:
         """Of what has hops left."""
@@ -187,6 +199,10 @@ class Algebra:
             gone.difference_update(refs_of(value))
         packets = self.space.forget(state.packets, gone) if gone else state.packets
         return replace(state, values=stays, packets=packets)
+
+    def forgotten(self, packets: Set) -> Set:
+        """Packets without who sent them, of what only that says: MAC addresses of senders."""
+        return self.space.forget(packets, self._senders)
 
     def as_sent(self, state: State) -> Set:
         """The packets as somebody sent them: whatever became of them since."""

@@ -225,7 +225,10 @@ class Walk:
 
     def _send(self, port: int | str | None, back: bool, state: State) -> State:
         """A port sends nothing back to where it came from, unless it is told to."""
-        if back:
+        came = self.algebra.value(state, "in_port")
+        if back and isinstance(came, int):
+            self.outcome.sent.setdefault(came, []).append(state)
+        elif back:
             self.outcome.back.append(state)
         elif isinstance(port, str):
             numbers = [number for number, name in self.machine.ports.items() if name == port]

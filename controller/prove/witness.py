@@ -36,8 +36,8 @@ class Witness:
     way: tuple[Step, ...]
 
 
-def witness(cloud: Cloud, against: Suspicion) -> Witness:
-    """The simplest packet there is."""
+def witness(cloud: Cloud, against: Suspicion, *, followed: bool = True) -> Witness:
+    """The simplest packet there is, followed on its way or not."""
     packets = nice(cloud, against.packets)
     space = cloud.space
     chosen = space.one(packets)
@@ -46,7 +46,7 @@ def witness(cloud: Cloud, against: Suspicion) -> Witness:
     alone = cloud.sent_by(sender)
     for slot, value in values.items():
         alone = alone & space.is_(slot, value)
-    return Witness(sender, shown(values, sender), values, _way(cloud, alone, against))
+    return Witness(sender, shown(values, sender), values, _way(cloud, alone, against) if followed else ())
 
 
 def nice(cloud: Cloud, packets: Set) -> Set:
@@ -73,6 +73,7 @@ def _way(cloud: Cloud, alone: Set, against: Suspicion) -> tuple[Step, ...]:
     else:
         found = [state.trail for name, _, state in survey.lost if name == against.chassis]
         found += [state.trail for name, state in (*survey.astray, *survey.looped) if name == against.chassis]
+        found = found or [state.trail for name, state in survey.tracked if name == against.chassis]
     return min(found, key=len, default=())
 
 

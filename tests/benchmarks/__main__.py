@@ -13,7 +13,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from tests.benchmarks import api, bulk, counts, encoder, engine, fleet, plane, push
+from tests.benchmarks import api, bulk, counts, encoder, engine, fleet, plane, prove, push
 from tests.benchmarks.report import Figure, table
 
 BENCHMARKS: Mapping[str, Callable[[], Iterator[Figure]]] = {
@@ -25,6 +25,7 @@ BENCHMARKS: Mapping[str, Callable[[], Iterator[Figure]]] = {
     "bulk": bulk.run,
     "fleet": fleet.run,
     "plane": plane.run,
+    "prove": prove.run,
 }
 
 

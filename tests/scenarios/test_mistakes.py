@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 
@@ -92,3 +93,33 @@ def test_an_old_open_vswitch_is_told_of_and_works(lab: Lab, pair: tuple[Guest, G
     assert vm1.pings(vm2)
     vm1.hypervisor.vsctl("--no-wait", "clear", "Open_vSwitch", ".", "ovs_version")
     lab.settles()
+
+
+def test_what_flows_of_others_do_is_proven(lab: Lab, pair: tuple[Guest, Guest]) -> None:
+    """Planted with ovs-ofctl on a hypervisor, each is found by a live proof, with a packet and the flow to blame."""
+    vm1, vm2 = pair
+    blue = lab.network("blue", cidr="10.0.0.0/24", project="b")
+    other = lab.guest("other", network=blue, on="hv1", ip="10.0.0.11", mac="02:00:00:00:00:11")
+    lab.converged()
+    bridge, here, there = vm1.hypervisor.bridge, number(vm1), number(other)
+    assert "proven (" in lab.controller.weft("prove")
+    for flow, claim, named in (
+        (f"table=0,priority=65535,in_port={here} actions=NORMAL", "isolation", other.port_id),
+        (f"table=4,priority=999,in_port={here} actions=goto_table:8", "spoofing", vm1.port_id),
+        (f"table=20,priority=999,in_port={here} actions=output:{there}", "isolation", other.port_id),
+        ("table=20,priority=999,dl_dst=02:00:00:00:00:12 actions=drop", "missing", vm2.port_id),
+    ):
+        vm1.hypervisor.ofctl("-OOpenFlow14", "add-flow", bridge, f"cookie=0x77,{flow}")
+        found = json.loads(lab.controller.weft("prove", "--json", codes=(1,)))["violations"]
+        against = [each for each in found if each["claim"] == claim]
+        assert any(named in (each["sender_port"], each["receiver_port"]) for each in against), (flow, found)
+        if claim != "missing":
+            assert any(met["cookie"] == f"{0x77:#018x}" for each in against for met in each["way"]), (flow, against)
+        vm1.hypervisor.ofctl("-OOpenFlow14", "del-flows", bridge, "cookie=0x77/-1")
+    assert "proven (" in lab.controller.weft("prove")
+    lab.settles()
+
+
+def number(guest: Guest) -> int:
+    """The OpenFlow port of a guest's interface."""
+    return int(guest.hypervisor.vsctl("get", "Interface", guest.tap, "ofport"))

@@ -1,0 +1,44 @@
+"""`weft prove` over 2,000 ports on 20 hypervisors: seconds by the wall, and memory of all processes together.
+
+The flows are what switches should hold, as text; the networks are of 100 ports, each on ten hypervisors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from controller.flows.flow import Flow
+from controller.model.records import KINDS, Link
+from controller.prove.cloud import Held
+from controller.prove.proof import Question, prove
+from tests.benchmarks.report import Figure, at_most
+from tests.benchmarks.shape import Cloud, Shape
+
+LARGE = Shape(networks=20, size=100, homes=10, chassis=20)
+MOST_S = 60.0
+
+
+def run() -> Iterator[Figure]:
+    """The figures of a proof."""
+    question = asked(LARGE)
+    answer = prove(question)
+    if answer.violations:
+        raise AssertionError(answer.violations[0].sentence)
+    at = f"{LARGE.ports:,} ports on {LARGE.chassis} hypervisors, {answer.flows:,} flows"
+    yield Figure(f"proven: {at}", answer.seconds, "s", at_most(MOST_S))
+    yield Figure(f"memory at the most: {at}", answer.peak_bytes / 1e6, "MB")
+
+
+def asked(shape: Shape) -> Question:
+    """What switches of a cloud hold, and its model."""
+    cloud = Cloud(shape)
+    engine = cloud.engine()
+    held = {}
+    for number in range(shape.chassis):
+        name = f"hv{number + 1}"
+        items = [entry.item for entry in engine.desired(name).values()]
+        flows = tuple(str(item) for item in items if isinstance(item, Flow))
+        groups = tuple(str(item) for item in items if not isinstance(item, Flow))
+        ports = {link.ofport: link.interface for link in cloud.model.where(Link, chassis=name)}
+        held[name] = Held(flows, groups, ports)
+    return Question(tuple(record for kind in KINDS for record in cloud.model.all(kind)), held)

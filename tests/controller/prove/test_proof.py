@@ -1,0 +1,121 @@
+"""Random clouds are proven as they should be, and what the proof wants to arrive is what the judge by the model says."""
+
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from controller.flows.fields import PACKET4
+from controller.prove.cloud import Cloud as Proved
+from controller.prove.intent import Intent
+from controller.prove.promise import Promise
+from controller.prove.sets import Set
+from controller.prove.values import block, number_of
+from tests.apps.outside import add_outside
+from tests.cloud import Cloud, hypervisor, network
+from tests.controller.prove.clouds import added, cloud, held, proven, routed
+from tests.oracle import LATER, Message, Oracle
+from tests.test_differential import HOMES, World
+from tests.test_routing_differential import PLACES
+from tests.test_routing_differential import World as Routed
+
+FEW = settings(max_examples=max(3, settings().max_examples // 30))
+"""Each takes a second, and asks about every packet there is."""
+
+
+@FEW
+@given(st.sampled_from(["netdev", "system"]), st.randoms(use_true_random=True))
+def test_what_the_apps_make_of_any_groups_and_pairs_is_proven(datapath: str, chance: Random) -> None:
+    made, world = Cloud(), World(chance)
+    made.commit(network("red", 100), *world.begin())
+    made.commit(*(hypervisor(number, *names, datapath=datapath) for number, names in HOMES.items()))
+    made.commit(world.change())
+    answer = proven(made)
+    assert (answer.violations, answer.notes) == ((), ())
+    proof = Proved(made.model, held(made))
+    intent = Intent(proof, Promise(proof))
+    for _ in range(40):
+        message = world.message()
+        agrees(made, proof, intent, message)
+
+
+def agrees(made: Cloud, proof: Proved, intent: Intent, message: Message) -> None:
+    """The judge by the model says of a packet what the proof wants, wherever that says anything."""
+    packet = alone(proof, message)
+    for name in ("vm1", "vm2", "vm3", "vm4"):
+        if name not in proof.by_port or name == message.sender:
+            continue
+        try:
+            asked, wanted = intent.judged(message.sender, name)
+        except ValueError:  # it is down
+            continue
+        if packet & asked != proof.space.nothing and message.source_mac != "02:00:00:00:00:99":
+            arrives = Oracle().judge(made.model, message).receiver == name
+            assert (packet & wanted != proof.space.nothing) == arrives, (message, name)
+
+
+def alone(proof: Proved, message: Message) -> Set:
+    """One packet as a set."""
+    space = proof.space
+    headers = ("nw_src", "nw_dst") if message.version == 4 else ("ipv6_src", "ipv6_dst")
+    made = proof.sent_by(proof.by_port[message.sender]) & space.is_(
+        "eth_type", 0x0800 if message.version == 4 else 0x86DD
+    )
+    made = (
+        made & space.is_("eth_src", number_of(message.source_mac)) & space.is_("eth_dst", number_of(message.target_mac))
+    )
+    for slot, address in zip(headers, (message.source, message.target), strict=True):
+        made = made & space.is_(slot, *block(address)[1:])
+    made = made & space.is_("nw_proto", message.protocol) & space.is_("ip_frag", message.fragment)
+    if message.fragment != LATER and (message.protocol in PACKET4.low or message.protocol == 58):
+        made = made & space.is_("tp_src", message.low) & space.is_("tp_dst", message.high)
+    return made & space.is_("vlan_tci", 0) & space.is_("nw_ttl", 64) & space.is_("tcp_flags", 2)
+
+
+@pytest.mark.skipif(settings().max_examples < 1000, reason="takes seconds a cloud: make soak")
+@FEW
+@given(st.randoms(use_true_random=True))
+def test_what_the_apps_make_of_any_routers_is_proven(chance: Random) -> None:
+    made, world = Cloud(), Routed(chance)
+    made.commit(*world.begin(), *(hypervisor(number, *names) for number, names in PLACES.items()), hypervisor(3))
+    assert proven(made).violations == ()
+
+
+def test_a_gateway_to_the_outside_is_proven() -> None:
+    made = Cloud()
+    add_outside(made)
+    assert proven(made).violations == ()
+
+
+def test_two_hypervisors_that_send_to_each_other_for_ever_are_found() -> None:
+    back = "table=2,priority=999,tun_id=0x64 actions=set_field:192.0.2.{}->tun_dst,in_port"
+    answer = proven(cloud(), hv1=added(back.format(2)), hv2=added(back.format(1)))
+    assert "loop" in {each.claim for each in answer.violations}
+
+
+def test_what_nobody_can_tell_may_be_anything_and_is_told() -> None:
+    answer = proven(cloud(), hv1=added("table=0,priority=9999,in_port=10 actions=sorcery(7)"))
+    assert answer.notes == ("hv1: action sorcery(7) is not known here: taken to send packets out of every port",)
+    assert "isolation" in {each.claim for each in answer.violations}
+    unsure = proven(cloud(), hv1=added("table=0,priority=9999,in_port=10,moon=full actions=output:12"))
+    assert "isolation" in {each.claim for each in unsure.violations}
+
+
+def test_only_those_reach_a_port_that_are_said_to() -> None:
+    made = cloud()
+    assert proven(made, reaches="vm1", only=["vm2", "vm3"]).violations == ()
+    (found,) = proven(made, reaches="vm1", only=["vm2"]).violations
+    assert (found.claim, found.sender_port, found.receiver_port) == ("reaches", "vm3", "vm1")
+    assert [met.flow.partition(" actions=")[0] for met in found.way][-1].endswith("reg2=0x1")
+
+
+def test_routers_take_what_is_for_others_to_them_and_no_more() -> None:
+    made = routed()
+    assert proven(made).violations == ()
+    assert proven(made, reaches="vm4", only=["vm1"]).violations == ()
+    (found,) = proven(made, reaches="vm4").violations
+    assert (found.sender_port, found.receiver_port) == ("vm1", "vm4")
+    assert (found.way[0].chassis, found.way[-1].chassis) == ("hv1", "hv2")
