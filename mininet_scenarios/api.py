@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import urllib.error
 import urllib.request
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from mininet_scenarios.errors import Refused
@@ -13,10 +15,15 @@ Json = dict[str, Any]
 
 
 class Api:
-    """One controller's API; raises Refused for every error status, OSError when nobody listens."""
+    """One controller's API; raises Refused for every error status, OSError when nobody listens.
 
-    def __init__(self, url: str, timeout_s: float = 10.0) -> None:
-        self.url, self.timeout_s = url, timeout_s
+    `place` leads to where it listens, for as long as it is asked: another network namespace, for instance.
+    """
+
+    def __init__(
+        self, url: str, timeout_s: float = 10.0, place: Callable[[], AbstractContextManager[None]] = nullcontext
+    ) -> None:
+        self.url, self.timeout_s, self._place = url, timeout_s, place
         # Without a proxy handler: the environment's proxies are not in this network.
         self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
@@ -42,7 +49,7 @@ class Api:
         if data is not None:
             request.add_header("Content-Type", "application/json")
         try:
-            with self._opener.open(request, timeout=self.timeout_s) as response:
+            with self._place(), self._opener.open(request, timeout=self.timeout_s) as response:
                 text = response.read().decode()
                 is_json = response.headers.get_content_type() == "application/json"
         except urllib.error.HTTPError as error:

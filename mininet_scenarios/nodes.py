@@ -30,6 +30,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from mininet_scenarios.api import Api
@@ -805,12 +806,14 @@ class Controller(Node):
             *("--ovsdb", f"0.0.0.0:{OVSDB_PORT}"),
             *options,
         )
-        self.api = Api(f"http://127.0.0.1:{API_PORT}")
+        # Several labs are alive at once, each with this address in a namespace of its own.
+        self.api = Api(f"http://127.0.0.1:{API_PORT}", place=partial(inside, self.pid))
         self.daemon: Daemon | None = None
 
     def launch(self) -> None:
         """Start it, without waiting until it is ready."""
-        self.daemon = Daemon("weft serve", *self.program, "serve", *self.options, log=self.log)
+        with inside(self.pid):
+            self.daemon = Daemon("weft serve", *self.program, "serve", *self.options, log=self.log)
 
     def ready(self, timeout_s: float = 20.0) -> None:
         """Wait until it says that it is ready."""
@@ -852,7 +855,8 @@ class Controller(Node):
 
     def weft(self, *arguments: str, stdin: str = "", codes: tuple[int, ...] = (0,)) -> str:
         """Run a client command of `weft` against this controller."""
-        return run(*self.program, *arguments, env={"WEFT_URL": self.api.url}, stdin=stdin, codes=codes)
+        with inside(self.pid):
+            return run(*self.program, *arguments, env={"WEFT_URL": self.api.url}, stdin=stdin, codes=codes)
 
     def terminate(self) -> None:
         """End it, then the node."""
