@@ -448,6 +448,8 @@ class Store:
 
     async def close(self) -> None:
         """Let go of the journal; what was not committed by now never happened."""
+        self._noted = float("-inf")
+        await self._note()
         await asyncio.get_running_loop().run_in_executor(self._writer, self.journal.close)
         self._writer.shutdown()
 

@@ -602,3 +602,18 @@ def test_no_log_is_kept_if_none_is_wanted(path: Path) -> None:
     journal.note([Ack(1, "hv1", 1.0)])
     assert journal.events("", 100, 9) == []
     journal.close()
+
+
+def test_who_had_a_change_is_kept_when_the_store_is_closed(path: Path) -> None:
+    async def scenario() -> None:
+        async with serving(SqliteJournal(path)) as store:
+            await store.commit(put(network("red")), by=Author("ann", "p"))
+            store.acknowledge("hv1", [1])
+
+    asyncio.run(scenario())
+    journal = SqliteJournal(path)
+    journal.load()
+    (event,) = journal.events("red", 2, 9)
+    journal.close()
+    assert event.acknowledged.keys() == {"hv1"}
+    assert (event.change.by, event.change.at > 1e9) == (Author("ann", "p"), True)
