@@ -77,8 +77,8 @@ WIDTHS: Final[Mapping[str, int]] = {**_HEADERS, **_LOCALS}
 _ORDER: Final = (
     "acted", "reg6", "reg7", "reg9", "reg2", "eth_dst", "tun_dst", "tun_ipv6_dst", "reg0", "ct_state", "eth_type",
     "ip_frag", "nw_proto", "tp_dst", "tp_src", "tcp_flags", "vlan_tci", "nw_ttl", "reg11", "reg10", "reg3", "reg5",
-    "reg8",     "nw_dst", "ipv6_dst", "tun_id", "tun_src", "tun_ipv6_src", "reg1", "origin", "in_port", "eth_src", "nw_src",
-    "ipv6_src", "nd_target", "arp_sha", "arp_tha", "reg4", "xxreg3",
+    "reg8",     "nw_dst", "ipv6_dst", "tun_id", "tun_src", "tun_ipv6_src", "reg1", "origin", "in_port", "eth_src",
+    "nw_src", "ipv6_src", "nd_target", "arp_sha", "arp_tha", "reg4", "xxreg3",
 )  # fmt: skip
 """Where variables stand: what tells receivers apart above what tells senders apart, so that what all senders of a
 network may send is kept once for all receivers."""
