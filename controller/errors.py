@@ -118,6 +118,7 @@
     ├── Throttled               too many requests of callers that nobody knows
     ├── IdentityUnavailable     whoever knows the callers does not answer
     ├── Unavailable             the store cannot be read or written just now
+    ├── Unproven                a proof could not be made
     ├── BadDump                 a flow or group in a dump that cannot be read
     ├── BadArchive              a file is none of `weft bundle`, or is damaged
     ├── FlowError               a programmer's error, raised when a flow is built
@@ -1210,6 +1211,14 @@ class Unavailable(WeftError):
 
     def __init__(self, reason: str) -> None:
         super().__init__(f"The store is unavailable: {reason}.")
+        self.reason = reason
+
+
+class Unproven(WeftError):
+    """Raised when a proof could not be made."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"Nothing could be proven: {reason}")
         self.reason = reason
 
 

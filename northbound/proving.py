@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any, Final
 
-from controller.errors import Disconnected, Invalid, Unavailable
+from controller.errors import Disconnected, Invalid, Unproven
 from controller.model.bindings import Unplaced, place
 from controller.prove.cloud import Held
 from controller.prove.proof import Answer, Question, Violation
@@ -29,14 +29,14 @@ LOCAL: Final = 0xFFFFFFFE
 
 
 async def proven(fleet: Fleet, asked: Mapping[str, object]) -> dict[str, Any]:
-    """The answer of POST /v1/prove. Raises Invalid, NotFound, Ambiguous, Unplugged, Unavailable."""
+    """The answer of POST /v1/prove. Raises Invalid, NotFound, Ambiguous, Unplugged, Unproven."""
     reaches, only = _asked(fleet, asked)
     made = await archive.gather(fleet, None, lambda: None)
     held = {name: _held(fleet, name, dump) for name, dump in made.dumps.items()}
     away = (each.chassis.id for each in fleet.statuses() if each.chassis.id not in held)
     unreachable = {name: made.unreachable.get(name, "its switch is not connected") for name in away}
     if not held:
-        raise Unavailable("no hypervisor tells what it holds, so there is nothing to prove")
+        raise Unproven("no hypervisor tells what it holds, so there is nothing to prove")
     answer = await _elsewhere(Question(tuple(made.records), held, reaches, only))
     known = fleet.dictionary().flows
     return {
@@ -83,9 +83,9 @@ def _held(fleet: Fleet, name: str, dump: Dump) -> Held:
 
 
 async def _elsewhere(question: Question) -> Answer:
-    """In another process. Raises Unavailable."""
+    """In another process. Raises Unproven."""
     child = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "controller.prove", stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+        sys.executable, "-P", "-m", "controller.prove", stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
     )
     try:
         out, _ = await child.communicate(await asyncio.to_thread(pickle.dumps, question))
@@ -95,7 +95,7 @@ async def _elsewhere(question: Question) -> Answer:
         raise
     answer = await asyncio.to_thread(pickle.loads, out) if out else f"the proof ended with {child.returncode}"
     if not isinstance(answer, Answer):
-        raise Unavailable(str(answer))
+        raise Unproven(str(answer))
     return answer
 
 

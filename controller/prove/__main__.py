@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 import pickle
 import sys
+import traceback
 
 from controller.errors import WeftError
 from controller.prove.proof import prove
@@ -22,6 +23,9 @@ def main() -> None:
         answer: object = prove(question)
     except WeftError as error:
         answer = str(error)
+    except Exception as error:  # whoever started this has no other way to hear of it
+        traceback.print_exc()
+        answer = f"{type(error).__name__}: {error}"
     pickle.dump(answer, sys.stdout.buffer)
 
 

@@ -61,10 +61,12 @@ def held(made: Cloud, **faults: Fault) -> dict[str, Held]:
     return found
 
 
-def proven(made: Cloud, reaches: str = "", only: Iterable[str] = (), **faults: Fault) -> Answer:
+def proven(
+    made: Cloud, reaches: str = "", only: Iterable[str] = (), followed: int = 0, **faults: Fault
+) -> Answer:  # fmt: skip
     """What is proven of a cloud with these faults."""
     records = [record for kind in KINDS for record in made.model.all(kind)]
-    return prove(Question(records, held(made, **faults), reaches, tuple(only), followed=1))
+    return prove(Question(records, held(made, **faults), reaches, tuple(only), followed=followed))
 
 
 def added(*lines: str) -> Fault:

@@ -107,7 +107,7 @@ def test_what_nobody_can_tell_may_be_anything_and_is_told() -> None:
 def test_only_those_reach_a_port_that_are_said_to() -> None:
     made = cloud()
     assert proven(made, reaches="vm1", only=["vm2", "vm3"]).violations == ()
-    (found,) = proven(made, reaches="vm1", only=["vm2"]).violations
+    (found,) = proven(made, reaches="vm1", only=["vm2"], followed=1).violations
     assert (found.claim, found.sender_port, found.receiver_port) == ("reaches", "vm3", "vm1")
     assert [met.flow.partition(" actions=")[0] for met in found.way][-1].endswith("reg2=0x1")
 
@@ -116,6 +116,6 @@ def test_routers_take_what_is_for_others_to_them_and_no_more() -> None:
     made = routed()
     assert proven(made).violations == ()
     assert proven(made, reaches="vm4", only=["vm1"]).violations == ()
-    (found,) = proven(made, reaches="vm4").violations
+    (found,) = proven(made, reaches="vm4", followed=1).violations
     assert (found.sender_port, found.receiver_port) == ("vm1", "vm4")
     assert (found.way[0].chassis, found.way[-1].chassis) == ("hv1", "hv2")
