@@ -20,7 +20,6 @@ from controller.flows.fields import (
     ARP_SPA,
     ARP_THA,
     ARP_TPA,
-    BROADCAST,
     ETH_DST,
     ETH_SRC,
 )
@@ -93,7 +92,8 @@ def own_address(view: View, port: Port) -> Iterator[Flow]:
     for address in dict.fromkeys((*ipv4(port), *pairs)):
         wanted = ARP_REQUEST & ARP_TPA(address)
         if physical_network(view, port.network_id) is None:
-            announced = ARP & ARP_SPA(address) & ARP_TPA(address) & ETH_DST(BROADCAST)
+            # By its addresses alone: a datapath flow of any frame here would bear ETH_DST if one of these flows did.
+            announced = ARP & ARP_SPA(address) & ARP_TPA(address)
             yield Flow(SERVICE, "own_announced", source & announced, (WHY.set(Why.TOLD), goto(TRAP)))
             yield Flow(SERVICE, "own_address", source & wanted, (WHY.set(Why.OWN_ADDRESS), goto(DROP)))
         else:

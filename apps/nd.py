@@ -120,7 +120,7 @@ def own_address(view: View, port: Port) -> Iterator[Flow]:
     for address in dict.fromkeys((*ipv6(port), *pairs)):
         wanted = ND_TARGET(address)
         if physical_network(view, port.network_id) is None:
-            announced = ND_TARGET_ADVERTISED(address) & ETH_DST(ALL_NODES_MAC)
+            announced = ND_TARGET_ADVERTISED(address) & IPV6_DST(ALL_NODES)
             yield Flow(SERVICE, "own_announced", source & announced, (WHY.set(Why.TOLD), goto(TRAP)))
             yield Flow(SERVICE, "own_address", source & wanted, (WHY.set(Why.OWN_ADDRESS), goto(DROP)))
         else:

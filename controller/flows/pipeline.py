@@ -509,7 +509,7 @@ SERVICE: Final = Table(
     },
     matches=frozenset({
         SRC, NET, FROM_PHYS, UNCHECKED, f.ETH_DST, f.ETH_TYPE, f.ARP_OP, f.ARP_SPA, f.ARP_SHA, f.ARP_TPA, f.IPV6_PROTO,
-        f.IPV6_SRC, f.ICMPV6_TYPE, f.ND_TARGET, f.ND_TARGET_ADVERTISED, f.ND_TLL,
+        f.IPV6_SRC, f.IPV6_DST, f.ICMPV6_TYPE, f.ND_TARGET, f.ND_TARGET_ADVERTISED, f.ND_TLL,
     }),
     sets=frozenset({NH4, NH6, ASKED, NEIGH_HIT, f.ETH_DST, WHY}),
     nexts=frozenset({"neigh", "neigh_reply", "out_port", "l2_dispatch", "l2_bum", "trap", "drop"}),

@@ -38,7 +38,7 @@ def test_a_port_gets_no_answer_for_its_own_address(cloud: Cloud) -> None:
 
 def test_what_a_port_announces_of_itself_is_heard(cloud: Cloud) -> None:
     assert [flow for flow in cloud.flows("hv2", "arp") if "priority=115" in flow] == [
-        "table=8,priority=115,eth_dst=ff:ff:ff:ff:ff:ff,arp,arp_spa=10.0.0.3,arp_tpa=10.0.0.3,reg1=0x3 "
+        "table=8,priority=115,arp,arp_spa=10.0.0.3,arp_tpa=10.0.0.3,reg1=0x3 "
         "actions=set_field:0x2f->reg8,goto_table:60",
     ]
 

@@ -58,7 +58,7 @@ def test_a_port_gets_no_answer_for_its_own_address(cloud: Cloud) -> None:
 
 def test_what_a_port_announces_of_itself_is_heard(cloud: Cloud) -> None:
     assert [flow for flow in cloud.flows("hv2", "nd") if flow.startswith("table=8,priority=115")] == [
-        f"table=8,priority=115,eth_dst=33:33:00:00:00:01,ipv6,nw_proto=58,icmpv6_type=136,nd_target={own},reg1=0x3 "
+        f"table=8,priority=115,ipv6,nw_proto=58,ipv6_dst=ff02::1,icmpv6_type=136,nd_target={own},reg1=0x3 "
         "actions=set_field:0x2f->reg8,goto_table:60"
         for own in ("fd00::3", "fe80::ff:fe00:3")
     ]
