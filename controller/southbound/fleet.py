@@ -528,7 +528,7 @@ class Fleet:
 
         Raises NotFound, Disconnected.
         """
-        switches = {name: self._switch(name) for name in {chassis, *on}}
+        switches = {name: self._switch(name) for name in (chassis, *sorted(on))}
         return await self.probes.send(switches, chassis, in_port, frame, catches, expected)
 
     # What guests hear, and are asked
