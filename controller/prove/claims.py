@@ -129,18 +129,21 @@ def _zones(cloud: Cloud, promise: Promise, survey: Survey) -> Iterator[Suspicion
     """What goes to conntrack while a port's groups are asked, and not in the zone that is the port's alone."""
     algebra, nothing = cloud.algebra, cloud.space.nothing
     wrong: dict[tuple[str, str], list[Set]] = {}
+    own: dict[str, list[tuple[str, int, int]]] = {}
+    for origin in cloud.by_port.values():
+        port = cloud.rows.get(Port, origin.port_id)
+        placed = place(cloud.rows, port) if port else None
+        if isinstance(placed, Placed):
+            key = promise.view.tag("port", origin.port_id)
+            own.setdefault(origin.chassis, []).append((origin.port_id, key, placed.zone))
     for name, state in survey.tracked:
-        for origin in cloud.guests_of(name):
-            port = cloud.rows.get(Port, origin.port_id)
-            placed = place(cloud.rows, port) if port else None
-            if not isinstance(placed, Placed):
-                continue
-            mine = algebra.narrowed(state, Test(CHECKED.wire, promise.view.tag("port", origin.port_id), CHECKED.full))
+        for id, key, zone in own.get(name, ()):
+            mine = algebra.narrowed(state, Test(CHECKED.wire, key, CHECKED.full))
             if mine.packets == nothing:
                 continue
-            left = algebra.less(algebra.less(mine, Test(ZONE.wire, placed.zone, ZONE.full)), _TRANSLATING)
+            left = algebra.less(algebra.less(mine, Test(ZONE.wire, zone, ZONE.full)), _TRANSLATING)
             if left.packets != nothing:
-                wrong.setdefault((name, origin.port_id), []).append(left.packets)
+                wrong.setdefault((name, id), []).append(left.packets)
     for (name, id), sets in wrong.items():
         sentence = f"on {name} port {id}'s connections are not looked up in the conntrack zone that is its own"
         yield Suspicion(ZONES, sentence, union(sets, nothing), name, receiver=cloud.by_port[id])

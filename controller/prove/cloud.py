@@ -183,10 +183,6 @@ class Cloud:
     def _behind(self) -> Mapping[tuple[str, int], Origin]:
         return {(origin.chassis, origin.ofport): origin for origin in self.origins if origin.chassis}
 
-    def guests_of(self, chassis: str) -> list[Origin]:
-        """The ports that are plugged in on a hypervisor."""
-        return [origin for origin in self.by_port.values() if origin.chassis == chassis]
-
     def sent_by(self, origin: Origin) -> Set:
         """The packets of one sender."""
         return self.space.is_("origin", origin.number)
