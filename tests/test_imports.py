@@ -17,6 +17,7 @@ NETWORKING = (*MODEL, "northbound")
 # What a module may import of ours; the longest name that covers the module decides.
 ALLOWED = {
     "controller": (),
+    "controller.errors": ("controller.errors",),
     "controller.model": MODEL,
     "controller.flows": FLOWS,
     "controller.prove": (*FLOWS, "controller.prove"),
@@ -103,6 +104,13 @@ def test_no_modules_import_one_another_in_a_circle() -> None:
     assert circle(read(ROOT)) == []
 
 
+def test_errors_are_imported_from_their_package_and_from_none_of_its_modules() -> None:
+    modules = [f"controller.errors.{path.stem}" for path in (ROOT / "controller/errors").glob("[a-z]*.py")]
+    assert "controller.errors.base" in modules
+    tree = {module: names for module, names in read(ROOT).items() if not within(module, "controller.errors")}
+    assert [(module, name) for module in tree for name in tree[module] if within(name, *modules)] == []
+
+
 def planted(root: Path, path: str, line: str) -> dict[str, list[str]]:
     """A tree of one module that holds one line, read like the real one."""
     (root / path).parent.mkdir(parents=True, exist_ok=True)
@@ -141,7 +149,7 @@ def planted(root: Path, path: str, line: str) -> dict[str, list[str]]:
         ("controller/flows/engine.py", "from apps import APPS"),
         ("controller/southbound/fleet.py", "import apps.l2"),
         ("mininet_scenarios/lab.py", "import apps"),
-        ("controller/errors.py", "from controller.model.records import Port"),
+        ("controller/errors/base.py", "from controller.model.records import Port"),
         ("controller/model/store.py", "from controller.flows import flow"),
         ("controller/model/store.py", "from controller.southbound import fleet"),
         ("controller/flows/engine.py", "import controller.southbound.switch"),
