@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from controller.flows.action import Bounce, Move, goto, resubmit
 from controller.flows.app import app, everywhere, host, neighbours
 from controller.flows.fields import (
     ARP,
@@ -23,7 +24,8 @@ from controller.flows.fields import (
     ETH_DST,
     ETH_SRC,
 )
-from controller.flows.flow import ANY, Bounce, Flow, Move, goto, resubmit
+from controller.flows.flow import Flow
+from controller.flows.match import ANY
 from controller.flows.pipeline import (
     DROP,
     FROM_PHYS,

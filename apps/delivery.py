@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from controller.flows.action import Output
 from controller.flows.app import app, host
-from controller.flows.flow import Flow, Output
+from controller.flows.flow import Flow
 from controller.flows.pipeline import DELIVER, DST
 from controller.flows.presence import attached, ofport
 from controller.model.records import Port

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from controller.flows.action import goto
 from controller.flows.app import app, everywhere
-from controller.flows.flow import ANY, Flow, goto
+from controller.flows.flow import Flow
+from controller.flows.match import ANY
 from controller.flows.pipeline import DROP, MISSES, TRAPS, WHY, Why
 from controller.model.view import View
 

@@ -15,9 +15,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from controller.flows.action import ToGroup, Translate, Untrack, goto, resubmit
 from controller.flows.app import app, floating, leading, led, translating
 from controller.flows.fields import ARP_REQUEST, ARP_TPA, CT_ZONE, ETH_DST, ETH_SRC, IPV4_DST, IPV4_SRC, ct_state
-from controller.flows.flow import Flow, ToGroup, Translate, Untrack, goto, resubmit
+from controller.flows.flow import Flow
 from controller.flows.hops import AT_ROUTER, AWAY, redirect
 from controller.flows.pipeline import (
     FROM_PHYS,

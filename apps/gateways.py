@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from controller.flows.action import Action, Bounce, Move, ToGroup, Turn, goto, resubmit
 from controller.flows.app import app, at_gateways, crossing, everywhere, outside, routing
 from controller.flows.fields import (
     ARP_REQUEST,
@@ -37,21 +38,7 @@ from controller.flows.fields import (
     link_local,
     tunnel_to,
 )
-from controller.flows.flow import (
-    ANY,
-    Action,
-    Bounce,
-    Bucket,
-    Flow,
-    Group,
-    Item,
-    Match,
-    Move,
-    ToGroup,
-    Turn,
-    goto,
-    resubmit,
-)
+from controller.flows.flow import Bucket, Flow, Group, Item
 from controller.flows.hops import (
     AT_ROUTER,
     ECHO_REPLY,
@@ -67,6 +54,7 @@ from controller.flows.hops import (
     route,
     trap,
 )
+from controller.flows.match import ANY, Match
 from controller.flows.pipeline import (
     ALIVE,
     BFD_PORT,

@@ -10,9 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from math import ceil
 
+from controller.flows.action import ToGroup, goto, resubmit
 from controller.flows.app import app, each, everywhere, homes, host, peers
 from controller.flows.fields import CONTROL_GROUP, ETH_DST, GROUP_BIT, tunnel_to
-from controller.flows.flow import ANY, Bucket, Flow, Group, ToGroup, goto, resubmit
+from controller.flows.flow import Bucket, Flow, Group
+from controller.flows.match import ANY
 from controller.flows.pipeline import (
     ARRIVED,
     DROP,

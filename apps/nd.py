@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from controller.flows.action import Action, Bounce, Move, goto, resubmit
 from controller.flows.app import app, everywhere, host, neighbours
 from controller.flows.fields import (
     ETH_DST,
@@ -33,7 +34,7 @@ from controller.flows.fields import (
     ND_TLL,
     link_local,
 )
-from controller.flows.flow import Action, Bounce, Flow, Move, goto, resubmit
+from controller.flows.flow import Flow
 from controller.flows.pipeline import (
     DROP,
     FROM_PHYS,

@@ -27,6 +27,7 @@ from ipaddress import ip_address, ip_network
 from typing import Final
 
 from controller.flows import frames
+from controller.flows.action import goto, resubmit
 from controller.flows.app import app, host, neighbours, peers, reaching
 from controller.flows.fields import (
     ARP_OP,
@@ -42,7 +43,7 @@ from controller.flows.fields import (
     tunnel_to,
     within,
 )
-from controller.flows.flow import ANY, Flow, Match, goto, resubmit
+from controller.flows.flow import Flow
 from controller.flows.frames import (
     NO_MAC,
     NOBODY4,
@@ -54,6 +55,7 @@ from controller.flows.frames import (
     own_source,
     question,
 )
+from controller.flows.match import ANY, Match
 from controller.flows.pipeline import (
     DST,
     FROM_PHYS,

@@ -17,9 +17,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from controller.flows.action import Action, Output, PopVlan, PushVlan, Turn, goto, resubmit
 from controller.flows.app import app, bridging, everywhere, itself, present, wired
 from controller.flows.fields import ETH_SRC, IN_PORT, UNTAGGED, VLAN_ID
-from controller.flows.flow import Action, Flow, Match, Output, PopVlan, PushVlan, Turn, goto, resubmit
+from controller.flows.flow import Flow
+from controller.flows.match import Match
 from controller.flows.pipeline import (
     CHASSIS,
     CHASSIS_MACS,

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from hashlib import sha256
 
+from controller.flows.action import Translate, Untrack, goto
 from controller.flows.app import app, forwarded, forwarding, translating
 from controller.flows.fields import (
     CT_ZONE,
@@ -26,8 +27,9 @@ from controller.flows.fields import (
     cover,
     ct_state,
 )
-from controller.flows.flow import Flow, Match, Translate, Untrack, goto
+from controller.flows.flow import Flow
 from controller.flows.hops import AWAY, redirect
+from controller.flows.match import Match
 from controller.flows.pipeline import (
     FORWARDING,
     L3_DNAT,

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from controller.flows.action import goto
 from controller.flows.app import app, everywhere, host
 from controller.flows.fields import (
     ARP,
@@ -40,7 +41,8 @@ from controller.flows.fields import (
     link_local,
     within,
 )
-from controller.flows.flow import ANY, Flow, Match, goto
+from controller.flows.flow import Flow
+from controller.flows.match import ANY, Match
 from controller.flows.pipeline import (
     ADDRESS_SECURITY,
     DROP,

@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import NamedTuple
 
+from controller.flows.action import resubmit
 from controller.flows.app import app
-from controller.flows.flow import resubmit
 from controller.flows.frames import NO_MAC, checksum
 from controller.flows.pipeline import HOPS as PASSED
 from controller.flows.pipeline import L2_LOOKUP, L3_ROUTE, NET, REDIRECTED, RTR, TURNED, Why

@@ -23,6 +23,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from ipaddress import ip_address, ip_network
 
+from controller.flows.action import DecrementTtl, Measure, Move, Punt, ToGroup, Turn, goto, resubmit
 from controller.flows.app import app, everywhere, joined, routing
 from controller.flows.fields import (
     ETH_DST,
@@ -41,21 +42,7 @@ from controller.flows.fields import (
     link_local,
     within,
 )
-from controller.flows.flow import (
-    ANY,
-    Bucket,
-    DecrementTtl,
-    Flow,
-    Group,
-    Item,
-    Measure,
-    Move,
-    Punt,
-    ToGroup,
-    Turn,
-    goto,
-    resubmit,
-)
+from controller.flows.flow import Bucket, Flow, Group, Item
 from controller.flows.hops import (
     ECHO_REQUEST,
     ECHO_REQUEST6,
@@ -72,6 +59,7 @@ from controller.flows.hops import (
     route,
     trap,
 )
+from controller.flows.match import ANY
 from controller.flows.pipeline import (
     DELIVER,
     DROP,

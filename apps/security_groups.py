@@ -29,6 +29,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from controller.flows.action import Action, Apart, Commit, Move, Table, Track, goto, resubmit
 from controller.flows.app import app, everywhere, guarding, host, remotes, under
 from controller.flows.fields import (
     ARP,
@@ -69,22 +70,8 @@ from controller.flows.fields import (
     unread,
     within,
 )
-from controller.flows.flow import (
-    ANY,
-    Action,
-    Apart,
-    Clause,
-    Commit,
-    Field,
-    Flow,
-    Match,
-    Move,
-    Set,
-    Table,
-    Track,
-    goto,
-    resubmit,
-)
+from controller.flows.flow import Clause, Flow
+from controller.flows.match import ANY, Field, Match, Set
 from controller.flows.pipeline import (
     CHECKED,
     CT_BUNDLE,

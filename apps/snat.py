@@ -17,9 +17,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from controller.flows.action import Translate, Untrack, goto
 from controller.flows.app import app, at_gateways, everywhere, routing
 from controller.flows.fields import CT_ZONE, IPV4, IPV4_DST, IPV6, ct_state
-from controller.flows.flow import Flow, Translate, Untrack, goto
+from controller.flows.flow import Flow
 from controller.flows.hops import AWAY, LOOK
 from controller.flows.pipeline import (
     DROP,

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from controller.flows.action import Output, goto
 from controller.flows.app import app, everywhere, itself, others, present
 from controller.flows.fields import IN_PORT, TUN_ID, tunnel_from
-from controller.flows.flow import Flow, Output, goto
+from controller.flows.flow import Flow
 from controller.flows.pipeline import (
     CLASSIFY,
     DROP,

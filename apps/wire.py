@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from controller.flows.action import Move, goto, resubmit
 from controller.flows.app import app, homes, itself, on_wire, serving
 from controller.flows.fields import (
     ARP,
@@ -35,7 +36,7 @@ from controller.flows.fields import (
     ND_TLL,
     link_local,
 )
-from controller.flows.flow import Flow, Move, goto, resubmit
+from controller.flows.flow import Flow
 from controller.flows.frames import NO_MAC, REPLY, Statement, announcement, own_source, question, read, tagged
 from controller.flows.hops import AT_ROUTER
 from controller.flows.pipeline import (

@@ -15,7 +15,7 @@ from typing import Any, Final
 from controller.errors import Invalid, SouthboundError
 from controller.flows import probe
 from controller.flows.fields import ETH_TYPE, IPV6, PACKET4, PACKET6
-from controller.flows.flow import Match
+from controller.flows.match import Match
 from controller.flows.packet import Packet
 from controller.flows.pipeline import DELIVER, DROP, DST, PHYS, PHYSICAL, TRAP, WHY, Why
 from controller.flows.trace import Fate

@@ -11,9 +11,11 @@ from typing import Final
 
 from controller.flows import fields as f
 from controller.flows import pipeline as p
+from controller.flows.action import Goto, Table, ToGroup
 from controller.flows.fields import ICMP4, ICMP6, SCTP, TCP, UDP
-from controller.flows.flow import Field, Flow, Goto, Set, Table, ToGroup
+from controller.flows.flow import Flow
 from controller.flows.journey import Journey
+from controller.flows.match import Field, Set
 from controller.flows.packet import Packet
 from controller.flows.pipeline import Guard, Why
 from controller.model.bindings import Placed, place

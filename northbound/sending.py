@@ -28,7 +28,7 @@ from controller.flows.fields import (
     UDP,
     link_local,
 )
-from controller.flows.flow import Match
+from controller.flows.match import Match
 from controller.flows.packet import Packet, packet
 from controller.model import protocols
 from controller.model.addresses import address_of, block

@@ -21,9 +21,10 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from controller.flows.action import Measure, Move, Table, Translate
 from controller.flows.conntrack import Connections
-from controller.flows.flow import Flow, Group, Key, Measure, Move, Table, Translate
-from controller.flows.flow import Set as Set_
+from controller.flows.flow import Flow, Group, Key
+from controller.flows.match import Set as Set_
 from controller.flows.packet import TUNNEL, Packet
 from controller.flows.pipeline import CLASSIFY, CT_BUNDLE, TRAP_BYTES, WHY
 from controller.flows.trace import TAG_PRESENT, Committed, End, Fate, Switch, Tracked, Translation, translate

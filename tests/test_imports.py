@@ -39,7 +39,7 @@ ALLOWED = {
 APP = [f"controller.model.{module}" for module in ("addresses", "protocols", "records", "view")]
 APP += [
     f"controller.flows.{module}"
-    for module in ("app", "fields", "flow", "frames", "hops", "pipeline", "presence", "punted")
+    for module in ("action", "app", "fields", "flow", "frames", "hops", "match", "pipeline", "presence", "punted")
 ]
 APP += ["__future__", "collections", "dataclasses", "enum", "functools", "hashlib", "ipaddress", "itertools", "math"]
 APP += ["operator", "struct", "typing"]

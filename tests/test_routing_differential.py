@@ -24,8 +24,9 @@ from apps import APPS, router_errors
 from controller.flows import fields as f
 from controller.flows.conntrack import Connections
 from controller.flows.fields import HOP_LIMIT, PACKET4, PACKET6, TTL
-from controller.flows.flow import Field, Flow, Group, Set
+from controller.flows.flow import Flow, Group
 from controller.flows.journey import Host, Journey, follow, hosts
+from controller.flows.match import Field, Set
 from controller.flows.packet import Packet, packet
 from controller.flows.pipeline import NET, NET_IN, RTR, SRC
 from controller.flows.presence import ofport

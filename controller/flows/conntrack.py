@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
+from controller.flows.action import Move, Translate
 from controller.flows.fields import (
     CT_STATE,
     CT_TP_DST,
@@ -32,7 +33,7 @@ from controller.flows.fields import (
     ct_state,
     ipv4_number,
 )
-from controller.flows.flow import Move, Set, Translate
+from controller.flows.match import Set
 from controller.flows.packet import CONNTRACK, Packet
 from controller.flows.pipeline import CT_GEN, CT_POLICY
 

@@ -27,8 +27,10 @@ from dataclasses import dataclass, field
 from itertools import count, islice
 from typing import Any, TypeVar, cast
 
+from controller.flows.action import Conjunction, Table
 from controller.flows.app import App, Kind, Placement, Rule, Scope
-from controller.flows.flow import Clause, Conjunction, Entry, Flow, Group, Item, Key, Match, Pattern, Table
+from controller.flows.flow import Clause, Entry, Flow, Group, Item, Key
+from controller.flows.match import Match, Pattern
 from controller.flows.presence import RELATIONS, only
 from controller.model.records import Record
 from controller.model.store import Change, Model, Read

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from controller.errors import Undeclared
-from controller.flows.flow import Field, Match, Set, Test, matching
+from controller.flows.match import Field, Match, Set, Test, matching
 from controller.model.records import Address, Mac
 
 BROADCAST = Mac("ff:ff:ff:ff:ff:ff")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from controller.flows.action import Action, Measure, Move, ToGroup, Untrack, goto, resubmit
 from controller.flows.fields import (
     ETH_SRC,
     HOP_LIMIT,
@@ -16,7 +17,8 @@ from controller.flows.fields import (
     TTL,
     within,
 )
-from controller.flows.flow import Action, Flow, Measure, Move, Set, ToGroup, Untrack, goto, resubmit
+from controller.flows.flow import Flow
+from controller.flows.match import Set
 from controller.flows.pipeline import (
     FROM_PHYS,
     GATEWAYS,

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Final
 
+from controller.flows.action import Table
 from controller.flows.conntrack import Connections
 from controller.flows.fields import ETH_DST, IN_PORT, TUN_DST, TUN_ID, TUN_IPV6_DST, tunnel_from, tunnel_to
-from controller.flows.flow import Group, Table
+from controller.flows.flow import Group
 from controller.flows.packet import Packet, packet
 from controller.flows.pipeline import CLASSIFY, FROM_PHYS, GATE, RTR, TUNNEL_PORTS, Why, patch_port, probe_port
 from controller.flows.trace import End, Fate, Switch, Trace, trace

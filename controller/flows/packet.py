@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from controller.flows import fields
-from controller.flows.flow import Field, Match, Move, Set
+from controller.flows.action import Move
+from controller.flows.match import Field, Match, Set
 
 _PARTS: Final[Mapping[str, tuple[str, ...]]] = {"xxreg3": ("reg12", "reg13", "reg14", "reg15")}
 """Registers that are others put together, the first the most significant (ovs-fields(7), Registers)."""

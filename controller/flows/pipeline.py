@@ -54,8 +54,9 @@ from hashlib import sha256
 from typing import Any, Final
 
 from controller.flows import fields as f
+from controller.flows.action import GroupKind, Table
 from controller.flows.fields import ipv4_number, ipv6_number, mac_text
-from controller.flows.flow import Field, GroupKind, Table, register
+from controller.flows.match import Field, register
 from controller.model.records import Address, Mac
 
 

@@ -7,7 +7,8 @@ from enum import IntEnum
 from typing import Any
 
 from controller.flows import pipeline
-from controller.flows.flow import Field, GroupKind
+from controller.flows.action import GroupKind
+from controller.flows.match import Field
 from controller.flows.pipeline import (
     APPS,
     CONNECTION,

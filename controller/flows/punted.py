@@ -9,8 +9,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from controller.flows.action import Action, resubmit
 from controller.flows.fields import ETH_DST
-from controller.flows.flow import Action, register, resubmit
+from controller.flows.match import register
 from controller.flows.pipeline import L3_OUT, NEIGH_HIT, Why
 from controller.model.addresses import unpacked
 from controller.model.records import Address, Mac

@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
+from controller.flows.action import Table
 from controller.flows.engine import Engine
-from controller.flows.flow import Flow, Group, Match, Pattern, Table
+from controller.flows.flow import Flow, Group
+from controller.flows.match import Match, Pattern
 from controller.flows.packet import Packet
 from controller.flows.trace import Switch, Tier
 

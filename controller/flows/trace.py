@@ -22,6 +22,28 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final, Protocol, assert_never
 
+from controller.flows.action import (
+    Action,
+    Apart,
+    Bounce,
+    Commit,
+    Conjunction,
+    DecrementTtl,
+    Goto,
+    Measure,
+    Move,
+    Output,
+    PopVlan,
+    Punt,
+    PushVlan,
+    Resubmit,
+    Table,
+    ToGroup,
+    Track,
+    Translate,
+    Turn,
+    Untrack,
+)
 from controller.flows.conntrack import Connections
 from controller.flows.fields import (
     CONJ_ID,
@@ -34,34 +56,8 @@ from controller.flows.fields import (
     TTL,
     VLAN_TCI,
 )
-from controller.flows.flow import (
-    Action,
-    Apart,
-    Bounce,
-    Bucket,
-    Commit,
-    Conjunction,
-    DecrementTtl,
-    Entry,
-    Flow,
-    Goto,
-    Group,
-    Key,
-    Measure,
-    Move,
-    Output,
-    PopVlan,
-    Punt,
-    PushVlan,
-    Resubmit,
-    Set,
-    Table,
-    ToGroup,
-    Track,
-    Translate,
-    Turn,
-    Untrack,
-)
+from controller.flows.flow import Bucket, Entry, Flow, Group, Key
+from controller.flows.match import Set
 from controller.flows.packet import CONNTRACK, Packet
 from controller.flows.pipeline import CLASSIFY, DROP, WHY, Why
 

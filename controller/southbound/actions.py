@@ -11,15 +11,13 @@ from struct import Struct, error
 from typing import Any, Final
 
 from controller.errors import Undeclared
-from controller.flows.fields import ipv4_number
-from controller.flows.flow import (
+from controller.flows.action import (
     Action,
     Apart,
     Bounce,
     Commit,
     Conjunction,
     DecrementTtl,
-    Field,
     Measure,
     Move,
     Output,
@@ -27,13 +25,14 @@ from controller.flows.flow import (
     Punt,
     PushVlan,
     Resubmit,
-    Set,
     ToGroup,
     Track,
     Translate,
     Turn,
     Untrack,
 )
+from controller.flows.fields import ipv4_number
+from controller.flows.match import Field, Set
 from controller.southbound.messages import OFPP_CONTROLLER, OFPP_IN_PORT
 from controller.southbound.oxm import WIRES, Wire
 

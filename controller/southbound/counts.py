@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from struct import Struct
 from typing import Final
 
-from controller.flows.flow import Match
+from controller.flows.match import Match
 from controller.southbound.messages import OFPMP_FLOW, malformed, multipart_request
 from controller.southbound.oxm import encode_match
 

@@ -28,7 +28,8 @@ from controller import measures
 from controller.errors import Disconnected, InUse, NotFound, SouthboundError, Unavailable
 from controller.flows.app import App
 from controller.flows.engine import Cell, Cost, Delta, Engine
-from controller.flows.flow import Entry, Flow, Item, Key, Match, Set
+from controller.flows.flow import Entry, Flow, Item, Key
+from controller.flows.match import Match, Set
 from controller.flows.packet import Packet
 from controller.flows.pipeline import APPS, DELIVER, DROP, DST, TRAP, WHY, Why
 from controller.flows.presence import WATCHED, Watched, floating_translation, gateways, translated, zone_of

@@ -16,7 +16,9 @@ from struct import Struct
 from typing import Final, NamedTuple, cast
 
 from controller.errors import Oversized
-from controller.flows.flow import Conjunction, Field, Flow, Form, Goto, GroupKind, Output, match_text
+from controller.flows.action import Conjunction, Goto, GroupKind, Output
+from controller.flows.flow import Flow, Form
+from controller.flows.match import Field, match_text
 from controller.southbound.actions import encode_action
 from controller.southbound.messages import BUNDLED, MAX_MESSAGE
 from controller.southbound.oxm import encode_match

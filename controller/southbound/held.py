@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from controller.flows.flow import Entry, Flow, Group, Table
+from controller.flows.action import Table
+from controller.flows.flow import Entry, Flow, Group
 from controller.flows.packet import Packet
 from controller.flows.trace import Switch
 from controller.southbound.openflow import EncodedFlow, EncodedGroup, encode_flow, encode_group

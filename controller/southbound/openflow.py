@@ -21,7 +21,8 @@ from struct import Struct
 from typing import Final, NamedTuple
 
 from controller.errors import Oversized
-from controller.flows.flow import ANY, Bucket, Flow, Group
+from controller.flows.flow import Bucket, Flow, Group
+from controller.flows.match import ANY
 from controller.flows.pipeline import OWNER
 from controller.southbound.actions import encode_actions
 from controller.southbound.forms import fitting, spelled, template

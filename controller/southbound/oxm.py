@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from controller.errors import Undeclared
-from controller.flows.flow import Match
+from controller.flows.match import Match
 
 _OXM: Final = 0x8000  # OFPXMC_OPENFLOW_BASIC
 _NXM0: Final = 0x0000  # the classes of nicira-ext.h

@@ -16,7 +16,7 @@ from typing import Protocol
 
 from controller import measures
 from controller.flows.app import Answer, App
-from controller.flows.flow import Field
+from controller.flows.match import Field
 from controller.flows.pipeline import NET, NET_IN, OWNER, RTR, SRC, WHY, Why
 from controller.flows.punted import Announced, Heard, Outgoing, Punted, Sought
 from controller.model.view import View

@@ -21,8 +21,10 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final, NamedTuple, NoReturn
 
+from controller.flows.action import Action, Output
 from controller.flows.fields import TUN_DST, TUN_ID, TUN_IPV6_DST, tunnel_to
-from controller.flows.flow import Action, Flow, Group, Output, Set
+from controller.flows.flow import Flow, Group
+from controller.flows.match import Set
 from controller.flows.pipeline import ENCAPS, NO_SEGMENT, TUNNEL_PORTS
 from controller.model.records import Address, Chassis, Link
 from controller.model.store import Rows

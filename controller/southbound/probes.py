@@ -17,7 +17,8 @@ from dataclasses import dataclass, field
 from struct import Struct
 from typing import Final, Protocol
 
-from controller.flows.flow import Action, Match, Punt, Resubmit
+from controller.flows.action import Action, Punt, Resubmit
+from controller.flows.match import Match
 from controller.flows.packet import Packet
 from controller.flows.pipeline import CLASSIFY, DELIVER, DROP, PHYSICAL, TRAP
 from controller.flows.probe import DSCP, MARK, MARK_BYTES

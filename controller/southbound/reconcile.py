@@ -17,7 +17,9 @@ from functools import lru_cache
 from typing import Final, TypeAlias
 
 from controller.errors import FlowError, Oversized
-from controller.flows.flow import Conjunction, Entry, Flow, FlowKey, GroupKey, Key, match_text
+from controller.flows.action import Conjunction
+from controller.flows.flow import Entry, Flow, FlowKey, GroupKey, Key
+from controller.flows.match import match_text
 from controller.flows.pipeline import CLASSIFY, GROUP_KINDS, OWNER
 from controller.southbound import openflow
 from controller.southbound.openflow import EncodedFlow, EncodedGroup, encode_flow, encode_group

@@ -24,7 +24,7 @@ from itertools import count
 from typing import Final, NoReturn, TypeAlias
 
 from controller.errors import Disconnected, Malformed, Rejected
-from controller.flows.flow import Action, Output
+from controller.flows.action import Action, Output
 from controller.flows.punted import Outgoing, Reply, Resumed, Said
 from controller.southbound import messages as of
 from controller.southbound.actions import encode_actions

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from apps.neighbours import APP, OURS, hear, herald, next_hop, prove, seek
-from controller.flows.flow import actions_text
+from controller.flows.action import actions_text
 from controller.flows.frames import Question, Statement, announcement, answer, question, read
 from controller.flows.pipeline import NET, NET_IN, RTR, SRC, WHY, Why
 from controller.flows.punted import Announced, Heard, Punted, Reply, Resumed, Said, Sought

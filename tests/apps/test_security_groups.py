@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from controller.flows.action import Table
 from controller.flows.fields import CT_ZONE, ETH_DST, ETH_SRC, FRAGMENT, IPV4_FRAG, cover, ct_state
-from controller.flows.flow import Table
 from controller.flows.packet import packet
 from controller.flows.pipeline import CHECKED, DIRECTION, EGRESS, IN_RULES, INGRESS, OUT_RULES, VERDICT, Verdict, Why
 from controller.flows.trace import Switch, trace

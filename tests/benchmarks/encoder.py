@@ -19,7 +19,9 @@ from typing import Any
 
 from os_ken.ofproto import ofproto_protocol
 
-from controller.flows.flow import Action, Flow, Form, Goto, Output, Set, ToGroup
+from controller.flows.action import Action, Goto, Output, ToGroup
+from controller.flows.flow import Flow, Form
+from controller.flows.match import Set
 from controller.southbound.forms import template
 from controller.southbound.messages import OFPP_ANY, VERSION
 from controller.southbound.openflow import EncodedFlow, encode_flow, flow_add

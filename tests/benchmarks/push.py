@@ -20,7 +20,8 @@ from typing import cast
 
 import uvloop
 
-from controller.flows.flow import Entry, Flow, ToGroup
+from controller.flows.action import ToGroup
+from controller.flows.flow import Entry, Flow
 from controller.southbound.openflow import encode_flow
 from controller.southbound.reconcile import Installed, Plan, full
 from controller.southbound.switch import OpenflowListener, Switch

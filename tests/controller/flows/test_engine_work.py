@@ -8,8 +8,9 @@ from dataclasses import replace
 
 import pytest
 
+from controller.flows.action import Table
 from controller.flows.app import App, present, remotes
-from controller.flows.flow import Clause, Flow, Table
+from controller.flows.flow import Clause, Flow
 from controller.flows.pipeline import NET, SRC
 from controller.flows.presence import HOMES, MEMBER_ADDRESSES
 from controller.model.records import Network

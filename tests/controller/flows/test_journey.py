@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from controller.flows import fields as f
-from controller.flows.flow import Match
 from controller.flows.journey import Arrival, Journey, follow, hosts
+from controller.flows.match import Match
 from controller.flows.packet import packet
 from controller.flows.pipeline import HOP, L3_ROUTE, NET, Why
 from controller.flows.trace import Fate

@@ -12,23 +12,10 @@ from hypothesis import strategies as st
 
 from controller.errors import ConflictingMatch, Undeclared
 from controller.flows import pipeline, pipeline_doc
+from controller.flows.action import Commit, Conjunction, Measure, Output, ToGroup, Track, goto, resubmit
 from controller.flows.fields import ARP_OP, ARP_TPA, CT_PROTO4, CT_STATE, ETH_DST, IN_PORT, IPV4, IPV4_FRAG, ct_state
-from controller.flows.flow import (
-    ANY,
-    Bucket,
-    Commit,
-    Conjunction,
-    Flow,
-    Group,
-    Match,
-    Measure,
-    Output,
-    ToGroup,
-    Track,
-    goto,
-    match_text,
-    resubmit,
-)
+from controller.flows.flow import Bucket, Flow, Group
+from controller.flows.match import ANY, Match, match_text
 from controller.flows.pipeline import (
     ARRIVED,
     CLASSIFY,

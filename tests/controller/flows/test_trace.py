@@ -6,9 +6,11 @@ import pytest
 
 from controller.flows import fields as f
 from controller.flows import pipeline as p
+from controller.flows.action import Conjunction, Output, Table, ToGroup, goto, resubmit
 from controller.flows.conntrack import ANSWER, ESTABLISHED, INVALID, NEW, Connections
-from controller.flows.flow import ANY, Conjunction, Flow, Group, Output, Table, ToGroup, goto, resubmit
+from controller.flows.flow import Flow, Group
 from controller.flows.journey import follow, hosts
+from controller.flows.match import ANY
 from controller.flows.packet import Packet, packet
 from controller.flows.pipeline import DELIVER, DROP, DST, L2_BUM, NET, WHY, Why
 from controller.flows.trace import Fate, Switch, trace

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from controller.flows import fields as f
 from controller.flows import pipeline as p
+from controller.flows.action import Conjunction, Table
 from controller.flows.conntrack import Connections
-from controller.flows.flow import Conjunction, Flow, FlowKey, Table
+from controller.flows.flow import Flow, FlowKey
 from controller.flows.packet import Packet, packet
 from controller.flows.trace import Switch
 from controller.model.records import Address, Mac

@@ -15,21 +15,15 @@ from hypothesis.strategies import SearchStrategy
 
 from controller.errors import ConflictingMatch
 from controller.flows import fields as f
-from controller.flows.flow import (
-    ANY,
+from controller.flows.action import (
     Action,
     Apart,
     Bounce,
-    Bucket,
     Commit,
     Conjunction,
     DecrementTtl,
-    Field,
-    Flow,
     Goto,
-    Group,
     GroupKind,
-    Match,
     Measure,
     Move,
     Output,
@@ -37,16 +31,15 @@ from controller.flows.flow import (
     Punt,
     PushVlan,
     Resubmit,
-    Set,
     Table,
-    Test,
     ToGroup,
     Track,
     Translate,
     Turn,
     Untrack,
-    matching,
 )
+from controller.flows.flow import Bucket, Flow, Group
+from controller.flows.match import ANY, Field, Match, Set, Test, matching
 from controller.flows.pipeline import CONNECTION, GROUP_KINDS, REGISTERS, TABLES
 from controller.model.records import Address
 from controller.southbound.messages import OFPP_LOCAL

@@ -11,8 +11,8 @@ import pytest
 
 from apps import APPS
 from controller.errors import Disconnected, InUse, NotFound
+from controller.flows.action import Action
 from controller.flows.engine import Engine
-from controller.flows.flow import Action
 from controller.model import bindings
 from controller.model import store as store_module
 from controller.model.bindings import Attendance, Claim, Hypervisor

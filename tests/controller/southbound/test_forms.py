@@ -11,7 +11,9 @@ from controller.errors import Undeclared
 from controller.flows import fields as f
 from controller.flows import flow as flows
 from controller.flows import pipeline as p
-from controller.flows.flow import ANY, Conjunction, Flow, Output, Set, Table, ToGroup, Translate, Untrack, goto
+from controller.flows.action import Conjunction, Output, Table, ToGroup, Translate, Untrack, goto
+from controller.flows.flow import Flow
+from controller.flows.match import ANY, Set
 from controller.model.records import Address, Mac
 from controller.southbound.forms import spelled, template
 from controller.southbound.openflow import encode_flow

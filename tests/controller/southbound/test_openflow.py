@@ -17,20 +17,14 @@ from os_ken.ofproto import ofproto_parser, ofproto_protocol, ofproto_v1_4, oxm_f
 from controller.errors import Malformed, Oversized, Undeclared
 from controller.flows import fields as f
 from controller.flows import pipeline as p
-from controller.flows.flow import (
-    ANY,
+from controller.flows.action import (
     Action,
     Apart,
     Bounce,
-    Bucket,
     Commit,
     Conjunction,
     DecrementTtl,
-    Field,
-    Flow,
     Goto,
-    Group,
-    Match,
     Measure,
     Move,
     Output,
@@ -38,7 +32,6 @@ from controller.flows.flow import (
     Punt,
     PushVlan,
     Resubmit,
-    Set,
     Table,
     ToGroup,
     Track,
@@ -46,8 +39,9 @@ from controller.flows.flow import (
     Turn,
     Untrack,
     goto,
-    matching,
 )
+from controller.flows.flow import Bucket, Flow, Group
+from controller.flows.match import ANY, Field, Match, Set, matching
 from controller.model.records import Address, Mac
 from controller.southbound import actions, messages, openflow, oxm
 from controller.southbound.openflow import EncodedFlow, EncodedGroup, encode_flow, encode_group

@@ -21,22 +21,15 @@ from hypothesis import strategies as st
 
 from controller.flows import fields as f
 from controller.flows import pipeline as p
-from controller.flows.flow import (
-    ANY,
+from controller.flows.action import (
     Action,
     Apart,
     Bounce,
-    Bucket,
     Commit,
     Conjunction,
     DecrementTtl,
-    Field,
-    Flow,
-    FlowKey,
     Goto,
-    Group,
     GroupKind,
-    Match,
     Measure,
     Move,
     Output,
@@ -44,15 +37,15 @@ from controller.flows.flow import (
     Punt,
     PushVlan,
     Resubmit,
-    Set,
     Table,
     ToGroup,
     Track,
     Translate,
     Turn,
     Untrack,
-    register,
 )
+from controller.flows.flow import Bucket, Flow, FlowKey, Group
+from controller.flows.match import ANY, Field, Match, Set, register
 from controller.model.records import Address, Mac
 from controller.southbound import messages, openflow, oxm
 from controller.southbound.openflow import EncodedFlow, EncodedGroup, encode_flow, encode_group

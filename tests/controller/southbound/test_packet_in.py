@@ -15,8 +15,9 @@ from os_ken.ofproto import ofproto_parser, ofproto_protocol
 
 from apps import APPS
 from controller.errors import Malformed
+from controller.flows.action import Output, Punt
 from controller.flows.app import Answer
-from controller.flows.flow import Flow, Group, Output, Punt
+from controller.flows.flow import Flow, Group
 from controller.flows.pipeline import APPS as NUMBERS
 from controller.flows.pipeline import NET, NET_IN, RTR, SRC, TRAP, TRAP_BYTES, WHY, Why
 from controller.flows.punted import Announced, Heard, Outcome, Outgoing, Punted, Reply, Sought

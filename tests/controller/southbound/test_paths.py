@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from controller.flows.action import Output, goto, resubmit
 from controller.flows.fields import TUN_DST, TUN_ID, tunnel_to
-from controller.flows.flow import Bucket, Flow, Group, Output, goto, resubmit
+from controller.flows.flow import Bucket, Flow, Group
 from controller.flows.pipeline import DST, FLOOD, L2_LOOKUP, NET, TUN_OUT
 from controller.model.records import Address
 from controller.southbound.paths import AGAIN_S, FRAME, REFRESH_S, Paths, Rate, Way, leading, way

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Sequence
 from os_ken.ofproto import ofproto_v1_4, ofproto_v1_4_parser
 from os_ken.ofproto.ofproto_protocol import ProtocolDesc
 
+from controller.flows.action import Action
 from controller.flows.fields import IPV4_DST, IPV4_PROTO
-from controller.flows.flow import Action
 from controller.flows.packet import Packet
 from controller.flows.pipeline import DELIVER, DROP
 from controller.flows.probe import DSCP

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from controller.flows import fields as f
-from controller.flows import flow as values
-from controller.flows.flow import Bucket, Conjunction, Entry, Flow, Group, Output, ToGroup, goto, resubmit
+from controller.flows import match as values
+from controller.flows.action import Conjunction, Output, ToGroup, goto, resubmit
+from controller.flows.flow import Bucket, Entry, Flow, Group
 from controller.flows.pipeline import (
     ARRIVED,
     CLASSIFY,

@@ -21,10 +21,11 @@ from hypothesis import strategies as st
 
 from controller.errors import Disconnected, Malformed, Rejected
 from controller.flows import fields as f
-from controller.flows import flow as values
+from controller.flows import match as values
 from controller.flows import pipeline
+from controller.flows.action import Output, ToGroup, goto, resubmit
 from controller.flows.fields import IN_PORT, TUN_DST
-from controller.flows.flow import Bucket, Entry, Flow, Group, Output, ToGroup, goto, resubmit
+from controller.flows.flow import Bucket, Entry, Flow, Group
 from controller.flows.pipeline import CLASSIFY, DELIVER, DST, FLOOD, L2_BUM, NET, PORT_SECURITY, SERVICE, SRC, TUN_OUT
 from controller.model.records import Address
 from controller.southbound import messages as of
