@@ -18,7 +18,8 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector, CollectorRegistry
 
 from controller.errors import SouthboundError
-from controller.southbound.fleet import Dropped, Fleet, Status
+from controller.southbound.fleet import Fleet
+from controller.southbound.told import Dropped, Status
 
 log = logging.getLogger(__name__)
 

@@ -17,7 +17,8 @@ from controller.model.bindings import Unplaced, place
 from controller.prove.cloud import Held
 from controller.prove.proof import Answer, Question, Violation
 from controller.southbound.dumps import Dump
-from controller.southbound.fleet import Explanation, Fleet
+from controller.southbound.explained import Explanation
+from controller.southbound.fleet import Fleet
 from northbound import archive
 from northbound.explain import sentence
 from northbound.sending import find_port
@@ -38,7 +39,7 @@ async def proven(fleet: Fleet, asked: Mapping[str, object]) -> dict[str, Any]:
     if not held:
         raise Unproven("no hypervisor tells what it holds, so there is nothing to prove")
     answer = await _elsewhere(Question(tuple(made.records), held, reaches, only))
-    known = fleet.dictionary().flows
+    known = fleet.explained.dictionary().flows
     return {
         "proven": not answer.count and not unreachable and not answer.notes,
         "claims": ["reaches"] if reaches else [name for name in CLAIMS if name != "reaches"],

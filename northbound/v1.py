@@ -14,7 +14,10 @@ from aiohttp import web
 from controller.errors import Invalid
 from controller.model.history import Moment, told_time
 from controller.southbound.counts import Count
-from controller.southbound.fleet import Culprit, Difference, Explanation, Fleet, State, Status
+from controller.southbound.differences import Difference
+from controller.southbound.explained import Explanation
+from controller.southbound.fleet import Fleet
+from controller.southbound.told import Culprit, State, Status
 from northbound import annals, archive, conn, datapath, live, proving, remembered, sending, tracing, why
 from northbound.metrics import Metrics
 
@@ -132,7 +135,7 @@ class Routes:
         """POST /v1/explain `{"cookies": ["0x..."], "groups": [ID]}`: the flows of ours among them, and the groups."""
         asked = _object(await request.read())
         cookies, groups = _cookies(asked), _groups(asked)
-        known = await self._fleet.looked_up()
+        known = await self._fleet.explained.looked_up()
         return web.json_response(
             {
                 "flows": {text: explanation(known.flows[c]) for text, c in cookies if c in known.flows},
@@ -145,7 +148,7 @@ class Routes:
         name = request.match_info["name"]
         self._fleet.status(name)
         dump = _dump(await request.read(), "ovs-appctl dpctl/dump-flows -m")
-        known = (await self._fleet.looked_up()).flows
+        known = (await self._fleet.explained.looked_up()).flows
         found = datapath.told(self._fleet.rows, name, dump, lambda cookie: known.get(cookie))
         return web.json_response({"flows": [{"text": text, "words": words or None} for text, words in found]})
 

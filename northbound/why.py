@@ -11,7 +11,8 @@ from controller.model import bindings
 from controller.model.bindings import Placed, Unplaced
 from controller.model.records import ROUTED, Address, Link, Network, Port, Router
 from controller.model.store import Rows
-from controller.southbound.fleet import Fleet, State
+from controller.southbound.fleet import Fleet
+from controller.southbound.told import State
 from northbound import tracing
 from northbound.sending import Question, find_port, parsed
 

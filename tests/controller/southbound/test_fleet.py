@@ -19,10 +19,12 @@ from controller.model.bindings import Attendance, Claim, Hypervisor
 from controller.model.records import Address, FixedIp, FloatingIp, Network, Port, Quarantine, Router
 from controller.model.store import MemoryJournal, Store, Transaction
 from controller.southbound.complaints import Complaints
-from controller.southbound.fleet import Fleet, Outside, State, compare
+from controller.southbound.differences import compare
+from controller.southbound.fleet import Fleet
 from controller.southbound.paths import FRAME
 from controller.southbound.reconcile import Installed, Plan, Refusal
 from controller.southbound.switch import Applied, Switch
+from controller.southbound.told import Outside, State
 from tests.cloud import floating_ip, gateway, interface, network, port, router, subnet, wire
 
 PATIENCE_S = 10.0
@@ -359,7 +361,7 @@ def test_request_ids_reach_the_barrier(caplog: pytest.LogCaptureFixture) -> None
         await until(lambda: in_step(fleet))
         switch.over.set()
 
-    with caplog.at_level("INFO", logger="controller.southbound.fleet"):
+    with caplog.at_level("INFO", logger="controller.southbound.keeping"):
         played(story)
     assert [line for line in caplog.messages if line.startswith("applied chassis=hv1") and "requests=req-1" in line]
 
