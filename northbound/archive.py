@@ -96,7 +96,7 @@ async def gather(fleet: Fleet, names: Sequence[str] | None, status: Callable[[],
         behind = [*_behind(fleet, wanted, found, lost)]
         for name in behind:
             try:
-                found[name] = await fleet.dumped(name)
+                found[name] = await fleet.inspection.dumped(name)
             except (SouthboundError, NotFound) as error:
                 found.pop(name, None)
                 lost[name] = str(error)

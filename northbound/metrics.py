@@ -50,7 +50,7 @@ class Metrics:
     async def _dropped(self, name: str) -> Iterable[Dropped] | None:
         try:
             async with asyncio.timeout(PATIENCE_S):
-                return await self._fleet.dropped(name)
+                return await self._fleet.inspection.dropped(name)
         except TimeoutError:
             log.info("drops not read chassis=%s: no answer within %g s", name, PATIENCE_S)
         except SouthboundError as error:

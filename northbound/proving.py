@@ -78,7 +78,7 @@ def _asked(fleet: Fleet, asked: Mapping[str, object]) -> tuple[str, tuple[str, .
 
 
 def _held(fleet: Fleet, name: str, dump: Dump) -> Held:
-    flows, groups = fleet.lines(name, dump.installed)
+    flows, groups = fleet.inspection.lines(name, dump.installed)
     ports = {port.number: port.name for port in dump.described if port.number < _NONE or port.number == LOCAL}
     return Held(tuple(flows), tuple(groups), ports)
 

@@ -6,8 +6,8 @@ the model, the chassis's database and its port description are all loaded: befor
 
     engine.update ──delta──> member.pending ──> one bundle ──> barrier ──> member.applied_revision
 
-What is pending is applied, and what others change on a switch is healed, by `keeping`; why an entry stands is answered
-by `explained`.
+What is pending is applied, and what others change on a switch is healed, by `keeping`. Why an entry stands is answered
+by `explained`, what a switch holds in fact by `inspection`, and what works by now by `readiness`.
 
 Everything here that is not a task is read-only to others: `/v1` reads the fleet through it.
 """
@@ -17,7 +17,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import cast
 
@@ -25,54 +25,44 @@ from controller import measures
 from controller.errors import Disconnected, InUse, NotFound, SouthboundError, Unavailable
 from controller.flows.app import App
 from controller.flows.engine import Cost, Delta, Engine
-from controller.flows.flow import Entry, Flow, Item, Key, Match, Set
+from controller.flows.flow import Entry, Flow, Key, Match
 from controller.flows.packet import Packet
-from controller.flows.pipeline import DELIVER, DROP, DST, TRAP, WHY, Why
-from controller.flows.presence import WATCHED, Watched, floating_translation, gateways, translated, zone_of
+from controller.flows.pipeline import DELIVER, DST
+from controller.flows.presence import WATCHED, Watched
 from controller.flows.punted import Outgoing, Reply, Said
-from controller.flows.standing import Standing
 from controller.model import bindings
-from controller.model.bindings import Attendance, Hypervisor, Placed
+from controller.model.bindings import Hypervisor, Placed
 from controller.model.records import (
-    FLOATING,
     KINDS,
-    ROUTED,
     Chassis,
     Drained,
-    FloatingIp,
     Link,
-    Network,
     Port,
     Quarantine,
-    Record,
     Recovering,
-    Router,
     Tag,
 )
 from controller.model.store import Author, Change, Event, Model, Rows, Store, Transaction
 from controller.model.view import View
-from controller.southbound.counts import Count
-from controller.southbound.differences import Difference, compare
 from controller.southbound.dumps import Dump, Remembered
-from controller.southbound.explained import Explanation, Explanations
-from controller.southbound.held import Held
+from controller.southbound.explained import Explanations
 from controller.southbound.hypervisor import own_datapath_id
+from controller.southbound.inspection import Inspection
 from controller.southbound.keeping import Keeper
-from controller.southbound.member import Member
+from controller.southbound.member import Member, Members
 from controller.southbound.messages import PacketIn
 from controller.southbound.neighbours import Neighbours
-from controller.southbound.openflow import encode_flow, encode_group
+from controller.southbound.openflow import encode_flow
 from controller.southbound.ovsdb import SHOWN, OvsdbListener
-from controller.southbound.oxm import encode_match
 from controller.southbound.packet_in import Answerer, answers_of
 from controller.southbound.paths import Paths, Rate
 from controller.southbound.patience import Turns
 from controller.southbound.probes import Caught, Probes, caught
-from controller.southbound.reconcile import Installed, Refusal, full
+from controller.southbound.readiness import Readiness
+from controller.southbound.reconcile import Refusal
 from controller.southbound.recovery import Recovery
-from controller.southbound.spoken import flow_text, group_text
 from controller.southbound.switch import Applied, Switch
-from controller.southbound.told import Culprit, Dropped, Outside, State, Status, Stranger
+from controller.southbound.told import State, Status, Stranger
 from controller.southbound.translations import Translations
 from controller.southbound.zones import Zones
 
@@ -93,9 +83,6 @@ ARRIVED_S = 20.0
 CALLS_PER_SECOND, CALLS_BURST = 1000.0, 200.0
 """So many frames are sent ahead from all switches together: 3 % of a core."""
 
-REASONS = {encode_match(WHY(why)): why for why in Why}
-"""What the flows that end packets match: the reason, in a register."""
-
 
 class Fleet:
     """All chassis; the one place that knows both the model's desire and the switches' state."""
@@ -115,7 +102,7 @@ class Fleet:
         self._answers = answers_of(engine.apps)
         self.neighbours = Neighbours(store, self, engine.apps)
         self._ovsdb = ovsdb
-        self._members: dict[str, Member] = {}
+        self._members = Members(lambda: engine.revision)
         self._attended: dict[int, Member] = {}
         self._known = asyncio.Condition()
         self.explained = Explanations(store, engine)
@@ -127,16 +114,12 @@ class Fleet:
         self.databases: OvsdbListener | None = None
         self.recovery = Recovery(store, hold_s)
         self._keeper = Keeper(store, engine, self.explained, self.recovery, keep_foreign=keep_foreign)
+        self.readiness = Readiness(store, engine, self._members)
+        self.inspection = Inspection(store, engine, self._members, self.explained, self._keeper)
         self._underlay_mtu = underlay_mtu
         self.translations = Translations(store, lambda: View(store.model, engine))
         for chassis in store.model.all(Chassis):
-            self._member(chassis.id)
-
-    def _member(self, name: str) -> Member:
-        member = self._members.get(name)
-        if member is None:
-            member = self._members[name] = Member(name, revision=self._engine.revision)
-        return member
+            self._members.of(chassis.id)
 
     # The model changes
 
@@ -147,12 +130,12 @@ class Fleet:
         measures.CELLS.inc(len(self._engine.log))
         requests = [change.request for change in changes if change.request]
         for name, delta in deltas.items():
-            self._queue(self._member(name), delta, requests, changes)
+            self._queue(self._members.of(name), delta, requests, changes)
         self.translations.follow()
         self._follow_watched()
         for write in (write for change in changes for write in change.writes):
             if isinstance(write.new, Quarantine):
-                self._member(write.new.chassis).quarantined.set()
+                self._members.of(write.new.chassis).quarantined.set()
             if write.kind is Chassis and write.new is None and self._members[write.id].switch is None:
                 del self._members[write.id]
         self.neighbours.follow(changes)
@@ -185,7 +168,7 @@ class Fleet:
 
     async def observed(self, seen: Hypervisor) -> None:
         """Record what a hypervisor's database says. Raises Unavailable."""
-        member = self._member(seen.system_id)
+        member = self._members.of(seen.system_id)
         recorded = member.claims
         async with self._arrivals.turn():
             by, known = Author(chassis=seen.system_id), replace(seen, underlay_mtu=self._underlay_mtu)
@@ -211,7 +194,7 @@ class Fleet:
 
     async def lost(self, system_id: str) -> None:
         """A hypervisor's database is gone; its flows stay."""
-        member = self._member(system_id)
+        member = self._members.of(system_id)
         member.database, member.claims = False, None
 
     # A switch
@@ -376,7 +359,7 @@ class Fleet:
             except Unavailable:  # the store says so itself; a switch need not suffer from it
                 await asyncio.sleep(RETRY_S)
 
-    # What `/v1` and the Networking API read
+    # What `/v1` reads
 
     async def events(self, about: str = "", before: int | None = None, limit: int = 100) -> list[Event]:
         """What changed of late, the newest first: everything, or what concerns the record of an id.
@@ -415,77 +398,12 @@ class Fleet:
 
     def wanted_revision(self, name: str) -> int:
         """The newest revision that changed what a switch should hold."""
-        return self._member(name).revision
+        return self._members.of(name).revision
 
     @property
     def rows(self) -> Rows:
         """The model."""
         return self._store.model
-
-    def port_status(self, port: Port) -> str:
-        """ACTIVE when the port's host has acknowledged the revision that wired it, else DOWN (api-ref, Show port).
-
-        A router's port is on no host: it is ACTIVE while its router is up. That of a floating IP has no status.
-        """
-        model = self._store.model
-        if port.device_owner == FLOATING and model.get(FloatingIp, port.device_id):
-            return "N/A"
-        network = model.get(Network, port.network_id)
-        if not port.admin_state_up or not network or not network.admin_state_up:
-            return "DOWN"
-        if port.device_owner in ROUTED and (router := model.get(Router, port.device_id)):
-            return "ACTIVE" if router.admin_state_up else "DOWN"
-        placed = bindings.place(model, port)
-        if not isinstance(placed, Placed):
-            return "DOWN"
-        linked = model.get(Link, f"{placed.chassis}/{placed.interface}") is not None
-        return "ACTIVE" if linked and self.acknowledged(Port, port.id, placed.chassis) else "DOWN"
-
-    def acknowledged(self, kind: type[Record], id: str, chassis: str) -> bool:
-        """Has a switch what a record wants on it? Not if it wants nothing there."""
-        member, wired = self._members.get(chassis), self._engine.wired(kind, id, chassis)
-        if member is None or member.applied_revision is None or wired is None:
-            return False
-        return member.applied_revision == member.revision or wired <= member.applied_revision
-
-    def attendance(self, chassis: str) -> Attendance:
-        """Whether the switch of a hypervisor is connected, since when, and when it was last."""
-        member = self._members.get(chassis)
-        if member is None:
-            return Attendance()
-        alive = member.switch is not None
-        return Attendance(alive, member.since, time.time() if alive else member.seen)
-
-    def floatingip_status(self, floating_ip: FloatingIp) -> str:
-        """ACTIVE when it stands for something, and who translates it has acknowledged the revision that says so, else
-        DOWN (api-ref, Show floating IP details)."""
-        view = self._view
-        active = self._active(view.derive(translated, floating_ip.id).chassis)
-        if active is None or zone_of(view, active, floating_translation(floating_ip)) is None:
-            return "DOWN"
-        return "ACTIVE" if self.acknowledged(FloatingIp, floating_ip.id, active) else "DOWN"
-
-    def gateways(self, router_id: str) -> Outside:
-        """Where a router's packets go out. Raises NotFound."""
-        if self._store.model.get(Router, router_id) is None:
-            raise NotFound("Router", router_id)
-        ranked = self._view.derive(gateways, router_id)
-        return Outside(ranked, self._active(ranked))
-
-    def translated(self, floating_ip: str) -> Outside:
-        """Where a floating IP is translated. Raises NotFound."""
-        if self._store.model.get(FloatingIp, floating_ip) is None:
-            raise NotFound("FloatingIp", floating_ip)
-        where = self._view.derive(translated, floating_ip)
-        return Outside(where.chassis, self._active(where.chassis), where.distributed)
-
-    def _active(self, ranked: Sequence[str]) -> str | None:
-        """The best of those that are connected: hypervisors themselves look who is alive, and may see more."""
-        return next((name for name in ranked if self._member(name).switch is not None), None)
-
-    @property
-    def _view(self) -> View:
-        return View(self._store.model, self._engine)
 
     def statuses(self) -> list[Status]:
         """Every chassis, by name."""
@@ -496,7 +414,7 @@ class Fleet:
         chassis = self._store.model.get(Chassis, name)
         if chassis is None:
             raise NotFound("Chassis", name)
-        member = self._member(name)
+        member = self._members.of(name)
         session = self.databases.sessions.get(name) if self.databases else None
         trouble = session.trouble if session else member.trouble
         problems = (chassis.problem, trouble, self._twin(chassis), self._clone(member), member.pace.problem)
@@ -523,7 +441,7 @@ class Fleet:
         return f"Its weft-encap-ip {chassis.encap_ip} is also that of {', '.join(others)}." if others else ""
 
     def _is_here(self, name: str) -> bool:
-        member = self._member(name)
+        member = self._members.of(name)
         return member.database or member.connected
 
     def _clone(self, member: Member) -> str:
@@ -572,94 +490,14 @@ class Fleet:
         self.status(name)
         await self._store.commit(lambda tx: bindings.drain(tx, name, drained))
 
-    def flows(self, name: str) -> list[Explanation]:
-        """What one switch should hold, in pipeline order. Raises NotFound."""
-        self.status(name)
-        entries = self._engine.desired(name).values()
-        found = [self.explained.explanation(entry, self._engine.wanting(entry.key, name)) for entry in entries]
-        return sorted(found, key=lambda each: (each.place, each.text))
-
-    async def counted(self, name: str) -> Mapping[int, Count]:
-        """What a switch's flows have counted, by cookie. Raises NotFound, Disconnected."""
-        self.status(name)
-        return {count.cookie: count for count in await self._member(name).reached().counts()}
-
     def away(self) -> frozenset[str]:
         """The hypervisors whose switch is not connected."""
-        return frozenset(each.id for each in self.rows.all(Chassis) if self._member(each.id).switch is None)
-
-    def standing(self, name: str) -> Standing:
-        """What one switch should hold, to look packets up in; nothing of a hypervisor that nobody knows."""
-        return Standing(self._engine, name)
-
-    async def diff(self) -> tuple[list[Difference], list[str]]:
-        """Dump every connected switch and compare; and the chassis that are not connected."""
-        differences, unreachable = [], []
-        for chassis in self._store.model.all(Chassis):
-            member = self._member(chassis.id)
-            try:
-                differences.append(await self._difference(member))
-            except SouthboundError as error:
-                log.info("switch not compared chassis=%s: %s", chassis.id, error)
-                unreachable.append(chassis.id)
-        return differences, unreachable
-
-    async def _difference(self, member: Member) -> Difference:
-        async with member.lock:
-            source = await self._keeper.in_step(member)
-            desired = self._engine.desired(member.name)
-            installed = await source.dump()
-        found = compare(member.name, full(desired.values(), installed), installed, member.refusals)
-        conflicts = (each for each in self._engine.conflicts.values() if each.chassis == member.name)
-        return replace(
-            found, conflicts=tuple(f"{each.cells[0]} wins over {', '.join(each.cells[1:])}" for each in conflicts)
-        )
-
-    async def dumped(self, name: str) -> tuple[int, Dump]:
-        """All that a switch holds, and the revision up to which it has what it should.
-
-        Raises NotFound, Disconnected.
-        """
-        self.status(name)
-        member = self._member(name)
-        async with member.lock:
-            source = await self._keeper.in_step(member)
-            revision = member.revision
-            return revision, await source.whole()
-
-    def lines(self, name: str, installed: Installed) -> tuple[list[str], list[str]]:
-        """The flows and the groups of a dump of a switch, ours and others', as Open vSwitch tells them."""
-        left, groups = dict(installed.flows), dict(installed.groups)
-        flows, grouped = [], []
-        for entry in self._engine.desired(name).values():
-            if isinstance(entry.item, Flow):
-                wanted = encode_flow(entry.item, entry.app)
-                if left.get(wanted.key) == wanted:
-                    del left[wanted.key]
-                    flows.append(f"cookie={wanted.cookie:#x}, {entry.item}")
-            elif groups.get(entry.item.id) == encode_group(entry.item):
-                del groups[entry.item.id]
-                grouped.append(str(entry.item))
-        return [*flows, *map(flow_text, left.values())], [*grouped, *map(group_text, groups.values())]
-
-    async def held(self) -> Callable[[str], Held | Standing]:
-        """What a switch holds in fact, to look packets up in, by its name; what it should, if it cannot be dumped."""
-        found: dict[str, Held] = {}
-        for chassis in self._store.model.all(Chassis):
-            member = self._member(chassis.id)
-            try:
-                async with member.lock:
-                    installed = await (await self._keeper.in_step(member)).dump()
-            except SouthboundError as error:
-                log.info("switch not dumped chassis=%s: %s", chassis.id, error)
-                continue
-            found[chassis.id] = Held(self._engine.desired(chassis.id).values(), installed)
-        return lambda name: found.get(name) or self.standing(name)
+        return frozenset(each.id for each in self.rows.all(Chassis) if self._members.of(each.id).switch is None)
 
     def remember(self, name: str, said: Remembered, kept: Dump | None) -> None:
         """Take a chassis for what an archive has of it. Raises NotFound."""
         self.status(name)
-        member = self._member(name)
+        member = self._members.of(name)
         member.datapath_id, member.database, member.trouble = said.datapath_id, said.database, said.trouble
         member.revision, member.applied_revision = said.revision, said.applied_revision
         member.flow_mods, member.mods_bytes = said.flow_mods, said.mods_bytes
@@ -675,30 +513,10 @@ class Fleet:
         session = self.databases.sessions.get(name) if self.databases else None
         return session.seen if session else None
 
-    async def dropped(self, name: str) -> list[Dropped]:
-        """What a switch has dropped, or handed over instead, by reason. Raises NotFound, Disconnected."""
-        self.status(name)
-        source = self._member(name).reached()
-        counts = [count for table in (DROP, TRAP) for count in await source.counts(table.number)]
-        return [Dropped(REASONS[count.match], count.packets, count.bytes) for count in counts if count.match in REASONS]
-
-    async def culprits(self, name: str) -> list[Culprit]:
-        """The flows of a switch that decided that packets are dropped, most first. Raises NotFound, Disconnected."""
-        counted = await self.counted(name)
-        found = []
-        for entry in self._engine.desired(name).values():
-            why = _decides(entry.item)
-            if why is None:
-                continue
-            flow = self.explained.explanation(entry, self._engine.wanting(entry.key, name))
-            if (count := counted.get(flow.cookie)) and count.packets:
-                found.append(Culprit(why, count.packets, count.bytes, flow))
-        return sorted(found, key=lambda each: -each.packets)
-
     def _switch(self, name: str) -> Switch:
         """Raises NotFound, Disconnected."""
         self.status(name)
-        switch = self._member(name).switch
+        switch = self._members.of(name).switch
         if switch is None:
             raise Disconnected(name, "its switch is not connected")
         return switch
@@ -709,7 +527,7 @@ class Fleet:
         Raises NotFound, Disconnected.
         """
         switch = self._switch(name)
-        member = self._member(name)
+        member = self._members.of(name)
         async with member.lock:
             if member.switch is not switch:
                 raise Disconnected(name, "its switch is not connected")
@@ -742,12 +560,6 @@ class Fleet:
     def problem(self) -> str:
         """What keeps the controller from its work, or ""."""
         return self._store.problem and f"the store cannot write: {self._store.problem}"
-
-
-def _decides(item: Item) -> Why | None:
-    """Why a flow has packets dropped, if it does."""
-    actions = item.actions if isinstance(item, Flow) else ()
-    return next((Why(each.value) for each in actions if isinstance(each, Set) and each.field is WHY), None)
 
 
 def _distance(one: Mapping[Key, Entry], other: Mapping[Key, Entry]) -> int:

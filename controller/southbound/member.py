@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from controller.errors import Disconnected
@@ -88,3 +88,18 @@ class Member:
         """Take the revisions up to one out of those that its switch was to have."""
         while self.owed and self.owed[0] <= revision:
             yield self.owed.popleft()
+
+
+class Members(dict[str, Member]):
+    """All of them, by name; `revision` is the model's."""
+
+    def __init__(self, revision: Callable[[], int]) -> None:
+        super().__init__()
+        self._revision = revision
+
+    def of(self, name: str) -> Member:
+        """The member of a name, from now on if there was none."""
+        member = self.get(name)
+        if member is None:
+            member = self[name] = Member(name, revision=self._revision())
+        return member
