@@ -20,7 +20,8 @@ from controller.model.history import Moment, backwards, told_time, undone
 from controller.model.records import KINDS, Counter, Released, Resource, Tag
 from controller.model.store import Event, MemoryJournal, Model, Rows, Store, Write
 from controller.southbound.dumps import Remembered
-from controller.southbound.fleet import Explanation, Fleet
+from controller.southbound.explained import Explanation
+from controller.southbound.fleet import Fleet
 
 PAGE: Final = 200
 """So many events are read at a time."""
@@ -57,8 +58,8 @@ class Blame:
 
 async def blame(fleet: Fleet, cookie: int, chassis: str | None, most: int = MOST) -> Blame:
     """Which event made a flow. Raises NotFound when no switch, or not that one, should hold it; Unavailable."""
-    await fleet.looked_up()
-    flow, found = fleet.dictionary().flows.get(cookie), fleet.standing_at(cookie)
+    await fleet.explained.looked_up()
+    flow, found = fleet.explained.dictionary().flows.get(cookie), fleet.standing_at(cookie)
     where = [name for name in found[1] if chassis in (None, name)] if found else []
     if flow is None or found is None or not where:
         who = f"hypervisor {chassis}" if chassis else "hypervisor"

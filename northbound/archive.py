@@ -36,7 +36,8 @@ from controller.model.records import KINDS, Record
 from controller.model.sqlite import SCHEMA
 from controller.southbound.counts import Count
 from controller.southbound.dumps import Dump
-from controller.southbound.fleet import Explanation, Fleet
+from controller.southbound.explained import Explanation
+from controller.southbound.fleet import Fleet
 from controller.southbound.messages import Meter, PortDesc
 from controller.southbound.openflow import EncodedFlow, EncodedGroup
 from controller.southbound.reconcile import Installed
@@ -91,11 +92,11 @@ async def gather(fleet: Fleet, names: Sequence[str] | None, status: Callable[[],
     for name in wanted:
         fleet.status(name)
     for _ in range(ROUNDS):
-        await fleet.looked_up()
+        await fleet.explained.looked_up()
         behind = [*_behind(fleet, wanted, found, lost)]
         for name in behind:
             try:
-                found[name] = await fleet.dumped(name)
+                found[name] = await fleet.inspection.dumped(name)
             except (SouthboundError, NotFound) as error:
                 found.pop(name, None)
                 lost[name] = str(error)
@@ -105,7 +106,7 @@ async def gather(fleet: Fleet, names: Sequence[str] | None, status: Callable[[],
         revision=fleet.revision,
         ovsdb=fleet.ovsdb,
         records=[record for kind in KINDS for record in fleet.rows.all(kind)],
-        dictionary=(*(known := fleet.dictionary()).flows.values(), *known.groups.values()),
+        dictionary=(*(known := fleet.explained.dictionary()).flows.values(), *known.groups.values()),
         status=status(),
         dumps={name: dump for name, (_, dump) in found.items()},
         databases={name: asdict(seen) for name in found if (seen := fleet.reported(name))},

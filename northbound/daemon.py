@@ -150,7 +150,7 @@ async def _serve(store: Store, config: Config, group: asyncio.TaskGroup) -> None
     )
     visits = Visits()
     policy = read_policy(Path(config.policy)) if config.policy else Policy()
-    app = api.application(store, fleet, settings, identity, visits, policy)
+    app = api.application(store, fleet.readiness, settings, identity, visits, policy)
     v1.add_routes(app, fleet)
     console.add_routes(app)
     switches = partial(OpenflowListener().serve, on_switch=fleet.attend)

@@ -18,7 +18,7 @@ from typing import Final
 from controller.flows.pipeline import TUNNEL_PORTS
 from controller.model.records import Binding, Chassis, Network, Port, Translation
 from controller.model.store import Rows
-from controller.southbound.fleet import Explanation
+from controller.southbound.explained import Explanation
 from northbound.admission import named
 
 IS_FLOW: Final = re.compile(r"\bin_port\([^)]*\).*\bactions:")

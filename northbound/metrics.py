@@ -18,7 +18,8 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector, CollectorRegistry
 
 from controller.errors import SouthboundError
-from controller.southbound.fleet import Dropped, Fleet, Status
+from controller.southbound.fleet import Fleet
+from controller.southbound.told import Dropped, Status
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +50,7 @@ class Metrics:
     async def _dropped(self, name: str) -> Iterable[Dropped] | None:
         try:
             async with asyncio.timeout(PATIENCE_S):
-                return await self._fleet.dropped(name)
+                return await self._fleet.inspection.dropped(name)
         except TimeoutError:
             log.info("drops not read chassis=%s: no answer within %g s", name, PATIENCE_S)
         except SouthboundError as error:

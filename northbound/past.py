@@ -51,7 +51,7 @@ def restored(found: Archive) -> web.Application:
     fleet = Fleet(store, Engine(store.model, APPS), ovsdb=found.manifest["ovsdb"])
     for chassis in store.model.all(Chassis):
         _restore(fleet, chassis, found)
-    app = api.application(store, fleet, api.Settings())
+    app = api.application(store, fleet.readiness, api.Settings())
     v1.add_routes(app, fleet)
     return app
 

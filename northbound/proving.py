@@ -17,7 +17,8 @@ from controller.model.bindings import Unplaced, place
 from controller.prove.cloud import Held
 from controller.prove.proof import Answer, Question, Violation
 from controller.southbound.dumps import Dump
-from controller.southbound.fleet import Explanation, Fleet
+from controller.southbound.explained import Explanation
+from controller.southbound.fleet import Fleet
 from northbound import archive
 from northbound.explain import sentence
 from northbound.sending import find_port
@@ -38,7 +39,7 @@ async def proven(fleet: Fleet, asked: Mapping[str, object]) -> dict[str, Any]:
     if not held:
         raise Unproven("no hypervisor tells what it holds, so there is nothing to prove")
     answer = await _elsewhere(Question(tuple(made.records), held, reaches, only))
-    known = fleet.dictionary().flows
+    known = fleet.explained.dictionary().flows
     return {
         "proven": not answer.count and not unreachable and not answer.notes,
         "claims": ["reaches"] if reaches else [name for name in CLAIMS if name != "reaches"],
@@ -77,7 +78,7 @@ def _asked(fleet: Fleet, asked: Mapping[str, object]) -> tuple[str, tuple[str, .
 
 
 def _held(fleet: Fleet, name: str, dump: Dump) -> Held:
-    flows, groups = fleet.lines(name, dump.installed)
+    flows, groups = fleet.inspection.lines(name, dump.installed)
     ports = {port.number: port.name for port in dump.described if port.number < _NONE or port.number == LOCAL}
     return Held(tuple(flows), tuple(groups), ports)
 

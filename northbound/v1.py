@@ -14,7 +14,10 @@ from aiohttp import web
 from controller.errors import Invalid
 from controller.model.history import Moment, told_time
 from controller.southbound.counts import Count
-from controller.southbound.fleet import Culprit, Difference, Explanation, Fleet, State, Status
+from controller.southbound.differences import Difference
+from controller.southbound.explained import Explanation
+from controller.southbound.fleet import Fleet
+from controller.southbound.told import Culprit, State, Status
 from northbound import annals, archive, conn, datapath, live, proving, remembered, sending, tracing, why
 from northbound.metrics import Metrics
 
@@ -88,13 +91,13 @@ class Routes:
     async def router(self, request: web.Request) -> web.Response:
         """GET /v1/routers/ID: the hypervisors that are its gateways, the best first, and the one that is active."""
         id = request.match_info["id"]
-        outside = self._fleet.gateways(id)
+        outside = self._fleet.readiness.gateways(id)
         return web.json_response({"router": {"id": id, "gateways": [*outside.chassis], "active": outside.active}})
 
     async def floating_ip(self, request: web.Request) -> web.Response:
         """GET /v1/floatingips/ID: where it is translated, on its guest's own hypervisor or at its router's gateways."""
         id = request.match_info["id"]
-        outside = self._fleet.translated(id)
+        outside = self._fleet.readiness.translated(id)
         binding = ("distributed" if outside.distributed else "centralized") if outside.chassis else None
         found = {"id": id, "binding": binding, "chassis": [*outside.chassis], "active": outside.active}
         return web.json_response({"floatingip": found})
@@ -105,10 +108,10 @@ class Routes:
         `object` narrows it to what one object wants; `counts` adds what the switch has counted.
         """
         name, wanted = request.match_info["name"], request.query.get("object")
-        explanations = self._fleet.flows(name)
+        explanations = self._fleet.inspection.flows(name)
         if wanted:
             explanations = [each for each in explanations if any(one.id == wanted for one in each.objects)]
-        counts = await self._fleet.counted(name) if request.query.get("counts") == "true" else {}
+        counts = await self._fleet.inspection.counted(name) if request.query.get("counts") == "true" else {}
         found = [explanation(each, counts.get(each.cookie)) for each in explanations]
         return web.json_response(
             {
@@ -119,7 +122,7 @@ class Routes:
 
     async def diff(self, request: web.Request) -> web.Response:
         """GET /v1/diff: dump every connected switch and compare."""
-        differences, unreachable = await self._fleet.diff()
+        differences, unreachable = await self._fleet.inspection.diff()
         return web.json_response(
             {
                 "chassis": [_difference(each) for each in differences],
@@ -132,7 +135,7 @@ class Routes:
         """POST /v1/explain `{"cookies": ["0x..."], "groups": [ID]}`: the flows of ours among them, and the groups."""
         asked = _object(await request.read())
         cookies, groups = _cookies(asked), _groups(asked)
-        known = await self._fleet.looked_up()
+        known = await self._fleet.explained.looked_up()
         return web.json_response(
             {
                 "flows": {text: explanation(known.flows[c]) for text, c in cookies if c in known.flows},
@@ -145,7 +148,7 @@ class Routes:
         name = request.match_info["name"]
         self._fleet.status(name)
         dump = _dump(await request.read(), "ovs-appctl dpctl/dump-flows -m")
-        known = (await self._fleet.looked_up()).flows
+        known = (await self._fleet.explained.looked_up()).flows
         found = datapath.told(self._fleet.rows, name, dump, lambda cookie: known.get(cookie))
         return web.json_response({"flows": [{"text": text, "words": words or None} for text, words in found]})
 
@@ -168,7 +171,7 @@ class Routes:
         """
         asked, way = live.question(_object(await request.read()))
         known = {name: [*remembered.read(text.splitlines())] for name, text in way.conntrack.items()}
-        switch = await self._fleet.held() if way.installed else self._fleet.standing
+        switch = await self._fleet.inspection.held() if way.installed else self._fleet.inspection.standing
         answer = tracing.trace(self._fleet.rows, switch, asked, self._fleet.away(), known)
         states = {name: self._fleet.status(name).state for name in answer.chassis}
         behind = {name: state.value for name, state in states.items() if state is not State.IN_STEP}
@@ -189,14 +192,16 @@ class Routes:
         """GET /v1/drops[?chassis=NAME]: the flows that decided that packets are dropped, most packets first."""
         asked = request.query.getall("chassis", ())
         names = asked or [each.chassis.id for each in self._fleet.statuses() if each.member.source is not None]
-        found = [(name, culprit) for name in names for culprit in await self._fleet.culprits(name)]
+        found = [(name, culprit) for name in names for culprit in await self._fleet.inspection.culprits(name)]
         found.sort(key=lambda each: -each[1].packets)
         return web.json_response({"drops": [_culprit(name, culprit) for name, culprit in found]})
 
     async def why_down(self, request: web.Request) -> web.Response:
         """GET /v1/why-down/PORT: every reason for which a port is not ACTIVE."""
         port, reasons = why.why_down(self._fleet, request.match_info["port"])
-        return web.json_response({"port": port.id, "status": self._fleet.port_status(port), "reasons": reasons})
+        return web.json_response(
+            {"port": port.id, "status": self._fleet.readiness.port_status(port), "reasons": reasons}
+        )
 
     async def why(self, request: web.Request) -> web.Response:
         """POST /v1/why, as /v1/trace: what is wrong with the two ports, and the fate of the packet."""

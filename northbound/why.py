@@ -11,7 +11,8 @@ from controller.model import bindings
 from controller.model.bindings import Placed, Unplaced
 from controller.model.records import ROUTED, Address, Link, Network, Port, Router
 from controller.model.store import Rows
-from controller.southbound.fleet import Fleet, State
+from controller.southbound.fleet import Fleet
+from controller.southbound.told import State
 from northbound import tracing
 from northbound.sending import Question, find_port, parsed
 
@@ -54,7 +55,7 @@ def _on(fleet: Fleet, port: Port, placed: Placed) -> Iterator[str]:
             f"Interface {placed.interface} has no OpenFlow port on {placed.chassis}: "
             f"`ovs-vsctl get Interface {placed.interface} error` there says why."
         )
-    elif not fleet.acknowledged(Port, port.id, placed.chassis):
+    elif not fleet.readiness.acknowledged(Port, port.id, placed.chassis):
         refused = len(status.member.refusals)
         more = f"; it refuses {refused} flows, which `weft diff` names" if refused else ""
         yield f"Hypervisor {placed.chassis} has not acknowledged the port's flows yet{more}."
@@ -73,7 +74,7 @@ def why(fleet: Fleet, asked: Question) -> dict[str, Any]:
     ports = {port.id: port for port in (sender, _receiver(fleet.rows, sender, asked.target)) if port is not None}
     down = {port.name or port.id: list(_reasons(fleet, port)) for port in ports.values()}
     try:
-        fate = tracing.as_json(tracing.trace(fleet.rows, fleet.standing, asked, fleet.away()))
+        fate = tracing.as_json(tracing.trace(fleet.rows, fleet.inspection.standing, asked, fleet.away()))
     except Unplugged as error:
         fate = {"fate": "dropped", "reason": "UNPLUGGED", "sentence": str(error), "hops": []}
     return {"ports": down, **fate}

@@ -13,6 +13,7 @@ OURS = ("controller", "apps", "northbound", "mininet_scenarios", "tests")
 MODEL = ("controller.errors", "controller.measures", "controller.model")
 FLOWS = (*MODEL, "controller.flows")
 NETWORKING = (*MODEL, "northbound")
+FLEET = tuple(f"controller.southbound.{module}" for module in ("fleet", "told", "explained", "differences"))
 
 # What a module may import of ours; the longest name that covers the module decides.
 ALLOWED = {
@@ -27,9 +28,9 @@ ALLOWED = {
     "northbound.api": NETWORKING,
     "northbound.faults": NETWORKING,
     "northbound.auth": NETWORKING,
-    "northbound.v1": (*NETWORKING, "controller.southbound.counts", "controller.southbound.fleet"),
+    "northbound.v1": (*NETWORKING, "controller.southbound.counts", *FLEET),
     "northbound.why": ("controller", "northbound"),
-    "northbound.metrics": (*NETWORKING, "controller.southbound.fleet"),
+    "northbound.metrics": (*NETWORKING, *FLEET),
     "northbound.daemon": ("controller", "northbound", "apps"),
     "northbound.past": ("controller", "northbound", "apps"),
     "mininet_scenarios": ("controller", "northbound", "mininet_scenarios"),

@@ -6,8 +6,8 @@ the model, the chassis's database and its port description are all loaded: befor
 
     engine.update ──delta──> member.pending ──> one bundle ──> barrier ──> member.applied_revision
 
-What others change on a switch is healed: entries of ours are put back as they should be, and flows of others are kept
-(and shown) or removed. Who keeps changing them is answered ever later, and named as the chassis's problem.
+What is pending is applied, and what others change on a switch is healed, by `keeping`. Why an entry stands is answered
+by `explained`, what a switch holds in fact by `inspection`, and what works by now by `readiness`.
 
 Everything here that is not a task is read-only to others: `/v1` reads the fleet through it.
 """
@@ -17,94 +17,59 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from enum import Enum
-from itertools import islice
-from typing import NoReturn, cast
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import cast
 
 from controller import measures
 from controller.errors import Disconnected, InUse, NotFound, SouthboundError, Unavailable
 from controller.flows.app import App
-from controller.flows.engine import Cell, Cost, Delta, Engine
-from controller.flows.flow import Entry, Flow, Item, Key
-from controller.flows.match import Match, Set
+from controller.flows.engine import Cost, Delta, Engine
+from controller.flows.flow import Entry, Flow, Key, Match
 from controller.flows.packet import Packet
-from controller.flows.pipeline import APPS, DELIVER, DROP, DST, TRAP, WHY, Why
-from controller.flows.presence import WATCHED, Watched, floating_translation, gateways, translated, zone_of
+from controller.flows.pipeline import DELIVER, DST
+from controller.flows.presence import WATCHED, Watched
 from controller.flows.punted import Outgoing, Reply, Said
-from controller.flows.standing import Standing
 from controller.model import bindings
-from controller.model.bindings import Attendance, Claim, Hypervisor, Placed
+from controller.model.bindings import Hypervisor, Placed
 from controller.model.records import (
-    FLOATING,
     KINDS,
-    ROUTED,
-    Address,
     Chassis,
     Drained,
-    FloatingIp,
     Link,
-    Network,
     Port,
     Quarantine,
-    Record,
     Recovering,
-    Resource,
-    Router,
     Tag,
 )
 from controller.model.store import Author, Change, Event, Model, Rows, Store, Transaction
-from controller.model.view import Relation, View
-from controller.southbound.complaints import Complaints
-from controller.southbound.counts import Count
+from controller.model.view import View
 from controller.southbound.dumps import Dump, Remembered
-from controller.southbound.held import Held
+from controller.southbound.explained import Explanations
 from controller.southbound.hypervisor import own_datapath_id
+from controller.southbound.inspection import Inspection
+from controller.southbound.keeping import Keeper
+from controller.southbound.member import Member, Members
 from controller.southbound.messages import PacketIn
 from controller.southbound.neighbours import Neighbours
-from controller.southbound.openflow import EncodedFlow, encode_flow, encode_group
+from controller.southbound.openflow import encode_flow
 from controller.southbound.ovsdb import SHOWN, OvsdbListener
-from controller.southbound.oxm import encode_match
 from controller.southbound.packet_in import Answerer, answers_of
-from controller.southbound.paths import FRAME, Paths, Rate, Way, leading, way
+from controller.southbound.paths import Paths, Rate
 from controller.southbound.patience import Turns
 from controller.southbound.probes import Caught, Probes, caught
-from controller.southbound.reconcile import (
-    AddFlow,
-    Comparison,
-    Installed,
-    Plan,
-    PutGroup,
-    Refusal,
-    Step,
-    WireKey,
-    full,
-    partial,
-    wanted_at,
-)
+from controller.southbound.readiness import Readiness
+from controller.southbound.reconcile import Refusal
 from controller.southbound.recovery import Recovery
-from controller.southbound.spoken import flow_text, group_text
 from controller.southbound.switch import Applied, Switch
+from controller.southbound.told import State, Status, Stranger
 from controller.southbound.translations import Translations
-from controller.southbound.watch import Tampering
 from controller.southbound.zones import Zones
 
 log = logging.getLogger(__name__)
 
 PATIENCE_S = 5.0
 """How long a switch may wait for its hypervisor's database before the log says so."""
-REQUESTS = 100
-"""How many request ids the log line of a bundle names at the most."""
-BREATH = 100
-"""After explaining so many entries every other task gets its turn: some milliseconds."""
-TRIES = 3
-"""So often what was explained is given up because the model went on."""
-OWED = 10_000
-"""For so many revisions it is told when a switch had them at last, if it did not for long."""
-REFUSALS = 20
-"""So many refused flows of one change are told one by one."""
 RETRY_S = 1.0
 """How long to wait before a switch's ports are recorded again when the store could not."""
 ARRIVALS = 2
@@ -117,225 +82,6 @@ ARRIVED_S = 20.0
 """For so long a synchronisation waits while hypervisors are arriving: each changes what the others should hold."""
 CALLS_PER_SECOND, CALLS_BURST = 1000.0, 200.0
 """So many frames are sent ahead from all switches together: 3 % of a core."""
-SLICE = 500
-"""After comparing so many entries every other task gets its turn: 3 ms."""
-LOOK_S = 1.0
-"""How far apart to look whether what others added stands where a flow of ours should."""
-HEALING_S = (0.2, 3.0)
-"""How far apart two healings of a switch are: at first, and when somebody keeps undoing them; 5 s are promised."""
-CALM_S = 6.0
-"""After so long without one, the next healing is the first again."""
-QUARREL = 5
-"""So many healings in a row are no accident: an operator is told."""
-
-REASONS = {encode_match(WHY(why)): why for why in Why}
-"""What the flows that end packets match: the reason, in a register."""
-
-
-@dataclass(slots=True, eq=False)
-class Pace:
-    """How often a switch was healed in a row, so that who keeps tampering with it does not keep us busy."""
-
-    in_a_row: int = 0
-    last: float = float("-inf")
-    waiting: bool = False
-
-    async def wait(self) -> None:
-        """Until the next healing may be."""
-        self.waiting = (wait_s := self.wait_s()) > 0
-        try:
-            await asyncio.sleep(wait_s)
-        finally:
-            self.waiting = False
-
-    def wait_s(self) -> float:
-        """How long the next healing has to wait."""
-        first, longest = HEALING_S
-        apart = min(first * 2.0 ** min(self.in_a_row - 1, 10), longest)
-        return self.last + apart - time.monotonic() if self.in_a_row else 0.0
-
-    def healed(self) -> None:
-        """Count a healing."""
-        self.in_a_row = 1 if self.calm else self.in_a_row + 1
-        self.last = time.monotonic()
-
-    @property
-    def calm(self) -> bool:
-        """Was there none lately?"""
-        return time.monotonic() > self.last + CALM_S
-
-    @property
-    def problem(self) -> str:
-        """What an operator should know, or ""."""
-        if self.calm or self.in_a_row < QUARREL:
-            return "Somebody else changed its flows again: they will be healed." if self.waiting else ""
-        return f"Somebody else keeps changing its flows: they were healed {self.in_a_row} times in a row."
-
-
-@dataclass(slots=True, eq=False)
-class Member:
-    """One chassis and its switch.
-
-    `revision` is the newest model revision that changed what this switch should hold, `applied_revision` the newest
-    it acknowledged by barrier. `pending` is what changed since all that the switch should hold was `drawn`. `claims`
-    and `links` are what was recorded last of the connected database's claims and the connected switch's ports.
-    `foreign` are the flows of others, as its switch tells them or, once it is gone, told them last; `complaints` are
-    likewise of its connection or of the last. Counters count since the controller started. In an archive `kept` is what
-    its switch held, and `trouble` what was wrong with it.
-    """
-
-    name: str
-    datapath_id: int | None = None
-    database: bool = False
-    switch: Switch | None = None
-    answerer: Answerer | None = None
-    since: float | None = None
-    seen: float | None = None
-    revision: int = 0
-    applied_revision: int | None = None
-    drawn: bool = False
-    pending: dict[Key, Entry | None] = field(default_factory=dict)
-    claims: Sequence[Claim] | None = None
-    links: Mapping[str, int] | None = None
-    requests: deque[str] = field(default_factory=lambda: deque(maxlen=REQUESTS))
-    owed: deque[int] = field(default_factory=lambda: deque(maxlen=OWED))
-    recording: asyncio.Lock = field(default_factory=asyncio.Lock)
-    wake: asyncio.Event = field(default_factory=asyncio.Event)
-    left: asyncio.Event = field(default_factory=asyncio.Event)
-    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
-    quarantined: asyncio.Event = field(default_factory=asyncio.Event)
-    foreign: Mapping[WireKey, EncodedFlow] = field(default_factory=dict)
-    complaints: Complaints | None = None
-    paths: Paths | None = None
-    pace: Pace = field(default_factory=Pace)
-    refusals: dict[Key | WireKey, Refusal] = field(default_factory=dict)
-    flow_mods: int = 0
-    mods_bytes: int = 0
-    kept: Dump | None = None
-    was_connected: bool = False
-    trouble: str = ""
-
-    @property
-    def connected(self) -> bool:
-        """Is its switch connected, or was it when an archive was made?"""
-        return self.switch is not None or self.was_connected
-
-    @property
-    def source(self) -> Switch | Dump | None:
-        """Who tells what its switch holds: the switch, or what is kept of one in an archive."""
-        return self.switch or self.kept
-
-
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """What one switch holds otherwise than desired, in words a flow dump uses."""
-
-    chassis: str
-    missing: tuple[str, ...] = ()
-    unwanted: tuple[str, ...] = ()
-    altered: tuple[str, ...] = ()
-    foreign: tuple[str, ...] = ()
-    refused: tuple[str, ...] = ()
-    conflicts: tuple[str, ...] = ()
-
-
-class State(Enum):
-    """How far a chassis has got, in words; what it waits for, if it waits."""
-
-    IN_STEP = "in step"
-    BEHIND = "catching up"
-    NO_SWITCH = "waits for its switch: ovs-vswitchd must connect to the controller's OpenFlow port"
-    NO_DATABASE = "waits for its database: ovsdb-server must run, and ovs-vsctl get-manager must name the controller"
-    DATABASE_LOST = "in step, but its database is lost: interfaces plugged now are not seen"
-
-
-@dataclass(frozen=True, slots=True)
-class Status:
-    """One chassis as its operator should see it.
-
-    `flows` is how many it should hold, `problem` "" when all is well; no gateway is active on one that is `drained`,
-    and on one that is `recovering` only if there is no other.
-    """
-
-    chassis: Chassis
-    member: Member
-    flows: int
-    state: State
-    problem: str
-    drained: bool
-    recovering: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Outside:
-    """Where something leaves for the outside, the best chassis first, and which of them does it; `distributed` when it
-    is where the guest is, and no gateway."""
-
-    chassis: tuple[str, ...]
-    active: str | None
-    distributed: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Stranger:
-    """Who connected and is no member, and why."""
-
-    address: str
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Named:
-    """An API object that wants a flow."""
-
-    kind: str
-    id: str
-    name: str
-
-
-@dataclass(frozen=True, slots=True)
-class Explanation:
-    """Why an entry stands: the app and reason, the table by name, the text, and every object that wants it.
-
-    A group has no cookie (0) but its id, and of one id the same reason everywhere, though not the same text.
-    """
-
-    cookie: int
-    app: str
-    table: str
-    reason: str
-    text: str
-    objects: tuple[Named, ...]
-    place: tuple[int, int] = (0, 0)
-    group: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Dictionary:
-    """Why each flow that should be anywhere at a revision is there, by cookie, and each group, by id."""
-
-    revision: int
-    flows: dict[int, Explanation]
-    groups: dict[int, Explanation]
-
-
-@dataclass(frozen=True, slots=True)
-class Dropped:
-    """How much a switch has dropped for one reason since it started, by its own count."""
-
-    why: Why
-    packets: int
-    bytes: int
-
-
-@dataclass(frozen=True, slots=True)
-class Culprit:
-    """A flow that decides that packets are dropped, and how many it decided so since it was added."""
-
-    why: Why
-    packets: int
-    bytes: int
-    flow: Explanation
 
 
 class Fleet:
@@ -356,11 +102,10 @@ class Fleet:
         self._answers = answers_of(engine.apps)
         self.neighbours = Neighbours(store, self, engine.apps)
         self._ovsdb = ovsdb
-        self._keep_foreign = keep_foreign
-        self._members: dict[str, Member] = {}
+        self._members = Members(lambda: engine.revision)
         self._attended: dict[int, Member] = {}
         self._known = asyncio.Condition()
-        self._dictionary = Dictionary(-1, {}, {})
+        self.explained = Explanations(store, engine)
         self.probes = Probes(self._restored)
         self._refused: dict[str, Stranger] = {}
         self._arrivals = Turns(ARRIVALS, LENT_S)
@@ -368,16 +113,13 @@ class Fleet:
         self._calls = Rate(CALLS_PER_SECOND, CALLS_BURST)
         self.databases: OvsdbListener | None = None
         self.recovery = Recovery(store, hold_s)
+        self._keeper = Keeper(store, engine, self.explained, self.recovery, keep_foreign=keep_foreign)
+        self.readiness = Readiness(store, engine, self._members)
+        self.inspection = Inspection(store, engine, self._members, self.explained, self._keeper)
         self._underlay_mtu = underlay_mtu
         self.translations = Translations(store, lambda: View(store.model, engine))
         for chassis in store.model.all(Chassis):
-            self._member(chassis.id)
-
-    def _member(self, name: str) -> Member:
-        member = self._members.get(name)
-        if member is None:
-            member = self._members[name] = Member(name, revision=self._engine.revision)
-        return member
+            self._members.of(chassis.id)
 
     # The model changes
 
@@ -388,12 +130,12 @@ class Fleet:
         measures.CELLS.inc(len(self._engine.log))
         requests = [change.request for change in changes if change.request]
         for name, delta in deltas.items():
-            self._queue(self._member(name), delta, requests, changes)
+            self._queue(self._members.of(name), delta, requests, changes)
         self.translations.follow()
         self._follow_watched()
         for write in (write for change in changes for write in change.writes):
             if isinstance(write.new, Quarantine):
-                self._member(write.new.chassis).quarantined.set()
+                self._members.of(write.new.chassis).quarantined.set()
             if write.kind is Chassis and write.new is None and self._members[write.id].switch is None:
                 del self._members[write.id]
         self.neighbours.follow(changes)
@@ -426,7 +168,7 @@ class Fleet:
 
     async def observed(self, seen: Hypervisor) -> None:
         """Record what a hypervisor's database says. Raises Unavailable."""
-        member = self._member(seen.system_id)
+        member = self._members.of(seen.system_id)
         recorded = member.claims
         async with self._arrivals.turn():
             by, known = Author(chassis=seen.system_id), replace(seen, underlay_mtu=self._underlay_mtu)
@@ -452,7 +194,7 @@ class Fleet:
 
     async def lost(self, system_id: str) -> None:
         """A hypervisor's database is gone; its flows stay."""
-        member = self._member(system_id)
+        member = self._members.of(system_id)
         member.database, member.claims = False, None
 
     # A switch
@@ -469,13 +211,13 @@ class Fleet:
             member.answerer = Answerer(member.name, self._answers, self.view, time.monotonic, self.neighbours)
             switch.on_packets(lambda packet: self._handed_over(member, packet))
             switch.on_ports(lambda ports: self._ports_changed(member, switch, ports))
-            member.paths = Paths(lambda vtep: self._call(member, switch, vtep), self._calls, time.monotonic)
+            member.paths = Paths(lambda vtep: self._keeper.call(member, switch, vtep), self._calls, time.monotonic)
             await self._record_links(member, await switch.ports())
             await self._arrivals.idle(ARRIVED_S)
             async with self._syncs.turn(), member.lock:
-                switch.on_tampered(lambda seen: self._tampered(member, switch, seen))
+                switch.on_tampered(lambda seen: self._keeper.tampered(member, switch, seen))
                 await switch.watch()
-                await self._reconcile(member, switch, joins=True)
+                await self._keeper.reconcile(member, switch, joins=True)
             self.neighbours.joined(member.name)
 
             async def empty(zones: Iterable[int]) -> None:
@@ -483,7 +225,7 @@ class Fleet:
 
             zones = Zones(self._store, member.name, empty, member.quarantined)
             async with asyncio.TaskGroup() as chores:
-                chores.create_task(self._keep_in_step(member, switch))
+                chores.create_task(self._keeper.keep_in_step(member, switch))
                 chores.create_task(member.paths.run())
                 chores.create_task(zones.run())
         finally:
@@ -496,16 +238,10 @@ class Fleet:
             member.left.set()
             log.info("switch disconnected chassis=%s", member.name)
 
-    async def _keep_in_step(self, member: Member, switch: Switch) -> NoReturn:
-        while True:
-            await member.wake.wait()
-            async with member.lock:
-                await self._apply_pending(member, switch)
-
     async def _empty_zones(self, member: Member, switch: Switch, zones: Iterable[int]) -> None:
         """Empty conntrack zones, once no flow leads to them any more."""
         async with member.lock:
-            await self._apply_pending(member, switch)
+            await self._keeper.apply_pending(member, switch)
             await switch.empty_zones(zones)
 
     def _handed_over(self, member: Member, packet: PacketIn) -> Iterable[Outgoing]:
@@ -560,7 +296,7 @@ class Fleet:
             async with member.lock:
                 if member.switch is not switch or not member.drawn:
                     return False
-                await self._apply_pending(member, switch)
+                await self._keeper.apply_pending(member, switch)
                 for each in outgoing:
                     switch.emit(each)
         except SouthboundError as error:
@@ -623,113 +359,7 @@ class Fleet:
             except Unavailable:  # the store says so itself; a switch need not suffer from it
                 await asyncio.sleep(RETRY_S)
 
-    async def _reconcile(self, member: Member, switch: Switch, *, joins: bool = False) -> tuple[Applied, int]:
-        """Make of what the switch holds what it should hold, under the member's lock; with how much was pending."""
-        began = time.perf_counter()
-        installed = await switch.dump()
-        if joins and installed.dark:
-            await self.recovery.dark(member.name)
-        member.foreign = switch.foreign
-        asked = len(member.pending)
-        member.pending.clear()
-        member.refusals.clear()
-        revision, desired = member.revision, iter(self._engine.desired(member.name).values())
-        member.drawn = True
-        comparison = Comparison(installed, keep_foreign=self._keep_foreign)
-        vteps: set[Address] = set()
-        while some := [*islice(desired, SLICE)]:
-            comparison.take(some)
-            vteps.update(leading(entry.item for entry in some))
-            await asyncio.sleep(0)
-        applied = await self._apply(member, switch, comparison.plan(), revision, vteps)
-        measures.RECONCILE.observe(time.perf_counter() - began)
-        return applied, asked
-
-    async def _tampered(self, member: Member, switch: Switch, seen: Tampering) -> None:
-        """Heal a switch if what others did concerns us; one call at a time (see `Switch.on_tampered`)."""
-        if not seen.own:
-            await asyncio.sleep(LOOK_S)
-        if not self._concerns(member, seen):
-            return
-        await member.pace.wait()
-        async with member.lock:
-            if member.switch is not switch:
-                return
-            applied, asked = await self._reconcile(member, switch)
-        if applied.flow_mods + applied.group_mods > asked:
-            member.pace.healed()
-            measures.HEALED.labels(member.name).inc()
-            log.warning(
-                "healed chassis=%s flows=%d groups=%d in_a_row=%d",
-                member.name, applied.flow_mods, applied.group_mods, member.pace.in_a_row,
-            )  # fmt: skip
-
-    def _concerns(self, member: Member, seen: Tampering) -> bool:
-        """Flows of others that stand where none of ours should only concern us if they are to be removed."""
-        if seen.own:
-            return True
-        if not self._keep_foreign:
-            return bool(seen.keys) or seen.foreign_groups
-        return bool(seen.keys) and wanted_at(seen.keys, self._engine.desired(member.name).values())
-
-    async def _apply_pending(self, member: Member, switch: Switch) -> None:
-        member.wake.clear()
-        pending, member.pending = member.pending, {}
-        if not pending:
-            return
-        vteps = leading(entry.item for entry in pending.values() if entry)
-        await self._apply(member, switch, partial(pending), member.revision, vteps)
-
-    def _call(self, member: Member, switch: Switch, vtep: Address) -> Way:
-        """Send a frame ahead to a tunnel endpoint (see `paths`)."""
-        found = way(self._store.model, member.name, vtep)
-        if isinstance(found, Way):
-            return found
-        switch.treat(found, FRAME)
-        return Way.CALLED
-
-    async def _apply(
-        self, member: Member, switch: Switch, plan: Plan, revision: int, vteps: Iterable[Address]
-    ) -> Applied:
-        """Bring a plan about that leads to these tunnel endpoints."""
-        requests = ",".join(dict.fromkeys(member.requests)) or "-"
-        member.requests.clear()
-        with measures.APPLY.time():
-            applied = await switch.apply(plan)
-        member.flow_mods += applied.flow_mods
-        member.mods_bytes += applied.mods_bytes
-        for step in plan.steps:
-            member.refusals.pop(step.key, None)
-        member.refusals.update((refusal.key, refusal) for refusal in applied.refusals)
-        self._tell_refusals(member, applied.refusals)
-        if member.paths is not None:
-            member.paths.lead(vteps)
-        member.applied_revision = revision
-        self._store.acknowledge(member.name, _had(member.owed, revision))
-        log.info(
-            "applied chassis=%s revision=%d flow_mods=%d group_mods=%d requests=%s",
-            member.name,
-            revision,
-            applied.flow_mods,
-            applied.group_mods,
-            requests,
-        )
-        return applied
-
-    def _tell_refusals(self, member: Member, refusals: Sequence[Refusal]) -> None:
-        """The first of them line by line; `/v1/chassis` has them all."""
-        for refusal in refusals[:REFUSALS]:
-            log.error(
-                "flow refused chassis=%s flow=%s error=%s cells=%s",
-                member.name, refusal.what, refusal.error, ",".join(self._cells_of(refusal, member.name)),
-            )  # fmt: skip
-        if len(refusals) > REFUSALS:
-            log.error("flows refused chassis=%s more=%d", member.name, len(refusals) - REFUSALS)
-
-    def _cells_of(self, refusal: Refusal, chassis: str) -> Iterator[str]:
-        return (cell.name for cell in self._engine.wanting(cast("Key", refusal.key), chassis))
-
-    # What `/v1` and the Networking API read
+    # What `/v1` reads
 
     async def events(self, about: str = "", before: int | None = None, limit: int = 100) -> list[Event]:
         """What changed of late, the newest first: everything, or what concerns the record of an id.
@@ -768,77 +398,12 @@ class Fleet:
 
     def wanted_revision(self, name: str) -> int:
         """The newest revision that changed what a switch should hold."""
-        return self._member(name).revision
+        return self._members.of(name).revision
 
     @property
     def rows(self) -> Rows:
         """The model."""
         return self._store.model
-
-    def port_status(self, port: Port) -> str:
-        """ACTIVE when the port's host has acknowledged the revision that wired it, else DOWN (api-ref, Show port).
-
-        A router's port is on no host: it is ACTIVE while its router is up. That of a floating IP has no status.
-        """
-        model = self._store.model
-        if port.device_owner == FLOATING and model.get(FloatingIp, port.device_id):
-            return "N/A"
-        network = model.get(Network, port.network_id)
-        if not port.admin_state_up or not network or not network.admin_state_up:
-            return "DOWN"
-        if port.device_owner in ROUTED and (router := model.get(Router, port.device_id)):
-            return "ACTIVE" if router.admin_state_up else "DOWN"
-        placed = bindings.place(model, port)
-        if not isinstance(placed, Placed):
-            return "DOWN"
-        linked = model.get(Link, f"{placed.chassis}/{placed.interface}") is not None
-        return "ACTIVE" if linked and self.acknowledged(Port, port.id, placed.chassis) else "DOWN"
-
-    def acknowledged(self, kind: type[Record], id: str, chassis: str) -> bool:
-        """Has a switch what a record wants on it? Not if it wants nothing there."""
-        member, wired = self._members.get(chassis), self._engine.wired(kind, id, chassis)
-        if member is None or member.applied_revision is None or wired is None:
-            return False
-        return member.applied_revision == member.revision or wired <= member.applied_revision
-
-    def attendance(self, chassis: str) -> Attendance:
-        """Whether the switch of a hypervisor is connected, since when, and when it was last."""
-        member = self._members.get(chassis)
-        if member is None:
-            return Attendance()
-        alive = member.switch is not None
-        return Attendance(alive, member.since, time.time() if alive else member.seen)
-
-    def floatingip_status(self, floating_ip: FloatingIp) -> str:
-        """ACTIVE when it stands for something, and who translates it has acknowledged the revision that says so, else
-        DOWN (api-ref, Show floating IP details)."""
-        view = self._view
-        active = self._active(view.derive(translated, floating_ip.id).chassis)
-        if active is None or zone_of(view, active, floating_translation(floating_ip)) is None:
-            return "DOWN"
-        return "ACTIVE" if self.acknowledged(FloatingIp, floating_ip.id, active) else "DOWN"
-
-    def gateways(self, router_id: str) -> Outside:
-        """Where a router's packets go out. Raises NotFound."""
-        if self._store.model.get(Router, router_id) is None:
-            raise NotFound("Router", router_id)
-        ranked = self._view.derive(gateways, router_id)
-        return Outside(ranked, self._active(ranked))
-
-    def translated(self, floating_ip: str) -> Outside:
-        """Where a floating IP is translated. Raises NotFound."""
-        if self._store.model.get(FloatingIp, floating_ip) is None:
-            raise NotFound("FloatingIp", floating_ip)
-        where = self._view.derive(translated, floating_ip)
-        return Outside(where.chassis, self._active(where.chassis), where.distributed)
-
-    def _active(self, ranked: Sequence[str]) -> str | None:
-        """The best of those that are connected: hypervisors themselves look who is alive, and may see more."""
-        return next((name for name in ranked if self._member(name).switch is not None), None)
-
-    @property
-    def _view(self) -> View:
-        return View(self._store.model, self._engine)
 
     def statuses(self) -> list[Status]:
         """Every chassis, by name."""
@@ -849,7 +414,7 @@ class Fleet:
         chassis = self._store.model.get(Chassis, name)
         if chassis is None:
             raise NotFound("Chassis", name)
-        member = self._member(name)
+        member = self._members.of(name)
         session = self.databases.sessions.get(name) if self.databases else None
         trouble = session.trouble if session else member.trouble
         problems = (chassis.problem, trouble, self._twin(chassis), self._clone(member), member.pace.problem)
@@ -876,7 +441,7 @@ class Fleet:
         return f"Its weft-encap-ip {chassis.encap_ip} is also that of {', '.join(others)}." if others else ""
 
     def _is_here(self, name: str) -> bool:
-        member = self._member(name)
+        member = self._members.of(name)
         return member.database or member.connected
 
     def _clone(self, member: Member) -> str:
@@ -925,158 +490,14 @@ class Fleet:
         self.status(name)
         await self._store.commit(lambda tx: bindings.drain(tx, name, drained))
 
-    def flows(self, name: str) -> list[Explanation]:
-        """What one switch should hold, in pipeline order. Raises NotFound."""
-        self.status(name)
-        entries = self._engine.desired(name).values()
-        found = [self._explanation(entry, self._engine.wanting(entry.key, name)) for entry in entries]
-        return sorted(found, key=lambda each: (each.place, each.text))
-
-    async def counted(self, name: str) -> Mapping[int, Count]:
-        """What a switch's flows have counted, by cookie. Raises NotFound, Disconnected."""
-        self.status(name)
-        return {count.cookie: count for count in await _source(self._member(name)).counts()}
-
     def away(self) -> frozenset[str]:
         """The hypervisors whose switch is not connected."""
-        return frozenset(each.id for each in self.rows.all(Chassis) if self._member(each.id).switch is None)
-
-    def standing(self, name: str) -> Standing:
-        """What one switch should hold, to look packets up in; nothing of a hypervisor that nobody knows."""
-        return Standing(self._engine, name)
-
-    def dictionary(self) -> Dictionary:
-        """Every flow and group anywhere: a pure function of the model."""
-        if self._dictionary.revision != self._engine.revision:
-            made = Dictionary(self._engine.revision, {}, {})
-            for entry, cells in self._engine.entries():
-                self._explain(made, entry, cells)
-            self._dictionary = made
-        return self._dictionary
-
-    async def looked_up(self) -> Dictionary:
-        """The same, made a little at a time, unless the model does not stand still for it."""
-        for _ in range(TRIES):
-            if self._dictionary.revision == self._engine.revision:
-                break
-            made = Dictionary(self._engine.revision, {}, {})
-            entries = self._engine.entries()
-            while made.revision == self._engine.revision:
-                some = [*islice(entries, BREATH)]
-                for entry, cells in some:
-                    self._explain(made, entry, cells)
-                if not some:
-                    self._dictionary = made
-                    break
-                await asyncio.sleep(0)
-        return self.dictionary()
-
-    def _explain(self, made: Dictionary, entry: Entry, cells: Iterable[Cell]) -> None:
-        new = self._explanation(entry, cells)
-        if isinstance(entry.item, Flow):
-            self._enter(made.flows, new)
-        elif made.groups.setdefault(entry.item.id, new).text > new.text:
-            made.groups[entry.item.id] = new
-
-    def _enter(self, known: dict[int, Explanation], new: Explanation) -> None:
-        old = known.setdefault(new.cookie, new)
-        if old.text != new.text:
-            log.error("cookies collide cookie=%#x one=%s other=%s", new.cookie, old.text, new.text)
-
-    def _explanation(self, entry: Entry, cells: Iterable[Cell]) -> Explanation:
-        item = entry.item
-        objects = tuple(dict.fromkeys(named for cell in cells for named in self._named(cell)))
-        app = next(name for name, number in APPS.items() if number == entry.app)
-        if isinstance(item, Flow):
-            cookie = encode_flow(item, entry.app).cookie
-            place = (item.table.number, -item.priority)
-            return Explanation(cookie, app, item.table.name, item.reason, str(item), objects, place)
-        return Explanation(0, app, "group", item.kind.name, str(item), objects, (-1, item.id), item.id)
-
-    def _named(self, cell: Cell) -> Iterator[Named]:
-        """The record a cell is over; for a fact, its key and its value."""
-        kind = cell.rule.kind
-        if isinstance(kind, Relation):
-            yield from (Named(word, id, "") for word, id in zip(kind.words, cell.fact or (), strict=True))
-        elif isinstance(kind, type):
-            record = self._store.model.get(kind, cell.id)
-            name = record.name if isinstance(record, Resource) else getattr(record, "hostname", "")
-            yield Named(kind.__name__.lower(), cell.id, name)
-
-    async def diff(self) -> tuple[list[Difference], list[str]]:
-        """Dump every connected switch and compare; and the chassis that are not connected."""
-        differences, unreachable = [], []
-        for chassis in self._store.model.all(Chassis):
-            member = self._member(chassis.id)
-            try:
-                differences.append(await self._difference(member))
-            except SouthboundError as error:
-                log.info("switch not compared chassis=%s: %s", chassis.id, error)
-                unreachable.append(chassis.id)
-        return differences, unreachable
-
-    async def _difference(self, member: Member) -> Difference:
-        async with member.lock:
-            source = await self._in_step(member)
-            desired = self._engine.desired(member.name)
-            installed = await source.dump()
-        found = compare(member.name, full(desired.values(), installed), installed, member.refusals)
-        conflicts = (each for each in self._engine.conflicts.values() if each.chassis == member.name)
-        return replace(
-            found, conflicts=tuple(f"{each.cells[0]} wins over {', '.join(each.cells[1:])}" for each in conflicts)
-        )
-
-    async def _in_step(self, member: Member) -> Switch | Dump:
-        """Who tells what a switch holds once it has what it should, under the member's lock. Raises Disconnected."""
-        while member.pending and member.switch is not None:
-            await self._apply_pending(member, member.switch)
-        return _source(member)
-
-    async def dumped(self, name: str) -> tuple[int, Dump]:
-        """All that a switch holds, and the revision up to which it has what it should.
-
-        Raises NotFound, Disconnected.
-        """
-        self.status(name)
-        member = self._member(name)
-        async with member.lock:
-            source = await self._in_step(member)
-            revision = member.revision
-            return revision, await source.whole()
-
-    def lines(self, name: str, installed: Installed) -> tuple[list[str], list[str]]:
-        """The flows and the groups of a dump of a switch, ours and others', as Open vSwitch tells them."""
-        left, groups = dict(installed.flows), dict(installed.groups)
-        flows, grouped = [], []
-        for entry in self._engine.desired(name).values():
-            if isinstance(entry.item, Flow):
-                wanted = encode_flow(entry.item, entry.app)
-                if left.get(wanted.key) == wanted:
-                    del left[wanted.key]
-                    flows.append(f"cookie={wanted.cookie:#x}, {entry.item}")
-            elif groups.get(entry.item.id) == encode_group(entry.item):
-                del groups[entry.item.id]
-                grouped.append(str(entry.item))
-        return [*flows, *map(flow_text, left.values())], [*grouped, *map(group_text, groups.values())]
-
-    async def held(self) -> Callable[[str], Held | Standing]:
-        """What a switch holds in fact, to look packets up in, by its name; what it should, if it cannot be dumped."""
-        found: dict[str, Held] = {}
-        for chassis in self._store.model.all(Chassis):
-            member = self._member(chassis.id)
-            try:
-                async with member.lock:
-                    installed = await (await self._in_step(member)).dump()
-            except SouthboundError as error:
-                log.info("switch not dumped chassis=%s: %s", chassis.id, error)
-                continue
-            found[chassis.id] = Held(self._engine.desired(chassis.id).values(), installed)
-        return lambda name: found.get(name) or self.standing(name)
+        return frozenset(each.id for each in self.rows.all(Chassis) if self._members.of(each.id).switch is None)
 
     def remember(self, name: str, said: Remembered, kept: Dump | None) -> None:
         """Take a chassis for what an archive has of it. Raises NotFound."""
         self.status(name)
-        member = self._member(name)
+        member = self._members.of(name)
         member.datapath_id, member.database, member.trouble = said.datapath_id, said.database, said.trouble
         member.revision, member.applied_revision = said.revision, said.applied_revision
         member.flow_mods, member.mods_bytes = said.flow_mods, said.mods_bytes
@@ -1092,30 +513,10 @@ class Fleet:
         session = self.databases.sessions.get(name) if self.databases else None
         return session.seen if session else None
 
-    async def dropped(self, name: str) -> list[Dropped]:
-        """What a switch has dropped, or handed over instead, by reason. Raises NotFound, Disconnected."""
-        self.status(name)
-        source = _source(self._member(name))
-        counts = [count for table in (DROP, TRAP) for count in await source.counts(table.number)]
-        return [Dropped(REASONS[count.match], count.packets, count.bytes) for count in counts if count.match in REASONS]
-
-    async def culprits(self, name: str) -> list[Culprit]:
-        """The flows of a switch that decided that packets are dropped, most first. Raises NotFound, Disconnected."""
-        counted = await self.counted(name)
-        found = []
-        for entry in self._engine.desired(name).values():
-            why = _decides(entry.item)
-            if why is None:
-                continue
-            flow = self._explanation(entry, self._engine.wanting(entry.key, name))
-            if (count := counted.get(flow.cookie)) and count.packets:
-                found.append(Culprit(why, count.packets, count.bytes, flow))
-        return sorted(found, key=lambda each: -each.packets)
-
     def _switch(self, name: str) -> Switch:
         """Raises NotFound, Disconnected."""
         self.status(name)
-        switch = self._member(name).switch
+        switch = self._members.of(name).switch
         if switch is None:
             raise Disconnected(name, "its switch is not connected")
         return switch
@@ -1126,29 +527,14 @@ class Fleet:
         Raises NotFound, Disconnected.
         """
         switch = self._switch(name)
-        member = self._member(name)
+        member = self._members.of(name)
         async with member.lock:
             if member.switch is not switch:
                 raise Disconnected(name, "its switch is not connected")
             if object:
-                return await self._mend(member, switch, object)
-            applied, _ = await self._reconcile(member, switch)
+                return await self._keeper.mend(member, switch, object)
+            applied, _ = await self._keeper.reconcile(member, switch)
         return applied
-
-    async def _mend(self, member: Member, switch: Switch, id: str) -> Applied:
-        """Put right what an object wants on a switch, and nothing else, under the member's lock. Raises NotFound."""
-        await self._apply_pending(member, switch)
-        wanted = [
-            entry
-            for key, entry in self._engine.desired(member.name).items()
-            if any(named.id == id for cell in self._engine.wanting(key, member.name) for named in self._named(cell))
-        ]
-        if not wanted:
-            raise NotFound("Object", id, f"No object {id} wants any flow on {member.name}.")
-        comparison = Comparison(await switch.dump())
-        comparison.take(wanted)
-        vteps = leading(entry.item for entry in wanted)
-        return await self._apply(member, switch, comparison.additions(), member.revision, vteps)
 
     def cost(self, id: str) -> list[Cost]:
         """What an object has on switches, by app and rule. Raises NotFound when there is no object of that id."""
@@ -1174,54 +560,6 @@ class Fleet:
     def problem(self) -> str:
         """What keeps the controller from its work, or ""."""
         return self._store.problem and f"the store cannot write: {self._store.problem}"
-
-
-def _had(owed: deque[int], revision: int) -> Iterator[int]:
-    """Take the revisions up to one out of those that a switch was to have."""
-    while owed and owed[0] <= revision:
-        yield owed.popleft()
-
-
-def _source(member: Member) -> Switch | Dump:
-    """Raises Disconnected."""
-    if member.source is None:
-        raise Disconnected(member.name, "its switch is not connected")
-    return member.source
-
-
-def _decides(item: Item) -> Why | None:
-    """Why a flow has packets dropped, if it does."""
-    actions = item.actions if isinstance(item, Flow) else ()
-    return next((Why(each.value) for each in actions if isinstance(each, Set) and each.field is WHY), None)
-
-
-def compare(chassis: str, plan: Plan, installed: Installed, refusals: Mapping[Key | WireKey, Refusal]) -> Difference:
-    """A plan in the words of an operator: what is missing, unwanted, altered; entries that were refused apart."""
-    missing: list[str] = []
-    unwanted: list[str] = []
-    altered: list[str] = []
-    for step in plan.steps:
-        match step:
-            case AddFlow(_, flow):
-                kind = altered if flow.key in installed.flows else missing
-            case PutGroup(_, group):
-                kind = altered if group.id in installed.groups else missing
-            case _:
-                unwanted.append(_unwanted(step, installed))
-                continue
-        if step.key not in refusals:
-            kind.append(step.text)
-    told = {**refusals, **{refusal.key: refusal for refusal in plan.refusals}}
-    refused = [f"{each.what}: {each.error}" for each in told.values()]
-    foreign = [flow.text for flow in installed.foreign]
-    foreign += [f"group_id={group.id}" for group in installed.foreign_groups]
-    return Difference(chassis, *map(tuple, (missing, unwanted, altered, foreign, refused)))
-
-
-def _unwanted(step: Step, installed: Installed) -> str:
-    """A flow as the dump showed it, or a group by its id."""
-    found = installed.flows.get(cast("WireKey", step.key))
-    return found.text if found else f"group_id={step.key[1]}"
 
 
 def _distance(one: Mapping[Key, Entry], other: Mapping[Key, Entry]) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from controller.southbound.fleet import Explanation
+from controller.southbound.explained import Explanation
 from northbound.datapath import told
 from tests.cloud import Cloud, hypervisor, network, port
 

@@ -13,7 +13,8 @@ from apps import APPS
 from controller.flows.app import App
 from controller.model.records import KINDS, Address, PortForwarding
 from controller.model.store import MemoryJournal, Store
-from controller.southbound.fleet import Explanation, Fleet
+from controller.southbound.explained import Explanation
+from controller.southbound.fleet import Fleet
 from northbound import explain, v1
 from tests.apps.outside import add_floating, add_outside
 from tests.cloud import Cloud, floating_ip, group, heard, ingress, interface, network, port, router, subnet, wire
@@ -54,7 +55,7 @@ def cloud() -> Cloud:
 def known(cloud: Cloud) -> list[Explanation]:
     """Why there is what there is in it."""
     fleet = Fleet(Store(MemoryJournal(), cloud.model), cloud.engine)
-    found = fleet.dictionary()
+    found = fleet.explained.dictionary()
     return sorted((*found.flows.values(), *found.groups.values()), key=lambda each: (each.app, each.place, each.text))
 
 

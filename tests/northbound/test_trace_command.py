@@ -38,7 +38,7 @@ def weft() -> Weft:
         store = await Store.open(MemoryJournal())
         fleet = Fleet(store, Engine(store.model, APPS))
         store.follow(fleet.follow)
-        app = api.application(store, fleet, api.Settings())
+        app = api.application(store, fleet.readiness, api.Settings())
         v1.add_routes(app, fleet)
         task = asyncio.create_task(store.run())
         runner = web.AppRunner(app)

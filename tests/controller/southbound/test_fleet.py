@@ -19,10 +19,12 @@ from controller.model.bindings import Attendance, Claim, Hypervisor
 from controller.model.records import Address, FixedIp, FloatingIp, Network, Port, Quarantine, Router
 from controller.model.store import MemoryJournal, Store, Transaction
 from controller.southbound.complaints import Complaints
-from controller.southbound.fleet import Fleet, Outside, State, compare
+from controller.southbound.differences import compare
+from controller.southbound.fleet import Fleet
 from controller.southbound.paths import FRAME
 from controller.southbound.reconcile import Installed, Plan, Refusal
 from controller.southbound.switch import Applied, Switch
+from controller.southbound.told import Outside, State
 from tests.cloud import floating_ip, gateway, interface, network, port, router, subnet, wire
 
 PATIENCE_S = 10.0
@@ -157,9 +159,9 @@ def test_what_changes_while_a_dead_connection_is_in_the_way_reaches_the_switch_t
         group.create_task(new.attended(fleet))
         await store.commit(VM1)
         await until(lambda: old.over.is_set() and in_step(fleet))
-        desired = {each.text for each in fleet.flows("hv1")}
+        desired = {each.text for each in fleet.inspection.flows("hv1")}
         assert desired <= new.sent()
-        assert fleet.port_status(store.model.all(Port)[0]) == "ACTIVE"
+        assert fleet.readiness.port_status(store.model.all(Port)[0]) == "ACTIVE"
         new.over.set()
 
     played(story)
@@ -175,7 +177,7 @@ def test_a_connection_that_claims_a_living_switch_is_refused_and_shown() -> None
         assert [stranger.address for stranger in fleet.strangers()] == ["198.51.100.7:999"]
         await store.commit(VM1)
         await until(lambda: in_step(fleet))
-        assert {each.text for each in fleet.flows("hv1")} <= real.sent()
+        assert {each.text for each in fleet.inspection.flows("hv1")} <= real.sent()
         assert impostor.plans == []
         real.over.set()
 
@@ -193,8 +195,8 @@ def test_a_hypervisor_that_changes_its_name_takes_its_switch_along() -> None:
         assert before.over.is_set()
         group.create_task(after.attended(fleet))
         await until(lambda: fleet.status("hv2").state is State.IN_STEP)
-        assert {each.text for each in fleet.flows("hv2")} <= after.sent()
-        assert fleet.port_status(store.model.all(Port)[0]) == "ACTIVE"
+        assert {each.text for each in fleet.inspection.flows("hv2")} <= after.sent()
+        assert fleet.readiness.port_status(store.model.all(Port)[0]) == "ACTIVE"
         assert fleet.status("hv2").problem == ""
         assert fleet.status("hv1").problem == "Its weft-encap-ip 192.0.2.1 is also that of hv2."
         after.over.set()
@@ -247,7 +249,7 @@ def test_a_change_that_changes_no_flow_leaves_a_port_active() -> None:
         await store.commit(port("vm1", "red", "02:00:00:00:00:01", "10.0.0.2", "10.0.0.1"))
         (vm1,) = store.model.all(Port)
         assert vm1.fixed_ips[0] == FixedIp("red-subnet", Address("10.0.0.2"))
-        assert fleet.port_status(vm1) == "ACTIVE"
+        assert fleet.readiness.port_status(vm1) == "ACTIVE"
         assert len(switch.plans) == plans
         switch.over.set()
 
@@ -263,14 +265,14 @@ def test_an_interface_of_a_router_is_active_while_all_it_needs_is_up() -> None:
         await store.commit(VM1)
         (vm1,) = store.model.all(Port)
         door = await store.commit(work)
-        assert fleet.port_status(door) == "ACTIVE"
-        assert fleet.port_status(replace(door, admin_state_up=False)) == "DOWN"
-        assert fleet.port_status(replace(door, device_id="r2")) == "DOWN", "there is no such router"
+        assert fleet.readiness.port_status(door) == "ACTIVE"
+        assert fleet.readiness.port_status(replace(door, admin_state_up=False)) == "DOWN"
+        assert fleet.readiness.port_status(replace(door, device_id="r2")) == "DOWN", "there is no such router"
         await store.commit(lambda tx: tx.put(Router(id="r1", admin_state_up=False)))
-        assert fleet.port_status(door) == "DOWN"
+        assert fleet.readiness.port_status(door) == "DOWN"
         await store.commit(lambda tx: tx.put(Router(id="r1")))
         await store.commit(lambda tx: tx.put(replace(tx.need(Network, "red"), admin_state_up=False)))
-        assert fleet.port_status(door) == "DOWN"
+        assert fleet.readiness.port_status(door) == "DOWN"
 
     played(story)
 
@@ -279,7 +281,7 @@ def test_a_floating_ip_is_active_when_whoever_translates_it_says_so() -> None:
     async def story(fleet: Fleet, store: Store, group: asyncio.TaskGroup) -> None:
         def status() -> str:
             (found,) = store.model.all(FloatingIp)
-            return fleet.floatingip_status(found)
+            return fleet.readiness.floatingip_status(found)
 
         await fleet.observed(replace(HV1, bridge_mappings=(("phys", "br-ex"),)))
         for work in (
@@ -295,7 +297,7 @@ def test_a_floating_ip_is_active_when_whoever_translates_it_says_so() -> None:
         assert status() == "DOWN", "there is no zone to translate in"
         zones = group.create_task(fleet.translations.run())
         await until(lambda: in_step(fleet) and status() == "ACTIVE")
-        assert fleet.translated("f") == Outside(("hv1",), "hv1", distributed=True)
+        assert fleet.readiness.translated("f") == Outside(("hv1",), "hv1", distributed=True)
         switch.over.set()
         await attended
         assert status() == "DOWN"
@@ -323,7 +325,7 @@ def test_nothing_piles_up_for_a_hypervisor_that_is_away() -> None:
         switch = Wire()
         group.create_task(switch.attended(fleet))
         await until(lambda: in_step(fleet))
-        assert {each.text for each in fleet.flows("hv1")} <= switch.sent()
+        assert {each.text for each in fleet.inspection.flows("hv1")} <= switch.sent()
         with pytest.raises(InUse):
             await fleet.forget("hv1")
         switch.over.set()
@@ -333,19 +335,19 @@ def test_nothing_piles_up_for_a_hypervisor_that_is_away() -> None:
 
 def test_who_is_here_is_known_and_who_left_and_when() -> None:
     async def story(fleet: Fleet, store: Store, group: asyncio.TaskGroup) -> None:
-        assert fleet.attendance("hv1") == fleet.attendance("nobody") == Attendance()
+        assert fleet.readiness.attendance("hv1") == fleet.readiness.attendance("nobody") == Attendance()
         switch = Wire()
         group.create_task(switch.attended(fleet))
         await until(lambda: in_step(fleet))
-        here = fleet.attendance("hv1")
+        here = fleet.readiness.attendance("hv1")
         assert here.alive
         assert (here.since or 0) <= (here.seen or 0) != 0
         switch.over.set()
-        await until(lambda: not fleet.attendance("hv1").alive)
-        gone = fleet.attendance("hv1")
+        await until(lambda: not fleet.readiness.attendance("hv1").alive)
+        gone = fleet.readiness.attendance("hv1")
         assert (gone.since, (gone.seen or 0) >= (here.seen or 0)) == (here.since, True)
         await store.commit(lambda tx: bindings.forget(tx, "hv1"))
-        assert fleet.attendance("hv1") == Attendance(), "whoever removed it"
+        assert fleet.readiness.attendance("hv1") == Attendance(), "whoever removed it"
 
     played(story)
 
@@ -359,7 +361,7 @@ def test_request_ids_reach_the_barrier(caplog: pytest.LogCaptureFixture) -> None
         await until(lambda: in_step(fleet))
         switch.over.set()
 
-    with caplog.at_level("INFO", logger="controller.southbound.fleet"):
+    with caplog.at_level("INFO", logger="controller.southbound.keeping"):
         played(story)
     assert [line for line in caplog.messages if line.startswith("applied chassis=hv1") and "requests=req-1" in line]
 
@@ -399,7 +401,7 @@ def test_what_one_object_wants_is_put_right_alone() -> None:
         await until(lambda: in_step(fleet))
         switch.plans.clear()
         applied = await fleet.repair("hv1", "vm1")
-        flows = fleet.flows("hv1")
+        flows = fleet.inspection.flows("hv1")
         wanted = {each.text for each in flows if "vm1" in {one.id for one in each.objects}}
         assert switch.sent() == wanted < {each.text for each in flows}
         assert applied.flow_mods == len(wanted) > 3
@@ -413,10 +415,10 @@ def test_what_one_object_wants_is_put_right_alone() -> None:
 def test_how_many_flows_a_switch_should_hold_is_kept_count_of() -> None:
     async def story(fleet: Fleet, store: Store, group: asyncio.TaskGroup) -> None:
         def held() -> int:
-            return sum(each.table != "group" for each in fleet.flows("hv1"))
+            return sum(each.table != "group" for each in fleet.inspection.flows("hv1"))
 
         await store.commit(VM1)
-        assert fleet.status("hv1").flows == held() < len(fleet.flows("hv1"))
+        assert fleet.status("hv1").flows == held() < len(fleet.inspection.flows("hv1"))
         await store.commit(lambda tx: tx.delete(Port, "vm1"))
         assert fleet.status("hv1").flows == held()
 
@@ -521,7 +523,7 @@ def test_what_changes_while_a_switch_waits_for_its_turn_reaches_it() -> None:
         await store.commit(port("vm1", "red", "02:00:00:00:00:02", "10.0.0.1"))
         switch.dumps.set()
         await until(lambda: in_step(fleet))
-        assert {each.text for each in fleet.flows("hv1")} <= switch.sent()
+        assert {each.text for each in fleet.inspection.flows("hv1")} <= switch.sent()
         switch.over.set()
 
     played(story)

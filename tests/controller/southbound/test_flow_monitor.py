@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 
 from controller.errors import Malformed
 from controller.flows.pipeline import FLOOD, OWNER
-from controller.southbound import fleet
 from controller.southbound import messages as of
-from controller.southbound.fleet import Pace
+from controller.southbound import pace as pace_module
 from controller.southbound.openflow import EncodedFlow, encode_flow
+from controller.southbound.pace import Pace
 from controller.southbound.reconcile import Plan, full
 from controller.southbound.switch import Switch
 from controller.southbound.watch import Tampering
@@ -404,7 +404,7 @@ def test_a_switch_that_has_no_monitor_is_used_without_and_named(caplog: pytest.L
 
 def test_who_keeps_tampering_is_answered_ever_later_and_named_until_it_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 1_000.0
-    monkeypatch.setattr("controller.southbound.fleet.time.monotonic", lambda: now)
+    monkeypatch.setattr("controller.southbound.pace.time.monotonic", lambda: now)
     pace = Pace()
     waits = []
     for _ in range(9):
@@ -413,7 +413,7 @@ def test_who_keeps_tampering_is_answered_ever_later_and_named_until_it_ends(monk
         pace.healed()
     assert waits == [0, 0.2, 0.4, 0.8, 1.6, 3, 3, 3, 3]
     assert pace.problem == "Somebody else keeps changing its flows: they were healed 9 times in a row."
-    now += fleet.CALM_S + 1
+    now += pace_module.CALM_S + 1
     assert (pace.problem, pace.wait_s() <= 0) == ("", True)
     pace.healed()
     assert (pace.in_a_row, pace.problem) == (1, "")

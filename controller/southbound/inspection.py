@@ -1,0 +1,152 @@
+"""What switches hold, count and drop: asked of them when somebody wants to know, and told beside what they should hold.
+
+A switch is first brought in step, so that what is only on its way is not told as missing.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from controller.errors import NotFound, SouthboundError
+from controller.flows.engine import Engine
+from controller.flows.flow import Flow, Item, Set
+from controller.flows.pipeline import DROP, TRAP, WHY, Why
+from controller.flows.standing import Standing
+from controller.model.records import Chassis
+from controller.model.store import Store
+from controller.southbound.counts import Count
+from controller.southbound.differences import Difference, compare
+from controller.southbound.dumps import Dump
+from controller.southbound.explained import Explanation, Explanations
+from controller.southbound.held import Held
+from controller.southbound.keeping import Keeper
+from controller.southbound.member import Member, Members
+from controller.southbound.openflow import encode_flow, encode_group
+from controller.southbound.oxm import encode_match
+from controller.southbound.reconcile import Installed, full
+from controller.southbound.spoken import flow_text, group_text
+from controller.southbound.told import Culprit, Dropped
+
+log = logging.getLogger(__name__)
+
+REASONS = {encode_match(WHY(why)): why for why in Why}
+"""What the flows that end packets match: the reason, in a register."""
+
+
+class Inspection:
+    """The switches of all members as whoever asks sees them."""
+
+    def __init__(self, store: Store, engine: Engine, members: Members, explained: Explanations, keeper: Keeper) -> None:
+        self._store, self._engine, self._members = store, engine, members
+        self._explained, self._keeper = explained, keeper
+
+    def _known(self, name: str) -> Member:
+        """Raises NotFound."""
+        if self._store.model.get(Chassis, name) is None:
+            raise NotFound("Chassis", name)
+        return self._members.of(name)
+
+    def flows(self, name: str) -> list[Explanation]:
+        """What one switch should hold, in pipeline order. Raises NotFound."""
+        self._known(name)
+        entries = self._engine.desired(name).values()
+        found = [self._explained.explanation(entry, self._engine.wanting(entry.key, name)) for entry in entries]
+        return sorted(found, key=lambda each: (each.place, each.text))
+
+    async def counted(self, name: str) -> Mapping[int, Count]:
+        """What a switch's flows have counted, by cookie. Raises NotFound, Disconnected."""
+        return {count.cookie: count for count in await self._known(name).reached().counts()}
+
+    async def diff(self) -> tuple[list[Difference], list[str]]:
+        """Dump every connected switch and compare; and the chassis that are not connected."""
+        differences, unreachable = [], []
+        for chassis in self._store.model.all(Chassis):
+            member = self._members.of(chassis.id)
+            try:
+                differences.append(await self._difference(member))
+            except SouthboundError as error:
+                log.info("switch not compared chassis=%s: %s", chassis.id, error)
+                unreachable.append(chassis.id)
+        return differences, unreachable
+
+    async def _difference(self, member: Member) -> Difference:
+        async with member.lock:
+            source = await self._keeper.in_step(member)
+            desired = self._engine.desired(member.name)
+            installed = await source.dump()
+        found = compare(member.name, full(desired.values(), installed), installed, member.refusals)
+        conflicts = (each for each in self._engine.conflicts.values() if each.chassis == member.name)
+        return replace(
+            found, conflicts=tuple(f"{each.cells[0]} wins over {', '.join(each.cells[1:])}" for each in conflicts)
+        )
+
+    async def dumped(self, name: str) -> tuple[int, Dump]:
+        """All that a switch holds, and the revision up to which it has what it should.
+
+        Raises NotFound, Disconnected.
+        """
+        member = self._known(name)
+        async with member.lock:
+            source = await self._keeper.in_step(member)
+            revision = member.revision
+            return revision, await source.whole()
+
+    def lines(self, name: str, installed: Installed) -> tuple[list[str], list[str]]:
+        """The flows and the groups of a dump of a switch, ours and others', as Open vSwitch tells them."""
+        left, groups = dict(installed.flows), dict(installed.groups)
+        flows, grouped = [], []
+        for entry in self._engine.desired(name).values():
+            if isinstance(entry.item, Flow):
+                wanted = encode_flow(entry.item, entry.app)
+                if left.get(wanted.key) == wanted:
+                    del left[wanted.key]
+                    flows.append(f"cookie={wanted.cookie:#x}, {entry.item}")
+            elif groups.get(entry.item.id) == encode_group(entry.item):
+                del groups[entry.item.id]
+                grouped.append(str(entry.item))
+        return [*flows, *map(flow_text, left.values())], [*grouped, *map(group_text, groups.values())]
+
+    async def held(self) -> Callable[[str], Held | Standing]:
+        """What a switch holds in fact, to look packets up in, by its name; what it should, if it cannot be dumped."""
+        found: dict[str, Held] = {}
+        for chassis in self._store.model.all(Chassis):
+            member = self._members.of(chassis.id)
+            try:
+                async with member.lock:
+                    installed = await (await self._keeper.in_step(member)).dump()
+            except SouthboundError as error:
+                log.info("switch not dumped chassis=%s: %s", chassis.id, error)
+                continue
+            found[chassis.id] = Held(self._engine.desired(chassis.id).values(), installed)
+        return lambda name: found.get(name) or self.standing(name)
+
+    def standing(self, name: str) -> Standing:
+        """What one switch should hold, to look packets up in; nothing of a hypervisor that nobody knows."""
+        return Standing(self._engine, name)
+
+    async def dropped(self, name: str) -> list[Dropped]:
+        """What a switch has dropped, or handed over instead, by reason. Raises NotFound, Disconnected."""
+        source = self._known(name).reached()
+        counts = [count for table in (DROP, TRAP) for count in await source.counts(table.number)]
+        return [Dropped(REASONS[count.match], count.packets, count.bytes) for count in counts if count.match in REASONS]
+
+    async def culprits(self, name: str) -> list[Culprit]:
+        """The flows of a switch that decided that packets are dropped, most first. Raises NotFound, Disconnected."""
+        counted = await self.counted(name)
+        found = []
+        for entry in self._engine.desired(name).values():
+            why = _decides(entry.item)
+            if why is None:
+                continue
+            flow = self._explained.explanation(entry, self._engine.wanting(entry.key, name))
+            if (count := counted.get(flow.cookie)) and count.packets:
+                found.append(Culprit(why, count.packets, count.bytes, flow))
+        return sorted(found, key=lambda each: -each.packets)
+
+
+def _decides(item: Item) -> Why | None:
+    """Why a flow has packets dropped, if it does."""
+    actions = item.actions if isinstance(item, Flow) else ()
+    return next((Why(each.value) for each in actions if isinstance(each, Set) and each.field is WHY), None)

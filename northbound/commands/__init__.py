@@ -1,0 +1,1 @@
+"""The commands of `weft` that ask a controller, by what they are about: options, question, answer in words."""
