@@ -25,7 +25,8 @@ from controller import measures
 from controller.errors import Disconnected, InUse, NotFound, SouthboundError, Unavailable
 from controller.flows.app import App
 from controller.flows.engine import Cost, Delta, Engine
-from controller.flows.flow import Entry, Flow, Key, Match
+from controller.flows.flow import Entry, Flow, Key
+from controller.flows.match import Match
 from controller.flows.packet import Packet
 from controller.flows.pipeline import DELIVER, DST
 from controller.flows.presence import WATCHED, Watched

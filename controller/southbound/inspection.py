@@ -11,7 +11,8 @@ from dataclasses import replace
 
 from controller.errors import NotFound, SouthboundError
 from controller.flows.engine import Engine
-from controller.flows.flow import Flow, Item, Set
+from controller.flows.flow import Flow, Item
+from controller.flows.match import Set
 from controller.flows.pipeline import DROP, TRAP, WHY, Why
 from controller.flows.standing import Standing
 from controller.model.records import Chassis
