@@ -122,11 +122,17 @@ def told(variables: dict[str, str], *lines: str) -> list[Any]:
 
 
 @pytest.fixture
-def network(api: Site) -> Iterator[Any]:
-    """The SDK's network proxy."""
+def cloud(api: Site) -> Iterator[Any]:
+    """The SDK's cloud layer, as Ansible's modules and Nodepool use it."""
     cloud = sdk.connection.Connection(**api.arguments, region_name="r")
-    yield cloud.network
+    yield cloud
     cloud.close()
+
+
+@pytest.fixture
+def network(cloud: Any) -> Any:
+    """The SDK's network proxy."""
+    return cloud.network
 
 
 def test_the_command_works_with_a_token_of_ours(tmp_path: Path) -> None:
@@ -358,7 +364,7 @@ def test_the_command_runs_through_the_life_of_a_floating_ip(api: Site) -> None:
 
 
 @all_ways
-def test_the_sdk_runs_through_the_life_of_every_resource(api: Site, network: Any) -> None:
+def test_the_sdk_runs_through_the_lives_of_networks_subnets_and_ports(api: Site, network: Any) -> None:
     red = network.create_network(name="red", description="d", is_admin_state_up=True)
     assert network.find_network("red").id == red.id
     assert network.find_network("blue") is None
@@ -540,3 +546,227 @@ def test_the_sdk_uses_pools_scopes_quotas_and_bindings(api: Site, network: Any) 
     network.delete_network_segment_range(lan)
     assert {each.default for each in network.network_segment_ranges()} == {True}
     assert [each.network_name for each in network.network_ip_availabilities()] == ["red"]
+
+
+@all_ways
+def test_the_sdk_runs_through_the_life_of_a_router(api: Site, cloud: Any, network: Any) -> None:
+    out = network.create_network(name="out", is_router_external=True)
+    pool = network.create_subnet(network_id=out.id, ip_version=4, cidr="203.0.113.0/24", is_dhcp_enabled=False)
+    red = network.create_network(name="red")
+    four = network.create_subnet(network_id=red.id, ip_version=4, cidr="10.0.0.0/24")
+    six = network.create_subnet(network_id=red.id, ip_version=6, cidr="2001:db8::/64")
+    edge = network.create_router(name="edge", description="d", is_distributed=True)
+    assert (edge.is_admin_state_up, edge.is_distributed, edge.is_ha, edge.status) == (True, True, False, "ACTIVE")
+    assert (edge.external_gateway_info, edge.routes) == (None, [])
+    assert network.find_router("edge").id == edge.id
+    assert [each.id for each in network.routers(name="edge", is_admin_state_up=True)] == [edge.id]
+
+    first = network.add_interface_to_router(edge, subnet=four.id)
+    assert (first["id"], first["subnet_ids"], first["network_id"]) == (edge.id, [four.id], red.id)
+    assert network.get_port(first["port_id"]).fixed_ips == [{"subnet_id": four.id, "ip_address": "10.0.0.1"}]
+    door = network.create_port(network_id=red.id, fixed_ips=[{"subnet_id": six.id, "ip_address": "2001:db8::9"}])
+    assert network.add_interface_to_router(edge, port=door.id)["subnet_id"] == six.id
+    taken = {each.id for each in network.ports(device_id=edge.id, device_owner="network:router_interface_distributed")}
+    assert taken == {first["port_id"], door.id} == {each.id for each in cloud.list_router_interfaces(edge, "internal")}
+    with pytest.raises(sdk.exceptions.BadRequestException, match="already has a port on subnet"):
+        network.add_interface_to_router(edge, subnet=four.id)
+    with pytest.raises(sdk.exceptions.ConflictException, match="cannot be deleted directly via the port API"):
+        network.delete_port(door)
+    with pytest.raises(sdk.exceptions.ConflictException, match="has ports still attached"):
+        network.delete_router(edge)
+
+    via = [{"destination": f"192.0.2.{low}/26", "nexthop": "10.0.0.9"} for low in (0, 64, 128)]
+    edge = network.update_router(edge, routes=via[:1])
+    assert network.add_extra_routes_to_router(edge, {"router": {"routes": via}}).routes == via
+    assert network.remove_extra_routes_from_router(edge, {"router": {"routes": via[1:]}}).routes == via[:1]
+    with pytest.raises(sdk.exceptions.BadRequestException, match="the nexthop is not connected with router"):
+        network.add_extra_routes_to_router(
+            edge, {"router": {"routes": [{"destination": "198.51.100.0/24", "nexthop": "192.168.0.1"}]}}
+        )
+    with pytest.raises(sdk.exceptions.ConflictException, match="required by one or more routes"):
+        network.remove_interface_from_router(edge, subnet=four.id)
+    assert network.update_router(edge, routes=[]).routes == []
+
+    address = {"subnet_id": pool.id, "ip_address": "203.0.113.9"}
+    way = {"network_id": out.id, "enable_snat": False, "external_fixed_ips": [address]}
+    edge = network.update_router(edge, external_gateway_info=way)
+    assert edge.external_gateway_info == way
+    (gate,) = cloud.list_router_interfaces(edge, "external")
+    assert (gate.device_owner, gate.fixed_ips) == ("network:router_gateway", [address])
+    with pytest.raises(sdk.exceptions.ConflictException, match="ports still in use"):
+        network.delete_network(out)
+    edge = cloud.update_router(edge.id, name="core", ext_gateway_net_id=out.id, enable_snat=True)
+    assert (edge.name, edge.external_gateway_info["enable_snat"]) == ("core", True)
+    assert network.update_router(edge, external_gateway_info={}).external_gateway_info is None
+    edge = network.update_router(edge, is_admin_state_up=False)
+    edge = network.update_router(edge, is_distributed=False, is_ha=True)
+    assert (edge.is_distributed, edge.is_ha, edge.is_admin_state_up) == (False, True, False)
+
+    network.set_tags(edge, ["blue"])
+    assert [each.name for each in network.routers(tags="blue")] == ["core"]
+    assert network.remove_interface_from_router(edge, port=door.id)["port_id"] == door.id
+    assert network.remove_interface_from_router(edge, subnet=four.id)["port_id"] == first["port_id"]
+    with pytest.raises(sdk.exceptions.NotFoundException):
+        network.remove_interface_from_router(edge, subnet=four.id)
+    assert [*network.ports()] == []
+    network.delete_router(edge)
+    assert network.find_router("core") is None
+    with pytest.raises(sdk.exceptions.NotFoundException):
+        network.delete_router(edge, ignore_missing=False)
+
+
+@all_ways
+def test_the_sdk_runs_through_the_lives_of_floating_ips_and_port_forwardings(
+    api: Site, cloud: Any, network: Any
+) -> None:
+    out = network.create_network(name="out", is_router_external=True)
+    network.create_subnet(network_id=out.id, ip_version=4, cidr="203.0.113.0/24")
+    red = network.create_network(name="red")
+    four = network.create_subnet(network_id=red.id, ip_version=4, cidr="10.0.0.0/24")
+    vm = network.create_port(network_id=red.id, name="vm", fixed_ips=[{"ip_address": "10.0.0.9"}])
+    bare = network.create_port(network_id=red.id)
+    spare = network.create_ip(floating_network_id=out.id)
+    assert (spare.port_id, spare.fixed_ip_address, spare.router_id, spare.status) == (None, None, None, "DOWN")
+    with pytest.raises(sdk.exceptions.NotFoundException, match="not reachable from subnet"):
+        network.add_ip_to_port(vm, spare)
+    edge = cloud.create_router(name="edge", ext_gateway_net_id=out.id)
+    cloud.add_router_interface(edge, subnet_id=four.id)
+
+    web = network.create_ip(
+        floating_network_id=out.id, floating_ip_address="203.0.113.50", port_id=vm.id, description="web"
+    )
+    assert (web.name, web.fixed_ip_address, web.router_id) == ("203.0.113.50", "10.0.0.9", edge.id)
+    assert (web.port_details["name"], network.find_ip("203.0.113.50").id) == ("vm", web.id)
+    assert [each.id for each in network.ips(port_id=vm.id, router_id=edge.id)] == [web.id]
+    assert [each.id for each in network.ips(floating_ip_address=spare.floating_ip_address)] == [spare.id]
+    assert network.find_available_ip().id == spare.id
+    with pytest.raises(sdk.exceptions.ConflictException, match="already has a floating IP"):
+        network.update_ip(spare.id, port_id=vm.id)
+    with pytest.raises(sdk.exceptions.ConflictException, match=r"IP address 203\.0\.113\.50 already allocated"):
+        network.create_ip(floating_network_id=out.id, floating_ip_address="203.0.113.50")
+    with pytest.raises(sdk.exceptions.ConflictException, match="required by one or more floating IPs"):
+        network.remove_interface_from_router(edge, subnet=four.id)
+    web = network.update_ip(web, description="www", if_revision=network.get_ip(web).revision_number)
+    web = network.remove_ip_from_port(web)
+    assert (web.description, web.port_id, web.fixed_ip_address, web.router_id) == ("www", None, None, None)
+    assert network.add_ip_to_port(vm, web).router_id == edge.id
+    web = network.update_ip(web.id, port_id=None)
+    network.set_tags(web, ["blue"])
+    assert [each.id for each in network.ips(tags="blue", status="DOWN")] == [web.id]
+
+    inner = {"internal_port_id": vm.id, "internal_ip_address": "10.0.0.9"}
+    ssh = network.create_floating_ip_port_forwarding(
+        web, **inner, internal_port=22, external_port=2222, protocol="tcp", description="ssh"
+    )
+    assert (ssh.internal_port, ssh.external_port, ssh.protocol, ssh.description) == (22, 2222, "tcp", "ssh")
+    wide = network.create_port_forwarding(
+        floatingip_id=web.id, **inner, internal_port_range="53:60", external_port_range="1053:1060", protocol="udp"
+    )
+    assert (wide.internal_port, wide["external_port_range"]) == (None, "1053:1060")
+    assert [each.id for each in network.floating_ip_port_forwardings(web, protocol="udp")] == [wide.id]
+    assert {each.id for each in network.port_forwardings(web)} == {ssh.id, wide.id}
+    assert network.find_floating_ip_port_forwarding(web, ssh.id).external_port == 2222
+    assert network.get_ip(web).router_id == edge.id
+    with pytest.raises(sdk.exceptions.BadRequestException, match="There is a port collision"):
+        network.create_floating_ip_port_forwarding(web, **inner, internal_port=23, external_port=2222, protocol="tcp")
+    with pytest.raises(sdk.exceptions.BadRequestException, match="already has a Port Forwarding binding"):
+        network.update_ip(web.id, port_id=vm.id)
+    with pytest.raises(sdk.exceptions.ConflictException, match="in use by Port Forwarding resources"):
+        network.update_ip(web.id, port_id=bare.id)
+    ssh = network.update_floating_ip_port_forwarding(web, ssh, external_port=2223, internal_port=23)
+    assert (ssh.external_port, network.get_port_forwarding(ssh.id, web).internal_port) == (2223, 23)
+    network.delete_floating_ip_port_forwarding(web, ssh)
+    with pytest.raises(sdk.exceptions.NotFoundException):
+        network.get_floating_ip_port_forwarding(web, ssh.id)
+    network.delete_port_forwarding(wide.id, web)
+    assert [*network.port_forwardings(web)] == []
+
+    network.delete_ip(spare)
+    assert cloud.delete_floating_ip(web.id)
+    assert not cloud.delete_floating_ip(web.id)
+    assert [*network.ips()] == []
+    assert cloud.remove_router_interface(edge, subnet_id=four.id) is None
+    assert cloud.delete_router("edge")
+    assert {each.id for each in network.ports()} == {vm.id, bare.id}
+
+
+@all_ways
+def test_the_sdk_runs_through_the_lives_of_security_and_address_groups(api: Site, cloud: Any, network: Any) -> None:
+    office = network.create_address_group(name="office", addresses=["192.0.2.0/24", "2001:db8::/32"])
+    assert network.find_address_group("office").addresses == ["192.0.2.0/24", "2001:db8::/32"]
+    more = network.add_addresses_to_address_group(office, ["198.51.100.0/24"])
+    assert {*more.addresses} == {"192.0.2.0/24", "198.51.100.0/24", "2001:db8::/32"}
+    less = network.remove_addresses_from_address_group(office, ["192.0.2.0/24"])
+    assert {*less.addresses} == {"198.51.100.0/24", "2001:db8::/32"}
+    with pytest.raises(sdk.exceptions.NotFoundException, match="not found"):
+        network.remove_addresses_from_address_group(office, ["192.0.2.0/24"])
+    assert network.update_address_group(office, name="offices", description="d").name == "offices"
+    assert [each.id for each in network.address_groups(description="d")] == [office.id]
+
+    web = network.create_security_group(name="web", description="d", stateful=False)
+    assert {(each["direction"], each["ethertype"]) for each in web.security_group_rules} == {
+        ("egress", "IPv4"),
+        ("egress", "IPv6"),
+    }
+    assert {each.name for each in network.security_groups()} == {"default", "web"}
+    ssh = network.create_security_group_rule(
+        security_group_id=web.id,
+        direction="ingress",
+        ether_type="IPv4",
+        protocol="tcp",
+        port_range_min=22,
+        port_range_max=22,
+        remote_address_group_id=office.id,
+    )
+    assert (ssh.ether_type, ssh.port_range_max, ssh.remote_address_group_id) == ("IPv4", 22, office.id)
+    ping, lan = network.create_security_group_rules(
+        [
+            {
+                "security_group_id": web.id,
+                "direction": "ingress",
+                "ether_type": "IPv6",
+                "protocol": "ipv6-icmp",
+                "port_range_min": 128,
+                "remote_group_id": web.id,
+            },
+            {"security_group_id": web.id, "direction": "egress", "remote_ip_prefix": "10.1.2.3/8"},
+        ]
+    )
+    assert (ping.remote_group_id, ping.port_range_min, ping.port_range_max) == (web.id, 128, None)
+    assert (lan.remote_ip_prefix, lan["normalized_cidr"], lan.protocol) == ("10.1.2.3/8", "10.0.0.0/8", None)
+    assert network.find_security_group_rule(ssh.id).id == network.get_security_group_rule(ssh).id == ssh.id
+    found = network.security_group_rules(security_group_id=web.id, direction="ingress", protocol="tcp")
+    assert [each.id for each in found] == [ssh.id]
+    assert [each.id for each in network.security_group_rules(remote_group_id=web.id)] == [ping.id]
+    with pytest.raises(sdk.exceptions.ConflictException, match="Security group rule already exists"):
+        network.create_security_group_rule(
+            security_group_id=web.id, direction="egress", remote_ip_prefix="10.1.2.3/8", ether_type="IPv4"
+        )
+    with pytest.raises(sdk.exceptions.BadRequestException, match="port_range_min must be <= port_range_max"):
+        cloud.create_security_group_rule("web", port_range_min=9, port_range_max=8, protocol="tcp")
+    with pytest.raises(sdk.exceptions.ConflictException, match="in use"):
+        network.delete_address_group(office)
+
+    red = network.create_network(name="red")
+    vm = network.create_port(network_id=red.id, security_group_ids=[web.id])
+    assert vm.security_group_ids == [web.id]
+    with pytest.raises(sdk.exceptions.ConflictException, match="in use"):
+        network.delete_security_group(web)
+    assert [each.id for each in network.ports(security_group_ids=[web.id])] == [vm.id]
+    assert network.update_port(vm, security_groups=[]).security_group_ids == []
+    www = cloud.update_security_group("web", name="www", description="e")
+    assert (www.id, www.name, network.update_security_group(web, stateful=True).stateful) == (web.id, "www", True)
+    network.set_tags(web, ["blue"])
+    (tagged,) = network.security_groups(tags="blue")
+    assert {each["id"] for each in tagged.security_group_rules} >= {ssh.id, ping.id, lan.id}
+
+    assert cloud.delete_security_group_rule(lan.id)
+    network.delete_security_group_rule(lan.id, ignore_missing=True)
+    network.delete_security_group_rule(ssh)
+    network.delete_address_group(office)
+    assert [*network.address_groups()] == []
+    assert cloud.delete_security_group("www")
+    assert [each.name for each in network.security_groups()] == ["default"]
+    assert [*network.security_group_rules(id=ping.id)] == []
+    with pytest.raises(sdk.exceptions.NotFoundException):
+        network.get_security_group(web.id)
