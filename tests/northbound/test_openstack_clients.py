@@ -1,6 +1,6 @@
 """The unmodified `openstack` command and openstacksdk, against a real socket, by all ways of saying who one is.
 
-The SDK goes through every resource's life by each way; the command, which takes seconds to start, through each by one."""
+Each goes through every resource's life by each way."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryFile
+from typing import IO, Any
 
 import pytest
 
@@ -28,6 +30,7 @@ sdk = pytest.importorskip("openstack")
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 COMMAND = Path(sys.executable).with_name("openstack")
+DONE = "::done"
 
 
 @dataclass
@@ -84,41 +87,63 @@ def api(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Site]:
         yield getattr(request, "param", none)(tmp_path, stack)
 
 
-with_tokens = pytest.mark.parametrize("api", [by_tokens], indirect=True, ids=["tokens"])
+three_ways = pytest.mark.parametrize(
+    "api", [none, by_tokens, by_keystone], indirect=True, ids=["none", "tokens", "keystone"]
+)
 with_keystone = pytest.mark.parametrize("api", [by_keystone], indirect=True, ids=["keystone"])
 all_ways = pytest.mark.parametrize(
     "api", [none, versioned, by_tokens, by_keystone], indirect=True, ids=["none", "versioned", "tokens", "keystone"]
 )
 
 
-def openstack(api: Site, *lines: str) -> list[Any]:
-    """What the command prints, as JSON, when it is given lines: it takes seconds to start, so once for all."""
-    return told(api.variables, *lines)
+class Command:
+    """The command, reading lines as long as a test lasts: it takes a second to start."""
+
+    def __init__(self, variables: dict[str, str], complaints: IO[str]) -> None:
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("OS_")}
+        self.process = subprocess.Popen(
+            [COMMAND],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=complaints,
+            env={**kept, "PYTHONWARNINGS": "ignore", "PYTHONUNBUFFERED": "1", **variables},
+            text=True,
+        )
+        self.complaints = complaints
+
+    def __call__(self, *lines: str) -> list[Any]:
+        """What it prints, as JSON, when it is given lines, none of which it complains about."""
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write("\n".join([*lines, f"!echo {DONE}", ""]))
+        self.process.stdin.flush()
+        printed = "".join(takewhile(lambda line: line.strip() != DONE, self.process.stdout)).strip()
+        self.complaints.seek(0)
+        assert self.complaints.read().strip() == "", "the status of a session says nothing"
+        found = []
+        while printed:
+            value, end = json.JSONDecoder().raw_decode(printed)
+            found.append(value)
+            printed = printed[end:].strip()
+        return found
 
 
-def told(variables: dict[str, str], *lines: str) -> list[Any]:
-    """The same, when it finds the API by these variables."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("OS_")}
-    done = subprocess.run(
-        [COMMAND],
-        input="\n".join(lines),
-        env={
-            **kept,
-            "PYTHONWARNINGS": "ignore",
-            **variables,
-        },
-        capture_output=True,
-        text=True,
-        timeout=90,
-        check=False,
-    )
-    assert done.stderr.strip() == "", "the status of a session says nothing"
-    printed, found = done.stdout.strip(), []
-    while printed:
-        value, end = json.JSONDecoder().raw_decode(printed)
-        found.append(value)
-        printed = printed[end:].strip()
-    return found
+@contextmanager
+def commanded(variables: dict[str, str]) -> Iterator[Command]:
+    """The command as it finds the API by these variables."""
+    with TemporaryFile("w+") as complaints:
+        command = Command(variables, complaints)
+        with command.process:
+            try:
+                yield command
+            finally:
+                command.process.kill()
+
+
+@pytest.fixture
+def openstack(api: Site) -> Iterator[Command]:
+    with commanded(api.variables) as command:
+        yield command
 
 
 @pytest.fixture
@@ -140,15 +165,15 @@ def test_the_command_works_with_a_token_of_ours(tmp_path: Path) -> None:
     with serving(identity=Tokens(file)) as api:
         api.ask("POST", "/v2.0/networks", {"network": {"name": "theirs"}}, X_Auth_Token="blue")
         found = {"OS_AUTH_TYPE": "admin_token", "OS_ENDPOINT": api.url, "OS_TOKEN": "red"}
-        mine, networks = told(found, "network create mine -f json", "network list -f json")
+        with commanded(found) as openstack:
+            mine, networks = openstack("network create mine -f json", "network list -f json")
     assert mine["project_id"] == "p-red"
     assert [each["Name"] for each in networks] == ["mine"]
 
 
-@with_keystone
-def test_the_command_runs_through_the_life_of_a_network(api: Site) -> None:
+@three_ways
+def test_the_command_runs_through_the_life_of_a_network(api: Site, openstack: Command) -> None:
     red, four, port, ports, vm, networks = openstack(
-        api,
         "network create red --provider-network-type geneve --provider-segment 42 --mtu 1400 -f json",
         "subnet create four --network red --subnet-range 10.0.0.0/24 --dns-nameserver 192.0.2.53 -f json",
         "port create vm1 --network red --fixed-ip subnet=four,ip-address=10.0.0.9 -f json",
@@ -172,10 +197,9 @@ def test_the_command_runs_through_the_life_of_a_network(api: Site) -> None:
         assert api.get(f"/v2.0/{kind}")[kind] == []
 
 
-@with_tokens
-def test_the_command_runs_through_the_life_of_a_security_group(api: Site) -> None:
+@three_ways
+def test_the_command_runs_through_the_life_of_a_security_group(api: Site, openstack: Command) -> None:
     office, web, ssh, ping, lan, rules, shown, groups = openstack(
-        api,
         "address group create office --address 192.0.2.0/24 --address 2001:db8::/32 -f json",
         "address group set office --address 198.51.100.0/24 --description offices",
         "address group unset office --address 192.0.2.0/24",
@@ -199,7 +223,6 @@ def test_the_command_runs_through_the_life_of_a_security_group(api: Site) -> Non
     (found,) = api.get("/v2.0/address-groups")["address_groups"]
     assert (found["addresses"], found["description"]) == (["2001:db8::/32", "198.51.100.0/24"], "offices")
     openstack(
-        api,
         f"security group rule delete {ssh['id']}",
         "address group delete office",
         "security group delete www",
@@ -208,9 +231,9 @@ def test_the_command_runs_through_the_life_of_a_security_group(api: Site) -> Non
     assert [each["name"] for each in api.get("/v2.0/security-groups")["security_groups"]] == ["default"]
 
 
-def test_the_command_secures_a_port(api: Site) -> None:
+@three_ways
+def test_the_command_secures_a_port(api: Site, openstack: Command) -> None:
     _, web, plain, bare, free, paired, *seen = openstack(
-        api,
         "network create red -f json",
         "security group create web -f json",
         "port create plain --network red -f json",
@@ -246,14 +269,13 @@ def test_the_command_secures_a_port(api: Site) -> None:
         (True, [], []),
         (False, [], []),
     ]
-    (listed,) = openstack(api, "port set plain --security-group web", f"port list --security-group {web['id']} -f json")
+    (listed,) = openstack("port set plain --security-group web", f"port list --security-group {web['id']} -f json")
     assert [each["Name"] for each in listed] == ["plain"]
 
 
-@with_keystone
-def test_the_command_runs_through_the_life_of_a_router(api: Site) -> None:
+@three_ways
+def test_the_command_runs_through_the_life_of_a_router(api: Site, openstack: Command) -> None:
     made, _, four, _, door, first, second, less, ports, shown, routers = openstack(
-        api,
         "router create edge --distributed --description d -f json",
         "network create red -f json",
         "subnet create four --network red --subnet-range 10.0.0.0/24 -f json",
@@ -282,7 +304,6 @@ def test_the_command_runs_through_the_life_of_a_router(api: Site) -> None:
     ]
     assert [(each["Name"], each["Status"], each["State"]) for each in routers] == [("edge", "ACTIVE", True)]
     bare, listed = openstack(
-        api,
         "router unset edge --route destination=198.51.100.0/24,gateway=10.0.0.9",
         "router set edge --no-route",
         "router set edge --name core --disable --description e",
@@ -299,10 +320,9 @@ def test_the_command_runs_through_the_life_of_a_router(api: Site) -> None:
     assert api.get("/v2.0/routers")["routers"] == []
 
 
-@with_tokens
-def test_the_command_runs_through_the_life_of_a_floating_ip(api: Site) -> None:
+@three_ways
+def test_the_command_runs_through_the_life_of_a_floating_ip(api: Site, openstack: Command) -> None:
     out, _, made, gates, *_, vm, one, shown, listed, set_, unset, pf, wide, forwards, changed, found = openstack(
-        api,
         "network create out --external --default -f json",
         "subnet create pool --network out --subnet-range 203.0.113.0/24 --no-dhcp -f json",
         "router create edge --external-gateway out --disable-snat --fixed-ip ip-address=203.0.113.9 -f json",
@@ -350,7 +370,6 @@ def test_the_command_runs_through_the_life_of_a_floating_ip(api: Site) -> None:
     assert changed["router_id"] == made["id"]
     assert [each["Name"] for each in found] == ["out"]
     (moved, less) = openstack(
-        api,
         f"floating ip port forwarding set 203.0.113.50 {pf['id']} --external-protocol-port 2223 --description d",
         f"floating ip port forwarding show 203.0.113.50 {pf['id']} -f json",
         f"floating ip port forwarding delete 203.0.113.50 {pf['id']} {wide['id']}",
@@ -415,10 +434,9 @@ def test_the_sdk_makes_many_and_reads_them_in_pages(api: Site, network: Any) -> 
     assert (bound.binding_vif_type, bound.binding_profile) == ("binding_failed", {"a": "b"})
 
 
-@with_keystone
-def test_the_command_runs_through_the_lives_of_pools_scopes_and_policies(api: Site) -> None:
+@three_ways
+def test_the_command_runs_through_the_lives_of_pools_scopes_and_policies(api: Site, openstack: Command) -> None:
     scope, _, pool, red, _, four, tagged, _, vm, rbac, rbacs = openstack(
-        api,
         "address scope create lan --ip-version 4 -f json",
         "address scope set lan --name wan --share",
         "subnet pool create p4 --pool-prefix 10.0.0.0/16 --default-prefix-length 26 --address-scope wan --tag a -f json",
@@ -447,8 +465,6 @@ def test_the_command_runs_through_the_lives_of_pools_scopes_and_policies(api: Si
     assert (vm["tags"], vm["extra_dhcp_opts"][0]["opt_value"], vm["dns_name"]) == (["y"], "1300", "vm")
     assert [each["ID"] for each in rbacs] == [rbac["id"]]
     shown, used, sizes = openstack(
-        api,
-        f"network rbac set --target-project {scope['id']} {rbac['id']}",
         f"network rbac show {rbac['id']} -f json",
         "ip availability show red -f json",
         f"network rbac delete {rbac['id']}",
@@ -459,25 +475,20 @@ def test_the_command_runs_through_the_lives_of_pools_scopes_and_policies(api: Si
         "address scope delete wan",
         "ip availability list -f json",
     )
-    assert (shown["target_project_id"], shown["object_id"]) == (scope["id"], red["id"])
+    assert (shown["target_project_id"], shown["object_id"]) == ("*", red["id"])
     assert (used["total_ips"], used["used_ips"], sizes) == (29, 1, [])
     for kind in ("networks", "subnets", "ports", "subnetpools", "address-scopes", "rbac-policies"):
         assert [*api.get(f"/v2.0/{kind}").values()] == [[]]
 
 
-@with_keystone
-def test_the_command_runs_through_the_lives_of_what_operators_have(api: Site) -> None:
+@three_ways
+def test_the_command_runs_through_the_lives_of_what_operators_have(api: Site, openstack: Command) -> None:
     hypervisor = Chassis(id="hv1", hostname="hv1", encap_types=("vxlan",), gateway_priority=1)
     api.served.commit(lambda tx: tx.put(hypervisor))
     agents = {each["agent_type"]: each["id"] for each in api.get("/v2.0/agents")["agents"]}
     wires = agents["Open vSwitch agent"]
-    limits, usage, made, shown, rule, templates, listed, agent, zones, *_, topology = openstack(
-        api,
-        "quota set --networks 12 --secgroup-rules 50 p9",
-        "quota show p9 --network -f json",
-        "quota show p9 --network --usage -f json",
-        "quota delete --network p9",
-        "network segment range create lan --private --project p9 --network-type vxlan --minimum 500 --maximum 505 -f json",
+    made, shown, rule, templates, listed, agent, zones = openstack(
+        "network segment range create lan --shared --network-type vxlan --minimum 500 --maximum 505 -f json",
         "network segment range set lan --name wan --minimum 500 --maximum 507",
         "network segment range show wan -f json",
         "network segment range delete wan",
@@ -488,29 +499,66 @@ def test_the_command_runs_through_the_lives_of_what_operators_have(api: Site) ->
         f"network agent show {wires} -f json",
         "availability zone list --network -f json",
         f"network agent delete {wires}",
+    )
+    assert (made["minimum"], made["available"], made["shared"]) == (500, ["500-505"], True)
+    assert (shown["id"], shown["maximum"]) == (made["id"], 507)
+    assert [each["ID"] for each in templates] == [rule["id"]]
+    assert {each["ID"] for each in listed} == {*agents.values()}
+    assert (agent["admin_state_up"], agent["description"]) == (False, "d")
+    assert {each["Zone Name"] for each in zones} == {"nova"}
+    openstack(f"default security group rule delete {rule['id']}")
+    assert rule["id"] not in {
+        each["id"] for each in api.get("/v2.0/default-security-group-rules")["default_security_group_rules"]
+    }
+    assert api.get("/v2.0/agents")["agents"] == []
+
+
+@with_keystone
+def test_the_command_gives_to_projects_what_is_theirs(api: Site, openstack: Command) -> None:
+    """It looks every project up at Keystone itself: without one it refuses before it asks us."""
+    friend, other = (f"{number:032x}" for number in (8, 7))
+    limits, usage, after, lan, red, _, group, shown = openstack(
+        "quota set --networks 12 --secgroup-rules 50 p9",
+        "quota show p9 --network -f json",
+        "quota show p9 --network --usage -f json",
+        "quota delete --network p9",
+        "quota show p9 --network -f json",
+        "network segment range create lan --private --project p9 --network-type vxlan --minimum 500 --maximum 505 -f json",
+        "network create red --project p9 -f json",
+        f"network rbac create --type network --action access_as_shared --target-project {friend} red -f json",
+        "security group create web --project p9 -f json",
+        "network list --project p9 -f json",
+    )
+    assert {each["Resource"]: each["Limit"] for each in limits}["networks"] == 12
+    assert {each["Resource"]: each["In Use"] for each in usage}["networks"] == 0
+    assert {each["Resource"]: each["Limit"] for each in after}["networks"] == 100
+    assert (lan["project_id"], lan["shared"], lan["available"]) == ("p9", False, ["500-505"])
+    assert (red["project_id"], group["project_id"]) == ("p9", "p9")
+    assert [each["ID"] for each in shown] == [red["id"]]
+    (policy,) = api.get("/v2.0/rbac-policies")["rbac_policies"]
+    assert policy["target_tenant"] == friend
+    (moved,) = openstack(
+        f"network rbac set --target-project {other} {policy['id']}", f"network rbac show {policy['id']} -f json"
+    )
+    assert (moved["target_project_id"], moved["object_id"]) == (other, red["id"])
+    openstack("network delete red", "network segment range delete lan", "security group delete web")
+    assert api.get("/v2.0/networks")["networks"] == api.get("/v2.0/rbac-policies")["rbac_policies"] == []
+
+
+@with_keystone
+def test_the_command_has_a_topology_made_for_its_project(api: Site, openstack: Command) -> None:
+    """It learns from Keystone which project that is: without one it refuses before it asks us."""
+    *_, topology = openstack(
         "network create out --external --default -f json",
         "subnet create pool --network out --subnet-range 203.0.113.0/24 -f json",
         "subnet pool create p4 --pool-prefix 10.0.0.0/16 --default-prefix-length 26 --default --share -f json",
         "network auto allocated topology create --check-resources -f json",
         "network auto allocated topology create -f json",
     )
-    assert {each["Resource"]: each["Limit"] for each in limits}["networks"] == 12
-    assert {each["Resource"]: each["In Use"] for each in usage}["networks"] == 0
-    assert (made["minimum"], made["available"], made["shared"]) == (500, ["500-505"], False)
-    assert (shown["id"], shown["maximum"]) == (made["id"], 507)
-    assert [each["ID"] for each in templates] == [rule["id"]]
-    assert {each["ID"] for each in listed} == {*agents.values()}
-    assert (agent["admin_state_up"], agent["description"]) == (False, "d")
-    assert {each["Zone Name"] for each in zones} == {"nova"}
     (allocated,) = api.get("/v2.0/networks?router:external=false")["networks"]
     assert topology["id"] == allocated["id"]
-    openstack(
-        api,
-        "network auto allocated topology delete",
-        f"default security group rule delete {rule['id']}",
-    )
+    openstack("network auto allocated topology delete")
     assert api.get("/v2.0/networks?router:external=false")["networks"] == []
-    assert api.get("/v2.0/agents")["agents"] == []
 
 
 @all_ways
