@@ -41,8 +41,6 @@ def lab() -> Iterator[Lab]:
             ips = (f"10.0.0.{number}", f"fd00:a::{number}")
             lab.guest(f"a{number % 10}", network=network, on="hv1", ip=ips, mac=mac)
         lab.floating_ip(external, FLOATING, lab.guests["a4"])
-        for hypervisor in lab.hypervisors.values():
-            hypervisor.hurry()
         lab.converged()
         lab.gateways_alive()
         yield lab
