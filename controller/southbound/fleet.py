@@ -137,7 +137,7 @@ class Fleet:
         for write in (write for change in changes for write in change.writes):
             if isinstance(write.new, Quarantine):
                 self._members.of(write.new.chassis).quarantined.set()
-            if write.kind is Chassis and write.new is None and self._members[write.id].switch is None:
+            if write.kind is Chassis and write.new is None and self._members.of(write.id).switch is None:
                 del self._members[write.id]
         self.neighbours.follow(changes)
         log.debug(

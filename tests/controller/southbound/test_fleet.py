@@ -16,7 +16,7 @@ from controller.flows.engine import Engine
 from controller.model import bindings
 from controller.model import store as store_module
 from controller.model.bindings import Attendance, Claim, Hypervisor
-from controller.model.records import Address, FixedIp, FloatingIp, Network, Port, Quarantine, Router
+from controller.model.records import Address, Chassis, FixedIp, FloatingIp, Network, Port, Quarantine, Router
 from controller.model.store import MemoryJournal, Store, Transaction
 from controller.southbound.complaints import Complaints
 from controller.southbound.differences import compare
@@ -533,3 +533,17 @@ def test_what_is_refused_is_told_once() -> None:
     refusal = Refusal(("group", 1), "group 1", "too large")
     told = compare("hv1", Plan(refusals=(refusal,)), Installed({}, {}), {refusal.key: refusal})
     assert told.refused == ("group 1: too large",)
+
+
+def test_a_hypervisor_that_came_and_went_while_nobody_looked_is_nothing() -> None:
+    async def story(fleet: Fleet, store: Store, _group: asyncio.TaskGroup) -> None:
+        def come(tx: Transaction) -> None:
+            tx.put(Chassis(id="hv9"))
+
+        def go(tx: Transaction) -> None:
+            tx.delete(Chassis, "hv9")
+
+        await asyncio.gather(store.commit(come), store.commit(go))
+        assert [each.chassis.id for each in fleet.statuses()] == ["hv1"]
+
+    played(story)
