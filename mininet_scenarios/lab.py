@@ -24,13 +24,16 @@ import shutil
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from random import Random
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, ClassVar, Protocol, Self
 
+from mininet_scenarios import traced
 from mininet_scenarios.api import Api, Json
 from mininet_scenarios.errors import Late, Unsettled
 from mininet_scenarios.nodes import (
@@ -53,6 +56,10 @@ _QUOTAS = "network=-1,router=-1,security_group=-1,security_group_rule=-1"
 """Of these a project may have any number: the scenarios of a module share a lab and its projects."""
 _LISTS = {kind: f"/v2.0/{kind}s?fields=id" for kind in ("network", "port", "router")}
 """Where the objects are that flows are most often explained by."""
+_TRACED = int(os.environ.get("WEFT_TRACED", "4"))
+"""How many packets are traced, here and by Open vSwitch, whenever a lab settles."""
+_TRACE_S = 0.08
+"""What one of them may take on the average: then there are fewer."""
 _LINGER_S = 0.3  # how long a capture waits for what was on its way when its block ended
 
 
@@ -103,6 +110,8 @@ class Lab:
     controller can be put in its place by subclasses: `controller_type` and `hypervisor_type` are its nodes.
     """
 
+    compared: ClassVar[Counter[str]] = Counter()
+    """How many packets `settles()` has traced here and in Open vSwitch, and in how many stages, in labs so far."""
     controller_type: type[Controller] = Controller
     hypervisor_type: type[Hypervisor] = Hypervisor
 
@@ -123,6 +132,7 @@ class Lab:
         self.hosts: dict[str, Host] = {}
         self._priorities: dict[str, int | None] = {}
         self.physicals: dict[str, Physical] = {}
+        self._settled: Counter[str] = Counter()
 
     def __enter__(self) -> Self:
         require_tools()
@@ -571,9 +581,23 @@ class Lab:
             unknown = [] if hypervisor.away else self.unexplained(hypervisor) and self.unexplained(hypervisor)
             if unknown:
                 raise Unsettled(f"Nobody knows why {name} has these.\n" + "\n".join(unknown))
+        self.trace_alike({chassis["name"] for chassis in answer["chassis"] if not chassis["foreign"]})
         changed = self.api.post("/v1/recompute")["changed"]
         if changed:
             raise Unsettled(f"A recompute from scratch changed {changed} flows.")
+
+    def trace_alike(self, on: Collection[str]) -> None:
+        """Assert that Open vSwitch goes the way that Weft foretells: a few packets, others each time.
+
+        On these hypervisors. They are drawn by the name of the test, so that what failed fails again.
+        """
+        here = {name: each for name, each in self.hypervisors.items() if name in on and not each.away}
+        name = os.environ.get("PYTEST_CURRENT_TEST", "")
+        self._settled[name] += 1
+        with traced.Comparison(self.api, here) as comparison:
+            drawn = traced.ends(self.api, [*self.hosts.values()])
+            comparison.draw(drawn, Random(f"{name} {self._settled[name]}"), _TRACED, _TRACED * _TRACE_S)
+        self.compared.update(packets=comparison.packets, stages=comparison.stages)
 
     def unexplained(self, hypervisor: Hypervisor) -> list[str]:
         """The cookies of its flows, if they are Weft's, that lead to no app, or to an object that there is not."""

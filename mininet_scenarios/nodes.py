@@ -193,6 +193,11 @@ class Machine(Node):
         """ovs-appctl(8) of this machine."""
         return run("ovs-appctl", "--timeout=15", *arguments, env=self.environment)
 
+    @property
+    def control(self) -> Path:
+        """The socket at which its ovs-vswitchd answers what ovs-appctl(8) asks."""
+        return self.directory / f"ovs-vswitchd.{self.switch.pid}.ctl"
+
     def must_run(self) -> None:
         """Raise Died when a daemon has ended."""
         self.database.must_run()
@@ -333,7 +338,7 @@ class Hypervisor(Machine):
     def _unanswered(self) -> str:
         self.switch.must_run()
         try:
-            self.appctl("-t", str(self.directory / f"ovs-vswitchd.{self.switch.pid}.ctl"), "version")
+            self.appctl("-t", str(self.control), "version")
         except CommandFailed as error:
             return str(error)
         return ""

@@ -22,7 +22,6 @@ from typing import Any, Final
 from controller.flows import fields as f
 from controller.flows.conntrack import Connection
 from controller.flows.fields import ETH_DST, ETH_SRC
-from controller.flows.flow import Group
 from controller.flows.frames import REPLY
 from controller.flows.journey import Host, Journey, arrive, follow, hosts
 from controller.flows.packet import Packet
@@ -36,12 +35,11 @@ from controller.flows.pipeline import (
     NH4,
     NH6,
     PHYSICAL,
-    TABLES,
     Why,
 )
 from controller.flows.presence import neighbour_id
-from controller.flows.trace import End, Fate, Hop, Switch
-from controller.model.records import Address, Chassis, Mac, Neighbour, Network, Port
+from controller.flows.trace import End, Fate, Switch
+from controller.model.records import Address, Mac, Neighbour, Network, Port
 from controller.model.store import Rows
 from northbound.admission import tagged
 from northbound.narration import Step, narrate, outside
@@ -72,7 +70,8 @@ class Answer:
     """What became of a packet, step by step; `reason` and `sentence` say why it was dropped, else both are empty.
 
     `physical` is the physical network that it was delivered to, "" if a guest, or a router, has it. `sent` is the
-    packet that a guest sent, and `journey` what became of it; None if it did not come to that.
+    packet that a guest sent, and `journey` what became of it; None if it did not come to that. `journeys` are all that
+    were followed, in order: of the question for a MAC, of the packet, and of it on from a router that had to ask.
     """
 
     steps: tuple[Step, ...]
@@ -81,6 +80,7 @@ class Answer:
     physical: str = ""
     sent: Packet | None = None
     journey: Journey | None = None
+    journeys: tuple[Journey, ...] = ()
 
     @property
     def delivered(self) -> bool:
@@ -129,10 +129,10 @@ def trace(
     steps = [*_asking(rows, question)]
     mac = _answered(rows, question, sender.port.network_id, way.neighbour)
     if mac is None:
-        return Answer(tuple(steps), *_reason(question))
+        return Answer(tuple(steps), *_reason(question), journeys=(question,))
     cloud = hypervisors()
     sent = sent.put(ETH_DST, _number(mac))
-    return replace(_fate(rows, cloud, steps, follow(cloud, sender.chassis, sent)), sent=sent)
+    return replace(_fate(rows, cloud, steps, question, follow(cloud, sender.chassis, sent)), sent=sent)
 
 
 def _from_outside(rows: Rows, cloud: Callable[[], Mapping[str, Host]], outsider: Outsider, asked: Question) -> Answer:
@@ -149,10 +149,11 @@ def _from_outside(rows: Rows, cloud: Callable[[], Mapping[str, Host]], outsider:
     answers = (arrival.packet for arrival in question.arrivals if _is_answer(arrival.packet))
     mac = next((answer[ETH_SRC] for answer in answers), None)
     if mac is None:
-        return Answer(tuple(steps), *NOBODYS)
+        return Answer(tuple(steps), *NOBODYS, journeys=(question,))
     steps.append(outside(outsider.network, outsider.address, sent))
     hypervisors = cloud()
-    return _fate(rows, hypervisors, steps, arrive(hypervisors, outsider.physical, sent.put(ETH_DST, mac)))
+    came = arrive(hypervisors, outsider.physical, sent.put(ETH_DST, mac))
+    return _fate(rows, hypervisors, steps, question, came)
 
 
 def _is_answer(packet: Packet) -> bool:
@@ -160,15 +161,18 @@ def _is_answer(packet: Packet) -> bool:
     return packet[f.ARP_OP] == REPLY or (packet[f.IPV6_PROTO] == f.ICMP6 and packet[f.ICMPV6_TYPE] == ADVERTISEMENT)
 
 
-def _fate(rows: Rows, cloud: Mapping[str, Host], steps: list[Step], journey: Journey) -> Answer:
-    """What becomes of a packet whose neighbour was found: its steps after those."""
-    told = [*steps, *narrate(rows, journey)]
+def _fate(rows: Rows, cloud: Mapping[str, Host], steps: list[Step], question: Journey, journey: Journey) -> Answer:
+    """What becomes of a packet whose neighbour was found, by a question: its steps after those."""
+    told, journeys = [*steps, *narrate(rows, journey)], [question, journey]
     if (onward := _resumed(rows, cloud, journey)) is not None:
         journey = onward
         told += narrate(rows, journey)
+        journeys.append(journey)
+    found = Answer(tuple(told), journey=journey, journeys=tuple(journeys))
     if journey.arrivals:
-        return Answer(tuple(told), physical=next(iter(journey.arrivals)).physical, journey=journey)
-    return Answer(tuple(told), *_reason(journey), journey=journey)
+        return replace(found, physical=next(iter(journey.arrivals)).physical)
+    reason, sentence = _reason(journey)
+    return replace(found, reason=reason, sentence=sentence)
 
 
 def _number(mac: Mac) -> int:
@@ -250,29 +254,6 @@ def as_json(answer: Answer) -> dict[str, Any]:
         "physical_network": answer.physical or None,
         "hops": [{"chassis": step.chassis, "table": step.table, "words": step.words} for step in answer.steps],
     }
-
-
-def ofproto(rows: Rows, answer: Answer) -> Iterator[dict[str, Any]]:
-    """What asks Open vSwitch the same, hypervisor by hypervisor, from one visit to conntrack to the next: the bridge,
-    the command of ovs-appctl, and the tables with the priorities that the packet should meet."""
-    for leg in answer.journey.legs if answer.journey else ():
-        chassis = rows.get(Chassis, leg.chassis)
-        stages: list[list[Hop]] = []
-        for hop in leg.trace.hops:
-            if not stages or (hop.depth == 0 and hop.table.name in _BEHIND_CONNTRACK):
-                stages.append([])
-            stages[-1].append(hop)
-        for stage in stages if chassis else ():
-            first = stage[0]
-            visits = [
-                (hop.table.number, hop.met and hop.met.priority) for hop in stage if not isinstance(hop.met, Group)
-            ]
-            bridge = chassis.bridge if chassis else ""
-            command = ("ofproto/trace-packet-out", bridge, str(first.packet), f"resubmit(,{first.table.number})")
-            yield {"chassis": leg.chassis, "bridge": bridge, "command": command, "visits": visits}
-
-
-_BEHIND_CONNTRACK: Final = frozenset[str]().union(*(table.tracks for table in TABLES))
 
 
 def happened(found: Mapping[str, Any]) -> Iterator[str]:
