@@ -54,8 +54,11 @@ from mininet_scenarios.processes import private_network, require_tools, wait_unt
 
 _QUOTAS = "network=-1,router=-1,security_group=-1,security_group_rule=-1"
 """Of these a project may have any number: the scenarios of a module share a lab and its projects."""
-_LISTS = {kind: f"/v2.0/{kind}s?fields=id" for kind in ("network", "port", "router")}
-"""Where the objects are that flows are most often explained by."""
+_LISTS = {kind: f"/v2.0/{kind}s" for kind in ("network", "port", "router", "floatingip")}
+_LISTS |= {"securitygroup": "/v2.0/security-groups", "securitygrouprule": "/v2.0/security-group-rules"}
+"""Where the objects are that flows are explained by."""
+_INNER = {"bundle", "policy", "neighbour", "address"}
+"""What flows are explained by that is no object of the API, but stands for some."""
 _TRACED = int(os.environ.get("WEFT_TRACED", "4"))
 """How many packets are traced, here and by Open vSwitch, whenever a lab settles."""
 _TRACE_S = 0.08
@@ -600,14 +603,32 @@ class Lab:
         self.compared.update(packets=comparison.packets, stages=comparison.stages)
 
     def unexplained(self, hypervisor: Hypervisor) -> list[str]:
-        """The cookies of its flows, if they are Weft's, that lead to no app, or to an object that there is not."""
-        known = self.api.post("/v1/explain", {"cookies": (own := hypervisor.cookies())})["flows"]
-        said = [cookie for cookie in own if cookie not in known]
-        named = {(each["kind"], each["id"]) for flow in known.values() for each in flow["objects"]}
-        for kind, path in _LISTS.items():
-            there = {row["id"] for row in self.api.get(path)[f"{kind}s"]} if any(of == kind for of, _ in named) else ()
-            said += [f"{of} {id}" for of, id in named if of == kind and id not in there]
+        """What it holds of Weft's that leads to no app, or to an object that the API does not have."""
+        cookies, groups = hypervisor.cookies(), hypervisor.own_groups()
+        known = self.api.post("/v1/explain", {"cookies": cookies, "groups": groups})
+        said = [cookie for cookie in cookies if cookie not in known["flows"]]
+        said += [f"group {id}" for id in groups if str(id) not in known["groups"]]
+        named: dict[str, set[str]] = {}
+        for entry in (*known["flows"].values(), *known["groups"].values()):
+            if not entry["app"]:
+                said.append(f"no app: {entry}")
+            for each in entry["objects"]:
+                named.setdefault(each["kind"], set()).add(each["id"])
+            if (kinds := {each["kind"] for each in entry["objects"]}) and kinds <= _INNER:
+                said.append(f"no object of the API: {entry}")
+        for kind in named.keys() - _INNER:
+            said += [f"{kind} {id}" for id in named[kind] - self._there(kind)]
         return said
+
+    def _there(self, kind: str) -> set[str]:
+        """The ids of all objects of a kind."""
+        if kind == "chassis":
+            return {*self.chassis()}
+        if kind == "portforwarding":
+            paths = [f"/v2.0/floatingips/{id}/port_forwardings" for id in self._there("floatingip")]
+            return {row["id"] for path in paths for row in self.api.get(path)["port_forwardings"]}
+        (rows,) = self.api.get(f"{_LISTS[kind]}?fields=id").values()
+        return {row["id"] for row in rows}
 
     def others(self, *but: Host) -> list[Place]:
         """Every place to listen at except these: all other guests and hosts, the underlay, the physical networks."""

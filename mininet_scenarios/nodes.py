@@ -373,6 +373,10 @@ class Hypervisor(Machine):
         """The cookie of each of Weft's flows on the integration bridge."""
         return sorted(set(re.findall(r"\bcookie=(0xa7[0-9a-f]{14}),", self.ofctl("dump-flows", self.bridge))))
 
+    def own_groups(self) -> list[int]:
+        """The ids of Weft's groups on the integration bridge; their first four bits tell them."""
+        return sorted(id for id in map(int, re.findall(r"group_id=(\d+)", self.groups())) if 1 <= id >> 28 <= 6)
+
     def connections(self) -> list[str]:
         """What conntrack knows, a line a connection and zone, as ovs-dpctl(8) dump-conntrack prints it."""
         return self.appctl("dpctl/dump-conntrack", "-m").splitlines()

@@ -458,6 +458,8 @@ def _trapped(met: Met) -> str:
     why = met.packet[p.WHY]
     if why == Why.SOUGHT:
         return "whoever may have it is asked"
+    if why == Why.TOLD:
+        return "the controller hears of it"
     began = _began(met.packet)
     if _is_error(began) or (why == Why.ROUTER_ADDRESS and began.protocol not in (TCP, UDP)):
         return "the router tells nobody"

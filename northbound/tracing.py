@@ -39,9 +39,10 @@ from controller.flows.pipeline import (
 )
 from controller.flows.presence import neighbour_id
 from controller.flows.trace import End, Fate, Switch
-from controller.model.records import Address, Mac, Neighbour, Network, Port
+from controller.model.bindings import Placed, place
+from controller.model.records import ROUTED, Address, Mac, Neighbour, Network, Port
 from controller.model.store import Rows
-from northbound.admission import tagged
+from northbound.admission import named, tagged
 from northbound.narration import Step, narrate, outside
 from northbound.outsiders import outsider_of, way_in
 from northbound.sending import (
@@ -50,7 +51,9 @@ from northbound.sending import (
     Question,
     check_mtu,
     check_size,
+    find_port,
     message,
+    parsed,
     request,
     sender_of,
     way_of,
@@ -60,6 +63,7 @@ UNSENT: Final = ("NO_GATEWAY", "was for an address on none of the sender's subne
 ASTRAY: Final = ("NO_TUNNEL_END", "went into a tunnel of which no hypervisor of this cloud has the other end")
 UNANSWERED: Final = ("NO_ANSWER", "was for an address of a port that is not there to answer: nobody else has it")
 NOBODYS: Final = ("NO_ANSWER", "was for an address, or by a router, that no hypervisor answers for on its network")
+ANOTHERS: Final = ("ANOTHER", "went to somebody else, who has that address where the sender is; not to {port}")
 """Why a packet ends that no switch drops: a name and a sentence, as those of `Why`."""
 ADVERTISEMENT: Final = 136
 """The type of a neighbour advertisement (RFC 4861 section 4.4)."""
@@ -132,7 +136,20 @@ def trace(
         return Answer(tuple(steps), *_reason(question), journeys=(question,))
     cloud = hypervisors()
     sent = sent.put(ETH_DST, _number(mac))
-    return replace(_fate(rows, cloud, steps, question, follow(cloud, sender.chassis, sent)), sent=sent)
+    found = _fate(rows, cloud, steps, question, follow(cloud, sender.chassis, sent))
+    return _checked(rows, asked, replace(found, sent=sent))
+
+
+def _checked(rows: Rows, asked: Question, found: Answer) -> Answer:
+    """The same, but what was for a port, by id or name, must not arrive at another one that has its address, too."""
+    if parsed(asked.target) or not found.delivered or found.journey is None:
+        return found
+    port = find_port(rows, asked.target)
+    ends = {(end.chassis, end.interface) for end in found.journey.arrivals}
+    placed = place(rows, port)
+    if port.device_owner in ROUTED or (isinstance(placed, Placed) and (placed.chassis, placed.interface) in ends):
+        return found
+    return replace(found, reason=ANOTHERS[0], sentence=ANOTHERS[1].format(port=named("port", port.id, port.name)))
 
 
 def _from_outside(rows: Rows, cloud: Callable[[], Mapping[str, Host]], outsider: Outsider, asked: Question) -> Answer:

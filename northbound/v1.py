@@ -208,8 +208,8 @@ class Routes:
         return web.json_response(why.why(self._fleet, sending.question(_object(await request.read()))))
 
     async def cost(self, request: web.Request) -> web.Response:
-        """GET /v1/cost/ID: flows and groups that an object has on switches, by app and rule."""
-        found = self._fleet.cost(request.match_info["id"])
+        """GET /v1/cost/ID|NAME: flows and groups that an object has on switches, by app and rule."""
+        found = self._fleet.cost(annals.find(self._fleet.rows, request.match_info["id"]))
         total = sum(each.flows * each.hosts for each in found)
         return web.json_response({"cost": [asdict(each) for each in found], "total": total})
 

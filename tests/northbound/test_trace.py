@@ -500,3 +500,22 @@ def test_routed_onto_a_wire_to_a_guest_and_to_a_host_that_has_to_be_asked_for(wi
 
 def test_routed_onto_a_wire_that_a_hypervisor_has_no_bridge_to(wired: Cloud) -> None:
     assert told(wired, "b1", "10.5.0.1")[-1] == f"dropped: NO_PHYSICAL {Why.NO_PHYSICAL.sentence}"
+
+
+def test_a_port_that_has_the_address_of_another_is_not_taken_for_that(cloud: Cloud) -> None:
+    """Tenants may have the same addresses: what arrives at a neighbour has not arrived at the port that was named."""
+    cloud.commit(network("green", 300), subnet("green-subnet", "green", "10.0.0.0/24", "10.0.0.254"))
+    cloud.commit(port("g2", "green", "02:00:00:00:02:02", "10.0.0.2", name="theirs"))
+    cloud.commit(port("g1", "green", "02:00:00:00:02:01", "10.0.0.1", name="namesake"))
+    asked = question({"from": "a1", "to": "theirs"})
+    answer = tracing.trace(cloud.model, cloud.standing, asked)
+    assert [*tracing.text(tracing.as_json(answer))][-1] == (
+        'dropped: ANOTHER went to somebody else, who has that address where the sender is; not to port "theirs" g2'
+    )
+    assert tracing.trace(cloud.model, cloud.standing, question({"from": "a1", "to": "10.0.0.2"})).delivered
+    assert tracing.trace(cloud.model, cloud.standing, question({"from": "a1", "to": "a2"})).delivered
+    for own in ("namesake", "a1", "10.0.0.1"):
+        with pytest.raises(
+            Invalid, match=r"10\.0\.0\.1 is an address of the sender, too: what is for that does not leave it"
+        ):
+            tracing.trace(cloud.model, cloud.standing, question({"from": "a1", "to": own}))
