@@ -59,6 +59,8 @@ _LISTS |= {"securitygroup": "/v2.0/security-groups", "securitygrouprule": "/v2.0
 """Where the objects are that flows are explained by."""
 _INNER = {"bundle", "policy", "neighbour", "address"}
 """What flows are explained by that is no object of the API, but stands for some."""
+_NO_GROUP = ("policy", "none")
+"""What stands for all ports without a security group."""
 _TRACED = int(os.environ.get("WEFT_TRACED", "4"))
 """How many packets are traced, here and by Open vSwitch, whenever a lab settles."""
 _TRACE_S = 0.08
@@ -614,7 +616,8 @@ class Lab:
                 said.append(f"no app: {entry}")
             for each in entry["objects"]:
                 named.setdefault(each["kind"], set()).add(each["id"])
-            if (kinds := {each["kind"] for each in entry["objects"]}) and kinds <= _INNER:
+            objects = {(each["kind"], each["id"]) for each in entry["objects"]} - {_NO_GROUP}
+            if objects and {kind for kind, _ in objects} <= _INNER:
                 said.append(f"no object of the API: {entry}")
         for kind in named.keys() - _INNER:
             said += [f"{kind} {id}" for id in named[kind] - self._there(kind)]

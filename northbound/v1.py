@@ -170,9 +170,11 @@ class Routes:
         With `"ofproto": true`, `ofproto` is what ofproto/trace on each hypervisor is asked, and should show (`stages`).
         """
         asked, way = live.question(_object(await request.read()))
+        for name in way.conntrack:
+            self._fleet.status(name)
         known = {name: [*remembered.read(text.splitlines())] for name, text in way.conntrack.items()}
         switch = await self._fleet.inspection.held() if way.installed else self._fleet.inspection.standing
-        answer = tracing.trace(self._fleet.rows, switch, asked, self._fleet.away(), known)
+        answer = tracing.trace(self._fleet.rows, switch, asked, self._fleet.away(), known, whole=way.ofproto)
         states = {name: self._fleet.status(name).state for name in answer.chassis}
         behind = {name: state.value for name, state in states.items() if state is not State.IN_STEP}
         happened = {"live": await live.live(self._fleet, asked, answer)} if way.sent else {}

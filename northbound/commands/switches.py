@@ -116,7 +116,7 @@ def _prove(options: argparse.Namespace) -> int:
 def add_cost(add: Add) -> None:
     """`weft cost`."""
     cost = command(add("cost", help="how many flows an object has, and on how many switches"), _cost)
-    cost.add_argument("id", help="a network, port, router, security group ..., by id or name")
+    cost.add_argument("id", metavar="OBJECT", help="a network, port, router, security group ..., by id or name")
 
 
 def _cost(options: argparse.Namespace) -> int:

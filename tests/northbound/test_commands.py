@@ -159,6 +159,12 @@ def test_a_hypervisor_that_is_not_connected_is_told_so(capsys: pytest.CaptureFix
         assert cli.main(["diff", "--url", api.url]) == 2
 
 
+def test_connections_of_a_hypervisor_that_there_is_not_are_an_error() -> None:
+    with serving(own=True) as api:
+        answer = api.ask("POST", "/v1/trace", {"from": "a", "to": "b", "conntrack": {"hv9": ""}})
+        assert answer.fault == (404, "ChassisNotFound", "Chassis hv9 could not be found.")
+
+
 def test_what_an_object_costs_is_told_by_its_name_too(capsys: pytest.CaptureFixture[str]) -> None:
     """A security group with what its rules and members have; whoever shares a name is asked about by id."""
     with serving(own=True) as api:
