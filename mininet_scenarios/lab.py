@@ -61,7 +61,7 @@ _INNER = {"bundle", "policy", "neighbour", "address"}
 """What flows are explained by that is no object of the API, but stands for some."""
 _NO_GROUP = ("policy", "none")
 """What stands for all ports without a security group."""
-_TRACED = int(os.environ.get("WEFT_TRACED", "4"))
+_TRACED = int(os.environ.get("WEFT_TRACED", "3"))
 """How many packets are traced, here and by Open vSwitch, whenever a lab settles."""
 _TRACE_S = 0.08
 """What one of them may take on the average: then there are fewer."""
@@ -116,7 +116,7 @@ class Lab:
     """
 
     compared: ClassVar[Counter[str]] = Counter()
-    """How many packets `settles()` has traced here and in Open vSwitch, and in how many stages, in labs so far."""
+    """How many packets all labs have traced beside Open vSwitch when they settled, in how many stages, and how long."""
     controller_type: type[Controller] = Controller
     hypervisor_type: type[Hypervisor] = Hypervisor
 
@@ -599,10 +599,12 @@ class Lab:
         here = {name: each for name, each in self.hypervisors.items() if name in on and not each.away}
         name = os.environ.get("PYTEST_CURRENT_TEST", "")
         self._settled[name] += 1
+        began = time.monotonic()
         with traced.Comparison(self.api, here) as comparison:
             drawn = traced.ends(self.api, [*self.hosts.values()])
             comparison.draw(drawn, Random(f"{name} {self._settled[name]}"), _TRACED, _TRACED * _TRACE_S)
-        self.compared.update(packets=comparison.packets, stages=comparison.stages)
+        took_ms = round(1e3 * (time.monotonic() - began))
+        self.compared.update(packets=comparison.packets, stages=comparison.stages, milliseconds=took_ms)
 
     def unexplained(self, hypervisor: Hypervisor) -> list[str]:
         """What it holds of Weft's that leads to no app, or to an object that the API does not have."""

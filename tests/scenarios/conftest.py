@@ -33,7 +33,7 @@ def lab() -> Iterator[Lab]:
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say how many packets went the way in Open vSwitch that Weft had foretold."""
     if Lab.compared["packets"]:
-        told = "{packets} packets traced alike by Weft and by Open vSwitch, in {stages} stages"
+        told = "{packets} packets traced alike by Weft and by Open vSwitch, in {stages} stages and {milliseconds} ms"
         terminalreporter.write_line(told.format(**Lab.compared))
 
 
