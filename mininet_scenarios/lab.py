@@ -532,12 +532,18 @@ class Lab:
         return "; ".join(said)
 
     def converged(self, timeout_s: float = 20.0) -> None:
-        """Wait until every switch has acknowledged the newest revision and every plugged port is ACTIVE."""
+        """Wait until every switch has acknowledged the newest revision and every plugged port is ACTIVE.
+
+        From then on frames are decided by the flows as they are: see `Hypervisor.forget_decisions`.
+        """
         try:
             wait_until("A network as the model wants it", self.lagging, timeout_s)
         except Late as late:
             late.add_note(self.controller.tail(20))
             raise
+        for hypervisor in self.hypervisors.values():
+            if not hypervisor.away:
+                hypervisor.forget_decisions()
 
     def eventually(self, what: str, true: Callable[[], object], timeout_s: float) -> None:
         """Wait until something is true; raises Late."""
