@@ -603,9 +603,7 @@ class Host(Node):
     ) -> Ping:
         """Start to ping a host, or an address; see `probe.Ping`."""
         address = target if isinstance(target, str) else target.ip
-        directory = self.directory
-        timing = {"interval_s": interval_s, "patience_s": patience_s}
-        ping = Ping(self.pid, address, directory=directory, count=count, mark=mark, **timing)
+        ping = Ping(self.pid, address, count=count, interval_s=interval_s, patience_s=patience_s, mark=mark)
         self._pings.append(ping)
         return ping
 
