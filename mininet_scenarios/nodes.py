@@ -569,8 +569,9 @@ class Host(Node):
         """Set up its end of the wire; addresses have a prefix length, and one of IPv6 turns IPv6 on."""
         self.ips, self.mac = tuple(address.partition("/")[0] for address in addresses), mac
         self.ip_batch(f"link set eth0 address {mac} mtu {mtu}")
+        # Who is known is not asked again of the kernel's own accord: what is heard was asked for.
+        self.sysctl("ipv4/neigh/eth0/delay_first_probe_time", 3600)
         if any(":" in ip for ip in self.ips):
-            # Who is known is not asked again of the kernel's own accord: what is heard was asked for.
             self.sysctl("ipv6/neigh/eth0/delay_first_probe_time", 3600)
             for key, value in {"accept_ra": 0, "accept_dad": 0, "disable_ipv6": 0}.items():
                 self.sysctl(f"ipv6/conf/eth0/{key}", value)
@@ -603,17 +604,21 @@ class Host(Node):
     ) -> Ping:
         """Start to ping a host, or an address; see `probe.Ping`."""
         address = target if isinstance(target, str) else target.ip
-        directory = self.directory
-        timing = {"interval_s": interval_s, "patience_s": patience_s}
-        ping = Ping(self.pid, address, directory=directory, count=count, mark=mark, **timing)
+        ping = Ping(self.pid, address, count=count, interval_s=interval_s, patience_s=patience_s, mark=mark)
         self._pings.append(ping)
         return ping
 
     def pings(self, target: Host | str, count: int = 3) -> bool:
-        """Whether all of `count` pings are answered, once each; False when none is, Unsteady for all between."""
+        """Whether all of `count` pings are answered, once each; False when none is, Unsteady for all between.
+
+        When none is, nobody is asked for any more: else its kernel would send what comes next only once it asks again,
+        in a second, or drop it when it gives up (`neigh_timer_handler` of Linux' net/core/neighbour.c).
+        """
         replies = self.ping(target, count=count).wait()
         if replies.duplicates or replies.lost not in (0, count):
             raise Unsteady(self.name, str(target), count, count - replies.lost, replies.duplicates)
+        if replies.lost:
+            self.run("ip", "neigh", "flush", "dev", "eth0", "nud", "incomplete", "nud", "failed")
         return replies.lost == 0
 
     def address(self, version: int) -> str:

@@ -215,6 +215,7 @@ def test_multicast_that_is_no_neighbour_discovery_reaches_each_member_once(lab: 
 
 def test_a_guest_that_joins_a_group_tells_every_member(lab: Lab) -> None:
     red1, group = lab.guests["red1"], ipaddress.ip_address("ff02::1234").packed
+    red1.sysctl("ipv6/conf/eth0/mldv2_unsolicited_report_interval", 50)  # ms, in which its kernel says it again
     with (
         lab.sniff(what="ip6[6] == 0 or udp") as heard,
         inside(red1.pid),
