@@ -485,9 +485,13 @@ class Physical(Machine):
         send(self.pid, f"p-{to}", frames)
 
     def learnt(self) -> dict[tuple[int, str], str]:
-        """Where it knows MAC addresses to be, by VLAN."""
+        """Where it knows MAC addresses to be, by VLAN, and sends what is for them from now on.
+
+        Its cache of decisions, which follows only some time after what it learns, is emptied.
+        """
         ports = dict(re.findall(r"^ *(\d+)\((p-[^)]+)\)", self.ofctl("show", "fabric"), re.MULTILINE))
         table = re.findall(r"^ *(\d+) +(\d+) +([0-9a-f:]{17}) ", self.appctl("fdb/show", "fabric"), re.MULTILINE)
+        self.appctl("revalidator/purge")
         return {(int(vlan), mac): ports[port].removeprefix("p-") for port, vlan, mac in table}
 
     def moves(self) -> int:
