@@ -605,10 +605,12 @@ class Host(Node):
         interval_s: float = 0.05,
         patience_s: float = 1.0,
         mark: bytes = b"",
+        source: str = "",
     ) -> Ping:
         """Start to ping a host, or an address; see `probe.Ping`."""
         address = target if isinstance(target, str) else target.ip
-        ping = Ping(self.pid, address, count=count, interval_s=interval_s, patience_s=patience_s, mark=mark)
+        manner = {"interval_s": interval_s, "patience_s": patience_s}
+        ping = Ping(self.pid, address, count=count, mark=mark, source=source, **manner)
         self._pings.append(ping)
         return ping
 

@@ -24,7 +24,7 @@ from controller.flows.pipeline import Why
 from mininet_scenarios.api import Json
 from mininet_scenarios.guarded import door, exchange
 from mininet_scenarios.lab import Lab
-from mininet_scenarios.nodes import Guest, Host, Hypervisor, Physical
+from mininet_scenarios.nodes import Host, Hypervisor, Physical
 from mininet_scenarios.probe import REQUEST, Frame, Heard, answers_for, arp, token, within
 from mininet_scenarios.processes import inside
 from mininet_scenarios.sockets import Outcome
@@ -297,11 +297,6 @@ def mac_of(lab: Lab, address: str) -> str:
     return str(port["mac_address"])
 
 
-def announced(lab: Lab, wire: Physical, address: str, guest: Guest) -> bool:
-    """Does the wire's switch know that a floating IP is at a guest's hypervisor?"""
-    return wire.learnt().get((0, mac_of(lab, address))) == guest.hypervisor.name
-
-
 def announces(address: str) -> Callable[[Frame], bool]:
     """Gratuitous ARP for an address."""
     return lambda frame: (said := frame.arp) is not None and said.sender_ip == said.target_ip == address
@@ -398,7 +393,7 @@ def test_a_floating_ip_leads_to_a_guest_behind_two_routers(lab: Lab, wire: Physi
         for guest in (c1, c3):
             lab.associate(made, guest, router_id=outer["id"])
             lab.converged()
-            lab.eventually(f"{address} at {guest.hypervisor}", partial(announced, lab, wire, address, guest), 2)
+            lab.announced(wire, address, guest.hypervisor.name)
             assert far.pings(address)
             mark = token()
             with lab.sniff(outside, what=f"src host {address}") as come:
