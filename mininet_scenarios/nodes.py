@@ -485,9 +485,13 @@ class Physical(Machine):
         send(self.pid, f"p-{to}", frames)
 
     def learnt(self) -> dict[tuple[int, str], str]:
-        """Where it knows MAC addresses to be, by VLAN."""
+        """Where it knows MAC addresses to be, by VLAN, and sends what is for them from now on.
+
+        Its cache of decisions, which follows only some time after what it learns, is emptied.
+        """
         ports = dict(re.findall(r"^ *(\d+)\((p-[^)]+)\)", self.ofctl("show", "fabric"), re.MULTILINE))
         table = re.findall(r"^ *(\d+) +(\d+) +([0-9a-f:]{17}) ", self.appctl("fdb/show", "fabric"), re.MULTILINE)
+        self.appctl("revalidator/purge")
         return {(int(vlan), mac): ports[port].removeprefix("p-") for port, vlan, mac in table}
 
     def moves(self) -> int:
@@ -601,10 +605,12 @@ class Host(Node):
         interval_s: float = 0.05,
         patience_s: float = 1.0,
         mark: bytes = b"",
+        source: str = "",
     ) -> Ping:
         """Start to ping a host, or an address; see `probe.Ping`."""
         address = target if isinstance(target, str) else target.ip
-        ping = Ping(self.pid, address, count=count, interval_s=interval_s, patience_s=patience_s, mark=mark)
+        manner = {"interval_s": interval_s, "patience_s": patience_s}
+        ping = Ping(self.pid, address, count=count, mark=mark, source=source, **manner)
         self._pings.append(ping)
         return ping
 

@@ -588,7 +588,7 @@ class Replies:
 
 
 class Ping:
-    """Echo requests that a thread sends and counts, from the network namespace of process `pid`.
+    """Echo requests that a thread sends and counts, from the network namespace of process `pid`, or a `source` there.
 
     Each is waited for alike, for `patience_s`: ping(8) gives the last of several only 50 ms, or twice as long as an
     earlier one took (`schedule_exit` of iputils' ping_common.c), and, when it is stopped, nothing to those in the air.
@@ -603,6 +603,7 @@ class Ping:
         interval_s: float = 0.05,
         patience_s: float = 1.0,
         mark: bytes = b"",
+        source: str = "",
     ) -> None:
         self.target, self.count = target, count
         self._interval_s, self._patience_s = interval_s, patience_s
@@ -620,6 +621,8 @@ class Ping:
             with socket.socket(self._family, socket.SOCK_DGRAM) as probe:
                 probe.connect(self._peer)  # fails at once if there is no way
             self._socket = self._open()
+            if source:
+                self._socket.bind((source, 0))
         self._thread = threading.Thread(target=self._run, name=f"ping {target}", daemon=True)
         self._thread.start()
 

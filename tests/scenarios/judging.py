@@ -86,7 +86,7 @@ def hear(
         for guest, frames in sent.items():
             guest.sends(*frames)
         with suppress(Late):  # what lacks is a disagreement
-            wait_until("What is to arrive", listen, 3)
+            wait_until("What is to arrive", listen, 10)
         time.sleep(UNHEARD_S)
         listen()
     return heard

@@ -12,6 +12,7 @@ import socket
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import closing
 
 import pytest
 
@@ -21,6 +22,7 @@ from mininet_scenarios.nodes import Guest
 from mininet_scenarios.probe import (
     ALL_NODES,
     ALL_NODES_MAC,
+    Frame,
     Heard,
     advertisement,
     advertises,
@@ -243,9 +245,15 @@ def test_advertisements_of_guests_are_dropped_but_their_announcements(lab: Lab) 
         for mac, dst in ((ALL_NODES_MAC, ALL_NODES), *to_one)
     ]
     announcements = [advertisement(ALL_NODES_MAC, red1.mac, ALL_NODES, target, mark) for target in mine]
-    with lab.sniff() as heard:
+    with lab.sniff() as heard, closing(red3.ear()) as ear:
+        came = list[Frame]()
         red1.sends(*frames, *others, *announcements)
-        time.sleep(0.3)  # it is the controller that passes them on
+
+        def passed_on() -> bool:
+            came.extend(ear.frames())
+            return {frame.nd.target for frame in came if frame.nd} >= {*mine}
+
+        lab.eventually("what the controller passes on", passed_on, 5)
     assert heard.copies(mark) == {}
     for target in mine:
         assert heard.copies(advertises(target)) == {"red2": 1, "red3": 1}
