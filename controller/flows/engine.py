@@ -32,7 +32,7 @@ from controller.flows.app import App, Kind, Placement, Rule, Scope
 from controller.flows.flow import Clause, Entry, Flow, Group, Item, Key
 from controller.flows.match import Match, Pattern
 from controller.flows.presence import RELATIONS, only
-from controller.model.records import Record
+from controller.model.records import Record, differ_incidentally
 from controller.model.store import Change, Model, Read
 from controller.model.view import Relation, View
 
@@ -204,8 +204,8 @@ class Cost:
 class Engine:
     """What every switch should hold, for one model and one list of apps.
 
-    `ran` are the cells that the last update (or the start) ran, and `log` their names; `turned` are the relations, and the keys, under which
-    it changed what is gathered; `conflicts` and `failures` are what is wrong now.
+    `ran` are the cells that the last update (or the start) ran, and `log` their names; `turned` are the relations, and the
+    keys, under which it changed what is gathered; `conflicts` and `failures` are what is wrong now.
     """
 
     def __init__(self, model: Model, apps: Sequence[App], relations: Sequence[Relation[Any, Any]] = RELATIONS) -> None:
@@ -339,10 +339,15 @@ class Engine:
     # A change
 
     def update(self, changes: Iterable[Change]) -> dict[str, Delta]:
-        """Recompute after `changes`, which the model has already made; the difference of each switch concerned."""
+        """Recompute after `changes`, which the model has already made; the difference of each switch concerned.
+
+        What changed for people alone, as a name, is nothing that a cell may read (`records.INCIDENTAL`).
+        """
         self.turned.clear()
         for change in changes:
             for write in change.writes:
+                if differ_incidentally(write.old, write.new):
+                    continue
                 for read in write.touches():
                     self._wake(read)
                 if self.model.get(write.kind, write.id) is None:
