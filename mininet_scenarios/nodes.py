@@ -35,6 +35,7 @@ from pathlib import Path
 
 from mininet_scenarios.api import Api
 from mininet_scenarios.errors import CommandFailed, Refused, Unsteady
+from mininet_scenarios.ofproto import controlled
 from mininet_scenarios.probe import Ear, Ping, send, sweep, udp
 from mininet_scenarios.processes import Daemon, beside_python, inside, run, wait_until
 from mininet_scenarios.sockets import (
@@ -421,7 +422,8 @@ class Hypervisor(Machine):
         what to change by a packet, where it was told which). What such a decision recirculates to may be gone: then
         frames are dropped as `datapath_drop_upcall_error`, and by no flow.
         """
-        self.appctl("revalidator/purge")
+        with controlled(self.control, 15) as control:
+            control.ask("revalidator/purge")
 
     def plug(self, tap: str) -> None:
         """Put an interface on the integration bridge; the controller makes the bridge, so wait for it."""
