@@ -374,6 +374,16 @@ class Lab:
         made: Json = self.api.post(path, {"port_forwarding": wanted})["port_forwarding"]
         return made
 
+    def announced(self, physical: Physical, address: str, on: str, timeout_s: float = 2.0) -> None:
+        """Wait until a flat physical network knows that a floating IP is at a hypervisor.
+
+        It is told there once the switches have what it takes, and sends to where the address was until then.
+        """
+        query = f"device_owner=network:floatingip&fixed_ips=ip_address%3D{address}"
+        (port,) = self.api.get(f"/v2.0/ports?{query}")["ports"]
+        where = (0, port["mac_address"])
+        self.eventually(f"{address} at {on}", lambda: physical.learnt().get(where) == on, timeout_s)
+
     def gateways(self, *priorities: int | None) -> None:
         """Set the `weft-gateway-priority` of the hypervisors, in order; None is no gateway."""
         self._priorities = dict(zip(self.hypervisors, priorities, strict=True))
@@ -547,12 +557,18 @@ class Lab:
         return "; ".join(said)
 
     def converged(self, timeout_s: float = 20.0) -> None:
-        """Wait until every switch has acknowledged the newest revision and every plugged port is ACTIVE."""
+        """Wait until every switch has acknowledged the newest revision and every plugged port is ACTIVE.
+
+        From then on frames are decided by the flows as they are: see `Hypervisor.forget_decisions`.
+        """
         try:
             wait_until("A network as the model wants it", self.lagging, timeout_s)
         except Late as late:
             late.add_note(self.controller.tail(20))
             raise
+        for hypervisor in self.hypervisors.values():
+            if not hypervisor.away:
+                hypervisor.forget_decisions()
 
     def eventually(self, what: str, true: Callable[[], object], timeout_s: float) -> None:
         """Wait until something is true; raises Late."""

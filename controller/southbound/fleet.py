@@ -129,7 +129,7 @@ class Fleet:
         """Recompute, and put each switch's difference in its queue."""
         with measures.RECOMPUTE.time():
             deltas = self._engine.update(changes)
-        measures.CELLS.inc(len(self._engine.log))
+        measures.CELLS.inc(len(self._engine.ran))
         requests = [change.request for change in changes if change.request]
         for name, delta in deltas.items():
             self._queue(self._members.of(name), delta, requests, changes)
@@ -143,7 +143,7 @@ class Fleet:
         self.neighbours.follow(changes)
         log.debug(
             "recomputed revision=%d cells=%d switches=%d requests=%s",
-            self._engine.revision, len(self._engine.log), len(deltas), ",".join(requests) or "-",
+            self._engine.revision, len(self._engine.ran), len(deltas), ",".join(requests) or "-",
         )  # fmt: skip
 
     def _queue(self, member: Member, delta: Delta, requests: Iterable[str], changes: Iterable[Change]) -> None:
