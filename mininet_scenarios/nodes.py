@@ -620,7 +620,7 @@ class Host(Node):
         When none is, nobody is asked for any more: else its kernel would send what comes next only once it asks again,
         in a second, or drop it when it gives up (`neigh_timer_handler` of Linux' net/core/neighbour.c).
         """
-        replies = self.ping(target, count=count).wait()
+        replies = self.ping(target, count=count, interval_s=0.02).wait()
         if replies.duplicates or replies.lost not in (0, count):
             raise Unsteady(self.name, str(target), count, count - replies.lost, replies.duplicates)
         if replies.lost:
