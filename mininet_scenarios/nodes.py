@@ -585,7 +585,8 @@ class Host(Node):
 
     def routes(self, gateways: Iterable[str]) -> None:
         """Send what is for elsewhere to these gateways."""
-        self.ip_batch(*(f"route replace default via {each}" for each in sorted(gateways)))
+        if wanted := [f"route replace default via {each}" for each in sorted(gateways)]:
+            self.ip_batch(*wanted)
 
     @property
     def ip(self) -> str:
