@@ -35,6 +35,7 @@ from pathlib import Path
 
 from mininet_scenarios.api import Api
 from mininet_scenarios.errors import CommandFailed, Refused, Unsteady
+from mininet_scenarios.ofproto import controlled
 from mininet_scenarios.probe import Ear, Ping, send, sweep, udp
 from mininet_scenarios.processes import Daemon, beside_python, inside, run, wait_until
 from mininet_scenarios.sockets import (
@@ -193,6 +194,11 @@ class Machine(Node):
         """ovs-appctl(8) of this machine."""
         return run("ovs-appctl", "--timeout=15", *arguments, env=self.environment)
 
+    @property
+    def control(self) -> Path:
+        """The socket at which its ovs-vswitchd answers what ovs-appctl(8) asks."""
+        return self.directory / f"ovs-vswitchd.{self.switch.pid}.ctl"
+
     def must_run(self) -> None:
         """Raise Died when a daemon has ended."""
         self.database.must_run()
@@ -333,7 +339,7 @@ class Hypervisor(Machine):
     def _unanswered(self) -> str:
         self.switch.must_run()
         try:
-            self.appctl("-t", str(self.directory / f"ovs-vswitchd.{self.switch.pid}.ctl"), "version")
+            self.appctl("-t", str(self.control), "version")
         except CommandFailed as error:
             return str(error)
         return ""
@@ -367,6 +373,10 @@ class Hypervisor(Machine):
     def cookies(self) -> list[str]:
         """The cookie of each of Weft's flows on the integration bridge."""
         return sorted(set(re.findall(r"\bcookie=(0xa7[0-9a-f]{14}),", self.ofctl("dump-flows", self.bridge))))
+
+    def own_groups(self) -> list[int]:
+        """The ids of Weft's groups on the integration bridge; their first four bits tell them."""
+        return sorted(id for id in map(int, re.findall(r"group_id=(\d+)", self.groups())) if 1 <= id >> 28 <= 6)
 
     def connections(self) -> list[str]:
         """What conntrack knows, a line a connection and zone, as ovs-dpctl(8) dump-conntrack prints it."""
@@ -412,7 +422,8 @@ class Hypervisor(Machine):
         what to change by a packet, where it was told which). What such a decision recirculates to may be gone: then
         frames are dropped as `datapath_drop_upcall_error`, and by no flow.
         """
-        self.appctl("revalidator/purge")
+        with controlled(self.control, 15) as control:
+            control.ask("revalidator/purge")
 
     def plug(self, tap: str) -> None:
         """Put an interface on the integration bridge; the controller makes the bridge, so wait for it."""

@@ -58,16 +58,6 @@ def model(lab: Lab) -> Model:
             journal.close()
 
 
-def settle(lab: Lab) -> None:
-    """Wait until the flows are as the model wants them, and let nothing but them decide.
-
-    What the datapath remembers of earlier ones is not judged: `Hypervisor.forget_decisions` says why.
-    """
-    lab.converged()
-    for hypervisor in lab.hypervisors.values():
-        hypervisor.forget_decisions()
-
-
 def drops(lab: Lab) -> Counter[str]:
     """How many frames the switches have dropped, or handed to the controller, by reason; also those that no flow drops."""
     counts: Counter[str] = Counter()
