@@ -596,7 +596,8 @@ class Host(Node):
 
     def routes(self, gateways: Iterable[str]) -> None:
         """Send what is for elsewhere to these gateways."""
-        self.ip_batch(*(f"route replace default via {each}" for each in sorted(gateways)))
+        if wanted := [f"route replace default via {each}" for each in sorted(gateways)]:
+            self.ip_batch(*wanted)
 
     @property
     def ip(self) -> str:
@@ -631,7 +632,7 @@ class Host(Node):
         When none is, nobody is asked for any more: else its kernel would send what comes next only once it asks again,
         in a second, or drop it when it gives up (`neigh_timer_handler` of Linux' net/core/neighbour.c).
         """
-        replies = self.ping(target, count=count).wait()
+        replies = self.ping(target, count=count, interval_s=0.02).wait()
         if replies.duplicates or replies.lost not in (0, count):
             raise Unsteady(self.name, str(target), count, count - replies.lost, replies.duplicates)
         if replies.lost:
