@@ -71,7 +71,7 @@ from controller.flows.fields import (
     within,
 )
 from controller.flows.flow import Clause, Flow
-from controller.flows.match import ANY, Field, Match, Set, Test, matching
+from controller.flows.match import ANY, Field, Match, Set
 from controller.flows.pipeline import (
     CHECKED,
     CT_BUNDLE,
@@ -217,15 +217,13 @@ def given_back(half: Half) -> Iterator[Flow]:
     SCTP whose ports conntrack did not read is remembered under no policy: its fragments are tested each for itself.
     What has run out of time (+inv) says nothing about a connection, whatever its flags.
     """
-    remembered = VERDICT(Verdict.CURRENT, Verdict.CURRENT & Verdict.ANEW) & ct_state("+trk-inv")
-    unjudged = VERDICT.set(Verdict.DENIED)
-    for fragment, proto in zip(FRAGMENTS, (CT_PROTO4, CT_PROTO6), strict=True):
-        lost = (WHY.set(Why.NOT_TRACKED), goto(DROP))
-        alone = (unjudged, GUARD.set(Guard.STATELESS), resubmit(RECALL), goto(half.done))
-        again = (unjudged, resubmit(GENERATION), resubmit(RECALL), goto(half.done))
-        yield Flow(half.rules, "lost", fragment & ct_state("+trk+inv"), lost)
-        yield Flow(half.rules, "unread", remembered & fragment & matching(Test(proto, SCTP, proto.full)), alone)
-        yield Flow(half.rules, "again", remembered & fragment, again)
+    own, unjudged = WHOSE(Whose.OWN), VERDICT.set(Verdict.DENIED)
+    remembered = own & VERDICT(Verdict.CURRENT, Verdict.CURRENT & Verdict.ANEW) & ct_state("+trk-inv")
+    yield Flow(half.rules, "lost", own & ct_state("+trk+inv"), (WHY.set(Why.NOT_TRACKED), goto(DROP)))
+    alone = (unjudged, GUARD.set(Guard.STATELESS), resubmit(RECALL), goto(half.done))
+    for proto in (CT_PROTO4, CT_PROTO6):
+        yield Flow(half.rules, "unread", remembered & proto(SCTP), alone)
+    yield Flow(half.rules, "again", remembered, (unjudged, resubmit(GENERATION), resubmit(RECALL), goto(half.done)))
 
 
 def doubt(half: Half) -> Iterator[Flow]:
