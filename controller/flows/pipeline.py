@@ -671,7 +671,7 @@ L3_SNAT: Final = Table(
     29, "l3_snat", "What goes to the outside: under a floating IP, by the gateway, and there under its address.",
     {
         "floating": 130, "own_answer": 120, "turned": 117, "own_address": 115, "outer_address": 110, "hairpin": 107,
-        "answer": 105, "translate": 100, "routed": 95, "redirect": 90, "untranslated": 90, "other": 0,
+        "answer": 105, "translate": 100, "routed": 95, "returned": 92, "redirect": 90, "untranslated": 90, "other": 0,
     },
     matches=frozenset({
         RTR, NET, NET_IN, REDIRECTED, TURNED, f.ETH_TYPE, f.IPV4_SRC, f.IPV4_DST, f.IPV4_PROTO, f.ICMP_TYPE,
