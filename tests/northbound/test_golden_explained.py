@@ -57,7 +57,13 @@ def cloud() -> Cloud:
 def test_nothing_that_is_for_people_alone_shows_in_any_flow(cloud: Cloud) -> None:
     """What the engine takes for granted of INCIDENTAL, of every app."""
     records = [record for kind in KINDS for record in cloud.model.all(kind)]
-    others: dict[str, Any] = {"name": "another", "description": "x", "tags": ("a",), "revision_number": 77, "updated_at": 88}
+    others: dict[str, Any] = {
+        "name": "another",
+        "description": "x",
+        "tags": ("a",),
+        "revision_number": 77,
+        "updated_at": 88,
+    }
     assert others.keys() == INCIDENTAL
     changed = [replace(record, **others) if isinstance(record, Resource) else record for record in records]
     assert sum(map(differ_incidentally, records, changed)) > 20
