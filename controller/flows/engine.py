@@ -754,13 +754,22 @@ class Engine:
         chassis = self._moved.get(node, node.chassis) if now else node.chassis
         return chassis - {placement.without} if placement.without in chassis else chassis
 
-    def costs(self, kind: type[Record], id: str) -> Iterator[Cost]:
-        """What each cell over a record has on switches, where it has anything."""
-        for cell in self._cells.get((kind, id), ()):
-            hosts = self._scopes[cell.placement.scope].chassis if cell.placement else frozenset()
-            without = cell.placement is not None and cell.placement.without in hosts
-            if cell.items and len(hosts) > without:
-                yield Cost(cell.app.name, cell.rule.name, len(cell.items), len(hosts) - without)
+    def facts(self, named: Set[tuple[str, str]]) -> Iterator[tuple[Kind, Hashable]]:
+        """The facts about objects, of relations that say what they are about; it looks at all cells."""
+        for kind, fact in self._cells:
+            words = kind.words if isinstance(kind, Relation) and isinstance(fact, tuple) else ()
+            if words and not named.isdisjoint(zip(words, cast("tuple[str, str]", fact), strict=True)):
+                yield kind, fact
+
+    def costs(self, kind: Kind, of: Hashable) -> Iterator[Cost]:
+        """What each rule has on switches for a record, or a fact; what others want, too, counts for each."""
+        for whole in self._cells.get((kind, of), ()):
+            counts: Counter[int] = Counter()
+            for cell in (whole, *(whole.parts or {}).values()):
+                keys = {item.key for item in cell.items}
+                counts[len(keys)] += len(self._chassis_of(cell.placement)) if keys and cell.placement else 0
+            for flows, hosts in sorted((+counts).items()):
+                yield Cost(whole.app.name, whole.rule.name, flows, hosts)
 
     def _on(self, cell: Cell, chassis: str) -> bool:
         placement = cell.placement
