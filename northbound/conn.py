@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from controller.model.protocols import NUMBERS
-from controller.model.records import Binding, Bundle, Port, SecurityGroupRule, Translation
+from controller.model.records import Binding, Bundle, FloatingIp, Port, Router, SecurityGroupRule, Translation
 from controller.model.store import Rows
 from northbound.admission import Began, Remotes, admitted, fitting, named, remote_of, remotes, tagged
 
@@ -101,10 +101,11 @@ class Known:
 
 @dataclass(frozen=True, slots=True)
 class Translated:
-    """A connection whose addresses are translated for `what` (see `records.Translation`)."""
+    """A connection whose addresses are translated for `what` (see `records.Translation`), and what that is in words."""
 
     connection: Connection
     what: str
+    words: str
 
 
 def join(rows: Rows, chassis: str, connections: Iterable[Connection]) -> Iterator[Connection | Known | Translated]:
@@ -115,7 +116,8 @@ def join(rows: Rows, chassis: str, connections: Iterable[Connection]) -> Iterato
         port = rows.get(Port, claims[0].port_id) if claims else None
         if port is None:
             translations = rows.where(Translation, zones=(chassis, connection.zone))
-            yield Translated(connection, translations[0].what) if translations else connection
+            what = translations[0].what if translations else ""
+            yield Translated(connection, what, _translator(rows, what)) if what else connection
             continue
         bundle = tagged(rows, Bundle, "bundle", connection.bundle)
         opener = tagged(rows, Port, "port", connection.opener) or _holder(rows, port, connection.began.source)
@@ -133,6 +135,17 @@ def _holder(rows: Rows, port: Port, address: str) -> Port | None:
     return found[0] if found else None
 
 
+def _translator(rows: Rows, what: str) -> str:
+    """Whose a translation is: a floating IP's, with the port that it stands for, or a router's, with its address."""
+    kind, id, *more = what.split("/")
+    if kind == "router":
+        router = rows.get(Router, id)
+        return f"{named('router', id, router.name if router else '')}, as {more[0]}"
+    floating, port = rows.get(FloatingIp, id), rows.get(Port, more[1])
+    address = f" {floating.floating_ip_address}" if floating else ""
+    return f"floating IP{address} {id}" + (f" of {named('port', port.id, port.name)}" if port else "")
+
+
 def as_json(found: Connection | Known | Translated) -> dict[str, Any]:
     """One connection for machines; without `port` and `translation` it is foreign."""
     connection = found if isinstance(found, Connection) else found.connection
@@ -146,6 +159,8 @@ def as_json(found: Connection | Known | Translated) -> dict[str, Any]:
         "port": None,
         "translation": found.what if isinstance(found, Translated) else None,
     }
+    if isinstance(found, Translated):
+        answer["words"] = f"translated for {found.words}"
     if isinstance(found, Known):
         answer |= {
             "port": _port(found.port),
@@ -196,7 +211,7 @@ def is_known(each: Mapping[str, Any]) -> bool:
 def sentence(each: Mapping[str, Any]) -> str:
     """Whose it is, in one line."""
     if each["translation"] is not None:
-        return f"translated for {each['translation']}"
+        return str(each["words"])
     if each["port"] is None:
         return "foreign: its zone is no port's of this hypervisor"
     opener = named("port", **each["opener"]) if each["opener"] else each["source"]

@@ -24,7 +24,7 @@ from controller.model.store import Rows
 from controller.southbound.fleet import Fleet
 from northbound import sending
 from northbound.admission import named, tagged
-from northbound.sending import Question, sender_of
+from northbound.sending import Question, parsed, sender_of
 from northbound.tracing import Answer
 
 NAMES: Final = {table.number: table.name for table in (DELIVER, PHYSICAL, TRAP, DROP)}
@@ -41,6 +41,9 @@ class Found:
 
 async def live(fleet: Fleet, asked: Question, answer: Answer) -> dict[str, Any]:
     """Send what was traced, and compare. Raises Invalid."""
+    if parsed(asked.sender):
+        nobodys = f"not sent: {asked.sender} is outside, and only what a port sends can be sent"
+        return _told(fleet.rows, (), (), 0.0, nobodys)
     if answer.journey is None or answer.sent is None:
         return _told(fleet.rows, (), (), 0.0, f"not sent: {answer.sentence or 'nobody answers for the next hop'}")
     sender = sender_of(fleet.rows, asked.sender)

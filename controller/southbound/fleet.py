@@ -512,8 +512,8 @@ class Fleet:
         await self._store.commit(lambda tx: bindings.drain(tx, name, drained))
 
     def away(self) -> frozenset[str]:
-        """The hypervisors whose switch is not connected."""
-        return frozenset(each.id for each in self.rows.all(Chassis) if self._members.of(each.id).switch is None)
+        """The hypervisors whose switch is not connected, or was not when an archive was made."""
+        return frozenset(each.id for each in self.rows.all(Chassis) if not self._members.of(each.id).connected)
 
     def remember(self, name: str, said: Remembered, kept: Dump | None) -> None:
         """Take a chassis for what an archive has of it. Raises NotFound."""

@@ -29,6 +29,7 @@ from controller.southbound.reconcile import Installed
 from northbound import archive, cli, past, v1
 from northbound.archive import Archive
 from northbound.client import Unanswered
+from tests.apps.outside import add_outside
 from tests.cloud import Cloud, egress, group, hypervisor, ingress, network, port, subnet
 
 FOREIGN = EncodedFlow.of(0, 5, bytes.fromhex("0001000a80000a0208060000 00000000"), b"", 0x77)
@@ -336,3 +337,14 @@ def test_switches_and_model_fit_together_though_both_go_on(made: Cloud) -> None:
     assert gathered.dumps["hv1"] == held(made, "hv1")
     with pytest.raises(NotFound):
         asyncio.run(archive.gather(fleet, ["hv9"], lambda: None))
+
+
+def test_gateways_that_were_connected_are_so_in_an_archive(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What comes from outside is answered for by them alone."""
+    made = Cloud()
+    add_outside(made)
+    asked = ("trace", "--from", "172.24.0.77", "--to", "172.24.0.10")
+    path = file(tmp_path / "file", {}, made)
+    assert weft(capsys, path, *asked)[1][-1] == "delivered to physical network phys"
+    path = file(tmp_path / "file", {}, made, replace(IN_STEP, connected=False))
+    assert weft(capsys, path, *asked)[1][-1].startswith("dropped: NO_ANSWER ")

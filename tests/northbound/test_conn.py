@@ -11,9 +11,12 @@ from controller.model.records import (
     Port,
     SecurityGroup,
     SecurityGroupRule,
+    Translation,
 )
 from controller.model.store import Model, Transaction
 from northbound import conn
+from tests.apps.outside import add_floating, add_outside
+from tests.cloud import Cloud
 
 TCP = (
     "tcp,orig=(src=10.0.0.1,dst=10.0.0.2,sport=33000,dport=80),reply=(src=10.0.0.2,dst=10.0.0.1,sport=80,dport=33000),"
@@ -115,3 +118,17 @@ def test_a_member_that_left_fits_no_rule() -> None:
     rows, bundle = model()
     line = TCP.format(opener=1, policy=1, bundle=bundle).replace("src=10.0.0.1", "src=10.0.0.77")
     assert told(rows, line)[1].endswith("members of security group web: no rule of these fits it now")
+
+
+def test_a_translated_connection_is_told_by_whose_translation_it_is() -> None:
+    made = Cloud()
+    add_outside(made)
+    add_floating(made)
+    zones = {(each.chassis, each.what.partition("/")[0]): each.zone for each in made.model.all(Translation)}
+    line = "udp,orig=(src=10.0.0.1,dst=192.0.2.9,sport=5,dport=7),reply=(src=192.0.2.9,dst=172.24.0.9,sport=7,dport=5),zone={}"
+    said = {}
+    for at, zone in zones.items():
+        (found,) = conn.join(made.model, at[0], conn.read([line.format(zone)]))
+        said[at] = conn.sentence(conn.as_json(found))
+    assert said["hv1", "floatingip"] == "translated for floating IP 172.24.0.100 f of port vm1"
+    assert said["hv2", "router"] == "translated for router r, as 172.24.0.10"
