@@ -6,6 +6,9 @@ queued while the journal writes goes into the next write together (group commit)
 
     commit(work) ──> Transaction over replica + batch ──> Journal.append (its own thread) ──> replica ──> followers
 
+Who asks `at_once` is answered when the replica has it, and followers hear of it in the next turn of the event loop:
+whoever tells others what followers make of it has them hear first (`tell`).
+
 Limits: one process writes a journal. `work` may run again after a conflict in engines to come: it must be pure but
 for its transaction.
 """
@@ -415,7 +418,23 @@ class _Waiting:
     work: Callable[[Transaction], Any]
     request: str
     by: Author
+    at_once: bool
     done: asyncio.Future[Any]
+    result: object = None
+    refusal: Exception | None = None
+
+    def answer(self) -> None:
+        """Tell what became of it, unless that is told, or nobody waits any more."""
+        if self.done.done():
+            return
+        if self.refusal is None:
+            self.done.set_result(self.result)
+        elif isinstance(self.refusal, StopIteration):  # no Future takes one, for the reason of PEP 479
+            error = RuntimeError("work raised StopIteration")
+            error.__cause__ = self.refusal
+            self.done.set_exception(error)
+        else:
+            self.done.set_exception(self.refusal)
 
 
 @dataclass(slots=True)
@@ -427,6 +446,8 @@ class Store:
     _queue: deque[_Waiting] = field(default_factory=deque)
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
     _followers: list[Follower] = field(default_factory=list)
+    _untold: Sequence[Change] = ()
+    _failure: Exception | None = None
     _writer: ThreadPoolExecutor = field(
         default_factory=lambda: ThreadPoolExecutor(max_workers=1, thread_name_prefix="journal")
     )
@@ -454,11 +475,26 @@ class Store:
         self._writer.shutdown()
 
     def follow(self, follower: Follower) -> None:
-        """Call `follower` with every batch of changes, in order, right after `model` moved to it."""
+        """Call `follower` with every batch of changes, in order, before `model` moves on."""
         self._followers.append(follower)
 
-    async def commit(self, work: Callable[[Transaction], T], request: str = "", by: Author = NOBODY) -> T:
-        """Run `work` in a transaction and answer its result once its writes are durable and in `model`.
+    def tell(self) -> None:
+        """Have followers hear of all that is in `model`: they have not yet while who asked `at_once` is answered."""
+        if self._failure is not None:
+            raise self._failure
+        changes, self._untold = self._untold, ()
+        try:
+            for follower in self._followers if changes else ():
+                follower(changes)
+        except Exception as error:
+            self._failure = error  # the store ends by it, whoever had them told
+            raise
+
+    async def commit(
+        self, work: Callable[[Transaction], T], request: str = "", by: Author = NOBODY, *, at_once: bool = False
+    ) -> T:
+        """Run `work` in a transaction and answer its result once its writes are durable and in `model`, and followers
+        have heard of them; or before they have, `at_once`.
 
         Raises whatever `work` raises, and Unavailable; nothing is written then.
         """
@@ -466,7 +502,7 @@ class Store:
             raise Unavailable(self.sealed)
         if self._stopped:
             raise _stopping()
-        waiting = _Waiting(work, request, by, asyncio.get_running_loop().create_future())
+        waiting = _Waiting(work, request, by, at_once, asyncio.get_running_loop().create_future())
         self._queue.append(waiting)
         self._wake.set()
         with measures.COMMIT.time():
@@ -492,7 +528,8 @@ class Store:
         finally:
             self._stopped = True
             for waiting in self._queue:
-                _fail(waiting, _stopping())
+                waiting.refusal = _stopping()
+                waiting.answer()
 
     def acknowledge(self, chassis: str, revisions: Iterable[int]) -> None:
         """Remember that a hypervisor has these revisions now; it lasts a little later."""
@@ -523,39 +560,45 @@ class Store:
         base = Transaction(self.model)
         revision = self.model.revision
         changes: list[Change] = []
-        served: list[tuple[_Waiting, object]] = []
-        refused: list[tuple[_Waiting, Exception]] = []
         written = 0
         while self._queue and written < BATCH_WRITES:
             waiting = self._queue.popleft()
             batch.append(waiting)
             transaction = Transaction(base)
             try:
-                result = waiting.work(transaction)
+                waiting.result = waiting.work(transaction)
             except Exception as error:
-                refused.append((waiting, error))  # perhaps for what a neighbour wrote: told when that is durable
+                waiting.refusal = error  # perhaps for what a neighbour wrote: told when that is durable
                 continue
             if writes := transaction.writes():
                 revision += 1
                 written += len(writes)
                 changes.append(Change(revision, waiting.request, writes, waiting.by, time.time()))
                 base.absorb(writes)
-            served.append((waiting, result))
         try:
             await self._make_durable(changes)
         except Unavailable as error:
             for waiting in batch:
-                _fail(waiting, error)
+                waiting.refusal = error
+                waiting.answer()
             return
         for change in changes:
             self.model.apply(change)
-        if changes:
-            for follower in self._followers:
-                follower(changes)
-        for waiting, result in served:
-            _answer(waiting, result)
-        for waiting, refusal in refused:
-            _fail(waiting, refusal)
+        await self._answer(batch, changes)
+
+    async def _answer(self, batch: Iterable[_Waiting], changes: Sequence[Change]) -> None:
+        """Answer those at once who want that, then tell followers, then answer the rest."""
+        self._untold = changes
+        hasty = [waiting for waiting in batch if waiting.at_once and changes]
+        for waiting in hasty:
+            waiting.answer()
+        try:
+            if hasty:
+                await asyncio.sleep(0)
+        finally:
+            self.tell()
+            for waiting in batch:
+                waiting.answer()
 
     async def _make_durable(self, changes: Sequence[Change]) -> None:
         durable = [
@@ -576,19 +619,6 @@ class Store:
         if self.problem:
             log.warning("store writes again after=%s", self.problem)
             self.problem = ""
-
-
-def _answer(waiting: _Waiting, result: object) -> None:
-    if not waiting.done.done():
-        waiting.done.set_result(result)
-
-
-def _fail(waiting: _Waiting, error: Exception) -> None:
-    if isinstance(error, StopIteration):  # no Future takes one, for the reason of PEP 479
-        cause, error = error, RuntimeError("work raised StopIteration")
-        error.__cause__ = cause
-    if not waiting.done.done():
-        waiting.done.set_exception(error)
 
 
 def _stopping() -> Unavailable:
