@@ -22,7 +22,6 @@ import time
 from bisect import bisect_left, insort
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any, Protocol, Self, TypeVar, cast
@@ -30,6 +29,7 @@ from typing import Any, Protocol, Self, TypeVar, cast
 from controller import measures
 from controller.errors import Exhausted, Exists, NotFound, StaleRevision, Unavailable
 from controller.model.records import Counter, Index, R, Record, Resource, Tag
+from controller.model.scribe import Scribe
 
 log = logging.getLogger(__name__)
 
@@ -208,10 +208,17 @@ class Model:
         self.drop(kind, record.id)
         self._rows.setdefault(kind, {})[record.id] = record
         insort(self._ids.setdefault(kind, []), record.id)
-        for index in (*kind.INDEXES, *kind.UNIQUE):
-            entries = self._entries.setdefault((kind, index), {})
-            for values in index_values(record, index):
-                entries.setdefault(values, {})[record.id] = record
+        for index in self._indexed(kind):
+            self._enter(kind, index, record)
+
+    def _indexed(self, kind: type[Record]) -> Iterable[Index]:
+        """The indexes that are kept."""
+        return (*kind.INDEXES, *kind.UNIQUE)
+
+    def _enter(self, kind: type[Record], index: Index, record: Record) -> None:
+        entries = self._entries.setdefault((kind, index), {})
+        for values in index_values(record, index):
+            entries.setdefault(values, {})[record.id] = record
 
     def drop(self, kind: type[Record], id: str) -> None:
         """Hold no record of that id."""
@@ -220,7 +227,7 @@ class Model:
             return
         ids = self._ids[kind]
         del ids[bisect_left(ids, id)]
-        for index in (*kind.INDEXES, *kind.UNIQUE):
+        for index in self._indexed(kind):
             entries = self._entries[kind, index]
             for values in index_values(old, index):
                 found = entries[values]
@@ -229,12 +236,33 @@ class Model:
                     del entries[values]
 
 
+class _Overlay(Model):
+    """What a transaction wrote: few records, and few of their indexes are ever asked for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._asked: dict[type[Record], list[Index]] = {}
+
+    def _indexed(self, kind: type[Record]) -> Iterable[Index]:
+        return self._asked.get(kind, ())
+
+    def _entry(self, kind: type[Record], values: Mapping[str, Hashable]) -> Mapping[str, Record]:
+        index = tuple(values)
+        asked = self._asked.setdefault(kind, [])
+        if kind in self._rows and index not in asked and (index in kind.INDEXES or index in kind.UNIQUE):
+            asked.append(index)
+            self._entries[kind, index] = {}
+            for record in self._rows[kind].values():
+                self._enter(kind, index, record)
+        return super()._entry(kind, values)
+
+
 class Transaction:
     """Reads and writes over `base` that `base` does not see; its own reads do."""
 
     def __init__(self, base: Indexed) -> None:
         self._base = base
-        self._over = Model()
+        self._over = _Overlay()
         self._writes: dict[tuple[type[Record], str], Record | None] = {}
 
     def get(self, kind: type[R], id: str) -> R | None:
@@ -448,9 +476,7 @@ class Store:
     _followers: list[Follower] = field(default_factory=list)
     _untold: Sequence[Change] = ()
     _failure: Exception | None = None
-    _writer: ThreadPoolExecutor = field(
-        default_factory=lambda: ThreadPoolExecutor(max_workers=1, thread_name_prefix="journal")
-    )
+    _writer: Scribe = field(default_factory=lambda: Scribe("journal"))
     _stopped: bool = False
     problem: str = ""
     """Why the last write failed, or ""."""
@@ -463,7 +489,7 @@ class Store:
     async def open(cls, journal: Journal) -> Self:
         """Load everything the journal holds. Raises Unavailable."""
         store = cls(journal)
-        revision, records = await asyncio.get_running_loop().run_in_executor(store._writer, journal.load)
+        revision, records = await store._writer.do(journal.load)
         store.model = Model(revision, records)
         return store
 
@@ -471,8 +497,8 @@ class Store:
         """Let go of the journal; what was not committed by now never happened."""
         self._noted = float("-inf")
         await self._note()
-        await asyncio.get_running_loop().run_in_executor(self._writer, self.journal.close)
-        self._writer.shutdown()
+        await self._writer.do(self.journal.close)
+        self._writer.close()
 
     def follow(self, follower: Follower) -> None:
         """Call `follower` with every batch of changes, in order, before `model` moves on."""
@@ -543,7 +569,7 @@ class Store:
             return
         acks, self._acks, self._noted = self._acks, [], time.monotonic()
         try:
-            await asyncio.get_running_loop().run_in_executor(self._writer, self.journal.note, acks)
+            await self._writer.do(self.journal.note, acks)
         except Unavailable as error:
             log.warning("acknowledgements not kept number=%d reason=%s", len(acks), error.reason)
 
@@ -608,9 +634,8 @@ class Store:
         ]
         if not durable:
             return
-        loop = asyncio.get_running_loop()
         try:
-            await loop.run_in_executor(self._writer, self.journal.append, durable)
+            await self._writer.do(self.journal.append, durable)
         except Unavailable as error:
             if not self.problem:
                 log.error("store cannot write reason=%s", error.reason)
