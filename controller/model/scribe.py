@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 class Scribe:
-    """Begun by the first thing there is to do, ended by `close`; a daemon thread, so nobody waits for one that is not."""
+    """Begun by the first thing there is to do, ended by `close`; a daemon thread: who is left alone holds nobody up."""
 
     def __init__(self, name: str) -> None:
         self._name = name

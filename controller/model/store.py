@@ -74,7 +74,7 @@ class Write:
         """Every read that this write may change the answer of."""
         yield (self.kind, self.id)
         yield (self.kind,)
-        for index in (*self.kind.INDEXES, *self.kind.UNIQUE):
+        for index in _indexes(self.kind):
             seen: set[Values] = set()
             for record in (self.old, self.new):
                 if record is not None:
@@ -154,6 +154,14 @@ class Indexed(Rows, Protocol):
     def count(self, kind: type[Record], **values: Hashable) -> int: ...
 
 
+_NONE: Mapping[str, Record] = {}
+
+
+def _indexes(kind: type[Record]) -> tuple[Index, ...]:
+    """What records of a kind are found by."""
+    return (*kind.INDEXES, *kind.UNIQUE)
+
+
 class Model:
     """The replica: all records of one revision, with their indexes."""
 
@@ -172,7 +180,9 @@ class Model:
     def where(self, kind: type[R], **values: Hashable) -> tuple[R, ...]:
         """The records whose indexed attributes equal `values`, by id. The names must be one of the kind's indexes."""
         found = self._entry(kind, values)
-        return cast("tuple[R, ...]", tuple(found[id] for id in sorted(found)))
+        if len(found) > 1:
+            return cast("tuple[R, ...]", tuple([found[id] for id in sorted(found)]))
+        return cast("tuple[R, ...]", tuple(found.values())) if found else ()
 
     def ids(self, kind: type[Record], **values: Hashable) -> Iterator[str]:
         """The ids of those that `where` finds, in no order, and one at a time."""
@@ -184,9 +194,12 @@ class Model:
 
     def _entry(self, kind: type[Record], values: Mapping[str, Hashable]) -> Mapping[str, Record]:
         index = tuple(values)
+        entries = self._entries.get((kind, index))
+        if entries is not None:
+            return entries.get(tuple(values.values()), _NONE)
         if index not in kind.INDEXES and index not in kind.UNIQUE:
             raise LookupError(f"{kind.__name__} has no index {index}")
-        return self._entries.get((kind, index), {}).get(tuple(values.values()), {})
+        return _NONE
 
     def all(self, kind: type[R]) -> tuple[R, ...]:
         """All records of a kind, by id."""
@@ -205,20 +218,28 @@ class Model:
     def put(self, record: Record) -> None:
         """Hold `record` in place of what had its id."""
         kind = type(record)
-        self.drop(kind, record.id)
-        self._rows.setdefault(kind, {})[record.id] = record
-        insort(self._ids.setdefault(kind, []), record.id)
+        rows = self._rows.get(kind)
+        if rows is None:
+            rows, self._ids[kind] = self._rows.setdefault(kind, {}), []
+        elif record.id in rows:
+            self.drop(kind, record.id)
+        rows[record.id] = record
+        insort(self._ids[kind], record.id)
         for index in self._indexed(kind):
             self._enter(kind, index, record)
 
     def _indexed(self, kind: type[Record]) -> Iterable[Index]:
         """The indexes that are kept."""
-        return (*kind.INDEXES, *kind.UNIQUE)
+        return _indexes(kind)
 
     def _enter(self, kind: type[Record], index: Index, record: Record) -> None:
         entries = self._entries.setdefault((kind, index), {})
         for values in index_values(record, index):
-            entries.setdefault(values, {})[record.id] = record
+            found = entries.get(values)
+            if found is None:
+                entries[values] = {record.id: record}
+            else:
+                found[record.id] = record
 
     def drop(self, kind: type[Record], id: str) -> None:
         """Hold no record of that id."""
@@ -241,18 +262,17 @@ class _Overlay(Model):
 
     def __init__(self) -> None:
         super().__init__()
-        self._asked: dict[type[Record], list[Index]] = {}
+        self._asked: dict[type[Record], tuple[Index, ...]] = {}
 
     def _indexed(self, kind: type[Record]) -> Iterable[Index]:
         return self._asked.get(kind, ())
 
     def _entry(self, kind: type[Record], values: Mapping[str, Hashable]) -> Mapping[str, Record]:
-        index = tuple(values)
-        asked = self._asked.setdefault(kind, [])
-        if kind in self._rows and index not in asked and (index in kind.INDEXES or index in kind.UNIQUE):
-            asked.append(index)
+        rows = self._rows.get(kind)
+        if rows and (index := tuple(values)) not in self._asked.get(kind, ()) and index in _indexes(kind):
+            self._asked[kind] = (*self._asked.get(kind, ()), index)
             self._entries[kind, index] = {}
-            for record in self._rows[kind].values():
+            for record in rows.values():
                 self._enter(kind, index, record)
         return super()._entry(kind, values)
 
@@ -280,6 +300,8 @@ class Transaction:
 
     def where(self, kind: type[R], **values: Hashable) -> tuple[R, ...]:
         """As `Model.where`."""
+        if not self._writes:
+            return self._base.where(kind, **values)
         return self._merge(kind, self._base.where(kind, **values), self._over.where(kind, **values))
 
     def ids(self, kind: type[Record], **values: Hashable) -> Iterator[str]:
@@ -300,13 +322,15 @@ class Transaction:
 
     def all(self, kind: type[R]) -> tuple[R, ...]:
         """As `Model.all`."""
+        if not self._writes:
+            return self._base.all(kind)
         return self._merge(kind, self._base.all(kind), self._over.all(kind))
 
     def _merge(self, kind: type[R], base: tuple[R, ...], over: tuple[R, ...]) -> tuple[R, ...]:
-        if not self._writes:
-            return base
         kept = [record for record in base if (kind, record.id) not in self._writes]
-        return tuple(sorted([*kept, *over], key=lambda record: record.id)) if over else tuple(kept)
+        if not over:
+            return tuple(kept)
+        return tuple(sorted([*kept, *over], key=lambda record: record.id)) if kept else over
 
     def insert(self, record: R) -> R:
         """Write a record that must be new. Raises Exists."""
@@ -628,7 +652,7 @@ class Store:
 
     async def _make_durable(self, changes: Sequence[Change]) -> None:
         durable = [
-            replace(change, writes=writes)
+            change if len(writes) == len(change.writes) else replace(change, writes=writes)
             for change in changes
             if (writes := tuple(write for write in change.writes if write.kind.DURABLE))
         ]
