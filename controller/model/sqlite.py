@@ -32,11 +32,11 @@ import logging
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 
 import msgpack
@@ -71,7 +71,7 @@ def _of_records(work: Callable[[Transaction], None]) -> Migration:
         _migrate_rows(db)
         tx = Transaction(Model(0, _records(db)))
         work(tx)
-        _write(db, tx.writes())
+        _write(db, {(write.kind.__name__, write.id): _packed(write.new) for write in tx.writes()})
 
     return migrate
 
@@ -177,14 +177,16 @@ class SqliteJournal:
                 raise Unavailable(f"{self.path} or its -wal file was moved, removed or replaced while in use")
             with self._db:
                 self._db.execute("BEGIN IMMEDIATE")
-                _write(self._db, (write for change in changes for write in change.writes))
+                news = [[_packed(write.new) for write in change.writes] for change in changes]
+                writes = zip((write for change in changes for write in change.writes), chain(*news), strict=True)
+                _write(self._db, {(write.kind.__name__, write.id): new for write, new in writes})
                 self._db.execute("UPDATE meta SET value = ? WHERE key = 'revision'", (changes[-1].revision,))
                 if self.keep_s > 0:
-                    self._log(self._db, changes)
+                    self._log(self._db, changes, news)
 
-    def _log(self, db: sqlite3.Connection, changes: Sequence[Change]) -> None:
+    def _log(self, db: sqlite3.Connection, changes: Sequence[Change], news: Sequence[Sequence[bytes | None]]) -> None:
         """Write the changes into the log, and now and then take the oldest out. Raises Unavailable."""
-        db.executemany("REPLACE INTO events VALUES (?, ?, ?, ?, ?, ?, ?)", map(_event, changes))
+        db.executemany("REPLACE INTO events VALUES (?, ?, ?, ?, ?, ?, ?)", map(_event, changes, news))
         marks = ((change.revision, b"".join(map(_mark, subjects(change.writes)))) for change in changes)
         db.executemany("REPLACE INTO about VALUES (?, ?)", marks)
         self._appended += 1
@@ -300,23 +302,26 @@ def _records(db: sqlite3.Connection) -> list[Record]:
     return [unpack(*row) for row in db.execute("SELECT kind, id, value FROM records")]
 
 
-def _write(db: sqlite3.Connection, writes: Iterable[Write]) -> None:
-    """Put the last of the writes of each record into the file. Raises Unavailable."""
-    last = {(write.kind.__name__, write.id): write.new for write in writes}
-    put = [(kind, _key(id), pack(record)) for (kind, id), record in last.items() if record is not None]
-    gone = [(kind, _key(id)) for (kind, id), record in last.items() if record is None]
+def _write(db: sqlite3.Connection, last: Mapping[tuple[str, str], bytes | None]) -> None:
+    """Put packed records into the file, by kind and id, and take those out that are None."""
+    put = [(kind, _key(id), packed) for (kind, id), packed in last.items() if packed is not None]
+    gone = [(kind, _key(id)) for (kind, id), packed in last.items() if packed is None]
     db.executemany("REPLACE INTO records VALUES (?, ?, ?)", put)
     db.executemany("DELETE FROM records WHERE kind = ? AND id = ?", gone)
 
 
-def _event(change: Change) -> tuple[object, ...]:
+def _event(change: Change, news: Sequence[bytes | None]) -> tuple[object, ...]:
+    """A row of the log; `news` are its records afterwards, packed. Raises Unavailable."""
     by = change.by
-    writes = [(write.kind.__name__, write.id, _packed(write.old), _packed(write.new)) for write in change.writes]
+    writes = [
+        (write.kind.__name__, write.id, _packed(write.old), new) for write, new in zip(change.writes, news, strict=True)
+    ]
     packed = msgpack.packb(writes, unicode_errors=UNICODE_ERRORS)
     return (change.revision, change.at, change.request, _key(by.user), by.project, _key(by.chassis), packed)
 
 
 def _packed(record: Record | None) -> bytes | None:
+    """Raises Unavailable."""
     return None if record is None else pack(record)
 
 
