@@ -19,7 +19,7 @@
     weft at TIME [COMMAND]     the model and the flows as they were
     weft why-down PORT         why a port is not ACTIVE
     weft why PORT ADDRESS      why a port does not reach an address
-    weft cost ID               how many flows an object has, and on how many switches
+    weft cost OBJECT           how many flows an object has, and on how many switches
     weft repair [CHASSIS...]   dump switches, and put right what is not as it should be
     weft conn CHASSIS [FILE|-] whose connections a hypervisor has, and which rules allow them
 

@@ -117,6 +117,9 @@ def _moment(said: str) -> Mapping[str, Any]:
     try:
         if re.fullmatch(r"\d?\d:\d\d(:\d\d(\.\d+)?)?", said):
             said = f"{datetime.now().date()}T{said.rjust(5, '0')}"
-        return {"time": datetime.fromisoformat(said).timestamp()}
+        at = datetime.fromisoformat(said).timestamp()
     except ValueError:
         raise Unanswered(f"'{said}' is no time like 2026-11-26T10:30, 10:30, 15m or r41") from None
+    if at > time.time():
+        raise Unanswered(f"{said} is yet to come; say the day, like 2026-11-26T10:30, or 15m, 2h or 3d for ago")
+    return {"time": at}

@@ -15,6 +15,10 @@ import pytest
 
 from mininet_scenarios.processes import beside_python
 from northbound import cli
+from tests.cloud import hypervisor
+from tests.northbound.served import serving
+
+COST_OF_A_GROUP = [["policy", "5"], ["protocol", "4"], ["remote", "1"], ["verdict", "2"]]
 
 
 @contextmanager
@@ -141,3 +145,43 @@ def test_attach_refuses_what_no_hypervisor_could_join_with(
 def test_connections_are_not_read_where_the_hypervisor_is_not(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["conn", "no such hypervisor", "--url", "http://127.0.0.1:1"]) == 2
     assert "pipe its dump in: `ovs-appctl dpctl/dump-conntrack | weft conn" in capsys.readouterr().err
+
+
+def test_a_hypervisor_that_is_not_connected_is_told_so(capsys: pytest.CaptureFixture[str]) -> None:
+    """By every command that asks its switch, and not as an error of the controller's."""
+    with serving(own=True) as api:
+        assert cli.main(["diff", "--url", api.url]) == 0
+        api.commit(hypervisor(1))
+        for command in (["repair", "--chassis", "hv1"], ["drops", "hv1"], ["flows", "hv1", "--counts"]):
+            assert cli.main([*command, "--url", api.url]) == 2
+            assert capsys.readouterr().err == "weft: hv1 is disconnected: its switch is not connected.\n"
+        assert cli.main(["repair", "--url", api.url]) == 2
+        assert cli.main(["diff", "--url", api.url]) == 2
+
+
+def test_connections_of_a_hypervisor_that_there_is_not_are_an_error() -> None:
+    with serving(own=True) as api:
+        answer = api.ask("POST", "/v1/trace", {"from": "a", "to": "b", "conntrack": {"hv9": ""}})
+        assert answer.fault == (404, "ChassisNotFound", "Chassis hv9 could not be found.")
+
+
+def test_what_an_object_costs_is_told_by_its_name_too(capsys: pytest.CaptureFixture[str]) -> None:
+    """A security group with what its rules and members have; whoever shares a name is asked about by id."""
+    with serving(own=True) as api:
+        network = api.make("network", name="red")
+        api.make("subnet", network_id=network["id"], ip_version=4, cidr="10.0.0.0/24")
+        group = api.make("security_group", name="web")
+        for more in ({}, {"remote_group_id": group["id"]}):
+            rule = {"direction": "ingress", "ethertype": "IPv4", "protocol": "tcp", "port_range_min": 80, **more}
+            api.make("security_group_rule", security_group_id=group["id"], port_range_max=80, **rule)
+        port = api.make("port", name="vm", network_id=network["id"], security_groups=[group["id"]])
+        api.commit(hypervisor(1, port["id"]))
+        assert cli.main(["cost", "web", "--url", api.url]) == 0
+        said = capsys.readouterr().out.splitlines()
+        assert cli.main(["cost", group["id"], "--url", api.url]) == 0
+        assert capsys.readouterr().out.splitlines() == said
+        assert [line.split()[1:3] for line in said[:-1]] == COST_OF_A_GROUP
+        flows = api.get(f"/v1/flows/hv1?object={group['id']}")["flows"]
+        assert said[-1] == f"{len(flows) + 2} flows and groups in all"  # two are shared among its rules
+        api.make("network", name="web")
+        assert cli.main(["cost", "web", "--url", api.url]) == 2

@@ -393,6 +393,7 @@ def test_a_floating_ip_leads_to_a_guest_behind_two_routers(lab: Lab, wire: Physi
         for guest in (c1, c3):
             lab.associate(made, guest, router_id=outer["id"])
             lab.converged()
+            lab.announced(wire, address, guest.hypervisor.name)
             assert far.pings(address)
             mark = token()
             with lab.sniff(outside, what=f"src host {address}") as come:
