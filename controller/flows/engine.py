@@ -204,8 +204,8 @@ class Cost:
 class Engine:
     """What every switch should hold, for one model and one list of apps.
 
-    `ran` are the cells that the last update (or the start) ran, and `log` their names; `turned` are the relations, and the
-    keys, under which it changed what is gathered; `conflicts` and `failures` are what is wrong now.
+    `ran` are the cells that the last update (or the start) ran, and `log` their names; `turned` are the relations, and
+    the keys, under which it changed what is gathered; `conflicts` and `failures` are what is wrong now.
     """
 
     def __init__(self, model: Model, apps: Sequence[App], relations: Sequence[Relation[Any, Any]] = RELATIONS) -> None:
