@@ -86,12 +86,10 @@ packages:
 	set -ex; \
 	$(SUDO) apt-get update; \
 	$(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $$missing; \
-	case "$$missing" in *openvswitch-switch*) \
-	    test ! -d /run/systemd/system || $(SUDO) systemctl disable --now openvswitch-switch;; \
-	esac; \
-	case "$$missing" in *ovn-central*) \
-	    test ! -d /run/systemd/system || $(SUDO) systemctl disable --now ovn-central ovn-host;; \
-	esac
+	test -d /run/systemd/system || exit 0; \
+	for service in openvswitch-switch ovn-central ovn-host; do \
+	    case "$$missing " in *" $$service "*) $(SUDO) systemctl disable --now $$service;; esac; \
+	done
 
 clean: ## remove what the tools left behind (not .venv)
 	$(SUDO) rm -rf .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist *.egg-info docs/pipeline.md.new

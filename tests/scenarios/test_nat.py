@@ -339,9 +339,17 @@ def test_ports_of_a_floating_ip_lead_to_guests_ports(lab: Lab, wire: Physical) -
     time.sleep(1.0)
     assert talk.last() < gone + 0.5, "its connections are cut, once cached decisions follow"
     assert far.reaches(a1, "udp", 7000, by=F5) == {7000}
+    lab.eventually("Nothing known of what was forwarded", lambda: not ports_of(lab.hypervisors["hv2"], F5) & {8080}, 5)
+    assert {2200, 5000, 7000} <= ports_of(lab.hypervisors["hv2"], F5), "of others it is"
     a1.hangs_up()
     far.hangs_up()
     lab.settles()
+
+
+def ports_of(hypervisor: Hypervisor, address: str) -> set[int]:
+    """The ports of an address to which a hypervisor knows connections that it leads to guests."""
+    began = rf"orig=\(src=[\d.]+,dst={re.escape(address)},sport=\d+,dport=(\d+)\),reply=\(src=10\."
+    return {int(port) for line in hypervisor.connections() for port in re.findall(began, line)}
 
 
 def test_a_connection_that_was_lost_is_begun_anew_from_the_same_port(lab: Lab) -> None:
