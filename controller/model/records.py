@@ -11,9 +11,10 @@ at the edge and trusted inside.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import lru_cache
 from ipaddress import ip_network
+from operator import attrgetter
 from typing import ClassVar, NewType, TypeVar
 
 from controller.model.protocols import number
@@ -38,6 +39,9 @@ class Record:
 
 R = TypeVar("R", bound=Record)
 
+INCIDENTAL = frozenset({"name", "description", "tags", "revision_number", "updated_at"})
+"""The attributes of a resource that are for people alone: nothing that a switch holds follows from them."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resource(Record):
@@ -54,6 +58,22 @@ class Resource(Record):
     created_at: int = 0
     updated_at: int = 0
     tags: tuple[str, ...] = ()
+
+
+def differ_incidentally(old: Record | None, new: Record | None) -> bool:
+    """Is one resource the other, but for what is for people alone?"""
+    if not isinstance(old, Resource) or type(old) is not type(new):
+        return False
+    essence = _ESSENCES.get(type(old)) or _ESSENCES.setdefault(type(old), _essence(old))
+    return bool(essence(old) == essence(new))
+
+
+_ESSENCES: dict[type[Resource], attrgetter[object]] = {}
+
+
+def _essence(resource: Resource) -> attrgetter[object]:
+    """The attributes of its kind from which something may follow."""
+    return attrgetter(*(each.name for each in fields(resource) if each.name not in INCIDENTAL))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

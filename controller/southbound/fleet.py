@@ -17,6 +17,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from ipaddress import ip_address
@@ -49,7 +50,7 @@ from controller.model.records import (
 from controller.model.store import Author, Change, Event, Model, Rows, Store, Transaction
 from controller.model.view import View
 from controller.southbound.dumps import Dump, Remembered
-from controller.southbound.explained import Explanations
+from controller.southbound.explained import Explanations, about
 from controller.southbound.hypervisor import own_datapath_id
 from controller.southbound.inspection import Inspection
 from controller.southbound.keeping import Keeper
@@ -132,7 +133,7 @@ class Fleet:
         """Recompute, and put each switch's difference in its queue."""
         with measures.RECOMPUTE.time():
             deltas = self._engine.update(changes)
-        measures.CELLS.inc(len(self._engine.log))
+        measures.CELLS.inc(len(self._engine.ran))
         requests = [change.request for change in changes if change.request]
         for name, delta in deltas.items():
             self._queue(self._members.of(name), delta, requests, changes)
@@ -148,7 +149,7 @@ class Fleet:
         self.neighbours.follow(changes)
         log.debug(
             "recomputed revision=%d cells=%d switches=%d requests=%s",
-            self._engine.revision, len(self._engine.log), len(deltas), ",".join(requests) or "-",
+            self._engine.revision, len(self._engine.ran), len(deltas), ",".join(requests) or "-",
         )  # fmt: skip
 
     def _queue(self, member: Member, delta: Delta, requests: Iterable[str], changes: Iterable[Change]) -> None:
@@ -557,11 +558,22 @@ class Fleet:
         return applied
 
     def cost(self, id: str) -> list[Cost]:
-        """What an object has on switches, by app and rule. Raises NotFound when there is no object of that id."""
-        kinds = [kind for kind in KINDS if self._store.model.get(kind, id) is not None]
+        """What an object has on switches, by app and rule; a security group with its rules and members.
+
+        Raises NotFound when there is no object of that id.
+        """
+        rows = self._store.model
+        kinds = [kind for kind in KINDS if rows.get(kind, id) is not None]
         if not kinds:
             raise NotFound("Object", id)
-        return [cost for kind in kinds for cost in self._engine.costs(kind, id)]
+        found = [cost for kind in kinds for cost in self._engine.costs(kind, id)]
+        records = {each for kind in kinds for each in about(rows, kind, id)}
+        facts = self._engine.facts({(kind.__name__.lower(), each) for kind, each in records})
+        made: Counter[tuple[str, str, int]] = Counter()
+        for at in (*(each for each in records if each[1] != id), *facts):
+            for cost in self._engine.costs(*at):
+                made[cost.app, cost.rule, cost.hosts] += cost.flows
+        return found + [Cost(app, rule, flows, hosts) for (app, rule, hosts), flows in sorted(made.items())]
 
     def counts(self) -> Mapping[str, int]:
         """How many records the model has, by kind."""

@@ -20,6 +20,8 @@ pytestmark = pytest.mark.scenario
 OUTSIDE, GATEWAY, FLOATING = "172.24.0.1", "172.24.0.10", "172.24.0.104"
 OUTSIDE6, GATEWAY6 = "fd00:e::1", "fd00:e::10"
 HOLD_S = 4
+FEW = 4
+"""How many questions, one each 50 ms, may have two answers or none when the gateway changes."""
 
 
 @pytest.fixture(scope="module")
@@ -181,10 +183,11 @@ def test_a_gateway_that_dies_with_the_controller_is_replaced_within_a_second(lab
     )
     print(f"meanwhile {lost.lost} of {lost.sent} echo requests were lost")
     assert told.keys() == {"hv2", "hv3"}
-    assert max(told["hv3"]) < min(told["hv2"]), "it changes once, and back never"
+    both = [at for at in told["hv3"] if at > min(told["hv2"])]
+    assert len(both) <= FEW, "it changes once, and back never: two switches are not told at the same moment"
     assert changed > HOLD_S
     late = {name: times for name, times in asking.announced.items() if max(times) > min(told["hv2"]) - 0.5}
     assert late.keys() == {"hv2"}, "it says so itself, when it is the gateway again"
     assert len(late["hv2"]) == 3
-    assert abs(answered - len(asked)) <= 4
+    assert abs(answered - len(asked)) <= FEW
     lab.settles()
