@@ -22,7 +22,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -544,13 +544,29 @@ class Ear:
     def close(self) -> None:
         """Stop listening."""
         for ear in self._sockets:
-            ear.close()
+            _close(ear)
+
+
+def _close(packets: socket.socket) -> None:
+    """Close a packet socket, beside all else: the kernel takes some 15 ms for it (`packet_release` of net/packet)."""
+    threading.Thread(target=packets.close, name="closing").start()
+
+
+@contextmanager
+def _out_of(pid: int, interface: str) -> Iterator[socket.socket]:
+    """What sends frames out of an interface of the network namespace of process `pid`."""
+    with inside(pid):
+        out = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
+    try:
+        out.bind((interface, 0))
+        yield out
+    finally:
+        _close(out)
 
 
 def send(pid: int, interface: str, frames: Sequence[bytes]) -> None:
     """Send frames, as they are, out of an interface of the network namespace of process `pid`."""
-    with inside(pid), socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0) as out:
-        out.bind((interface, 0))
+    with _out_of(pid, interface) as out:
         for frame in frames:
             out.send(frame)
 
@@ -559,8 +575,7 @@ def sweep(pid: int, interface: str, datagram: bytes, ports: Iterable[int]) -> No
     """Send a UDP datagram over IPv4 once from each of these ports, without checksum, at most 64 in a millisecond."""
     frame = bytearray(datagram)
     frame[40:42] = bytes(2)
-    with inside(pid), socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0) as out:
-        out.bind((interface, 0))
+    with _out_of(pid, interface) as out:
         for number, port in enumerate(ports):
             frame[34:36] = port.to_bytes(2)
             out.send(frame)

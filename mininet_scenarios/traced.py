@@ -120,10 +120,12 @@ class Comparison:
     def _difference(self, stage: Json) -> str:
         if stage["chassis"] not in self.hypervisors:
             return ""
-        method, bridge, packet, actions = stage["command"]
+        method, _, packet, actions = stage["command"]
+        bridge = self.hypervisors[stage["chassis"]].bridge  # which a controller without OVSDB is not told
         if stage["buckets"]:
             packet += ",dp_hash=1"  # else it would go round for one first
-        return difference(stage, self._control(stage["chassis"]).ask(method, bridge, packet, actions))
+        seen = self._control(stage["chassis"]).ask(method, bridge, packet, actions)
+        return difference({**stage, "bridge": bridge}, seen)
 
     def _control(self, chassis: str) -> Control:
         if chassis not in self._controls:

@@ -207,12 +207,12 @@ def same_throughout(
     done = same(judge, switch, packet, table, either, dead)
     chose = any(isinstance(hop.met, Group) and hop.met.kind.chooses for hop in done.hops)
     for effect in done.effects:
-        if isinstance(effect, Committed):
-            known.commit(effect.zone, effect.packet, effect.writes)
-        if isinstance(effect, Committed | Tracked):
-            how = effect.how if isinstance(effect, Tracked) else None
-            looked = known.translate(effect.zone, effect.packet, how) if how else known.look(effect.zone, effect.packet)
-            chose |= same_throughout(judge, switch, looked, known, effect.table, either, dead)
+        match effect:
+            case Committed(at, zone, writes, onward):
+                chose |= same_throughout(judge, switch, known.commit(zone, at, writes), known, onward, either, dead)
+            case Tracked(at, zone, onward, how):
+                told = known.look(zone, at) if how is None else known.translate(zone, at, how)
+                chose |= same_throughout(judge, switch, told, known, onward, either, dead)
     return chose
 
 

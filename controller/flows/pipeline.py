@@ -436,11 +436,12 @@ _JUDGED: Final[Mapping[str, int]] = {
     "judged_again": 90, "related": 90, "cut": 80, "miss": 0,
 }  # fmt: skip
 _BACK: Final[Mapping[str, int]] = {
-    "foreign": 140, "fragment": 130, "anew": 125, "doubted": 120, "kept": 110, "known": 100, "new": 90, "miss": 0,
+    "foreign": 140, "fragment": 130, "lost": 127, "anew": 125, "doubted": 120, "unread": 117, "again": 115, "kept": 110,
+    "known": 100, "new": 90, "miss": 0,
 }  # fmt: skip
 _BACK_MATCHES: Final = frozenset({
     WHOSE, VERDICT, f.CT_STATE, f.ETH_TYPE, f.IPV4_FRAG, f.IPV6_FRAG, f.IPV4_PROTO, f.IPV6_PROTO, f.TCP_FLAGS,
-    f.TCP6_FLAGS,
+    f.TCP6_FLAGS, f.CT_PROTO4, f.CT_PROTO6,
 })  # fmt: skip
 _REMEMBERED: Final = frozenset({CT_GEN, CT_BUNDLE, CT_POLICY, CT_OPENER})
 
@@ -555,8 +556,10 @@ OUT_TRACK: Final = Table(
 )  # fmt: skip
 OUT_RULES: Final = Table(
     13, "out_rules", "Egress: a new connection is judged; a known one only if the policy is another than it was.",
-    _BACK, matches=_BACK_MATCHES, sets=frozenset({WHOSE, WHY}),
-    nexts=frozenset({"given_back", "recall", "evaluate", "out_rules", "out_done", "l2_dispatch", "drop"}),
+    _BACK, matches=_BACK_MATCHES, sets=frozenset({WHOSE, WHY, VERDICT, GUARD}),
+    nexts=frozenset({
+        "given_back", "generation", "recall", "evaluate", "out_rules", "out_done", "l2_dispatch", "drop",
+    }),
 )  # fmt: skip
 EVALUATE: Final = Table(
     14, "evaluate", "Subroutine: does any rule of POLICY allow this, in DIRECTION? Conjunctions, all at one priority.",
@@ -668,7 +671,7 @@ L3_SNAT: Final = Table(
     29, "l3_snat", "What goes to the outside: under a floating IP, by the gateway, and there under its address.",
     {
         "floating": 130, "own_answer": 120, "turned": 117, "own_address": 115, "outer_address": 110, "hairpin": 107,
-        "answer": 105, "translate": 100, "routed": 95, "redirect": 90, "untranslated": 90, "other": 0,
+        "answer": 105, "translate": 100, "routed": 95, "returned": 92, "redirect": 90, "untranslated": 90, "other": 0,
     },
     matches=frozenset({
         RTR, NET, NET_IN, REDIRECTED, TURNED, f.ETH_TYPE, f.IPV4_SRC, f.IPV4_DST, f.IPV4_PROTO, f.ICMP_TYPE,
@@ -730,8 +733,10 @@ IN_TRACK: Final = Table(
 )  # fmt: skip
 IN_RULES: Final = Table(
     45, "in_rules", "Ingress: a new connection is judged; a known one only if the policy is another than it was.",
-    _BACK, matches=_BACK_MATCHES, sets=frozenset({WHOSE, WHY}),
-    nexts=frozenset({"given_back", "recall", "evaluate", "in_rules", "in_done", "deliver", "drop"}),
+    _BACK, matches=_BACK_MATCHES, sets=frozenset({WHOSE, WHY, VERDICT, GUARD}),
+    nexts=frozenset({
+        "given_back", "generation", "recall", "evaluate", "in_rules", "in_done", "deliver", "drop",
+    }),
 )  # fmt: skip
 IN_DONE: Final = Table(
     46, "in_done", "Ingress: remember the connection with what allowed it, or drop.",

@@ -326,8 +326,7 @@ def _steps(
                 behind = known.look(zone, at) if how is None else known.translate(zone, at, how)
                 yield from _steps(switch, behind, known, onward, dead, recirculations + 1)
             case Committed(at, zone, writes, onward):
-                known.commit(zone, at, writes)
-                yield from _steps(switch, known.look(zone, at), known, onward, dead, recirculations + 1)
+                yield from _steps(switch, known.commit(zone, at, writes), known, onward, dead, recirculations + 1)
 
 
 def translate(switch: Switch, packet: Packet, table: Table, dead: frozenset[int] = frozenset()) -> Translation:

@@ -687,6 +687,21 @@ class Quarantine(Record):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Severed(Record):
+    """Connections that a hypervisor is to forget, of a zone that others are of, too: what began to ports of an IPv4
+    address, from the first to the last. The id is `chassis/zone/number`."""
+
+    INDEXES = (("chassis",),)
+
+    chassis: str
+    zone: int
+    protocol: str
+    address: Address
+    port_first: int
+    port_last: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Translation(Record):
     """A conntrack zone in which a hypervisor translates addresses for `what`, and for nothing else.
 
@@ -694,7 +709,7 @@ class Translation(Record):
     for: who is associated anew is somebody else here, and finds no connections of those before.
     """
 
-    INDEXES = (("chassis",),)
+    INDEXES = (("chassis",), ("whose",))
     UNIQUE = (("zones",),)
 
     chassis: str
@@ -705,6 +720,11 @@ class Translation(Record):
     def zones(self) -> frozenset[tuple[str, int]]:
         """What no other translation may have."""
         return frozenset({(self.chassis, self.zone)})
+
+    @property
+    def whose(self) -> str:
+        """The id of the router, or the floating IP."""
+        return self.what.split("/")[1]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -768,6 +788,6 @@ KINDS: tuple[type[Record], ...] = (
     Network, NetworkSegmentRange, Subnet, AddressScope, SubnetPool, AutoTopology, RbacPolicy, Quota,
     Port, PortBinding, Router, FloatingIp, PortForwarding,
     SecurityGroup, SecurityGroupRule, DefaultSecurityGroupRule, Bundle, Policy, AddressGroup,
-    Chassis, AgentNote, Drained, Recovering, Binding, Translation, Quarantine, Link, Neighbour,
+    Chassis, AgentNote, Drained, Recovering, Binding, Translation, Quarantine, Severed, Link, Neighbour,
     Tag, Counter, Released,
 )  # fmt: skip

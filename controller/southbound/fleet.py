@@ -20,6 +20,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from ipaddress import ip_address
 from typing import cast
 
 from controller import measures
@@ -34,6 +35,7 @@ from controller.flows.presence import WATCHED, Watched
 from controller.flows.punted import Outgoing, Reply, Said
 from controller.model import bindings
 from controller.model.bindings import Hypervisor, Placed
+from controller.model.protocols import NUMBERS
 from controller.model.records import (
     KINDS,
     Chassis,
@@ -42,6 +44,7 @@ from controller.model.records import (
     Port,
     Quarantine,
     Recovering,
+    Severed,
     Tag,
 )
 from controller.model.store import Author, Change, Event, Model, Rows, Store, Transaction
@@ -63,6 +66,7 @@ from controller.southbound.probes import Caught, Probes, caught
 from controller.southbound.readiness import Readiness
 from controller.southbound.reconcile import Refusal
 from controller.southbound.recovery import Recovery
+from controller.southbound.severed import Severing
 from controller.southbound.switch import Applied, Switch
 from controller.southbound.told import State, Status, Stranger
 from controller.southbound.translations import Translations
@@ -138,6 +142,8 @@ class Fleet:
         for write in (write for change in changes for write in change.writes):
             if isinstance(write.new, Quarantine):
                 self._members.of(write.new.chassis).quarantined.set()
+            if isinstance(write.new, Severed):
+                self._members.of(write.new.chassis).severed.set()
             if write.kind is Chassis and write.new is None and self._members.of(write.id).switch is None:
                 del self._members[write.id]
         self.neighbours.follow(changes)
@@ -225,11 +231,16 @@ class Fleet:
             async def empty(zones: Iterable[int]) -> None:
                 await self._empty_zones(member, switch, zones)
 
+            async def forget(severed: Iterable[Severed]) -> None:
+                await self._sever(member, switch, severed)
+
             zones = Zones(self._store, member.name, empty, member.quarantined)
+            severing = Severing(self._store, member.name, forget, member.severed)
             async with asyncio.TaskGroup() as chores:
                 chores.create_task(self._keeper.keep_in_step(member, switch))
                 chores.create_task(member.paths.run())
                 chores.create_task(zones.run())
+                chores.create_task(severing.run())
         finally:
             member.switch, member.paths, member.drawn, member.links = None, None, False, None
             if self._attended.get(switch.datapath_id) is member:
@@ -245,6 +256,14 @@ class Fleet:
         async with member.lock:
             await self._keeper.apply_pending(member, switch)
             await switch.empty_zones(zones)
+
+    async def _sever(self, member: Member, switch: Switch, severed: Iterable[Severed]) -> None:
+        """Have connections forgotten, once no flow makes more of them."""
+        async with member.lock:
+            await self._keeper.apply_pending(member, switch)
+            for each in severed:
+                protocol, address = NUMBERS[each.protocol], ip_address(each.address).packed
+                await switch.sever(each.zone, protocol, address, range(each.port_first, each.port_last + 1))
 
     def _handed_over(self, member: Member, packet: PacketIn) -> Iterable[Outgoing]:
         """What to send when a switch hands a packet over."""

@@ -88,7 +88,12 @@ def add_at(add: Add, main: Main) -> None:
 
 
 def _at(main: Main, options: argparse.Namespace) -> int:
-    when, client = urlencode(_moment(options.time)), controller(options)
+    when = urlencode(_moment(options.time))
+    if options.command == ["--json"]:
+        options.json, options.command = True, []
+    elif options.command and options.command[0].startswith("-"):
+        raise Unanswered(f"say options of weft at before the time: weft at {options.command[0]} ... {options.time}")
+    client = controller(options)
     if options.save or options.command:
         with tempfile.TemporaryDirectory() as directory:
             file = Path(options.save or f"{directory}/then")

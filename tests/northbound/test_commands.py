@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import socket
 import subprocess
@@ -163,6 +164,26 @@ def test_connections_of_a_hypervisor_that_there_is_not_are_an_error() -> None:
     with serving(own=True) as api:
         answer = api.ask("POST", "/v1/trace", {"from": "a", "to": "b", "conntrack": {"hv9": ""}})
         assert answer.fault == (404, "ChassisNotFound", "Chassis hv9 could not be found.")
+
+
+def test_options_stand_where_one_says_them(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    dump = tmp_path / "dump"
+    dump.write_text(
+        "udp,orig=(src=192.0.2.1,dst=192.0.2.2,sport=1,dport=2),reply=(src=192.0.2.2,dst=192.0.2.1),zone=9\n"
+    )
+    with serving(own=True) as api:
+        api.commit(hypervisor(1))
+        at = ("--url", api.url)
+        for words in (["--json", "hv1", str(dump)], ["hv1", "--json", str(dump)], ["hv1", str(dump), "--json"]):
+            assert cli.main(["conn", *at, *words]) == 0
+            assert len(json.loads(capsys.readouterr().out)["connections"]) == 1
+        for words in (["--json", "r1"], ["r1", "--json"]):
+            assert cli.main(["at", *at, *words]) == 0
+            assert json.loads(capsys.readouterr().out)["revision"] == 1
+        assert cli.main(["at", *at, "r1", "--save", "file"]) == 2
+        assert capsys.readouterr().err == "weft: say options of weft at before the time: weft at --save ... r1\n"
+        with pytest.raises(SystemExit):
+            cli.main(["conn", *at, "hv1", "--jsn", str(dump)])
 
 
 def test_what_an_object_costs_is_told_by_its_name_too(capsys: pytest.CaptureFixture[str]) -> None:

@@ -540,3 +540,20 @@ def test_a_packet_of_a_known_connection_is_told_by_the_rule_that_let_that_begin(
         "hv1 out_rules        conntrack zone 1: of a known connection; egress allowed by "
         'security group "servers" web, ' + OPEN
     ]
+
+
+def test_a_question_on_a_wire_is_followed_to_one_guest_of_each_hypervisor() -> None:
+    """However many hear it; what is told is the same."""
+    cloud, number = Cloud(), 40
+    cloud.commit(wire("dmz", 120, "phys"), subnet("dmz4", "dmz", "10.9.0.0/24", "10.9.0.254"))
+    for each in range(1, number + 1):
+        cloud.commit(
+            port(f"p{each}", "dmz", f"02:00:00:00:09:{each:02x}", on={"dmz4": f"10.9.0.{each}"}, guarded=False)
+        )
+    guests = [f"p{each}" for each in range(1, number + 1)]
+    cloud.commit(hypervisor(1, *guests[::2], physical=("phys",)), hypervisor(2, *guests[1::2], physical=("phys",)))
+    asked = question({"from": "p1", "to": "10.9.0.99"})
+    brief, whole = (tracing.trace(cloud.model, cloud.standing, asked, whole=each) for each in (False, True))
+    assert brief.steps == whole.steps
+    assert brief.delivered
+    assert [len(answer.journeys[0].arrivals) for answer in (brief, whole)] == [2, number]  # the wire is one

@@ -205,6 +205,6 @@ def test_to_trace_a_packet_costs_what_it_meets_and_not_what_a_switch_holds() -> 
         asked = question({"from": "vm1", "to": "vm12", "proto": "tcp", "dport": 80})
         return instructions(lambda: tracing.trace(cloud.model, cloud.standing, asked))
 
-    few, many = _network(20), _network(500)
+    few, many = _network(20), _network(520)
     assert len(many.flows("hv1")) > 3 * len(few.flows("hv1"))
     assert cost(many) < 1.3 * cost(few)
