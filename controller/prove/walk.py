@@ -34,7 +34,7 @@ from controller.prove.rules import (
     Untrack,
     Write,
 )
-from controller.prove.sets import Set
+from controller.prove.sets import Maybe, Set
 from controller.prove.states import Algebra, State, Step
 from controller.prove.tables import Hit, Tables
 
@@ -95,32 +95,38 @@ class Walk:
         """All that becomes of them, conntrack included."""
         self._behind = {table: list(states)}
         been: dict[object, Set] = {}
-        for _ in range(MAX_RECIRCULATIONS + 1):
+        for turn in range(2 * MAX_RECIRCULATIONS + 1):
             behind, self._behind = self._behind, {}
             for place in sorted(behind):
                 self._translate(place, behind[place])
-            self._behind = {
-                place: anew for place, come in self._behind.items() if (anew := self._anew(place, come, been))
-            }
-            if not self._behind:
+            self._behind = {place: self._anew(place, come, been, turn) for place, come in self._behind.items()}
+            if not any(self._behind.values()):
                 break
         for states in self._behind.values():
             self.outcome.looped += states
         return self.outcome
 
-    def _anew(self, table: int, states: Iterable[State], been: dict[object, Set]) -> list[State]:
-        """Of those of which conntrack may have said anything, what has not been here before: no packet goes round for
-        ever because conntrack might say another thing each time."""
+    def _anew(self, table: int, states: Iterable[State], been: dict[object, Set], turn: int) -> list[State]:
+        """Those that go on. Open vSwitch gives up what comes back from conntrack too often; but nothing goes round for
+        ever because conntrack might say, each time, what sends it round once more: of such, what has not been here."""
         found = []
         for state in states:
-            place = (table, frozenset(state.values.items()))
-            before = been.get(place, self.algebra.space.nothing)
-            if self.algebra.value(state, BELIEVED) != 0:
+            if self._doubtful(state):
+                place = (table, frozenset(state.values.items()))
+                before = been.get(place, self.algebra.space.nothing)
                 been[place] = before | state.packets
                 state = replace(state, packets=state.packets & ~before)
+            elif turn >= MAX_RECIRCULATIONS:
+                self.outcome.looped.append(state)
+                continue
             if state.packets != self.algebra.space.nothing:
                 found.append(state)
         return found
+
+    def _doubtful(self, state: State) -> bool:
+        """Might conntrack have said another thing of these, or remember another?"""
+        kept = (self.algebra.value(state, slot) for slot in ("ct_mark", "ct_label"))
+        return self.algebra.value(state, BELIEVED) != 0 or any(isinstance(each, Maybe) for each in kept)
 
     def _translate(self, table: int, states: Iterable[State]) -> None:
         self._visits, self._copied = 0, {table: list(states)}
