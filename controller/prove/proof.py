@@ -45,6 +45,7 @@ class Question:
     reaches: str = ""
     only: tuple[str, ...] = ()
     followed: int = FOLLOWED
+    at_once: int = AT_ONCE
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +156,7 @@ def _share(question: Question, cloud: Cloud, crowds: Sequence[str]) -> _Share:
     shown: list[Violation] = []
     notes: dict[str, None] = {}
     count = 0
-    for batch in _batches(cloud, crowds):
+    for batch in _batches(cloud, crowds, question.at_once):
         part, survey, found = _followed(question, cloud, batch)
         notes.update(survey.notes)
         left = [*survey.left.values()]
@@ -166,12 +167,12 @@ def _share(question: Question, cloud: Cloud, crowds: Sequence[str]) -> _Share:
     return _Share(tuple(shown), count, tuple(notes), _peak_bytes())
 
 
-def _batches(cloud: Cloud, crowds: Sequence[str]) -> Iterator[list[str]]:
-    """Crowds together until they are many senders."""
+def _batches(cloud: Cloud, crowds: Sequence[str], most: int) -> Iterator[list[str]]:
+    """Crowds together, of so many senders at the most, or one of more."""
     sizes = Counter(origin.crowd for origin in cloud.origins)
     batch: list[str] = []
     for crowd in crowds:
-        if batch and sizes[crowd] + sum(sizes[each] for each in batch) > AT_ONCE:
+        if batch and sizes[crowd] + sum(sizes[each] for each in batch) > most:
             yield batch
             batch = []
         batch.append(crowd)
