@@ -43,10 +43,14 @@ bench: setup ## measure
 bench-peers: setup ## measure beside OVN, from Debian's packages, for some 25 minutes; rewrites docs/performance.md
 	$(ISOLATED) $(BIN)/python -m tests.benchmarks.peers --lines docs/performance.jsonl --page docs/performance.md
 
+# Of whose packets Weft and Open vSwitch tell the way, some ten thousand times: whatever a network may have is in these.
+TRACED := tracing routing ipv6 security_groups provider_networks routed_wires ways_out nat
+
 soak: setup ## run what takes long: thousands of examples, judged packets, restarts under traffic, ten minutes of churn
 	$(ISOLATED) env WEFT_HYPOTHESIS_PROFILE=soak $(BIN)/python -m pytest -m hypothesis --timeout 0
 	$(ISOLATED) env WEFT_HYPOTHESIS_PROFILE=soak $(BIN)/python -m pytest -s --timeout 0 tests/northbound/test_openapi.py
 	$(ISOLATED) env WEFT_HYPOTHESIS_PROFILE=soak $(BIN)/python -m pytest -s tests/scenarios/test_judged.py tests/scenarios/test_judged_routing.py
+	$(ISOLATED) env WEFT_TRACED=60 $(BIN)/python -m pytest --timeout 0 $(TRACED:%=tests/scenarios/test_%.py)
 	$(ISOLATED) $(BIN)/python -m mininet_scenarios.controller_restart
 	$(ISOLATED) $(BIN)/python -m mininet_scenarios.guarded
 	$(ISOLATED) $(BIN)/python -m tests.scenarios.churn
@@ -82,12 +86,10 @@ packages:
 	set -ex; \
 	$(SUDO) apt-get update; \
 	$(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $$missing; \
-	case "$$missing" in *openvswitch-switch*) \
-	    test ! -d /run/systemd/system || $(SUDO) systemctl disable --now openvswitch-switch;; \
-	esac; \
-	case "$$missing" in *ovn-central*) \
-	    test ! -d /run/systemd/system || $(SUDO) systemctl disable --now ovn-central ovn-host;; \
-	esac
+	test -d /run/systemd/system || exit 0; \
+	for service in openvswitch-switch ovn-central ovn-host; do \
+	    case "$$missing " in *" $$service "*) $(SUDO) systemctl disable --now $$service;; esac; \
+	done
 
 clean: ## remove what the tools left behind (not .venv)
 	$(SUDO) rm -rf .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist *.egg-info docs/pipeline.md.new

@@ -36,6 +36,7 @@ from controller.flows.pipeline import (
     NET,
     NH4,
     OUT_PORT,
+    OWN_ARP,
     PHYS_OUT,
     SERVICE,
     SRC,
@@ -49,6 +50,7 @@ from controller.model.records import Address, Port
 from controller.model.view import View
 
 REPLY = 2
+NOBODY = Address("0.0.0.0")
 ASK = (Move(ARP_TPA, NH4), resubmit(NEIGH), resubmit(NEIGH_REPLY))
 """Look the address up, then turn the request around."""
 
@@ -67,6 +69,9 @@ def answer(view: View) -> Iterator[Flow]:
         Move(ETH_SRC, ETH_DST),
         Move(ARP_SHA, ETH_SRC),
     )
+    looking = ARP_REQUEST & ARP_SPA(NOBODY)
+    yield Flow(OWN_ARP, "probe", looking, (WHY.set(Why.OWN_ADDRESS), goto(DROP)))
+    yield Flow(OWN_ARP, "announced", ANY, (WHY.set(Why.TOLD), goto(TRAP)))
     known = NEIGH_HIT(1) & ARP_REQUEST
     yield Flow(NEIGH_REPLY, "arp_reply", known, (*reply, Bounce()))
     yield Flow(NEIGH_REPLY, "wire_reply", known & FROM_PHYS(1), (*reply, TURNED.set(1), goto(PHYS_OUT)))
@@ -85,7 +90,8 @@ def neighbour(view: View, port: Port) -> Iterator[Flow]:
 def own_address(view: View, port: Port) -> Iterator[Flow]:
     """Silence to a port that asks for its own address; the controller hears when it announces that to all others.
 
-    On a wire others may have it, and ask for it, too.
+    A port that port security lets speak as one address alone does one or the other when it speaks of that (OWN_ARP). On
+    a wire others may have it, and ask for it, too.
     """
     if attached(view, port.id) is None:
         return
@@ -93,14 +99,21 @@ def own_address(view: View, port: Port) -> Iterator[Flow]:
     pairs = (address for address, _ in pair_addresses(view, port) if ":" not in address)
     for address in dict.fromkeys((*ipv4(port), *pairs)):
         wanted = ARP_REQUEST & ARP_TPA(address)
-        if physical_network(view, port.network_id) is None:
+        if physical_network(view, port.network_id) is not None:
+            yield Flow(SERVICE, "own_address", source & wanted, (goto(L2_DISPATCH),))
+            yield Flow(SERVICE, "wire_asks", FROM_PHYS(1) & net & wanted, ASK)
+        elif port.port_security_enabled and speakers(port) == {address}:
+            yield Flow(SERVICE, "own_address", source & ARP & ARP_TPA(address), (goto(OWN_ARP),))
+        else:
             # By its addresses alone: a datapath flow of any frame here would bear ETH_DST if one of these flows did.
             announced = ARP & ARP_SPA(address) & ARP_TPA(address)
             yield Flow(SERVICE, "own_announced", source & announced, (WHY.set(Why.TOLD), goto(TRAP)))
             yield Flow(SERVICE, "own_address", source & wanted, (WHY.set(Why.OWN_ADDRESS), goto(DROP)))
-        else:
-            yield Flow(SERVICE, "own_address", source & wanted, (goto(L2_DISPATCH),))
-            yield Flow(SERVICE, "wire_asks", FROM_PHYS(1) & net & wanted, ASK)
+
+
+def speakers(port: Port) -> set[str]:
+    """The IPv4 addresses, and blocks of them, that port security lets a port speak as by ARP."""
+    return {*ipv4(port), *(pair.ip_address for pair in port.allowed_address_pairs if ":" not in pair.ip_address)}
 
 
 def ipv4(port: Port) -> Iterator[Address]:

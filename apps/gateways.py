@@ -174,9 +174,12 @@ def ways(view: View, router: Router, chassis: str) -> Iterator[Item]:
     port = gateway_port(view, router.id)
     if port is None:
         return
-    key, buckets = view.tag("router", router.id), list[Bucket]()
-    leaves = RTR(key) & NET(view.tag("network", port.network_id)) & REDIRECTED(0)
-    yield Flow(L3_SNAT, "redirect", leaves, redirect(view, router.id, chassis))
+    key, net, buckets = view.tag("router", router.id), view.tag("network", port.network_id), list[Bucket]()
+    leaves = RTR(key) & NET(net) & REDIRECTED(0)
+    onward = redirect(view, router.id, chassis)
+    yield Flow(L3_SNAT, "redirect", leaves, onward)
+    if (back := redirect(view, router.id, chassis, back=port.network_id)) != onward:  # by way of a floating IP's MAC
+        yield Flow(L3_SNAT, "returned", leaves & NET_IN(net), back)
     for gateway in view.derive(gateways, router.id):
         if gateway == chassis:
             buckets += leaving(view, port, chassis)

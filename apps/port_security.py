@@ -2,19 +2,23 @@
 
     PORT_SECURITY     source MAC
     ADDRESS_SECURITY  sender of ARP, source of IP; what looks for an address may come from 0.0.0.0 or `::`
-    ND_SECURITY       link-layer addresses in neighbour discovery
+    ND_SECURITY       which link-layer address neighbour discovery tells
+    LINK_SECURITY     whether that, and what a probe by ARP tells, is the port's, and of the address that it advertises
 
 Whether an address is free may be asked of any: the switch answers, and nobody else hears (`apps.arp`, `apps.nd`). An
 address is held together with the MAC it goes with; but ARP about an address pair may come from the port's own MAC, as
 VRRP sends it (RFC 5798 section 8.1.2). Nobody here may be a DHCP server or a router, or send what is neither ARP nor
 IP. A port without port security passes by all of this.
+
+What is told is tested in `eth_src`, so that one flow a MAC address does for whatever tells it, and then stands in both
+places: which of its own MAC addresses a port sends from is its own affair.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from controller.flows.action import goto
+from controller.flows.action import Move, goto
 from controller.flows.app import app, everywhere, host
 from controller.flows.fields import (
     ARP,
@@ -46,6 +50,7 @@ from controller.flows.match import ANY, Match
 from controller.flows.pipeline import (
     ADDRESS_SECURITY,
     DROP,
+    LINK_SECURITY,
     ND_SECURITY,
     PORT_SECURITY,
     SERVICE,
@@ -93,13 +98,18 @@ def everybody(view: View) -> Iterator[Flow]:
     for match in UNADDRESSED:
         yield Flow(ADDRESS_SECURITY, "unaddressed", match, (goto(SERVICE),))
     yield Flow(ADDRESS_SECURITY, "unaddressed", IPV6_SRC(NOBODY6) & ND_SOLICITATION, (goto(ND_SECURITY),))
+    probe = ARP_REQUEST & ARP_SPA(NOBODY4)
+    yield Flow(ADDRESS_SECURITY, "probe", probe, (Move(ARP_SHA, ETH_SRC), goto(LINK_SECURITY)))
     yield Flow(ADDRESS_SECURITY, "spoofed_nd", ND_SOLICITATION, (WHY.set(Why.SPOOFED_ND), goto(DROP)))
     for match, why in ((ARP, Why.SPOOFED_ARP), (IPV4, Why.SPOOFED_IPV4), (IPV6, Why.SPOOFED_IPV6)):
         yield Flow(ADDRESS_SECURITY, "spoofed", match, (WHY.set(why), goto(DROP)))
-    yield Flow(ND_SECURITY, "own", ND_SOLICITATION & ND_SLL(NO_OPTION), (goto(SERVICE),))
-    for match in (ND_SOLICITATION, ND_ADVERTISEMENT):
-        yield Flow(ND_SECURITY, "spoofed", match, (WHY.set(Why.SPOOFED_ND), goto(DROP)))
+    yield Flow(ND_SECURITY, "unsaid", ND_SOLICITATION & ND_SLL(NO_OPTION), (goto(SERVICE),))
+    yield Flow(ND_SECURITY, "unsaid", ND_ADVERTISEMENT & ND_TLL(NO_OPTION), (goto(LINK_SECURITY),))
+    yield Flow(ND_SECURITY, "told", ND_SOLICITATION, (Move(ND_SLL, ETH_SRC), goto(LINK_SECURITY)))
+    yield Flow(ND_SECURITY, "told", ND_ADVERTISEMENT, (Move(ND_TLL, ETH_SRC), goto(LINK_SECURITY)))
     yield Flow(ND_SECURITY, "other", ANY, (goto(SERVICE),))
+    yield Flow(LINK_SECURITY, "spoofed_target", ND_ADVERTISEMENT, (WHY.set(Why.SPOOFED_ND), goto(DROP)))
+    yield Flow(LINK_SECURITY, "spoofed", ARP, (WHY.set(Why.SPOOFED_ARP), goto(DROP)))
 
 
 def guest(view: View, port: Port) -> Iterator[Flow]:
@@ -112,9 +122,7 @@ def guest(view: View, port: Port) -> Iterator[Flow]:
         return
     for mac in macs(port):
         yield Flow(PORT_SECURITY, "own_mac", src & ETH_SRC(mac), (goto(ADDRESS_SECURITY),))
-        yield Flow(ND_SECURITY, "own", src & ND_SLL(mac), (goto(SERVICE),))
-        for arp in senders(src, port, mac):
-            yield Flow(ADDRESS_SECURITY, "unaddressed", arp & ARP_REQUEST & ARP_SPA(NOBODY4), (goto(SERVICE),))
+        yield Flow(LINK_SECURITY, "own_mac", src & ETH_SRC(mac), (goto(SERVICE),))
     for mac, address in held(port):
         yield from (ipv6 if ":" in address else ipv4)(src, port, mac, address)
 
@@ -147,9 +155,10 @@ def senders(src: Match, port: Port, mac: Mac) -> Iterator[Match]:
 def ipv6(src: Match, port: Port, mac: Mac, address: str) -> Iterator[Flow]:
     """IPv6 from an address, and advertisements of it."""
     yield Flow(ADDRESS_SECURITY, "own_address", src & ETH_SRC(mac) & within(IPV6_SRC, address), (goto(ND_SECURITY),))
-    for option in (mac, NO_OPTION):
-        advertised = src & within(ND_TARGET_ADVERTISED, address) & ND_TLL(option)
-        yield Flow(ND_SECURITY, "own", advertised, (goto(SERVICE),))
+    advertised = src & within(ND_TARGET_ADVERTISED, address)
+    yield Flow(LINK_SECURITY, "own_target", advertised & ETH_SRC(mac), (goto(SERVICE),))
+    if len(macs(port)) > 1:  # what tells no link-layer address may come from any of them
+        yield Flow(LINK_SECURITY, "own_target", advertised & ND_TLL(NO_OPTION), (goto(SERVICE),))
 
 
 APP = app("port_security", everywhere(everybody), host(Port, guest))

@@ -203,9 +203,27 @@ def judge(half: Half) -> Iterator[Flow]:
         yield Flow(half.rules, "fragment", WHOSE(Whose.UNASKED) & fragment, asked)
     yield Flow(half.rules, "foreign", WHOSE(Whose.FOREIGN), (WHY.set(Why.FOREIGN_FRAGMENT), goto(DROP)))
     yield from doubt(half)
+    yield from given_back(half)
     yield Flow(half.rules, "kept", VERDICT(Verdict.CURRENT) & ct_state("+trk-inv"), (goto(half.done),))
     yield Flow(half.rules, "known", ct_state("+trk-new-inv"), (resubmit(RECALL), goto(half.done)))
     yield Flow(half.rules, "new", ct_state("+trk+new-inv"), (resubmit(EVALUATE), goto(half.done)))
+
+
+def given_back(half: Half) -> Iterator[Flow]:
+    """Fragments behind `ct(commit)`, where those of a datagram that is denied, or not yet judged, may be given back.
+
+    What was really remembered just now says so: its connection is of this policy, in the generation of now. Any other
+    is judged as if it came back from where it was first asked about, and so is what was remembered while rules changed.
+    SCTP whose ports conntrack did not read is remembered under no policy: its fragments are tested each for itself.
+    What has run out of time (+inv) says nothing about a connection, whatever its flags.
+    """
+    own, unjudged = WHOSE(Whose.OWN), VERDICT.set(Verdict.DENIED)
+    remembered = own & VERDICT(Verdict.CURRENT, Verdict.CURRENT & Verdict.ANEW) & ct_state("+trk-inv")
+    yield Flow(half.rules, "lost", own & ct_state("+trk+inv"), (WHY.set(Why.NOT_TRACKED), goto(DROP)))
+    alone = (unjudged, GUARD.set(Guard.STATELESS), resubmit(RECALL), goto(half.done))
+    for proto in (CT_PROTO4, CT_PROTO6):
+        yield Flow(half.rules, "unread", remembered & proto(SCTP), alone)
+    yield Flow(half.rules, "again", remembered, (unjudged, resubmit(GENERATION), resubmit(RECALL), goto(half.done)))
 
 
 def doubt(half: Half) -> Iterator[Flow]:

@@ -24,13 +24,16 @@ import shutil
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from random import Random
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, ClassVar, Protocol, Self
 
+from mininet_scenarios import traced
 from mininet_scenarios.api import Api, Json
 from mininet_scenarios.errors import Late, Unsettled
 from mininet_scenarios.nodes import (
@@ -51,8 +54,17 @@ from mininet_scenarios.processes import private_network, require_tools, wait_unt
 
 _QUOTAS = "network=-1,router=-1,security_group=-1,security_group_rule=-1"
 """Of these a project may have any number: the scenarios of a module share a lab and its projects."""
-_LISTS = {kind: f"/v2.0/{kind}s?fields=id" for kind in ("network", "port", "router")}
-"""Where the objects are that flows are most often explained by."""
+_LISTS = {kind: f"/v2.0/{kind}s" for kind in ("network", "port", "router", "floatingip")}
+_LISTS |= {"securitygroup": "/v2.0/security-groups", "securitygrouprule": "/v2.0/security-group-rules"}
+"""Where the objects are that flows are explained by."""
+_INNER = {"bundle", "policy", "neighbour", "address"}
+"""What flows are explained by that is no object of the API, but stands for some."""
+_NO_GROUP = ("policy", "none")
+"""What stands for all ports without a security group."""
+_TRACED = int(os.environ.get("WEFT_TRACED", "3"))
+"""How many packets are traced, here and by Open vSwitch, whenever a lab settles."""
+_TRACE_S = 0.08
+"""What one of them may take on the average: then there are fewer."""
 _LINGER_S = 0.3  # how long a capture waits for what was on its way when its block ended
 
 
@@ -103,6 +115,8 @@ class Lab:
     controller can be put in its place by subclasses: `controller_type` and `hypervisor_type` are its nodes.
     """
 
+    compared: ClassVar[Counter[str]] = Counter()
+    """How many packets all labs have traced beside Open vSwitch when they settled, in how many stages, and how long."""
     controller_type: type[Controller] = Controller
     hypervisor_type: type[Hypervisor] = Hypervisor
 
@@ -123,6 +137,7 @@ class Lab:
         self.hosts: dict[str, Host] = {}
         self._priorities: dict[str, int | None] = {}
         self.physicals: dict[str, Physical] = {}
+        self._settled: Counter[str] = Counter()
 
     def __enter__(self) -> Self:
         require_tools()
@@ -359,6 +374,16 @@ class Lab:
         made: Json = self.api.post(path, {"port_forwarding": wanted})["port_forwarding"]
         return made
 
+    def announced(self, physical: Physical, address: str, on: str, timeout_s: float = 2.0) -> None:
+        """Wait until a flat physical network knows that a floating IP is at a hypervisor.
+
+        It is told there once the switches have what it takes, and sends to where the address was until then.
+        """
+        query = f"device_owner=network:floatingip&fixed_ips=ip_address%3D{address}"
+        (port,) = self.api.get(f"/v2.0/ports?{query}")["ports"]
+        where = (0, port["mac_address"])
+        self.eventually(f"{address} at {on}", lambda: physical.learnt().get(where) == on, timeout_s)
+
     def gateways(self, *priorities: int | None) -> None:
         """Set the `weft-gateway-priority` of the hypervisors, in order; None is no gateway."""
         self._priorities = dict(zip(self.hypervisors, priorities, strict=True))
@@ -532,12 +557,18 @@ class Lab:
         return "; ".join(said)
 
     def converged(self, timeout_s: float = 20.0) -> None:
-        """Wait until every switch has acknowledged the newest revision and every plugged port is ACTIVE."""
+        """Wait until every switch has acknowledged the newest revision and every plugged port is ACTIVE.
+
+        From then on frames are decided by the flows as they are: see `Hypervisor.forget_decisions`.
+        """
         try:
             wait_until("A network as the model wants it", self.lagging, timeout_s)
         except Late as late:
             late.add_note(self.controller.tail(20))
             raise
+        for hypervisor in self.hypervisors.values():
+            if not hypervisor.away:
+                hypervisor.forget_decisions()
 
     def eventually(self, what: str, true: Callable[[], object], timeout_s: float) -> None:
         """Wait until something is true; raises Late."""
@@ -571,19 +602,54 @@ class Lab:
             unknown = [] if hypervisor.away else self.unexplained(hypervisor) and self.unexplained(hypervisor)
             if unknown:
                 raise Unsettled(f"Nobody knows why {name} has these.\n" + "\n".join(unknown))
+        self.trace_alike({chassis["name"] for chassis in answer["chassis"] if not chassis["foreign"]})
         changed = self.api.post("/v1/recompute")["changed"]
         if changed:
             raise Unsettled(f"A recompute from scratch changed {changed} flows.")
 
+    def trace_alike(self, on: Collection[str]) -> None:
+        """Assert that Open vSwitch goes the way that Weft foretells: a few packets, others each time.
+
+        On these hypervisors. They are drawn by the name of the test, so that what failed fails again.
+        """
+        here = {name: each for name, each in self.hypervisors.items() if name in on and not each.away}
+        name = os.environ.get("PYTEST_CURRENT_TEST", "")
+        self._settled[name] += 1
+        began = time.monotonic()
+        with traced.Comparison(self.api, here) as comparison:
+            drawn = traced.ends(self.api, [*self.hosts.values()])
+            comparison.draw(drawn, Random(f"{name} {self._settled[name]}"), _TRACED, _TRACED * _TRACE_S)
+        took_ms = round(1e3 * (time.monotonic() - began))
+        self.compared.update(packets=comparison.packets, stages=comparison.stages, milliseconds=took_ms)
+
     def unexplained(self, hypervisor: Hypervisor) -> list[str]:
-        """The cookies of its flows, if they are Weft's, that lead to no app, or to an object that there is not."""
-        known = self.api.post("/v1/explain", {"cookies": (own := hypervisor.cookies())})["flows"]
-        said = [cookie for cookie in own if cookie not in known]
-        named = {(each["kind"], each["id"]) for flow in known.values() for each in flow["objects"]}
-        for kind, path in _LISTS.items():
-            there = {row["id"] for row in self.api.get(path)[f"{kind}s"]} if any(of == kind for of, _ in named) else ()
-            said += [f"{of} {id}" for of, id in named if of == kind and id not in there]
+        """What it holds of Weft's that leads to no app, or to an object that the API does not have."""
+        cookies, groups = hypervisor.cookies(), hypervisor.own_groups()
+        known = self.api.post("/v1/explain", {"cookies": cookies, "groups": groups})
+        said = [cookie for cookie in cookies if cookie not in known["flows"]]
+        said += [f"group {id}" for id in groups if str(id) not in known["groups"]]
+        named: dict[str, set[str]] = {}
+        for entry in (*known["flows"].values(), *known["groups"].values()):
+            if not entry["app"]:
+                said.append(f"no app: {entry}")
+            for each in entry["objects"]:
+                named.setdefault(each["kind"], set()).add(each["id"])
+            objects = {(each["kind"], each["id"]) for each in entry["objects"]} - {_NO_GROUP}
+            if objects and {kind for kind, _ in objects} <= _INNER:
+                said.append(f"no object of the API: {entry}")
+        for kind in named.keys() - _INNER:
+            said += [f"{kind} {id}" for id in named[kind] - self._there(kind)]
         return said
+
+    def _there(self, kind: str) -> set[str]:
+        """The ids of all objects of a kind."""
+        if kind == "chassis":
+            return {*self.chassis()}
+        if kind == "portforwarding":
+            paths = [f"/v2.0/floatingips/{id}/port_forwardings" for id in self._there("floatingip")]
+            return {row["id"] for path in paths for row in self.api.get(path)["port_forwardings"]}
+        (rows,) = self.api.get(f"{_LISTS[kind]}?fields=id").values()
+        return {row["id"] for row in rows}
 
     def others(self, *but: Host) -> list[Place]:
         """Every place to listen at except these: all other guests and hosts, the underlay, the physical networks."""

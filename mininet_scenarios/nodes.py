@@ -35,6 +35,7 @@ from pathlib import Path
 
 from mininet_scenarios.api import Api
 from mininet_scenarios.errors import CommandFailed, Refused, Unsteady
+from mininet_scenarios.ofproto import controlled
 from mininet_scenarios.probe import Ear, Ping, send, sweep, udp
 from mininet_scenarios.processes import Daemon, beside_python, inside, run, wait_until
 from mininet_scenarios.sockets import (
@@ -193,6 +194,11 @@ class Machine(Node):
         """ovs-appctl(8) of this machine."""
         return run("ovs-appctl", "--timeout=15", *arguments, env=self.environment)
 
+    @property
+    def control(self) -> Path:
+        """The socket at which its ovs-vswitchd answers what ovs-appctl(8) asks."""
+        return self.directory / f"ovs-vswitchd.{self.switch.pid}.ctl"
+
     def must_run(self) -> None:
         """Raise Died when a daemon has ended."""
         self.database.must_run()
@@ -333,7 +339,7 @@ class Hypervisor(Machine):
     def _unanswered(self) -> str:
         self.switch.must_run()
         try:
-            self.appctl("-t", str(self.directory / f"ovs-vswitchd.{self.switch.pid}.ctl"), "version")
+            self.appctl("-t", str(self.control), "version")
         except CommandFailed as error:
             return str(error)
         return ""
@@ -367,6 +373,10 @@ class Hypervisor(Machine):
     def cookies(self) -> list[str]:
         """The cookie of each of Weft's flows on the integration bridge."""
         return sorted(set(re.findall(r"\bcookie=(0xa7[0-9a-f]{14}),", self.ofctl("dump-flows", self.bridge))))
+
+    def own_groups(self) -> list[int]:
+        """The ids of Weft's groups on the integration bridge; their first four bits tell them."""
+        return sorted(id for id in map(int, re.findall(r"group_id=(\d+)", self.groups())) if 1 <= id >> 28 <= 6)
 
     def connections(self) -> list[str]:
         """What conntrack knows, a line a connection and zone, as ovs-dpctl(8) dump-conntrack prints it."""
@@ -412,7 +422,8 @@ class Hypervisor(Machine):
         what to change by a packet, where it was told which). What such a decision recirculates to may be gone: then
         frames are dropped as `datapath_drop_upcall_error`, and by no flow.
         """
-        self.appctl("revalidator/purge")
+        with controlled(self.control, 15) as control:
+            control.ask("revalidator/purge")
 
     def plug(self, tap: str) -> None:
         """Put an interface on the integration bridge; the controller makes the bridge, so wait for it."""
@@ -459,11 +470,16 @@ class Physical(Machine):
         self._ends: list[str] = []
 
     def prepare(self, directory: Path) -> None:
-        """Start it."""
+        """Start it.
+
+        Open vSwitch learns a MAC address from the frames of a cached flow only when that is looked at next, by default
+        within 0.5 s and in any order: whoever moved is then found at the old place until its next frame. Switches that
+        are no software learn from each frame; every 100 ms, the shortest there is, comes near that.
+        """
         self.create_database(directory)
         self.start_switch()
         bridge = ("add-br", "fabric", "--", "set", "bridge", "fabric", "datapath_type=netdev", "fail_mode=standalone")
-        self.vsctl(*bridge)
+        self.vsctl(*bridge, "--", "set", "Open_vSwitch", ".", "other_config:max-revalidator=100")
 
     def attach(self, interface: str, vlan: int | None = None, *, trunk: bool = False) -> None:
         """Plug in one of this node's interfaces: for all VLANs, or for one, untagged there; None is that of no tag."""
@@ -485,9 +501,13 @@ class Physical(Machine):
         send(self.pid, f"p-{to}", frames)
 
     def learnt(self) -> dict[tuple[int, str], str]:
-        """Where it knows MAC addresses to be, by VLAN."""
+        """Where it knows MAC addresses to be, by VLAN, and sends what is for them from now on.
+
+        Its cache of decisions, which follows only some time after what it learns, is emptied.
+        """
         ports = dict(re.findall(r"^ *(\d+)\((p-[^)]+)\)", self.ofctl("show", "fabric"), re.MULTILINE))
         table = re.findall(r"^ *(\d+) +(\d+) +([0-9a-f:]{17}) ", self.appctl("fdb/show", "fabric"), re.MULTILINE)
+        self.appctl("revalidator/purge")
         return {(int(vlan), mac): ports[port].removeprefix("p-") for port, vlan, mac in table}
 
     def moves(self) -> int:
@@ -569,8 +589,9 @@ class Host(Node):
         """Set up its end of the wire; addresses have a prefix length, and one of IPv6 turns IPv6 on."""
         self.ips, self.mac = tuple(address.partition("/")[0] for address in addresses), mac
         self.ip_batch(f"link set eth0 address {mac} mtu {mtu}")
+        # Who is known is not asked again of the kernel's own accord: what is heard was asked for.
+        self.sysctl("ipv4/neigh/eth0/delay_first_probe_time", 3600)
         if any(":" in ip for ip in self.ips):
-            # Who is known is not asked again of the kernel's own accord: what is heard was asked for.
             self.sysctl("ipv6/neigh/eth0/delay_first_probe_time", 3600)
             for key, value in {"accept_ra": 0, "accept_dad": 0, "disable_ipv6": 0}.items():
                 self.sysctl(f"ipv6/conf/eth0/{key}", value)
@@ -580,7 +601,8 @@ class Host(Node):
 
     def routes(self, gateways: Iterable[str]) -> None:
         """Send what is for elsewhere to these gateways."""
-        self.ip_batch(*(f"route replace default via {each}" for each in sorted(gateways)))
+        if wanted := [f"route replace default via {each}" for each in sorted(gateways)]:
+            self.ip_batch(*wanted)
 
     @property
     def ip(self) -> str:
@@ -600,20 +622,26 @@ class Host(Node):
         interval_s: float = 0.05,
         patience_s: float = 1.0,
         mark: bytes = b"",
+        source: str = "",
     ) -> Ping:
         """Start to ping a host, or an address; see `probe.Ping`."""
         address = target if isinstance(target, str) else target.ip
-        directory = self.directory
-        timing = {"interval_s": interval_s, "patience_s": patience_s}
-        ping = Ping(self.pid, address, directory=directory, count=count, mark=mark, **timing)
+        manner = {"interval_s": interval_s, "patience_s": patience_s}
+        ping = Ping(self.pid, address, count=count, mark=mark, source=source, **manner)
         self._pings.append(ping)
         return ping
 
     def pings(self, target: Host | str, count: int = 3) -> bool:
-        """Whether all of `count` pings are answered, once each; False when none is, Unsteady for all between."""
-        replies = self.ping(target, count=count).wait()
+        """Whether all of `count` pings are answered, once each; False when none is, Unsteady for all between.
+
+        When none is, nobody is asked for any more: else its kernel would send what comes next only once it asks again,
+        in a second, or drop it when it gives up (`neigh_timer_handler` of Linux' net/core/neighbour.c).
+        """
+        replies = self.ping(target, count=count, interval_s=0.02).wait()
         if replies.duplicates or replies.lost not in (0, count):
             raise Unsteady(self.name, str(target), count, count - replies.lost, replies.duplicates)
+        if replies.lost:
+            self.run("ip", "neigh", "flush", "dev", "eth0", "nud", "incomplete", "nud", "failed")
         return replies.lost == 0
 
     def address(self, version: int) -> str:

@@ -13,21 +13,21 @@ from __future__ import annotations
 import ctypes
 import functools
 import ipaddress
+import itertools
 import os
-import re
-import signal
+import select
 import socket
 import struct
-import tempfile
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
-from mininet_scenarios.errors import CommandFailed, Deaf
-from mininet_scenarios.processes import Daemon, inside, run, wait_until
+from mininet_scenarios.errors import Deaf, Late
+from mininet_scenarios.processes import inside, run, wait_until
 
 BROADCAST = "ff:ff:ff:ff:ff:ff"
 ARP, IPV4, IPV6, VLAN = 0x0806, 0x0800, 0x86DD, 0x8100
@@ -46,6 +46,10 @@ _TRANSPARENT_ETHERNET = 0x6558  # RFC 1701: an Ethernet frame in GRE
 _SOL_PACKET, _PACKET_STATISTICS, _PACKET_AUXDATA, _PACKET_IGNORE_OUTGOING = 263, 6, 8, 23
 _SO_ATTACH_FILTER, _SO_RCVBUFFORCE, _SO_TIMESTAMPNS = 26, 33, 35
 _ETH_P_ALL = 3
+_SOL_RAW, _ICMP_FILTER, _ICMP6_FILTER = 255, 1, 1  # linux/icmp.h, linux/icmpv6.h: the types that are not heard
+_ECHO, _ECHO_REPLY, _ECHO6, _ECHO_REPLY6 = 8, 0, 128, 129
+_PING_BYTES, _PING_WAKES_S = 56, 0.05
+_PING_IDS = itertools.count(os.getpid())
 _VLAN_VALID = 1 << 4
 _BUFFER_BYTES = 16 << 20
 
@@ -540,13 +544,29 @@ class Ear:
     def close(self) -> None:
         """Stop listening."""
         for ear in self._sockets:
-            ear.close()
+            _close(ear)
+
+
+def _close(packets: socket.socket) -> None:
+    """Close a packet socket, beside all else: the kernel takes some 15 ms for it (`packet_release` of net/packet)."""
+    threading.Thread(target=packets.close, name="closing").start()
+
+
+@contextmanager
+def _out_of(pid: int, interface: str) -> Iterator[socket.socket]:
+    """What sends frames out of an interface of the network namespace of process `pid`."""
+    with inside(pid):
+        out = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
+    try:
+        out.bind((interface, 0))
+        yield out
+    finally:
+        _close(out)
 
 
 def send(pid: int, interface: str, frames: Sequence[bytes]) -> None:
     """Send frames, as they are, out of an interface of the network namespace of process `pid`."""
-    with inside(pid), socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0) as out:
-        out.bind((interface, 0))
+    with _out_of(pid, interface) as out:
         for frame in frames:
             out.send(frame)
 
@@ -555,8 +575,7 @@ def sweep(pid: int, interface: str, datagram: bytes, ports: Iterable[int]) -> No
     """Send a UDP datagram over IPv4 once from each of these ports, without checksum, at most 64 in a millisecond."""
     frame = bytearray(datagram)
     frame[40:42] = bytes(2)
-    with inside(pid), socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0) as out:
-        out.bind((interface, 0))
+    with _out_of(pid, interface) as out:
         for number, port in enumerate(ports):
             frame[34:36] = port.to_bytes(2)
             out.send(frame)
@@ -584,63 +603,134 @@ class Replies:
 
 
 class Ping:
-    """ping(8), running in the namespaces of process `pid`."""
+    """Echo requests that a thread sends and counts, from the network namespace of process `pid`, or a `source` there.
+
+    Each is waited for alike, for `patience_s`: ping(8) gives the last of several only 50 ms, or twice as long as an
+    earlier one took (`schedule_exit` of iputils' ping_common.c), and, when it is stopped, nothing to those in the air.
+    """
 
     def __init__(
         self,
         pid: int,
         target: str,
         *,
-        directory: Path,
         count: int | None = None,
         interval_s: float = 0.05,
         patience_s: float = 1.0,
         mark: bytes = b"",
+        source: str = "",
     ) -> None:
         self.target, self.count = target, count
-        handle, name = tempfile.mkstemp(prefix="ping-", dir=directory)
-        os.close(handle)
-        self._log = Path(name)
         self._interval_s, self._patience_s = interval_s, patience_s
-        limits = [] if count is None else ["-c", str(count), "-W", f"{patience_s:g}"]
-        pattern = ["-p", mark.hex()] if mark else []
-        self._process = Daemon(
-            f"ping {target}",
-            *("ping", "-n", "-D", "-i", f"{interval_s:g}", *limits, *pattern, target),
-            within=pid,
-            log=self._log,
-        )
+        self._id, self._data = next(_PING_IDS) & 0xFFFF, ((mark or token()) * _PING_BYTES)[:_PING_BYTES]
+        self._sent: list[float] = []
+        self._at: dict[int, float] = {}
+        self._duplicates = 0
+        self._failure: BaseException | None = None
+        self._over = threading.Event()
+        self._sending = True
+        self._family: socket.AddressFamily
+        self._peer: tuple[Any, ...]
+        with inside(pid):
+            (self._family, _, _, _, self._peer), *_ = socket.getaddrinfo(target, 1025, type=socket.SOCK_DGRAM)
+            with socket.socket(self._family, socket.SOCK_DGRAM) as probe:
+                probe.connect(self._peer)  # fails at once if there is no way
+            self._socket = self._open()
+            if source:
+                self._socket.bind((source, 0))
+        self._thread = threading.Thread(target=self._run, name=f"ping {target}", daemon=True)
+        self._thread.start()
+
+    def _open(self) -> socket.socket:
+        """A raw socket that hears echo replies, in the private namespace of the caller."""
+        if self._family == socket.AF_INET6:
+            own = socket.socket(self._family, socket.SOCK_RAW, socket.IPPROTO_ICMPV6)
+            blocked = [0xFFFFFFFF] * 8
+            blocked[_ECHO_REPLY6 >> 5] ^= 1 << (_ECHO_REPLY6 & 31)
+            own.setsockopt(socket.IPPROTO_ICMPV6, _ICMP6_FILTER, struct.pack("8I", *blocked))
+        else:
+            own = socket.socket(self._family, socket.SOCK_RAW, socket.IPPROTO_ICMP)
+            own.setsockopt(_SOL_RAW, _ICMP_FILTER, struct.pack("I", 0xFFFFFFFF ^ 1 << _ECHO_REPLY))
+        own.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
+        own.setblocking(False)
+        return own
 
     def wait(self) -> Replies:
-        """Wait for the last of `count` pings."""
-        self._process.wait(10 + self._patience_s + self._interval_s * (self.count or 0))
-        return self._finish(in_the_air=0)
+        """Wait until the last of `count` pings is answered, or is lost."""
+        return self._end(10 + self._patience_s + self._interval_s * (self.count or 0))
 
     def stop(self) -> Replies:
-        """End it now; the last ping, if unanswered, was still in the air and is not lost."""
-        self._process.signal(signal.SIGINT)
-        self._process.wait(5)
-        return self._finish(in_the_air=1)
+        """Send no more, and wait for what is in the air."""
+        self._sending = False
+        return self._end(10 + self._patience_s)
 
     def abandon(self) -> None:
         """End it, if it still runs; nobody wants its outcome."""
-        self._process.kill()
+        self._over.set()
+        self._thread.join()
 
     def first_reply(self, timeout_s: float) -> float:
         """Wait for the first reply and return its time (seconds since the epoch)."""
-        wait_until(f"A reply from {self.target}", lambda: "" if self._answers() else "none so far", timeout_s, 0.002)
-        return min(float(at) for at, _seq, _dup in self._answers())
+        wait_until(f"A reply from {self.target}", lambda: "" if self._at else "none so far", timeout_s, 0.002)
+        return min([*self._at.values()])
 
-    def _answers(self) -> list[tuple[str, str, str]]:
-        pattern = r"^\[([\d.]+)\] \d+ bytes from \S+ icmp_seq=(\d+) .*?ms( \(DUP!\))?$"
-        return re.findall(pattern, self._log.read_text(), re.MULTILINE)
+    def _end(self, timeout_s: float) -> Replies:
+        self._thread.join(timeout_s)
+        if self._thread.is_alive():
+            raise Late(f"The end of the pings to {self.target}", timeout_s, f"{len(self._sent)} were sent")
+        if self._failure is not None:
+            raise self._failure
+        return Replies(len(self._sent), len(self._sent) - len(self._at), self._duplicates, dict(self._at))
 
-    def _finish(self, in_the_air: int) -> Replies:
-        text, answers = self._log.read_text(), self._answers()
-        summary = re.search(r"^(\d+) packets transmitted", text, re.MULTILINE)
-        if summary is None:
-            raise CommandFailed(("ping", self.target), 2, text)
-        sent = int(summary[1])
-        at = {int(seq): float(when) for when, seq, duplicate in answers if not duplicate}
-        lost = sent - len(at) - (in_the_air if sent not in at else 0)
-        return Replies(sent, lost, sum(bool(duplicate) for _, _, duplicate in answers), at)
+    def _run(self) -> None:
+        try:
+            with self._socket:
+                self._send_and_hear()
+        except BaseException as error:  # for the thread that waits
+            self._failure = error
+
+    def _send_and_hear(self) -> None:
+        due = time.monotonic()
+        while not self._over.is_set():
+            now = time.monotonic()
+            if self._sending and now >= due:
+                self._send(now)
+                due = max(due + self._interval_s, now)
+                if len(self._sent) == self.count:
+                    self._sending = False
+            left = (due if self._sending else self._given_up()) - time.monotonic()
+            if left < 0 and not self._sending:
+                return
+            if select.select([self._socket], [], [], min(max(left, 0.0), _PING_WAKES_S))[0]:
+                self._hear()
+
+    def _given_up(self) -> float:
+        """When the last that is not answered is lost, by the monotonic clock; 0 if all are answered."""
+        unanswered = (number for number in range(len(self._sent), 0, -1) if number not in self._at)
+        number = next(unanswered, 0)
+        return self._sent[number - 1] + self._patience_s if number else 0.0
+
+    def _send(self, now: float) -> None:
+        self._sent.append(now)
+        request = struct.pack("!HH", self._id, len(self._sent) & 0xFFFF) + self._data
+        six = self._family == socket.AF_INET6  # the kernel puts in that checksum
+        message = bytes((_ECHO6, 0, 0, 0)) + request if six else icmp(_ECHO, 0, request)
+        with suppress(OSError):  # what the sender's own kernel refuses is lost
+            self._socket.sendto(message, (*self._peer[:1], 0, *self._peer[2:]))
+
+    def _hear(self) -> None:
+        while True:
+            try:
+                raw, ancillary, _flags, peer = self._socket.recvmsg(65536, 64)
+            except BlockingIOError:
+                return
+            message = raw if self._family == socket.AF_INET6 else raw[(raw[0] & 0xF) * 4 :]
+            id, low = struct.unpack_from("!HH", message, 4)
+            if id != self._id or peer[0].partition("%")[0] != self._peer[0].partition("%")[0]:
+                continue
+            number = len(self._sent) - (len(self._sent) - low & 0xFFFF)
+            if number in self._at:
+                self._duplicates += 1
+            elif message[8:] == self._data:
+                seconds, nanoseconds = struct.unpack("ll", ancillary[0][2])
+                self._at[number] = seconds + nanoseconds / 1e9

@@ -18,6 +18,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from mininet_scenarios.errors import LabError
@@ -236,7 +237,9 @@ def neighbours(lab: Lab) -> Iterator[Row]:
     yield Row.equal("ARP for each mate's address: right answers", f"{pairs}", f"{right}{wrong}")
     yield Row.equal("ARP for each mate's address: heard elsewhere, or on the wire", "0", f"{leaked}")
     red1 = lab.guests["red1"]
-    probes = {ip: red1.finds_free(ip) for ip in (red1.ip, "10.0.0.12", "10.0.0.13", UNUSED)}
+    addresses = (red1.ip, "10.0.0.12", "10.0.0.13", UNUSED)
+    with ThreadPoolExecutor() as pool:
+        probes = dict(zip(addresses, pool.map(red1.finds_free, addresses), strict=True))
     free = [ip for ip, is_free in probes.items() if is_free]
     yield Row.equal(f"{red1} probes {', '.join(probes)}: free are", f"{red1.ip}, {UNUSED}", ", ".join(free))
 

@@ -27,6 +27,8 @@ PAGE: Final = 200
 """So many events are read at a time."""
 MOST: Final = 5_000
 """So many changes are gone back for one flow, unless it is said otherwise."""
+SLACK_S: Final = 60.0
+"""So much later the clock of whoever asks may be."""
 INTERNAL: Final = frozenset({Counter, Tag, Released})
 """Kinds whose changes tell a person nothing."""
 QUIET: Final = frozenset({"id", "revision_number", "updated_at", "created_at"})
@@ -86,8 +88,13 @@ def _made(engine: Engine, events: Sequence[Event], chassis: str, key: Key) -> Ev
 
 
 async def at(fleet: Fleet, moment: Moment) -> tuple[Fleet, Event | None]:
-    """The fleet as it was, all in step, and the first event since. Raises NotFound if that is not remembered."""
+    """The fleet as it was, all in step, and the first event since.
+
+    Raises NotFound if that is not remembered, or yet to come.
+    """
     model = fleet.copied()
+    if (moment.revision or 0) > model.revision or (moment.at or 0.0) > time.time() + SLACK_S:
+        raise NotFound("History", str(moment), f"{moment} is yet to come: it is revision {model.revision} now.")
     since = await _since(fleet, moment, model.revision + 1)
     revision = since[-1].change.revision - 1 if since else model.revision
     records = [*undone((record for kind in KINDS for record in model.all(kind)), since)]
@@ -174,13 +181,12 @@ def _plain(value: Any) -> Any:
 def text(event: Mapping[str, Any]) -> Iterator[str]:
     """A line for the event, one a record, and one for when hypervisors had it."""
     who = [f"{word} {event[word]}" for word in ("user", "project", "chassis") if event[word]]
-    yield " ".join(
-        (event["at"], f"revision {event['revision']}", event["request"] or "-", *(who or ["by the controller"]))
-    )
+    nobody = "by whoever may ask" if event["request"] else "by the controller"
+    yield " ".join((event["at"], f"revision {event['revision']}", event["request"] or "-", *(who or [nobody])))
     for each in event["changes"]:
         name = f'"{each["name"]}" ' if each["name"] else ""
         changed = ", ".join(f"{key} {_short(old)} -> {_short(new)}" for key, (old, new) in each["attributes"].items())
-        tail = f": {changed}" if each["what"] == "changed" else ""
+        tail = f": {changed}" if each["what"] == "changed" and changed else ""
         yield f"    {each['kind']} {name}{each['id']} {each['what']}{tail}"
     if event["acknowledged"]:
         yield "    had by " + ", ".join(f"{name} {at[11:23]}" for name, at in sorted(event["acknowledged"].items()))

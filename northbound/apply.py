@@ -10,6 +10,7 @@ goes on from there.
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -39,17 +40,20 @@ def run(options: argparse.Namespace, client: Client) -> int:
     state = look(client, options.project)
     steps = plan(topology, state)
     told = [step for step in steps if step.text]
+    say = (lambda line: None) if options.json else print
     for step in told:
-        print(f"{step.sign} {step.text}")
-    if options.dry_run or not told:
-        print(f"{len(told)} changes" if told else "nothing to change")
-        return 1 if told else 0
-    _take_all(client, steps, state, topology.name)
-    if any(not step.path for step in steps):
-        state = look(client, options.project)
-        _take_all(client, plan(topology, state), state, topology.name)
-    print(f"{len(told)} changes made")
-    return 0
+        say(f"{step.sign} {step.text}")
+    made = bool(told) and not options.dry_run
+    if made:
+        _take_all(client, steps, state, topology.name)
+        if any(not step.path for step in steps):
+            state = look(client, options.project)
+            _take_all(client, plan(topology, state), state, topology.name)
+    say(f"{len(told)} changes{' made' if made else ''}" if told else "nothing to change")
+    if options.json:
+        changes = [{"sign": step.sign, "text": step.text} for step in told]
+        print(json.dumps({"changes": changes, "made": made}, indent=2, ensure_ascii=False))
+    return 1 if told and not made else 0
 
 
 def _take_all(client: Client, steps: Sequence[Step], state: State, topology: str) -> None:
@@ -88,7 +92,7 @@ def _of(record: Mapping[str, Value], project: str) -> bool:
 # ---- export ---------------------------------------------------------------------------------------------------
 
 
-def export(client: Client, name: str, project: str) -> str:
+def export(client: Client, name: str, project: str) -> dict[str, Value]:
     """What there is as a topology; apply of it changes nothing."""
     state = look(client, project)
     topology: dict[str, Value] = {"name": name}
@@ -96,6 +100,11 @@ def export(client: Client, name: str, project: str) -> str:
         entries = {_called(kind, each, state): _written(kind, each, state) for each in _own(kind, state, project)}
         if entries:
             topology[kind.section] = entries
+    return topology
+
+
+def text(topology: Mapping[str, Value]) -> str:
+    """A topology as a file has it."""
     return yaml.safe_dump(topology, sort_keys=False, allow_unicode=True)
 
 

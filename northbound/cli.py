@@ -19,7 +19,7 @@
     weft at TIME [COMMAND]     the model and the flows as they were
     weft why-down PORT         why a port is not ACTIVE
     weft why PORT ADDRESS      why a port does not reach an address
-    weft cost ID               how many flows an object has, and on how many switches
+    weft cost OBJECT           how many flows an object has, and on how many switches
     weft repair [CHASSIS...]   dump switches, and put right what is not as it should be
     weft conn CHASSIS [FILE|-] whose connections a hypervisor has, and which rules allow them
 
@@ -67,8 +67,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
 
 
+class _Parser(argparse.ArgumentParser):
+    """Lets options stand between operands of which some may be left out: `weft conn hv1 --json -`.
+
+    Before 3.12.7 Python takes what may be left out for left out as soon as an option comes (bpo-15112).
+    """
+
+    def parse_known_args(  # type: ignore[override]  # the base has overloads for namespaces of other types
+        self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
+    ) -> tuple[argparse.Namespace, list[str]]:
+        """As the base does, but for commands that have operands and take no other command."""
+        own = [action for action in self._actions if not action.option_strings]
+        if self._nested or any(action.nargs in (argparse.PARSER, argparse.REMAINDER) for action in own):
+            return super().parse_known_args(args, namespace)
+        self._nested = True
+        try:
+            return self.parse_known_intermixed_args(args, namespace)
+        finally:
+            self._nested = False
+
+    _nested = False
+    """Is this asked by `parse_known_intermixed_args`, which asks twice?"""
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="weft", description="Virtual networks on Open vSwitch.")
+    parser = _Parser(prog="weft", description="Virtual networks on Open vSwitch.")
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version of Weft and exit")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 

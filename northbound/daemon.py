@@ -17,7 +17,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import cast
@@ -29,7 +29,7 @@ from apps import APPS
 from controller.errors import CannotListen, WeftError
 from controller.flows.engine import Engine
 from controller.model.sqlite import parse_url
-from controller.model.store import Store
+from controller.model.store import Change, Follower, Store
 from controller.southbound.fleet import Fleet
 from controller.southbound.ovsdb import OvsdbListener
 from controller.southbound.switch import OpenflowListener
@@ -46,6 +46,10 @@ OLDEST = 2
 """The generation whose collection looks at everything."""
 GENERATION = 10_000
 """So many objects more than before make the garbage collector look at them."""
+YOUNG = 1
+"""The generation up to which looking takes milliseconds."""
+LARGE = 100
+"""So many records in one batch are a large change."""
 LONG_S = 0.02
 """What the garbage collector may take."""
 SHUTDOWN_S = 2.0
@@ -114,6 +118,29 @@ class Survivors:
             gc.freeze()
 
 
+def undisturbed(follower: Follower) -> Follower:
+    """The same, without the garbage collector looking at what large changes make while they are computed.
+
+    Nearly all of that lasts, and none of it is in circles: to find so took a fifth of the time of making 3,000 ports.
+    What requests left behind before is collected first.
+    """
+
+    def followed(changes: Sequence[Change]) -> None:
+        if sum(len(change.writes) for change in changes) < LARGE:
+            follower(changes)
+            return
+        gc.collect(YOUNG)
+        gc.disable()
+        try:
+            follower(changes)
+        finally:
+            gc.enable()
+            if gc.get_count()[0] > GENERATION:
+                gc.freeze()
+
+    return followed
+
+
 def _identity(config: Config) -> Identity:
     """Who knows the callers. Raises Invalid when the file of tokens cannot be read."""
     way, _, file = config.auth.partition(" ")
@@ -137,7 +164,7 @@ async def _serve(store: Store, config: Config, group: asyncio.TaskGroup) -> None
         hold_s=config.gateway_hold,
         underlay_mtu=config.underlay_mtu,
     )
-    store.follow(fleet.follow)
+    store.follow(undisturbed(fleet.follow))
     settings = api.Settings(
         underlay_mtu=config.underlay_mtu,
         underlay_ip_version=config.underlay_ip_version,

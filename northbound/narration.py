@@ -12,6 +12,7 @@ from typing import Final
 from controller.flows import fields as f
 from controller.flows import pipeline as p
 from controller.flows.action import Goto, Table, ToGroup
+from controller.flows.conntrack import ANSWER, ESTABLISHED
 from controller.flows.fields import ICMP4, ICMP6, SCTP, TCP, UDP
 from controller.flows.flow import Flow
 from controller.flows.journey import Journey
@@ -287,11 +288,23 @@ def _new(met: Met) -> str:
 
 
 def _known(met: Met) -> str:
-    return f"conntrack zone {met.packet[p.ZONE]}: the answer to what just went out"
+    zone = f"conntrack zone {met.packet[p.ZONE]}"
+    if met.packet[f.CT_STATE] & _ANSWER:
+        return f"{zone}: an answer, to what went out by a known connection"
+    return f"{zone}: of a known connection; {_by(met, met.packet[p.CT_BUNDLE])}"
+
+
+_ANSWER: Final = ANSWER & ~ESTABLISHED
+"""The flag of conntrack that tells the two directions of a connection apart."""
 
 
 def _allowed(met: Met) -> str:
-    bundle: Bundle | None = tagged(met.rows, Bundle, "bundle", met.packet[p.WHY])
+    return _by(met, met.packet[p.WHY])
+
+
+def _by(met: Met, number: int) -> str:
+    """The rules of a bundle, by its number, that allow a packet."""
+    bundle: Bundle | None = tagged(met.rows, Bundle, "bundle", number)
     rules = fitting(met.rows, bundle, remotes(met.rows, bundle), _began(met.packet)) if bundle else ()
     return admitted(met.rows, bundle, rules)
 
@@ -458,6 +471,8 @@ def _trapped(met: Met) -> str:
     why = met.packet[p.WHY]
     if why == Why.SOUGHT:
         return "whoever may have it is asked"
+    if why == Why.TOLD:
+        return "the controller hears of it"
     began = _began(met.packet)
     if _is_error(began) or (why == Why.ROUTER_ADDRESS and began.protocol not in (TCP, UDP)):
         return "the router tells nobody"

@@ -192,6 +192,8 @@ def find_port(rows: Rows, said: str) -> Port:
 def way_of(rows: Rows, port: Port, asked: Question) -> Way:
     """How a port's packet begins. Raises Invalid, NotFound, Ambiguous."""
     target = target_of(rows, port, asked.target)
+    if target in {fixed.ip_address for fixed in port.fixed_ips}:
+        raise Invalid("to", f"{target} is an address of the sender, too: what is for that does not leave it")
     version = 6 if ":" in target else 4
     source = source_of(asked, version)
     if version == 6 and ip_address(target).is_link_local:

@@ -15,19 +15,25 @@ controller: routers go out by the next best.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from controller.flows import fields as f
+from controller.flows.action import Table
 from controller.flows.conntrack import Connection
 from controller.flows.fields import ETH_DST, ETH_SRC
-from controller.flows.flow import Group
+from controller.flows.flow import Bucket, Flow, Group
 from controller.flows.frames import REPLY
 from controller.flows.journey import Host, Journey, arrive, follow, hosts
+from controller.flows.match import Set
 from controller.flows.packet import Packet
 from controller.flows.pipeline import (
+    ARRIVED,
     CLASSIFY,
+    DST,
+    FLOOD,
     GATED,
     L3_OUT,
     NEIGH_HIT,
@@ -35,15 +41,16 @@ from controller.flows.pipeline import (
     NET,
     NH4,
     NH6,
+    PART,
     PHYSICAL,
-    TABLES,
     Why,
 )
 from controller.flows.presence import neighbour_id
-from controller.flows.trace import End, Fate, Hop, Switch
-from controller.model.records import Address, Chassis, Mac, Neighbour, Network, Port
+from controller.flows.trace import End, Fate, Switch
+from controller.model.bindings import Placed, place
+from controller.model.records import ROUTED, Address, Mac, Neighbour, Network, Port
 from controller.model.store import Rows
-from northbound.admission import tagged
+from northbound.admission import named, tagged
 from northbound.narration import Step, narrate, outside
 from northbound.outsiders import outsider_of, way_in
 from northbound.sending import (
@@ -52,7 +59,9 @@ from northbound.sending import (
     Question,
     check_mtu,
     check_size,
+    find_port,
     message,
+    parsed,
     request,
     sender_of,
     way_of,
@@ -62,6 +71,7 @@ UNSENT: Final = ("NO_GATEWAY", "was for an address on none of the sender's subne
 ASTRAY: Final = ("NO_TUNNEL_END", "went into a tunnel of which no hypervisor of this cloud has the other end")
 UNANSWERED: Final = ("NO_ANSWER", "was for an address of a port that is not there to answer: nobody else has it")
 NOBODYS: Final = ("NO_ANSWER", "was for an address, or by a router, that no hypervisor answers for on its network")
+NAMESAKE: Final = ("ANOTHER", "went to somebody else, who has that address where the sender is; not to {port}")
 """Why a packet ends that no switch drops: a name and a sentence, as those of `Why`."""
 ADVERTISEMENT: Final = 136
 """The type of a neighbour advertisement (RFC 4861 section 4.4)."""
@@ -72,7 +82,8 @@ class Answer:
     """What became of a packet, step by step; `reason` and `sentence` say why it was dropped, else both are empty.
 
     `physical` is the physical network that it was delivered to, "" if a guest, or a router, has it. `sent` is the
-    packet that a guest sent, and `journey` what became of it; None if it did not come to that.
+    packet that a guest sent, and `journey` what became of it; None if it did not come to that. `journeys` are all that
+    were followed, in order: of the question for a MAC, of the packet, and of it on from a router that had to ask.
     """
 
     steps: tuple[Step, ...]
@@ -81,6 +92,7 @@ class Answer:
     physical: str = ""
     sent: Packet | None = None
     journey: Journey | None = None
+    journeys: tuple[Journey, ...] = ()
 
     @property
     def delivered(self) -> bool:
@@ -93,6 +105,41 @@ class Answer:
         return tuple(dict.fromkeys(step.chassis for step in self.steps if step.chassis))
 
 
+class Asked(Switch):
+    """A switch that gives a broadcast to one of its guests, for all: none of them answers a question for a MAC.
+
+    On the wire of a physical network such a question comes to everybody, of whom there may be thousands.
+    """
+
+    def __init__(self, switch: Switch) -> None:
+        super().__init__(())
+        self._switch = switch
+
+    def alike(self, table: Table, packet: Packet) -> Sequence[Flow]:
+        """As that switch."""
+        return self._switch.alike(table, packet)
+
+    def stranger(self, table: Table, packet: Packet, flow: Flow | None) -> str:
+        """As that switch."""
+        return self._switch.stranger(table, packet, flow)
+
+    def altered(self, id: int) -> str:
+        """As that switch."""
+        return self._switch.altered(id)
+
+    def group(self, id: int) -> Group | None:
+        """The group, with one of the buckets that are for guests here."""
+        found = self._switch.group(id)
+        if found is None or found.kind not in (FLOOD, ARRIVED, PART):
+            return found
+        first = next(filter(_is_for_guest, found.buckets), None)
+        return replace(found, buckets=tuple(each for each in found.buckets if each is first or not _is_for_guest(each)))
+
+
+def _is_for_guest(bucket: Bucket) -> bool:
+    return any(isinstance(action, Set) and action.field is DST for action in bucket.actions)
+
+
 Known = Mapping[str, Sequence[tuple[int, Connection]]]
 """Connections that there are, by chassis, each with its zone."""
 
@@ -101,13 +148,18 @@ def trace(
     rows: Rows,
     switch: Callable[[str], Switch],
     asked: Question,
-    away: Set[str] = frozenset(),
+    away: AbstractSet[str] = frozenset(),
     known: Known | None = None,
+    whole: bool = False,
 ) -> Answer:
     """What becomes of a packet; `switch` is what a hypervisor's should be, or is; gateways that are `away` take none.
 
-    Conntrack knows nothing, or what is `known`. Raises BadRequest, NotFound, Ambiguous, Unplugged.
+    Conntrack knows nothing, or what is `known`. Unless the `whole` way of the question for a MAC is wanted, it is
+    followed to one guest of each hypervisor. Raises BadRequest, NotFound, Ambiguous, Unplugged.
     """
+
+    def asked_of() -> dict[str, Host]:
+        return hosts(rows, switch if whole else lambda name: Asked(switch(name)), away)
 
     def hypervisors() -> dict[str, Host]:
         made = hosts(rows, switch, away)
@@ -118,41 +170,55 @@ def trace(
 
     outsider = outsider_of(rows, asked)
     if outsider is not None:
-        return _from_outside(rows, hypervisors, outsider, asked)
+        return _from_outside(rows, asked_of(), hypervisors(), outsider, asked)
     sender = sender_of(rows, asked.sender)
     way = way_of(rows, sender.port, asked)
     check_size(rows, sender.port, asked)
     sent = message(sender, way, asked)
     if way.neighbour is None:
         return Answer((), *UNSENT)
-    question = follow(hypervisors(), sender.chassis, request(sender, way, way.neighbour))
+    question = follow(asked_of(), sender.chassis, request(sender, way, way.neighbour))
     steps = [*_asking(rows, question)]
     mac = _answered(rows, question, sender.port.network_id, way.neighbour)
     if mac is None:
-        return Answer(tuple(steps), *_reason(question))
+        return Answer(tuple(steps), *_reason(question), journeys=(question,))
     cloud = hypervisors()
     sent = sent.put(ETH_DST, _number(mac))
-    return replace(_fate(rows, cloud, steps, follow(cloud, sender.chassis, sent)), sent=sent)
+    found = _fate(rows, cloud, steps, question, follow(cloud, sender.chassis, sent))
+    return _checked(rows, asked, replace(found, sent=sent))
 
 
-def _from_outside(rows: Rows, cloud: Callable[[], Mapping[str, Host]], outsider: Outsider, asked: Question) -> Answer:
-    """What becomes of a packet of a host of a physical network; `cloud` is all hypervisors without connections."""
+def _checked(rows: Rows, asked: Question, found: Answer) -> Answer:
+    """The same, but what was for a port, by id or name, must not arrive at another one that has its address, too."""
+    if parsed(asked.target) or not found.delivered or found.journey is None:
+        return found
+    port = find_port(rows, asked.target)
+    ends = {(end.chassis, end.interface) for end in found.journey.arrivals}
+    placed = place(rows, port)
+    if port.device_owner in ROUTED or (isinstance(placed, Placed) and (placed.chassis, placed.interface) in ends):
+        return found
+    return replace(found, reason=NAMESAKE[0], sentence=NAMESAKE[1].format(port=named("port", port.id, port.name)))
+
+
+def _from_outside(
+    rows: Rows, asked_of: Mapping[str, Host], cloud: Mapping[str, Host], outsider: Outsider, asked: Question
+) -> Answer:
+    """What becomes of a packet of a host of a physical network; `asked_of` are all hypervisors, for its question."""
     way = way_in(rows, outsider, asked)
     check_mtu(outsider.network, asked)
     sent = message(outsider, way, asked)
     if way.neighbour is None:
         return Answer((), *UNSENT)
     wanted = request(outsider, way, way.neighbour)
-    question = arrive(cloud(), outsider.physical, wanted)
+    question = arrive(asked_of, outsider.physical, wanted)
     steps = [outside(outsider.network, outsider.address, wanted)]
     steps += (step for step in narrate(rows, question) if step.table in _ANSWERING)
     answers = (arrival.packet for arrival in question.arrivals if _is_answer(arrival.packet))
     mac = next((answer[ETH_SRC] for answer in answers), None)
     if mac is None:
-        return Answer(tuple(steps), *NOBODYS)
+        return Answer(tuple(steps), *NOBODYS, journeys=(question,))
     steps.append(outside(outsider.network, outsider.address, sent))
-    hypervisors = cloud()
-    return _fate(rows, hypervisors, steps, arrive(hypervisors, outsider.physical, sent.put(ETH_DST, mac)))
+    return _fate(rows, cloud, steps, question, arrive(cloud, outsider.physical, sent.put(ETH_DST, mac)))
 
 
 def _is_answer(packet: Packet) -> bool:
@@ -160,15 +226,18 @@ def _is_answer(packet: Packet) -> bool:
     return packet[f.ARP_OP] == REPLY or (packet[f.IPV6_PROTO] == f.ICMP6 and packet[f.ICMPV6_TYPE] == ADVERTISEMENT)
 
 
-def _fate(rows: Rows, cloud: Mapping[str, Host], steps: list[Step], journey: Journey) -> Answer:
-    """What becomes of a packet whose neighbour was found: its steps after those."""
-    told = [*steps, *narrate(rows, journey)]
+def _fate(rows: Rows, cloud: Mapping[str, Host], steps: list[Step], question: Journey, journey: Journey) -> Answer:
+    """What becomes of a packet whose neighbour was found, by a question: its steps after those."""
+    told, journeys = [*steps, *narrate(rows, journey)], [question, journey]
     if (onward := _resumed(rows, cloud, journey)) is not None:
         journey = onward
         told += narrate(rows, journey)
+        journeys.append(journey)
+    found = Answer(tuple(told), journey=journey, journeys=tuple(journeys))
     if journey.arrivals:
-        return Answer(tuple(told), physical=next(iter(journey.arrivals)).physical, journey=journey)
-    return Answer(tuple(told), *_reason(journey), journey=journey)
+        return replace(found, physical=next(iter(journey.arrivals)).physical)
+    reason, sentence = _reason(journey)
+    return replace(found, reason=reason, sentence=sentence)
 
 
 def _number(mac: Mac) -> int:
@@ -250,29 +319,6 @@ def as_json(answer: Answer) -> dict[str, Any]:
         "physical_network": answer.physical or None,
         "hops": [{"chassis": step.chassis, "table": step.table, "words": step.words} for step in answer.steps],
     }
-
-
-def ofproto(rows: Rows, answer: Answer) -> Iterator[dict[str, Any]]:
-    """What asks Open vSwitch the same, hypervisor by hypervisor, from one visit to conntrack to the next: the bridge,
-    the command of ovs-appctl, and the tables with the priorities that the packet should meet."""
-    for leg in answer.journey.legs if answer.journey else ():
-        chassis = rows.get(Chassis, leg.chassis)
-        stages: list[list[Hop]] = []
-        for hop in leg.trace.hops:
-            if not stages or (hop.depth == 0 and hop.table.name in _BEHIND_CONNTRACK):
-                stages.append([])
-            stages[-1].append(hop)
-        for stage in stages if chassis else ():
-            first = stage[0]
-            visits = [
-                (hop.table.number, hop.met and hop.met.priority) for hop in stage if not isinstance(hop.met, Group)
-            ]
-            bridge = chassis.bridge if chassis else ""
-            command = ("ofproto/trace-packet-out", bridge, str(first.packet), f"resubmit(,{first.table.number})")
-            yield {"chassis": leg.chassis, "bridge": bridge, "command": command, "visits": visits}
-
-
-_BEHIND_CONNTRACK: Final = frozenset[str]().union(*(table.tracks for table in TABLES))
 
 
 def happened(found: Mapping[str, Any]) -> Iterator[str]:

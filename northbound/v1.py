@@ -18,7 +18,7 @@ from controller.southbound.differences import Difference
 from controller.southbound.explained import Explanation
 from controller.southbound.fleet import Fleet
 from controller.southbound.told import Culprit, State, Status
-from northbound import annals, archive, conn, datapath, live, proving, remembered, sending, tracing, why
+from northbound import annals, archive, conn, datapath, live, proving, remembered, sending, stages, tracing, why
 from northbound.metrics import Metrics
 
 _COOKIE = re.compile(r"0x[0-9a-f]{1,16}")
@@ -167,16 +167,18 @@ class Routes:
         `behind` are the hypervisors on its way that do not hold what they should, and how far they have got. With
         `"live": true` it is really sent, and `live` is where it was found, and whether that `agrees`. With
         `"installed": true` it goes through what switches hold; `"conntrack": {NAME: DUMP}` are the connections there.
-        With `"ofproto": true`, `ofproto` is what ofproto/trace on each hypervisor is asked, and should answer.
+        With `"ofproto": true`, `ofproto` is what ofproto/trace on each hypervisor is asked, and should show (`stages`).
         """
         asked, way = live.question(_object(await request.read()))
+        for name in way.conntrack:
+            self._fleet.status(name)
         known = {name: [*remembered.read(text.splitlines())] for name, text in way.conntrack.items()}
         switch = await self._fleet.inspection.held() if way.installed else self._fleet.inspection.standing
-        answer = tracing.trace(self._fleet.rows, switch, asked, self._fleet.away(), known)
+        answer = tracing.trace(self._fleet.rows, switch, asked, self._fleet.away(), known, whole=way.ofproto)
         states = {name: self._fleet.status(name).state for name in answer.chassis}
         behind = {name: state.value for name, state in states.items() if state is not State.IN_STEP}
         happened = {"live": await live.live(self._fleet, asked, answer)} if way.sent else {}
-        asks = {"ofproto": [*tracing.ofproto(self._fleet.rows, answer)]} if way.ofproto else {}
+        asks = {"ofproto": [*stages.asks(self._fleet.rows, answer)]} if way.ofproto else {}
         return web.json_response({**tracing.as_json(answer), "behind": behind, **asks, **happened})
 
     async def prove(self, request: web.Request) -> web.Response:
@@ -208,8 +210,8 @@ class Routes:
         return web.json_response(why.why(self._fleet, sending.question(_object(await request.read()))))
 
     async def cost(self, request: web.Request) -> web.Response:
-        """GET /v1/cost/ID: flows and groups that an object has on switches, by app and rule."""
-        found = self._fleet.cost(request.match_info["id"])
+        """GET /v1/cost/ID|NAME: flows and groups that an object has on switches, by app and rule."""
+        found = self._fleet.cost(annals.find(self._fleet.rows, request.match_info["id"]))
         total = sum(each.flows * each.hosts for each in found)
         return web.json_response({"cost": [asdict(each) for each in found], "total": total})
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from controller.errors import Undeclared
@@ -255,11 +256,13 @@ Action = (
 )
 
 
+@cache
 def goto(table: Table) -> Goto:
     """Go on in a later table; always the last action."""
     return Goto(table)
 
 
+@cache
 def resubmit(table: Table) -> Resubmit:
     """Look up in `table` and come back."""
     return Resubmit(table)

@@ -144,15 +144,20 @@ class Connections:
         began = known.began._replace(low=0, high=0) if at.later else known.began
         return _remembered(_told(plain, state, began), known)
 
-    def commit(self, zone: int, packet: Packet, writes: Iterable[Set | Move]) -> None:
-        """Remember the packet's connection, with what is written to its mark and label."""
+    def commit(self, zone: int, packet: Packet, writes: Iterable[Set | Move]) -> Packet:
+        """Remember the packet's connection, with what is written to its mark and label; the packet as it comes back.
+
+        A later fragment comes back with its datagram, of whose connection all that is written then is.
+        """
         at = self._ends(packet)
         known = at and self._find(zone, at)
         if at is None or (known is None and (at.later or not at.may_begin)):
-            return
+            told = self.look(zone, packet)
+            return told.written(writes) if at is not None and at.later else told
         known = known or Connection(at, at)
         made = _remembered(packet, known).written(writes)
         self._keep(zone, replace(known, mark=made.whole(CT_GEN.wire), label=made.whole(CT_POLICY.wire)))
+        return self.look(zone, packet)
 
     def translate(self, zone: int, packet: Packet, how: Translate) -> Packet:
         """The packet as it is behind conntrack that translates: its connection's addresses, and what is said of it.

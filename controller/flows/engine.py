@@ -32,7 +32,7 @@ from controller.flows.app import App, Kind, Placement, Rule, Scope
 from controller.flows.flow import Clause, Entry, Flow, Group, Item, Key
 from controller.flows.match import Match, Pattern
 from controller.flows.presence import RELATIONS, only
-from controller.model.records import Record
+from controller.model.records import Record, differ_incidentally
 from controller.model.store import Change, Model, Read
 from controller.model.view import Relation, View
 
@@ -204,15 +204,15 @@ class Cost:
 class Engine:
     """What every switch should hold, for one model and one list of apps.
 
-    `log` names the cells that the last update (or the start) ran; `turned` are the relations, and the keys, under which
-    it changed what is gathered; `conflicts` and `failures` are what is wrong now.
+    `ran` are the cells that the last update (or the start) ran, and `log` their names; `turned` are the relations, and
+    the keys, under which it changed what is gathered; `conflicts` and `failures` are what is wrong now.
     """
 
     def __init__(self, model: Model, apps: Sequence[App], relations: Sequence[Relation[Any, Any]] = RELATIONS) -> None:
         self.model = model
         self.apps = tuple(apps)
         self.revision = model.revision
-        self.log: list[str] = []
+        self.ran: list[Cell] = []
         self.turned: set[tuple[Relation[Any, Any], Hashable]] = set()
         self.conflicts: dict[tuple[str, Key], Conflict] = {}
         self.failures: dict[str, str] = {}
@@ -266,6 +266,11 @@ class Engine:
             self._flows.update(dict.fromkeys(self._chassis_of(placement), flows))
 
     # What others ask
+
+    @property
+    def log(self) -> list[str]:
+        """The names of the cells that the last update ran, in order."""
+        return sorted(cell.name for cell in self.ran)
 
     def chassis(self) -> frozenset[str]:
         """Every chassis on which anything should stand."""
@@ -334,10 +339,15 @@ class Engine:
     # A change
 
     def update(self, changes: Iterable[Change]) -> dict[str, Delta]:
-        """Recompute after `changes`, which the model has already made; the difference of each switch concerned."""
+        """Recompute after `changes`, which the model has already made; the difference of each switch concerned.
+
+        What changed for people alone, as a name, is nothing that a cell may read (`records.INCIDENTAL`).
+        """
         self.turned.clear()
         for change in changes:
             for write in change.writes:
+                if differ_incidentally(write.old, write.new):
+                    continue
                 for read in write.touches():
                     self._wake(read)
                 if self.model.get(write.kind, write.id) is None:
@@ -355,7 +365,7 @@ class Engine:
         for cell in sorted(self._awake, key=lambda cell: cell.rank):
             outcomes[cell] = self._compute(cell)
         self._settle_parts(outcomes)
-        self.log = sorted(cell.name for cell in outcomes if cell not in self._gone)
+        self.ran = [cell for cell in outcomes if cell not in self._gone]
         return outcomes
 
     def _settle(self) -> dict[str, Delta]:
@@ -376,8 +386,10 @@ class Engine:
                     entry = entries.get(id(won)) or entries.setdefault(id(won), _entry(won))
                     deltas.setdefault(at, {})[key] = entry
             if _is_flow(key):
-                self._flows.update(new.keys())
-                self._flows.subtract(old.keys())
+                for at in new:
+                    self._flows[at] += 1
+                for at in old:
+                    self._flows[at] -= 1
             self._judge(key, chassis)
         self._collect()
         self._tell_failures()
@@ -560,7 +572,7 @@ class Engine:
             node.reads = tuple(kept)
         elif len(kept) < len(node.reads):
             node.reads = tuple(kept)
-        node.height = 1 + max(map(self._height, reads), default=0)
+        node.height = 1 + max(map(self._height, [read for read in reads if not isinstance(read[0], type)]), default=0)
 
     def _part(self, node: _Node, read: Read) -> None:
         """Note that a node does not read something any more."""
@@ -612,24 +624,29 @@ class Engine:
 
     # Winners, before and after
 
-    def _affected(self, outcomes: Mapping[Cell, _Outcome]) -> dict[Key, set[str]]:
-        """The keys whose winner may change, and the chassis where it may."""
-        affected: dict[Key, set[str]] = {}
+    def _affected(self, outcomes: Mapping[Cell, _Outcome]) -> dict[Key, Set[str]]:
+        """The keys whose winner may change, and the chassis where it may: sets that several keys may share."""
+        affected: dict[Key, Set[str]] = {}
+
+        def affect(items: Iterable[Item], chassis: frozenset[str]) -> None:
+            for item in items:
+                known = affected.setdefault(item.key, chassis)
+                if known is not chassis:
+                    affected[item.key] = known | chassis
+
         for cell, outcome in outcomes.items():
+            if not cell.items and not outcome.items:
+                continue
             old = self._chassis_of(cell.placement)
             new = self._chassis_of(outcome.placement, now=True)
-            for item in set(cell.items) ^ set(outcome.items):
-                affected.setdefault(item.key, set()).update(old | new)
-            if old != new:
-                for item in (*cell.items, *outcome.items):
-                    affected.setdefault(item.key, set()).update(old ^ new)
+            affect(set(cell.items).symmetric_difference(outcome.items), old | new)
+            if old != new and cell.items:
+                affect((*cell.items, *outcome.items), old ^ new)
         for node, chassis in self._moved.items():
             turned = node.chassis ^ chassis
             for cell in node.cells if turned else ():
                 if cell not in outcomes:
-                    without = cell.placement and cell.placement.without
-                    for item in cell.items:
-                        affected.setdefault(item.key, set()).update(turned - {without})
+                    affect(cell.items, turned - {cell.placement and cell.placement.without})
         return affected
 
     def _apply(self, outcomes: Mapping[Cell, _Outcome]) -> None:
@@ -737,13 +754,22 @@ class Engine:
         chassis = self._moved.get(node, node.chassis) if now else node.chassis
         return chassis - {placement.without} if placement.without in chassis else chassis
 
-    def costs(self, kind: type[Record], id: str) -> Iterator[Cost]:
-        """What each cell over a record has on switches, where it has anything."""
-        for cell in self._cells.get((kind, id), ()):
-            hosts = self._scopes[cell.placement.scope].chassis if cell.placement else frozenset()
-            without = cell.placement is not None and cell.placement.without in hosts
-            if cell.items and len(hosts) > without:
-                yield Cost(cell.app.name, cell.rule.name, len(cell.items), len(hosts) - without)
+    def facts(self, named: Set[tuple[str, str]]) -> Iterator[tuple[Kind, Hashable]]:
+        """The facts about objects, of relations that say what they are about; it looks at all cells."""
+        for kind, fact in self._cells:
+            words = kind.words if isinstance(kind, Relation) and isinstance(fact, tuple) else ()
+            if words and not named.isdisjoint(zip(words, cast("tuple[str, str]", fact), strict=True)):
+                yield kind, fact
+
+    def costs(self, kind: Kind, of: Hashable) -> Iterator[Cost]:
+        """What each rule has on switches for a record, or a fact; what others want, too, counts for each."""
+        for whole in self._cells.get((kind, of), ()):
+            counts: Counter[int] = Counter()
+            for cell in (whole, *(whole.parts or {}).values()):
+                keys = {item.key for item in cell.items}
+                counts[len(keys)] += len(self._chassis_of(cell.placement)) if keys and cell.placement else 0
+            for flows, hosts in sorted((+counts).items()):
+                yield Cost(whole.app.name, whole.rule.name, flows, hosts)
 
     def _on(self, cell: Cell, chassis: str) -> bool:
         placement = cell.placement

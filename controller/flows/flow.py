@@ -59,7 +59,8 @@ Goto, the kind of a ToGroup. One Conjunction stands for any number of them."""
 class Form:
     """What flows have in common that differ in nothing but numbers; `_form` makes one object for all of them.
 
-    It goes with the last of them. `memo` is what the encoder worked out from it.
+    It goes with the last of them. `memo` is what the encoder worked out from it; `actions` are those of all of them, if
+    the kinds say all of what these do.
     """
 
     table: Table
@@ -68,6 +69,14 @@ class Form:
     kinds: tuple[Kind, ...]
     priority: int
     memo: object = field(default=None, init=False, repr=False)
+    actions: tuple[Action, ...] | None = field(default=None, init=False, repr=False)
+
+    def share(self, actions: tuple[Action, ...]) -> tuple[Action, ...]:
+        """The one object that stands for these actions in all flows of this form."""
+        if self.actions is None:
+            object.__setattr__(self, "actions", actions)
+            return actions
+        return self.actions
 
     def flow(self, numbers: Sequence[int]) -> Flow:
         """The flow of this form with these numbers."""
@@ -178,9 +187,14 @@ class Flow:
     _hash: int = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        found = [*self.match.numbers]
+        numbers = self.match.numbers
+        found = [*numbers]
         kinds = _kinds(self.actions, found)
-        form, numbers = _form((self.table, self.reason, self.match.pattern, kinds)), tuple(found)
+        form = _form((self.table, self.reason, self.match.pattern, kinds))
+        if len(found) > len(numbers):
+            numbers = tuple(found)
+        else:  # all flows of this form do the very same, and share it
+            object.__setattr__(self, "actions", form.share(self.actions))
         object.__setattr__(self, "form", form)
         object.__setattr__(self, "numbers", numbers)
         object.__setattr__(self, "_hash", hash((form, numbers)))

@@ -59,10 +59,11 @@ AWAY: Way = (REDIRECTED.set(0), resubmit(NEIGH), resubmit(L3_OUT))
 """The same behind conntrack (L3_SNATTED)."""
 
 
-def redirect(view: View, router: str, chassis: str) -> Way:
+def redirect(view: View, router: str, chassis: str, *, back: str = "") -> Way:
     """From a chassis to the gateway of a router. If packets may come to the router that a tunnel does not bear, from a
-    VLAN, they are measured first (TUNNEL); a bucket of a group cannot do that: it may hold but what action sets may."""
-    most, networks = tunnel_mtu(view, chassis), view.gather(JOINTS, router)
+    VLAN, they are measured first (TUNNEL); a bucket of a group cannot do that: it may hold but what action sets may.
+    `back` is the external network for what came by that."""
+    most, networks = tunnel_mtu(view, chassis), (back,) if back else view.gather(JOINTS, router)
     wide = max((view.derive(mtu, network) for network in networks), default=0) > most
     measured = (Measure(most + ETHERNET_BYTES, TOO_BIG),) if wide else ()
     return (*measured, ToGroup(GATEWAYS.id(view.tag("router", router)), GATEWAYS))

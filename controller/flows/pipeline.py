@@ -3,7 +3,7 @@
 The path of a frame (`docs/pipeline.md` is generated from this module):
 
     guest ──> CLASSIFY ─> PORT_SECURITY ─> ADDRESS_SECURITY ─> ND_SECURITY ─> SERVICE ─> OUT_PORT ─┐
-                                                                   ARP, ND: NEIGH, NEIGH_REPLY     │ guarded: conntrack
+                                                    ARP, ND: LINK_SECURITY, NEIGH, NEIGH_REPLY     │ guarded: conntrack
       ┌────────────── OUT_DONE <── EVALUATE <── OUT_RULES <── OUT_TRACK <─────────────────────────┘
       └─> L2_DISPATCH ──┬─> L2_LOOKUP ──┬─> IN_PORT ─> IN_TRACK ─> IN_RULES ─> EVALUATE ─> IN_DONE ─> DELIVER ─> guest
                         └─> L2_BUM ─────┤ (a copy a member)
@@ -436,11 +436,12 @@ _JUDGED: Final[Mapping[str, int]] = {
     "judged_again": 90, "related": 90, "cut": 80, "miss": 0,
 }  # fmt: skip
 _BACK: Final[Mapping[str, int]] = {
-    "foreign": 140, "fragment": 130, "anew": 125, "doubted": 120, "kept": 110, "known": 100, "new": 90, "miss": 0,
+    "foreign": 140, "fragment": 130, "lost": 127, "anew": 125, "doubted": 120, "unread": 117, "again": 115, "kept": 110,
+    "known": 100, "new": 90, "miss": 0,
 }  # fmt: skip
 _BACK_MATCHES: Final = frozenset({
     WHOSE, VERDICT, f.CT_STATE, f.ETH_TYPE, f.IPV4_FRAG, f.IPV6_FRAG, f.IPV4_PROTO, f.IPV6_PROTO, f.TCP_FLAGS,
-    f.TCP6_FLAGS,
+    f.TCP6_FLAGS, f.CT_PROTO4, f.CT_PROTO6,
 })  # fmt: skip
 _REMEMBERED: Final = frozenset({CT_GEN, CT_BUNDLE, CT_POLICY, CT_OPENER})
 
@@ -479,26 +480,29 @@ PORT_SECURITY: Final = Table(
 )  # fmt: skip
 ADDRESS_SECURITY: Final = Table(
     5, "address_security", "May it send with this address? DHCP clients may; nobody here is a DHCP server or a router.",
-    {"rogue": 120, "own_address": 100, "unaddressed": 100, "spoofed_nd": 20, "spoofed": 10, "miss": 0},
+    {
+        "rogue": 120, "probe": 110, "own_address": 100, "unaddressed": 100, "spoofed_nd": 20, "spoofed": 10, "miss": 0,
+    },
     matches=frozenset({
         SRC, f.ETH_SRC, f.ETH_TYPE, f.ARP_OP, f.ARP_SPA, f.ARP_SHA, f.IPV4_SRC, f.IPV4_PROTO,
         f.IPV6_SRC, f.IPV6_PROTO, f.ICMPV6_TYPE, f.UDP_SRC, f.UDP_DST, f.UDP6_SRC, f.UDP6_DST,
         f.IPV6_FRAG,
     }),
-    sets=frozenset({WHY}), nexts=frozenset({"nd_security", "service", "drop"}),
+    sets=frozenset({f.ETH_SRC, WHY}), nexts=frozenset({"nd_security", "link_security", "service", "drop"}),
 )  # fmt: skip
 ND_SECURITY: Final = Table(
-    6, "nd_security", "May it tell others these link-layer addresses by neighbour discovery?",
-    {"own": 110, "spoofed": 100, "other": 0},
+    6, "nd_security", "Which link-layer address does it tell others by neighbour discovery, if any?",
+    {"unsaid": 110, "told": 100, "other": 0},
+    matches=frozenset({f.ETH_TYPE, f.IPV6_PROTO, f.ICMPV6_TYPE, f.ND_SLL, f.ND_TLL}),
+    sets=frozenset({f.ETH_SRC}), nexts=frozenset({"link_security", "service"}),
+)  # fmt: skip
+LINK_SECURITY: Final = Table(
+    7, "link_security", "May this port tell others that link-layer address, now in eth_src, and of what it advertises?",
+    {"own_target": 110, "spoofed_target": 105, "own_mac": 100, "spoofed": 10, "miss": 0},
     matches=frozenset({
-        SRC, f.ETH_TYPE, f.IPV6_PROTO, f.ICMPV6_TYPE, f.ND_TARGET_ADVERTISED, f.ND_SLL, f.ND_TLL,
+        SRC, f.ETH_SRC, f.ETH_TYPE, f.IPV6_PROTO, f.ICMPV6_TYPE, f.ND_TARGET_ADVERTISED, f.ND_TLL,
     }),
     sets=frozenset({WHY}), nexts=frozenset({"service", "drop"}),
-)  # fmt: skip
-ALIVE: Final = Table(
-    7, "alive", "Sends a probe back to the hypervisor that it came from.",
-    {"answer": 0},
-    sets=frozenset({f.TUN_DST, f.TUN_IPV6_DST}), outputs=True,
 )  # fmt: skip
 SERVICE: Final = Table(
     8, "service", "What the switch answers itself: ARP and IPv6 neighbour discovery. What guests tell is heard.",
@@ -513,7 +517,7 @@ SERVICE: Final = Table(
         f.IPV6_SRC, f.IPV6_DST, f.ICMPV6_TYPE, f.ND_TARGET, f.ND_TARGET_ADVERTISED, f.ND_TLL,
     }),
     sets=frozenset({NH4, NH6, ASKED, NEIGH_HIT, f.ETH_DST, WHY}),
-    nexts=frozenset({"neigh", "neigh_reply", "out_port", "l2_dispatch", "l2_bum", "trap", "drop"}),
+    nexts=frozenset({"neigh", "neigh_reply", "out_port", "l2_dispatch", "own_arp", "l2_bum", "trap", "drop"}),
     groups=frozenset({GATE}),
 )  # fmt: skip
 NEIGH_REPLY: Final = Table(
@@ -552,8 +556,10 @@ OUT_TRACK: Final = Table(
 )  # fmt: skip
 OUT_RULES: Final = Table(
     13, "out_rules", "Egress: a new connection is judged; a known one only if the policy is another than it was.",
-    _BACK, matches=_BACK_MATCHES, sets=frozenset({WHOSE, WHY}),
-    nexts=frozenset({"given_back", "recall", "evaluate", "out_rules", "out_done", "l2_dispatch", "drop"}),
+    _BACK, matches=_BACK_MATCHES, sets=frozenset({WHOSE, WHY, VERDICT, GUARD}),
+    nexts=frozenset({
+        "given_back", "generation", "recall", "evaluate", "out_rules", "out_done", "l2_dispatch", "drop",
+    }),
 )  # fmt: skip
 EVALUATE: Final = Table(
     14, "evaluate", "Subroutine: does any rule of POLICY allow this, in DIRECTION? Conjunctions, all at one priority.",
@@ -665,7 +671,7 @@ L3_SNAT: Final = Table(
     29, "l3_snat", "What goes to the outside: under a floating IP, by the gateway, and there under its address.",
     {
         "floating": 130, "own_answer": 120, "turned": 117, "own_address": 115, "outer_address": 110, "hairpin": 107,
-        "answer": 105, "translate": 100, "routed": 95, "redirect": 90, "untranslated": 90, "other": 0,
+        "answer": 105, "translate": 100, "routed": 95, "returned": 92, "redirect": 90, "untranslated": 90, "other": 0,
     },
     matches=frozenset({
         RTR, NET, NET_IN, REDIRECTED, TURNED, f.ETH_TYPE, f.IPV4_SRC, f.IPV4_DST, f.IPV4_PROTO, f.ICMP_TYPE,
@@ -692,6 +698,11 @@ L3_SNATTED: Final = Table(
     matches=frozenset({RTR, NET, f.ETH_TYPE, f.CT_STATE, f.CT_ZONE, FORWARDING, f.IPV4_SRC}),
     sets=frozenset({REDIRECTED, f.ETH_SRC, WHY}),
     nexts=frozenset({"neigh", "l3_out", "drop"}),
+)  # fmt: skip
+OWN_ARP: Final = Table(
+    34, "own_arp", "ARP about the only address that the sender holds: does it look for another holder, or announce it?",
+    {"probe": 100, "announced": 0},
+    matches=frozenset({f.ETH_TYPE, f.ARP_OP, f.ARP_SPA}), sets=frozenset({WHY}), nexts=frozenset({"trap", "drop"}),
 )  # fmt: skip
 L2_LOOKUP: Final = Table(
     36, "l2_lookup", "Where is the holder of this MAC? Here, behind which hypervisor, on the wire, or a router.",
@@ -722,8 +733,10 @@ IN_TRACK: Final = Table(
 )  # fmt: skip
 IN_RULES: Final = Table(
     45, "in_rules", "Ingress: a new connection is judged; a known one only if the policy is another than it was.",
-    _BACK, matches=_BACK_MATCHES, sets=frozenset({WHOSE, WHY}),
-    nexts=frozenset({"given_back", "recall", "evaluate", "in_rules", "in_done", "deliver", "drop"}),
+    _BACK, matches=_BACK_MATCHES, sets=frozenset({WHOSE, WHY, VERDICT, GUARD}),
+    nexts=frozenset({
+        "given_back", "generation", "recall", "evaluate", "in_rules", "in_done", "deliver", "drop",
+    }),
 )  # fmt: skip
 IN_DONE: Final = Table(
     46, "in_done", "Ingress: remember the connection with what allowed it, or drop.",
@@ -735,6 +748,11 @@ DELIVER: Final = Table(
     {"turned": 110, "port": 100, "miss": 0},
     matches=frozenset({DST, TURNED}), sets=frozenset({TURNED, WHY}),
     nexts=frozenset({"deliver", "drop"}), outputs=True,
+)  # fmt: skip
+ALIVE: Final = Table(
+    51, "alive", "Sends a probe back to the hypervisor that it came from.",
+    {"answer": 0},
+    sets=frozenset({f.TUN_DST, f.TUN_IPV6_DST}), outputs=True,
 )  # fmt: skip
 TUN_OUT: Final = Table(
     52, "tun_out", "The segment of NET, for a frame that goes to another hypervisor.",
@@ -772,11 +790,11 @@ DROP: Final = Table(
 )  # fmt: skip
 
 TABLES: Final[tuple[Table, ...]] = (
-    CLASSIFY, VTEP, VNI, VLAN, PORT_SECURITY, ADDRESS_SECURITY, ND_SECURITY, ALIVE, SERVICE, NEIGH_REPLY,
+    CLASSIFY, VTEP, VNI, VLAN, PORT_SECURITY, ADDRESS_SECURITY, ND_SECURITY, LINK_SECURITY, SERVICE, NEIGH_REPLY,
     ND_REPLY, OUT_PORT, OUT_TRACK, OUT_RULES, EVALUATE, OUT_DONE, PORT_POLICY, GENERATION, RECALL, GIVEN_BACK,
     L2_DISPATCH, TRANSIT, GATED, HOP, L3_IN, L3_DNAT, L3_DNATTED, L3_ROUTE, L3_ECMP, L3_SNAT, NEIGH, L3_OUT, L3_MTU,
-    L3_SNATTED, L2_LOOKUP, L2_BUM,
-    IN_PORT, IN_TRACK, IN_RULES, IN_DONE, DELIVER, TUN_OUT, TUNNEL, PHYS_OUT, PHYSICAL, TRAP, DROP,
+    L3_SNATTED, OWN_ARP, L2_LOOKUP, L2_BUM,
+    IN_PORT, IN_TRACK, IN_RULES, IN_DONE, DELIVER, ALIVE, TUN_OUT, TUNNEL, PHYS_OUT, PHYSICAL, TRAP, DROP,
 )  # fmt: skip
 
 TRAPS: Final[tuple[Why, ...]] = (
@@ -798,6 +816,7 @@ MISSES: Final[Mapping[Table, Why]] = {
     VLAN: Why.UNKNOWN_VLAN,
     PORT_SECURITY: Why.SPOOFED_MAC,
     ADDRESS_SECURITY: Why.ETHERTYPE,
+    LINK_SECURITY: Why.SPOOFED_ND,
     NEIGH_REPLY: Why.ARP_UNKNOWN,
     OUT_TRACK: Why.EGRESS_UNGUARDED,
     OUT_RULES: Why.NOT_TRACKED,

@@ -148,6 +148,10 @@ class Switch:
 
     def match(self, table: Table, packet: Packet) -> Flow | None:
         """The flow of a table that a packet meets."""
+        return next(iter(self.alike(table, packet)), None)
+
+    def alike(self, table: Table, packet: Packet) -> Sequence[Flow]:
+        """The flows of a table of which a packet may meet any: more than one only if several conjunctions match."""
         if packet[IPV4_FRAG] == FRAGMENT:
             packet = packet.without(_PORTS)
         tiers = self.tiers(table)
@@ -155,12 +159,11 @@ class Switch:
             found = [*tier.matching(packet)]
             plain = next((flow for flow in found if not _shares(flow)), None)
             if plain is not None:
-                return plain
-            for id in _complete(found):
-                verdict = _plain(tiers, packet.put(CONJ_ID, id))
-                if verdict is not None:
-                    return verdict
-        return None
+                return (plain,)
+            verdicts = [_plain(tiers, packet.put(CONJ_ID, id)) for id in _complete(found)]
+            if met := [each for each in verdicts if each is not None]:
+                return met
+        return ()
 
 
 def _plain(tiers: Iterable[Tier], packet: Packet) -> Flow | None:
@@ -217,12 +220,17 @@ class End:
 
 @dataclass(frozen=True, slots=True)
 class Hop:
-    """A packet as it came to a table, or to a group, and what it met there; `depth` is that of resubmits."""
+    """A packet as it came to a table, or to a group, and what it met there; `depth` is that of resubmits.
+
+    `others` are flows that Open vSwitch might have taken as well, `buckets` those of a group that got a copy, in order.
+    """
 
     depth: int
     packet: Packet
     table: Table
     met: Flow | Group | None
+    others: tuple[Flow, ...] = ()
+    buckets: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,10 +267,15 @@ class Translation:
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """The way of a packet and of all its copies through one switch."""
+    """The way of a packet and of all its copies through one switch, from one visit to conntrack to the next."""
 
-    hops: tuple[Hop, ...]
+    stages: tuple[Translation, ...]
     ends: tuple[End, ...]
+
+    @property
+    def hops(self) -> tuple[Hop, ...]:
+        """All of them, in order."""
+        return tuple(hop for stage in self.stages for hop in stage.hops)
 
     @property
     def fate(self) -> Fate:
@@ -294,15 +307,15 @@ def trace(
     """
     known = Connections() if connections is None else connections
     steps = [*_steps(switch, packet, known, table, dead)]
-    hops = tuple(step for step in steps if isinstance(step, Hop))
-    return Trace(hops, tuple(step for step in steps if isinstance(step, End)))
+    stages = tuple(step for step in steps if isinstance(step, Translation))
+    return Trace(stages, tuple(step for step in steps if isinstance(step, End)))
 
 
 def _steps(
     switch: Switch, packet: Packet, known: Connections, table: Table, dead: frozenset[int], recirculations: int = 0
-) -> Iterator[Hop | End]:
+) -> Iterator[Translation | End]:
     done = translate(switch, packet, table, dead)
-    yield from done.hops
+    yield done
     for effect in done.effects:
         match effect:
             case End():
@@ -313,8 +326,7 @@ def _steps(
                 behind = known.look(zone, at) if how is None else known.translate(zone, at, how)
                 yield from _steps(switch, behind, known, onward, dead, recirculations + 1)
             case Committed(at, zone, writes, onward):
-                known.commit(zone, at, writes)
-                yield from _steps(switch, known.look(zone, at), known, onward, dead, recirculations + 1)
+                yield from _steps(switch, known.commit(zone, at, writes), known, onward, dead, recirculations + 1)
 
 
 def translate(switch: Switch, packet: Packet, table: Table, dead: frozenset[int] = frozenset()) -> Translation:
@@ -359,12 +371,13 @@ class _Run:
     def visit(self, table: Table) -> Table | None:
         """What a table does; then where the packet goes on, if it does."""
         self.count()
-        flow = self.switch.match(table, self.packet)
+        alike = self.switch.alike(table, self.packet)
+        flow = next(iter(alike), None)
         if stranger := self.switch.stranger(table, self.packet, flow):
             self.hops.append(Hop(self.nesting, self.packet, table, None))
             self.effects.append(End(Fate.STRANGE, self.packet, table, words=stranger))
             return None
-        self.hops.append(Hop(self.nesting, self.packet, table, flow))
+        self.hops.append(Hop(self.nesting, self.packet, table, flow, tuple(alike[1:])))
         if flow is None:
             return None
         if table is DROP:
@@ -442,17 +455,19 @@ class _Run:
         if altered := self.switch.altered(id):
             self.effects.append(End(Fate.STRANGE, original, table, words=altered))
             return
-        self.hops.append(Hop(self.nesting, original, table, group))
+        taken = self.taken(group)
+        self.hops.append(Hop(self.nesting, original, table, group, buckets=tuple(at for at, _ in taken)))
         self.nesting += 1
-        for bucket in self.taken(group) if group else ():
+        for _, bucket in taken:
             before = len(self.effects)
             self.act(bucket.actions, table)
             self.missed(before)
             self.packet = original
         self.nesting -= 1
 
-    def taken(self, group: Group) -> Sequence[Bucket]:
-        """The buckets of a group that get a copy."""
-        if group.kind.fails_over:
-            return [bucket for bucket in group.buckets if bucket.watch not in self.dead][:1]
-        return group.buckets[:1] if group.kind.chooses else group.buckets
+    def taken(self, group: Group | None) -> Sequence[tuple[int, Bucket]]:
+        """The buckets of a group that get a copy, each with its place."""
+        if group is None:
+            return ()
+        alive = [each for each in enumerate(group.buckets) if each[1].watch is None or each[1].watch not in self.dead]
+        return alive[:1] if group.kind.fails_over or group.kind.chooses else alive

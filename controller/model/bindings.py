@@ -25,6 +25,7 @@ from controller.model.records import (
     Port,
     Quarantine,
     Recovering,
+    Severed,
     Translation,
 )
 from controller.model.segments import PHYSICAL
@@ -229,7 +230,7 @@ def forget(tx: Transaction, chassis: str) -> None:
     recovered(tx, chassis)
     tx.untag("chassis", chassis)
     drain(tx, chassis, False)
-    for kind in (AgentNote, Binding, Link, Quarantine, Translation):
+    for kind in (AgentNote, Binding, Link, Quarantine, Severed, Translation):
         for record in tx.where(kind, chassis=chassis):
             tx.delete(kind, record.id)
 

@@ -11,9 +11,10 @@ at the edge and trusted inside.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import lru_cache
 from ipaddress import ip_network
+from operator import attrgetter
 from typing import ClassVar, NewType, TypeVar
 
 from controller.model.protocols import number
@@ -38,6 +39,9 @@ class Record:
 
 R = TypeVar("R", bound=Record)
 
+INCIDENTAL = frozenset({"name", "description", "tags", "revision_number", "updated_at"})
+"""The attributes of a resource that are for people alone: nothing that a switch holds follows from them."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resource(Record):
@@ -54,6 +58,22 @@ class Resource(Record):
     created_at: int = 0
     updated_at: int = 0
     tags: tuple[str, ...] = ()
+
+
+def differ_incidentally(old: Record | None, new: Record | None) -> bool:
+    """Is one resource the other, but for what is for people alone?"""
+    if not isinstance(old, Resource) or type(old) is not type(new):
+        return False
+    essence = _ESSENCES.get(type(old)) or _ESSENCES.setdefault(type(old), _essence(old))
+    return bool(essence(old) == essence(new))
+
+
+_ESSENCES: dict[type[Resource], attrgetter[object]] = {}
+
+
+def _essence(resource: Resource) -> attrgetter[object]:
+    """The attributes of its kind from which something may follow."""
+    return attrgetter(*(each.name for each in fields(resource) if each.name not in INCIDENTAL))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -667,6 +687,21 @@ class Quarantine(Record):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Severed(Record):
+    """Connections that a hypervisor is to forget, of a zone that others are of, too: what began to ports of an IPv4
+    address, from the first to the last. The id is `chassis/zone/number`."""
+
+    INDEXES = (("chassis",),)
+
+    chassis: str
+    zone: int
+    protocol: str
+    address: Address
+    port_first: int
+    port_last: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Translation(Record):
     """A conntrack zone in which a hypervisor translates addresses for `what`, and for nothing else.
 
@@ -674,7 +709,7 @@ class Translation(Record):
     for: who is associated anew is somebody else here, and finds no connections of those before.
     """
 
-    INDEXES = (("chassis",),)
+    INDEXES = (("chassis",), ("whose",))
     UNIQUE = (("zones",),)
 
     chassis: str
@@ -685,6 +720,11 @@ class Translation(Record):
     def zones(self) -> frozenset[tuple[str, int]]:
         """What no other translation may have."""
         return frozenset({(self.chassis, self.zone)})
+
+    @property
+    def whose(self) -> str:
+        """The id of the router, or the floating IP."""
+        return self.what.split("/")[1]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -748,6 +788,6 @@ KINDS: tuple[type[Record], ...] = (
     Network, NetworkSegmentRange, Subnet, AddressScope, SubnetPool, AutoTopology, RbacPolicy, Quota,
     Port, PortBinding, Router, FloatingIp, PortForwarding,
     SecurityGroup, SecurityGroupRule, DefaultSecurityGroupRule, Bundle, Policy, AddressGroup,
-    Chassis, AgentNote, Drained, Recovering, Binding, Translation, Quarantine, Link, Neighbour,
+    Chassis, AgentNote, Drained, Recovering, Binding, Translation, Quarantine, Severed, Link, Neighbour,
     Tag, Counter, Released,
 )  # fmt: skip

@@ -2,16 +2,19 @@
 
 Each has one alone: the gateway of a router on a hypervisor, and what a floating IP stands for, there. So connections of
 different tenants may bear the same addresses, and those of somebody who lost a floating IP are nobody's at once. A zone
-that is given back is emptied before another may have it, as those of ports are (`controller.model.bindings`).
+that is given back is emptied before another may have it, as those of ports are (`controller.model.bindings`). Of a
+router's zone, in which many have connections, those of a port forwarding that goes are forgotten alone.
 """
 
 from __future__ import annotations
 
-from controller.model.records import Quarantine, Translation
+from controller.model.records import FloatingIp, PortForwarding, Quarantine, Severed, Translation
 from controller.model.store import Transaction
 
 FIRST, LAST = 57_344, 64_511
 """The zones there are for it on one hypervisor; ports have those below, `bindings.ZONES`."""
+MOST_PORTS = 256
+"""How many ports of one port forwarding are severed: for each a switch looks at all connections that it has."""
 
 
 def translation_id(chassis: str, what: str) -> str:
@@ -39,3 +42,23 @@ def release(tx: Transaction, translation_id: str) -> None:
     if found is not None:
         tx.delete(Translation, found.id)
         tx.put(Quarantine(id=f"{found.chassis}/{found.zone}", chassis=found.chassis, zone=found.zone))
+
+
+def sever(tx: Transaction, floating_ip: FloatingIp, forwarding: PortForwarding) -> None:
+    """A port forwarding is gone, or another: its connections are to be forgotten. Of more than `MOST_PORTS` ports they
+    are not: flows have cut them, and they go when their time is over."""
+    first, last = forwarding.external_port_first, forwarding.external_port_last
+    if last - first >= MOST_PORTS:
+        return
+    for each in tx.where(Translation, whose=floating_ip.router_id):
+        tx.put(
+            Severed(
+                id=f"{each.chassis}/{each.zone}/{tx.next('severed')}",
+                chassis=each.chassis,
+                zone=each.zone,
+                protocol=forwarding.protocol,
+                address=floating_ip.floating_ip_address,
+                port_first=first,
+                port_last=last,
+            )
+        )

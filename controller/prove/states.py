@@ -142,10 +142,19 @@ class Algebra:
             return self.put(state, target.slot, given)
         old = self.value(state, target.slot)
         if SORTS.get(source.slot) or SORTS.get(target.slot) or isinstance(given, Maybe) or isinstance(old, Maybe):
-            return self.put(state, target.slot, UNKNOWN)
+            return self.put(state, target.slot, self._unsure(old, target))
         made = [*(self.space.refs(target.slot, old) if isinstance(old, int) else old)]
         made[target.shift : target.shift + target.bits] = given[source.shift : source.shift + source.bits]
         return self.put(state, target.slot, whole(tuple(made)))
+
+    @staticmethod
+    def _unsure(old: Value, target: Span) -> Value:
+        """What is known of a slot of which some bits are not any more."""
+        lost = (1 << target.bits) - 1 << target.shift
+        if isinstance(old, int):
+            left = (1 << WIDTHS[target.slot]) - 1 & ~lost
+            return Maybe(old & left, left)
+        return Maybe(old.value & ~lost, old.mask & ~lost) if isinstance(old, Maybe) else UNKNOWN
 
     def put(self, state: State, slot: str, value: Value) -> State:
         """With another value in a slot."""

@@ -33,6 +33,7 @@ from controller.prove.rules import (
     Untrack,
     Write,
 )
+from controller.prove.sets import Set
 from controller.prove.states import ACTED, Algebra, State, Step
 from controller.prove.tables import DROPPED, Tables
 
@@ -91,15 +92,33 @@ class Walk:
     def run(self, states: Iterable[State], table: int = 0) -> Outcome:
         """All that becomes of them, conntrack included."""
         self._behind = {table: list(states)}
+        been: dict[object, Set] = {}
         for _ in range(MAX_RECIRCULATIONS + 1):
             behind, self._behind = self._behind, {}
             for place in sorted(behind):
                 self._translate(place, behind[place])
+            self._behind = {
+                place: anew for place, come in self._behind.items() if (anew := self._anew(place, come, been))
+            }
             if not self._behind:
                 break
         for states in self._behind.values():
             self.outcome.looped += states
         return self.outcome
+
+    def _anew(self, table: int, states: Iterable[State], been: dict[object, Set]) -> list[State]:
+        """Of those of which conntrack may have said anything, what has not been here before: no packet goes round for
+        ever because conntrack might say another thing each time."""
+        found = []
+        for state in states:
+            place = (table, frozenset(state.values.items()))
+            before = been.get(place, self.algebra.space.nothing)
+            if self.algebra.value(state, BELIEVED) != 0:
+                been[place] = before | state.packets
+                state = replace(state, packets=state.packets & ~before)
+            if state.packets != self.algebra.space.nothing:
+                found.append(state)
+        return found
 
     def _translate(self, table: int, states: Iterable[State]) -> None:
         self._visits, self._copied = 0, {table: list(states)}

@@ -14,8 +14,18 @@ from itertools import islice
 from controller.flows.engine import Cell, Engine
 from controller.flows.flow import Entry, Flow
 from controller.flows.pipeline import APPS
-from controller.model.records import Resource
-from controller.model.store import Store
+from controller.model.records import (
+    Bundle,
+    Neighbour,
+    Network,
+    Policy,
+    Port,
+    Record,
+    Resource,
+    SecurityGroup,
+    SecurityGroupRule,
+)
+from controller.model.store import Rows, Store
 from controller.model.view import Relation
 from controller.southbound.openflow import encode_flow
 
@@ -60,6 +70,15 @@ class Dictionary:
     revision: int
     flows: dict[int, Explanation]
     groups: dict[int, Explanation]
+
+
+def about(rows: Rows, kind: type[Record], id: str) -> Iterator[tuple[type[Record], str]]:
+    """The records that flows are for when they are for an object: itself, and what is made of a security group."""
+    yield kind, id
+    if kind is SecurityGroup:
+        yield from ((SecurityGroupRule, rule.id) for rule in rows.where(SecurityGroupRule, security_group_id=id))
+        yield from ((Bundle, bundle.id) for bundle in rows.where(Bundle, security_group_id=id))
+        yield from ((Policy, policy.id) for policy in rows.where(Policy, members=id))
 
 
 class Explanations:
@@ -119,11 +138,24 @@ class Explanations:
         return Explanation(0, app, "group", item.kind.name, str(item), objects, (-1, item.id), item.id)
 
     def named(self, cell: Cell) -> Iterator[Named]:
-        """The record a cell is over; for a fact, its key and its value."""
+        """The record a cell is over; for a fact, its key and its value; then the API objects that it stands for."""
         kind = cell.rule.kind
         if isinstance(kind, Relation):
-            yield from (Named(word, id, "") for word, id in zip(kind.words, cell.fact or (), strict=True))
+            for word, id in zip(kind.words, cell.fact or (), strict=True):
+                yield from self._stands_for(Bundle, id) if word == "bundle" else (Named(word, id, ""),)
         elif isinstance(kind, type):
-            record = self._store.model.get(kind, cell.id)
-            name = record.name if isinstance(record, Resource) else getattr(record, "hostname", "")
-            yield Named(kind.__name__.lower(), cell.id, name)
+            yield from self._stands_for(kind, cell.id)
+
+    def _stands_for(self, kind: type[Record], id: str) -> Iterator[Named]:
+        record = self._store.model.get(kind, id)
+        name = record.name if isinstance(record, Resource) else getattr(record, "hostname", "")
+        yield Named(kind.__name__.lower(), id, name)
+        match record:
+            case Bundle(security_group_id=group) | SecurityGroupRule(security_group_id=group):
+                yield from self._stands_for(SecurityGroup, group)
+            case Policy(groups=groups):
+                yield from (each for group in groups for each in self._stands_for(SecurityGroup, group))
+            case Neighbour(network_id=network, port_id=port):
+                yield from self._stands_for(Network, network)
+                if port:
+                    yield from self._stands_for(Port, port)

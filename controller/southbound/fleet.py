@@ -17,8 +17,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from ipaddress import ip_address
 from typing import cast
 
 from controller import measures
@@ -33,6 +35,7 @@ from controller.flows.presence import WATCHED, Watched
 from controller.flows.punted import Outgoing, Reply, Said
 from controller.model import bindings
 from controller.model.bindings import Hypervisor, Placed
+from controller.model.protocols import NUMBERS
 from controller.model.records import (
     KINDS,
     Chassis,
@@ -41,12 +44,13 @@ from controller.model.records import (
     Port,
     Quarantine,
     Recovering,
+    Severed,
     Tag,
 )
 from controller.model.store import Author, Change, Event, Model, Rows, Store, Transaction
 from controller.model.view import View
 from controller.southbound.dumps import Dump, Remembered
-from controller.southbound.explained import Explanations
+from controller.southbound.explained import Explanations, about
 from controller.southbound.hypervisor import own_datapath_id
 from controller.southbound.inspection import Inspection
 from controller.southbound.keeping import Keeper
@@ -62,6 +66,7 @@ from controller.southbound.probes import Caught, Probes, caught
 from controller.southbound.readiness import Readiness
 from controller.southbound.reconcile import Refusal
 from controller.southbound.recovery import Recovery
+from controller.southbound.severed import Severing
 from controller.southbound.switch import Applied, Switch
 from controller.southbound.told import State, Status, Stranger
 from controller.southbound.translations import Translations
@@ -128,7 +133,7 @@ class Fleet:
         """Recompute, and put each switch's difference in its queue."""
         with measures.RECOMPUTE.time():
             deltas = self._engine.update(changes)
-        measures.CELLS.inc(len(self._engine.log))
+        measures.CELLS.inc(len(self._engine.ran))
         requests = [change.request for change in changes if change.request]
         for name, delta in deltas.items():
             self._queue(self._members.of(name), delta, requests, changes)
@@ -137,12 +142,14 @@ class Fleet:
         for write in (write for change in changes for write in change.writes):
             if isinstance(write.new, Quarantine):
                 self._members.of(write.new.chassis).quarantined.set()
+            if isinstance(write.new, Severed):
+                self._members.of(write.new.chassis).severed.set()
             if write.kind is Chassis and write.new is None and self._members.of(write.id).switch is None:
                 del self._members[write.id]
         self.neighbours.follow(changes)
         log.debug(
             "recomputed revision=%d cells=%d switches=%d requests=%s",
-            self._engine.revision, len(self._engine.log), len(deltas), ",".join(requests) or "-",
+            self._engine.revision, len(self._engine.ran), len(deltas), ",".join(requests) or "-",
         )  # fmt: skip
 
     def _queue(self, member: Member, delta: Delta, requests: Iterable[str], changes: Iterable[Change]) -> None:
@@ -224,11 +231,16 @@ class Fleet:
             async def empty(zones: Iterable[int]) -> None:
                 await self._empty_zones(member, switch, zones)
 
+            async def forget(severed: Iterable[Severed]) -> None:
+                await self._sever(member, switch, severed)
+
             zones = Zones(self._store, member.name, empty, member.quarantined)
+            severing = Severing(self._store, member.name, forget, member.severed)
             async with asyncio.TaskGroup() as chores:
                 chores.create_task(self._keeper.keep_in_step(member, switch))
                 chores.create_task(member.paths.run())
                 chores.create_task(zones.run())
+                chores.create_task(severing.run())
         finally:
             member.switch, member.paths, member.drawn, member.links = None, None, False, None
             if self._attended.get(switch.datapath_id) is member:
@@ -244,6 +256,14 @@ class Fleet:
         async with member.lock:
             await self._keeper.apply_pending(member, switch)
             await switch.empty_zones(zones)
+
+    async def _sever(self, member: Member, switch: Switch, severed: Iterable[Severed]) -> None:
+        """Have connections forgotten, once no flow makes more of them."""
+        async with member.lock:
+            await self._keeper.apply_pending(member, switch)
+            for each in severed:
+                protocol, address = NUMBERS[each.protocol], ip_address(each.address).packed
+                await switch.sever(each.zone, protocol, address, range(each.port_first, each.port_last + 1))
 
     def _handed_over(self, member: Member, packet: PacketIn) -> Iterable[Outgoing]:
         """What to send when a switch hands a packet over."""
@@ -538,11 +558,22 @@ class Fleet:
         return applied
 
     def cost(self, id: str) -> list[Cost]:
-        """What an object has on switches, by app and rule. Raises NotFound when there is no object of that id."""
-        kinds = [kind for kind in KINDS if self._store.model.get(kind, id) is not None]
+        """What an object has on switches, by app and rule; a security group with its rules and members.
+
+        Raises NotFound when there is no object of that id.
+        """
+        rows = self._store.model
+        kinds = [kind for kind in KINDS if rows.get(kind, id) is not None]
         if not kinds:
             raise NotFound("Object", id)
-        return [cost for kind in kinds for cost in self._engine.costs(kind, id)]
+        found = [cost for kind in kinds for cost in self._engine.costs(kind, id)]
+        records = {each for kind in kinds for each in about(rows, kind, id)}
+        facts = self._engine.facts({(kind.__name__.lower(), each) for kind, each in records})
+        made: Counter[tuple[str, str, int]] = Counter()
+        for at in (*(each for each in records if each[1] != id), *facts):
+            for cost in self._engine.costs(*at):
+                made[cost.app, cost.rule, cost.hosts] += cost.flows
+        return found + [Cost(app, rule, flows, hosts) for (app, rule, hosts), flows in sorted(made.items())]
 
     def counts(self) -> Mapping[str, int]:
         """How many records the model has, by kind."""

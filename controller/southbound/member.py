@@ -57,6 +57,7 @@ class Member:
     left: asyncio.Event = field(default_factory=asyncio.Event)
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     quarantined: asyncio.Event = field(default_factory=asyncio.Event)
+    severed: asyncio.Event = field(default_factory=asyncio.Event)
     foreign: Mapping[WireKey, EncodedFlow] = field(default_factory=dict)
     complaints: Complaints | None = None
     paths: Paths | None = None

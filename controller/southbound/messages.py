@@ -120,6 +120,11 @@ _GROUP_MOD: Final = Struct("!HBxI")
 _NX: Final = 0x00002320
 _NXT_CT_FLUSH_ZONE: Final = 29
 _CT_FLUSH_ZONE: Final = Struct("!II6xH")
+_NXT_CT_FLUSH: Final = 32
+_CT_FLUSH: Final = Struct("!IIB7x HH4x HH10xH4s4x HHH2x HHH2x")  # nested in NXT_CT_ORIG_TUPLE: an address, a port
+_NXT_CT_ORIG_TUPLE, _NXT_CT_ZONE_ID = 0, 2
+_NXT_CT_TUPLE_DST, _NXT_CT_TUPLE_DST_PORT = 1, 3
+_IPV4_MAPPED: Final = 0xFFFF  # RFC 4291 section 2.5.5.2
 
 _PACKET_IN: Final = Struct("!IHBBQHH")  # with the head of the match
 _PACKET_OUT: Final = Struct("!IIH6x")
@@ -402,6 +407,14 @@ def decode_request_forward(body: bytes) -> int | None:
 def ct_flush_zone(xid: int, zone: int) -> bytes:
     """Forget all connections in a conntrack zone: Open vSwitch's own since 2.6 (nicira-ext.h, struct nx_zone_id)."""
     return message(OFPT_EXPERIMENTER, xid, _CT_FLUSH_ZONE.pack(_NX, _NXT_CT_FLUSH_ZONE, zone))
+
+
+def ct_flush(xid: int, zone: int, protocol: int, address: bytes, port: int) -> bytes:
+    """Forget the connections of a zone that began to a port of an IPv4 address: Open vSwitch's own since 3.1
+    (nicira-ext.h, struct nx_ct_flush)."""
+    to = (_NXT_CT_TUPLE_DST, 20, _IPV4_MAPPED, address, _NXT_CT_TUPLE_DST_PORT, 8, port)
+    body = (protocol, _NXT_CT_ORIG_TUPLE, 40, *to, _NXT_CT_ZONE_ID, 8, zone)
+    return message(OFPT_EXPERIMENTER, xid, _CT_FLUSH.pack(_NX, _NXT_CT_FLUSH, *body))
 
 
 class PacketIn(NamedTuple):

@@ -329,7 +329,19 @@ class Switch:
 
     async def empty_zones(self, zones: Iterable[int]) -> None:
         """Have the switch forget all connections in some conntrack zones. Raises Rejected when it refuses."""
-        told = [self.post("to empty a conntrack zone", _NONE, partial(of.ct_flush_zone, zone=zone)) for zone in zones]
+        await self._do("to empty a conntrack zone", [partial(of.ct_flush_zone, zone=zone) for zone in zones])
+
+    async def sever(self, zone: int, protocol: int, address: bytes, ports: Iterable[int]) -> None:
+        """Have the switch forget the connections of a conntrack zone that began to ports of an IPv4 address.
+
+        Raises Rejected when it refuses.
+        """
+        to = partial(of.ct_flush, zone=zone, protocol=protocol, address=address)
+        await self._do("to forget connections", [partial(to, port=port) for port in ports])
+
+    async def _do(self, what: str, requests: Iterable[Callable[[int], bytes]]) -> None:
+        """Have it do what is answered only when it is refused. Raises Rejected then."""
+        told = [self.post(what, _NONE, request) for request in requests]
         await self.barrier()
         for question in told:
             if question.answer.done():

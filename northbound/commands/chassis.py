@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote, urlencode
 
+from northbound.client import Unanswered
 from northbound.commands.asking import CHASSIS, Add, command, controller, print_json
 
 
@@ -105,6 +106,8 @@ def _repair(options: argparse.Namespace) -> int:
     client = controller(options)
     connected = [each["name"] for each in client.get("/v1/chassis")["chassis"] if each["connected"]]
     wanted = [*options.chassis, *options.only] or connected
+    if not wanted:
+        raise Unanswered("no hypervisor is connected, so there is nothing to repair")
     query = f"?{urlencode({'object': options.object})}" if options.object else ""
     done = {name: client.post(f"/v1/repair/{quote(name, safe='')}{query}", {}) for name in wanted}
     if options.json:

@@ -88,7 +88,12 @@ def add_at(add: Add, main: Main) -> None:
 
 
 def _at(main: Main, options: argparse.Namespace) -> int:
-    when, client = urlencode(_moment(options.time)), controller(options)
+    when = urlencode(_moment(options.time))
+    if options.command == ["--json"]:
+        options.json, options.command = True, []
+    elif options.command and options.command[0].startswith("-"):
+        raise Unanswered(f"say options of weft at before the time: weft at {options.command[0]} ... {options.time}")
+    client = controller(options)
     if options.save or options.command:
         with tempfile.TemporaryDirectory() as directory:
             file = Path(options.save or f"{directory}/then")
@@ -117,6 +122,9 @@ def _moment(said: str) -> Mapping[str, Any]:
     try:
         if re.fullmatch(r"\d?\d:\d\d(:\d\d(\.\d+)?)?", said):
             said = f"{datetime.now().date()}T{said.rjust(5, '0')}"
-        return {"time": datetime.fromisoformat(said).timestamp()}
+        at = datetime.fromisoformat(said).timestamp()
     except ValueError:
         raise Unanswered(f"'{said}' is no time like 2026-11-26T10:30, 10:30, 15m or r41") from None
+    if at > time.time():
+        raise Unanswered(f"{said} is yet to come; say the day, like 2026-11-26T10:30, or 15m, 2h or 3d for ago")
+    return {"time": at}

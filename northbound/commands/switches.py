@@ -74,9 +74,10 @@ def add_diff(add: Add) -> None:
 def _diff(options: argparse.Namespace) -> int:
     answer = controller(options).get("/v1/diff")
     different = bool(answer["failures"]) or any(each[kind] for each in answer["chassis"] for kind in DIFFERENCES)
+    code = 1 if different else 2 if answer["unreachable"] and not answer["chassis"] else 0
     if options.json:
         print_json(answer)
-        return 1 if different else 0
+        return code
     for chassis in answer["chassis"]:
         for kind, sign in DIFFERENCES.items():
             for text in chassis[kind]:
@@ -86,7 +87,7 @@ def _diff(options: argparse.Namespace) -> int:
     for name in answer["unreachable"]:
         print(f"{name} ? not connected, so not compared")
     print(f"{len(answer['chassis'])} hypervisors compared, {'they differ' if different else 'no difference'}")
-    return 1 if different else 0
+    return code
 
 
 def add_prove(add: Add) -> None:
@@ -115,7 +116,7 @@ def _prove(options: argparse.Namespace) -> int:
 def add_cost(add: Add) -> None:
     """`weft cost`."""
     cost = command(add("cost", help="how many flows an object has, and on how many switches"), _cost)
-    cost.add_argument("id", help="the id of a network, port, router, security group ...")
+    cost.add_argument("id", metavar="OBJECT", help="a network, port, router, security group ..., by id or name")
 
 
 def _cost(options: argparse.Namespace) -> int:

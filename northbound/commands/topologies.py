@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from northbound.client import Client
-from northbound.commands.asking import Add, command, controller
+from northbound.commands.asking import Add, command, controller, print_json
 
 
 def add_apply(add: Add) -> None:
@@ -32,5 +32,9 @@ def add_export(add: Add) -> None:
 def _export(options: argparse.Namespace) -> int:
     from northbound import apply
 
-    print(apply.export(controller(options), options.name, options.project), end="")
+    topology = apply.export(controller(options), options.name, options.project)
+    if options.json:
+        print_json(topology)
+    else:
+        print(apply.text(topology), end="")
     return 0

@@ -18,7 +18,7 @@ from controller.errors import (
     PortForwards,
     Senseless,
 )
-from controller.model import ipam
+from controller.model import ipam, translations
 from controller.model.records import Address, FloatingIp, Port, PortForwarding, Router, Subnet
 from controller.model.store import Transaction
 from northbound.resources.attributes import Ask
@@ -104,6 +104,7 @@ def remove_forwarding(tx: Transaction, forwarding: PortForwarding, ask: Ask) -> 
     """Its floating IP is at no router when it was the last one."""
     tx.delete(PortForwarding, forwarding.id)
     floating_ip = tx.need(FloatingIp, forwarding.floatingip_id)
+    translations.sever(tx, floating_ip, forwarding)
     router_id = floating_ip.router_id if forwards(tx, floating_ip) else ""
     ask.touch(tx, replace(floating_ip, router_id=router_id))
 

@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from controller.errors import AlreadyAssociated, HasFloatingIp, NotFound, NoWayOut, Senseless
+from controller.model import translations
 from controller.model.records import Address, FixedIp, FloatingIp, Port, PortForwarding
 from controller.model.store import Rows, Transaction
 from northbound.resources import associations, values
@@ -124,7 +125,10 @@ def update(tx: Transaction, old: PortForwarding, new: PortForwarding, body: Body
         new = replace(new, internal_ip_address=_ipv4(tx.need(Port, new.internal_port_id))[0].ip_address)
     if new == old:
         return old
-    return ask.save(tx, old, _checked(tx, tx.need(FloatingIp, old.floatingip_id), new, ask))
+    floating_ip = tx.need(FloatingIp, old.floatingip_id)
+    if replace(new, description=old.description) != old:
+        translations.sever(tx, floating_ip, old)
+    return ask.save(tx, old, _checked(tx, floating_ip, new, ask))
 
 
 def _asked(

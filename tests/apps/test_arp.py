@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
+
 from tests.cloud import Cloud, no_port, port
+
+VIRTUAL = "00:00:5e:00:01:0a"
 
 
 def test_one_flow_turns_any_request_into_its_reply(cloud: Cloud) -> None:
@@ -30,14 +36,29 @@ def test_an_address_of_a_port_is_known_wherever_its_network_is(cloud: Cloud) -> 
     assert neighbour in cloud.flows("hv2", "arp")
 
 
-def test_a_port_gets_no_answer_for_its_own_address(cloud: Cloud) -> None:
-    assert [flow for flow in cloud.flows("hv2", "arp") if "priority=110" in flow] == [
-        "table=8,priority=110,arp,arp_op=1,arp_tpa=10.0.0.3,reg1=0x3 actions=set_field:0x7->reg8,goto_table:62",
+def own(cloud: Cloud) -> list[str]:
+    """What becomes of what a port says of its own IPv4 addresses."""
+    return [flow for flow in cloud.flows("hv2", "arp") if "reg1=0x3" in flow]
+
+
+def test_a_port_gets_no_answer_for_its_only_address_and_is_heard_when_it_announces_it(cloud: Cloud) -> None:
+    assert own(cloud) == ["table=8,priority=110,arp,arp_tpa=10.0.0.3,reg1=0x3 actions=goto_table:34"]
+    assert [flow for flow in cloud.flows("hv2", "arp") if flow.startswith("table=34")] == [
+        "table=34,priority=0 actions=set_field:0x2f->reg8,goto_table:60",
+        "table=34,priority=100,arp,arp_op=1,arp_spa=0.0.0.0 actions=set_field:0x7->reg8,goto_table:62",
     ]
 
 
-def test_what_a_port_announces_of_itself_is_heard(cloud: Cloud) -> None:
-    assert [flow for flow in cloud.flows("hv2", "arp") if "priority=115" in flow] == [
+@pytest.mark.parametrize(
+    "more",
+    [{"pairs": [("02:00:00:00:00:03", "10.9.0.0/16")]}, {"pairs": [(VIRTUAL, "0.0.0.0/0")]}, {"guarded": False}],
+)
+def test_a_port_that_may_speak_as_others_announces_its_address_by_naming_it_twice(
+    cloud: Cloud, more: dict[str, Any]
+) -> None:
+    cloud.commit(port("vm3", "red", "02:00:00:00:00:03", "10.0.0.3", **more))
+    assert [flow for flow in own(cloud) if "10.0.0.3" in flow] == [
+        "table=8,priority=110,arp,arp_op=1,arp_tpa=10.0.0.3,reg1=0x3 actions=set_field:0x7->reg8,goto_table:62",
         "table=8,priority=115,arp,arp_spa=10.0.0.3,arp_tpa=10.0.0.3,reg1=0x3 "
         "actions=set_field:0x2f->reg8,goto_table:60",
     ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.apps.outside import GATE_MAC, add_outside
-from tests.cloud import Cloud, hypervisor, interface, subnet, wire
+from tests.cloud import Cloud, hypervisor, interface, network, subnet, wire
 
 TO = "set_field:192.0.2.{0}->tun_dst,set_field:02:57:45:00:00:01->eth_dst,set_field:0xffffff->tun_id,load:0x2->NXM_NX_REG0[24..26],resubmit(,53)"
 LOST = "bucket=watch_port:1,actions=set_field:0x3e->reg8,resubmit(,62)"
@@ -116,6 +116,20 @@ def test_packets_are_measured_before_a_tunnel_where_a_network_bears_more(cloud: 
         "table=53,priority=110,reg0=0x200000/0x200000 actions=set_field:0x42->reg8,goto_table:60",
         "table=53,priority=120,ip,ip_frag=yes,reg0=0x200000/0x200000 actions=set_field:0x29->reg8,goto_table:62",
     ]
+
+
+def test_what_came_from_outside_and_goes_there_again_is_measured_if_the_wire_bears_more_than_tunnels(
+    cloud: Cloud,
+) -> None:
+    """A host of the wire may send by the MAC of a floating IP, whose hypervisor need not be the gateway."""
+
+    def back() -> list[str]:
+        return [flow for flow in cloud.flows("hv1", "gateways") if flow.startswith("table=29,priority=92")]
+
+    at = "table=29,priority=92,reg0=0x0/0x4,reg6=0x2,reg7=0x1,reg9=0x2 actions="
+    assert back() == [f"{at}check_pkt_larger(1464)->NXM_NX_REG0[21],group:268435457"]
+    cloud.commit(network("ext", None, "flat", physical_network="phys", external=True, mtu=1450))
+    assert back() == []
 
 
 def test_a_gateway_answers_echo_requests_from_its_address_and_sends_nothing_else_from_it(cloud: Cloud) -> None:

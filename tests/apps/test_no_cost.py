@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from controller.model.records import Port
+from controller.model.records import Mac, Port
 from tests.cloud import Cloud, hypervisor, port
 
 
-def test_a_new_name_sends_nothing_to_any_switch(cloud: Cloud) -> None:
-    cloud.commit(lambda tx: tx.put(replace(tx.need(Port, "vm1"), name="web", description="front")))
-    assert cloud.delta == {}
+def test_a_new_name_runs_no_cell_and_sends_nothing_to_any_switch(cloud: Cloud) -> None:
+    cloud.commit(lambda tx: tx.put(replace(tx.need(Port, "vm1"), name="web", description="front", tags=("a",))))
+    assert (cloud.engine.log, cloud.delta) == ([], {})
+    cloud.commit(lambda tx: tx.put(replace(tx.need(Port, "vm1"), name="db", mac_address=Mac("02:00:00:00:00:09"))))
+    assert "classify.guest[vm1]" in cloud.engine.log, "what is not for people alone counts, beside a name, too"
 
 
 def test_a_new_port_runs_only_the_cells_that_read_it(cloud: Cloud) -> None:

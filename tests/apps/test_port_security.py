@@ -22,13 +22,11 @@ def guarded(*addresses: str, pairs: list[tuple[str, str]] | None = None, on: boo
 def test_a_guest_sends_with_its_mac_and_addresses() -> None:
     assert guarded("10.0.0.1") == [
         "table=4,priority=100,eth_src=02:00:00:00:00:01,reg1=0x1 actions=goto_table:5",
-        "table=5,priority=100,eth_src=02:00:00:00:00:01,arp,arp_op=1,arp_spa=0.0.0.0,arp_sha=02:00:00:00:00:01,reg1=0x1 actions=goto_table:8",
         "table=5,priority=100,eth_src=02:00:00:00:00:01,arp,arp_spa=10.0.0.1,arp_sha=02:00:00:00:00:01,reg1=0x1 actions=goto_table:8",
         "table=5,priority=100,eth_src=02:00:00:00:00:01,ip,nw_src=10.0.0.1,reg1=0x1 actions=goto_table:8",
         "table=5,priority=100,eth_src=02:00:00:00:00:01,ipv6,ipv6_src=fe80::ff:fe00:1,reg1=0x1 actions=goto_table:6",
-        "table=6,priority=110,ipv6,nw_proto=58,icmpv6_type=135,nd_sll=02:00:00:00:00:01,reg1=0x1 actions=goto_table:8",
-        "table=6,priority=110,ipv6,nw_proto=58,icmpv6_type=136,nd_target=fe80::ff:fe00:1,nd_tll=00:00:00:00:00:00,reg1=0x1 actions=goto_table:8",
-        "table=6,priority=110,ipv6,nw_proto=58,icmpv6_type=136,nd_target=fe80::ff:fe00:1,nd_tll=02:00:00:00:00:01,reg1=0x1 actions=goto_table:8",
+        "table=7,priority=100,eth_src=02:00:00:00:00:01,reg1=0x1 actions=goto_table:8",
+        "table=7,priority=110,eth_src=02:00:00:00:00:01,ipv6,nw_proto=58,icmpv6_type=136,nd_target=fe80::ff:fe00:1,reg1=0x1 actions=goto_table:8",
     ]
 
 
@@ -92,22 +90,27 @@ def test_a_pair_of_one_port_alone_is_reached_there() -> None:
 def test_whether_an_address_is_free_may_be_asked_of_any_address(cloud: Cloud) -> None:
     asking = [flow for flow in cloud.flows("hv2", "port_security") if "arp_spa=0.0.0.0" in flow or "type=135" in flow]
     assert asking == [
-        "table=5,priority=100,eth_src=02:00:00:00:00:03,arp,arp_op=1,arp_spa=0.0.0.0,arp_sha=02:00:00:00:00:03,reg1=0x3 "
-        "actions=goto_table:8",
         "table=5,priority=100,ipv6,nw_proto=58,ipv6_src=::,icmpv6_type=135 actions=goto_table:6",
+        "table=5,priority=110,arp,arp_op=1,arp_spa=0.0.0.0 actions=move:NXM_NX_ARP_SHA[]->NXM_OF_ETH_SRC[],goto_table:7",
         "table=5,priority=20,ipv6,nw_proto=58,icmpv6_type=135 actions=set_field:0x17->reg8,goto_table:62",
-        "table=6,priority=100,ipv6,nw_proto=58,icmpv6_type=135 actions=set_field:0x17->reg8,goto_table:62",
+        "table=6,priority=100,ipv6,nw_proto=58,icmpv6_type=135 actions=move:NXM_NX_ND_SLL[]->NXM_OF_ETH_SRC[],goto_table:7",
         "table=6,priority=110,ipv6,nw_proto=58,icmpv6_type=135,nd_sll=00:00:00:00:00:00 actions=goto_table:8",
-        "table=6,priority=110,ipv6,nw_proto=58,icmpv6_type=135,nd_sll=02:00:00:00:00:03,reg1=0x3 actions=goto_table:8",
     ]
 
 
-def test_a_probe_for_a_virtual_address_may_come_from_its_mac_or_the_ports_own(cloud: Cloud) -> None:
+def test_what_asks_or_advertises_tells_a_mac_of_the_ports_and_of_the_address(cloud: Cloud) -> None:
     virtual = ("00:00:5e:00:01:01", "10.0.0.9")
     cloud.commit(port("vm3", "red", "02:00:00:00:00:03", "10.0.0.3", pairs=[virtual]))
-    probes = [flow for flow in cloud.sent("hv2") if "arp_spa=0.0.0.0" in flow]
-    assert probes == [
-        f"table=5,priority=100,eth_src={sender},arp,arp_op=1,arp_spa=0.0.0.0,arp_sha=00:00:5e:00:01:01,reg1=0x3 "
-        "actions=goto_table:8"
-        for sender in ("00:00:5e:00:01:01", "02:00:00:00:00:03")
+    local, virtual_local = "nd_target=fe80::ff:fe00:3", "nd_target=fe80::200:5eff:fe00:101"
+    own, pair = "eth_src=02:00:00:00:00:03", "eth_src=00:00:5e:00:01:01"
+    advertised = "ipv6,nw_proto=58,icmpv6_type=136"
+    assert [flow for flow in cloud.flows("hv2", "port_security") if flow.startswith("table=7")] == [
+        "table=7,priority=10,arp actions=set_field:0x14->reg8,goto_table:62",
+        f"table=7,priority=100,{pair},reg1=0x3 actions=goto_table:8",
+        f"table=7,priority=100,{own},reg1=0x3 actions=goto_table:8",
+        f"table=7,priority=105,{advertised} actions=set_field:0x17->reg8,goto_table:62",
+        f"table=7,priority=110,{pair},{advertised},{virtual_local},reg1=0x3 actions=goto_table:8",
+        f"table=7,priority=110,{own},{advertised},{local},reg1=0x3 actions=goto_table:8",
+        f"table=7,priority=110,{advertised},{virtual_local},nd_tll=00:00:00:00:00:00,reg1=0x3 actions=goto_table:8",
+        f"table=7,priority=110,{advertised},{local},nd_tll=00:00:00:00:00:00,reg1=0x3 actions=goto_table:8",
     ]

@@ -11,7 +11,7 @@ from __future__ import annotations
 import gc
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -81,10 +81,10 @@ class _Counting(Engine):
 
     def update(self, changes: Iterable[Change]) -> dict[str, Delta]:
         deltas = super().update(changes)
-        self.counts.cells += len(self.log)
+        self.counts.cells += len(self.ran)
         return deltas
 
-    def _affected(self, outcomes: Any) -> dict[Key, set[str]]:
+    def _affected(self, outcomes: Any) -> dict[Key, Set[str]]:
         affected = super()._affected(outcomes)
         self.counts.judged += sum(map(len, affected.values()))
         return affected

@@ -41,7 +41,7 @@ class _Run:
         began = process_time()
         self.engine.update([change])
         self.seconds.setdefault(name, []).append(process_time() - began)
-        self.cells.setdefault(name, set()).add(len(self.engine.log))
+        self.cells.setdefault(name, set()).add(len(self.engine.ran))
 
 
 def _bind(cloud: Cloud, network: int, _: int) -> Change:
@@ -94,7 +94,7 @@ def _started(shape: Shape) -> Generator[Figure, None, _Run]:
     began = process_time()
     engine = cloud.engine()
     seconds = process_time() - began
-    cells, entries = len(engine.log), sum(1 for _ in engine.entries())
+    cells, entries = len(engine.ran), sum(1 for _ in engine.entries())
     at = f"from scratch, {shape.ports:,} ports on {shape.chassis} hypervisors"
     yield Figure(at, seconds, "CPU s")
     yield Figure(f"{at}: {cells:,} cells", cells / seconds, "cells/s")

@@ -166,3 +166,22 @@ def test_history_outlives_the_controller(tmp_path: Path) -> None:
         api.delete("port", port["id"])
         assert len(events(api, port["id"])) == 3
         assert api.get(f"/v1/at?revision={before[0]['revision']}")["records"]["port"] == 1
+
+
+def test_what_is_yet_to_come_is_not_told(api: Client, capsys: pytest.CaptureFixture[str]) -> None:
+    wired(api)
+    revision = api.store.model.revision
+    assert api.ask("GET", f"/v1/at?revision={revision}").status == 200
+    assert api.ask("GET", f"/v1/at?revision={revision + 1}").fault == (
+        404, "HistoryNotFound", f"revision {revision + 1} is yet to come: it is revision {revision} now."
+    )  # fmt: skip
+    assert api.ask("GET", f"/v1/at?time={time.time() + 600}").status == 404
+    assert cli.main(["at", "2999-01-01T10:30", "--url", api.url]) == 2
+    assert capsys.readouterr().err.startswith("weft: 2999-01-01T10:30 is yet to come; say the day, like ")
+
+
+def test_who_asked_is_not_told_to_be_the_controller(api: Client, capsys: pytest.CaptureFixture[str]) -> None:
+    answer = api.ask("POST", api.path("network"), {"network": {"name": "red"}})
+    wired(api)
+    assert cli.main(["history", answer.body["network"]["id"], "--url", api.url]) == 0
+    assert f"{answer.headers['X-Openstack-Request-Id']} by whoever may ask\n" in capsys.readouterr().out

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -121,6 +122,15 @@ def test_what_apply_made_goes_with_its_name_and_nothing_else_does(api: Client, a
     assert [each["id"] for each in api.get("/v2.0/networks?project_id=p1")["networks"]] == [mine]
     assert api.get("/v2.0/ports?project_id=p1")["ports"] == []
     assert apply("name: shop") == ["nothing to change"]
+
+
+def test_changes_and_what_there_is_are_told_to_machines_too(api: Client, apply: Command) -> None:
+    told = json.loads("\n".join(apply(SHOP, "--dry-run", "--json", code=1)))
+    assert (told["made"], told["changes"][0].keys()) == (False, {"sign", "text"})
+    assert json.loads("\n".join(apply(SHOP, "--json"))) == {**told, "made": True}
+    exported = "\n".join(apply.run("export", "copy", "--json"))
+    assert json.loads(exported)["networks"].keys() == {"red"}
+    assert json.loads("\n".join(apply(exported, "--json"))) == {"changes": [], "made": False}
 
 
 def test_what_is_exported_is_true_already(api: Client, apply: Command) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import socket
 import subprocess
@@ -15,6 +16,10 @@ import pytest
 
 from mininet_scenarios.processes import beside_python
 from northbound import cli
+from tests.cloud import hypervisor
+from tests.northbound.served import serving
+
+COST_OF_A_GROUP = [["policy", "5"], ["protocol", "4"], ["remote", "1"], ["verdict", "2"]]
 
 
 @contextmanager
@@ -141,3 +146,63 @@ def test_attach_refuses_what_no_hypervisor_could_join_with(
 def test_connections_are_not_read_where_the_hypervisor_is_not(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["conn", "no such hypervisor", "--url", "http://127.0.0.1:1"]) == 2
     assert "pipe its dump in: `ovs-appctl dpctl/dump-conntrack | weft conn" in capsys.readouterr().err
+
+
+def test_a_hypervisor_that_is_not_connected_is_told_so(capsys: pytest.CaptureFixture[str]) -> None:
+    """By every command that asks its switch, and not as an error of the controller's."""
+    with serving(own=True) as api:
+        assert cli.main(["diff", "--url", api.url]) == 0
+        api.commit(hypervisor(1))
+        for command in (["repair", "--chassis", "hv1"], ["drops", "hv1"], ["flows", "hv1", "--counts"]):
+            assert cli.main([*command, "--url", api.url]) == 2
+            assert capsys.readouterr().err == "weft: hv1 is disconnected: its switch is not connected.\n"
+        assert cli.main(["repair", "--url", api.url]) == 2
+        assert cli.main(["diff", "--url", api.url]) == 2
+
+
+def test_connections_of_a_hypervisor_that_there_is_not_are_an_error() -> None:
+    with serving(own=True) as api:
+        answer = api.ask("POST", "/v1/trace", {"from": "a", "to": "b", "conntrack": {"hv9": ""}})
+        assert answer.fault == (404, "ChassisNotFound", "Chassis hv9 could not be found.")
+
+
+def test_options_stand_where_one_says_them(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    dump = tmp_path / "dump"
+    dump.write_text(
+        "udp,orig=(src=192.0.2.1,dst=192.0.2.2,sport=1,dport=2),reply=(src=192.0.2.2,dst=192.0.2.1),zone=9\n"
+    )
+    with serving(own=True) as api:
+        api.commit(hypervisor(1))
+        at = ("--url", api.url)
+        for words in (["--json", "hv1", str(dump)], ["hv1", "--json", str(dump)], ["hv1", str(dump), "--json"]):
+            assert cli.main(["conn", *at, *words]) == 0
+            assert len(json.loads(capsys.readouterr().out)["connections"]) == 1
+        for words in (["--json", "r1"], ["r1", "--json"]):
+            assert cli.main(["at", *at, *words]) == 0
+            assert json.loads(capsys.readouterr().out)["revision"] == 1
+        assert cli.main(["at", *at, "r1", "--save", "file"]) == 2
+        assert capsys.readouterr().err == "weft: say options of weft at before the time: weft at --save ... r1\n"
+        with pytest.raises(SystemExit):
+            cli.main(["conn", *at, "hv1", "--jsn", str(dump)])
+
+
+def test_what_an_object_costs_is_told_by_its_name_too(capsys: pytest.CaptureFixture[str]) -> None:
+    """A security group with what its rules and members have; whoever shares a name is asked about by id."""
+    with serving(own=True) as api:
+        network = api.make("network", name="red")
+        api.make("subnet", network_id=network["id"], ip_version=4, cidr="10.0.0.0/24")
+        group = api.make("security_group", name="web")
+        for more in ({}, {"remote_group_id": group["id"]}):
+            rule = {"direction": "ingress", "ethertype": "IPv4", "protocol": "tcp", "port_range_min": 80, **more}
+            api.make("security_group_rule", security_group_id=group["id"], port_range_max=80, **rule)
+        port = api.make("port", name="vm", network_id=network["id"], security_groups=[group["id"]])
+        api.commit(hypervisor(1, port["id"]))
+        assert cli.main(["cost", "web", "--url", api.url]) == 0
+        said = capsys.readouterr().out.splitlines()
+        assert cli.main(["cost", group["id"], "--url", api.url]) == 0
+        assert capsys.readouterr().out.splitlines() == said
+        assert [line.split()[1:3] for line in said[:-1]] == COST_OF_A_GROUP
+        flows = api.get(f"/v1/flows/hv1?object={group['id']}")["flows"]
+        assert said[-1] == f"{len(flows) + 2} flows and groups in all"  # two are shared among its rules
+        api.make("network", name="web")
+        assert cli.main(["cost", "web", "--url", api.url]) == 2

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 import re
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from apps import APPS
 from controller.flows.app import App
-from controller.model.records import KINDS, Address, PortForwarding
-from controller.model.store import MemoryJournal, Store
+from controller.flows.engine import Engine
+from controller.model.records import INCIDENTAL, KINDS, Address, PortForwarding, Resource, differ_incidentally
+from controller.model.store import MemoryJournal, Model, Store
 from controller.southbound.explained import Explanation
 from controller.southbound.fleet import Fleet
 from northbound import explain, v1
@@ -49,6 +52,23 @@ def cloud() -> Cloud:
     )  # fmt: skip
     cloud.commit(lambda tx: tx.put(forwarding))
     return cloud
+
+
+def test_nothing_that_is_for_people_alone_shows_in_any_flow(cloud: Cloud) -> None:
+    """What the engine takes for granted of INCIDENTAL, of every app."""
+    records = [record for kind in KINDS for record in cloud.model.all(kind)]
+    others: dict[str, Any] = {
+        "name": "another",
+        "description": "x",
+        "tags": ("a",),
+        "revision_number": 77,
+        "updated_at": 88,
+    }
+    assert others.keys() == INCIDENTAL
+    changed = [replace(record, **others) if isinstance(record, Resource) else record for record in records]
+    assert sum(map(differ_incidentally, records, changed)) > 20
+    anew = Engine(Model(cloud.model.revision, changed), APPS)
+    assert all(anew.desired(name) == cloud.engine.desired(name) for name in ("hv1", "hv2"))
 
 
 @pytest.fixture(scope="module")

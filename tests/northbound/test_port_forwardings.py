@@ -7,6 +7,9 @@ from typing import Any
 
 import pytest
 
+from controller.model.records import Severed
+from controller.model.store import Transaction
+from controller.model.translations import FIRST, allot
 from tests.northbound.served import Answer, Client, serving
 from tests.northbound.test_external_networks import inside, on, outside
 from tests.northbound.test_floating_ips import Cloud, cloud, floating, guest, shown, stands_for
@@ -466,3 +469,42 @@ def test_the_extensions_of_floating_ips_are_offered(api: Client) -> None:
         "floatingip-pools",
     }
     assert not offered & {"qos-fip", "floating-ip-distributed"}
+
+
+# ---- what hypervisors are to forget ---------------------------------------------------------------------------
+
+
+def test_what_a_port_forwarding_does_no_more_is_to_be_forgotten_at_its_routers_gateways(
+    api: Client, cloud: Cloud, vm: str, door: str
+) -> None:
+    for chassis, router in (("hv1", cloud.router), ("hv2", cloud.router), ("hv3", "another")):
+        api.commit(lambda tx: allot(tx, chassis, f"router/{router}/203.0.113.2"))  # noqa: B023
+    address = shown(api, door)["floating_ip_address"]
+
+    def severed() -> set[tuple[str, int, str, str, int, int]]:
+        found = api.store.model.all(Severed)
+
+        def clear(tx: Transaction) -> None:
+            for each in found:
+                tx.delete(Severed, each.id)
+
+        api.commit(clear)
+        return {(e.chassis, e.zone, e.protocol, e.address, e.port_first, e.port_last) for e in found}
+
+    def of(first: int, last: int) -> set[tuple[str, int, str, str, int, int]]:
+        return {(chassis, FIRST, "tcp", address, first, last) for chassis in ("hv1", "hv2")}
+
+    made = forward(api, door, vm)
+    change(api, door, made["id"], description="ssh")
+    assert severed() == set()
+    change(api, door, made["id"], external_port=2223)
+    assert severed() == of(2222, 2222)
+    assert api.ask("DELETE", path(door, made["id"])).status == 204
+    assert severed() == of(2223, 2223)
+    for ports, expected in (((1000, 1255), of(1000, 1255)), ((1000, 1256), set())):
+        made = forward(api, door, vm, external_port_range="{}:{}".format(*ports))
+        assert api.ask("DELETE", path(door, made["id"])).status == 204
+        assert severed() == expected, "of more ports they go when their time is over"
+    forward(api, door, vm)
+    api.delete("port", vm)
+    assert severed() == of(2222, 2222)

@@ -8,9 +8,10 @@ from controller.errors import Ambiguous, Invalid, MissingAttribute, NotFound, Un
 from controller.flows.pipeline import Why
 from controller.flows.trace import Switch
 from controller.model import security
-from controller.model.records import Link, SecurityGroup, SecurityGroupRule
+from controller.model.records import Bundle, Link, SecurityGroup, SecurityGroupRule
 from controller.model.store import Transaction
-from northbound import narration, tracing
+from controller.model.view import View
+from northbound import narration, remembered, tracing
 from northbound.sending import question
 from tests.cloud import (
     Allowed,
@@ -232,7 +233,7 @@ def test_a_router_answers_an_echo_request(cloud: Cloud) -> None:
         'hv1 l3_route         connected route 10.0.0.0/24, to network "red" red',
         "hv1 l3_out           next hop 10.0.0.1 is at 02:00:00:00:00:01",
         'hv1 l2_lookup        02:00:00:00:00:01 is port "vm-a1" a1, on this hypervisor',
-        "hv1 in_rules         conntrack zone 1: the answer to what just went out",
+        "hv1 in_rules         conntrack zone 1: an answer, to what went out by a known connection",
         'hv1 deliver          out of tap-a1: port "vm-a1" a1',
         "delivered",
     ]
@@ -500,3 +501,59 @@ def test_routed_onto_a_wire_to_a_guest_and_to_a_host_that_has_to_be_asked_for(wi
 
 def test_routed_onto_a_wire_that_a_hypervisor_has_no_bridge_to(wired: Cloud) -> None:
     assert told(wired, "b1", "10.5.0.1")[-1] == f"dropped: NO_PHYSICAL {Why.NO_PHYSICAL.sentence}"
+
+
+def test_a_port_that_has_the_address_of_another_is_not_taken_for_that(cloud: Cloud) -> None:
+    """Tenants may have the same addresses: what arrives at a neighbour has not arrived at the port that was named."""
+    cloud.commit(network("green", 300), subnet("green-subnet", "green", "10.0.0.0/24", "10.0.0.254"))
+    cloud.commit(port("g2", "green", "02:00:00:00:02:02", "10.0.0.2", name="theirs"))
+    cloud.commit(port("g1", "green", "02:00:00:00:02:01", "10.0.0.1", name="namesake"))
+    asked = question({"from": "a1", "to": "theirs"})
+    answer = tracing.trace(cloud.model, cloud.standing, asked)
+    assert [*tracing.text(tracing.as_json(answer))][-1] == (
+        'dropped: ANOTHER went to somebody else, who has that address where the sender is; not to port "theirs" g2'
+    )
+    assert tracing.trace(cloud.model, cloud.standing, question({"from": "a1", "to": "10.0.0.2"})).delivered
+    assert tracing.trace(cloud.model, cloud.standing, question({"from": "a1", "to": "a2"})).delivered
+    for own in ("namesake", "a1", "10.0.0.1"):
+        with pytest.raises(
+            Invalid, match=r"10\.0\.0\.1 is an address of the sender, too: what is for that does not leave it"
+        ):
+            tracing.trace(cloud.model, cloud.standing, question({"from": "a1", "to": own}))
+
+
+def test_a_packet_of_a_known_connection_is_told_by_the_rule_that_let_that_begin(cloud: Cloud) -> None:
+    """As a dump of conntrack has it."""
+    view = View(cloud.model)
+    out = next(each for each in cloud.model.where(Bundle, security_group_id="web") if each.direction == "egress")
+    there, back = "src=10.0.0.1,dst=10.0.0.2,sport=7,dport=80", "src=10.0.0.2,dst=10.0.0.1,sport=80,dport=7"
+    line = (
+        f"tcp,orig=({there}),reply=({back}),zone=1,labels={view.tag('bundle', out.id):#x},protoinfo=(state=ESTABLISHED)"
+    )
+    known = {"hv1": [*remembered.read([line])]}
+
+    def told(asked: dict[str, object]) -> list[str]:
+        answer = tracing.trace(cloud.model, cloud.standing, question(asked), known=known)
+        return [line for line in tracing.text(tracing.as_json(answer)) if " out_rules " in line]
+
+    assert told({"from": "a1", "to": "a2", "proto": "tcp", "sport": 7, "dport": 80}) == [
+        "hv1 out_rules        conntrack zone 1: of a known connection; egress allowed by "
+        'security group "servers" web, ' + OPEN
+    ]
+
+
+def test_a_question_on_a_wire_is_followed_to_one_guest_of_each_hypervisor() -> None:
+    """However many hear it; what is told is the same."""
+    cloud, number = Cloud(), 40
+    cloud.commit(wire("dmz", 120, "phys"), subnet("dmz4", "dmz", "10.9.0.0/24", "10.9.0.254"))
+    for each in range(1, number + 1):
+        cloud.commit(
+            port(f"p{each}", "dmz", f"02:00:00:00:09:{each:02x}", on={"dmz4": f"10.9.0.{each}"}, guarded=False)
+        )
+    guests = [f"p{each}" for each in range(1, number + 1)]
+    cloud.commit(hypervisor(1, *guests[::2], physical=("phys",)), hypervisor(2, *guests[1::2], physical=("phys",)))
+    asked = question({"from": "p1", "to": "10.9.0.99"})
+    brief, whole = (tracing.trace(cloud.model, cloud.standing, asked, whole=each) for each in (False, True))
+    assert brief.steps == whole.steps
+    assert brief.delivered
+    assert [len(answer.journeys[0].arrivals) for answer in (brief, whole)] == [2, number]  # the wire is one

@@ -22,9 +22,14 @@ POST = b"POST /v2.0/networks HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\nX-Aut
 
 
 @pytest.fixture
-def api(tmp_path: Path) -> Iterator[Client]:
+def visits() -> Visits:
+    return Visits(HEAD_S, BODY_S, MOST)
+
+
+@pytest.fixture
+def api(tmp_path: Path, visits: Visits) -> Iterator[Client]:
     file = tokens(tmp_path / "tokens.toml", red=("p-red", ["member"]))
-    with serving(identity=Tokens(file), visits=Visits(HEAD_S, BODY_S, MOST)) as client:
+    with serving(identity=Tokens(file), visits=visits) as client:
         yield client
 
 
@@ -101,12 +106,16 @@ def test_silent_connections_make_room_for_others(api: Client) -> None:
         assert heard(crowd[0]) == (0, ""), "the one that has been silent longest went"
 
 
-def test_when_all_are_served_another_is_told_so(api: Client) -> None:
+def test_when_all_are_served_another_is_told_so(api: Client, visits: Visits) -> None:
+    visits.body_s = 1.0  # the other one comes before anybody is given up
     with ExitStack() as stack:
         crowd = [connected(api, stack) for _ in range(MOST)]
         for each in crowd:
             each.sendall(POST)
-        time.sleep(0.1)
+        deadline = time.monotonic() + 5
+        while len(visits.served) < MOST:
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
         late = connected(api, stack)
         late.sendall(b"GET /v2.0/networks HTTP/1.1\r\n\r\n")
         assert heard(late) == (503, "ServiceUnavailable")

@@ -2,7 +2,7 @@
 
 Ports are made, deleted, plugged, moved, renamed, taken down and up, restricted to hosts; networks are made, taken down
 and deleted; hypervisors die and come back; the controller is killed, and interfaces change while it is dead. What is
-drawn depends on the seed alone; how far it gets, on the machine.
+drawn depends on the seed alone; how far it gets in some time, on the machine.
 
     python -m tests.scenarios.churn [--seconds 600] [--seed N]
 
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import math
 import random
 import statistics
 import sys
@@ -187,8 +188,11 @@ class Churn:
 
     # The run
 
-    def run(self, seconds: float) -> None:
-        """Churn for so long; look now and then whether all is as it should be. Raises what the lab raises."""
+    def run(self, *, seconds: float = math.inf, steps: float = math.inf) -> None:
+        """Churn for so long, or for so many steps; look now and then whether all is as it should be.
+
+        Raises what the lab raises.
+        """
         nothing = self._lab.network("nothing", cidr="10.0.0.0/24", project="nobody")
         for name in self._lab.hypervisors:
             for number in range(MACHINES):
@@ -203,11 +207,11 @@ class Churn:
         start = time.monotonic()
         checked = start
         for step in itertools.count(1):
-            passed_s = time.monotonic() - start
-            if passed_s > seconds:
+            passed = max(step / steps, (time.monotonic() - start) / seconds)
+            if passed > 1:
                 break
             if step % HEAVY_EVERY == 0:
-                kill = passed_s < seconds / 3 and step // HEAVY_EVERY % 2
+                kill = passed < 1 / 3 and step // HEAVY_EVERY % 2
                 chosen = self.kill_controller if kill else self.restart_hypervisor
             else:
                 (chosen,) = self._draw.choices(list(light), list(light.values()))
@@ -283,7 +287,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with Lab(hypervisors=3) as lab:
             churn = Churn(lab, seed)
-            churn.run(options.seconds)
+            churn.run(seconds=options.seconds)
             rows = list(churn.rows())
             print(show(rows))
     except LabError as error:

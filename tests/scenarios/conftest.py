@@ -30,6 +30,13 @@ def lab() -> Iterator[Lab]:
         yield lab
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say how many packets went the way in Open vSwitch that Weft had foretold."""
+    if Lab.compared["packets"]:
+        told = "{packets} packets traced alike by Weft and by Open vSwitch, in {stages} stages and {milliseconds} ms"
+        terminalreporter.write_line(told.format(**Lab.compared))
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
     """Show, below a failed scenario, what the controller said and what the switches hold."""

@@ -58,16 +58,6 @@ def model(lab: Lab) -> Model:
             journal.close()
 
 
-def settle(lab: Lab) -> None:
-    """Wait until the flows are as the model wants them, and let nothing but them decide.
-
-    What the datapath remembers of earlier ones is not judged: `Hypervisor.forget_decisions` says why.
-    """
-    lab.converged()
-    for hypervisor in lab.hypervisors.values():
-        hypervisor.forget_decisions()
-
-
 def drops(lab: Lab) -> Counter[str]:
     """How many frames the switches have dropped, or handed to the controller, by reason; also those that no flow drops."""
     counts: Counter[str] = Counter()
@@ -96,7 +86,7 @@ def hear(
         for guest, frames in sent.items():
             guest.sends(*frames)
         with suppress(Late):  # what lacks is a disagreement
-            wait_until("What is to arrive", listen, 3)
+            wait_until("What is to arrive", listen, 10)
         time.sleep(UNHEARD_S)
         listen()
     return heard

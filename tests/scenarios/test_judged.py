@@ -30,7 +30,7 @@ from mininet_scenarios.lab import Lab
 from mininet_scenarios.nodes import Guest
 from mininet_scenarios.probe import icmp, icmpv6, ipv4, tcp, tcp6, token, udp, udp6
 from tests.oracle import QUERIES, Judgement, Message, Oracle
-from tests.scenarios.judging import drops, hear, is_one, model, seeds, settle
+from tests.scenarios.judging import drops, hear, is_one, model, seeds
 
 SEEDS = (1, 2, 3, 4)
 SOAK_S = 300.0
@@ -330,7 +330,7 @@ def try_world(lab: Lab, projects: Sequence[Project], seed: int) -> Court:
     talks: list[Conversation] = []
     changes = ["nothing yet"]
     for number in range(ROUNDS):
-        settle(lab)
+        lab.converged()
         rows, case = model(lab), f"seed {seed}, round {number} after {', '.join(changes)}"
         talks = current([*talks, *(begin(chance, projects) for _ in range(BEGUN))])
         court.judge(rows, [talk.there() for talk in talks], case)

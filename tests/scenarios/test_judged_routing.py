@@ -34,7 +34,7 @@ from mininet_scenarios.probe import Frame, token
 from tests.frames import error, frame, hops
 from tests.oracle import Message
 from tests.routing_oracle import ECHO, End, Told, ends
-from tests.scenarios.judging import drops, hear, is_one, model, seeds, settle
+from tests.scenarios.judging import drops, hear, is_one, model, seeds
 
 SEEDS = (1, 2, 3)
 SOAK_S = 300.0
@@ -275,7 +275,7 @@ def try_world(lab: Lab, networks: Mapping[str, Network], seed: int) -> Court:
     world.begin()
     changes = ["nothing yet"]
     for number in range(ROUNDS):
-        settle(lab)
+        lab.converged()
         packets = [world.packet() for _ in range(SENT)]
         court.judge(model(lab), packets, f"seed {seed}, round {number} after {', '.join(changes)}")
         changes = [world.change() for _ in range(chance.randrange(1, 4))]

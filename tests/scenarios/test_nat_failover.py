@@ -20,6 +20,8 @@ pytestmark = pytest.mark.scenario
 OUTSIDE, GATEWAY, FLOATING = "172.24.0.1", "172.24.0.10", "172.24.0.104"
 OUTSIDE6, GATEWAY6 = "fd00:e::1", "fd00:e::10"
 HOLD_S = 4
+FEW = 4
+"""How many questions, one each 50 ms, may have two answers or none when the gateway changes."""
 
 
 @pytest.fixture(scope="module")
@@ -78,20 +80,26 @@ class Asking:
         wire = lab.physicals["physnet1"]
         self.questions = wire.at(self.outside).ear("arp")
         self.answers = {name: wire.at(each).ear("arp") for name, each in lab.hypervisors.items()}
+        self.heard: dict[str, list[Frame]] = {name: [] for name in self.answers}
         self.announced: dict[str, list[float]] = {}
 
     def ask(self) -> None:
         self.outside.sends(arp(REQUEST, self.outside.mac, self.outside.ip, GATEWAY))
 
+    def answered(self) -> dict[str, list[float]]:
+        """When whose wire brought an answer so far."""
+        for name, ear in self.answers.items():
+            self.heard[name] += ear.frames()
+        told = {name: [each.at for each in frames if is_answer(each)] for name, frames in self.heard.items()}
+        return {name: times for name, times in told.items() if times}
+
     def told(self) -> tuple[list[float], dict[str, list[float]]]:
         """When it asked, and when whose wire brought an answer."""
-        asked = [frame.at for frame in self.questions.frames() if asks_for(GATEWAY)(frame)]
-        heard = {name: ear.frames() for name, ear in self.answers.items()}
-        told = {name: [each.at for each in frames if is_answer(each)] for name, frames in heard.items()}
-        self.announced = {name: times for name, frames in heard.items() if (times := announced(frames))}
+        asked, answered = [frame.at for frame in self.questions.frames() if asks_for(GATEWAY)(frame)], self.answered()
+        self.announced = {name: times for name, frames in self.heard.items() if (times := announced(frames))}
         for ear in (self.questions, *self.answers.values()):
             ear.close()
-        return asked, {name: times for name, times in told.items() if times}
+        return asked, answered
 
 
 def is_answer(frame: Frame) -> bool:
@@ -114,6 +122,20 @@ def ask_while(lab: Lab, seconds: float, asking: Asking | None = None) -> tuple[l
         time.sleep(0.05)
     time.sleep(0.2)
     return asking.told()
+
+
+def ask_until_back(lab: Lab, name: str, asking: Asking) -> tuple[list[float], dict[str, list[float]]]:
+    """The same until a hypervisor answers, and as long as it announces itself.
+
+    An ovs-vswitchd that began while the controller was dead waits up to 8 s between two attempts to reach it (seen with
+    3.1.0: `max_backoff` of its controller counts from the first change of its configuration).
+    """
+    deadline = time.time() + 40
+    while name not in asking.answered():
+        assert time.time() < deadline, f"{name} is the gateway no more"
+        asking.ask()
+        time.sleep(0.05)
+    return ask_while(lab, 3.0, asking)
 
 
 def test_a_gateway_that_dies_with_the_controller_is_replaced_within_a_second(lab: Lab) -> None:
@@ -151,20 +173,21 @@ def test_a_gateway_that_dies_with_the_controller_is_replaced_within_a_second(lab
     lab.controller.start()
     stream = a1.ping(outside, interval_s=0.02, mark=mark)
     asking = Asking(lab)
-    asked, told = ask_while(lab, HOLD_S + 6.0, asking)
+    asked, told = ask_until_back(lab, "hv2", asking)
     lost = stream.stop()
     lab.converged()
     answered = sum(map(len, told.values()))
-    changed = min(told.get("hv2", [time.time()])) - back
+    changed = min(told["hv2"]) - back
     print(
         f"it was the gateway again {changed:.1f} s after the controller was back: {answered} of {len(asked)} answered"
     )
     print(f"meanwhile {lost.lost} of {lost.sent} echo requests were lost")
     assert told.keys() == {"hv2", "hv3"}
-    assert max(told["hv3"]) < min(told["hv2"]), "it changes once, and back never"
+    both = [at for at in told["hv3"] if at > min(told["hv2"])]
+    assert len(both) <= FEW, "it changes once, and back never: two switches are not told at the same moment"
     assert changed > HOLD_S
     late = {name: times for name, times in asking.announced.items() if max(times) > min(told["hv2"]) - 0.5}
     assert late.keys() == {"hv2"}, "it says so itself, when it is the gateway again"
     assert len(late["hv2"]) == 3
-    assert abs(answered - len(asked)) <= 4
+    assert abs(answered - len(asked)) <= FEW
     lab.settles()

@@ -131,8 +131,7 @@ def test_an_appliance_is_a_next_hop_by_addresses_that_are_known_and_that_are_not
     for nexthops in (box.ips, HIDDEN):
         routes(lab, *nexthops)
         for ip in BEHIND:
-            said = client.run("ping", "-n", "-c", "3", "-i", "0.05", "-W", "1", ip, codes=(0, 1))
-            assert "3 received" in said, f"{ip} by {nexthops}, of which nobody knew where it was: {said}"
+            assert client.ping(ip, count=3).wait().lost == 0, f"{ip} by {nexthops}, of which nobody knew where it was"
     for ip in HIDDEN:
         assert near.pings(ip), ip
         with lab.sniff(what=ND) as heard:
@@ -241,8 +240,7 @@ def test_a_virtual_mac_is_where_it_was_announced_last(lab: Lab) -> None:
     box.sends(announced("10.0.1.42", NESTED))
     for holder in (one, two, one):
         holder.sends(*(announced(ip, VIRTUAL) for ip in (VIRTUAL_IP, VIRTUAL_IP6)))
-        time.sleep(0.5)
-        assert reached() == {str(holder): 2}
+        lab.eventually(f"frames that come to {holder} alone", lambda: reached() == {str(holder): 2}, FOLLOWS_S)  # noqa: B023
         with lab.sniff(near) as heard:
             near.sends(arp(REQUEST, near.mac, near.ip, VIRTUAL_IP))
         assert [frame.src for frame in heard.at(near) if answers_for(VIRTUAL_IP)(frame)] == [VIRTUAL]
@@ -301,17 +299,20 @@ def test_guests_learn_the_new_mac_of_their_router(lab: Lab) -> None:
     with lab.sniff(what=ND) as heard:
         lab.api.put(f"/v2.0/routers/{row['id']}/add_router_interface", {"port_id": port["id"]})
         lab.converged()
+        lab.eventually("guests that know it", lambda: all(NEW_MAC in known(each) for each in (near, far)), 5)
     everybody = dict.fromkeys(("near", "far", "one", "two", "box"), 1)
     addresses = [*(ip["ip_address"] for ip in gateways), "fe80::ff:fe00:aaaa"]
     assert len(addresses) == 3
     for ip in addresses:
         said = advertises(ip) if ":" in ip else asks_for(ip)
         assert heard.copies(said) == everybody, f"{ip}: once each, and nothing on the underlay"
-    for each in (near, far):
-        known = each.run("ip", "neigh", "show", "dev", "eth0")
-        assert NEW_MAC in known, known
     assert [client.pings(ip) for ip in (*near.ips, *far.ips)] == [True] * 4, "and their answers go to the new one"
     lab.settles()
+
+
+def known(guest: Guest) -> str:
+    """Whom a guest's kernel knows on its network."""
+    return guest.run("ip", "neigh", "show", "dev", "eth0")
 
 
 FLOOD = """

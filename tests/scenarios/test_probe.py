@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -17,13 +19,16 @@ from mininet_scenarios.probe import (
     Ear,
     Frame,
     Heard,
+    Ping,
     arp,
     asks_for,
     ethernet,
+    icmp,
+    ipv4,
     send,
     udp,
 )
-from mininet_scenarios.processes import private_network, run
+from mininet_scenarios.processes import private_network, run, wait_until
 
 ONE, TWO = "02:00:00:00:00:01", "02:00:00:00:00:02"
 INNER = ethernet(TWO, ONE, EXPERIMENTAL, b"inner")
@@ -98,3 +103,68 @@ def test_an_ear_that_missed_a_frame_says_so(wire: tuple[str, str]) -> None:
     with pytest.raises(Deaf):
         ear.frames()
     ear.close()
+
+
+@pytest.fixture
+def answers(wire: tuple[str, str]) -> Iterator[Callable[[int], list[bytes]]]:
+    """Waits for so many pings from `one` to 10.0.0.2, which nobody answers, and has the answers to them."""
+    one, two = wire
+    run("ip", "link", "set", one, "address", ONE)
+    run("ip", "addr", "add", "10.0.0.1/24", "dev", one)
+    run("ip", "neigh", "add", "10.0.0.2", "lladdr", TWO, "dev", one, "nud", "permanent")
+    ear = Ear("two", os.getpid(), [two], "icmp")
+    heard: list[Frame] = []
+
+    def wait(count: int) -> list[bytes]:
+        def lacking() -> str:
+            heard.extend(ear.frames())
+            return "" if len(heard) >= count else f"{len(heard)} came"
+
+        wait_until(f"{count} pings", lacking, 5, 0.001)
+        return [ipv4((ONE, TWO), "10.0.0.2", "10.0.0.1", 1, icmp(0, 0, frame.raw[38:])) for frame in heard]
+
+    yield wait
+    ear.close()
+
+
+@pytest.mark.scenario
+def test_the_last_of_several_pings_is_waited_for_as_long_as_the_first(
+    wire: tuple[str, str], answers: Callable[[int], list[bytes]]
+) -> None:
+    _, two = wire
+    ping = Ping(os.getpid(), "10.0.0.2", count=3)
+    send(os.getpid(), two, answers(1)[:1])
+    last = answers(3)[1:]
+    time.sleep(0.4)
+    send(os.getpid(), two, last)
+    replies = ping.wait()
+    assert (replies.sent, replies.lost, replies.duplicates) == (3, 0, 0)
+
+
+@pytest.mark.scenario
+def test_pings_that_are_stopped_are_waited_for(wire: tuple[str, str], answers: Callable[[int], list[bytes]]) -> None:
+    _, two = wire
+    ping = Ping(os.getpid(), "10.0.0.2", interval_s=0.02)
+    answers(5)
+    answer = threading.Timer(0.2, lambda: send(os.getpid(), two, answers(5)))
+    answer.start()
+    replies = ping.stop()
+    answer.join()
+    assert replies.sent >= 5
+    assert replies.lost == 0
+
+
+@pytest.mark.scenario
+def test_what_is_not_answered_is_lost_and_what_is_answered_twice_is_told(
+    wire: tuple[str, str], answers: Callable[[int], list[bytes]]
+) -> None:
+    _, two = wire
+    began = time.monotonic()
+    ping = Ping(os.getpid(), "10.0.0.2", count=3, patience_s=0.3)
+    first, _, last = answers(3)
+    strange = ipv4((ONE, TWO), "10.0.0.3", "10.0.0.1", 1, first[34:])
+    send(os.getpid(), two, [strange, last, last, last])
+    replies = ping.wait()
+    assert (replies.sent, replies.lost, replies.duplicates) == (3, 2, 2), "an answer of somebody else's is none"
+    assert replies.at.keys() == {3}
+    assert 0.3 < time.monotonic() - began < 1

@@ -11,8 +11,7 @@ from mininet_scenarios.lab import Lab
 from mininet_scenarios.nodes import Controller, Guest
 from mininet_scenarios.probe import BROADCAST, token
 
-# ping(8) rounds 0.01 up to the next tick of the kernel's clock; this gives at least 100 a second
-INTERVAL_S = 0.009
+INTERVAL_S = 0.01
 DEAD_S = 3.0
 
 

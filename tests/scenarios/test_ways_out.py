@@ -74,6 +74,8 @@ def associated(lab: Lab, guest: Guest | None, address: str = FLOATING, **attribu
     expected = "ACTIVE" if guest else "DOWN"
     lab.eventually(f"A floating IP that is {expected}", lambda: floating(lab, address)["status"] == expected, SOON_S)
     found: Json = lab.api.get(f"/v1/floatingips/{floating(lab, address)['id']}")["floatingip"]
+    if guest:
+        lab.announced(lab.physicals["physnet1"], address, found["active"], SOON_S)
     return found
 
 
@@ -87,8 +89,7 @@ def known_as(lab: Lab, guest: Host, target: str = "203.0.113.1", source: str = "
     """Who a guest is to those whom it asks outside, from one of its addresses, twice."""
     world = lab.hosts["world"]
     with lab.sniff(world, what="icmp[icmptype] == icmp-echo or icmp6[0] == 128") as heard:
-        command = ("ping", "-n", "-c", "2", "-i", "0.05", "-W", "2", *(("-I", source) if source else ()), target)
-        assert " 0% packet loss" in guest.run(*command, codes=(0, 1)), f"{guest} to {target}"
+        assert guest.ping(target, count=2, patience_s=2, source=source).wait().lost == 0, f"{guest} to {target}"
     return {source_of(frame) for frame in heard.at(world)}
 
 

@@ -166,6 +166,7 @@ class Peer(ABC):
         self.mode = ""
         self.guests: dict[str, Guest] = {}
         self.dummies: dict[str, Dummies] = {}
+        self._late: object = None
 
     # ---- before
 
@@ -248,12 +249,22 @@ class Peer(ABC):
         """The port LATE, under a name that it had not before, of the guest whose interface is on the bridge already."""
 
     @abstractmethod
+    def key(self, name: str) -> str:
+        """What an interface has to say to be that of the port with this name."""
+
     def claim(self, name: str) -> Change:
         """The interface of LATE for its port, which is there already under that name."""
+        return lambda: self.dummies["hv2"].claim([self._late], [self.key(name)])
 
-    @abstractmethod
     def vanish(self, name: str) -> Change:
         """LATE no more; its interface is nobody's."""
+        remove = self.remove_port(LATE, name)
+
+        def ask() -> None:
+            remove()
+            self.dummies["hv2"].disclaim(self._late)
+
+        return ask
 
     @abstractmethod
     def ready(self, name: str) -> None:

@@ -357,25 +357,15 @@ class Ovn(Peer):
 
     def ready(self, name: str) -> None:
         """Its interface has the name that its port will have."""
-        self.dummies["hv2"].claim([self._late], [name])
+        self.claim(name)()
 
     def appear(self, name: str) -> Change:
         """Make the port."""
         return self.add_port(LATE, name)
 
-    def claim(self, name: str) -> Change:
-        """Say that the interface is the port's."""
-        return lambda: self.dummies["hv2"].claim([self._late], [name])
-
-    def vanish(self, name: str) -> Change:
-        """Remove the port, and the claim."""
-        remove = self.remove_port(LATE, name)
-
-        def ask() -> None:
-            remove()
-            self.dummies["hv2"].disclaim(self._late)
-
-        return ask
+    def key(self, name: str) -> str:
+        """The name of the port itself."""
+        return name
 
     # ---- faults, and what runs
 

@@ -107,7 +107,6 @@ class Weft(Peer):
         self._subnets: dict[tuple[int, int], str] = {}
         self._groups: list[str] = []
         self._rows: dict[str, list[object]] = {}
-        self._late: object = None
 
     @property
     def _session(self) -> Session:
@@ -363,19 +362,9 @@ class Weft(Peer):
 
         return ask
 
-    def claim(self, name: str) -> Change:
-        """Say that the interface is the port's."""
-        return lambda: self.dummies["hv2"].claim([self._late], [self._ports[name]])
-
-    def vanish(self, name: str) -> Change:
-        """Delete the port, and say that the interface is nobody's."""
-        remove = self.remove_port(LATE, name)
-
-        def ask() -> None:
-            remove()
-            self.dummies["hv2"].disclaim(self._late)
-
-        return ask
+    def key(self, name: str) -> str:
+        """Its id."""
+        return self._ports[name]
 
     # ---- faults, and what runs
 

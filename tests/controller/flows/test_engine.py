@@ -332,15 +332,15 @@ def test_two_cells_may_want_one_flow() -> None:
 
 def test_a_cell_may_contradict_itself_and_take_it_back() -> None:
     def both(view: View, port: Port) -> Iterator[Flow]:
-        for key in range(1, 1 + len(port.name)):
+        for key in range(1, 1 + len(port.device_id)):
             yield Flow(L2_LOOKUP, "local", NET(1), (DST.set(key),))
 
     cloud = Cloud([_app(1, "test", host(Port, both))])
-    cloud.commit(network("red", 100), hypervisor(1, "a"), port("a", "red", "02:00:00:00:00:01", name="xx"))
+    cloud.commit(network("red", 100), hypervisor(1, "a"), port("a", "red", "02:00:00:00:00:01", device_id="xx"))
     assert [conflict.cells for conflict in cloud.engine.conflicts.values()] == [("test.both[a]",)]
-    cloud.commit(lambda tx: tx.put(replace(tx.need(Port, "a"), name="x")))
+    cloud.commit(lambda tx: tx.put(replace(tx.need(Port, "a"), device_id="x")))
     assert not cloud.engine.conflicts
-    cloud.commit(lambda tx: tx.put(replace(tx.need(Port, "a"), name="")))
+    cloud.commit(lambda tx: tx.put(replace(tx.need(Port, "a"), device_id="")))
     assert cloud.sent("hv1") == ["- 36"]
 
 
@@ -394,26 +394,26 @@ def test_clauses_with_one_key_become_one_flow() -> None:
 
 def test_a_cell_that_raises_yields_nothing_and_harms_no_other(caplog: pytest.LogCaptureFixture) -> None:
     def fragile(view: View, port: Port) -> Iterator[Flow]:
-        if port.name == "bad":
-            raise ValueError("a bad name")
+        if port.device_id == "bad":
+            raise ValueError("a bad device")
         yield Flow(L2_LOOKUP, "local", NET(view.tag("port", port.id)), ())
 
     cloud = Cloud([_app(1, "test", host(Port, fragile))])
     cloud.commit(network("red", 100), hypervisor(1, "a", "b"))
-    cloud.commit(port("a", "red", "02:00:00:00:00:01", name="bad"), port("b", "red", "02:00:00:00:00:02"))
+    cloud.commit(port("a", "red", "02:00:00:00:00:01", device_id="bad"), port("b", "red", "02:00:00:00:00:02"))
     assert [record.getMessage() for record in caplog.records] == ["cell failed name=test.fragile[a]"]
-    assert cloud.engine.failures == {"test.fragile[a]": "ValueError: a bad name"}
+    assert cloud.engine.failures == {"test.fragile[a]": "ValueError: a bad device"}
     assert [str(entry.item) for entry in cloud.engine.desired("hv1").values()] == [
         "table=36,priority=100,reg6=0x2 actions=drop"
     ]
-    cloud.commit(lambda tx: tx.put(replace(tx.need(Port, "a"), name="good")))
+    cloud.commit(lambda tx: tx.put(replace(tx.need(Port, "a"), device_id="good")))
     assert cloud.engine.failures == {}
     assert len(cloud.engine.desired("hv1")) == 2
 
 
 def test_a_derived_value_that_comes_out_equal_wakes_nobody() -> None:
     def parity(view: View, port_id: str) -> int:
-        return len(view.need(Port, port_id).name) % 2
+        return len(view.need(Port, port_id).device_id) % 2
 
     def by_parity(view: View, port: Port) -> Iterator[Flow]:
         yield Flow(L2_LOOKUP, "local", NET(view.derive(_neighbours_parity, "a") + 1), ())
@@ -424,15 +424,15 @@ def test_a_derived_value_that_comes_out_equal_wakes_nobody() -> None:
     cloud = Cloud([_app(1, "test", host(Port, by_parity))])
     cloud.commit(network("red", 100), hypervisor(1, "b"))
     cloud.commit(port("a", "red", "02:00:00:00:00:01"), port("b", "red", "02:00:00:00:00:02"))
-    cloud.commit(lambda tx: tx.put(replace(tx.need(Port, "a"), name="xx")))
+    cloud.commit(lambda tx: tx.put(replace(tx.need(Port, "a"), device_id="xx")))
     assert cloud.engine.log == ["test.by_parity[a]"]
-    cloud.commit(lambda tx: tx.put(replace(tx.need(Port, "a"), name="xxx")))
+    cloud.commit(lambda tx: tx.put(replace(tx.need(Port, "a"), device_id="xxx")))
     assert cloud.engine.log == ["test.by_parity[a]", "test.by_parity[b]"]
 
 
 def test_a_value_of_a_record_that_is_gone_is_not_computed_once_more(caplog: pytest.LogCaptureFixture) -> None:
     def parity(view: View, port_id: str) -> int:
-        return len(view.need(Port, port_id).name) % 2
+        return len(view.need(Port, port_id).device_id) % 2
 
     def by_parity(view: View, port: Port) -> Iterator[Flow]:
         yield Flow(L2_LOOKUP, "local", NET(view.derive(parity, port.id) + 1), ())

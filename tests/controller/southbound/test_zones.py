@@ -6,6 +6,7 @@ import asyncio
 import struct
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 
 import pytest
 
@@ -52,6 +53,28 @@ def test_zones_are_emptied_and_no_others(ovs: OpenVSwitch) -> None:
             await connect(ovs, bridge, zone)
         await switch.empty_zones([5, 7, 8])
         assert zones(ovs) == {6}
+        assert switch.counters.errors == 0
+
+    on_real(ovs, session)
+
+
+@pytest.mark.ovs
+def test_connections_to_some_ports_are_forgotten_in_their_zone_and_no_others(ovs: OpenVSwitch) -> None:
+    async def session(switch: Switch, bridge: Bridge) -> None:
+        before = zones(ovs)
+        for zone in (8, 9):
+            await connect(ovs, bridge, zone)
+        to = ip_address("10.0.0.2").packed
+        for other in (
+            (10, 17, to, [2]),
+            (8, 6, to, [2]),
+            (8, 17, ip_address("10.0.0.1").packed, [2]),
+            (8, 17, to, [1, 3]),
+        ):
+            await switch.sever(*other)
+        assert zones(ovs) == before | {8, 9}
+        await switch.sever(8, 17, to, range(1, 4))
+        assert zones(ovs) == before | {9}
         assert switch.counters.errors == 0
 
     on_real(ovs, session)
