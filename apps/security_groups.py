@@ -73,6 +73,7 @@ from controller.flows.fields import (
 from controller.flows.flow import Clause, Flow
 from controller.flows.match import ANY, Field, Match, Set
 from controller.flows.pipeline import (
+    AGAIN,
     CHECKED,
     CT_BUNDLE,
     CT_GEN,
@@ -188,7 +189,7 @@ def ask(half: Half) -> Iterator[Flow]:
 
 def afresh(half: Half) -> tuple[Set, ...]:
     """What a packet bears that goes to conntrack: the direction of this half, and no fragment's owner is known."""
-    return (DIRECTION.set(half.direction), WHOSE.set(Whose.UNASKED))
+    return (DIRECTION.set(half.direction), WHOSE.set(Whose.UNASKED), AGAIN.set(0))
 
 
 def judge(half: Half) -> Iterator[Flow]:
@@ -220,10 +221,10 @@ def given_back(half: Half) -> Iterator[Flow]:
     own, unjudged = WHOSE(Whose.OWN), VERDICT.set(Verdict.DENIED)
     remembered = own & VERDICT(Verdict.CURRENT, Verdict.CURRENT & Verdict.ANEW) & ct_state("+trk-inv")
     yield Flow(half.rules, "lost", own & ct_state("+trk+inv"), (WHY.set(Why.NOT_TRACKED), goto(DROP)))
-    alone = (unjudged, GUARD.set(Guard.STATELESS), resubmit(RECALL), goto(half.done))
+    asked = (unjudged, AGAIN.set(1), resubmit(GENERATION), resubmit(RECALL), goto(half.done))
+    yield Flow(half.rules, "again", remembered, asked)
     for proto in (CT_PROTO4, CT_PROTO6):
-        yield Flow(half.rules, "unread", remembered & proto(SCTP), alone)
-    yield Flow(half.rules, "again", remembered, (unjudged, resubmit(GENERATION), resubmit(RECALL), goto(half.done)))
+        yield Flow(half.done, "again", AGAIN(1) & VERDICT(Verdict.ALLOWED) & proto(SCTP), (goto(half.onward),))
 
 
 def doubt(half: Half) -> Iterator[Flow]:

@@ -20,8 +20,8 @@ Where a router meets the outside, from its guests' hypervisors by its gateway, a
 
 Registers:
 
-    reg0  31      26 24  21      20   19 16 15 14 13 12 10 9  8  6         5   4     3       2          1         0
-         |..........|ENCAP|TOO_BIG|TURNED|HOPS|WHOSE|GUARD|DIR|VERD|UNCHECKED|HIT|ASKED|STANDBY|REDIRECTED|
+    reg0  31    26 24  21      20   19 16 15 14 13 12 10 9  8  7     6         5   4     3       2          1         0
+         |........|ENCAP|TOO_BIG|TURNED|HOPS|WHOSE|GUARD|DIR|VERD|AGAIN|UNCHECKED|HIT|ASKED|STANDBY|REDIRECTED|
                     FROM_PHYS|FROM_TUN|
     reg1  SRC      key of the port a frame came from; 0 = another hypervisor or nobody
     reg2  DST      key of the port a frame goes to
@@ -71,6 +71,7 @@ STANDBY: Field[int] = register("standby", "reg0", 3, 1)
 ASKED: Field[int] = register("asked", "reg0", 4, 1)
 NEIGH_HIT: Field[int] = register("neigh_hit", "reg0", 5, 1)
 UNCHECKED: Field[int] = register("unchecked", "reg0", 6, 1)
+AGAIN: Field[int] = register("again", "reg0", 7, 1)
 VERDICT: Field[int] = register("verdict", "reg0", 8, 2)
 DIRECTION: Field[int] = register("direction", "reg0", 10, 1)
 GUARD: Field[int] = register("guard", "reg0", 12, 2)
@@ -117,6 +118,7 @@ REGISTERS: Final[tuple[tuple[Field[Any], str], ...]] = (
     (TURNED, "a router answered: the packet may leave by the port that it came by"),
     (TOO_BIG, "the packet is larger than the network it is routed to bears"),
     (WHY, "what decided last: the bundle of rules that allows, or the reason of the drop"),
+    (AGAIN, "the fragment came back behind `ct(commit)`, and is judged as if it had not"),
     (VERDICT, "what the security groups say, see Verdict"),
     (DIRECTION, "whose rules are asked: 0 egress, 1 ingress"),
     (GUARD, "how the port is guarded, see Guard"),
@@ -427,21 +429,21 @@ _GUARDED: Final[frozenset[Field[Any]]] = frozenset({
     f.IPV6_SRC, f.IPV6_DST, f.HOP_LIMIT,
 })  # fmt: skip
 _DONE_MATCHES: Final = frozenset({
-    GUARD, VERDICT, f.CT_STATE, f.ETH_TYPE, f.CT_PROTO4, f.CT_PROTO6, f.CT_TP_DST, f.IPV4_PROTO, f.IPV6_PROTO,
+    GUARD, VERDICT, AGAIN, f.CT_STATE, f.ETH_TYPE, f.CT_PROTO4, f.CT_PROTO6, f.CT_TP_DST, f.IPV4_PROTO, f.IPV6_PROTO,
     f.TCP_FLAGS, f.TCP6_FLAGS,
 })  # fmt: skip
-_DONE_SETS: Final = frozenset({WHY, WHOSE, VERDICT, DIRECTION})
+_DONE_SETS: Final = frozenset({WHY, WHOSE, AGAIN, VERDICT, DIRECTION})
 _JUDGED: Final[Mapping[str, int]] = {
-    "anew": 130, "forgotten": 120, "known": 110, "doubted": 105, "stateless": 100, "unread": 95, "opened": 90,
-    "judged_again": 90, "related": 90, "cut": 80, "miss": 0,
+    "anew": 130, "forgotten": 120, "known": 110, "doubted": 105, "stateless": 100, "again": 97, "unread": 95,
+    "opened": 90, "judged_again": 90, "related": 90, "cut": 80, "miss": 0,
 }  # fmt: skip
 _BACK: Final[Mapping[str, int]] = {
-    "foreign": 140, "fragment": 130, "lost": 127, "anew": 125, "doubted": 120, "unread": 117, "again": 115, "kept": 110,
+    "foreign": 140, "fragment": 130, "lost": 127, "anew": 125, "doubted": 120, "again": 115, "kept": 110,
     "known": 100, "new": 90, "miss": 0,
 }  # fmt: skip
 _BACK_MATCHES: Final = frozenset({
     WHOSE, VERDICT, f.CT_STATE, f.ETH_TYPE, f.IPV4_FRAG, f.IPV6_FRAG, f.IPV4_PROTO, f.IPV6_PROTO, f.TCP_FLAGS,
-    f.TCP6_FLAGS, f.CT_PROTO4, f.CT_PROTO6,
+    f.TCP6_FLAGS,
 })  # fmt: skip
 _REMEMBERED: Final = frozenset({CT_GEN, CT_BUNDLE, CT_POLICY, CT_OPENER})
 
@@ -546,7 +548,7 @@ ND_REPLY: Final = Table(
 OUT_PORT: Final = Table(
     11, "out_port", "Egress: which security groups is the sender under?",
     {"ask": 0},
-    sets=frozenset({CHECKED, DIRECTION, VERDICT, GUARD, WHOSE}), nexts=frozenset({"port_policy", "out_track"}),
+    sets=frozenset({CHECKED, DIRECTION, VERDICT, GUARD, WHOSE, AGAIN}), nexts=frozenset({"port_policy", "out_track"}),
 )  # fmt: skip
 OUT_TRACK: Final = Table(
     12, "out_track", "Egress: to conntrack, in the port's own zone; or past it.",
@@ -556,7 +558,7 @@ OUT_TRACK: Final = Table(
 )  # fmt: skip
 OUT_RULES: Final = Table(
     13, "out_rules", "Egress: a new connection is judged; a known one only if the policy is another than it was.",
-    _BACK, matches=_BACK_MATCHES, sets=frozenset({WHOSE, WHY, VERDICT, GUARD}),
+    _BACK, matches=_BACK_MATCHES, sets=frozenset({WHOSE, WHY, VERDICT, AGAIN}),
     nexts=frozenset({
         "given_back", "generation", "recall", "evaluate", "out_rules", "out_done", "l2_dispatch", "drop",
     }),
@@ -723,7 +725,7 @@ L2_BUM: Final = Table(
 IN_PORT: Final = Table(
     43, "in_port", "Ingress: which security groups is the receiver under?",
     {"ask": 0},
-    sets=frozenset({CHECKED, DIRECTION, VERDICT, GUARD, WHOSE}), nexts=frozenset({"port_policy", "in_track"}),
+    sets=frozenset({CHECKED, DIRECTION, VERDICT, GUARD, WHOSE, AGAIN}), nexts=frozenset({"port_policy", "in_track"}),
 )  # fmt: skip
 IN_TRACK: Final = Table(
     44, "in_track", "Ingress: to conntrack, in the port's own zone; or past it.",
@@ -733,7 +735,7 @@ IN_TRACK: Final = Table(
 )  # fmt: skip
 IN_RULES: Final = Table(
     45, "in_rules", "Ingress: a new connection is judged; a known one only if the policy is another than it was.",
-    _BACK, matches=_BACK_MATCHES, sets=frozenset({WHOSE, WHY, VERDICT, GUARD}),
+    _BACK, matches=_BACK_MATCHES, sets=frozenset({WHOSE, WHY, VERDICT, AGAIN}),
     nexts=frozenset({
         "given_back", "generation", "recall", "evaluate", "in_rules", "in_done", "deliver", "drop",
     }),

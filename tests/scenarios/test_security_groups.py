@@ -494,7 +494,7 @@ def test_a_stateless_receiver_judges_each_fragment_for_itself(lab: Lab, cast: Ca
                     ends = (other.mac, a.mac, a.address(version), other.address(version))
                     a.sends(*halved(make(*ends, port, (marks[other.name, version] * 250))))
         return {
-            (name, version): [offset(frame) for frame in heard.at(name) if mark in frame.raw]
+            (name, version): sorted(offset(frame) for frame in heard.at(name) if mark in frame.raw)
             for (name, version), mark in marks.items()
         }
 
