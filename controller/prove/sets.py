@@ -84,6 +84,10 @@ _ORDER: Final = (
 """Where variables stand: what tells receivers apart above what tells senders apart, so that what all senders of a
 network may send is kept once for all receivers."""
 BLOCKS: Final = 4
+_REMEMBERED: Final = 1 << 16
+"""So many operations are remembered, which fit in the caches of processors, and from so many nodes (`_NODES`) on those
+that nobody has any more are given back first: both is faster than it is to have as much memory as there is."""
+_NODES: Final = 1 << 20
 
 
 def is_header(slot: str) -> bool:
@@ -255,6 +259,7 @@ def whole(refs: Refs) -> int | Refs:
 def _library() -> _Library:
     try:
         made = import_module("dd.cudd").BDD(memory_estimate=1 << 32)
+        made.configure(max_cache_hard=_REMEMBERED, loose_up_to=_NODES)
     except ImportError:
         made = import_module("dd.autoref").BDD()
     made.configure(reordering=False)
