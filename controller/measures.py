@@ -12,7 +12,7 @@ from prometheus_client import Counter, Histogram
 _FAST: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 COMMIT: Final = Histogram(
-    "weft_commit_seconds", "From a change that was asked for to its being durable and computed.", buckets=_FAST
+    "weft_commit_seconds", "From a change that was asked for to its being durable and answered.", buckets=_FAST
 )
 RECOMPUTE: Final = Histogram(
     "weft_recompute_seconds", "Computing what follows from the changes of one commit.", buckets=_FAST

@@ -557,18 +557,23 @@ class Lab:
         return "; ".join(said)
 
     def converged(self, timeout_s: float = 20.0) -> None:
-        """Wait until every switch has acknowledged the newest revision and every plugged port is ACTIVE.
+        """Wait as `acknowledged`; from then on frames are decided by the flows as they are.
 
-        From then on frames are decided by the flows as they are: see `Hypervisor.forget_decisions`.
+        See `Hypervisor.forget_decisions`, during which a switch forwards nothing: of what is sent as fast as it can be,
+        some is lost when a busy machine takes long for it.
         """
+        self.acknowledged(timeout_s)
+        for hypervisor in self.hypervisors.values():
+            if not hypervisor.away:
+                hypervisor.forget_decisions()
+
+    def acknowledged(self, timeout_s: float = 20.0) -> None:
+        """Wait until every switch has acknowledged the newest revision and every plugged port is ACTIVE."""
         try:
             wait_until("A network as the model wants it", self.lagging, timeout_s)
         except Late as late:
             late.add_note(self.controller.tail(20))
             raise
-        for hypervisor in self.hypervisors.values():
-            if not hypervisor.away:
-                hypervisor.forget_decisions()
 
     def eventually(self, what: str, true: Callable[[], object], timeout_s: float) -> None:
         """Wait until something is true; raises Late."""

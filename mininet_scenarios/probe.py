@@ -124,13 +124,13 @@ def udp(
     return ipv4((dst_mac, src_mac), src, dst, _UDP, segment)
 
 
-def halved(frame: bytes) -> tuple[bytes, bytes]:
-    """An IP packet without options in two fragments (RFC 791, RFC 8200).
+def halved(frame: bytes, id: int | None = None) -> tuple[bytes, bytes]:
+    """An IP packet without options in two fragments (RFC 791, RFC 8200), with this identification, or any.
 
     The first has 1,256 bytes of what it carries: smaller ones conntrack of user-space Open vSwitch takes for an attack
     (ovs-appctl dpctl/ipf-set-min-frag).
     """
-    macs, id = (_mac_text(frame[:6]), _mac_text(frame[6:12])), int.from_bytes(os.urandom(2), "big")
+    macs, id = (_mac_text(frame[:6]), _mac_text(frame[6:12])), int.from_bytes(os.urandom(2)) if id is None else id
     if frame[12:14] == IPV4.to_bytes(2, "big"):
         src, dst, body = socket.inet_ntoa(frame[26:30]), socket.inet_ntoa(frame[30:34]), frame[34:]
         first = ipv4(macs, src, dst, frame[23], body[:_HALF], ident=id, fragment=_MORE_FRAGMENTS)

@@ -318,8 +318,9 @@ class _Served(Generic[R]):
             await self._written(caller, lambda tx: prepare(tx, owner, ask))
 
     async def _commit(self, caller: Caller, work: Callable[[Transaction], T]) -> T:
-        """Have it written, on behalf of a caller and of this request."""
-        return await self.store.commit(work, request=REQUEST.get(), by=Author(caller.user, caller.project_id))
+        """Have it written, on behalf of a caller and of this request; what switches must do for it comes after."""
+        by = Author(caller.user, caller.project_id)
+        return await self.store.commit(work, request=REQUEST.get(), by=by, at_once=True)
 
     async def _written(self, caller: Caller, work: Callable[[Transaction], T]) -> T:
         """What a reader needs to be there; tried on the replica first, since nearly always it is."""

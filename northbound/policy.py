@@ -301,12 +301,14 @@ class Policy:
     def hidden(self, caller: Caller, collection: Collection[Any], rows: Rows) -> frozenset[str]:
         """The attributes of a collection that the caller does not see; the same for all its records."""
         prefix = f"get_{subject(collection)}:"
-        return frozenset(name for name in collection.table if not self._shows(prefix + name, caller, rows))
+        rules = [rule for rule in {**SEEN, **self.changed} if rule.startswith(prefix)]
+        names = (rule.removeprefix(prefix) for rule in rules if not self._shows(rule, caller, rows))
+        return frozenset(name for name in names if name in collection.table)
 
     def _shows(self, rule: str, caller: Caller, rows: Rows) -> bool:
         if rule in self.changed:
             return self.changed[rule](caller, Target(rows))
-        return caller.is_admin or rule not in SEEN or SEEN[rule](caller)
+        return caller.is_admin or SEEN[rule](caller)
 
     def check_create(self, caller: Caller, collection: Collection[Any], rows: Rows, body: Body, raw: Json) -> None:
         """Raises Forbidden, NotFound."""

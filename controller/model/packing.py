@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
+from operator import attrgetter
 from types import NoneType, UnionType
 from typing import Any, NewType, Union, cast, get_args, get_origin, get_type_hints
 
@@ -140,6 +141,7 @@ def _map(kind: type) -> _Shape:
     hints = get_type_hints(kind)
     shapes = {field.name: _shape(hints[field.name]) for field in fields(kind)}
     packers = [(name, shape.pack) for name, shape in shapes.items()]
+    values_of = attrgetter(*shapes) if len(shapes) > 1 else lambda record: (getattr(record, *shapes),)
     unpackers = {name: shape.unpack for name, shape in shapes.items()}
 
     def pack(record: Any) -> Any:
@@ -148,8 +150,8 @@ def _map(kind: type) -> _Shape:
         values = {}
         name = ""
         try:
-            for name, convert in packers:
-                values[name] = convert(getattr(record, name))
+            for (name, convert), value in zip(packers, values_of(record), strict=True):
+                values[name] = convert(value)
         except (TypeError, ValueError) as error:
             raise TypeError(f"{name}: {error}") from error
         return values

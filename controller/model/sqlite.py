@@ -13,11 +13,13 @@ are not for this engine (sqlite.org, "How To Corrupt An SQLite Database File", s
     records(kind, id, value)    value is what `controller.model.packing` makes of a record
     meta(key, value)            schema: the version of this layout; revision: that of the last change
     events(revision, at, ...)   the changes of late, each with its records before and after (`history`)
-    touched(id, revision)       which record they are about
+    about(revision, marks)      which records they are about
     acks(revision, chassis, at) when each hypervisor had them
 
 The last three are added to a file that lacks them, and an older Weft leaves them alone: a log in which changes are
-missing is begun anew. Of a log, `keep_s` seconds and `MOST_EVENTS` changes are kept.
+missing is begun anew. Of a log, `keep_s` seconds and `MOST_EVENTS` changes are kept. A record is marked by eight bytes
+of its id's hash, and all marks are looked through for one: `MOST_EVENTS` are some megabytes. An index would have every
+commit write a page of 4 KiB for every record that it touches.
 
 Limit: if the disk fails a sync and the machine then fails before the next write, a refused batch may be
 found after all; nobody was told that it succeeded.
@@ -30,9 +32,11 @@ import logging
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from hashlib import blake2b
+from itertools import chain, islice
 from pathlib import Path
 
 import msgpack
@@ -67,7 +71,7 @@ def _of_records(work: Callable[[Transaction], None]) -> Migration:
         _migrate_rows(db)
         tx = Transaction(Model(0, _records(db)))
         work(tx)
-        _write(db, tx.writes())
+        _write(db, {(write.kind.__name__, write.id): _packed(write.new) for write in tx.writes()})
 
     return migrate
 
@@ -101,9 +105,16 @@ _LAYOUT = (
 _LOG = (
     "CREATE TABLE IF NOT EXISTS events (revision INTEGER PRIMARY KEY, at REAL NOT NULL, request TEXT NOT NULL,"
     " user TEXT NOT NULL, project TEXT NOT NULL, chassis TEXT NOT NULL, writes BLOB NOT NULL)",
-    "CREATE TABLE IF NOT EXISTS touched (id, revision INTEGER, PRIMARY KEY (id, revision)) WITHOUT ROWID",
+    "CREATE TABLE IF NOT EXISTS about (revision INTEGER PRIMARY KEY, marks BLOB NOT NULL)",
     "CREATE TABLE IF NOT EXISTS acks (revision INTEGER, chassis, at REAL, PRIMARY KEY (revision, chassis))"
     " WITHOUT ROWID",
+)
+
+_COLUMNS = "SELECT revision, at, request, user, project, chassis, writes"
+_ALL = f"{_COLUMNS} FROM events WHERE revision < :before ORDER BY revision DESC"
+_ABOUT = (
+    f"{_COLUMNS} FROM about CROSS JOIN events USING (revision)"
+    " WHERE revision < :before AND instr(marks, :mark) ORDER BY revision DESC"
 )
 
 KEEP_S = 7 * 86_400.0
@@ -166,16 +177,18 @@ class SqliteJournal:
                 raise Unavailable(f"{self.path} or its -wal file was moved, removed or replaced while in use")
             with self._db:
                 self._db.execute("BEGIN IMMEDIATE")
-                _write(self._db, (write for change in changes for write in change.writes))
+                news = [[_packed(write.new) for write in change.writes] for change in changes]
+                writes = zip((write for change in changes for write in change.writes), chain(*news), strict=True)
+                _write(self._db, {(write.kind.__name__, write.id): new for write, new in writes})
                 self._db.execute("UPDATE meta SET value = ? WHERE key = 'revision'", (changes[-1].revision,))
                 if self.keep_s > 0:
-                    self._log(self._db, changes)
+                    self._log(self._db, changes, news)
 
-    def _log(self, db: sqlite3.Connection, changes: Sequence[Change]) -> None:
+    def _log(self, db: sqlite3.Connection, changes: Sequence[Change], news: Sequence[Sequence[bytes | None]]) -> None:
         """Write the changes into the log, and now and then take the oldest out. Raises Unavailable."""
-        db.executemany("REPLACE INTO events VALUES (?, ?, ?, ?, ?, ?, ?)", map(_event, changes))
-        touched = ((_key(id), change.revision) for change in changes for id in subjects(change.writes))
-        db.executemany("REPLACE INTO touched VALUES (?, ?)", touched)
+        db.executemany("REPLACE INTO events VALUES (?, ?, ?, ?, ?, ?, ?)", map(_event, changes, news))
+        marks = ((change.revision, b"".join(map(_mark, subjects(change.writes)))) for change in changes)
+        db.executemany("REPLACE INTO about VALUES (?, ?)", marks)
         self._appended += 1
         if self._appended % _TRIM_EVERY == 1:
             _trim(db, time.time() - self.keep_s, _TRIM)
@@ -195,16 +208,11 @@ class SqliteJournal:
             _told(self.path),
             closing(sqlite3.connect(f"{self.path.as_uri()}?mode=ro", timeout=BUSY_S, uri=True)) as db,
         ):
-            which = (
-                "SELECT revision FROM touched WHERE id = :about AND " if about else "SELECT revision FROM events WHERE "
-            )
-            asked = {"about": _key(about), "before": before, "limit": limit}
-            rows = db.execute(
-                "SELECT revision, at, request, user, project, chassis, writes FROM events WHERE revision IN"
-                f" ({which} revision < :before ORDER BY revision DESC LIMIT :limit) ORDER BY revision DESC",
-                asked,
-            ).fetchall()
-            return [Event(_change(*row), _acks(db, row[0])) for row in rows]
+            asked = {"before": before, "mark": _mark(about)}
+            rows = db.execute(_ABOUT if about else _ALL, asked)
+            changes = (_change(*row) for row in rows)
+            found = (change for change in changes if not about or about in subjects(change.writes))
+            return [Event(change, _acks(db, change.revision)) for change in islice(found, limit)]
 
     def close(self) -> None:
         """Let go of the file; the write-ahead log is folded into it when the disk allows."""
@@ -294,23 +302,26 @@ def _records(db: sqlite3.Connection) -> list[Record]:
     return [unpack(*row) for row in db.execute("SELECT kind, id, value FROM records")]
 
 
-def _write(db: sqlite3.Connection, writes: Iterable[Write]) -> None:
-    """Put the last of the writes of each record into the file. Raises Unavailable."""
-    last = {(write.kind.__name__, write.id): write.new for write in writes}
-    put = [(kind, _key(id), pack(record)) for (kind, id), record in last.items() if record is not None]
-    gone = [(kind, _key(id)) for (kind, id), record in last.items() if record is None]
+def _write(db: sqlite3.Connection, last: Mapping[tuple[str, str], bytes | None]) -> None:
+    """Put packed records into the file, by kind and id, and take those out that are None."""
+    put = [(kind, _key(id), packed) for (kind, id), packed in last.items() if packed is not None]
+    gone = [(kind, _key(id)) for (kind, id), packed in last.items() if packed is None]
     db.executemany("REPLACE INTO records VALUES (?, ?, ?)", put)
     db.executemany("DELETE FROM records WHERE kind = ? AND id = ?", gone)
 
 
-def _event(change: Change) -> tuple[object, ...]:
+def _event(change: Change, news: Sequence[bytes | None]) -> tuple[object, ...]:
+    """A row of the log; `news` are its records afterwards, packed. Raises Unavailable."""
     by = change.by
-    writes = [(write.kind.__name__, write.id, _packed(write.old), _packed(write.new)) for write in change.writes]
+    writes = [
+        (write.kind.__name__, write.id, _packed(write.old), new) for write, new in zip(change.writes, news, strict=True)
+    ]
     packed = msgpack.packb(writes, unicode_errors=UNICODE_ERRORS)
     return (change.revision, change.at, change.request, _key(by.user), by.project, _key(by.chassis), packed)
 
 
 def _packed(record: Record | None) -> bytes | None:
+    """Raises Unavailable."""
     return None if record is None else pack(record)
 
 
@@ -339,15 +350,9 @@ def _acks(db: sqlite3.Connection, revision: int) -> dict[str, float]:
 def _trim(db: sqlite3.Connection, oldest: float, most: int) -> None:
     """Forget changes before a time, and beyond `MOST_EVENTS`; some of them, if there are many."""
     (newest,) = db.execute("SELECT max(revision) FROM events").fetchone()
-    rows = db.execute("SELECT revision, at, writes FROM events ORDER BY revision LIMIT ?", (most,))
-    gone = []
-    for revision, at, packed in rows:
-        if at >= oldest and revision > newest - MOST_EVENTS:
-            break
-        gone.append(revision)
-        ids = subjects(_writes(packed))
-        db.executemany("DELETE FROM touched WHERE id = ? AND revision = ?", ((_key(id), revision) for id in ids))
-    for table in ("events", "acks") if gone else ():
+    rows = db.execute("SELECT revision, at FROM events ORDER BY revision LIMIT ?", (most,))
+    gone = [revision for revision, at in rows if at < oldest or revision <= newest - MOST_EVENTS]
+    for table in ("events", "about", "acks") if gone else ():
         db.execute(f"DELETE FROM {table} WHERE revision <= ?", (gone[-1],))
 
 
@@ -355,9 +360,10 @@ def _renew(db: sqlite3.Connection, *, migrated: bool) -> None:
     """Have a log to which the next change can be added."""
     for statement in _LOG:
         db.execute(statement)
-    (newest,) = db.execute("SELECT max(revision) FROM events").fetchone()
-    if migrated or (newest is not None and newest != _meta(db, "revision")):
-        for table in ("events", "touched", "acks"):
+    db.execute("DROP TABLE IF EXISTS touched")  # was an index of it
+    newest = [db.execute(f"SELECT max(revision) FROM {table}").fetchone()[0] for table in ("events", "about")]
+    if migrated or newest not in ([None, None], [_meta(db, "revision")] * 2):
+        for table in ("events", "about", "acks"):
             db.execute(f"DELETE FROM {table}")
 
 
@@ -379,6 +385,11 @@ def _identities(path: Path) -> tuple[object, ...]:
         else:
             found.append((status.st_dev, status.st_ino))
     return tuple(found)
+
+
+def _mark(id: str) -> bytes:
+    """What stands for an id in the log."""
+    return blake2b(id.encode(errors=UNICODE_ERRORS), digest_size=8).digest()
 
 
 def _text(key: str | bytes) -> str:

@@ -6,6 +6,9 @@ queued while the journal writes goes into the next write together (group commit)
 
     commit(work) ──> Transaction over replica + batch ──> Journal.append (its own thread) ──> replica ──> followers
 
+Who asks `at_once` is answered when the replica has it, and followers hear of it in the next turn of the event loop:
+whoever tells others what followers make of it has them hear first (`tell`).
+
 Limits: one process writes a journal. `work` may run again after a conflict in engines to come: it must be pure but
 for its transaction.
 """
@@ -19,7 +22,6 @@ import time
 from bisect import bisect_left, insort
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any, Protocol, Self, TypeVar, cast
@@ -27,6 +29,7 @@ from typing import Any, Protocol, Self, TypeVar, cast
 from controller import measures
 from controller.errors import Exhausted, Exists, NotFound, StaleRevision, Unavailable
 from controller.model.records import Counter, Index, R, Record, Resource, Tag
+from controller.model.scribe import Scribe
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +74,7 @@ class Write:
         """Every read that this write may change the answer of."""
         yield (self.kind, self.id)
         yield (self.kind,)
-        for index in (*self.kind.INDEXES, *self.kind.UNIQUE):
+        for index in _indexes(self.kind):
             seen: set[Values] = set()
             for record in (self.old, self.new):
                 if record is not None:
@@ -151,6 +154,14 @@ class Indexed(Rows, Protocol):
     def count(self, kind: type[Record], **values: Hashable) -> int: ...
 
 
+_NONE: Mapping[str, Record] = {}
+
+
+def _indexes(kind: type[Record]) -> tuple[Index, ...]:
+    """What records of a kind are found by."""
+    return (*kind.INDEXES, *kind.UNIQUE)
+
+
 class Model:
     """The replica: all records of one revision, with their indexes."""
 
@@ -169,7 +180,9 @@ class Model:
     def where(self, kind: type[R], **values: Hashable) -> tuple[R, ...]:
         """The records whose indexed attributes equal `values`, by id. The names must be one of the kind's indexes."""
         found = self._entry(kind, values)
-        return cast("tuple[R, ...]", tuple(found[id] for id in sorted(found)))
+        if len(found) > 1:
+            return cast("tuple[R, ...]", tuple([found[id] for id in sorted(found)]))
+        return cast("tuple[R, ...]", tuple(found.values())) if found else ()
 
     def ids(self, kind: type[Record], **values: Hashable) -> Iterator[str]:
         """The ids of those that `where` finds, in no order, and one at a time."""
@@ -181,9 +194,12 @@ class Model:
 
     def _entry(self, kind: type[Record], values: Mapping[str, Hashable]) -> Mapping[str, Record]:
         index = tuple(values)
+        entries = self._entries.get((kind, index))
+        if entries is not None:
+            return entries.get(tuple(values.values()), _NONE)
         if index not in kind.INDEXES and index not in kind.UNIQUE:
             raise LookupError(f"{kind.__name__} has no index {index}")
-        return self._entries.get((kind, index), {}).get(tuple(values.values()), {})
+        return _NONE
 
     def all(self, kind: type[R]) -> tuple[R, ...]:
         """All records of a kind, by id."""
@@ -202,13 +218,28 @@ class Model:
     def put(self, record: Record) -> None:
         """Hold `record` in place of what had its id."""
         kind = type(record)
-        self.drop(kind, record.id)
-        self._rows.setdefault(kind, {})[record.id] = record
-        insort(self._ids.setdefault(kind, []), record.id)
-        for index in (*kind.INDEXES, *kind.UNIQUE):
-            entries = self._entries.setdefault((kind, index), {})
-            for values in index_values(record, index):
-                entries.setdefault(values, {})[record.id] = record
+        rows = self._rows.get(kind)
+        if rows is None:
+            rows, self._ids[kind] = self._rows.setdefault(kind, {}), []
+        elif record.id in rows:
+            self.drop(kind, record.id)
+        rows[record.id] = record
+        insort(self._ids[kind], record.id)
+        for index in self._indexed(kind):
+            self._enter(kind, index, record)
+
+    def _indexed(self, kind: type[Record]) -> Iterable[Index]:
+        """The indexes that are kept."""
+        return _indexes(kind)
+
+    def _enter(self, kind: type[Record], index: Index, record: Record) -> None:
+        entries = self._entries.setdefault((kind, index), {})
+        for values in index_values(record, index):
+            found = entries.get(values)
+            if found is None:
+                entries[values] = {record.id: record}
+            else:
+                found[record.id] = record
 
     def drop(self, kind: type[Record], id: str) -> None:
         """Hold no record of that id."""
@@ -217,7 +248,7 @@ class Model:
             return
         ids = self._ids[kind]
         del ids[bisect_left(ids, id)]
-        for index in (*kind.INDEXES, *kind.UNIQUE):
+        for index in self._indexed(kind):
             entries = self._entries[kind, index]
             for values in index_values(old, index):
                 found = entries[values]
@@ -226,12 +257,32 @@ class Model:
                     del entries[values]
 
 
+class _Overlay(Model):
+    """What a transaction wrote: few records, and few of their indexes are ever asked for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._asked: dict[type[Record], tuple[Index, ...]] = {}
+
+    def _indexed(self, kind: type[Record]) -> Iterable[Index]:
+        return self._asked.get(kind, ())
+
+    def _entry(self, kind: type[Record], values: Mapping[str, Hashable]) -> Mapping[str, Record]:
+        rows = self._rows.get(kind)
+        if rows and (index := tuple(values)) not in self._asked.get(kind, ()) and index in _indexes(kind):
+            self._asked[kind] = (*self._asked.get(kind, ()), index)
+            self._entries[kind, index] = {}
+            for record in rows.values():
+                self._enter(kind, index, record)
+        return super()._entry(kind, values)
+
+
 class Transaction:
     """Reads and writes over `base` that `base` does not see; its own reads do."""
 
     def __init__(self, base: Indexed) -> None:
         self._base = base
-        self._over = Model()
+        self._over = _Overlay()
         self._writes: dict[tuple[type[Record], str], Record | None] = {}
 
     def get(self, kind: type[R], id: str) -> R | None:
@@ -249,6 +300,8 @@ class Transaction:
 
     def where(self, kind: type[R], **values: Hashable) -> tuple[R, ...]:
         """As `Model.where`."""
+        if not self._writes:
+            return self._base.where(kind, **values)
         return self._merge(kind, self._base.where(kind, **values), self._over.where(kind, **values))
 
     def ids(self, kind: type[Record], **values: Hashable) -> Iterator[str]:
@@ -269,13 +322,15 @@ class Transaction:
 
     def all(self, kind: type[R]) -> tuple[R, ...]:
         """As `Model.all`."""
+        if not self._writes:
+            return self._base.all(kind)
         return self._merge(kind, self._base.all(kind), self._over.all(kind))
 
     def _merge(self, kind: type[R], base: tuple[R, ...], over: tuple[R, ...]) -> tuple[R, ...]:
-        if not self._writes:
-            return base
         kept = [record for record in base if (kind, record.id) not in self._writes]
-        return tuple(sorted([*kept, *over], key=lambda record: record.id)) if over else tuple(kept)
+        if not over:
+            return tuple(kept)
+        return tuple(sorted([*kept, *over], key=lambda record: record.id)) if kept else over
 
     def insert(self, record: R) -> R:
         """Write a record that must be new. Raises Exists."""
@@ -415,7 +470,23 @@ class _Waiting:
     work: Callable[[Transaction], Any]
     request: str
     by: Author
+    at_once: bool
     done: asyncio.Future[Any]
+    result: object = None
+    refusal: Exception | None = None
+
+    def answer(self) -> None:
+        """Tell what became of it, unless that is told, or nobody waits any more."""
+        if self.done.done():
+            return
+        if self.refusal is None:
+            self.done.set_result(self.result)
+        elif isinstance(self.refusal, StopIteration):  # no Future takes one, for the reason of PEP 479
+            error = RuntimeError("work raised StopIteration")
+            error.__cause__ = self.refusal
+            self.done.set_exception(error)
+        else:
+            self.done.set_exception(self.refusal)
 
 
 @dataclass(slots=True)
@@ -427,9 +498,9 @@ class Store:
     _queue: deque[_Waiting] = field(default_factory=deque)
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
     _followers: list[Follower] = field(default_factory=list)
-    _writer: ThreadPoolExecutor = field(
-        default_factory=lambda: ThreadPoolExecutor(max_workers=1, thread_name_prefix="journal")
-    )
+    _untold: Sequence[Change] = ()
+    _failure: Exception | None = None
+    _writer: Scribe = field(default_factory=lambda: Scribe("journal"))
     _stopped: bool = False
     problem: str = ""
     """Why the last write failed, or ""."""
@@ -442,7 +513,7 @@ class Store:
     async def open(cls, journal: Journal) -> Self:
         """Load everything the journal holds. Raises Unavailable."""
         store = cls(journal)
-        revision, records = await asyncio.get_running_loop().run_in_executor(store._writer, journal.load)
+        revision, records = await store._writer.do(journal.load)
         store.model = Model(revision, records)
         return store
 
@@ -450,15 +521,30 @@ class Store:
         """Let go of the journal; what was not committed by now never happened."""
         self._noted = float("-inf")
         await self._note()
-        await asyncio.get_running_loop().run_in_executor(self._writer, self.journal.close)
-        self._writer.shutdown()
+        await self._writer.do(self.journal.close)
+        self._writer.close()
 
     def follow(self, follower: Follower) -> None:
-        """Call `follower` with every batch of changes, in order, right after `model` moved to it."""
+        """Call `follower` with every batch of changes, in order, before `model` moves on."""
         self._followers.append(follower)
 
-    async def commit(self, work: Callable[[Transaction], T], request: str = "", by: Author = NOBODY) -> T:
-        """Run `work` in a transaction and answer its result once its writes are durable and in `model`.
+    def tell(self) -> None:
+        """Have followers hear of all that is in `model`: they have not yet while who asked `at_once` is answered."""
+        if self._failure is not None:
+            raise self._failure
+        changes, self._untold = self._untold, ()
+        try:
+            for follower in self._followers if changes else ():
+                follower(changes)
+        except Exception as error:
+            self._failure = error  # the store ends by it, whoever had them told
+            raise
+
+    async def commit(
+        self, work: Callable[[Transaction], T], request: str = "", by: Author = NOBODY, *, at_once: bool = False
+    ) -> T:
+        """Run `work` in a transaction and answer its result once its writes are durable and in `model`, and followers
+        have heard of them; or before they have, `at_once`.
 
         Raises whatever `work` raises, and Unavailable; nothing is written then.
         """
@@ -466,7 +552,7 @@ class Store:
             raise Unavailable(self.sealed)
         if self._stopped:
             raise _stopping()
-        waiting = _Waiting(work, request, by, asyncio.get_running_loop().create_future())
+        waiting = _Waiting(work, request, by, at_once, asyncio.get_running_loop().create_future())
         self._queue.append(waiting)
         self._wake.set()
         with measures.COMMIT.time():
@@ -492,7 +578,8 @@ class Store:
         finally:
             self._stopped = True
             for waiting in self._queue:
-                _fail(waiting, _stopping())
+                waiting.refusal = _stopping()
+                waiting.answer()
 
     def acknowledge(self, chassis: str, revisions: Iterable[int]) -> None:
         """Remember that a hypervisor has these revisions now; it lasts a little later."""
@@ -506,7 +593,7 @@ class Store:
             return
         acks, self._acks, self._noted = self._acks, [], time.monotonic()
         try:
-            await asyncio.get_running_loop().run_in_executor(self._writer, self.journal.note, acks)
+            await self._writer.do(self.journal.note, acks)
         except Unavailable as error:
             log.warning("acknowledgements not kept number=%d reason=%s", len(acks), error.reason)
 
@@ -523,51 +610,56 @@ class Store:
         base = Transaction(self.model)
         revision = self.model.revision
         changes: list[Change] = []
-        served: list[tuple[_Waiting, object]] = []
-        refused: list[tuple[_Waiting, Exception]] = []
         written = 0
         while self._queue and written < BATCH_WRITES:
             waiting = self._queue.popleft()
             batch.append(waiting)
             transaction = Transaction(base)
             try:
-                result = waiting.work(transaction)
+                waiting.result = waiting.work(transaction)
             except Exception as error:
-                refused.append((waiting, error))  # perhaps for what a neighbour wrote: told when that is durable
+                waiting.refusal = error  # perhaps for what a neighbour wrote: told when that is durable
                 continue
             if writes := transaction.writes():
                 revision += 1
                 written += len(writes)
                 changes.append(Change(revision, waiting.request, writes, waiting.by, time.time()))
                 base.absorb(writes)
-            served.append((waiting, result))
         try:
             await self._make_durable(changes)
         except Unavailable as error:
             for waiting in batch:
-                _fail(waiting, error)
+                waiting.refusal = error
+                waiting.answer()
             return
         for change in changes:
             self.model.apply(change)
-        if changes:
-            for follower in self._followers:
-                follower(changes)
-        for waiting, result in served:
-            _answer(waiting, result)
-        for waiting, refusal in refused:
-            _fail(waiting, refusal)
+        await self._answer(batch, changes)
+
+    async def _answer(self, batch: Iterable[_Waiting], changes: Sequence[Change]) -> None:
+        """Answer those at once who want that, then tell followers, then answer the rest."""
+        self._untold = changes
+        hasty = [waiting for waiting in batch if waiting.at_once and changes]
+        for waiting in hasty:
+            waiting.answer()
+        try:
+            if hasty:
+                await asyncio.sleep(0)
+        finally:
+            self.tell()
+            for waiting in batch:
+                waiting.answer()
 
     async def _make_durable(self, changes: Sequence[Change]) -> None:
         durable = [
-            replace(change, writes=writes)
+            change if len(writes) == len(change.writes) else replace(change, writes=writes)
             for change in changes
             if (writes := tuple(write for write in change.writes if write.kind.DURABLE))
         ]
         if not durable:
             return
-        loop = asyncio.get_running_loop()
         try:
-            await loop.run_in_executor(self._writer, self.journal.append, durable)
+            await self._writer.do(self.journal.append, durable)
         except Unavailable as error:
             if not self.problem:
                 log.error("store cannot write reason=%s", error.reason)
@@ -576,19 +668,6 @@ class Store:
         if self.problem:
             log.warning("store writes again after=%s", self.problem)
             self.problem = ""
-
-
-def _answer(waiting: _Waiting, result: object) -> None:
-    if not waiting.done.done():
-        waiting.done.set_result(result)
-
-
-def _fail(waiting: _Waiting, error: Exception) -> None:
-    if isinstance(error, StopIteration):  # no Future takes one, for the reason of PEP 479
-        cause, error = error, RuntimeError("work raised StopIteration")
-        error.__cause__ = cause
-    if not waiting.done.done():
-        waiting.done.set_exception(error)
 
 
 def _stopping() -> Unavailable:

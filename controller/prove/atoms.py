@@ -64,6 +64,10 @@ class Atoms:
         """How many bits a number of an atom has."""
         return max(1, (len(self.values) - 1).bit_length())
 
+    def lacking(self, values: Iterable[int]) -> frozenset[int]:
+        """Those that are no atom's own."""
+        return frozenset(value for value in values if value not in self._places)
+
     def number(self, value: int) -> int:
         """The atom of a value."""
         known = self._places.get(value)

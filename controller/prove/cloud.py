@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from ipaddress import ip_address
@@ -15,6 +16,8 @@ from controller.flows.pipeline import PROBING, TUNNEL_PORTS, patch_port
 from controller.model.bindings import Placed, place
 from controller.model.records import Address, Chassis, Port
 from controller.model.store import Rows
+from controller.prove.atoms import Gathered
+from controller.prove.focus import NARROWED, Writer, reached, writers
 from controller.prove.rules import Group, Rule, Test, group, rule
 from controller.prove.sets import WIDTHS, Set, Space, is_header, union
 from controller.prove.states import Algebra, State
@@ -72,6 +75,11 @@ class Host:
     wires: Mapping[int, str]
     """Physical networks behind ports."""
 
+    @property
+    def tunnels(self) -> list[int]:
+        """The tunnel ports."""
+        return [number for number, name in self.machine.ports.items() if name in _TUNNELS]
+
     def tunnel(self, port: int) -> str:
         """The name of a tunnel port; "" of others."""
         name = self.machine.ports.get(port, "")
@@ -122,13 +130,44 @@ class Cloud:
         self.rows = rows
         self._rules: dict[str, Rule] = {}
         self._groups: dict[str, Group] = {}
+        self._flows: dict[str, Sequence[Rule]] = {}
         self.hosts = {name: self._host(name, each) for name, each in sorted(held.items()) if rows.get(Chassis, name)}
         self.origins = [*self._origins()]
         numbers = {number for host in self.hosts.values() for number in host.machine.ports}
-        values = gathered(rows, self._rules.values(), self._groups.values(), numbers)
-        self.space = Space(values, len(self.origins))
+        self._values = gathered(rows, self._rules.values(), self._groups.values(), numbers)
+        self._see(self.origins, self._values, ())
+
+    def _see(self, followed: Sequence[Origin], values: Mapping[str, Gathered], narrowed: Collection[str]) -> None:
+        """Begin anew with sets of what some senders send, in variables of their own."""
+        self.followed = followed
+        self._places = {origin.number: place for place, origin in enumerate(followed)}
+        self.space = Space(values, len(followed), narrowed)
         self.algebra = Algebra(self.space)
         self._crowds: dict[str, Set] = {}
+        self._sound: Set | None = None
+
+    def focused(self, crowds: Collection[str], more: Mapping[str, Collection[int]]) -> Cloud:
+        """The same cloud, and of all senders these crowds: so few numbers are told apart. `more` are some that must be
+        (`Unforeseen`), by sort."""
+        made = copy(self)
+        followed = [origin for origin in self.origins if origin.crowd in crowds]
+        ports: dict[str, set[int]] = {name: {*host.wires, *host.tunnels} for name, host in self.hosts.items()}
+        for origin in followed:
+            if origin.chassis:
+                ports[origin.chassis].add(origin.ofport)
+        keys = reached((self._writers[name], ports[name]) for name in self.hosts)
+        found = {"key": keys, "in_port": {0}.union(*ports.values())}
+        values = dict(self._values)
+        for sort, numbers in found.items():
+            all_of = self._values[sort]
+            values[sort] = Gathered(all_of.width, numbers | {*more.get(sort, ())}, all_of.blocks)
+        made._see(followed, values, NARROWED)
+        return made
+
+    @cached_property
+    def _writers(self) -> Mapping[str, Collection[Writer]]:
+        """By hypervisor, what of its flows writes keys."""
+        return {name: writers(self._flows[name], host.machine.tables.groups) for name, host in self.hosts.items()}
 
     def _host(self, name: str, held: Held) -> Host:
         chassis = self.rows.get(Chassis, name)
@@ -145,6 +184,7 @@ class Cloud:
             if known_group is None:
                 known_group = self._groups[line] = group(line, ports)
             groups.append(known_group)
+        self._flows[name] = rules
         wires = {patch_port(physical): physical for physical, _ in chassis.bridge_mappings}
         behind = {number: wires[each] for number, each in held.ports.items() if each in wires}
         sctp_ports = chassis.datapath_type != "netdev"
@@ -184,17 +224,23 @@ class Cloud:
         return {(origin.chassis, origin.ofport): origin for origin in self.origins if origin.chassis}
 
     def sent_by(self, origin: Origin) -> Set:
-        """The packets of one sender."""
-        return self.space.is_("origin", origin.number)
+        """The packets of one sender; none of one that is not followed."""
+        place = self._places.get(origin.number)
+        return self.space.nothing if place is None else self.space.is_("origin", place)
 
     def senders(self, origins: Iterable[Origin]) -> Set:
         """The packets of some."""
         return union(map(self.sent_by, origins), self.space.nothing)
 
-    @cached_property
+    @property
     def sound(self) -> Set:
         """The packets that there may be: of a fragment but the first no ports are seen, and what has no tag has no
         VLAN."""
+        if self._sound is None:
+            self._sound = self._real()
+        return self._sound
+
+    def _real(self) -> Set:
         space = self.space
         tagged, untagged = space.is_("vlan_tci", 0x1000, 0x1000), space.is_("vlan_tci", 0)
         later, others = space.is_("ip_frag", 3), space.is_("ip_frag", 0) | space.is_("ip_frag", 1)
@@ -215,7 +261,7 @@ class Cloud:
         found: dict[tuple[str, str], list[State]] = defaultdict(list)
         for name, host in self.hosts.items():
             crowds: dict[str, list[Set]] = defaultdict(list)
-            for origin in self.origins:
+            for origin in self.followed:
                 if origin.chassis == name:
                     mine = space.is_("in_port", origin.ofport) & self.sent_by(origin)
                     crowds[origin.network_id].append(mine)
@@ -223,7 +269,7 @@ class Cloud:
                 packets = union(sets, space.nothing) & wanted
                 found[name, crowd].append(State({"in_port": in_port}, packets))
             for ofport, physical in host.wires.items():
-                packets = self.senders(each for each in self.origins if each.physical == physical) & wanted
+                packets = self.senders(each for each in self.followed if each.physical == physical) & wanted
                 found[name, f"/{physical}"].append(State({"in_port": ofport}, packets))
         return found
 
@@ -286,7 +332,7 @@ class Cloud:
         """The packets of a crowd."""
         known = self._crowds.get(crowd)
         if known is None:
-            mine = [each for each in self.origins if each.crowd == crowd]
+            mine = [each for each in self.followed if each.crowd == crowd]
             known = self._crowds[crowd] = self.senders(mine)
         return known
 

@@ -137,7 +137,7 @@ class Promise:
         return union(self._forged(), self.space.nothing)
 
     def _forged(self) -> Iterator[Set]:
-        for origin in self.cloud.origins:
+        for origin in self.cloud.followed:
             port = self.cloud.rows.get(Port, origin.port_id) if origin.port_id else None
             if port is not None and port.port_security_enabled:
                 yield self.cloud.sent_by(origin) & ~self.own(port)

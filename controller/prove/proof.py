@@ -12,23 +12,26 @@ import os
 import pickle
 import resource
 import time
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, NoReturn
 
 from controller.model.records import Record
 from controller.model.store import Model
 from controller.prove.claims import Suspicion, reaching, suspicions
-from controller.prove.cloud import Cloud, Held
+from controller.prove.cloud import Cloud, Held, Survey
 from controller.prove.intent import Intent
 from controller.prove.promise import Promise
-from controller.prove.sets import Set
+from controller.prove.sets import Set, Unforeseen
 from controller.prove.witness import Witness, witness
 
 TOLD: Final = 200
 """So many violations are told, each with a packet."""
 WORTH_SHARING: Final = 100
 """From so many senders on the work is shared among processes."""
+AT_ONCE: Final = 100
+"""So many senders, or one crowd of more, are followed in variables of their own."""
 FOLLOWED: Final = 20
 """For so many of them the packet's way is worked out."""
 
@@ -42,6 +45,7 @@ class Question:
     reaches: str = ""
     only: tuple[str, ...] = ()
     followed: int = FOLLOWED
+    at_once: int = AT_ONCE
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,22 +152,55 @@ def _tell(writer: int, question: Question, cloud: Cloud, crowds: Sequence[str]) 
 
 
 def _share(question: Question, cloud: Cloud, crowds: Sequence[str]) -> _Share:
-    survey = cloud.survey(crowds=frozenset(crowds))
+    """What is found of some crowds: of as many at once as are worth variables of their own."""
+    shown: list[Violation] = []
+    notes: dict[str, None] = {}
+    count = 0
+    for batch in _batches(cloud, crowds, question.at_once):
+        part, survey, found = _followed(question, cloud, batch)
+        notes.update(survey.notes)
+        left = [*survey.left.values()]
+        for against in found[: TOLD - len(shown)]:
+            told = _plausible(against, left, part)
+            shown.append(_violation(part, told, witness(part, told, followed=len(shown) < question.followed)))
+        count += len(found)
+    return _Share(tuple(shown), count, tuple(notes), _peak_bytes())
+
+
+def _batches(cloud: Cloud, crowds: Sequence[str], most: int) -> Iterator[list[str]]:
+    """Crowds together, of so many senders at the most, or one of more."""
+    sizes = Counter(origin.crowd for origin in cloud.origins)
+    batch: list[str] = []
+    for crowd in crowds:
+        if batch and sizes[crowd] + sum(sizes[each] for each in batch) > most:
+            yield batch
+            batch = []
+        batch.append(crowd)
+    if batch:
+        yield batch
+
+
+def _followed(question: Question, cloud: Cloud, crowds: Sequence[str]) -> tuple[Cloud, Survey, list[Suspicion]]:
+    """What becomes of what some crowds send, and what is against that."""
+    more: dict[str, set[int]] = {}
+    while True:
+        part = cloud.focused(crowds, more)
+        try:
+            survey = part.survey(crowds=crowds)
+            return part, survey, [*_against(question, part, survey, crowds)]
+        except Unforeseen as lacking:
+            more.setdefault(lacking.sort, set()).update(lacking.numbers)
+
+
+def _against(question: Question, cloud: Cloud, survey: Survey, crowds: Sequence[str]) -> Iterator[Suspicion]:
     if question.reaches:
         target = cloud.by_port[question.reaches]
         senders = [cloud.by_port[id] for id in question.only if id in cloud.by_port]
-        found = [*reaching(cloud, survey, target, [target, *senders])]
-    else:
-        promise = Promise(cloud)
-        compared = Intent(cloud, promise).compared(survey, frozenset(crowds))
-        found = [*suspicions(cloud, promise, survey), *compared]
-    left = [*survey.left.values()]
-    told = [_plausible(each, left, cloud) for each in found[:TOLD]]
-    shown = [
-        _violation(cloud, each, witness(cloud, each, followed=place < question.followed))
-        for place, each in enumerate(told)
-    ]
-    return _Share(tuple(shown), len(found), tuple(survey.notes), _peak_bytes())
+        yield from reaching(cloud, survey, target, [target, *senders])
+        return
+    promise = Promise(cloud)
+    yield from suspicions(cloud, promise, survey)
+    yield from Intent(cloud, promise).compared(survey, crowds)
 
 
 def _peak_bytes() -> int:

@@ -12,7 +12,7 @@ Where the library has its C part (`dd.cudd`, in the wheels for Linux) millions o
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from importlib import import_module
 from typing import Final, NamedTuple, Protocol, cast
 
@@ -36,6 +36,7 @@ class _Library(Protocol):
     def declare(self, *names: str) -> None: ...
     def var(self, name: str) -> Set: ...
     def exist(self, names: Iterable[str], over: Set) -> Set: ...
+    def let(self, definitions: Mapping[str, str], over: Set) -> Set: ...
     def pick(self, of: Set) -> Mapping[str, bool] | None: ...
     def configure(self, **options: object) -> object: ...
 
@@ -90,11 +91,20 @@ def is_header(slot: str) -> bool:
     return slot in _HEADERS
 
 
+class Unforeseen(Exception):
+    """Raised where a slot is to have a number that no atom of its sort stands for."""
+
+    def __init__(self, sort: str, numbers: frozenset[int]) -> None:
+        super().__init__(f"{sort}: {sorted(numbers)}")
+        self.sort, self.numbers = sort, numbers
+
+
 class Space:
     """The variables, and sets made of them."""
 
-    def __init__(self, gathered: Mapping[str, Gathered], origins: int) -> None:
-        """For the values that were gathered by sort, and so many senders."""
+    def __init__(self, gathered: Mapping[str, Gathered], origins: int, narrowed: Collection[str] = ()) -> None:
+        """For the values that were gathered by sort, and so many senders. Of `narrowed` sorts there are no others."""
+        self._narrowed = narrowed
         self._dd = _library()
         self.nothing, self.everything = self._dd.false, self._dd.true
         self.atoms = {sort: Atoms(each) for sort, each in gathered.items()}
@@ -132,9 +142,16 @@ class Space:
         return self._blocks[slot, block]
 
     def refs(self, slot: str, value: int) -> Refs:
-        """A number as the bits that stand for it."""
+        """A number as the bits that stand for it. Raises Unforeseen."""
+        self.foresee(slot, [value])
         number = self.atoms[SORTS[slot]].number(value) if slot in SORTS else value
         return tuple(ONE if number >> at & 1 else ZERO for at in range(self.size(slot)))
+
+    def foresee(self, slot: str, numbers: Iterable[int]) -> None:
+        """Make sure that a slot can have these numbers. Raises Unforeseen."""
+        sort = SORTS.get(slot, "")
+        if sort in self._narrowed and (lacking := self.atoms[sort].lacking(numbers)):
+            raise Unforeseen(sort, lacking)
 
     def test(self, slot: str, refs: Refs, value: int, mask: int = -1) -> Set:
         """The packets whose slot, which these variables stand for, is `value` in the bits of `mask`."""
@@ -194,6 +211,10 @@ class Space:
     def forget(self, over: Set, refs: Iterable[int]) -> Set:
         """The same, whatever these variables are."""
         return self._dd.exist([self._names[ref] for ref in refs if ref >= 0], over)
+
+    def renamed(self, over: Set, moved: Mapping[int, int]) -> Set:
+        """The same in other variables, of which it knows none."""
+        return self._dd.let({self._names[ref]: self._names[to] for ref, to in moved.items()}, over)
 
     def one(self, of: Set) -> Mapping[int, bool]:
         """One packet of a set that is not empty, by variables; what is not said may be either."""

@@ -46,6 +46,10 @@ class Step(NamedTuple):
     rule: Rule
 
 
+ACTED: Final = Test("acted", 1, 1)
+"""What is written to packets of which something came."""
+
+
 @dataclass(frozen=True, slots=True)
 class State:
     """Packets that have come to one place; `trail` are the flows that they met, where ways are told apart."""
@@ -224,6 +228,39 @@ class Algebra:
         first = 1 if is_header(slot) else 0
         return next(block for block in range(first, BLOCKS) if (slot, block) not in used)
 
+    def spare(self, state: State, slot: str) -> int:
+        """A block of a slot's own that a state does not use."""
+        return self._free(state.values, slot)
+
+    def given(self, state: State, slot: str, mask: int, refs: Refs) -> State:
+        """With the numbers that variables, which the packets know already, say in some bits of a slot."""
+        full = (1 << WIDTHS[slot]) - 1
+        if mask & full == full:
+            return self.put(state, slot, refs)
+        old = self.value(state, slot)
+        made = [*(self.space.refs(slot, old) if isinstance(old, int) else refs_of(old))]
+        for at in digits(mask & full):
+            made[at] = refs[at]
+        return self.put(state, slot, tuple(made))
+
+    def settled(self, state: State, slot: str, fresh: Refs) -> State:
+        """With what variables say in those that are free by now and in which merging keeps it (`_kind`)."""
+        others: set[int] = set()
+        for name, value in state.values.items():
+            if name != slot:
+                others.update(refs_of(value))
+        value = self.value(state, slot)
+        if not isinstance(value, tuple) or any(ref in others for ref in fresh):
+            return state
+        taken = {self.homes[ref][1] for ref in others if ref >= 0 and self.homes[ref][0] == slot}
+        first = 1 if is_header(slot) else 0
+        better = self.space.block(slot, next(block for block in range(first, BLOCKS) if block not in taken))
+        moved = {ref: better[at] for at, ref in enumerate(value) if ref >= 0 and ref == fresh[at] != better[at]}
+        if not moved:
+            return state
+        made = tuple([moved.get(ref, ref) for ref in value])
+        return State({**state.values, slot: made}, self.space.renamed(state.packets, moved), state.trail)
+
     # ---- where ways meet --------------------------------------------------------------------------------------
 
     def merged(self, states: Sequence[State]) -> list[State]:
@@ -283,7 +320,9 @@ class Algebra:
                 if each not in known:
                     known[each] = self.space.refs(slot, each) if isinstance(each, int) else refs_of(each)
             first = known[held[0]]
-            differ = [at for at in range(len(own)) if any(each[at] != first[at] for each in known.values())]
+            differ = [
+                at for at in range(len(own)) if slot in SORTS or any(each[at] != first[at] for each in known.values())
+            ]
             made = [*first]
             for at in differ:
                 made[at] = own[at]

@@ -1,22 +1,40 @@
-"""The flows of a switch, by table and priority, found by what they test.
+"""The flows of a switch, by table and priority, and what they do with sets of packets.
 
-Flows that test the same are a tree: slot by slot, value by value. A set of packets is parted on its way down, so that
-what it has nothing to do with is never looked at.
+Flows that test the same are a tree: slot by slot, value by value; what a state knows of its packets for certain leads
+past most of it. What is left is joined to relations: flows that do the same are one `Move` whatever they match, and so
+are those that write different numbers: which flow writes which is said in variables. So a port more is a few nodes more
+in the diagram of a move, and not one more set to follow. Moves are worked out once for all packets of which a state
+knows the same.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Final
+from dataclasses import dataclass, field, replace
+from functools import cache
+from typing import Final, NamedTuple
+from weakref import WeakKeyDictionary
 
-from controller.prove.rules import Group, Rule, Test
-from controller.prove.sets import Maybe, Refs, Set, Space, Value, union
-from controller.prove.states import Algebra, State
+from controller.prove.atoms import SORTS
+from controller.prove.rules import Action, Copy, Group, Rule, Test, Write
+from controller.prove.sets import WIDTHS, Maybe, Refs, Set, Value, union
+from controller.prove.states import ACTED, Algebra, State
 
 Hit = tuple[Rule, Set]
 _FIRST: Final = ("in_port", "reg6", "reg7", "reg2", "reg1", "reg10", "reg11", "reg8", "reg0", "eth_type", "nw_proto")
 """Slots that are mostly known, or that part packets best: they are asked first."""
+DROPPED: Final = Write((ACTED,))
+"""What a flow without actions does: it says that nothing is to come of a packet."""
+
+
+class _Written(NamedTuple):
+    """A slot of which some bits are written, whatever with."""
+
+    slot: str
+    mask: int
+
+
+_Step = _Written | Copy
 
 
 @dataclass(slots=True, eq=False)
@@ -27,24 +45,108 @@ class _Node:
     mask: int = 0
     children: dict[int, _Node] = field(default_factory=dict)
     rules: list[Rule] = field(default_factory=list)
-    parted: dict[Refs, _Part] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Part:
-    """Some children of a node: all packets that any of them may be about, and which they are, by halves."""
+class Move:
+    """What some flows do with the packets that they match: first writes, then the `rest`.
 
-    cover: Set
-    halves: tuple[_Part, ...] = ()
-    child: _Node | None = None
+    Of slots that are written with different numbers, `own` has the variables in which `matched` says which.
+    """
+
+    matched: Set
+    first: tuple[Test | Copy, ...]
+    own: Mapping[str, Refs]
+    rest: tuple[Action, ...]
+
+    def made(self, algebra: Algebra, state: State) -> State:
+        """Packets of a state as the first writes leave them."""
+        for each in self.first:
+            if isinstance(each, Copy):
+                for source, target in each.spans:
+                    state = algebra.copied(state, source, target)
+            elif each.slot in self.own:
+                state = algebra.given(state, each.slot, each.mask, self.own[each.slot])
+            else:
+                state = algebra.written(state, each)
+        for slot, refs in self.own.items():
+            state = algebra.settled(state, slot, refs)
+        return state
 
 
-def _part(space: Space, children: Sequence[tuple[Set, _Node]]) -> _Part:
-    if len(children) == 1:
-        return _Part(children[0][0], (), children[0][1])
-    middle = len(children) // 2
-    halves = (_part(space, children[:middle]), _part(space, children[middle:]))
-    return _Part(halves[0].cover | halves[1].cover, halves)
+@dataclass(slots=True, eq=False)
+class _Kind:
+    """Flows whose first writes are the same but for the numbers, and the rest is."""
+
+    steps: tuple[_Step, ...]
+    rest: tuple[Action, ...]
+    members: dict[tuple[int, ...], list[Set]] = field(default_factory=dict)
+    """What flows match, by what they write: a number a write, in order."""
+    differ: tuple[int, ...] = ()
+    """The writes of which there are several numbers."""
+    known: dict[tuple[int | None, ...], list[Move]] = field(default_factory=dict)
+
+    def complete(self) -> None:
+        """Called when all flows are there."""
+        columns = zip(*self.members, strict=True)
+        self.differ = tuple(at for at, column in enumerate(columns) if len({*column}) > 1)
+
+    def moves(self, algebra: Algebra, state: State) -> list[Move]:
+        """The same as few moves, in variables that the state does not use."""
+        writes = [each for each in self.steps if isinstance(each, _Written)]
+        blocks = tuple([_block(algebra, state, writes, at) for at in self.differ])
+        found = self.known.get(blocks)
+        if found is None:
+            found = self.known[blocks] = [*self._moves(algebra, writes, blocks)]
+        return found
+
+    def _moves(self, algebra: Algebra, writes: Sequence[_Written], blocks: Sequence[int | None]) -> Iterator[Move]:
+        space = algebra.space
+        own = {
+            writes[at].slot: space.block(writes[at].slot, block)
+            for at, block in zip(self.differ, blocks, strict=True)
+            if block is not None
+        }
+        told = [at for at, block in zip(self.differ, blocks, strict=True) if block is not None]
+        alike: dict[tuple[int, ...], list[Set]] = {}
+        for numbers, sets in self.members.items():
+            matched = union(sets, space.nothing)
+            for at in told:
+                slot, mask = writes[at]
+                space.foresee(slot, (numbers[at],))
+                matched = matched & space.test(slot, own[slot], numbers[at], mask)
+            alike.setdefault(tuple([0 if at in told else number for at, number in enumerate(numbers)]), []).append(
+                matched
+            )
+        for numbers, sets in alike.items():
+            yield Move(union(sets, space.nothing), tuple(_steps(self.steps, numbers)), own, self.rest)
+
+
+def _steps(steps: Iterable[_Step], numbers: Sequence[int]) -> Iterator[Test | Copy]:
+    given = iter(numbers)
+    for each in steps:
+        yield each if isinstance(each, Copy) else Test(each.slot, next(given), each.mask)
+
+
+def _block(algebra: Algebra, state: State, writes: Sequence[_Written], at: int) -> int | None:
+    """A block that can say which number is written, if any can."""
+    slot, mask = writes[at]
+    full = (1 << WIDTHS[slot]) - 1
+    partly = mask & full != full
+    if partly and (slot in SORTS or isinstance(algebra.value(state, slot), Maybe)):
+        return None
+    if sum(each.slot == slot for each in writes) > 1:
+        return None
+    return algebra.spare(state, slot)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Met:
+    """The flows of a tier that packets of some states meet: each with what it matches, and what surely meets one."""
+
+    hits: Sequence[Hit]
+    covered: Set
+    kinds: Sequence[_Kind]
 
 
 class _Tier:
@@ -53,9 +155,11 @@ class _Tier:
     def __init__(self) -> None:
         self.shapes: dict[tuple[tuple[str, int], ...], _Node] = {}
         self.clauses: list[Rule] = []
-        self._dimensions: dict[tuple[Value, ...], list[tuple[int, Set]]] = {}
+        self._slots: dict[str, None] = {}
+        self._known: WeakKeyDictionary[Algebra, dict[tuple[Value, ...], _Met]] = WeakKeyDictionary()
 
     def add(self, rule: Rule) -> None:
+        self._slots.update({test.slot: None for test in rule.tests})
         if rule.shares:
             self.clauses.append(rule)
             return
@@ -66,21 +170,108 @@ class _Tier:
             node = node.children.setdefault(test.value & test.mask, _Node())
         node.rules.append(rule)
 
-    def complete(self, algebra: Algebra, state: State) -> list[tuple[int, Set]]:
-        """Each conjunction, by number, and the packets that all its dimensions match."""
-        slots = sorted({test.slot for rule in self.clauses for test in rule.tests})
-        key = tuple(algebra.value(state, slot) for slot in slots)
-        found = self._dimensions.get(key)
+    def judges(self, verdicts: Iterable[Rule]) -> None:
+        """What conjunctions of this tier say."""
+        self._slots.update({test.slot: None for rule in verdicts for test in rule.tests})
+
+    def met(self, algebra: Algebra, state: State, verdicts: Mapping[int, Sequence[Rule]]) -> _Met:
+        """The flows that there are for packets of a state, and what of all packets there are surely meets one."""
+        key = tuple([algebra.value(state, slot) for slot in self._slots])
+        known = self._known.setdefault(algebra, {})
+        found = known.get(key)
         if found is None:
-            found = self._dimensions[key] = [*_conjunctions(algebra, state, self.clauses)]
+            space = algebra.space
+            hits: list[Hit] = []
+            sure: list[Set] = []
+            for node in self.shapes.values():
+                _gather(algebra, node, state, space.everything, True, hits, sure)
+            covered = union(sure, space.nothing)
+            if self.clauses:
+                covered = self._judged(algebra, state, verdicts, hits, covered)
+            found = known[key] = _Met(hits, covered, _kinds(hits))
         return found
+
+    def _judged(
+        self, algebra: Algebra, state: State, verdicts: Mapping[int, Sequence[Rule]], hits: list[Hit], covered: Set
+    ) -> Set:
+        """What conjunctions match that no other flow does."""
+        slots = {test.slot for rule in self.clauses for test in rule.tests}
+        perhaps = any(isinstance(algebra.value(state, slot), Maybe) for slot in slots)
+        for id, matched in _conjunctions(algebra, state, self.clauses):
+            for rule in sorted(verdicts.get(id, ()), key=lambda each: -each.priority):
+                found = matched & ~covered
+                for test in rule.tests:
+                    found = found & algebra.tested(state, test)[0]
+                if found != algebra.space.nothing:
+                    hits.append((rule, found))
+                    covered = covered if perhaps else covered | found
+        return covered
 
 
 def _order(test: Test) -> tuple[int, str, int]:
     return (_FIRST.index(test.slot) if test.slot in _FIRST else len(_FIRST), test.slot, test.mask)
 
 
+def _gather(
+    algebra: Algebra, node: _Node, state: State, matched: Set, surely: bool, hits: list[Hit], sure: list[Set]
+) -> None:
+    """The flows of a tree that packets of a state may meet. Of what nobody knows (`Maybe`): any, and perhaps none."""
+    if not node.slot:
+        hits.extend((rule, matched) for rule in node.rules)
+        if surely and any(rule.certain for rule in node.rules):
+            sure.append(matched)
+        return
+    value = algebra.value(state, node.slot)
+    if isinstance(value, int):
+        child = node.children.get(value & node.mask)
+        if child is not None:
+            _gather(algebra, child, state, matched, surely, hits, sure)
+    elif isinstance(value, Maybe):
+        common = value.mask & node.mask
+        for number, child in node.children.items():
+            if (number ^ value.value) & common == 0:
+                _gather(algebra, child, state, matched, surely and common == node.mask, hits, sure)
+    else:
+        space = algebra.space
+        for number, child in node.children.items():
+            fits = matched & space.test(node.slot, value, number, node.mask)
+            if fits != space.nothing:
+                _gather(algebra, child, state, fits, surely, hits, sure)
+
+
+def _kinds(hits: Iterable[Hit]) -> list[_Kind]:
+    found: dict[tuple[tuple[_Step, ...], tuple[Action, ...]], _Kind] = {}
+    for rule, matched in hits:
+        steps, numbers, rest = _parted(rule.actions)
+        kind = found.get((steps, rest))
+        if kind is None:
+            kind = found[steps, rest] = _Kind(steps, rest)
+        kind.members.setdefault(numbers, []).append(matched)
+    for kind in found.values():
+        kind.complete()
+    return [*found.values()]
+
+
+@cache
+def _parted(actions: tuple[Action, ...]) -> tuple[tuple[_Step, ...], tuple[int, ...], tuple[Action, ...]]:
+    """The writes that actions begin with, their numbers, and the rest."""
+    actions = actions or (DROPPED,)
+    steps: list[_Step] = []
+    numbers: list[int] = []
+    at = 0
+    for at, each in enumerate(actions):
+        if isinstance(each, Write):
+            steps += [_Written(test.slot, test.mask) for test in each.tests]
+            numbers += [test.value for test in each.tests]
+        elif isinstance(each, Copy):
+            steps.append(each)
+        else:
+            return tuple(steps), tuple(numbers), actions[at:]
+    return tuple(steps), tuple(numbers), ()
+
+
 def _conjunctions(algebra: Algebra, state: State, clauses: Iterable[Rule]) -> Iterator[tuple[int, Set]]:
+    """Each conjunction, by number, and the packets that all its dimensions match."""
     space = algebra.space
     parts: dict[int, dict[int, list[Set]]] = {}
     sizes: dict[int, int] = {}
@@ -108,20 +299,24 @@ class Tables:
     def __init__(self, rules: Iterable[Rule], groups: Iterable[Group]) -> None:
         tables: dict[int, dict[int, _Tier]] = {}
         self.groups: Mapping[int, Group] = {group.id: group for group in groups}
-        self._verdicts: dict[tuple[int, int], list[Rule]] = {}
+        self._verdicts: dict[int, dict[int, list[Rule]]] = {}
         self.drops: set[int] = set()
         acting: set[int] = set()
         for rule in rules:
             tiers = tables.setdefault(rule.table, {})
             (acting if rule.actions else self.drops).add(rule.table)
             if rule.conj_id is not None:
-                self._verdicts.setdefault((rule.table, rule.conj_id), []).append(rule)
+                self._verdicts.setdefault(rule.table, {}).setdefault(rule.conj_id, []).append(rule)
             else:
                 tiers.setdefault(rule.priority, _Tier()).add(rule)
         self.drops -= acting
         self._tables = {
             number: [tiers[priority] for priority in sorted(tiers, reverse=True)] for number, tiers in tables.items()
         }
+        for number, verdicts in self._verdicts.items():
+            for tier in self._tables[number]:
+                if tier.clauses:
+                    tier.judges(rule for found in verdicts.values() for rule in found)
 
     def met(self, algebra: Algebra, table: int, state: State) -> tuple[list[Hit], Set]:
         """The flows of a table that some of the packets meet, and the packets that meet none.
@@ -130,77 +325,35 @@ class Tables:
         """
         hits: list[Hit] = []
         left = state.packets
-        nothing = algebra.space.nothing
-        for tier in self._tables.get(table, ()):
-            if left == nothing:
-                break
-            come = left
-            for node in tier.shapes.values():
-                left = left & _down(algebra, node, state, come, hits) if tier.shapes else left
-            if tier.clauses and left != nothing:
-                left = self._judged(algebra, table, tier, state, left, hits)
-        return hits, left
-
-    def _judged(
-        self, algebra: Algebra, table: int, tier: _Tier, state: State, left: Set, hits: list[Hit]
-    ) -> Set:  # fmt: skip
-        """What conjunctions of a tier match."""
-        slots = {test.slot for rule in tier.clauses for test in rule.tests}
-        perhaps = any(isinstance(algebra.value(state, slot), Maybe) for slot in slots)
-        for id, matched in tier.complete(algebra, state):
-            for rule in sorted(self._verdicts.get((table, id), ()), key=lambda each: -each.priority):
-                found = left & matched
-                for test in rule.tests:
-                    found = found & algebra.tested(state, test)[0]
+        for met, come, below in self._tiers(algebra, table, state):
+            left = below
+            for rule, matched in met.hits:
+                found = come & matched
                 if found != algebra.space.nothing:
                     hits.append((rule, found))
-                    left = left if perhaps else left & ~found
-        return left
+        return hits, left
 
+    def moved(self, algebra: Algebra, table: int, state: State) -> tuple[list[tuple[tuple[Action, ...], State]], Set]:
+        """The same with flows together that do alike: what each still does with packets on which its first writes are
+        done."""
+        made: list[tuple[tuple[Action, ...], State]] = []
+        left = state.packets
+        for met, come, below in self._tiers(algebra, table, state):
+            left = below
+            for kind in met.kinds:
+                for move in kind.moves(algebra, state):
+                    packets = come & move.matched
+                    if packets != algebra.space.nothing:
+                        made.append((move.rest, move.made(algebra, replace(state, packets=packets))))
+        return made, left
 
-def _down(algebra: Algebra, node: _Node, state: State, packets: Set, hits: list[Hit]) -> Set:
-    """Part packets by a tree of flows; those that match none are left."""
-    nothing = algebra.space.nothing
-    if not node.slot:
-        certain = False
-        for rule in node.rules:
-            hits.append((rule, packets))
-            certain |= rule.certain
-        return nothing if certain else packets
-    value = algebra.value(state, node.slot)
-    if isinstance(value, int):
-        child = node.children.get(value & node.mask)
-        return packets if child is None else _down(algebra, child, state, packets, hits)
-    if isinstance(value, Maybe):
-        return _perhaps(algebra, node, value, state, packets, hits)
-    part = node.parted.get(value)
-    if part is None:
-        space, slot, mask = algebra.space, node.slot, node.mask
-        tests = [(space.test(slot, value, number, mask), child) for number, child in sorted(node.children.items())]
-        part = node.parted[value] = _part(space, tests)
-    unmatched = [packets & ~part.cover]
-    _among(algebra, part, state, packets & part.cover, hits, unmatched)
-    return union(unmatched, nothing)
-
-
-def _perhaps(algebra: Algebra, node: _Node, value: Maybe, state: State, packets: Set, hits: list[Hit]) -> Set:
-    """Of what nobody knows: any flow that may match, and perhaps none."""
-    common = value.mask & node.mask
-    left = packets
-    for number, child in node.children.items():
-        if (number ^ value.value) & common == 0:
-            left = _down(algebra, child, state, packets, hits)
-    return left if common == node.mask else packets
-
-
-def _among(algebra: Algebra, part: _Part, state: State, packets: Set, hits: list[Hit], unmatched: list[Set]) -> None:
-    nothing = algebra.space.nothing
-    if packets == nothing:
-        return
-    if part.child is not None:
-        left = _down(algebra, part.child, state, packets, hits)
-        if left != nothing:
-            unmatched.append(left)
-        return
-    for half in part.halves:
-        _among(algebra, half, state, packets & half.cover, hits, unmatched)
+    def _tiers(self, algebra: Algebra, table: int, state: State) -> Iterator[tuple[_Met, Set, Set]]:
+        """What packets of a state meet, tier by tier, the packets that come there, and those that go on below."""
+        left = state.packets
+        verdicts = self._verdicts.get(table, {})
+        for tier in self._tables.get(table, ()):
+            if left == algebra.space.nothing:
+                return
+            met = tier.met(algebra, state, verdicts)
+            come, left = left, left & ~met.covered
+            yield met, come, left

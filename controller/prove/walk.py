@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
 from typing import Final
 
 from controller.prove.conntrack import BELIEVED, tracked
@@ -34,9 +33,9 @@ from controller.prove.rules import (
     Untrack,
     Write,
 )
-from controller.prove.sets import Set
-from controller.prove.states import Algebra, State, Step
-from controller.prove.tables import Hit, Tables
+from controller.prove.sets import Maybe, Set
+from controller.prove.states import ACTED, Algebra, State, Step
+from controller.prove.tables import DROPPED, Tables
 
 MAX_DEPTH: Final = 64
 """How deep lookups in the same or an earlier table may be nested (Open vSwitch, ofproto-dpif-xlate.c)."""
@@ -45,7 +44,6 @@ MAX_VISITS: Final = 4096
 MAX_RECIRCULATIONS: Final = 6
 """How many translations may follow one another (Open vSwitch, dpif-netdev.c)."""
 
-ACTED: Final = Test("acted", 1, 1)
 _CONNTRACK: Final = (
     "ct_state", "ct_zone", "ct_mark", "ct_label", "ct_nw_src", "ct_nw_dst", "ct_ipv6_src", "ct_ipv6_dst", "ct_nw_proto",
     "ct_tp_src", "ct_tp_dst",
@@ -95,32 +93,38 @@ class Walk:
         """All that becomes of them, conntrack included."""
         self._behind = {table: list(states)}
         been: dict[object, Set] = {}
-        for _ in range(MAX_RECIRCULATIONS + 1):
+        for turn in range(2 * MAX_RECIRCULATIONS + 1):
             behind, self._behind = self._behind, {}
             for place in sorted(behind):
                 self._translate(place, behind[place])
-            self._behind = {
-                place: anew for place, come in self._behind.items() if (anew := self._anew(place, come, been))
-            }
-            if not self._behind:
+            self._behind = {place: self._anew(place, come, been, turn) for place, come in self._behind.items()}
+            if not any(self._behind.values()):
                 break
         for states in self._behind.values():
             self.outcome.looped += states
         return self.outcome
 
-    def _anew(self, table: int, states: Iterable[State], been: dict[object, Set]) -> list[State]:
-        """Of those of which conntrack may have said anything, what has not been here before: no packet goes round for
-        ever because conntrack might say another thing each time."""
+    def _anew(self, table: int, states: Iterable[State], been: dict[object, Set], turn: int) -> list[State]:
+        """Those that go on. Open vSwitch gives up what comes back from conntrack too often; but nothing goes round for
+        ever because conntrack might say, each time, what sends it round once more: of such, what has not been here."""
         found = []
         for state in states:
-            place = (table, frozenset(state.values.items()))
-            before = been.get(place, self.algebra.space.nothing)
-            if self.algebra.value(state, BELIEVED) != 0:
+            if self._doubtful(state):
+                place = (table, frozenset(state.values.items()))
+                before = been.get(place, self.algebra.space.nothing)
                 been[place] = before | state.packets
                 state = replace(state, packets=state.packets & ~before)
+            elif turn >= MAX_RECIRCULATIONS:
+                self.outcome.looped.append(state)
+                continue
             if state.packets != self.algebra.space.nothing:
                 found.append(state)
         return found
+
+    def _doubtful(self, state: State) -> bool:
+        """Might conntrack have said another thing of these, or remember another?"""
+        kept = (self.algebra.value(state, slot) for slot in ("ct_mark", "ct_label"))
+        return self.algebra.value(state, BELIEVED) != 0 or any(isinstance(each, Maybe) for each in kept)
 
     def _translate(self, table: int, states: Iterable[State]) -> None:
         self._visits, self._copied = 0, {table: list(states)}
@@ -160,30 +164,26 @@ class Walk:
         if self._visits > MAX_VISITS or self._depth >= MAX_DEPTH:
             self.outcome.looped.append(state)
             return
-        hits, left = self.machine.tables.met(self.algebra, table, state)
-        if left != self.algebra.space.nothing:
-            yield None, replace(state, packets=left)
+        algebra, tables = self.algebra, self.machine.tables
         if self._apart:
+            hits, left = tables.met(algebra, table, state)
             for rule, packets in hits:
-                yield from self._act(
-                    rule.actions, State(state.values, packets, (*state.trail, Step(self.machine.name, rule))), table
-                )
-            return
-        together: dict[tuple[Action, ...], list[State]] = {}
-        for rule, packets in _alike(hits):
-            first, rest = _parted(rule.actions)
-            met = State(state.values, packets)
-            for action in first:
-                (met,) = self._do(action, met, table)
-            together.setdefault(rest, []).append(met)
-        for actions, states in together.items():
-            yield from self._ended(
-                actions, states if not actions or isinstance(actions[0], Goto) else self.algebra.merged(states), table
-            )
+                trail = (*state.trail, Step(self.machine.name, rule))
+                yield from self._act(rule.actions, State(state.values, packets, trail), table)
+        else:
+            moved, left = tables.moved(algebra, table, state)
+            together: dict[tuple[Action, ...], list[State]] = {}
+            for rest, met in moved:
+                together.setdefault(rest, []).append(met)
+            for actions, states in together.items():
+                goes_on = not actions or isinstance(actions[0], Goto)
+                yield from self._ended(actions, states if goes_on else algebra.merged(states), table)
+        if left != algebra.space.nothing:
+            yield None, replace(state, packets=left)
 
     def _act(self, actions: Sequence[Action], state: State, table: int) -> Iterator[tuple[int | None, State]]:
         """What actions do with packets: on to a table, or to the end."""
-        return self._ended(actions or (_DROPPED,), [state], table)
+        return self._ended(actions or (DROPPED,), [state], table)
 
     def _ended(
         self, actions: Sequence[Action], states: Sequence[State], table: int
@@ -313,26 +313,3 @@ class Walk:
         for slot in _CONNTRACK:
             state = self.algebra.put(state, slot, 0)
         return self.algebra.written(state, ACTED)
-
-
-_DROPPED: Final = Write((ACTED,))
-"""What a flow without actions does: it says that nothing is to come of a packet."""
-
-
-@cache
-def _parted(actions: tuple[Action, ...]) -> tuple[tuple[Action, ...], tuple[Action, ...]]:
-    """The writes that actions begin with, and the rest: flows that differ in the first alone go on together."""
-    if not actions:
-        return (_DROPPED,), ()
-    at = next((at for at, each in enumerate(actions) if not isinstance(each, Write | Copy)), len(actions))
-    return actions[:at], actions[at:]
-
-
-def _alike(hits: Sequence[Hit]) -> list[Hit]:
-    """Flows that do the same as one."""
-    found: dict[int, Hit] = {}
-    for rule, packets in hits:
-        key = id(rule.actions)
-        known = found.get(key)
-        found[key] = (rule, packets) if known is None else (known[0], known[1] | packets)
-    return [*found.values()]

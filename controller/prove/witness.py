@@ -42,7 +42,7 @@ def witness(cloud: Cloud, against: Suspicion, *, followed: bool = True) -> Witne
     space = cloud.space
     chosen = space.one(packets)
     values = {slot: space.number(slot, space.block(slot), chosen) for slot in WIDTHS if is_header(slot)}
-    sender = cloud.origins[space.number("origin", space.block("origin"), chosen)]
+    sender = cloud.followed[space.number("origin", space.block("origin"), chosen)]
     alone = cloud.sent_by(sender)
     for slot, value in values.items():
         alone = alone & space.is_(slot, value)

@@ -90,6 +90,7 @@ class Explanations:
 
     def dictionary(self) -> Dictionary:
         """Every flow and group anywhere: a pure function of the model."""
+        self._store.tell()
         if self._dictionary.revision != self._engine.revision:
             made = Dictionary(self._engine.revision, {}, {})
             for entry, cells in self._engine.entries():
@@ -100,6 +101,7 @@ class Explanations:
     async def looked_up(self) -> Dictionary:
         """The same, made a little at a time, unless the model does not stand still for it."""
         for _ in range(TRIES):
+            self._store.tell()
             if self._dictionary.revision == self._engine.revision:
                 break
             made = Dictionary(self._engine.revision, {}, {})

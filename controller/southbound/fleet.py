@@ -123,7 +123,7 @@ class Fleet:
         self.readiness = Readiness(store, engine, self._members)
         self.inspection = Inspection(store, engine, self._members, self.explained, self._keeper)
         self._underlay_mtu = underlay_mtu
-        self.translations = Translations(store, lambda: View(store.model, engine))
+        self.translations = Translations(store, self.view)
         for chassis in store.model.all(Chassis):
             self._members.of(chassis.id)
 
@@ -293,6 +293,7 @@ class Fleet:
 
     def view(self) -> View:
         """The model as it is, and what is gathered from it."""
+        self._store.tell()
         return self._engine.view()
 
     def say(self, said: Said) -> bool:
@@ -401,6 +402,7 @@ class Fleet:
 
     def standing_at(self, cookie: int) -> tuple[Entry, list[str]] | None:
         """The flow with a cookie, and the chassis that should hold it; None if nobody should."""
+        self._store.tell()
         for entry, _ in self._engine.entries():
             if isinstance(entry.item, Flow) and encode_flow(entry.item, entry.app).cookie == cookie:
                 names = sorted(self._engine.chassis())
@@ -415,15 +417,18 @@ class Fleet:
     @property
     def revision(self) -> int:
         """The revision of the model that is computed."""
+        self._store.tell()
         return self._engine.revision
 
     def wanted_revision(self, name: str) -> int:
         """The newest revision that changed what a switch should hold."""
+        self._store.tell()
         return self._members.of(name).revision
 
     @property
     def rows(self) -> Rows:
-        """The model."""
+        """The model, of which everything is computed."""
+        self._store.tell()
         return self._store.model
 
     def statuses(self) -> list[Status]:
@@ -432,6 +437,7 @@ class Fleet:
 
     def status(self, name: str) -> Status:
         """One chassis. Raises NotFound."""
+        self._store.tell()
         chassis = self._store.model.get(Chassis, name)
         if chassis is None:
             raise NotFound("Chassis", name)
@@ -562,6 +568,7 @@ class Fleet:
 
         Raises NotFound when there is no object of that id.
         """
+        self._store.tell()
         rows = self._store.model
         kinds = [kind for kind in KINDS if rows.get(kind, id) is not None]
         if not kinds:
@@ -581,10 +588,12 @@ class Fleet:
 
     def failures(self) -> Mapping[str, str]:
         """What could not be computed, by the name of the cell or value: its flows are missing everywhere."""
+        self._store.tell()
         return self._engine.failures
 
     def recompute(self) -> int:
         """Compute everything from scratch beside what is; how many entries come out otherwise."""
+        self._store.tell()
         fresh = Engine(self._store.model, self._engine.apps)
         names = fresh.chassis() | self._engine.chassis()
         return sum(_distance(fresh.desired(name), self._engine.desired(name)) for name in names)

@@ -45,6 +45,7 @@ class Inspection:
 
     def _known(self, name: str) -> Member:
         """Raises NotFound."""
+        self._store.tell()
         if self._store.model.get(Chassis, name) is None:
             raise NotFound("Chassis", name)
         return self._members.of(name)
@@ -125,6 +126,7 @@ class Inspection:
 
     def standing(self, name: str) -> Standing:
         """What one switch should hold, to look packets up in; nothing of a hypervisor that nobody knows."""
+        self._store.tell()
         return Standing(self._engine, name)
 
     async def dropped(self, name: str) -> list[Dropped]:

@@ -182,6 +182,8 @@ class Keeper:
 
     async def in_step(self, member: Member) -> Switch | Dump:
         """Who tells what a switch holds once it has what it should, under the member's lock. Raises Disconnected."""
+        self._store.tell()
         while member.pending and member.switch is not None:
             await self.apply_pending(member, member.switch)
+            self._store.tell()
         return member.reached()

@@ -47,6 +47,7 @@ class Readiness:
 
     def acknowledged(self, kind: type[Record], id: str, chassis: str) -> bool:
         """Has a switch what a record wants on it? Not if it wants nothing there."""
+        self._store.tell()
         member, wired = self._members.get(chassis), self._engine.wired(kind, id, chassis)
         if member is None or member.applied_revision is None or wired is None:
             return False
@@ -89,4 +90,5 @@ class Readiness:
 
     @property
     def _view(self) -> View:
+        self._store.tell()
         return View(self._store.model, self._engine)

@@ -431,6 +431,8 @@ class Switch:
     async def _drain(self) -> None:
         """Wait while too much is unsent, as long as the switch takes some of it now and then."""
         unsent = self._unsent()
+        if not unsent:  # as nearly always: short messages are taken as they are written
+            return None
         while True:
             try:
                 async with Deadline(self._clock, self.timing.dead_s):

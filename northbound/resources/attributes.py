@@ -340,6 +340,10 @@ class Collection(Generic[R]):
     whole: type[Resource] | None = None
     key: str = "id"
     table: Mapping[str, Attribute[R, object]] = field(init=False)
+    required: frozenset[str] = field(init=False)
+    """What a client must give to make one."""
+    defaults: Mapping[str, Any] = field(init=False)
+    """What the others are if it does not, by the name of the record's attribute."""
 
     def __post_init__(self) -> None:
         plural = self.plural or f"{self.name}s"
@@ -348,6 +352,12 @@ class Collection(Generic[R]):
             "plural": plural,
             "path": self.path or plural.replace("_", "-"),
             "operations": (*self.operations, *starmap(_put, self.actions.items())),
+            "required": frozenset(each.name for each in self.attributes if each.post and each.default is REQUIRED),
+            "defaults": {
+                each.field: each.default
+                for each in self.attributes
+                if each.field and each.post and each.default is not REQUIRED
+            },
         }
         for name, value in derived.items():
             object.__setattr__(self, name, value)
@@ -505,17 +515,18 @@ def read_body(collection: Collection[R], given: Json, create: bool, project_id: 
         raise UnknownAttributes(tuple(unknown))
     parsed: dict[str, object] = {}
     fields: dict[str, Any] = {}
+    named = set(given)
     if create:
-        given = {**given, "project_id": owner}
-    for each in collection.attributes:
-        if each.name in given:
-            if not (each.post if create else each.put):
-                raise ReadOnlyAttribute(each.name, create)
-            parsed[each.name] = each.read(given[each.name])
-        elif create and each.post and each.default is REQUIRED:
+        given, fields = {**given, "project_id": owner}, dict(collection.defaults)
+        named |= {"project_id", *collection.required}
+    for each in [each for each in collection.attributes if each.name in named]:
+        if each.name not in given:
             raise MissingAttribute(each.name)
-        if each.field and (each.name in parsed or (create and each.post)):
-            fields[each.field] = parsed.get(each.name, each.default)
+        if not (each.post if create else each.put):
+            raise ReadOnlyAttribute(each.name, create)
+        parsed[each.name] = value = each.read(given[each.name])
+        if each.field:
+            fields[each.field] = value
     return Body(parsed, fields)
 
 

@@ -39,6 +39,7 @@ from controller.model.records import (
     AddressPair,
     Chassis,
     Cidr,
+    FixedIp,
     Mac,
     Network,
     Port,
@@ -268,14 +269,13 @@ def create(tx: Transaction, body: Body, ask: Ask) -> Port:
     dns.check(port.dns_name, ask.settings)
     interfaces.check_made(tx, port)
     tx.tag("port", port.id)
-    port = replace(port, fixed_ips=ipam.assign(tx, port, body[FIXED_IPS]))
-    made = tx.insert(_guarded(tx, port, network, body, ask))
+    made = tx.insert(_made(tx, port, ipam.assign(tx, port, body[FIXED_IPS]), network, body, ask))
     security.settle(tx, None, made)
     return made
 
 
-def _guarded(tx: Transaction, port: Port, network: Network, body: Body, ask: Ask) -> Port:
-    """A new port with the security that was asked for, or the default."""
+def _made(tx: Transaction, port: Port, fixed_ips: tuple[FixedIp, ...], network: Network, body: Body, ask: Ask) -> Port:
+    """A new port with its addresses, and the security that was asked for, or the default."""
     if port.project_id:
         security.default_group(tx, port.project_id, ask.now)
     asked = body[GUARDED]
@@ -291,6 +291,7 @@ def _guarded(tx: Transaction, port: Port, network: Network, body: Body, ask: Ask
         groups = (security.default_group(tx, port.project_id, ask.now).id,) if enabled else ()
     return replace(
         port,
+        fixed_ips=fixed_ips,
         port_security_enabled=enabled,
         security_groups=_groups(tx, groups, port.project_id, ask),
         allowed_address_pairs=pairs,

@@ -7,12 +7,43 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from controller.flows.action import Table
-from controller.flows.fields import CT_ZONE, ETH_DST, ETH_SRC, FRAGMENT, IPV4_FRAG, cover, ct_state
+from controller.flows.fields import (
+    CT_NW_SRC,
+    CT_PROTO4,
+    CT_TP_DST,
+    CT_ZONE,
+    ETH_DST,
+    ETH_SRC,
+    FRAGMENT,
+    IPV4_FRAG,
+    SYN,
+    TCP_FLAGS,
+    cover,
+    ct_state,
+)
+from controller.flows.match import Match
 from controller.flows.packet import packet
-from controller.flows.pipeline import CHECKED, DIRECTION, EGRESS, IN_RULES, INGRESS, OUT_RULES, VERDICT, Verdict, Why
-from controller.flows.trace import Switch, trace
+from controller.flows.pipeline import (
+    CHECKED,
+    CT_GEN,
+    CT_POLICY,
+    DIRECTION,
+    DST,
+    EGRESS,
+    GUARD,
+    IN_RULES,
+    INGRESS,
+    OUT_RULES,
+    POLICY,
+    VERDICT,
+    ZONE,
+    Guard,
+    Verdict,
+    Why,
+)
+from controller.flows.trace import Committed, Switch, trace, translate
 from controller.model import security
-from controller.model.records import Mac, SecurityGroup
+from controller.model.records import Address, Mac, SecurityGroup
 from tests.cloud import Allowed, Cloud, address_group, egress, group, hypervisor, ingress, network, no_port, port
 
 TCP80 = ingress("tcp", 80, remote_group_id="web")
@@ -160,6 +191,62 @@ def test_stateless_rules_are_tested_on_each_packet() -> None:
     assert "table=17,priority=100,reg11=0x1 actions=load:0x0->NXM_NX_REG5[0..27],load:0x3->NXM_NX_REG0[12..13]" in own(
         cloud
     )
+
+
+def test_fragments_behind_what_was_remembered_are_judged_by_what_is() -> None:
+    """Eight flows a hypervisor; what is no fragment meets none of them."""
+    again = "load:0x0->NXM_NX_REG0[8..9],resubmit(,17),resubmit(,18),goto_table:46"
+    alone = "load:0x0->NXM_NX_REG0[8..9],load:0x3->NXM_NX_REG0[12..13],resubmit(,18),goto_table:46"
+    assert [text for text in web().flows("hv1", "security_groups") if "table=45" in text and "reg0=0x4" in text] == [
+        f"table=45,priority=115,ct_state=-inv+trk,reg0=0x4200/0xc200 actions={again}",
+        f"table=45,priority=117,ip,ct_state=-inv+trk,ct_nw_proto=132,reg0=0x4200/0xc200 actions={alone}",
+        f"table=45,priority=117,ipv6,ct_state=-inv+trk,ct_nw_proto=132,reg0=0x4200/0xc200 actions={alone}",
+        "table=45,priority=127,ct_state=+inv+trk,reg0=0x4000/0xc000 actions=set_field:0x1b->reg8,goto_table:62",
+    ]
+
+
+KEPT = ("+trk+new", CT_POLICY(1))
+"""What conntrack says of what it was just told to remember, under the policy of `web`."""
+
+
+@pytest.mark.parametrize(
+    ("state", "known", "port", "part", "why"),
+    [
+        (*KEPT, 81, 1, None),
+        (*KEPT, 0, FRAGMENT, None),
+        ("+trk+new", CT_POLICY(0), 81, 1, Why.INGRESS_DENIED),
+        ("+trk+est", CT_POLICY(1) & CT_GEN(7), 81, 1, Why.INGRESS_CUT),
+        ("+trk+est", CT_POLICY(2), 81, 1, Why.INGRESS_CUT),
+        ("+trk+inv", CT_POLICY(1), 80, 1, Why.NOT_TRACKED),
+    ],
+    ids=["kept", "kept_later", "denied", "of_before", "of_others", "too_late"],
+)
+@pytest.mark.parametrize("verdict", [Verdict.CURRENT, Verdict.ANEW])
+def test_a_fragment_that_comes_back_with_what_is_remembered_passes_only_if_its_own_connection_is(
+    state: str, known: Match, port: int, part: int, why: Why | None, verdict: Verdict
+) -> None:
+    """Conntrack of user space gives back, behind `ct(commit)`, those of whatever datagram found no room before."""
+    asked = (CHECKED(1), POLICY(1), DST(1), VERDICT(verdict), DIRECTION(INGRESS), GUARD(Guard.STATEFUL), TCP_FLAGS(SYN))
+    said = (known, CT_ZONE(1), CT_NW_SRC(Address("10.0.0.2")), CT_PROTO4(6), CT_TP_DST(port), ct_state(state))
+    frame = packet(*asked, *said, ETH_DST(Mac("02:00:00:00:00:01"))).put(IPV4_FRAG, part)
+    traced = trace(Switch.of(web(TCP80).engine.desired("hv1")), frame, table=IN_RULES)
+    assert traced.whys == ({why} if why is not None else set())
+
+
+def test_what_comes_back_before_it_was_remembered_is_remembered_first() -> None:
+    asked = (
+        CHECKED(1),
+        POLICY(1),
+        DST(1),
+        ZONE(1),
+        VERDICT(Verdict.CURRENT),
+        DIRECTION(INGRESS),
+        GUARD(Guard.STATEFUL),
+    )
+    said = (CT_ZONE(1), CT_NW_SRC(Address("10.0.0.2")), CT_PROTO4(6), CT_TP_DST(80), ct_state("+trk+new"))
+    frame = packet(*asked, *said, ETH_DST(Mac("02:00:00:00:00:01"))).put(IPV4_FRAG, 1)
+    done = translate(Switch.of(web(TCP80).engine.desired("hv1")), frame, IN_RULES)
+    assert [type(effect) for effect in done.effects] == [Committed]
 
 
 def test_sctp_by_ports_is_tested_on_each_packet_where_conntrack_reads_no_ports_of_it() -> None:

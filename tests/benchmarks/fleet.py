@@ -180,12 +180,16 @@ class _Cloud(Controller):
 
     def make(self) -> None:
         """Make all networks, subnets and ports."""
-        self.networks = self._bulk("network", [{"name": f"net{each}"} for each in range(self.shape.networks)])
+        networks: list[Json] = [
+            {"name": f"net{each}", "project_id": _project(each)} for each in range(self.shape.networks)
+        ]
+        self.networks = self._bulk("network", networks)
         subnets: list[Json] = [{"network_id": each, "ip_version": 4, "cidr": "10.0.0.0/16"} for each in self.networks]
         self._bulk("subnet", subnets)
         members = [*self.shape.members()]
         ports: list[Json] = [
-            {"network_id": self.networks[network], "name": f"vm{network}-{member}"} for network, member in members
+            {"network_id": self.networks[network], "name": f"vm{network}-{member}", "project_id": _project(network)}
+            for network, member in members
         ]
         self.ports = [[] for _ in self.networks]
         for (network, _), id in zip(members, self._bulk("port", ports), strict=True):
@@ -263,6 +267,11 @@ class _Cloud(Controller):
         return self.fakes.tally()
 
 
+def _project(network: int) -> str:
+    """Each network is a project's own, and so is the default security group of its ports: that is as large as it."""
+    return f"project{network}"
+
+
 def _name(chassis: int) -> str:
     return f"hv{chassis:03}"
 
@@ -285,7 +294,7 @@ def free_ports(count: int) -> list[int]:
 
 def _bind(cloud: _Cloud, network: int, turn: int) -> None:
     """A port is made, and at once plugged in."""
-    body = {"network_id": cloud.networks[network], "name": f"new{turn}"}
+    body = {"network_id": cloud.networks[network], "name": f"new{turn}", "project_id": _project(network)}
     id = cloud.api.post("/v2.0/ports", {"port": body})["port"]["id"]
     member = len(cloud.ports[network])
     cloud.ports[network].append(id)

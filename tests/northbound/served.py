@@ -74,7 +74,17 @@ class Client:
     store: Store
     wires: Wires
     loop: asyncio.AbstractEventLoop
-    changes: list[Change]
+    heard: list[Change]
+
+    @property
+    def changes(self) -> list[Change]:
+        """What was written by now."""
+
+        async def told() -> list[Change]:
+            self.store.tell()
+            return [*self.heard]
+
+        return asyncio.run_coroutine_threadsafe(told(), self.loop).result(10)
 
     @property
     def url(self) -> str:
@@ -135,11 +145,11 @@ def serving(
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
-    wires, changes = Wires(), list[Change]()
+    wires, heard = Wires(), list[Change]()
 
     async def start() -> tuple[Store, web.AppRunner, asyncio.Task[None], int]:
         store = await Store.open(journal or MemoryJournal())
-        store.follow(changes.extend)
+        store.follow(heard.extend)
         doors = visits or Visits()
         api = application(store, wires, settings or Settings(), identity, doors, policy)
         if own:
@@ -160,7 +170,7 @@ def serving(
     try:
         store, runner, task, port = asyncio.run_coroutine_threadsafe(start(), loop).result(10)
         try:
-            yield Client(port, store, wires, loop, changes)
+            yield Client(port, store, wires, loop, heard)
         finally:
             asyncio.run_coroutine_threadsafe(stop(), loop).result(10)
     finally:

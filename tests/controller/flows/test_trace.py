@@ -149,6 +149,16 @@ def test_conntrack_knows_what_was_committed() -> None:
     assert known.look(2, echo)[f.CT_STATE] == INVALID
 
 
+def test_a_later_fragment_comes_back_with_its_datagram_which_is_remembered() -> None:
+    known = Connections()
+    whole = packet(f.IPV4_SRC(ADDRESS[A]), f.IPV4_DST(ADDRESS[B]), f.UDP_DST(53))
+    later = whole.put(f.IPV4_FRAG, f.FRAGMENT)
+    assert known.commit(1, later, [p.CT_GEN.set(5)])[p.CT_GEN] == 5
+    assert known.look(1, later)[p.CT_GEN] == 0, "alone it makes no connection"
+    assert known.commit(1, whole, [p.CT_GEN.set(6)])[p.CT_GEN] == 6
+    assert known.look(1, later)[p.CT_GEN] == 6
+
+
 def test_no_flow_sees_ports_of_a_fragment_but_the_first() -> None:
     switch = Switch([Flow(p.OUT_TRACK, "control", f.UDP_DST(67), (goto(p.L2_DISPATCH),))])
     whole = packet(f.UDP_DST(67))

@@ -564,13 +564,36 @@ def test_a_log_in_which_changes_are_missing_is_begun_anew(path: Path) -> None:
     journal.close()
 
 
+def test_a_log_that_does_not_say_what_it_is_about_is_begun_anew(path: Path) -> None:
+    """A Weft that had an index of it wrote meanwhile."""
+    journal = SqliteJournal(path)
+    journal.load()
+    journal.append([logged(1, time.time(), network("red")), logged(2, time.time(), network("blue", 2))])
+    journal.close()
+    with sqlite3.connect(path) as db:
+        db.execute("CREATE TABLE touched (id, revision)")
+        db.execute("DELETE FROM about WHERE revision = 2")
+    journal.load()
+    assert journal.events("", 100, 9) == []
+    journal.close()
+
+
+def test_whose_mark_is_anothers_too_is_not_taken_for_it(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite, "_mark", lambda _: b"same")
+    journal = SqliteJournal(path)
+    journal.load()
+    journal.append([logged(number, time.time(), network(f"n{number}", number)) for number in range(1, 9)])
+    assert [event.change.revision for event in journal.events("n3", 100, 1)] == [3]
+    journal.close()
+
+
 def test_a_file_of_before_there_was_a_log_gets_one(path: Path) -> None:
     journal = SqliteJournal(path)
     journal.load()
     journal.append([logged(1, time.time(), network("red"))])
     journal.close()
     with sqlite3.connect(path) as db:
-        for table in ("events", "touched", "acks"):
+        for table in ("events", "about", "acks"):
             db.execute(f"DROP TABLE {table}")
     assert journal.load() == (1, [network("red")])
     assert journal.events("", 100, 9) == []
@@ -591,7 +614,7 @@ def test_what_is_older_is_forgotten_a_little_at_a_time(path: Path, monkeypatch: 
     assert journal.events("n1", 100, 9) == []
     assert journal.events("n9", 100, 9)[0].acknowledged == {"hv1": now}
     with sqlite3.connect(path) as db:
-        assert [db.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in ("touched", "acks")] == [6, 1]
+        assert [db.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in ("about", "acks")] == [6, 1]
     journal.close()
 
 

@@ -322,6 +322,59 @@ def test_a_commit_that_waits_while_the_store_stops_is_refused() -> None:
 # --- followers
 
 
+def test_who_asks_at_once_is_answered_before_followers_hear_and_others_after() -> None:
+    async def scenario() -> None:
+        order: list[str] = []
+
+        async with serving() as store:
+
+            async def ask(name: str, segment: int, *, at_once: bool) -> None:
+                await store.commit(put(network(name, segment)), at_once=at_once)
+                assert store.model.get(Network, name) is not None
+                order.append(name)
+
+            store.follow(lambda changes: order.append(f"{len(changes)} heard"))
+            await asyncio.gather(ask("patient", 1, at_once=False), ask("hasty", 2, at_once=True))
+        assert order == ["hasty", "2 heard", "patient"]
+
+    asyncio.run(scenario())
+
+
+def test_followers_that_are_told_early_hear_everything_once() -> None:
+    async def scenario() -> None:
+        heard: list[int] = []
+
+        async with serving() as store:
+            store.follow(lambda changes: heard.extend(change.revision for change in changes))
+            for revision, segment in ((1, 5), (2, 6)):
+                await store.commit(put(network("red", segment)), at_once=True)
+                assert heard == [*range(1, revision)]
+                store.tell()
+                store.tell()
+                assert heard == [*range(1, revision + 1)]
+        assert heard == [1, 2]
+
+    asyncio.run(scenario())
+
+
+def test_the_store_ends_by_a_follower_that_fails_whoever_had_it_told() -> None:
+    async def scenario() -> None:
+        def fails(_: Sequence[Change]) -> None:
+            raise ZeroDivisionError
+
+        store = await Store.open(MemoryJournal())
+        store.follow(fails)
+        served = asyncio.create_task(store.run())
+        await store.commit(put(network("red")), at_once=True)
+        with pytest.raises(ZeroDivisionError):
+            store.tell()
+        with pytest.raises(ZeroDivisionError):
+            await served
+        await store.close()
+
+    asyncio.run(scenario())
+
+
 def test_followers_hear_every_change_in_order_when_the_model_is_there() -> None:
     async def scenario() -> None:
         heard: list[tuple[int, str, tuple[Write, ...]]] = []

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from controller.flows.flow import Flow
 from controller.model.records import KINDS, Chassis, Link
 from controller.prove.cloud import Held
-from controller.prove.proof import Answer, Question, prove
+from controller.prove.proof import AT_ONCE, Answer, Question, prove
 from tests.cloud import Cloud, egress, group, hypervisor, ingress, interface, network, port, router, subnet
 
 Lines = list[str]
@@ -62,11 +62,11 @@ def held(made: Cloud, **faults: Fault) -> dict[str, Held]:
 
 
 def proven(
-    made: Cloud, reaches: str = "", only: Iterable[str] = (), followed: int = 0, **faults: Fault
-) -> Answer:  # fmt: skip
+    made: Cloud, reaches: str = "", only: Iterable[str] = (), followed: int = 0, at_once: int = AT_ONCE, **faults: Fault
+) -> Answer:
     """What is proven of a cloud with these faults."""
     records = [record for kind in KINDS for record in made.model.all(kind)]
-    return prove(Question(records, held(made, **faults), reaches, tuple(only), followed=followed))
+    return prove(Question(records, held(made, **faults), reaches, tuple(only), followed=followed, at_once=at_once))
 
 
 def added(*lines: str) -> Fault:

@@ -12,11 +12,11 @@ from controller.flows.fields import PACKET4
 from controller.prove.cloud import Cloud as Proved
 from controller.prove.intent import Intent
 from controller.prove.promise import Promise
-from controller.prove.sets import Set
+from controller.prove.sets import Set, Unforeseen
 from controller.prove.values import block, number_of
 from tests.apps.outside import add_outside
 from tests.cloud import Cloud, hypervisor, network
-from tests.controller.prove.clouds import added, cloud, held, proven, routed
+from tests.controller.prove.clouds import added, altered, cloud, held, proven, routed
 from tests.oracle import LATER, Message, Oracle
 from tests.test_differential import HOMES, World
 from tests.test_routing_differential import PLACES
@@ -102,6 +102,33 @@ def test_what_nobody_can_tell_may_be_anything_and_is_told() -> None:
     assert "isolation" in {each.claim for each in answer.violations}
     unsure = proven(cloud(), hv1=added("table=0,priority=9999,in_port=10,moon=full actions=output:12"))
     assert "isolation" in {each.claim for each in unsure.violations}
+
+
+def test_numbers_that_nobody_foresaw_are_followed() -> None:
+    """Which keys packets come to have is guessed by the flows that test for keys; here one is copied behind its back."""
+    fault = added(
+        "table=36,priority=300,reg6=0x1 actions=move:NXM_NX_REG6[]->NXM_NX_REG7[],goto_table:37",
+        "table=37,priority=300,eth_dst=02:00:00:00:00:02,reg7=0x1 actions=set_field:0x4->reg2,goto_table:50",
+        "table=37,priority=300,eth_dst=02:00:00:00:00:03,reg7=0x1 actions=set_field:0x2->reg2,goto_table:50",
+    )
+    made = cloud()
+    alone = Proved(made.model, held(made, hv1=fault)).focused(["red"], {})
+    with pytest.raises(Unforeseen, match="key"):
+        alone.survey(crowds=["red"])
+    answer = proven(made, at_once=1, hv1=fault)
+    assert "b1" in {each.receiver_port for each in answer.violations if each.claim == "isolation"}
+
+
+def test_networks_are_followed_together_as_they_are_alone() -> None:
+    fault = altered("set_field:0x64->tun_id", "set_field:0xc8->tun_id")
+    apart, together = (
+        {
+            (each.claim, each.sender_port, each.receiver_port)
+            for each in proven(cloud(), at_once=most, hv1=fault).violations
+        }
+        for most in (1, 100)
+    )
+    assert apart == together != set()
 
 
 def test_only_those_reach_a_port_that_are_said_to() -> None:

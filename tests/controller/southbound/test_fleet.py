@@ -238,6 +238,35 @@ def test_a_copied_hypervisor_is_told_how_to_become_one_of_its_own() -> None:
     played(story)
 
 
+def test_what_is_told_with_the_answer_of_a_change_counts_the_change() -> None:
+    async def story(fleet: Fleet, store: Store, group: asyncio.TaskGroup) -> None:
+        switch = Wire()
+        group.create_task(switch.attended(fleet))
+        await store.commit(VM1)
+        await until(lambda: in_step(fleet))
+        (vm1,) = store.model.all(Port)
+        assert fleet.readiness.port_status(vm1) == "ACTIVE"
+        before = fleet.wanted_revision("hv1")
+
+        async def change(address: str) -> None:
+            await until(lambda: in_step(fleet))
+            await store.commit(port("vm1", "red", "02:00:00:00:00:01", address), at_once=True)
+
+        await change("10.0.0.2")
+        assert fleet.readiness.port_status(vm1) == "DOWN"
+        await change("10.0.0.3")
+        assert fleet.status("hv1").state is State.BEHIND
+        await change("10.0.0.4")
+        assert fleet.wanted_revision("hv1") == before + 3
+        await change("10.0.0.5")
+        assert any("10.0.0.5" in each.text for each in fleet.inspection.flows("hv1"))
+        await change("10.0.0.6")
+        assert any("10.0.0.6" in each.text for each in fleet.explained.dictionary().flows.values())
+        switch.over.set()
+
+    played(story)
+
+
 def test_a_change_that_changes_no_flow_leaves_a_port_active() -> None:
     async def story(fleet: Fleet, store: Store, group: asyncio.TaskGroup) -> None:
         switch = Wire()
