@@ -432,6 +432,7 @@ def test_a_virtual_router_speaks_from_its_virtual_mac_and_is_reached_there(
     ]
     for is_allowed in (False, True, False):
         pair(lab, web, *([(VIRTUAL_IP, VIRTUAL)] if is_allowed else []))
+        time.sleep(1.5)  # for so long is sought whom far asked for in vain: it would be answered now, too
         dropped, mark, to_it = Dropped(lab), token(), token()
         with lab.sniff() as heard:
             web.sends(datagram(web, mark, mac=VIRTUAL, ip=VIRTUAL_IP), *speaks, *lies)
