@@ -433,6 +433,7 @@ def test_a_virtual_router_speaks_from_its_virtual_mac_and_is_reached_there(
     ]
     for is_allowed in (False, True, False):
         pair(lab, web, *([(VIRTUAL_IP, VIRTUAL)] if is_allowed else []))
+        time.sleep(1.5)  # for so long is sought whom far asked for in vain: it would be answered now, too
         dropped, mark, to_it = Dropped(lab), token(), token()
         with lab.sniff() as heard:
             web.sends(datagram(web, mark, mac=VIRTUAL, ip=VIRTUAL_IP), *speaks, *lies)
@@ -440,8 +441,7 @@ def test_a_virtual_router_speaks_from_its_virtual_mac_and_is_reached_there(
         if is_allowed:
             assert heard.copies(mark) == {"far": 1, "open": 1, "underlay": 1}
             assert heard.copies(to_it) == {"web": 1, "underlay": 1}
-            told = heard.copies(lambda frame: answers_for(VIRTUAL_IP)(frame) and frame.dst == far.mac)
-            assert told == {"far": 1}, "it is answered once; what web announced may be told to all, too"
+            assert heard.copies(answers_for(VIRTUAL_IP)) == {"far": 1}
             dropped.are(SPOOFED_ARP=3)
         else:
             assert heard.copies(mark) == heard.copies(to_it) == heard.copies(answers_for(VIRTUAL_IP)) == {}
