@@ -433,7 +433,6 @@ def test_a_virtual_router_speaks_from_its_virtual_mac_and_is_reached_there(
     ]
     for is_allowed in (False, True, False):
         pair(lab, web, *([(VIRTUAL_IP, VIRTUAL)] if is_allowed else []))
-        time.sleep(1.5)  # for so long is sought whom far asked for in vain: it would be answered now, too
         dropped, mark, to_it = Dropped(lab), token(), token()
         with lab.sniff() as heard:
             web.sends(datagram(web, mark, mac=VIRTUAL, ip=VIRTUAL_IP), *speaks, *lies)
@@ -446,7 +445,7 @@ def test_a_virtual_router_speaks_from_its_virtual_mac_and_is_reached_there(
         else:
             assert heard.copies(mark) == heard.copies(to_it) == heard.copies(answers_for(VIRTUAL_IP)) == {}
             dropped.are(SPOOFED_MAC=5, SPOOFED_ARP=2)
-            time.sleep(LIFE_S)  # until then far would be answered when the address is announced in the next round
+            time.sleep(LIFE_S + 0.5)  # until then far would be answered when the address is announced in the next round
     assert lab.hypervisors["hv1"].holds() == held
     lab.settles()
 
