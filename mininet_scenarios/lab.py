@@ -26,7 +26,7 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -65,6 +65,7 @@ _TRACED = int(os.environ.get("WEFT_TRACED", "3"))
 """How many packets are traced, here and by Open vSwitch, whenever a lab settles."""
 _TRACE_S = 0.08
 """What one of them may take on the average: then there are fewer."""
+_WAYS_S = 0.5  # how long a peer may take to be heard of: it is called at once, and after 0.1 s and 0.3 s more (`paths`)
 _LINGER_S = 0.3  # how long a capture waits for what was on its way when its block ended
 
 
@@ -560,12 +561,17 @@ class Lab:
         """Wait as `acknowledged`; from then on frames are decided by the flows as they are.
 
         See `Hypervisor.forget_decisions`, during which a switch forwards nothing: of what is sent as fast as it can be,
-        some is lost when a busy machine takes long for it.
+        some is lost when a busy machine takes long for it. And a switch that has just begun has yet to hear of its
+        peers, whom the controller has it call as soon as flows lead there.
         """
         self.acknowledged(timeout_s)
-        for hypervisor in self.hypervisors.values():
-            if not hypervisor.away:
-                hypervisor.forget_decisions()
+        here = [hypervisor for hypervisor in self.hypervisors.values() if not hypervisor.away]
+        for hypervisor in here:
+            hypervisor.forget_decisions()
+        with suppress(Late):  # perhaps it is a scenario's point that a peer is silent
+            wait_until(
+                "All ways", lambda: " ".join(set().union(*(each.strange_ways() for each in here))), _WAYS_S, 0.01
+            )
 
     def acknowledged(self, timeout_s: float = 20.0) -> None:
         """Wait until every switch has acknowledged the newest revision and every plugged port is ACTIVE."""

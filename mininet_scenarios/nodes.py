@@ -434,6 +434,12 @@ class Hypervisor(Machine):
         with controlled(self.control, 15) as control:
             control.ask("revalidator/purge")
 
+    def strange_ways(self) -> set[str]:
+        """The tunnel endpoints that flows lead to whose MAC addresses it has yet to hear: what goes there is lost."""
+        with controlled(self.control, 15) as control:
+            flows, known = control.ask("bridge/dump-flows", self.bridge), control.ask("tnl/neigh/show")
+        return {*re.findall(r"set_field:([^-,]+)->tun_(?:ipv6_)?dst", flows)} - set(known.split())
+
     def plug(self, tap: str) -> None:
         """Put an interface on the integration bridge; the controller makes the bridge, so wait for it."""
         self.vsctl("wait-until", "bridge", self.bridge, "--", "add-port", self.bridge, tap)
