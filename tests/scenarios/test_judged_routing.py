@@ -26,10 +26,11 @@ import pytest
 from controller.flows.fields import link_local
 from controller.model.records import Mac
 from controller.model.store import Model
+from controller.southbound.packet_in import BURST, PORT_BURST, RESERVE
 from mininet_scenarios.api import Json
 from mininet_scenarios.errors import Refused
 from mininet_scenarios.lab import Lab, Network
-from mininet_scenarios.nodes import Guest
+from mininet_scenarios.nodes import Guest, Hypervisor
 from mininet_scenarios.probe import Frame, token
 from tests.frames import error, frame, hops
 from tests.oracle import Message
@@ -39,10 +40,7 @@ from tests.scenarios.judging import drops, hear, is_one, model, seeds
 SEEDS = (1, 2, 3)
 SOAK_S = 300.0
 ROUNDS, SENT = 3, 32
-"""How often a world is judged, changing in between; and how many packets are sent each time, of each two copies.
-
-A switch hands over no more than some hundred packets at once, and of one port twenty.
-"""
+"""How often a world is judged, changing in between; and how many packets are sent each time, of each two copies."""
 MTUS = {"a0": 1450, "a1": 1300, "a2": 1450, "a3": 1400, "b0": 1450, "b1": 1400}
 """Networks, whose first letter is their project's; those of one number have the same addresses."""
 PLACES = (("a0", "hv1"), ("a0", "hv2"), ("a1", "hv2"), ("a2", "hv1"), ("a3", "hv2"), ("a3", "hv1"), ("b0", "hv1"),
@@ -161,6 +159,20 @@ class World:
             self.lab.api.put(f"/v2.0/ports/{port['id']}", {"port": {"admin_state_up": self.often(0.5)}})
         return what
 
+    def packets(self) -> list[Packet]:
+        """As many as `SENT`, and of no port, and no switch, more than are answered: each is sent twice."""
+        found: list[Packet] = []
+        senders: Counter[Guest] = Counter()
+        switches: Counter[Hypervisor] = Counter()
+        while len(found) < SENT:
+            packet = self.packet()
+            sender, switch = packet.sender, packet.sender.hypervisor
+            if 2 * senders[sender] < PORT_BURST and 2 * switches[switch] < BURST - RESERVE:
+                found.append(packet)
+                senders[sender] += 1
+                switches[switch] += 1
+        return found
+
     def packet(self) -> Packet:
         """From a guest to a router, as a guest sends it."""
         sender = self.chance.choice(self.guests)
@@ -276,8 +288,7 @@ def try_world(lab: Lab, networks: Mapping[str, Network], seed: int) -> Court:
     changes = ["nothing yet"]
     for number in range(ROUNDS):
         lab.converged()
-        packets = [world.packet() for _ in range(SENT)]
-        court.judge(model(lab), packets, f"seed {seed}, round {number} after {', '.join(changes)}")
+        court.judge(model(lab), world.packets(), f"seed {seed}, round {number} after {', '.join(changes)}")
         changes = [world.change() for _ in range(chance.randrange(1, 4))]
     world.end()
     return court
