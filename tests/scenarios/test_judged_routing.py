@@ -26,7 +26,7 @@ import pytest
 from controller.flows.fields import link_local
 from controller.model.records import Mac
 from controller.model.store import Model
-from controller.southbound.packet_in import BURST, PORT_BURST, RESERVE
+from controller.southbound.packet_in import BURST, PORT_BURST, PORT_PER_SECOND, RESERVE
 from mininet_scenarios.api import Json
 from mininet_scenarios.errors import Refused
 from mininet_scenarios.lab import Lab, Network
@@ -160,14 +160,15 @@ class World:
         return what
 
     def packets(self) -> list[Packet]:
-        """As many as `SENT`, and of no port, and no switch, more than are answered: each is sent twice."""
+        """As many as `SENT`, and of no port, and no switch, more than are answered within half a second: each is sent
+        twice."""
         found: list[Packet] = []
         senders: Counter[Guest] = Counter()
         switches: Counter[Hypervisor] = Counter()
         while len(found) < SENT:
             packet = self.packet()
             sender, switch = packet.sender, packet.sender.hypervisor
-            if 2 * senders[sender] < PORT_BURST and 2 * switches[switch] < BURST - RESERVE:
+            if 2 * senders[sender] < PORT_BURST / 2 and 2 * switches[switch] < BURST - RESERVE:
                 found.append(packet)
                 senders[sender] += 1
                 switches[switch] += 1
@@ -289,6 +290,7 @@ def try_world(lab: Lab, networks: Mapping[str, Network], seed: int) -> Court:
     for number in range(ROUNDS):
         lab.converged()
         court.judge(model(lab), world.packets(), f"seed {seed}, round {number} after {', '.join(changes)}")
+        time.sleep(PORT_BURST / 2 / PORT_PER_SECOND)  # until as many are answered again
         changes = [world.change() for _ in range(chance.randrange(1, 4))]
     world.end()
     return court
