@@ -566,8 +566,8 @@ class Lab:
         """
         self.acknowledged(timeout_s)
         here = [hypervisor for hypervisor in self.hypervisors.values() if not hypervisor.away]
-        for hypervisor in here:
-            hypervisor.forget_decisions()
+        for machine in (*here, *self.physicals.values()):
+            machine.forget_decisions()
         with suppress(Late):  # perhaps it is a scenario's point that a peer is silent
             wait_until(
                 "All ways", lambda: " ".join(set().union(*(each.strange_ways() for each in here))), _WAYS_S, 0.01

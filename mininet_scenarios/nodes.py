@@ -208,6 +208,18 @@ class Machine(Node):
         """The socket at which its ovs-vswitchd answers what ovs-appctl(8) asks."""
         return self.directory / f"ovs-vswitchd.{self.switch.pid}.ctl"
 
+    def forget_decisions(self) -> None:
+        """Empty the datapath's cache of decisions, so that the flows as they are now decide about the next frame.
+
+        Open vSwitch acknowledges a change of flows before its cache follows (`revalidator/wait` waits for that). And
+        in user space, before 2.17.8, 3.0.5, 3.1.3 and 3.2.0, some of it never does while there is traffic: of two
+        cached decisions that overlap, it changes one twice and the other not at all (`dpif_netdev_flow_put` looks for
+        what to change by a packet, where it was told which). What such a decision recirculates to may be gone: then
+        frames are dropped as `datapath_drop_upcall_error`, and by no flow.
+        """
+        with controlled(self.control, 15) as control:
+            control.ask("revalidator/purge")
+
     def must_run(self) -> None:
         """Raise Died when a daemon has ended."""
         self.database.must_run()
@@ -421,18 +433,6 @@ class Hypervisor(Machine):
         """How many frames the datapath has dropped that no flow drops, by Open vSwitch's names of the reasons."""
         counted = re.findall(r"^(datapath_drop_\w+) .*total: (\d+)$", self.appctl("coverage/show"), re.MULTILINE)
         return Counter({name: int(total) for name, total in counted})
-
-    def forget_decisions(self) -> None:
-        """Empty the datapath's cache of decisions, so that the flows as they are now decide about the next frame.
-
-        Open vSwitch acknowledges a change of flows before its cache follows (`revalidator/wait` waits for that). And
-        in user space, before 2.17.8, 3.0.5, 3.1.3 and 3.2.0, some of it never does while there is traffic: of two
-        cached decisions that overlap, it changes one twice and the other not at all (`dpif_netdev_flow_put` looks for
-        what to change by a packet, where it was told which). What such a decision recirculates to may be gone: then
-        frames are dropped as `datapath_drop_upcall_error`, and by no flow.
-        """
-        with controlled(self.control, 15) as control:
-            control.ask("revalidator/purge")
 
     def strange_ways(self) -> set[str]:
         """The tunnel endpoints that flows lead to whose MAC addresses it has yet to hear: what goes there is lost."""
@@ -652,7 +652,7 @@ class Host(Node):
         When none is, nobody is asked for any more: else its kernel would send what comes next only once it asks again,
         in a second, or drop it when it gives up (`neigh_timer_handler` of Linux' net/core/neighbour.c).
         """
-        replies = self.ping(target, count=count, interval_s=0.02).wait()
+        replies = self.ping(target, count=count).wait()
         if replies.duplicates or replies.lost not in (0, count):
             raise Unsteady(self.name, str(target), count, count - replies.lost, replies.duplicates)
         if replies.lost:

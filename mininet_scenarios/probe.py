@@ -49,6 +49,7 @@ _ETH_P_ALL = 3
 _SOL_RAW, _ICMP_FILTER, _ICMP6_FILTER = 255, 1, 1  # linux/icmp.h, linux/icmpv6.h: the types that are not heard
 _ECHO, _ECHO_REPLY, _ECHO6, _ECHO_REPLY6 = 8, 0, 128, 129
 _PING_BYTES, _PING_WAKES_S = 56, 0.05
+_PING_FIRST_S = 0.02  # as long as ping(8) takes to begin: what a switch has acknowledged, its caches follow by then
 _PING_IDS = itertools.count(os.getpid())
 _VLAN_VALID = 1 << 4
 _BUFFER_BYTES = 16 << 20
@@ -690,7 +691,7 @@ class Ping:
             self._failure = error
 
     def _send_and_hear(self) -> None:
-        due = time.monotonic()
+        due = time.monotonic() + _PING_FIRST_S
         while not self._over.is_set():
             now = time.monotonic()
             if self._sending and now >= due:
