@@ -403,11 +403,15 @@ class Neighbours:
                 for said in herald(self._switches.view(), write.old, write.new):
                     await self._switches.send(said.chassis, (said,))
                     if said.times > 1:
-                        self._start(self._repeat(said))
+                        self._start(self._repeat(said, herald, write))
 
-    async def _repeat(self, said: Said) -> None:
+    async def _repeat(self, said: Said, herald: Herald, write: Write) -> None:
+        """Say it again while it is to be said: an address may be elsewhere meanwhile, and be announced there."""
         for _ in range(1, said.times):
             await asyncio.sleep(AGAIN_S)
+            is_there = write.new is None or self._store.model.get(write.kind, write.id) is not None
+            if not is_there or said not in herald(self._switches.view(), write.old, write.new):
+                return
             self._switches.say(said)
 
     def joined(self, chassis: str) -> None:

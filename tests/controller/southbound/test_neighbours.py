@@ -17,12 +17,12 @@ from controller.flows.frames import Question, Statement, announcement, read
 from controller.flows.presence import audience
 from controller.flows.punted import Announced, Heard, Outgoing, Reply, Said, Sought
 from controller.model import neighbours as records
-from controller.model.records import Address, Mac, Neighbour
+from controller.model.records import Address, Drained, Mac, Neighbour, Recovering
 from controller.model.store import Change, MemoryJournal, Store
 from controller.model.view import View
 from controller.southbound import neighbours
 from controller.southbound.neighbours import Neighbours
-from tests.cloud import Work, heard, hypervisor, interface, network, no_port, port, router, subnet
+from tests.cloud import Work, gateway, heard, hypervisor, interface, network, no_port, port, router, subnet
 from tests.controller.southbound.test_switch import until
 
 VIP, VIRTUAL = Address("10.0.0.100"), Mac("00:00:5e:00:01:01")
@@ -144,6 +144,40 @@ def test_what_a_guest_announces_of_itself_all_others_hear_once_a_second() -> Non
         assert stage.sent == [("hv1", Said("hv1", (11, 12), frames[0])), ("hv1", Said("hv1", (10, 11), frames[1]))]
 
     play(scene)
+
+
+def test_an_announcement_is_repeated_while_it_is_true_and_no_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Seen with real packets: whoever had handed a gateway's address over went on to announce it, and took it back."""
+    monkeypatch.setattr(neighbours, "AGAIN_S", 0.2)
+    gate = Mac("fa:16:3e:00:00:0e")
+    outside: list[Work] = [
+        lambda tx: tx.tag("physical", "phys"),
+        network("ext", None, "flat", physical_network="phys", external=True, mtu=1500),
+        subnet("ext4", "ext", "172.24.0.0/24", "172.24.0.1"),
+        hypervisor(2, physical=("phys",), priority=20),
+        hypervisor(3, physical=("phys",), priority=10),
+        router("r", external_network_id="ext"),
+        gateway("r-ext", "r", "ext", gate, ext4="172.24.0.10"),
+    ]
+
+    async def scene(stage: Stage) -> None:
+        def told() -> list[str]:
+            """Who announced it, in order: first when something changed, then again."""
+            return [said.chassis for said in stage.said if said.frame == announcement(Address("172.24.0.10"), gate)]
+
+        for each in stage.store.model.all(Recovering):
+            await stage.commit(lambda tx, id=each.id: tx.delete(Recovering, id))  # type: ignore[misc]
+        await asyncio.sleep(1)
+        stage.said.clear()
+        stage.sent.clear()
+        await stage.commit(lambda tx: tx.put(Drained(id="hv2")))
+        await until(lambda: told() == ["hv3"])
+        await stage.commit(lambda tx: tx.delete(Drained, "hv2"))
+        await until(lambda: told().count("hv2") == 2)
+        assert [name for name, _ in stage.sent] == ["hv3", "hv2"]
+        assert told() == ["hv3", "hv2", "hv2"]
+
+    play(scene, *outside)
 
 
 # ---- sought ---------------------------------------------------------------------------------------------------
