@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import heapq
 import logging
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
@@ -51,7 +52,7 @@ NOBODY: frozenset[Any] = frozenset()
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
-class _Node:
+class _Node(ABC):
     """Something that reads, and runs again when what it read changes. There are many: they are kept small."""
 
     reads: tuple[Read, ...] = ()
@@ -59,9 +60,9 @@ class _Node:
     running: bool = False
 
     @property
+    @abstractmethod
     def name(self) -> str:
         """What it is called in a log."""
-        raise NotImplementedError
 
 
 @dataclass(slots=True, eq=False)

@@ -18,6 +18,7 @@ import json
 import multiprocessing
 import time
 import uuid
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
@@ -366,7 +367,7 @@ class Tables:
             self.groups[id] = _shared.setdefault(entry, entry)
 
 
-class Link(asyncio.Protocol):
+class Link(asyncio.Protocol, ABC):
     """A connection to the controller."""
 
     def __init__(self) -> None:
@@ -384,9 +385,9 @@ class Link(asyncio.Protocol):
         if self._transport is not None:
             self._transport.write(data)
 
+    @abstractmethod
     def echo(self) -> None:
         """Ask whether the controller is there."""
-        raise NotImplementedError
 
     def probe(self) -> bool:
         """To be called every second: ask a controller that is silent whether it is there; whether it is given up.
