@@ -180,6 +180,17 @@ def test_what_could_not_be_compared_is_not_taken_to_be_without_difference(
     assert lines[-1] == said + ("; 1 not compared" if away else "")
 
 
+def test_what_open_vswitch_takes_itself_is_no_drop(
+    tmp_path: Path, made: Cloud, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """BFD of the ports that watch gateways is counted at the miss of CLASSIFY, and never comes to DROP."""
+    dump = held(made, "hv1")
+    counted = [replace(each, packets=300, bytes=19800) if (each.table, each.priority) == (0, 0) else each for each in dump.counted]
+    code, lines = weft(capsys, file(tmp_path / "file", {"hv1": replace(dump, counted=tuple(counted))}, made), "drops")
+    assert code == 0
+    assert [line.split()[:3] for line in lines if line.endswith("classify miss")] == [["hv1", "7", "UNKNOWN_PORT"]]
+
+
 def altered(flow: EncodedFlow, instructions: bytes) -> EncodedFlow:
     return EncodedFlow.of(flow.table, flow.priority, flow.match, instructions, flow.cookie)
 
