@@ -6,7 +6,7 @@ A switch is first brought in step, so that what is only on its way is not told a
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
 from controller.errors import NotFound, SouthboundError
@@ -136,17 +136,32 @@ class Inspection:
         return [Dropped(REASONS[count.match], count.packets, count.bytes) for count in counts if count.match in REASONS]
 
     async def culprits(self, name: str) -> list[Culprit]:
-        """The flows of a switch that decided that packets are dropped, most first. Raises NotFound, Disconnected."""
+        """The flows of a switch that decided that packets are dropped, most first. Raises NotFound, Disconnected.
+
+        Of each no more than was dropped for its reason: Open vSwitch counts at the first flow that it would have met,
+        too, what it takes itself (BFD, by which gateways are watched).
+        """
         counted = await self.counted(name)
+        ended = _ended(counted.values())
         found = []
         for entry in self._engine.desired(name).values():
             why = _decides(entry.item)
             if why is None:
                 continue
             flow = self._explained.explanation(entry, self._engine.wanting(entry.key, name))
-            if (count := counted.get(flow.cookie)) and count.packets:
-                found.append(Culprit(why, count.packets, count.bytes, flow))
+            count = counted.get(flow.cookie)
+            if count and (packets := min(count.packets, ended[why].packets)):
+                found.append(Culprit(why, packets, min(count.bytes, ended[why].bytes), flow))
         return sorted(found, key=lambda each: -each.packets)
+
+
+def _ended(counts: Iterable[Count]) -> Mapping[Why, Dropped]:
+    """What was dropped for each reason, or handed over instead, by what the flows of a switch have counted."""
+    found = {why: Dropped(why, 0, 0) for why in Why}
+    for count in counts:
+        if count.table in (DROP.number, TRAP.number) and (why := REASONS.get(count.match)) is not None:
+            found[why] = Dropped(why, found[why].packets + count.packets, found[why].bytes + count.bytes)
+    return found
 
 
 def _decides(item: Item) -> Why | None:
