@@ -196,5 +196,6 @@ def _decides(item: Item) -> Why | None:
 
 def _ends(item: Item) -> Why | None:
     """For which reason packets end in a flow, if they do."""
-    ends = isinstance(item, Flow) and item.table in (DROP, TRAP)
-    return REASONS.get(encode_match(item.match)) if ends else None
+    if not isinstance(item, Flow) or item.table not in (DROP, TRAP):
+        return None
+    return REASONS.get(encode_match(item.match))

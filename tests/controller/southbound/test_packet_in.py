@@ -190,7 +190,9 @@ FRAME_AT = len(BODY) - len(frame(payload=b""))
 
 def test_a_packet_in_is_read_as_the_specification_draws_it() -> None:
     registers = {1: 3, 7: 1, 8: 0x24, 9: 1}
-    assert messages.decode_packet_in(BODY) == PacketIn(0xA70A123456789ABC, TAP, registers, frame(payload=b""), len(frame(payload=b"")))
+    assert messages.decode_packet_in(BODY) == PacketIn(
+        0xA70A123456789ABC, TAP, registers, frame(payload=b""), len(frame(payload=b""))
+    )
 
 
 def test_fields_that_are_no_whole_registers_are_passed_over() -> None:
@@ -341,7 +343,7 @@ def test_an_answer_gets_the_packet_and_what_the_switch_knew() -> None:
 
 
 def test_what_is_handed_over_is_counted_by_why_answered_or_not() -> None:
-    asked = answerer(NO_ROUTE=[lambda view, punted: ()], TOO_BIG=[lambda view, punted: ()])
+    asked = answerer(NO_ROUTE=[lambda view, punted: iter(())], TOO_BIG=[lambda view, punted: iter(())])
     for why in (Why.NO_ROUTE, *[Why.TOO_BIG] * 30):
         asked(handed(why)._replace(length=1400))
     assert asked.handed == {Why.NO_ROUTE: Tally(1, 1400), Why.TOO_BIG: Tally(30, 42_000)}
