@@ -358,6 +358,11 @@ class Transaction:
         self._over.drop(kind, id)
         self._writes[kind, id] = None
 
+    def discard(self, kind: type[Record], id: str) -> None:
+        """Remove a record, if it is still there."""
+        if self.get(kind, id) is not None:
+            self.delete(kind, id)
+
     def expect(self, kind: type[Resource], id: str, revision_number: int) -> None:
         """Go on only if the record is at that revision. Raises NotFound, StaleRevision."""
         found = self.need(kind, id).revision_number
@@ -386,8 +391,7 @@ class Transaction:
 
     def untag(self, space: str, id: str) -> None:
         """Give a tag back; nothing happens if there is none."""
-        if self.get(Tag, f"{space}/{id}") is not None:
-            self.delete(Tag, f"{space}/{id}")
+        self.discard(Tag, f"{space}/{id}")
 
     def writes(self) -> tuple[Write, ...]:
         """What differs from `base`, a record at a time."""
