@@ -88,6 +88,7 @@ class Zones:
 
     async def _release(self, zones: Iterable[int]) -> bool:
         """Let other ports have the zones; whether that could be written."""
+
         def work(tx: Transaction) -> None:
             for zone in zones:
                 tx.discard(Quarantine, f"{self.chassis}/{zone}")
