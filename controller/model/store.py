@@ -572,12 +572,7 @@ class Store:
                 self._wake.clear()
                 await self._note()
                 while self._queue:
-                    batch: list[_Waiting] = []
-                    try:
-                        await self._commit_batch(batch)
-                    finally:
-                        for waiting in batch:
-                            waiting.done.cancel()  # only those without an answer: nobody knows theirs now
+                    await self._commit_some()
                     await asyncio.sleep(0)  # what is not durable waits for no disk
         finally:
             self._stopped = True
@@ -608,6 +603,14 @@ class Store:
         """
         most = self.model.revision + 1 if before is None else min(before, self.model.revision + 1)
         return await asyncio.to_thread(self.journal.events, about, most, limit)
+
+    async def _commit_some(self) -> None:
+        batch: list[_Waiting] = []
+        try:
+            await self._commit_batch(batch)
+        finally:
+            for waiting in batch:
+                waiting.done.cancel()  # only those without an answer: nobody knows theirs now
 
     async def _commit_batch(self, batch: list[_Waiting]) -> None:
         """Take what waits into `batch`, until it is enough for one write."""
