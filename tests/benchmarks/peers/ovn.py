@@ -11,7 +11,8 @@ from functools import partial
 from pathlib import Path
 
 from mininet_scenarios.lab import Lab
-from mininet_scenarios.nodes import BRIDGE, CONTROLLER, Controller
+from mininet_scenarios.machines import BRIDGE
+from mininet_scenarios.nodes import CONTROLLER, Controller
 from mininet_scenarios.processes import Daemon, run, wait_until
 from tests.benchmarks.peers.driver import (
     GUESTS,
