@@ -25,12 +25,14 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import count, islice
 from typing import Any, TypeVar, cast
 
 from controller.flows.action import Conjunction, Table
 from controller.flows.app import App, Gate, Kind, Placement, Rule, Scope
 from controller.flows.flow import Clause, Entry, Flow, Group, Item, Key
+from controller.flows.keyed import Keyed
 from controller.flows.match import Match, Pattern
 from controller.flows.presence import RELATIONS, only
 from controller.model.records import Record, differ_incidentally
@@ -46,8 +48,6 @@ A = TypeVar("A")
 
 Delta = Mapping[Key, Entry | None]
 """What one switch should hold differently: an entry, or None where it should hold none."""
-
-"""What a match tests: fields and masks, in its order. A table has few of them, and may have many flows of each."""
 
 NOBODY: frozenset[Any] = frozenset()
 
@@ -256,8 +256,7 @@ class Engine:
         self._unread: set[Read] = set()
 
         self._cells: dict[tuple[Kind, Hashable], tuple[Cell, ...]] = {}
-        self._wants: dict[Key, _Wants] = {}
-        self._patterns: dict[int, dict[int, dict[Pattern, int]]] = {}
+        self._wants = Keyed[_Wants]()
         self._scopes: dict[Scope, _Scope] = {}
         self._at: dict[str, set[_Scope]] = {}
         self._flows: Counter[str] = Counter()
@@ -318,7 +317,7 @@ class Engine:
 
     def patterns(self, table: int) -> Mapping[int, Collection[Pattern]]:
         """By priority, what flows of a table test, whatever the value and the switch."""
-        return self._patterns.get(table, {})
+        return self._wants.patterns(table)
 
     def count(self, chassis: str) -> int:
         """How many flows one switch should hold."""
@@ -755,10 +754,9 @@ class Engine:
             return
         node = self._scopes[cell.placement.scope]
         for key in {item.key for item in cell.items}:
-            wants = self._wants[key]
-            if isinstance(wants, tuple):
+            wants = self._wants.get(key)
+            if not isinstance(wants, dict):
                 del self._wants[key]
-                self._count_pattern(key, -1)
                 continue
             rest = tuple(want for want in wants[node] if want[0] is not cell)
             if rest:
@@ -767,7 +765,6 @@ class Engine:
                 del wants[node]
             if not wants:
                 del self._wants[key]
-                self._count_pattern(key, -1)
             elif (want := _sole(wants)) is not None:
                 self._wants[key] = want
 
@@ -780,10 +777,11 @@ class Engine:
             wants = self._wants.get(key)
             if wants is None:
                 self._wants[key] = (cell, item)
-                self._count_pattern(key, 1)
                 continue
-            places = self._wants[key] = self._places(wants)
+            places = self._places(wants)
             places[node] = (*places.get(node, ()), (cell, item))
+            if places is not wants:
+                self._wants[key] = places
 
     def _places(self, wants: _Wants) -> _Places:
         """By where, also what is wanted once."""
@@ -791,17 +789,6 @@ class Engine:
             return wants
         placement = wants[0].placement
         return {self._scopes[placement.scope]: (wants,)} if placement else {}
-
-    def _count_pattern(self, key: Key, step: int) -> None:
-        """Note that one key more (or less) of its table and priority tests what it does."""
-        if isinstance(key[0], str):
-            return
-        table, priority, match = key
-        counts = self._patterns.setdefault(table, {}).setdefault(priority, {})
-        pattern = match.pattern
-        counts[pattern] = counts.get(pattern, 0) + step
-        if not counts[pattern]:
-            del counts[pattern]
 
     def _set_placement(self, cell: Cell, placement: Placement | None) -> None:
         if cell.placement is not None:
@@ -811,7 +798,7 @@ class Engine:
                 del self._scopes[node.scope]
                 self._set_chassis(node, NOBODY)
                 self._forget(node)
-        cell.placement = placement
+        cell.placement = None if placement is None else _shared(placement)
         if placement is not None:
             self._scope(placement.scope).cells.add(cell)
 
@@ -927,6 +914,12 @@ class _Kept:
     def gather(self, relation: Relation[K, V], key: K) -> frozenset[V]:
         """What is kept."""
         return self._engine.gather(relation, key)
+
+
+@lru_cache(maxsize=4096)
+def _shared(placement: Placement) -> Placement:
+    """The one object for all that are equal: there are many of few."""
+    return placement
 
 
 def _sole(places: _Places) -> Want | None:
