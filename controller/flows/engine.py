@@ -756,7 +756,7 @@ class Engine:
         for key in {item.key for item in cell.items}:
             wants = self._wants.get(key)
             if not isinstance(wants, dict):
-                del self._wants[key]
+                self._wants.drop(key)
                 continue
             rest = tuple(want for want in wants[node] if want[0] is not cell)
             if rest:
@@ -764,7 +764,7 @@ class Engine:
             else:
                 del wants[node]
             if not wants:
-                del self._wants[key]
+                self._wants.drop(key)
             elif (want := _sole(wants)) is not None:
                 self._wants[key] = want
 

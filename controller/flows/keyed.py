@@ -44,7 +44,8 @@ class Keyed(Generic[V]):
                 self._patterns.setdefault(table, {}).setdefault(priority, {})[pattern] = None
         part[numbers] = value
 
-    def __delitem__(self, key: Key) -> None:
+    def drop(self, key: Key) -> None:
+        """Hold nothing under a key under which there is something."""
         place, numbers = _parted(key)
         part = self._parts[place]
         del part[numbers]
