@@ -25,13 +25,12 @@ from itertools import cycle
 
 from mininet_scenarios.api import Json
 from mininet_scenarios.captures import sent_by
-from mininet_scenarios.errors import LabError
 from mininet_scenarios.hosts import Guest, Host
 from mininet_scenarios.lab import Lab, Network
 from mininet_scenarios.machines import Hypervisor
-from mininet_scenarios.processes import end_on_sigterm, inside
+from mininet_scenarios.processes import inside
+from mininet_scenarios.rows import Row, concluded, show
 from mininet_scenarios.talk import Talk
-from mininet_scenarios.two_networks import Row, show
 
 UPDATES, RESTARTS, STREAMS, CONNECTIONS = 1000, 5, 50, 10_000
 _SERVICE = 7000
@@ -321,16 +320,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--restarts", type=int, default=RESTARTS, help=f"kills of the controller ({RESTARTS})")
     parser.add_argument("--connections", type=int, default=CONNECTIONS, help=f"short ones ({CONNECTIONS})")
     options = parser.parse_args(arguments)
-    end_on_sigterm()
-    try:
+
+    def play() -> list[Row]:
         with Lab(hypervisors=2) as lab:
             seen = [*rows(gather(lab), options.updates, options.restarts, options.connections)]
             lab.settles()
             print(show(seen))
-    except LabError as error:
-        print(error, file=sys.stderr)
-        return 2
-    return 0 if all(row.right for row in seen) else 1
+            return seen
+
+    return concluded(play)
 
 
 if __name__ == "__main__":
