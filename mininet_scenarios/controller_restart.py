@@ -131,8 +131,8 @@ class Traffic:
         """Take what arrives, until a time."""
         while (left_s := until - time.monotonic()) > 0:
             for key, _ in self._selector.select(left_s):
-                here: socket.socket = key.fileobj  # type: ignore[assignment]
-                self._take(here.recv(2048), key.data)
+                assert isinstance(key.fileobj, socket.socket)
+                self._take(key.fileobj.recv(2048), key.data)
 
     def _take(self, data: bytes, guest: Guest) -> None:
         if len(data) != _DATAGRAM.size:

@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import cycle
+from typing import Any
 
 from mininet_scenarios.api import Json
 from mininet_scenarios.captures import sent_by
@@ -82,9 +83,9 @@ def gather(lab: Lab) -> Cast:
     return Cast(lab, network, a, b, c, d, out)
 
 
-def allow_both(lab: Lab, group: Json, direction: str = "ingress", **rule: object) -> list[Json]:
+def allow_both(lab: Lab, group: Json, direction: str = "ingress", **rule: Any) -> list[Json]:
     """The same rule for both IP versions."""
-    return [lab.rule(group, direction, ethertype=ethertype, **rule) for ethertype in ("IPv4", "IPv6")]  # type: ignore[arg-type]
+    return [lab.rule(group, direction, ethertype=ethertype, **rule) for ethertype in ("IPv4", "IPv6")]
 
 
 def zones(hypervisor: Hypervisor, *guests: Guest) -> Counter[int]:
@@ -151,8 +152,8 @@ def changes(lab: Lab, network: Network, clients: Json, web: Json) -> list[Callab
     spare = lab.api.post("/v2.0/ports", {"port": {"network_id": network.id, "project_id": "red"}})["port"]
     made: dict[str, Json] = {}
 
-    def make(name: str, **rule: object) -> Callable[[], object]:
-        return lambda: made.__setitem__(name, lab.rule(web, protocol="udp", **rule))  # type: ignore[arg-type]
+    def make(name: str, **rule: Any) -> Callable[[], object]:
+        return lambda: made.__setitem__(name, lab.rule(web, protocol="udp", **rule))
 
     def remove(name: str) -> Callable[[], object]:
         return lambda: lab.remove(made.pop(name))

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import itertools
 import struct
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 
 import pytest
 from hypothesis import given
@@ -198,8 +198,8 @@ def test_ports_are_told_as_before(ovs: OpenVSwitch) -> None:
     async def test(switch: Switch, bridge: Bridge, _seen: list[Tampering]) -> None:
         told: list[int] = []
 
-        async def report(ports: object) -> None:
-            told.append(len(ports))  # type: ignore[arg-type]
+        async def report(ports: Mapping[str, int]) -> None:
+            told.append(len(ports))
 
         switch.on_ports(report)
         await switch.ports()
