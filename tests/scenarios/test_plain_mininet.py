@@ -123,6 +123,13 @@ def test_a_controller_that_goes_and_comes_costs_no_packet_and_sends_no_flow(lab:
     lab.settles()
 
 
+def test_a_trace_tells_how_to_ask_this_bridge(lab: PlainLab) -> None:
+    said = lab.controller.weft("trace", "--ofproto", "--from", "red1", "--to", "red2").splitlines()
+    asks = [line for line in said if "ofproto/trace-packet-out" in line]
+    assert [line.split()[3] for line in asks] == [lab.bridge.name] * len(asks) != []
+    assert lab.chassis()[lab.bridge.dpid]["bridge"] == lab.bridge.name
+
+
 def test_every_flow_on_the_switch_is_explained(lab: PlainLab) -> None:
     dump = lab.directory / "s1.flows"
     dump.write_text(lab.bridge.ofctl("dump-flows", lab.bridge.name))

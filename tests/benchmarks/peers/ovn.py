@@ -134,9 +134,8 @@ class OvnLab(Lab):
     controller_type = Central
     hypervisor_type = Host
 
-    def lagging(self) -> str:
-        """Nothing that the lab could know: `Ovn.settled` does."""
-        return ""
+    def converged(self, timeout_s: float = 20.0) -> None:
+        """Nothing that the lab could wait for: `Ovn.settled` does."""
 
 
 class Ovn(Peer):
