@@ -16,7 +16,7 @@ from controller.southbound import messages as of
 from controller.southbound.severed import Severing
 from tests.cloud import floating_ip, forwarding
 from tests.controller.southbound.stages import Forgetful, stage
-from tests.controller.southbound.test_switch import run, until
+from tests.controller.southbound.switches import run, until
 
 AGAIN_S = 0.3
 

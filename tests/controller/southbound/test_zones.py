@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import struct
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 
@@ -17,18 +17,11 @@ from controller.southbound import messages as of
 from controller.southbound.switch import Switch
 from controller.southbound.zones import Zones
 from tests.controller.southbound.stages import Forgetful, stage
-from tests.controller.southbound.test_switch import Bridge, OpenVSwitch, Peer, on_false, on_real, run, until
+from tests.controller.southbound.switches import Bridge, OpenVSwitch, Peer, on_false, on_real, run, until
 
 AGAIN_S = 0.6
 
 # ---- the switch ----------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def ovs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenVSwitch]:
-    ovs = OpenVSwitch(tmp_path_factory.mktemp("ovs"))
-    yield ovs
-    ovs.stop()
 
 
 async def connect(ovs: OpenVSwitch, bridge: Bridge, zone: int) -> None:
