@@ -103,13 +103,14 @@ class Routes:
         return web.json_response({"floatingip": found})
 
     async def flows(self, request: web.Request) -> web.Response:
-        """GET /v1/flows/NAME[?object=ID][&counts=true]: what the switch should hold, and why.
+        """GET /v1/flows/NAME[?object=ID|NAME][&counts=true]: what the switch should hold, and why.
 
         `object` narrows it to what one object wants; `counts` adds what the switch has counted.
         """
-        name, wanted = request.match_info["name"], request.query.get("object")
+        name, called = request.match_info["name"], request.query.get("object")
         explanations = self._fleet.inspection.flows(name)
-        if wanted:
+        if called:
+            wanted = annals.find(self._fleet.rows, called)
             explanations = [each for each in explanations if any(one.id == wanted for one in each.objects)]
         counts = await self._fleet.inspection.counted(name) if request.query.get("counts") == "true" else {}
         found = [explanation(each, counts.get(each.cookie)) for each in explanations]

@@ -174,7 +174,7 @@ class Keeper:
             )
         ]
         if not wanted:
-            raise NotFound("Object", id, f"No object {id} wants any flow on {member.name}.")
+            raise NotFound("Object", id, f"Nothing by the name or id {id} wants a flow on {member.name}.")
         comparison = Comparison(await switch.dump())
         comparison.take(wanted)
         vteps = leading(entry.item for entry in wanted)

@@ -15,7 +15,7 @@ from urllib.parse import urlencode
 
 from northbound import explain
 from northbound.client import Unanswered
-from northbound.commands.asking import Add, command, controller, print_json
+from northbound.commands.asking import Add, at_least_one, command, controller, print_json
 from northbound.commands.bundle import keep
 
 Main: TypeAlias = Callable[[Sequence[str]], int]
@@ -30,7 +30,7 @@ def add_history(add: Add) -> None:
         asks=False,
     )
     changed.add_argument("object", nargs="?", default="", help="an object by id or name (default: everything)")
-    changed.add_argument("--limit", type=int, default=20, metavar="N", help="so many changes (default: 20)")
+    changed.add_argument("--limit", type=at_least_one, default=20, metavar="N", help="so many changes (default: 20)")
 
 
 def _history(options: argparse.Namespace) -> int:
@@ -53,7 +53,7 @@ def add_blame(add: Add) -> None:
     who = command(add("blame", help="which change made a flow what it is"), _blame, asks=False)
     who.add_argument("flow", metavar="COOKIE|LINE", help="its cookie, or its line of a dump")
     who.add_argument("--chassis", metavar="NAME", help="on this hypervisor (default: any)")
-    who.add_argument("--most", type=int, metavar="N", help="go back so many changes at the most")
+    who.add_argument("--most", type=at_least_one, metavar="N", help="go back so many changes at the most")
 
 
 def _blame(options: argparse.Namespace) -> int:
