@@ -73,7 +73,8 @@ class Keeper:
             vteps.update(leading(entry.item for entry in some))
             await asyncio.sleep(0)
         applied = await self._apply(member, switch, comparison.plan(), revision, vteps)
-        measures.RECONCILE.observe(time.perf_counter() - began)
+        member.reconcile_s = time.perf_counter() - began
+        measures.RECONCILE.observe(member.reconcile_s)
         return applied, asked
 
     async def tampered(self, member: Member, switch: Switch, seen: Tampering) -> None:

@@ -171,7 +171,9 @@ def test_it_can_be_read_in_the_dark(page: Any) -> None:
 def test_five_hundred_objects_are_a_map_that_a_person_can_read(lab: Lab, page: Any) -> None:
     """One network of 300 ports, and 20 of 10 ports on ten routers, of which one is chosen."""
     crowd = lab.network("crowd", cidr="10.9.0.0/16", project="p")
-    small = [lab.network(f"net{number}", cidr=f"10.10.{number}.0/24", project="p", gateways=True) for number in range(20)]
+    small = [
+        lab.network(f"net{number}", cidr=f"10.10.{number}.0/24", project="p", gateways=True) for number in range(20)
+    ]
     for number in range(10):
         lab.router(f"edge{number}", small[2 * number], small[2 * number + 1], project="p")
     for network, many in ((crowd, MANY * 3 // 5), *((each, MANY // 50) for each in small)):
