@@ -354,7 +354,7 @@ def test_metrics_tell_by_app_what_was_handed_over_and_what_was_let_go() -> None:
     def told(name: str, app: str, why: Why) -> float:
         return REGISTRY.get_sample_value(f"weft_packet_ins{name}_total", {"app": app, "reason": why.name}) or 0.0
 
-    apps = (("router_errors", Why.TTL_EXCEEDED), ("neighbours", Why.NO_NEIGHBOUR))
+    apps = (("router_errors", Why.TTL_EXCEEDED), ("neighbours,router_errors,wire", Why.NO_NEIGHBOUR))
     asked = answerer()
     for app, why in apps:
         before, over = told("", app, why), told("_unanswered", app, why)
