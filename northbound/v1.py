@@ -18,7 +18,20 @@ from controller.southbound.differences import Difference
 from controller.southbound.explained import Explanation
 from controller.southbound.fleet import Fleet
 from controller.southbound.told import Culprit, State, Status
-from northbound import annals, archive, conn, datapath, live, proving, remembered, sending, stages, tracing, why
+from northbound import (
+    annals,
+    archive,
+    chronicle,
+    conn,
+    datapath,
+    live,
+    proving,
+    remembered,
+    sending,
+    stages,
+    tracing,
+    why,
+)
 from northbound.metrics import Metrics
 
 _COOKIE = re.compile(r"0x[0-9a-f]{1,16}")
@@ -239,6 +252,7 @@ class Routes:
         else:
             asked = () if request.query.get("dumps") == "false" else names
             made = await archive.gather(self._fleet, asked, self.statuses)
+        made.history = await chronicle.newest(self._fleet, made.revision)
         content = await asyncio.to_thread(lambda: archive.packed(archive.members(made, explanation)))
         return web.Response(body=content, content_type="application/gzip")
 
