@@ -373,7 +373,7 @@ class Collection(Generic[R]):
         return "{within}" in self.path
 
 
-PROJECT = values.text(255)
+PROJECT = values.string
 
 
 def common(
@@ -400,7 +400,7 @@ def common(
     )
     description: Attribute[R, str] = Attribute(
         name="description",
-        parse=values.text(255),
+        parse=values.string,
         post=True,
         put=True,
         default="",
