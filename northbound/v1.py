@@ -183,7 +183,7 @@ class Routes:
 
     async def prove(self, request: web.Request) -> web.Response:
         """POST /v1/prove `{["reaches": PORT, "only": [PORT...]]}`: a proof over what connected switches hold, or
-        packets.
+        packets. With `"live": true` these are really sent, and `live` of each is what became of it.
 
         `proven` is false, too, when a hypervisor could not be asked (`unreachable`), or something not be told
         (`notes`).

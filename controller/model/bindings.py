@@ -11,7 +11,7 @@ forgotten its connections; numbers are handed out round-robin, so that it is lon
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 

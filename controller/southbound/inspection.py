@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
 from controller.errors import NotFound, SouthboundError
+from controller.flows.action import Table
 from controller.flows.engine import Engine
 from controller.flows.flow import Flow, Item
 from controller.flows.match import Set
@@ -109,6 +110,19 @@ class Inspection:
                 del groups[entry.item.id]
                 grouped.append(str(entry.item))
         return [*flows, *map(flow_text, left.values())], [*grouped, *map(group_text, groups.values())]
+
+    def unaltered(self, name: str, installed: Installed, tables: Iterable[Table]) -> frozenset[int]:
+        """Those of some tables that, as a dump of a switch shows, hold just what they should."""
+        asked = {table.number for table in tables}
+        wanted = {
+            flow.key: flow
+            for entry in self._engine.desired(name).values()
+            if isinstance(entry.item, Flow) and entry.item.table.number in asked
+            for flow in [encode_flow(entry.item, entry.app)]
+        }
+        shown = {key: flow for key, flow in installed.flows.items() if flow.table in asked}
+        odd = {key[0] for key in wanted.keys() | shown.keys() if wanted.get(key) != shown.get(key)}
+        return frozenset(asked - odd)
 
     async def held(self) -> Callable[[str], Held | Standing]:
         """What a switch holds in fact, to look packets up in, by its name; what it should, if it cannot be dumped."""

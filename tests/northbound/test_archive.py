@@ -170,8 +170,13 @@ def test_what_could_not_be_compared_is_not_taken_to_be_without_difference(
     """A script sees it by the exit code; a difference elsewhere weighs more."""
     dumps = {name: held(made, name) for name in there.split()}
     if not others:
-        ours = {name: {key: flow for key, flow in dump.installed.flows.items() if flow is not FOREIGN} for name, dump in dumps.items()}
-        dumps = {name: replace(dump, installed=replace(dump.installed, flows=ours[name])) for name, dump in dumps.items()}
+        ours = {
+            name: {key: flow for key, flow in dump.installed.flows.items() if flow is not FOREIGN}
+            for name, dump in dumps.items()
+        }
+        dumps = {
+            name: replace(dump, installed=replace(dump.installed, flows=ours[name])) for name, dump in dumps.items()
+        }
     told, lines = weft(capsys, file(tmp_path / "file", dumps, made), "diff")
     assert told == code
     away = "hv2" not in dumps
@@ -185,7 +190,10 @@ def test_what_open_vswitch_takes_itself_is_no_drop(
 ) -> None:
     """BFD of the ports that watch gateways is counted at the miss of CLASSIFY, and never comes to DROP."""
     dump = held(made, "hv1")
-    counted = [replace(each, packets=300, bytes=19800) if (each.table, each.priority) == (0, 0) else each for each in dump.counted]
+    counted = [
+        replace(each, packets=300, bytes=19800) if (each.table, each.priority) == (0, 0) else each
+        for each in dump.counted
+    ]
     code, lines = weft(capsys, file(tmp_path / "file", {"hv1": replace(dump, counted=tuple(counted))}, made), "drops")
     assert code == 0
     assert [line.split()[:3] for line in lines if line.endswith("classify miss")] == [["hv1", "7", "UNKNOWN_PORT"]]
