@@ -64,7 +64,7 @@ _OUT: Final = (DELIVER.number, PHYSICAL.number)
 
 
 @dataclass(frozen=True, slots=True)
-class _Left:
+class Left:
     """What a port sent out while a packet was on its way: the interface, and how much."""
 
     interface: str
@@ -232,13 +232,13 @@ def _counted(rows: Rows, each: Violation) -> str:
     return "" if name in TUNNEL_PORTS.values() else name
 
 
-def _left(interface: str, before: Transmitted | None, after: Transmitted | None) -> _Left | None:
+def _left(interface: str, before: Transmitted | None, after: Transmitted | None) -> Left | None:
     if before is None or after is None:
         return None
-    return _Left(interface, after.packets - before.packets, after.bytes - before.bytes)
+    return Left(interface, after.packets - before.packets, after.bytes - before.bytes)
 
 
-def _came(rows: Rows, each: Violation, found: Sequence[Found], left: _Left | None, length: int) -> bool | None:
+def _came(rows: Rows, each: Violation, found: Sequence[Found], left: Left | None, length: int) -> bool | None:
     """Did it come to where the proof says that it does, or does not? None if nobody can tell."""
     if any((end.chassis, _leads(rows, end)) == (each.chassis, each.end) for end in found if each.end is not None):
         return True

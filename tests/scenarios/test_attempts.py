@@ -126,7 +126,7 @@ def test_what_a_tenant_can_send_to_another_is_sent_and_seen_to_arrive(lab: Lab, 
 def test_what_is_healed_meanwhile_is_said_to_be_so_no_more(lab: Lab, cast: Cast) -> None:
     """A mirror in the last table, which goes while the first packet is sent: the second one does not arrive."""
     hv1 = lab.hypervisors["hv1"]
-    asked = f"table=50,priority=300,tcp,tp_dst=80,reg1={cast.key(cast.vm1)[0]},reg2={cast.key(cast.vm2)[0]}"
+    asked = f"table=50,priority=300,tcp,dl_dst={cast.vm2.mac},reg1={cast.key(cast.vm1)[0]},reg2={cast.key(cast.vm2)[0]}"
     ports = [cast.number(each) for each in (cast.vm2, cast.b1, cast.b2)]
     done = threading.Event()
 
