@@ -258,8 +258,7 @@ def recover(tx: Transaction, chassis: str) -> None:
 
 def recovered(tx: Transaction, chassis: str) -> None:
     """Let it be ranked as it is wanted."""
-    if tx.get(Recovering, chassis) is not None:
-        tx.delete(Recovering, chassis)
+    tx.discard(Recovering, chassis)
 
 
 def observe_links(
@@ -272,8 +271,7 @@ def observe_links(
     if recorded is None:
         recorded = {link.interface: link.ofport for link in tx.where(Link, chassis=chassis)}
     for name in sorted(recorded.keys() - ofports.keys()):
-        if tx.get(Link, f"{chassis}/{name}") is not None:
-            tx.delete(Link, f"{chassis}/{name}")
+        tx.discard(Link, f"{chassis}/{name}")
     for name, number in sorted(ofports.items() - recorded.items()):
         tx.put(Link(id=f"{chassis}/{name}", chassis=chassis, interface=name, ofport=number))
 

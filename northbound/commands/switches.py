@@ -62,7 +62,9 @@ def _drops(options: argparse.Namespace) -> int:
         print_json(answer)
         return 0
     for each in answer["drops"][: options.top]:
-        print(f"{each['chassis']} {each['packets']:>9} {each['reason']:<17} {explain.sentence(each['flow'])}")
+        whose = explain.objects(each["flow"])
+        said = f"{each['sentence']} -> {whose}" if whose else each["sentence"]
+        print(f"{each['chassis']} {each['packets']:>9} {each['reason']:<17} {said}")
     print(f"{sum(each['packets'] for each in answer['drops'])} packets dropped by {len(answer['drops'])} flows")
     return 0
 

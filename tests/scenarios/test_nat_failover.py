@@ -14,9 +14,11 @@ from collections.abc import Iterator
 import pytest
 
 from controller.flows.pipeline import Why
+from mininet_scenarios.captures import Frame, advertises, answers_for, asks_for
+from mininet_scenarios.frames import REQUEST, arp, solicitation, token
+from mininet_scenarios.hosts import Guest, Host
 from mininet_scenarios.lab import Lab
-from mininet_scenarios.nodes import Guest, Host, Hypervisor
-from mininet_scenarios.probe import REQUEST, Frame, advertises, answers_for, arp, asks_for, solicitation, token
+from mininet_scenarios.machines import Hypervisor
 
 pytestmark = pytest.mark.scenario
 

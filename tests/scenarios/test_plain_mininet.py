@@ -8,10 +8,10 @@ from collections.abc import Iterator
 import pytest
 
 from controller.model.bindings import interface_name
+from mininet_scenarios.frames import BROADCAST, token
+from mininet_scenarios.hosts import Guest
 from mininet_scenarios.lab import Network
-from mininet_scenarios.nodes import Guest
 from mininet_scenarios.plain_mininet import PlainLab, build, questions
-from mininet_scenarios.probe import BROADCAST, token
 
 
 @pytest.fixture(scope="module")
