@@ -121,7 +121,7 @@ class Routes:
         )
 
     async def diff(self, request: web.Request) -> web.Response:
-        """GET /v1/diff: dump every connected switch and compare."""
+        """GET /v1/diff: dump every connected switch and compare; `why` is whose each line is that is, or was, ours."""
         differences, unreachable = await self._fleet.inspection.diff()
         return web.json_response(
             {
@@ -407,4 +407,5 @@ def _difference(each: Difference) -> dict[str, Any]:
         "foreign": list(each.foreign),
         "refused": list(each.refused),
         "conflicts": list(each.conflicts),
+        "why": {text: explanation(why) for text, why in each.why.items()},
     }

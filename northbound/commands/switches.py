@@ -85,6 +85,8 @@ def _diff(options: argparse.Namespace) -> int:
         for kind, sign in DIFFERENCES.items():
             for text in chassis[kind]:
                 print(f"{chassis['name']} {sign} {text}")
+                if why := chassis["why"].get(text):
+                    print(f"      # {explain.sentence(why)}")
     for cell, reason in answer["failures"].items():
         print(f"failed {cell}: {reason}")
     for name in answer["unreachable"]:
