@@ -81,8 +81,8 @@ def run(config: Config) -> int:
 def _give_back_what_is_large() -> None:
     """Have glibc take each large block from the system by itself, and give it back when it is free.
 
-    Else it finds after the first few that large ones belong among the small, where they leave holes that are never given
-    back (mallopt(3), M_MMAP_THRESHOLD): after 3,000 ports 8 MB. Other C libraries are left alone.
+    Else it finds after the first few that large ones belong among the small, where they leave holes that never go back
+    (mallopt(3), M_MMAP_THRESHOLD): after 3,000 ports 8 MB. Other C libraries are left alone.
     """
     with contextlib.suppress(AttributeError):
         ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, LARGE_BLOCK_BYTES)
