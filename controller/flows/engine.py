@@ -285,9 +285,9 @@ class Engine:
                 if (placement := wants[0].placement) is not None and _is_flow(key):
                     sole[placement] += 1
             else:
-                self._judge(key, _crowded(wants))
+                self._judge(key, wants, _crowded(wants))
                 if _is_flow(key):
-                    self._flows.update(self._winners(key, self._anywhere(wants)).keys())
+                    self._flows.update(self._winners(wants, self._anywhere(wants)).keys())
         for placement, flows in sole.items():
             self._flows.update(dict.fromkeys(self._chassis_of(placement), flows))
 
@@ -312,7 +312,7 @@ class Engine:
 
     def entry(self, chassis: str, key: Key) -> Entry | None:
         """What one switch should hold under a key."""
-        won = self._winners(key, {chassis}).get(chassis)
+        won = self._winners(self._wants.get(key), {chassis}).get(chassis)
         return None if won is None else _entry(won)
 
     def patterns(self, table: int) -> Mapping[int, Collection[Pattern]]:
@@ -329,9 +329,9 @@ class Engine:
 
     def entries(self) -> Iterator[tuple[Entry, tuple[Cell, ...]]]:
         """Every entry that stands anywhere, each once, with the cells that want it."""
-        for key, wanted in self._wants.items():
+        for wanted in self._wants.values():
             found: dict[Entry, set[Cell]] = {}
-            for wants in self._standing(key, self._samples(wanted)).values():
+            for wants in self._standing(wanted, self._samples(wanted)).values():
                 found.setdefault(_entry(_win(wants)), set()).update(cell for cell, _ in wants)
             for entry, cells in found.items():
                 yield entry, tuple(sorted(cells, key=lambda cell: cell.rank))
@@ -349,7 +349,7 @@ class Engine:
 
     def wanting(self, key: Key, chassis: str) -> tuple[Cell, ...]:
         """The cells that want the entry under `key` on a chassis; the first is the winner."""
-        cells = {cell for cell, _ in self._standing(key, {chassis}).get(chassis, ())}
+        cells = {cell for cell, _ in self._standing(self._wants.get(key), {chassis}).get(chassis, ())}
         return tuple(sorted(cells, key=lambda cell: cell.rank))
 
     def wired(self, kind: type[Record], id: str, chassis: str) -> int | None:
@@ -399,11 +399,12 @@ class Engine:
         """Run what is awake, and draw the difference on the chassis and under the keys that it affects."""
         outcomes = self._run_awake()
         affected = self._affected(outcomes)
-        before = {key: self._winners(key, chassis) for key, chassis in affected.items()}
+        before = {key: self._winners(self._wants.get(key), chassis) for key, chassis in affected.items()}
         self._apply(outcomes)
         deltas: dict[str, dict[Key, Entry | None]] = {}
         for key, chassis in affected.items():
-            old, new = before[key], self._winners(key, chassis)
+            wants = self._wants.get(key)
+            old, new = before[key], self._winners(wants, chassis)
             entries: dict[int, Entry] = {}
             for at in old.keys() | new.keys() if old else new:
                 won = new.get(at)
@@ -417,7 +418,7 @@ class Engine:
                     self._flows[at] += 1
                 for at in old:
                     self._flows[at] -= 1
-            self._judge(key, chassis)
+            self._judge(key, wants, chassis)
         self._collect()
         self._tell_failures()
         return dict(deltas)
@@ -656,7 +657,9 @@ class Engine:
             node.reads = tuple(kept)
         elif len(kept) < len(node.reads):
             node.reads = tuple(kept)
-        node.height = 1 + max(map(self._height, [read for read in reads if not isinstance(read[0], type)]), default=0)
+        if not isinstance(node, Cell):  # these run after all values
+            over = [self._height(read) for read in reads if not isinstance(read[0], type)]
+            node.height = 1 + max(over, default=0)
 
     def _part(self, node: _Node, read: Read) -> None:
         """Note that a node does not read something any more."""
@@ -723,7 +726,10 @@ class Engine:
                 continue
             old = self._chassis_of(cell.placement)
             new = self._chassis_of(outcome.placement, now=True)
-            affect(set(cell.items).symmetric_difference(outcome.items), old | new)
+            if cell.items and outcome.items:
+                affect({*cell.items}.symmetric_difference(outcome.items), old | new)
+            else:
+                affect(cell.items or outcome.items, old | new)
             if old != new and cell.items:
                 affect((*cell.items, *outcome.items), old ^ new)
         for node, chassis in self._moved.items():
@@ -849,16 +855,15 @@ class Engine:
             return False
         return chassis in self._scopes[placement.scope].chassis
 
-    def _winners(self, key: Key, chassis: Set[str]) -> dict[str, _Won]:
-        """What stands under a key, on each of `chassis` where anything does."""
-        wanted = self._wants.get(key)
+    def _winners(self, wanted: _Wants | None, chassis: Set[str]) -> dict[str, _Won]:
+        """What stands of what is wanted under a key, on each of `chassis` where anything does."""
         if wanted is None:
             return {}
         if isinstance(wanted, tuple):
             return dict.fromkeys(chassis & self._chassis_of(wanted[0].placement), _win((wanted,)))
         judged: dict[tuple[int, ...], _Won] = {}  # many chassis want the same: each set of wants is judged once
         found: dict[str, _Won] = {}
-        for at, wants in self._standing(key, chassis).items():
+        for at, wants in self._standing(wanted, chassis).items():
             same = tuple(map(id, wants))
             won = judged.get(same)
             if won is None:
@@ -866,9 +871,8 @@ class Engine:
             found[at] = won
         return found
 
-    def _standing(self, key: Key, chassis: Set[str]) -> dict[str, list[Want]]:
+    def _standing(self, wanted: _Wants | None, chassis: Set[str]) -> dict[str, list[Want]]:
         """Who wants what under a key, on each of `chassis` where anybody does."""
-        wanted = self._wants.get(key)
         places = {} if wanted is None else self._places(wanted)
         found: dict[str, list[Want]] = {}
         for at in chassis:
@@ -883,12 +887,12 @@ class Engine:
                 found[at] = wants
         return found
 
-    def _judge(self, key: Key, chassis: Set[str]) -> None:
+    def _judge(self, key: Key, wanted: _Wants | None, chassis: Set[str]) -> None:
         """Keep, or let go of, the conflicts under a key on each of `chassis`."""
-        contested = isinstance(self._wants.get(key), dict)
+        contested = isinstance(wanted, dict)
         if not contested and not self.conflicts:
             return
-        standing = self._standing(key, chassis) if contested else {}
+        standing = self._standing(wanted, chassis) if contested else {}
         for at in chassis:
             names = _quarrel(standing.get(at, ()))
             if not names:

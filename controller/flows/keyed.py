@@ -61,6 +61,10 @@ class Keyed(Generic[V]):
             for numbers, value in part.items():
                 yield _key(place, numbers), value
 
+    def values(self) -> Iterator[V]:
+        """Every value."""
+        return (value for part in self._parts.values() for value in part.values())
+
     def keys(self) -> set[Key]:
         """Every key."""
         return {key for key, _ in self.items()}

@@ -27,5 +27,6 @@ def test_it_holds_what_a_dict_does_and_tells_what_is_tested(steps: list[tuple[Ke
             keyed.drop(key)
         assert keyed.get(key) == plain.get(key)
     assert (dict(keyed.items()), keyed.keys()) == (plain, {*plain})
+    assert sorted(keyed.values()) == sorted(plain.values())
     told = {(table, at, each) for table in (4, 36) for at, some in keyed.patterns(table).items() for each in some}
     assert told == {(key[0], key[1], key[2].pattern) for key in plain if len(key) == 3}
