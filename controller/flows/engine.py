@@ -780,12 +780,12 @@ class Engine:
         node = self._scopes[cell.placement.scope]
         for item in cell.items:
             key = item.key
-            wants = self._wants.get(key)
-            if wants is None:
-                self._wants[key] = (cell, item)
+            want = (cell, item)
+            wants = self._wants.setdefault(key, want)
+            if wants is want:
                 continue
             places = self._places(wants)
-            places[node] = (*places.get(node, ()), (cell, item))
+            places[node] = (*places.get(node, ()), want)
             if places is not wants:
                 self._wants[key] = places
 

@@ -88,6 +88,7 @@ class Form:
 _FormKey = tuple["Table", str, Pattern, tuple[Kind, ...]]
 
 _set = object.__setattr__
+_tuple = tuple.__new__  # a NamedTuple's own constructor takes twice as long
 
 _forms: dict[_FormKey, ref[Form]] = {}
 """The forms of all flows that there are: an address that is translated is a part of its form, and goes with it."""
@@ -193,8 +194,7 @@ class Flow:
     @property
     def match(self) -> Match:
         """What a packet must be."""
-        numbers, form = self.numbers, self.form
-        return Match(form.pattern, numbers if len(numbers) == form.tested else numbers[: form.tested])
+        return self.key[2]
 
     @property
     def table(self) -> Table:
@@ -219,8 +219,9 @@ class Flow:
     @property
     def key(self) -> FlowKey:
         """What no two flows of one switch share."""
-        form = self.form
-        return (form.table.number, form.priority, self.match)
+        numbers, form = self.numbers, self.form
+        tested = numbers if len(numbers) == form.tested else numbers[: form.tested]
+        return (form.table.number, form.priority, _tuple(Match, (form.pattern, tested)))
 
     def __str__(self) -> str:
         head = f"table={self.table.number},priority={self.priority}"

@@ -36,13 +36,22 @@ class Keyed(Generic[V]):
 
     def __setitem__(self, key: Key, value: V) -> None:
         place, numbers = _parted(key)
+        self._part(place)[numbers] = value
+
+    def setdefault(self, key: Key, value: V) -> V:
+        """The value that there is; else this one, from now on."""
+        place, numbers = _parted(key)
+        return self._part(place).setdefault(numbers, value)
+
+    def _part(self, place: _Place) -> dict[_Numbers, V]:
+        """The values of one place, which is there from now on."""
         part = self._parts.get(place)
         if part is None:
             part = self._parts[place] = {}
             if not isinstance(place, str):
                 table, priority, pattern = place
                 self._patterns.setdefault(table, {}).setdefault(priority, {})[pattern] = None
-        part[numbers] = value
+        return part
 
     def drop(self, key: Key) -> None:
         """Hold nothing under a key under which there is something."""

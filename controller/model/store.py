@@ -184,7 +184,8 @@ class Model:
 
     def get(self, kind: type[R], id: str) -> R | None:
         """The record, or None."""
-        return cast("R | None", self._rows.get(kind, {}).get(id))
+        rows = self._rows.get(kind)
+        return None if rows is None else cast("R | None", rows.get(id))
 
     def where(self, kind: type[R], **values: Hashable) -> tuple[R, ...]:
         """The records whose indexed attributes equal `values`, by id. The names must be one of the kind's indexes."""

@@ -131,7 +131,7 @@ class Keeper:
             applied = await switch.apply(plan)
         member.flow_mods += applied.flow_mods
         member.mods_bytes += applied.mods_bytes
-        for step in plan.steps:
+        for step in plan.steps if member.refusals else ():
             member.refusals.pop(step.key, None)
         member.refusals.update((refusal.key, refusal) for refusal in applied.refusals)
         self._tell_refusals(member, applied.refusals)

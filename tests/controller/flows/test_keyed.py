@@ -26,6 +26,8 @@ def test_it_holds_what_a_dict_does_and_tells_what_is_tested(steps: list[tuple[Ke
             del plain[key]
             keyed.drop(key)
         assert keyed.get(key) == plain.get(key)
+        if key in plain:
+            assert keyed.setdefault(key, -1) == plain[key]
     assert (dict(keyed.items()), keyed.keys()) == (plain, {*plain})
     assert sorted(keyed.values()) == sorted(plain.values())
     told = {(table, at, each) for table in (4, 36) for at, some in keyed.patterns(table).items() for each in some}
