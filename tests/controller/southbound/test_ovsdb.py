@@ -7,6 +7,7 @@ import itertools
 import logging
 import re
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Callable
@@ -218,21 +219,16 @@ def test_what_a_hypervisor_says_twice_is_observed_once(host: Host) -> None:
 @pytest.mark.ovs
 def test_the_switch_looks_for_its_controller_where_the_database_found_it(host: Host) -> None:
     async def main() -> None:
-        called = asyncio.Event()
-
-        async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            called.set()
-            writer.close()
-
-        server = await asyncio.start_server(accept, "127.0.0.1", 0)
-        listener = OvsdbListener(Watcher(), server.sockets[0].getsockname()[1])
-        serving = asyncio.create_task(listener.serve("127.0.0.1", 0))
-        await listener.listening.wait()
-        await asyncio.to_thread(host.start_switch)
-        host.join(listener.port)
-        await asyncio.wait_for(called.wait(), 10)
-        serving.cancel()
-        server.close()
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            server.settimeout(10)
+            listener = OvsdbListener(Watcher(), server.getsockname()[1])
+            serving = asyncio.create_task(listener.serve("127.0.0.1", 0))
+            await listener.listening.wait()
+            await asyncio.to_thread(host.start_switch)
+            host.join(listener.port)
+            called, _ = await asyncio.to_thread(server.accept)
+            called.close()
+            serving.cancel()
 
     asyncio.run(main())
 
