@@ -626,8 +626,15 @@ class Lab:
         self.compared.update(packets=comparison.packets, stages=comparison.stages, milliseconds=took_ms)
 
     def unexplained(self, hypervisor: Hypervisor) -> list[str]:
-        """What it holds of Weft's that leads to no app, or to an object that the API does not have."""
-        cookies, groups = hypervisor.cookies(), hypervisor.own_groups()
+        """What it holds of Weft's that leads to no app, or to an object that the API does not have; and any meter.
+
+        Weft has no meters: of one nobody could say why it is there.
+        """
+        said = self.unknown(hypervisor.cookies(), hypervisor.own_groups())
+        return said + [f"meter {id}" for id in hypervisor.meters()]
+
+    def unknown(self, cookies: Sequence[str], groups: Sequence[int]) -> list[str]:
+        """What of these flows and groups leads to no app, or to an object that the API does not have."""
         known = self.api.post("/v1/explain", {"cookies": cookies, "groups": groups})
         said = [cookie for cookie in cookies if cookie not in known["flows"]]
         said += [f"group {id}" for id in groups if str(id) not in known["groups"]]

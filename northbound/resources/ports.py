@@ -147,7 +147,7 @@ FIXED_IPS: Attribute[Port, tuple[Wanted, ...] | None] = Attribute(
 )
 HOST: Attribute[Port, str | None] = Attribute(
     name="binding:host_id",
-    parse=values.or_none(values.text(255)),
+    parse=values.or_none(values.string),
     post=True,
     put=True,
     default=None,
@@ -440,7 +440,7 @@ def _unguarded(tx: Transaction, network_id: str, mac: Mac, owner: str, device_id
 def _text(name: str, narrow: Callable[[Rows, Sequence[str]], Iterable[Port]] | None = None) -> Attribute[Port, str]:
     return Attribute(
         name=name,
-        parse=values.text(255),
+        parse=values.string,
         post=True,
         put=True,
         default="",

@@ -51,7 +51,7 @@ OBJECT: Attribute[RbacPolicy, str] = Attribute(
     filter=Filter(equal(), indexed(RbacPolicy, "object_id")),
 )
 ACTION: Attribute[RbacPolicy, str] = Attribute(
-    name="action", parse=values.text(255), post=True, field="action", filter=Filter(equal())
+    name="action", parse=values.string, post=True, field="action", filter=Filter(equal())
 )
 TARGET: Attribute[RbacPolicy, str] = Attribute(
     name="target_tenant",

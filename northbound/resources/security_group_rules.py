@@ -100,7 +100,7 @@ def _prefix(value: Json) -> str | None:
 @says(nullable(STRING))
 def _id(value: Json) -> str | None:
     """Of something that must exist; what is empty is none."""
-    return values.text(255)(value) if value else None
+    return values.string(value) if value else None
 
 
 def _filter(name: str, parse: Callable[[str], object]) -> Filter[SecurityGroupRule]:

@@ -23,7 +23,7 @@ _RULE = Renderer(SECURITY_GROUP_RULES)
 @says({"type": "string", "maxLength": 255})
 def _name(value: Json) -> str:
     """Anything but the name of the default group, in any case. Raises DefaultExists."""
-    name = values.text(255)(value)
+    name = values.string(value)
     if name.lower() == "default":
         raise DefaultExists
     return name

@@ -17,7 +17,7 @@ from northbound.resources.values import Parser
 
 R = TypeVar("R", bound=Resource)
 
-PROJECT = values.text(255)
+PROJECT = values.string
 
 
 def common(
@@ -44,7 +44,7 @@ def common(
     )
     description: Attribute[R, str] = Attribute(
         name="description",
-        parse=values.text(255),
+        parse=values.string,
         post=True,
         put=True,
         default="",

@@ -20,6 +20,7 @@ from tests.controller.southbound.stages import Forgetful, stage
 from tests.controller.southbound.switches import Bridge, OpenVSwitch, Peer, on_false, on_real, run, until
 
 AGAIN_S = 0.6
+BACK_S = 0.2
 
 # ---- the switch ----------------------------------------------------------------------------------------------------
 
@@ -117,7 +118,7 @@ def played(emptied: Emptied, story: Story, journal: Journal | None = None) -> No
 
     async def test() -> None:
         async with stage(journal) as on:
-            keeping = Zones(on.store, "hv1", emptied, on.changed, again_s=AGAIN_S)
+            keeping = Zones(on.store, "hv1", emptied, on.changed, again_s=AGAIN_S, back_s=BACK_S)
             await story(on.store, keeping, on.tasks)
 
     run(test())
@@ -168,6 +169,44 @@ def test_a_restart_begins_at_the_beginning() -> None:
             running.cancel()
         assert emptied.zones == [3, 3]
         assert held(store) == [3]
+
+    played(emptied, story)
+
+
+def test_zones_of_a_switch_that_keeps_going_away_are_released_in_time() -> None:
+    """What is in quarantine would be more and more else."""
+    emptied = Emptied()
+
+    async def story(store: Store, keeping: Zones, group: asyncio.TaskGroup) -> None:
+        await quarantine(store, 3)
+        first = asyncio.get_running_loop().time()
+        for _ in range(3):
+            back = Zones(store, "hv1", emptied, keeping.changed, keeping.emptied, again_s=AGAIN_S, back_s=BACK_S)
+            running = group.create_task(back.run())
+            await asyncio.sleep(0.75 * BACK_S)
+            running.cancel()
+        running = group.create_task(keeping.run())
+        await until(lambda: not held(store) and not keeping.emptied)
+        assert asyncio.get_running_loop().time() > first + AGAIN_S
+        assert emptied.zones == [3, 3]
+        running.cancel()
+
+    played(emptied, story)
+
+
+def test_a_zone_whose_time_ended_while_its_switch_was_away_is_kept_until_that_has_settled() -> None:
+    emptied = Emptied()
+
+    async def story(store: Store, keeping: Zones, group: asyncio.TaskGroup) -> None:
+        await quarantine(store, 3)
+        now = asyncio.get_running_loop().time
+        keeping.emptied[3] = now() - AGAIN_S
+        began = now()
+        running = group.create_task(keeping.run())
+        await until(lambda: not held(store))
+        assert now() >= began + BACK_S
+        assert emptied.zones == [3]
+        running.cancel()
 
     played(emptied, story)
 
