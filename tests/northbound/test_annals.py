@@ -213,3 +213,9 @@ def test_an_archive_remembers_what_the_controller_did(
     assert said("blame", cookie, "--bundle", then)[0] == 2
     assert cli.main(["at", "--bundle", now, "3d"]) == 2
     assert "is not remembered" in capsys.readouterr().err
+    members = archive.read(Path(now)).members
+    for damage in (b"{}\n", b"no JSON\n", members["history.jsonl"].replace(b'"Port"', b'"Newer"')):
+        Path(then).write_bytes(archive.packed({**members, "history.jsonl": damage}))
+        assert cli.main(["history", "--bundle", then]) == 2
+        assert capsys.readouterr().err.startswith(f"weft: {then} cannot be used: history.jsonl ")
+        assert said("flows", "hv1", "--bundle", then) == said("flows", "hv1", "--bundle", now)
