@@ -193,6 +193,44 @@ def test_a_difference_is_that_of_the_switch_as_it_was(
     assert (found["unwanted"], found["altered"], answer["unreachable"]) == ([], [], ["hv2"])
 
 
+@pytest.mark.parametrize(("there", "others", "code"), [("hv1", False, 2), ("hv1 hv2", False, 0), ("hv1", True, 1)])
+def test_what_could_not_be_compared_is_not_taken_to_be_without_difference(
+    there: str, others: bool, code: int, tmp_path: Path, made: Cloud, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A script sees it by the exit code; a difference elsewhere weighs more."""
+    dumps = {name: held(made, name) for name in there.split()}
+    if not others:
+        ours = {
+            name: {key: flow for key, flow in dump.installed.flows.items() if flow is not FOREIGN}
+            for name, dump in dumps.items()
+        }
+        dumps = {
+            name: replace(dump, installed=replace(dump.installed, flows=ours[name])) for name, dump in dumps.items()
+        }
+    told, lines = weft(capsys, file(tmp_path / "file", dumps, made), "diff")
+    assert told == code
+    away = "hv2" not in dumps
+    assert ("hv2 ? not connected, so not compared" in lines) is away
+    said = f"{len(dumps)} hypervisors compared, {'they differ' if others else 'no difference'}"
+    assert lines[-1] == said + ("; 1 not compared" if away else "")
+
+
+def test_what_open_vswitch_takes_itself_is_no_drop(
+    tmp_path: Path, made: Cloud, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """BFD of the ports that watch gateways is counted at the miss of CLASSIFY, and never comes to DROP."""
+    dump = held(made, "hv1")
+    counted = [
+        replace(each, packets=300, bytes=19800) if (each.table, each.priority) == (0, 0) else each
+        for each in dump.counted
+    ]
+    code, lines = weft(
+        capsys, file(tmp_path / "file", {"hv1": replace(dump, counted=tuple(counted))}, made), "drops", "--top", "999"
+    )
+    assert code == 0
+    assert {line.split()[1] for line in lines if "UNKNOWN_PORT" in line} == {"7"}
+
+
 def altered(flow: EncodedFlow, instructions: bytes) -> EncodedFlow:
     return EncodedFlow.of(flow.table, flow.priority, flow.match, instructions, flow.cookie)
 

@@ -10,9 +10,9 @@ from ipaddress import ip_network
 import pytest
 
 from controller.flows.pipeline import Why
+from mininet_scenarios.frames import icmpv6, ipv4, nd_mark, tcp, token, udp, udp6
+from mininet_scenarios.hosts import Guest
 from mininet_scenarios.lab import Lab, Network
-from mininet_scenarios.nodes import Guest
-from mininet_scenarios.probe import icmpv6, ipv4, nd_mark, tcp, token, udp, udp6
 from tests.frames import error
 
 pytestmark = pytest.mark.scenario
