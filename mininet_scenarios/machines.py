@@ -308,7 +308,8 @@ class Hypervisor(Machine):
 
     def meters(self) -> list[int]:
         """The ids of the meters of the integration bridge."""
-        return sorted(map(int, re.findall(r"\bmeter=(\d+)", self.ofctl("-O", "OpenFlow14", "dump-meters", self.bridge))))
+        held = self.ofctl("-O", "OpenFlow14", "dump-meters", self.bridge)
+        return sorted(map(int, re.findall(r"\bmeter=(\d+)", held)))
 
     def connections(self) -> list[str]:
         """What conntrack knows, a line a connection and zone, as ovs-dpctl(8) dump-conntrack prints it."""
