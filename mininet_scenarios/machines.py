@@ -308,8 +308,9 @@ class Hypervisor(Machine):
 
     def meters(self) -> list[int]:
         """The ids of the meters of the integration bridge."""
-        held = self.ofctl("-O", "OpenFlow14", "dump-meters", self.bridge)
-        return sorted(map(int, re.findall(r"\bmeter=(\d+)", held)))
+        return sorted(
+            map(int, re.findall(r"\bmeter=(\d+)", self.ofctl("-O", "OpenFlow14", "dump-meters", self.bridge)))
+        )
 
     def connections(self) -> list[str]:
         """What conntrack knows, a line a connection and zone, as ovs-dpctl(8) dump-conntrack prints it."""

@@ -10,7 +10,8 @@
     weft export                what there is, as such a file
     weft drops [CHASSIS...]    what is dropped, why, and whose it is
     weft diff                  where switches hold something else
-    weft prove                 prove that tenants are apart, and the rest, over what switches hold
+    weft prove                 prove that tenants are apart, and the rest, over what switches hold; --live sends
+                               what is against it
     weft bundle FILE           keep the model and what switches hold in a file, to ask later
     weft explain FILE|-        annotate dumps of flows, groups, connections, the datapath, and ofproto/trace
     weft trace --from --to     what becomes of one packet, and why; --live sends it, too

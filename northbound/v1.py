@@ -135,7 +135,7 @@ class Routes:
         )
 
     async def diff(self, request: web.Request) -> web.Response:
-        """GET /v1/diff: dump every connected switch and compare."""
+        """GET /v1/diff: dump every connected switch and compare; `why` is whose each line is that is, or was, ours."""
         differences, unreachable = await self._fleet.inspection.diff()
         return web.json_response(
             {
@@ -197,7 +197,7 @@ class Routes:
 
     async def prove(self, request: web.Request) -> web.Response:
         """POST /v1/prove `{["reaches": PORT, "only": [PORT...]]}`: a proof over what connected switches hold, or
-        packets.
+        packets. With `"live": true` these are really sent, and `live` of each is what became of it.
 
         `proven` is false, too, when a hypervisor could not be asked (`unreachable`), or something not be told
         (`notes`).
@@ -422,4 +422,5 @@ def _difference(each: Difference) -> dict[str, Any]:
         "foreign": list(each.foreign),
         "refused": list(each.refused),
         "conflicts": list(each.conflicts),
+        "why": {text: explanation(why) for text, why in each.why.items()},
     }

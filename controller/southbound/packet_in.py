@@ -10,7 +10,7 @@ What a guest tells (`Why.TOLD`) is counted apart from what it wants.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -137,6 +137,11 @@ class Answerer:
         if share is None:
             share = self.shares[port, tells] = Bucket(PORT_PER_SECOND, PORT_BURST)
         return share.take(now) and self.bucket.take(now, 0 if share.left >= QUIET else RESERVE)
+
+    def keep(self, ports: Collection[int]) -> None:
+        """Forget the shares of all other ports: an OpenFlow port has a number of its own each time that it comes."""
+        for key in [key for key in self.shares if key[0] not in ports]:
+            del self.shares[key]
 
     def overrun(self, port: int, since: float) -> bool:
         """Was anything of a port let go since then?"""

@@ -289,6 +289,18 @@ class Switch:
         await self._ask("its counters", of.OFPMP_FLOW, request, lambda payload, _: found.extend(skim_counts(payload)))
         return found
 
+    async def transmitted(self, port: int) -> of.Transmitted:
+        """What it has sent out of a port. Raises Rejected if there is none."""
+        found: dict[int, of.Transmitted] = {}
+        request = partial(of.port_stats_request, port=port)
+        await self._ask(
+            "the counters of a port",
+            of.OFPMP_PORT_STATS,
+            request,
+            lambda payload, _: found.update(of.decode_port_stats(payload)),
+        )
+        return found.get(port, of.Transmitted(0, 0))
+
     async def whole(self) -> Dump:
         """Flows with their counts, groups, meters and ports, asked for one behind the other."""
         installed, counts = await self.dump(), await self.counts()
@@ -341,11 +353,14 @@ class Switch:
     async def _do(self, what: str, requests: Iterable[Callable[[int], bytes]]) -> None:
         """Have it do what is answered only when it is refused. Raises Rejected then."""
         told = [self.post(what, _NONE, request) for request in requests]
-        await self.barrier()
-        for question in told:
-            if question.answer.done():
-                await question.answer
-            del self._questions[question.xid]
+        try:
+            await self.barrier()
+            for question in told:
+                if question.answer.done():
+                    await question.answer
+        finally:
+            for question in told:
+                self._questions.pop(question.xid, None)
 
     async def apply(self, plan: Plan) -> Applied:
         """Make the switch do what `plan` says, but for what it refuses; return when it has acknowledged that.

@@ -31,8 +31,8 @@ from controller.southbound.openflow import encode_flow, encode_group
 from controller.southbound.packet_in import BURST, PER_SECOND, PORT_BURST, Answerer, Bucket, Tally, answers_of
 from controller.southbound.switch import Switch
 from tests.cloud import Cloud, hypervisor, interface, network, port, router, subnet
+from tests.controller.southbound.switches import Peer, on_false, ports, until
 from tests.controller.southbound.test_openflow_ovs import Connection, Ovs
-from tests.controller.southbound.test_switch import Peer, on_false, ports, until
 
 VM, RED, BLUE = "02:00:00:00:00:01", "02:00:00:00:0a:01", "02:00:00:00:0a:02"
 TAP = 10
@@ -446,3 +446,14 @@ def test_what_a_port_tells_is_heard_beside_all_that_it_wants() -> None:
     answers(handed(Why.TOLD))
     assert len(nobody.told) == 1
     assert (answers.overrun(TAP, since=999.0), answers.overrun(TAP + 1, since=999.0)) == (True, False)
+
+
+def test_shares_go_with_their_ports() -> None:
+    """Or a switch whose guests come and go would have more and more of them."""
+    answers = answerer()
+    for turn in range(100):
+        answers(handed(port=TAP))
+        answers(handed(port=100 + turn))
+        answers.keep([1, TAP])
+    assert [*answers.shares] == [(TAP, False)]
+    assert [len([*answers(handed())]) for _ in range(5)] == [0] * 5, "what is left of a share stays what it was"
