@@ -158,6 +158,9 @@ def test_a_hypervisor_that_is_not_connected_is_told_so(capsys: pytest.CaptureFix
             assert cli.main([*command, "--url", api.url]) == 2
             assert capsys.readouterr().err == "weft: hv1 is disconnected: its switch is not connected.\n"
         assert cli.main(["repair", "--url", api.url]) == 2
+        capsys.readouterr()
+        assert cli.main(["drops", "--url", api.url]) == 2
+        assert capsys.readouterr().out == "hv1 ? not connected, so not asked\n0 packets dropped by 0 flows\n"
         assert cli.main(["diff", "--url", api.url]) == 2
 
 
