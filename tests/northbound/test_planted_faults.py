@@ -28,6 +28,8 @@ from tests.controller.prove.clouds import Fault, added, altered, cloud, removed,
 from tests.northbound.test_prove import IN_STEP, dump
 from tests.open_vswitch import OpenVSwitch
 
+pytestmark = pytest.mark.ovs
+
 NORMAL = "cookie=0x1, table=0, priority=65535,in_port=11 actions=NORMAL"
 
 
