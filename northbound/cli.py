@@ -39,6 +39,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
+from io import TextIOWrapper
 
 from controller.errors import WeftError
 from northbound import attach, config
@@ -51,6 +52,9 @@ READER_GONE = 128 + signal.SIGPIPE
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit code."""
+    for stream in (sys.stdout, sys.stderr):  # a name that the terminal cannot show is no reason to end
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     options = _parser().parse_args(arguments)
     try:
         with ExitStack() as options.opened:

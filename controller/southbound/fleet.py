@@ -235,7 +235,7 @@ class Fleet:
             async def forget(severed: Iterable[Severed]) -> None:
                 await self._sever(member, switch, severed)
 
-            zones = Zones(self._store, member.name, empty, member.quarantined)
+            zones = Zones(self._store, member.name, empty, member.quarantined, member.emptied)
             severing = Severing(self._store, member.name, forget, member.severed)
             async with asyncio.TaskGroup() as chores:
                 chores.create_task(self._keeper.keep_in_step(member, switch))
@@ -365,6 +365,8 @@ class Fleet:
 
     async def _ports_changed(self, member: Member, switch: Switch, ports: Mapping[str, int]) -> None:
         if member.switch is switch:
+            if member.answerer is not None:
+                member.answerer.keep(ports.values())
             await self._record_links(member, ports)
 
     async def _record_links(self, member: Member, ports: Mapping[str, int]) -> None:

@@ -353,11 +353,14 @@ class Switch:
     async def _do(self, what: str, requests: Iterable[Callable[[int], bytes]]) -> None:
         """Have it do what is answered only when it is refused. Raises Rejected then."""
         told = [self.post(what, _NONE, request) for request in requests]
-        await self.barrier()
-        for question in told:
-            if question.answer.done():
-                await question.answer
-            del self._questions[question.xid]
+        try:
+            await self.barrier()
+            for question in told:
+                if question.answer.done():
+                    await question.answer
+        finally:
+            for question in told:
+                self._questions.pop(question.xid, None)
 
     async def apply(self, plan: Plan) -> Applied:
         """Make the switch do what `plan` says, but for what it refuses; return when it has acknowledged that.

@@ -8,7 +8,7 @@ from urllib.parse import quote, urlencode
 
 from northbound import explain, verdict
 from northbound.client import Unanswered
-from northbound.commands.asking import CHASSIS, Add, command, controller, print_json
+from northbound.commands.asking import CHASSIS, Add, at_least_one, command, controller, print_json
 
 PROOF_S = 1800
 """A proof of a large cloud takes its time."""
@@ -27,7 +27,7 @@ def add_flows(add: Add) -> None:
     """`weft flows`."""
     flows = command(add("flows", help="what a hypervisor's switch should hold"), _flows)
     flows.add_argument("chassis", help=CHASSIS)
-    flows.add_argument("--object", metavar="ID", help="only those that this object wants")
+    flows.add_argument("--object", metavar="ID|NAME", help="only those that this object wants")
     flows.add_argument("--counts", action="store_true", help="with the packets and bytes that the switch has counted")
     flows.add_argument("--plain", action="store_true", help="without the reasons (ovs-ofctl add-flows reads both)")
     flows.add_argument("--groups", action="store_true", help="the groups instead, as ovs-ofctl add-groups reads them")
@@ -52,7 +52,7 @@ def add_drops(add: Add) -> None:
     """`weft drops`."""
     dropped = command(add("drops", help="which flows decide that packets are dropped, and whose"), _drops)
     dropped.add_argument("chassis", nargs="*", help=f"{CHASSIS} (default: all that are connected)")
-    dropped.add_argument("--top", type=int, default=20, metavar="N", help="how many at the most (default: 20)")
+    dropped.add_argument("--top", type=at_least_one, default=20, metavar="N", help="how many at the most (default: 20)")
 
 
 def _drops(options: argparse.Namespace) -> int:
