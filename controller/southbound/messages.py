@@ -110,7 +110,7 @@ _OFP_DEFAULT_MISS_SEND_LEN: Final = 128
 _OFPMT_OXM: Final = 1
 _PORT_REASON: Final = Struct("!B7x")
 _BUNDLE_CONTROL: Final = Struct("!IHH")
-_BUNDLE_ADD: Final = Struct("!I2xH")
+_BUNDLED: Final = Struct("!BBHII2xH")  # a header, and what a bundle's message has before the message in it
 _ERROR: Final = Struct("!HH")
 _FLOW_MONITOR: Final = Struct("!IIIHBBHH4x")  # with a match of everything
 _FLOW_UPDATE: Final = Struct("!HH")
@@ -138,7 +138,7 @@ _NXM_REGISTER: Final = 0x00010004  # nicira-ext.h, NXM_NX_REG0
 _OXM_FIELD: Final = 0x7F << 9
 _REGISTERS: Final = 16
 
-BUNDLED: Final = _HEADER.size + _BUNDLE_ADD.size
+BUNDLED: Final = _BUNDLED.size
 """How many bytes a bundle wraps around a message."""
 
 
@@ -506,8 +506,9 @@ def _bundle_control(xid: int, bundle_id: int, kind: int) -> bytes:
 
 def bundle_add(xid: int, bundle_id: int, inner: bytes) -> bytes:
     """Put a message into a bundle; it gets the bundle message's xid, as section 7.3.9.6 asks."""
-    stamped = inner[:4] + xid.to_bytes(4) + inner[8:]
-    return message(OFPT_BUNDLE_ADD_MESSAGE, xid, _BUNDLE_ADD.pack(bundle_id, _BUNDLE_FLAGS) + stamped)
+    length = BUNDLED + len(inner)
+    head = _BUNDLED.pack(VERSION, OFPT_BUNDLE_ADD_MESSAGE, length, xid, bundle_id, _BUNDLE_FLAGS)
+    return b"".join((head, inner[:4], xid.to_bytes(4), inner[8:]))
 
 
 def decode_bundle_control(body: bytes) -> tuple[int, int]:
