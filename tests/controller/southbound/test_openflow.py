@@ -805,15 +805,17 @@ def test_a_flow_that_lies_about_its_match_is_malformed(length: int) -> None:
 
 def test_a_foreign_flow_is_named_by_what_it_matches() -> None:
     drop_icmp = laid_out("""
-        0001 0027                               | OFPMT_OXM, 39 bytes without padding
+        0001 0029                               | OFPMT_OXM, 41 bytes without padding
           8000 07 0c 010000000000 010000000000  |   eth_dst with a mask
           8000 0a 02 0800                       |   eth_type
-          8000 12 01 01                         |   ip_ecn, which Weft does not use
+          8000 12 01 01                         |   ip_ecn, which others may use
+          8000 52 01 01                         |   pbb_uca, which Weft does not know
           8000 14 01 01                         |   ip_proto
-          00                                    |   padding
+          00 00 00 00 00 00 00                  |   padding
     """)
     assert EncodedFlow.of(3, 50, drop_icmp, b"", 0x1D).text == (
-        "cookie=0x1d,table=3,priority=50,eth_dst=0x010000000000/0x010000000000,eth_type=0x0800,oxm_8000_9=0x01,nw_proto=0x01"
+        "cookie=0x1d,table=3,priority=50,eth_dst=0x010000000000/0x010000000000,eth_type=0x0800,ip_ecn=0x01,oxm_8000_41=0x01,"
+        "nw_proto=0x01"
     )
 
 
