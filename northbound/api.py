@@ -144,7 +144,8 @@ async def _guarded(request: web.Request, handler: Handler) -> web.StreamResponse
         log.exception("request failed id=%s method=%s path=%s", request_id, request.method, request.path)
     answer.headers[REQUEST_ID] = request_id
     took = time.perf_counter() - began
-    measures.REQUEST.labels(request.method, _resource(request), answer.status).observe(took)
+    method = request.method if request.method in _METHODS else "other"
+    measures.REQUEST.labels(method, _resource(request), answer.status).observe(took)
     log.log(
         logging.DEBUG if request.method == "GET" else logging.INFO,
         "request served id=%s method=%s path=%s status=%d ms=%.1f",
@@ -155,6 +156,10 @@ async def _guarded(request: web.Request, handler: Handler) -> web.StreamResponse
         took * 1e3,
     )
     return answer
+
+
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+"""Those that are told apart in `/metrics`: a client can make up any number of others."""
 
 
 def _resource(request: web.Request) -> str:

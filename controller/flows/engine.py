@@ -29,7 +29,7 @@ from itertools import count, islice
 from typing import Any, TypeVar, cast
 
 from controller.flows.action import Conjunction, Table
-from controller.flows.app import App, Kind, Placement, Rule, Scope
+from controller.flows.app import App, Gate, Kind, Placement, Rule, Scope
 from controller.flows.flow import Clause, Entry, Flow, Group, Item, Key
 from controller.flows.match import Match, Pattern
 from controller.flows.presence import RELATIONS, only
@@ -42,6 +42,7 @@ log = logging.getLogger(__name__)
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V", bound=Hashable)
 T = TypeVar("T")
+A = TypeVar("A")
 
 Delta = Mapping[Key, Entry | None]
 """What one switch should hold differently: an entry, or None where it should hold none."""
@@ -105,6 +106,29 @@ class _Facts(_Node):
     @property
     def name(self) -> str:
         return f"{self.relation.name}[{self.id}]"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Sort:
+    """What there is for records of one kind while `gate`, a derived value of an id, is true; None: always."""
+
+    kind: type[Record] | None
+    gate: Gate | None
+    rules: tuple[tuple[App, Rule], ...]
+    relations: tuple[Relation[Any, Any], ...]
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
+class _Gate(_Node):
+    """Whether what a gate is before is there for a record."""
+
+    sort: _Sort
+    id: str
+    open: bool = False
+
+    @property
+    def name(self) -> str:
+        return f"{getattr(self.sort.gate, '__name__', self.sort.gate)}[{self.id}] as a gate"
 
 
 @dataclass(slots=True, eq=False)
@@ -218,16 +242,20 @@ class Engine:
         self.conflicts: dict[tuple[str, Key], Conflict] = {}
         self.failures: dict[str, str] = {}
         self._raised: dict[str, Exception] = {}
-        self._rules = _by_kind((rule.kind, (app, rule)) for app in apps for rule in app.rules)
-        self._relations = _by_kind((relation.kind, relation) for relation in relations)
+        rules = [(app, rule) for app in apps for rule in app.rules]
+        self._sorts = _sorts([one for one in rules if not isinstance(one[1].kind, Relation)], relations)
+        self._rules = _grouped((rule.kind, (app, rule)) for app, rule in rules if isinstance(rule.kind, Relation))
 
         self._readers: dict[Read, _Readers] = {}
         self._derived: dict[Read, _Derived] = {}
         self._gathered: dict[Read, _Gathered] = {}
         self._facts: dict[Relation[Any, Any], dict[str, _Facts]] = {relation: {} for relation in relations}
+        self._gates: dict[_Sort, dict[str, _Gate]] = {
+            sort: {} for sorts in self._sorts.values() for sort in sorts if sort.gate
+        }
         self._unread: set[Read] = set()
 
-        self._cells: dict[tuple[Kind, Hashable], list[Cell]] = {}
+        self._cells: dict[tuple[Kind, Hashable], tuple[Cell, ...]] = {}
         self._wants: dict[Key, _Wants] = {}
         self._patterns: dict[int, dict[int, dict[Pattern, int]]] = {}
         self._scopes: dict[Scope, _Scope] = {}
@@ -235,17 +263,15 @@ class Engine:
         self._flows: Counter[str] = Counter()
 
         self._heap: list[tuple[int, int, _Node]] = []
-        self._turn = count()
+        self._turns = count()
         self._stale: set[_Node] = set()
         self._awake: set[Cell] = set()
         self._moved: dict[_Scope, frozenset[str]] = {}
         self._gone: set[Cell] = set()
 
-        self._add_record(None, "")
-        for kind in {*self._rules, *self._relations}:
-            if isinstance(kind, type):
-                for record in model.all(kind):
-                    self._add_record(kind, record.id)
+        for kind in self._sorts:
+            for record in (None,) if kind is None else model.all(kind):
+                self._add_record(kind, record)
         self._apply(self._run_awake())
         self._count_all()
         self.turned.clear()
@@ -351,10 +377,11 @@ class Engine:
                     continue
                 for read in write.touches():
                     self._wake(read)
-                if self.model.get(write.kind, write.id) is None:
+                record = self.model.get(write.kind, write.id)
+                if record is None:
                     self._drop_record(write.kind, write.id)
                 else:
-                    self._add_record(write.kind, write.id)
+                    self._add_record(write.kind, record)
         return self._settle()
 
     def _run_awake(self) -> dict[Cell, _Outcome]:
@@ -398,30 +425,74 @@ class Engine:
 
     # Records come and go
 
-    def _add_record(self, kind: type[Record] | None, id: str) -> None:
-        for relation in self._relations.get(kind, ()):
+    def _add_record(self, kind: type[Record] | None, record: Record | None) -> None:
+        """Have what there is for a record as it is now; for the whole cloud, if it is None."""
+        id = record.id if record else ""
+        for sort in self._sorts.get(kind, ()):
+            if sort.gate is None:
+                self._open(sort, id, record)
+                continue
+            gate = self._gates[sort].get(id)
+            if gate is None:
+                gate = self._gates[sort][id] = _Gate(sort=sort, id=id)
+                self._push(gate)
+            elif gate.open:
+                self._open(sort, id, record)
+
+    def _open(self, sort: _Sort, id: str, record: Record | None) -> None:
+        """Have what there is for a record, as far as it is about it."""
+        for relation in sort.relations:
             nodes = self._facts[relation]
-            if id not in nodes:
+            if relation.about is not None and not relation.about(record):
+                self._drop_facts(relation, id)
+            elif id not in nodes:
                 nodes[id] = node = _Facts(relation=relation, id=id)
                 self._push(node)
-        if (kind, id) not in self._cells and kind in self._rules:
-            self._keep_cells((kind, id), [_cell(app, rule, id) for app, rule in self._rules[kind]])
+        rules = [one for one in sort.rules if one[1].about is None or one[1].about(record)]
+        if sort.rules:
+            self._set_cells(sort, id, rules)
+
+    def _close(self, sort: _Sort, id: str) -> None:
+        """Have none of that."""
+        for relation in sort.relations:
+            self._drop_facts(relation, id)
+        if sort.rules:
+            self._set_cells(sort, id, ())
+
+    def _set_cells(self, sort: _Sort, id: str, rules: Collection[tuple[App, Rule]]) -> None:
+        """Have a cell for each of these rules, and for no other of the sort."""
+        cells = self._cells.get((sort.kind, id), ())
+        there = {cell.rule for cell in cells}
+        wanted = {rule for _, rule in rules}
+        more = [_cell(app, rule, id) for app, rule in rules if rule not in there]
+        gone = [cell for cell in cells if cell.rule.gate is sort.gate and cell.rule not in wanted]
+        if more or gone:
+            for cell in gone:
+                self._retire(cell)
+            self._awake.update(more)
+            left = (*(cell for cell in cells if cell not in gone), *more)
+            if left:
+                self._cells[sort.kind, id] = tuple(sorted(left, key=lambda cell: cell.rank))
+            else:
+                self._cells.pop((sort.kind, id), None)
 
     def _add_fact(self, relation: Relation[Any, Any], fact: tuple[Any, Any]) -> None:
         if relation in self._rules:
             id = f"{fact[0]} {fact[1]}"
-            self._keep_cells((relation, fact), [_cell(app, rule, id, fact=fact) for app, rule in self._rules[relation]])
+            cells = [_cell(app, rule, id, fact=fact) for app, rule in self._rules[relation]]
+            self._cells[relation, fact] = tuple(cells)
+            self._awake.update(cells)
 
-    def _keep_cells(self, at: tuple[Kind, Hashable], cells: list[Cell]) -> None:
-        self._cells[at] = cells
-        self._awake.update(cells)
+    def _drop_facts(self, relation: Relation[Any, Any], id: str) -> None:
+        if node := self._facts[relation].pop(id, None):
+            self._set_facts(node, ())
+            self._forget(node)
 
     def _drop_record(self, kind: type[Record], id: str) -> None:
-        for relation in self._relations.get(kind, ()):
-            if node := self._facts[relation].pop(id, None):
-                self._set_facts(node, ())
-                self._forget(node)
-        self._drop_cells((kind, id))
+        for sort in self._sorts.get(kind, ()):
+            self._close(sort, id)
+            if sort.gate and (gate := self._gates[sort].pop(id, None)):
+                self._forget(gate)
 
     def _drop_cells(self, at: tuple[Kind, Hashable]) -> None:
         for cell in self._cells.pop(at, ()):
@@ -480,7 +551,7 @@ class Engine:
     def _push(self, node: _Node) -> None:
         if node not in self._stale:
             self._stale.add(node)
-            heapq.heappush(self._heap, (node.height, next(self._turn), node))
+            heapq.heappush(self._heap, (node.height, next(self._turns), node))
 
     def _settle_values(self) -> None:
         while self._heap:
@@ -496,11 +567,24 @@ class Engine:
                 if value != node.value:
                     node.value = value
                     self._wake((fn, key))
+            case _Gate(sort=_Sort(gate=gate), id=id) if gate is not None:
+                self._turn(node, bool(self._run(node, lambda view: view.derive(gate, id), None)))
             case _Facts(relation=relation, id=id):
                 self._set_facts(node, self._run(node, lambda view: _facts(relation, view, id), ()))
             case _Scope(scope=scope):
                 chassis = self._run(node, lambda view: view.derive(scope.of, scope.key), NOBODY)
                 self._moved[node] = chassis
+
+    def _turn(self, gate: _Gate, open: bool) -> None:
+        """Have, or have not, what is behind a gate."""
+        if open == gate.open:
+            return
+        gate.open = open
+        record = self.model.get(cast("type[Record]", gate.sort.kind), gate.id)
+        if open and record is not None:
+            self._open(gate.sort, gate.id, record)
+        else:
+            self._close(gate.sort, gate.id)
 
     def _set_facts(self, node: _Facts, facts: tuple[tuple[Hashable, Hashable], ...]) -> None:
         turned: set[tuple[Relation[Any, Any], Hashable]] = set()
@@ -922,8 +1006,27 @@ def _facts(relation: Relation[Any, Any], view: View, id: str) -> tuple[tuple[Has
     return tuple(dict.fromkeys(relation.facts(view, view.need(relation.kind, id))))
 
 
-def _by_kind(pairs: Iterable[tuple[Kind, T]]) -> dict[Kind, list[T]]:
-    found: dict[Kind, list[T]] = {}
+def _sorts(
+    rules: Sequence[tuple[App, Rule]], relations: Iterable[Relation[Any, Any]]
+) -> dict[type[Record] | None, list[_Sort]]:
+    """What there is by kind, and by what it waits for."""
+    of: dict[_Behind, list[tuple[App, Rule]]] = _grouped(((_kind(rule), rule.gate), (app, rule)) for app, rule in rules)
+    over: dict[_Behind, list[Relation[Any, Any]]] = _grouped(((each.kind, each.gate), each) for each in relations)
+    sorts = (_Sort(*at, tuple(of.get(at, ())), tuple(over.get(at, ()))) for at in dict.fromkeys((*over, *of)))
+    return _grouped((sort.kind, sort) for sort in sorts)
+
+
+_Behind = tuple[type[Record] | None, Gate | None]
+"""A kind, and a gate."""
+
+
+def _kind(rule: Rule) -> type[Record] | None:
+    """That of a rule that is of no relation."""
+    return cast("type[Record] | None", rule.kind)
+
+
+def _grouped(pairs: Iterable[tuple[A, T]]) -> dict[A, list[T]]:
+    found: dict[A, list[T]] = {}
     for kind, value in pairs:
         found.setdefault(kind, []).append(value)
     return found

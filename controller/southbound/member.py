@@ -35,8 +35,8 @@ class Member:
     and `links` are what was recorded last of the connected database's claims and the connected switch's ports.
     `foreign` are the flows of others, as its switch tells them or, once it is gone, told them last; `complaints` are
     likewise of its connection or of the last. `emptied` is when zones in quarantine first were (`zones`). Counters
-    count since the controller started, `handed` what the switch has handed over. In an archive `kept` is what its
-    switch held, and `trouble` what was wrong with it.
+    count since the controller started, `handed` what the switch has handed over; `reconcile_s` is how long it took last
+    to dump the switch and put it right. In an archive `kept` is what its switch held, and `trouble` what was wrong.
     """
 
     name: str
@@ -68,6 +68,7 @@ class Member:
     refusals: dict[Key | WireKey, Refusal] = field(default_factory=dict)
     flow_mods: int = 0
     mods_bytes: int = 0
+    reconcile_s: float = 0.0
     handed: dict[Why, Tally] = field(default_factory=dict)
     kept: Dump | None = None
     was_connected: bool = False

@@ -101,11 +101,12 @@ class Answerer:
         answers = self.answers.get(punted.why, ()) if punted else ()
         if punted is None or not answers:
             return ()
-        measures.HANDED_OVER.labels(punted.why.name).inc()
+        apps = ",".join(dict.fromkeys(answer.__module__.rpartition(".")[2] for answer in answers))
+        measures.HANDED_OVER.labels(apps, punted.why.name).inc()
         tally = self.handed.setdefault(punted.why, Tally())
         tally.packets, tally.bytes = tally.packets + 1, tally.bytes + packet.length
         if not self._in_turn(packet.in_port, punted.why is Why.TOLD):
-            measures.UNANSWERED.labels(punted.why.name).inc()
+            measures.UNANSWERED.labels(apps, punted.why.name).inc()
             return ()
         try:
             return self._outgoing(punted, answers)

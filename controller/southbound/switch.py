@@ -297,6 +297,18 @@ class Switch:
         await self._ask("its counters", of.OFPMP_FLOW, request, lambda payload, _: found.extend(skim_counts(payload)))
         return found
 
+    async def transmitted(self, port: int) -> of.Transmitted:
+        """What it has sent out of a port. Raises Rejected if there is none."""
+        found: dict[int, of.Transmitted] = {}
+        request = partial(of.port_stats_request, port=port)
+        await self._ask(
+            "the counters of a port",
+            of.OFPMP_PORT_STATS,
+            request,
+            lambda payload, _: found.update(of.decode_port_stats(payload)),
+        )
+        return found.get(port, of.Transmitted(0, 0))
+
     async def whole(self) -> Dump:
         """Flows with their counts, groups, meters and ports, asked for one behind the other."""
         installed, counts = await self.dump(), await self.counts()

@@ -59,15 +59,13 @@ from northbound.resources.attributes import (
     Scene,
     Test,
     any_of,
-    common,
     equal,
     indexed,
     many,
-    one,
-    tags,
 )
 from northbound.resources.schemas import MAC as MAC_ADDRESS
 from northbound.resources.schemas import STRING
+from northbound.resources.standard import common, flag, network_of, tags
 from northbound.resources.values import Json
 
 DRAWS = 16
@@ -122,15 +120,7 @@ def _with_address(rows: Rows, given: Sequence[str]) -> Sequence[Port]:
     return [port for ports in found for port in ports]
 
 
-NETWORK: Attribute[Port, str] = Attribute(
-    name="network_id",
-    parse=values.uuid,
-    post=True,
-    field="network_id",
-    filter=Filter(equal(), indexed(Port, "network_id")),
-    sort=True,
-    names=one(Network),
-)
+NETWORK: Attribute[Port, str] = network_of(Port)
 MAC: Attribute[Port, Mac | None] = Attribute(
     name="mac_address",
     parse=values.or_none(values.mac),
@@ -471,16 +461,7 @@ PORTS: Collection[Port] = Collection(
         FIXED_IPS,
         _text("device_id", indexed(Port, "device_id")),
         _text("device_owner"),
-        Attribute(
-            name="admin_state_up",
-            parse=values.boolean,
-            post=True,
-            put=True,
-            default=True,
-            field="admin_state_up",
-            filter=Filter(equal(values.boolean)),
-            sort=True,
-        ),
+        flag("admin_state_up", True, sort=True),
         Attribute(
             name="status",
             schema=STRING,

@@ -10,8 +10,9 @@ from controller.model import sharing
 from controller.model.records import EVERYBODY, Network, RbacPolicy
 from controller.model.store import Transaction
 from northbound.resources import values
-from northbound.resources.attributes import Ask, Attribute, Body, Collection, Filter, common, equal, indexed, need
+from northbound.resources.attributes import Ask, Attribute, Body, Collection, Filter, equal, indexed, need
 from northbound.resources.schemas import STRING, UUID, one_of, says
+from northbound.resources.standard import common
 from northbound.resources.values import Json
 
 

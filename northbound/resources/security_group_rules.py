@@ -35,19 +35,9 @@ from controller.model.protocols import NUMBERS, ONLY_IPV6, WITH_PORTS, WITH_TYPE
 from controller.model.records import AddressGroup, Cidr, Resource, SecurityGroup, SecurityGroupRule
 from controller.model.store import Transaction
 from northbound.resources import values
-from northbound.resources.attributes import (
-    Ask,
-    Attribute,
-    Body,
-    Collection,
-    Filter,
-    Scene,
-    common,
-    equal,
-    indexed,
-    one,
-)
+from northbound.resources.attributes import Ask, Attribute, Body, Collection, Filter, Scene, equal, indexed, one
 from northbound.resources.schemas import BLOCK, BOOLEAN, DIGITS, INTEGER, STRING, nullable, one_of, says
+from northbound.resources.standard import common
 from northbound.resources.values import Json
 
 ETHERTYPES = ("IPv4", "IPv6")

@@ -29,6 +29,8 @@ from northbound.visits import KEPT_S, LINGER_S, Visits
 T = TypeVar("T")
 
 PATHS = {each.name: each.path for each in COLLECTIONS}
+NOBODY = "11111111-2222-3333-4444-555555555555"
+"""An id that nothing has."""
 
 
 @dataclass

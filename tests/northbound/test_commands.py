@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import socket
 import subprocess
@@ -166,6 +167,25 @@ def test_connections_of_a_hypervisor_that_there_is_not_are_an_error() -> None:
         assert answer.fault == (404, "ChassisNotFound", "Chassis hv9 could not be found.")
 
 
+@pytest.mark.parametrize(
+    ("given", "code", "printed", "said"),
+    [
+        (b" \xc3\xa9\n\xff\n", 0, b" \\xe9\n\\ufffd\n0 flows, 0 explained, 0 foreign\n", b""),
+        (b" cookie=0x0, \xff\n", 2, b"", b"weft: no controller answers at http://127.0.0.1:1"),
+    ],
+    ids=["passed through", "asked about"],
+)
+def test_what_is_no_text_is_read_and_printed_all_the_same(given: bytes, code: int, printed: bytes, said: bytes) -> None:
+    """A dump that a terminal, or a locale, cannot show: no command ends in a traceback for that."""
+    told = {"PYTHONIOENCODING": "ascii", "WEFT_URL": "http://127.0.0.1:1"}
+    done = subprocess.run(
+        [beside_python("weft"), "explain", "-"], input=given, capture_output=True, env={**os.environ, **told},
+        timeout=20, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (code, printed)
+    assert done.stderr.startswith(said)
+
+
 def test_options_stand_where_one_says_them(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     dump = tmp_path / "dump"
     dump.write_text(
@@ -204,5 +224,11 @@ def test_what_an_object_costs_is_told_by_its_name_too(capsys: pytest.CaptureFixt
         assert [line.split()[1:3] for line in said[:-1]] == COST_OF_A_GROUP
         flows = api.get(f"/v1/flows/hv1?object={group['id']}")["flows"]
         assert said[-1] == f"{len(flows) + 2} flows and groups in all"  # two are shared among its rules
-        api.make("network", name="web")
+        assert api.get("/v1/flows/hv1?object=web")["flows"] == flows
+        other = api.make("network", name="web")
         assert cli.main(["cost", "web", "--url", api.url]) == 2
+        which = f"network {other['id']}, securitygroup {group['id']}"
+        assert capsys.readouterr().err == f"weft: 2 objects are named web: {which}; say which by its id.\n"
+        with pytest.raises(SystemExit):
+            cli.main(["drops", "--top", "-1", "--url", api.url])
+        assert "'-1' is no number of at least 1" in capsys.readouterr().err

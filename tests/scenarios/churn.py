@@ -25,11 +25,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from controller.southbound.zones import AGAIN_S
-from mininet_scenarios.errors import LabError
 from mininet_scenarios.hosts import Guest
 from mininet_scenarios.lab import Lab, Network
-from mininet_scenarios.processes import end_on_sigterm
-from mininet_scenarios.two_networks import Row, show
+from mininet_scenarios.rows import Row, concluded, show
 
 MACHINES = 3
 """How many guests a hypervisor has."""
@@ -305,17 +303,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     seed = random.SystemRandom().randrange(1 << 32) if options.seed is None else options.seed
     print(f"seed {seed}", flush=True)
-    end_on_sigterm()
-    try:
+
+    def play() -> list[Row]:
         with Lab(hypervisors=3) as lab:
             churn = Churn(lab, seed)
             churn.run(seconds=options.seconds)
             rows = list(churn.rows())
             print(show(rows))
-    except LabError as error:
-        print(error, *getattr(error, "__notes__", ()), sep="\n", file=sys.stderr)
-        return 2
-    return 0 if all(row.right for row in rows) else 1
+            return rows
+
+    return concluded(play)
 
 
 if __name__ == "__main__":

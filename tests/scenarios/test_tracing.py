@@ -298,6 +298,22 @@ def test_open_vswitch_goes_the_same_way_stage_by_stage(lab: Lab, cast: Cast) -> 
     assert [line for line in command if line.startswith("hv1: ovs-appctl ofproto/trace-packet-out br-int ")]
 
 
+def test_a_lab_does_not_settle_while_a_flow_a_group_or_a_meter_has_no_reason(lab: Lab, cast: Cast) -> None:
+    hv1 = lab.hypervisors["hv1"]
+    cookies, groups = hv1.cookies(), hv1.own_groups()
+    assert len(cookies) > 300
+    assert groups
+    assert lab.unknown([*cookies, "0xa7ffffffffffffff"], [*groups, 0x1000_0ABC]) == [
+        "0xa7ffffffffffffff",
+        "group 268438204",
+    ]
+    hv1.ofctl("-O", "OpenFlow14", "add-meter", hv1.bridge, "meter=7,kbps,band=type=drop,rate=1000")
+    with pytest.raises(Unsettled, match=r"Nobody knows why hv1 has these\.\nmeter 7"):
+        lab.settles()
+    hv1.ofctl("-O", "OpenFlow14", "del-meter", hv1.bridge, "meter=7")
+    lab.settles()
+
+
 def test_a_packet_that_meets_what_it_should_not_is_found_where_it_is(lab: Lab, cast: Cast) -> None:
     """A flow of somebody else's drops, at a table of its own, what is foretold to arrive; and a route leads astray."""
     hv1, (server, client, *_) = lab.hypervisors["hv1"], cast.guests

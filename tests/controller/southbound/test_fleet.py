@@ -438,7 +438,7 @@ def test_what_one_object_wants_is_put_right_alone() -> None:
         wanted = {each.text for each in flows if "vm1" in {one.id for one in each.objects}}
         assert switch.sent() == wanted < {each.text for each in flows}
         assert applied.flow_mods == len(wanted) > 3
-        with pytest.raises(NotFound, match="No object vm9 wants any flow on hv1"):
+        with pytest.raises(NotFound, match="Nothing by the name or id vm9 wants a flow on hv1"):
             await fleet.repair("hv1", "vm9")
         switch.over.set()
 

@@ -4,31 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import struct
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 
 import pytest
 
-from controller.errors import Rejected, Unavailable
+from controller.errors import Rejected
 from controller.model.records import Quarantine
-from controller.model.store import Change, Journal, MemoryJournal, Store
+from controller.model.store import Journal, Store
 from controller.southbound import messages as of
 from controller.southbound.switch import Switch
 from controller.southbound.zones import Zones
-from tests.controller.southbound.test_switch import Bridge, OpenVSwitch, Peer, on_false, on_real, run, until
+from tests.controller.southbound.stages import Forgetful, stage
+from tests.controller.southbound.switches import Bridge, OpenVSwitch, Peer, on_false, on_real, run, until
 
 AGAIN_S = 0.6
 BACK_S = 0.2
 
 # ---- the switch ----------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def ovs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenVSwitch]:
-    ovs = OpenVSwitch(tmp_path_factory.mktemp("ovs"))
-    yield ovs
-    ovs.stop()
 
 
 async def connect(ovs: OpenVSwitch, bridge: Bridge, zone: int) -> None:
@@ -104,17 +98,6 @@ def test_a_switch_that_knows_no_zones_says_so_and_the_connection_goes_on() -> No
 
 
 @dataclass
-class Forgetful(MemoryJournal):
-    """A journal that cannot write for a while."""
-
-    broken: bool = False
-
-    def append(self, changes: Sequence[Change]) -> None:
-        if self.broken:
-            raise Unavailable("the disk is full")
-
-
-@dataclass
 class Emptied:
     """The zones that a switch was told to empty, in order."""
 
@@ -134,15 +117,9 @@ def played(emptied: Emptied, story: Story, journal: Journal | None = None) -> No
     """Run a story with a store, and the zones of hv1."""
 
     async def test() -> None:
-        store = await Store.open(journal or MemoryJournal())
-        changed = asyncio.Event()
-        store.follow(lambda _: changed.set())
-        async with asyncio.TaskGroup() as group:
-            serving = group.create_task(store.run())
-            keeping = Zones(store, "hv1", emptied, changed, again_s=AGAIN_S, back_s=BACK_S)
-            await story(store, keeping, group)
-            serving.cancel()
-        await store.close()
+        async with stage(journal) as on:
+            keeping = Zones(on.store, "hv1", emptied, on.changed, again_s=AGAIN_S, back_s=BACK_S)
+            await story(on.store, keeping, on.tasks)
 
     run(test())
 
