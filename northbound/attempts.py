@@ -162,7 +162,7 @@ async def _attempt(fleet: Fleet, each: Violation, ends: Mapping[str, Collection[
     journey = follow(hosts(rows, fleet.inspection.standing, fleet.away()), each.sender_chassis, sent)
     packets = (sent, *(hop.packet for leg in journey.legs for hop in leg.trace.hops))
     catches = list(dict.fromkeys(live.tuples(packets)))
-    on = {each.chassis, *(met.chassis for met in each.way), *(leg.chassis for leg in journey.legs)}
+    on = {each.chassis, *each.reached, *(met.chassis for met in each.way), *(leg.chassis for leg in journey.legs)}
     interface = _counted(rows, each)
     try:
         frame = _frame(sent, mark)

@@ -63,8 +63,8 @@ class Violation:
     """What is against a claim: a packet, its sender, who gets it (ids of ports, "" of others), and the flows it
     meets.
 
-    `ofport` is that of the sender, `end` that on `chassis` by which it leaves, or should; `values`, `rounds` and
-    `marked` are a `Witness`'s.
+    `ofport` is that of the sender, `end` that on `chassis` by which it leaves, or should; `values`, `rounds`,
+    `reached` and `marked` are a `Witness`'s.
     """
 
     claim: str
@@ -82,6 +82,7 @@ class Violation:
     end: int | None
     values: Mapping[str, int]
     rounds: bool | None
+    reached: tuple[str, ...]
     marked: bool
 
 
@@ -242,5 +243,6 @@ def _violation(cloud: Cloud, against: Suspicion, found: Witness) -> Violation:
         end=against.end,
         values=found.values,
         rounds=found.rounds,
+        reached=found.reached,
         marked=found.marked,
     )

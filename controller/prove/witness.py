@@ -42,8 +42,8 @@ class Witness:
     """A packet that is against a claim: who sends it, what it is (`fields`, as `ofproto/trace` reads them), and the
     flows that it meets, one behind the other.
 
-    `rounds`: it goes round and round, or may; None if it was not followed. `marked`: with the mark of a probe
-    (`controller.flows.probe`) it is against the claim, too.
+    `rounds`: it goes round and round, or may; None if it was not followed. `reached`: where copies of it leave to
+    guests and wires. `marked`: with the mark of a probe (`controller.flows.probe`) it is against the claim, too.
     """
 
     sender: Origin
@@ -51,6 +51,7 @@ class Witness:
     values: Mapping[str, int]
     way: tuple[Step, ...]
     rounds: bool | None = None
+    reached: tuple[str, ...] = ()
     marked: bool = False
 
 
@@ -63,11 +64,12 @@ def witness(cloud: Cloud, against: Suspicion, *, followed: bool = True) -> Witne
     packets = _narrowed(packets & cloud.sent_by(sender), (like(space, *each) for each in wanted), space.nothing)
     values = _values(space, packets, [*wanted, *_NICE])
     marked = _alone(cloud, sender, {**values, "nw_tos": DSCP << 2, "ipv6_label": 0}) & against.packets
-    told = Witness(sender, shown(values, sender), values, (), None, marked != space.nothing)
+    told = Witness(sender, shown(values, sender), values, (), marked=marked != space.nothing)
     if not followed:
         return told
     survey = cloud.survey(_alone(cloud, sender, values), apart=True)
-    return replace(told, way=_way(survey, against), rounds=bool(survey.looped))
+    reached = sorted({each.chassis for each in (*survey.arrived, *survey.wired)})
+    return replace(told, way=_way(cloud, survey, against), rounds=bool(survey.looped), reached=tuple(reached))
 
 
 def _values(space: Space, packets: Set, wanted: Iterable[tuple[str, int]]) -> dict[str, int]:
@@ -146,7 +148,7 @@ def _addresses(port: Port | None, end: str) -> Iterator[tuple[str, int]]:
         yield f"{'nw' if sort == 'ip4' else 'ipv6'}_{end}", value
 
 
-def _way(survey: Survey, against: Suspicion) -> tuple[Step, ...]:
+def _way(cloud: Cloud, survey: Survey, against: Suspicion) -> tuple[Step, ...]:
     """The flows that a packet meets on its way to where it should not be."""
     if against.end is not None:
         ends: Iterable[State] = (

@@ -74,11 +74,22 @@ def test_what_cannot_or_should_not_be_sent_is_told(against: Violation, reason: s
     assert told(against)[0].startswith(reason)
 
 
-def test_a_packet_of_which_a_flow_tells_the_mark_is_not_marked() -> None:
+@pytest.mark.parametrize(
+    ("tested", "shown", "marked"),
+    [
+        ("nw_tos=0", "", False),
+        ("nw_tos=4", ",nw_tos=4", False),
+        ("ip_dscp=0x01", ",nw_tos=4", False),
+        ("ip_ecn=0x01", ",nw_tos=1", False),
+        ("nw_ecn=0", "", True),
+        ("ip_dscp=0x2f", ",nw_tos=191", True),
+    ],
+)
+def test_a_packet_of_which_a_flow_tells_the_mark_is_not_marked(tested: str, shown: str, marked: bool) -> None:
     """What bears the mark meets another flow: to send it would show nothing."""
-    fault = added("table=36,priority=300,ip,nw_tos=0,reg6=0x1,reg1=0x1 actions=output:12")
-    found = [each for each in proven(MADE, hv1=fault, followed=20).violations if each.claim == "isolation"]
-    assert [each.marked for each in found] == [False]
+    fault = added(f"table=36,priority=300,ip,{tested},reg6=0x1,reg1=0x1 actions=output:12")
+    (found,) = (each for each in proven(MADE, hv1=fault, followed=20).violations if each.claim == "isolation")
+    assert (found.packet.partition("nw_ttl=64")[2].partition(",tcp")[0], found.marked) == (shown, marked)
 
 
 def test_a_packet_that_goes_round_is_known_to() -> None:
