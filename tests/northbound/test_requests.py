@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
-from controller.errors import BadArchive, BadDump, CannotListen, FlowError, Unavailable, WeftError
+from controller.errors import BadDump, CannotListen, FlowError, Unavailable, WeftError
 from controller.model.records import Network, Policy, Port, Subnet, Tag
 from controller.model.store import Change, MemoryJournal
 from northbound.faults import fault
@@ -368,7 +368,7 @@ def test_every_refusal_has_a_status_and_what_is_no_refusal_is_our_fault(kind: ty
     wanted = [each for each in given if each.kind == each.POSITIONAL_OR_KEYWORD and each.default is each.empty]
     status, body = fault(kind(*("1" for _ in wanted[1:])))
     assert json.loads(body)["NeutronError"]["type"]
-    assert (status == 500) == issubclass(kind, FlowError | CannotListen | BadArchive | BadDump)
+    assert (status == 500) == issubclass(kind, FlowError | CannotListen | BadDump)
 
 
 class Broken(MemoryJournal):
