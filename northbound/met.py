@@ -96,7 +96,8 @@ class Met:
         router: Router | None = tagged(self.rows, Router, "router", at)
         way = (self.flow.table, self.reason)
         rules = self.admitting(self.packet[_ADMITTING[way]])[1] if way in _ADMITTING else ()
-        carries = self.flow.table in _CARRYING and self.packet[f.TUN_ID] not in p.TRANSITS.values()
+        transit = self.flow.table is p.TUNNEL and self.packet[f.TUN_ID] in p.TRANSITS.values()
+        carries = self.flow.table in _CARRYING and not transit
         return Facts(
             port=port.id if port else None,
             network=network.id if network else None,

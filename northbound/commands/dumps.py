@@ -14,7 +14,9 @@ from northbound.commands import connections
 from northbound.commands.asking import CHASSIS, Add, command, controller, print_json, read_text
 
 LINES = 2_000
-"""Lines of a dump that are asked about at once: the controller serves switches, too."""
+"""Connections of a dump that are asked about at once: the controller serves switches, too."""
+DECISIONS = 500
+"""Flows of a datapath that are asked about at once: a line of these takes four times as long."""
 
 
 def add_explain(add: Add) -> None:
@@ -66,8 +68,8 @@ def _joined(options: argparse.Namespace, lines: Sequence[explain.Line]) -> Mappi
         dump = "\n".join(flowing[start : start + LINES])
         found = client.post(f"/v1/conn/{name}", {"dump": dump})["connections"]
         known.update((each["text"], conn.sentence(each)) for each in found if conn.is_known(each))
-    for start in range(0, len(decisions), LINES):
-        dump = "\n".join(decisions[start : start + LINES])
+    for start in range(0, len(decisions), DECISIONS):
+        dump = "\n".join(decisions[start : start + DECISIONS])
         flows = client.post(f"/v1/datapath/{name}", {"dump": dump})["flows"]
         known.update((each["text"], each["words"]) for each in flows if each["words"])
     return known

@@ -111,12 +111,14 @@ def test_by_the_gateway_on_another_hypervisor_under_its_address(cloud: Cloud) ->
 
 
 def test_for_machines_a_hop_says_what_it_was_translated_to(cloud: Cloud) -> None:
-    def given(sender: str, target: str, **more: object) -> list[tuple[str, object]]:
-        asked = question({"from": sender, "to": target, **more})
-        hops = tracing.as_json(tracing.trace(cloud.model, cloud.standing, asked))["hops"]
-        return [(hop["table"], hop["nat"]) for hop in hops if hop["nat"]]
-
-    assert given("vm1", FAR) == [("l3_snatted", {"source": "172.24.0.10"})]
+    asked = question({"from": "vm1", "to": FAR})
+    hops = tracing.as_json(tracing.trace(cloud.model, cloud.standing, asked))["hops"]
+    assert [(hop["table"], hop["nat"]) for hop in hops if hop["nat"]] == [("l3_snatted", {"source": "172.24.0.10"})]
+    assert [(hop["chassis"], hop["table"], hop["network"]) for hop in hops if hop["mtu"]] == [
+        ("hv1", "l3_route", "ext"),
+        ("hv2", "l3_route", "ext"),
+        ("hv2", "physical", "ext"),
+    ], "not the tunnel to the gateway, which bears less"
 
 
 def test_where_the_gateway_is_the_senders_own_hypervisor_no_tunnel_is_taken(cloud: Cloud) -> None:
