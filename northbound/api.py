@@ -168,8 +168,16 @@ def _resource(request: web.Request) -> str:
     return found.canonical if found is not None else "none"
 
 
+class _Once(web.Response):
+    """An answer that lets go of its body once it is sent: a client that stays connected keeps the last answer alive."""
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        await super().write_eof(data)
+        self.body = None
+
+
 def _json(status: int, body: bytes) -> web.Response:
-    return web.Response(status=status, body=body, content_type="application/json")
+    return _Once(status=status, body=body, content_type="application/json")
 
 
 def _answer(body: Json, status: int = 200) -> web.Response:

@@ -86,13 +86,17 @@ class Gathered:
 
 
 async def gather(fleet: Fleet, names: Sequence[str] | None, status: Callable[[], Any]) -> Gathered:
-    """Everything, with dumps of these chassis, or of all that are connected; `status` is asked at the same moment.
+    """Everything, with dumps of these chassis, or of all that are connected (those that are not are `unreachable`);
+    `status` is asked at the same moment.
 
     Switches and model fit together: who got something else to hold meanwhile is dumped again. Raises NotFound.
     """
-    wanted = [each.chassis.id for each in fleet.statuses() if each.member.source] if names is None else [*names]
+    everybody = {each.chassis.id: each.member.source is not None for each in fleet.statuses()}
+    wanted = [name for name, connected in everybody.items() if connected] if names is None else [*names]
     found: dict[str, tuple[int, Dump]] = {}
     lost: dict[str, str] = {}
+    if names is None:
+        lost.update((name, "its switch is not connected") for name, connected in everybody.items() if not connected)
     for name in wanted:
         fleet.status(name)
     for _ in range(ROUNDS):

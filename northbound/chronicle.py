@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from controller.model.packing import pack, pack_row, unpack, unpack_row
@@ -71,9 +71,16 @@ def _record(kind: type[Record], id: str, values: Mapping[str, Any] | None) -> Re
     return None if values is None else unpack(kind.__name__, id, pack_row(values))
 
 
-def journal(events: Sequence[Event]) -> MemoryJournal:
-    """A journal that remembers these events, of which the newest is first, and nothing else."""
-    made = MemoryJournal()
-    made.append([event.change for event in reversed(events)])
-    made.note([Ack(each.change.revision, name, at) for each in events for name, at in each.acknowledged.items()])
-    return made
+class Kept(MemoryJournal):
+    """A journal that remembers what is read when it is first asked, of which the newest is first, and nothing else."""
+
+    def __init__(self, read: Callable[[], Sequence[Event]]) -> None:
+        super().__init__()
+        self._read = read
+
+    def events(self, about: str, before: int, limit: int) -> list[Event]:
+        """As the protocol says. Raises whatever the reading does."""
+        found, self._read = self._read(), tuple
+        self.append([event.change for event in reversed(found)])
+        self.note([Ack(each.change.revision, name, at) for each in found for name, at in each.acknowledged.items()])
+        return super().events(about, before, limit)

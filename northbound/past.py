@@ -47,7 +47,8 @@ def opened(path: Path) -> Iterator[Client]:
 
 def restored(found: Archive) -> web.Application:
     """The API over an archive. Raises BadArchive."""
-    store = Store(chronicle.journal(found.history), Model(found.manifest["revision"], found.records), sealed=READ_ONLY)
+    journal = chronicle.Kept(lambda: found.history)
+    store = Store(journal, Model(found.manifest["revision"], found.records), sealed=READ_ONLY)
     fleet = Fleet(store, Engine(store.model, APPS), ovsdb=found.manifest["ovsdb"])
     for chassis in store.model.all(Chassis):
         _restore(fleet, chassis, found)

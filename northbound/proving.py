@@ -42,8 +42,7 @@ async def proven(fleet: Fleet, asked: Mapping[str, object]) -> dict[str, Any]:
     reaches, only, sent = _asked(fleet, asked)
     made = await archive.gather(fleet, None, lambda: None)
     held = {name: _held(fleet, name, dump) for name, dump in made.dumps.items()}
-    away = (each.chassis.id for each in fleet.statuses() if each.chassis.id not in held)
-    unreachable = {name: made.unreachable.get(name, "its switch is not connected") for name in away}
+    unreachable = dict(made.unreachable)
     if not held:
         raise Unproven("no hypervisor tells what it holds, so there is nothing to prove")
     answer = await _elsewhere(Question(tuple(made.records), held, reaches, only))

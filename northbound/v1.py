@@ -205,12 +205,23 @@ class Routes:
         return web.json_response(await proving.proven(self._fleet, _object(await request.read() or b"{}")))
 
     async def drops(self, request: web.Request) -> web.Response:
-        """GET /v1/drops[?chassis=NAME]: the flows that decided that packets are dropped, most packets first."""
+        """GET /v1/drops[?chassis=NAME]: the flows that decided that packets are dropped, most packets first.
+
+        `chassis` are those that were asked, `unreachable` those that are not connected.
+        """
         asked = request.query.getall("chassis", ())
         names = asked or [each.chassis.id for each in self._fleet.statuses() if each.member.source is not None]
         found = [(name, culprit) for name in names for culprit in await self._fleet.inspection.culprits(name)]
         found.sort(key=lambda each: -each[1].packets)
-        return web.json_response({"drops": [_culprit(name, culprit) for name, culprit in found]})
+        return web.json_response(
+            {
+                "drops": [_culprit(name, culprit) for name, culprit in found],
+                "chassis": names,
+                "unreachable": [
+                    each.chassis.id for each in self._fleet.statuses() if not asked and not each.member.source
+                ],
+            }
+        )
 
     async def why_down(self, request: web.Request) -> web.Response:
         """GET /v1/why-down/PORT: every reason for which a port is not ACTIVE."""

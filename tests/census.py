@@ -24,19 +24,20 @@ def remembered() -> Counter[str]:
     found: Counter[str] = Counter()
     for each in gc.get_objects():
         if isinstance(each, functools._lru_cache_wrapper):
-            if _is_ours(each.__module__) and each.cache_info().maxsize is None:
+            if is_ours(each.__module__) and each.cache_info().maxsize is None:
                 found[f"{each.__module__}.{each.__qualname__}"] += each.cache_info().currsize
-        elif not isinstance(each, type) and _is_ours(type(each).__module__):
+        elif not isinstance(each, type) and is_ours(type(each).__module__):
             for name, value in _attributes(each):
                 found[f"{type(each).__module__}.{type(each).__qualname__}.{name}"] += _length(value)
     for name, module in [*sys.modules.items()]:
-        if _is_ours(name):
+        if is_ours(name):
             for variable, value in vars(module).items():
                 found[f"{name}.{variable}"] += _length(value)
     return +found
 
 
-def _is_ours(module: object) -> bool:
+def is_ours(module: object) -> bool:
+    """Whether a module's name is one of the controller's."""
     return isinstance(module, str) and module.partition(".")[0] in OURS
 
 

@@ -25,12 +25,14 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import count, islice
 from typing import Any, TypeVar, cast
 
 from controller.flows.action import Conjunction, Table
 from controller.flows.app import App, Gate, Kind, Placement, Rule, Scope
 from controller.flows.flow import Clause, Entry, Flow, Group, Item, Key
+from controller.flows.keyed import Keyed
 from controller.flows.match import Match, Pattern
 from controller.flows.presence import RELATIONS, only
 from controller.model.records import Record, differ_incidentally
@@ -46,8 +48,6 @@ A = TypeVar("A")
 
 Delta = Mapping[Key, Entry | None]
 """What one switch should hold differently: an entry, or None where it should hold none."""
-
-"""What a match tests: fields and masks, in its order. A table has few of them, and may have many flows of each."""
 
 NOBODY: frozenset[Any] = frozenset()
 
@@ -256,8 +256,7 @@ class Engine:
         self._unread: set[Read] = set()
 
         self._cells: dict[tuple[Kind, Hashable], tuple[Cell, ...]] = {}
-        self._wants: dict[Key, _Wants] = {}
-        self._patterns: dict[int, dict[int, dict[Pattern, int]]] = {}
+        self._wants = Keyed[_Wants]()
         self._scopes: dict[Scope, _Scope] = {}
         self._at: dict[str, set[_Scope]] = {}
         self._flows: Counter[str] = Counter()
@@ -286,9 +285,9 @@ class Engine:
                 if (placement := wants[0].placement) is not None and _is_flow(key):
                     sole[placement] += 1
             else:
-                self._judge(key, _crowded(wants))
+                self._judge(key, wants, _crowded(wants))
                 if _is_flow(key):
-                    self._flows.update(self._winners(key, self._anywhere(wants)).keys())
+                    self._flows.update(self._winners(wants, self._anywhere(wants)).keys())
         for placement, flows in sole.items():
             self._flows.update(dict.fromkeys(self._chassis_of(placement), flows))
 
@@ -313,12 +312,12 @@ class Engine:
 
     def entry(self, chassis: str, key: Key) -> Entry | None:
         """What one switch should hold under a key."""
-        won = self._winners(key, {chassis}).get(chassis)
+        won = self._winners(self._wants.get(key), {chassis}).get(chassis)
         return None if won is None else _entry(won)
 
     def patterns(self, table: int) -> Mapping[int, Collection[Pattern]]:
         """By priority, what flows of a table test, whatever the value and the switch."""
-        return self._patterns.get(table, {})
+        return self._wants.patterns(table)
 
     def count(self, chassis: str) -> int:
         """How many flows one switch should hold."""
@@ -330,9 +329,9 @@ class Engine:
 
     def entries(self) -> Iterator[tuple[Entry, tuple[Cell, ...]]]:
         """Every entry that stands anywhere, each once, with the cells that want it."""
-        for key, wanted in self._wants.items():
+        for wanted in self._wants.values():
             found: dict[Entry, set[Cell]] = {}
-            for wants in self._standing(key, self._samples(wanted)).values():
+            for wants in self._standing(wanted, self._samples(wanted)).values():
                 found.setdefault(_entry(_win(wants)), set()).update(cell for cell, _ in wants)
             for entry, cells in found.items():
                 yield entry, tuple(sorted(cells, key=lambda cell: cell.rank))
@@ -350,7 +349,7 @@ class Engine:
 
     def wanting(self, key: Key, chassis: str) -> tuple[Cell, ...]:
         """The cells that want the entry under `key` on a chassis; the first is the winner."""
-        cells = {cell for cell, _ in self._standing(key, {chassis}).get(chassis, ())}
+        cells = {cell for cell, _ in self._standing(self._wants.get(key), {chassis}).get(chassis, ())}
         return tuple(sorted(cells, key=lambda cell: cell.rank))
 
     def wired(self, kind: type[Record], id: str, chassis: str) -> int | None:
@@ -400,11 +399,12 @@ class Engine:
         """Run what is awake, and draw the difference on the chassis and under the keys that it affects."""
         outcomes = self._run_awake()
         affected = self._affected(outcomes)
-        before = {key: self._winners(key, chassis) for key, chassis in affected.items()}
+        before = {key: self._winners(self._wants.get(key), chassis) for key, chassis in affected.items()}
         self._apply(outcomes)
         deltas: dict[str, dict[Key, Entry | None]] = {}
         for key, chassis in affected.items():
-            old, new = before[key], self._winners(key, chassis)
+            wants = self._wants.get(key)
+            old, new = before[key], self._winners(wants, chassis)
             entries: dict[int, Entry] = {}
             for at in old.keys() | new.keys() if old else new:
                 won = new.get(at)
@@ -418,7 +418,7 @@ class Engine:
                     self._flows[at] += 1
                 for at in old:
                     self._flows[at] -= 1
-            self._judge(key, chassis)
+            self._judge(key, wants, chassis)
         self._collect()
         self._tell_failures()
         return dict(deltas)
@@ -657,7 +657,9 @@ class Engine:
             node.reads = tuple(kept)
         elif len(kept) < len(node.reads):
             node.reads = tuple(kept)
-        node.height = 1 + max(map(self._height, [read for read in reads if not isinstance(read[0], type)]), default=0)
+        if not isinstance(node, Cell):  # these run after all values
+            over = [self._height(read) for read in reads if not isinstance(read[0], type)]
+            node.height = 1 + max(over, default=0)
 
     def _part(self, node: _Node, read: Read) -> None:
         """Note that a node does not read something any more."""
@@ -724,7 +726,10 @@ class Engine:
                 continue
             old = self._chassis_of(cell.placement)
             new = self._chassis_of(outcome.placement, now=True)
-            affect(set(cell.items).symmetric_difference(outcome.items), old | new)
+            if cell.items and outcome.items:
+                affect({*cell.items}.symmetric_difference(outcome.items), old | new)
+            else:
+                affect(cell.items or outcome.items, old | new)
             if old != new and cell.items:
                 affect((*cell.items, *outcome.items), old ^ new)
         for node, chassis in self._moved.items():
@@ -755,10 +760,9 @@ class Engine:
             return
         node = self._scopes[cell.placement.scope]
         for key in {item.key for item in cell.items}:
-            wants = self._wants[key]
-            if isinstance(wants, tuple):
-                del self._wants[key]
-                self._count_pattern(key, -1)
+            wants = self._wants.get(key)
+            if not isinstance(wants, dict):
+                self._wants.drop(key)
                 continue
             rest = tuple(want for want in wants[node] if want[0] is not cell)
             if rest:
@@ -766,8 +770,7 @@ class Engine:
             else:
                 del wants[node]
             if not wants:
-                del self._wants[key]
-                self._count_pattern(key, -1)
+                self._wants.drop(key)
             elif (want := _sole(wants)) is not None:
                 self._wants[key] = want
 
@@ -780,10 +783,11 @@ class Engine:
             wants = self._wants.get(key)
             if wants is None:
                 self._wants[key] = (cell, item)
-                self._count_pattern(key, 1)
                 continue
-            places = self._wants[key] = self._places(wants)
+            places = self._places(wants)
             places[node] = (*places.get(node, ()), (cell, item))
+            if places is not wants:
+                self._wants[key] = places
 
     def _places(self, wants: _Wants) -> _Places:
         """By where, also what is wanted once."""
@@ -791,17 +795,6 @@ class Engine:
             return wants
         placement = wants[0].placement
         return {self._scopes[placement.scope]: (wants,)} if placement else {}
-
-    def _count_pattern(self, key: Key, step: int) -> None:
-        """Note that one key more (or less) of its table and priority tests what it does."""
-        if isinstance(key[0], str):
-            return
-        table, priority, match = key
-        counts = self._patterns.setdefault(table, {}).setdefault(priority, {})
-        pattern = match.pattern
-        counts[pattern] = counts.get(pattern, 0) + step
-        if not counts[pattern]:
-            del counts[pattern]
 
     def _set_placement(self, cell: Cell, placement: Placement | None) -> None:
         if cell.placement is not None:
@@ -811,7 +804,7 @@ class Engine:
                 del self._scopes[node.scope]
                 self._set_chassis(node, NOBODY)
                 self._forget(node)
-        cell.placement = placement
+        cell.placement = None if placement is None else _shared(placement)
         if placement is not None:
             self._scope(placement.scope).cells.add(cell)
 
@@ -862,16 +855,15 @@ class Engine:
             return False
         return chassis in self._scopes[placement.scope].chassis
 
-    def _winners(self, key: Key, chassis: Set[str]) -> dict[str, _Won]:
-        """What stands under a key, on each of `chassis` where anything does."""
-        wanted = self._wants.get(key)
+    def _winners(self, wanted: _Wants | None, chassis: Set[str]) -> dict[str, _Won]:
+        """What stands of what is wanted under a key, on each of `chassis` where anything does."""
         if wanted is None:
             return {}
         if isinstance(wanted, tuple):
             return dict.fromkeys(chassis & self._chassis_of(wanted[0].placement), _win((wanted,)))
         judged: dict[tuple[int, ...], _Won] = {}  # many chassis want the same: each set of wants is judged once
         found: dict[str, _Won] = {}
-        for at, wants in self._standing(key, chassis).items():
+        for at, wants in self._standing(wanted, chassis).items():
             same = tuple(map(id, wants))
             won = judged.get(same)
             if won is None:
@@ -879,9 +871,8 @@ class Engine:
             found[at] = won
         return found
 
-    def _standing(self, key: Key, chassis: Set[str]) -> dict[str, list[Want]]:
+    def _standing(self, wanted: _Wants | None, chassis: Set[str]) -> dict[str, list[Want]]:
         """Who wants what under a key, on each of `chassis` where anybody does."""
-        wanted = self._wants.get(key)
         places = {} if wanted is None else self._places(wanted)
         found: dict[str, list[Want]] = {}
         for at in chassis:
@@ -896,12 +887,12 @@ class Engine:
                 found[at] = wants
         return found
 
-    def _judge(self, key: Key, chassis: Set[str]) -> None:
+    def _judge(self, key: Key, wanted: _Wants | None, chassis: Set[str]) -> None:
         """Keep, or let go of, the conflicts under a key on each of `chassis`."""
-        contested = isinstance(self._wants.get(key), dict)
+        contested = isinstance(wanted, dict)
         if not contested and not self.conflicts:
             return
-        standing = self._standing(key, chassis) if contested else {}
+        standing = self._standing(wanted, chassis) if contested else {}
         for at in chassis:
             names = _quarrel(standing.get(at, ()))
             if not names:
@@ -927,6 +918,12 @@ class _Kept:
     def gather(self, relation: Relation[K, V], key: K) -> frozenset[V]:
         """What is kept."""
         return self._engine.gather(relation, key)
+
+
+@lru_cache(maxsize=4096)
+def _shared(placement: Placement) -> Placement:
+    """The one object for all that are equal: there are many of few."""
+    return placement
 
 
 def _sole(places: _Places) -> Want | None:
@@ -1003,7 +1000,13 @@ def _outcome(cell: Cell, view: View) -> _Outcome:
 
 
 def _facts(relation: Relation[Any, Any], view: View, id: str) -> tuple[tuple[Hashable, Hashable], ...]:
-    return tuple(dict.fromkeys(relation.facts(view, view.need(relation.kind, id))))
+    return _alike(tuple(dict.fromkeys(relation.facts(view, view.need(relation.kind, id)))))
+
+
+@lru_cache(maxsize=4096)
+def _alike(facts: tuple[tuple[Hashable, Hashable], ...]) -> tuple[tuple[Hashable, Hashable], ...]:
+    """The one object for all that are equal: most records of a network say the same of it."""
+    return facts
 
 
 def _sorts(

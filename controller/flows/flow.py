@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import repeat
+from itertools import islice, repeat
 from typing import Any, NamedTuple
 from weakref import ref
 
@@ -59,7 +59,8 @@ Goto, the kind of a ToGroup. One Conjunction stands for any number of them."""
 class Form:
     """What flows have in common that differ in nothing but numbers; `_form` makes one object for all of them.
 
-    It goes with the last of them. `memo` is what the encoder worked out from it.
+    It goes with the last of them. Of their numbers the first `tested` are their match's. `memo` is what the encoder
+    worked out from it.
     """
 
     table: Table
@@ -67,12 +68,13 @@ class Form:
     pattern: Pattern
     kinds: tuple[Kind, ...]
     priority: int
+    tested: int
     memo: object = field(default=None, init=False, repr=False)
 
     def flow(self, numbers: Sequence[int]) -> Flow:
         """The flow of this form with these numbers."""
         left = iter(numbers)
-        match = Match(self.pattern, tuple(next(left) for part in self.pattern.parts if part.value is None))
+        match = Match(self.pattern, tuple(islice(left, self.tested)))
         return Flow(self.table, self.reason, match, self.actions(left))
 
     def actions(self, numbers: Iterator[int]) -> tuple[Action, ...]:
@@ -118,7 +120,8 @@ def _checked_form(table: Table, reason: str, pattern: Pattern, kinds: tuple[Kind
             raise Undeclared(place, "action beside", "a conjunction")
         for position, kind in enumerate(kinds, 1):
             _verify(place, _action(kind, repeat(0)), table, last=position == len(kinds))
-    return Form(table, reason, pattern, kinds, table.priorities[reason])
+    tested = sum(part.value is None for part in pattern.parts)
+    return Form(table, reason, pattern, kinds, table.priorities[reason], tested)
 
 
 def _action(kind: Kind, numbers: Iterator[int]) -> Action:
@@ -176,7 +179,6 @@ class Flow:
     """
 
     form: Form
-    match: Match = field(compare=False)
     numbers: tuple[int, ...]
     memo: object = field(compare=False, repr=False)
 
@@ -185,9 +187,14 @@ class Flow:
         found = [*numbers]
         kinds = _kinds(actions, found)
         _set(self, "form", _form((table, reason, match.pattern, kinds)))
-        _set(self, "match", match)
         _set(self, "numbers", tuple(found) if len(found) > len(numbers) else numbers)
         _set(self, "memo", None)
+
+    @property
+    def match(self) -> Match:
+        """What a packet must be."""
+        numbers, form = self.numbers, self.form
+        return Match(form.pattern, numbers if len(numbers) == form.tested else numbers[: form.tested])
 
     @property
     def table(self) -> Table:
@@ -202,7 +209,7 @@ class Flow:
     @property
     def actions(self) -> tuple[Action, ...]:
         """What becomes of the packets."""
-        return self.form.actions(iter(self.numbers[len(self.match.numbers) :]))
+        return self.form.actions(iter(self.numbers[self.form.tested :]))
 
     @property
     def priority(self) -> int:

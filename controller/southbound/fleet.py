@@ -49,6 +49,7 @@ from controller.model.records import (
 from controller.model.store import Author, Change, Event, Model, Rows, Store, Transaction
 from controller.model.view import View
 from controller.southbound.dumps import Dump, Remembered
+from controller.southbound.endings import let_go
 from controller.southbound.explained import Explanations, about
 from controller.southbound.hypervisor import own_datapath_id
 from controller.southbound.inspection import Inspection
@@ -242,6 +243,9 @@ class Fleet:
                 chores.create_task(member.paths.run())
                 chores.create_task(zones.run())
                 chores.create_task(severing.run())
+        except asyncio.CancelledError as error:
+            let_go(error)
+            raise
         finally:
             member.switch, member.paths, member.drawn, member.links = None, None, False, None
             if self._attended.get(switch.datapath_id) is member:

@@ -58,15 +58,18 @@ def add_drops(add: Add) -> None:
 def _drops(options: argparse.Namespace) -> int:
     query = "&".join(f"chassis={quote(name, safe='')}" for name in options.chassis)
     answer = controller(options).get(f"/v1/drops?{query}")
+    code = 2 if answer["unreachable"] and not answer["chassis"] else 0
     if options.json:
         print_json(answer)
-        return 0
+        return code
     for each in answer["drops"][: options.top]:
         whose = explain.objects(each["flow"])
         said = f"{each['sentence']} -> {whose}" if whose else each["sentence"]
         print(f"{each['chassis']} {each['packets']:>9} {each['reason']:<17} {said}")
+    for name in answer["unreachable"]:
+        print(f"{name} ? not connected, so not asked")
     print(f"{sum(each['packets'] for each in answer['drops'])} packets dropped by {len(answer['drops'])} flows")
-    return 0
+    return code
 
 
 def add_diff(add: Add) -> None:

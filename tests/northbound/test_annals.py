@@ -197,7 +197,7 @@ def test_an_archive_remembers_what_the_controller_did(
     api.ask("PUT", api.path("port", port["id"]), {"port": {"mac_address": "02:00:00:00:00:77"}}, **P)
     cookie = flow(api, "table=4,priority=100,eth_src=02:00:00:00:00:77")["cookie"]
     now, then = str(tmp_path / "now"), str(tmp_path / "then")
-    assert cli.main(["bundle", now, "--url", api.url]) == 0
+    assert cli.main(["bundle", "--no-dumps", now, "--url", api.url]) == 0
     assert cli.main(["at", "--save", then, "--url", api.url, f"r{revision}"]) == 0
     capsys.readouterr()
 
@@ -213,3 +213,9 @@ def test_an_archive_remembers_what_the_controller_did(
     assert said("blame", cookie, "--bundle", then)[0] == 2
     assert cli.main(["at", "--bundle", now, "3d"]) == 2
     assert "is not remembered" in capsys.readouterr().err
+    members = archive.read(Path(now)).members
+    for damage in (b"{}\n", b"no JSON\n", members["history.jsonl"].replace(b'"Port"', b'"Newer"')):
+        Path(then).write_bytes(archive.packed({**members, "history.jsonl": damage}))
+        assert cli.main(["history", "--bundle", then]) == 2
+        assert capsys.readouterr().err.startswith(f"weft: {then} cannot be used: history.jsonl ")
+        assert said("flows", "hv1", "--bundle", then) == said("flows", "hv1", "--bundle", now)

@@ -158,7 +158,39 @@ def test_a_hypervisor_that_is_not_connected_is_told_so(capsys: pytest.CaptureFix
             assert cli.main([*command, "--url", api.url]) == 2
             assert capsys.readouterr().err == "weft: hv1 is disconnected: its switch is not connected.\n"
         assert cli.main(["repair", "--url", api.url]) == 2
+        capsys.readouterr()
+        assert cli.main(["drops", "--url", api.url]) == 2
+        assert capsys.readouterr().out == "hv1 ? not connected, so not asked\n0 packets dropped by 0 flows\n"
         assert cli.main(["diff", "--url", api.url]) == 2
+
+
+def test_a_file_without_the_dump_of_a_hypervisor_that_is_away_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kept = str(tmp_path / "kept")
+    with serving(own=True) as api:
+        assert cli.main(["bundle", kept, "--url", api.url]) == 0
+        api.commit(hypervisor(1))
+        assert cli.main(["bundle", kept, "--url", api.url]) == 1
+        assert capsys.readouterr().err == "weft: without a dump of hv1: its switch is not connected\n"
+        assert cli.main(["bundle", "--no-dumps", kept, "--url", api.url]) == 0
+        assert cli.main(["bundle", f"{kept}/none", "--url", api.url, "--no-dumps"]) == 2
+        assert capsys.readouterr().err == f"weft: {kept}/none: Not a directory\n"
+    assert cli.main(["flows", "hv1", "--bundle", kept]) == 0
+
+
+def test_what_keeps_a_port_down_is_no_good_answer_whatever_a_packet_would_meet(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with serving(own=True) as api:
+        network = api.make("network", name="red")["id"]
+        api.make("subnet", network_id=network, ip_version=4, cidr="10.0.0.0/24")
+        ports = [api.make("port", name=name, network_id=network, port_security_enabled=False) for name in "ab"]
+        api.commit(hypervisor(1, *(port["id"] for port in ports)))
+        assert cli.main(["why", "a", "b", "--url", api.url]) == 1
+        lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("a: Hypervisor hv1 waits for its database")
+    assert lines[-1] == "delivered"
 
 
 def test_connections_of_a_hypervisor_that_there_is_not_are_an_error() -> None:

@@ -177,6 +177,8 @@ def test_what_keeps_two_apart_and_what_they_cost_is_told(lab: Lab, cast: Cast) -
         weft("repair", "--chassis", "hv1", "--object", cast.guests[0].port_id)
         == "hv1: 0 flows and 0 groups put right\n"
     )
+    (group,) = lab.api.get("/v2.0/security-groups?name=remote")["security_groups"]
+    assert weft("repair", "--object", group["id"]) == "hv2: 0 flows and 0 groups put right\n", "and hv1 is left alone"
     assert weft("repair").splitlines() == [f"{name}: 0 flows and 0 groups put right" for name in ("hv1", "hv2")]
 
 

@@ -53,7 +53,7 @@ class Wire:
     plans_before_emptied: int = 0
     emitted: list[tuple[int, str, bytes]] = field(default_factory=list)
     refuses: tuple[Refusal, ...] = ()
-    complaints: Complaints = field(default_factory=lambda: Complaints(lambda: 1))
+    complaints: Complaints = field(default_factory=Complaints)
     report: PortsReport | None = None
 
     @property

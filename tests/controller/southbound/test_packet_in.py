@@ -31,8 +31,8 @@ from controller.southbound.openflow import encode_flow, encode_group
 from controller.southbound.packet_in import BURST, PER_SECOND, PORT_BURST, Answerer, Bucket, Tally, answers_of
 from controller.southbound.switch import Switch
 from tests.cloud import Cloud, hypervisor, interface, network, port, router, subnet
+from tests.controller.southbound.connections import Connection, Ovs
 from tests.controller.southbound.switches import Peer, on_false, ports, until
-from tests.controller.southbound.test_openflow_ovs import Connection, Ovs
 
 VM, RED, BLUE = "02:00:00:00:00:01", "02:00:00:00:0a:01", "02:00:00:00:0a:02"
 TAP = 10
