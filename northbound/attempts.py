@@ -17,7 +17,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from controller.errors import Invalid, SouthboundError
+from controller.errors import Invalid, NotFound, SouthboundError
 from controller.flows import probe
 from controller.flows.fields import (
     ETH_DST,
@@ -173,7 +173,7 @@ async def _attempt(fleet: Fleet, each: Violation, ends: Mapping[str, Collection[
         )  # fmt: skip
         caught = await fleet.probe(probed)
         after = await fleet.transmitted(each.chassis, each.end) if before and each.end else None
-    except (SouthboundError, Invalid) as error:
+    except (SouthboundError, Invalid, NotFound) as error:
         return _unsent(str(error))
     left = _left(interface, before, after)
     found = live.ends_of(caught)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
+from itertools import islice
 from typing import cast
 
 from controller.errors import NotFound, SouthboundError
@@ -37,6 +38,10 @@ log = logging.getLogger(__name__)
 
 REASONS = {encode_match(WHY(why)): why for why in Why}
 """What the flows that end packets match: the reason, in a register."""
+
+
+EXPLAINED = 1000
+"""Of so many entries that a switch lacks it is said why they should be there: an empty one lacks them all."""
 
 
 class Inspection:
@@ -97,11 +102,12 @@ class Inspection:
         return {flow.text: known[flow.cookie] for flow in gone if flow is not None and flow.cookie in known}
 
     def _reasons(self, name: str, plan: Plan, once: Mapping[str, Explanation]) -> Iterator[tuple[str, Explanation]]:
-        """Why there should be what is missing or altered, and why what is unwanted was once there."""
+        """Why there should be what is missing or altered, as far as that is not too much, and why what is unwanted was
+        once there."""
         yield from once.items()
-        for step in plan.steps:
-            if isinstance(step, (AddFlow, PutGroup)):
-                yield step.text, self._explanation(step.entry, name)
+        wanted = (step for step in plan.steps if isinstance(step, (AddFlow, PutGroup)))
+        for step in islice(wanted, EXPLAINED):
+            yield step.text, self._explanation(step.entry, name)
 
     async def dumped(self, name: str) -> tuple[int, Dump]:
         """All that a switch holds, and the revision up to which it has what it should.

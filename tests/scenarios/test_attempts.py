@@ -108,6 +108,8 @@ def test_what_a_tenant_can_send_to_another_is_sent_and_seen_to_arrive(lab: Lab, 
         lab.sniff(*cast.guests) as heard,
     ):
         answer = cast.proven(1)
+        told = lab.controller.weft("diff", codes=(1,)).splitlines()
+    assert [line.split(",")[:3] for line in told[:-1]] == [["hv1 foreign cookie=0x77", "table=36", "priority=300"]] * 2
     found = of(answer, "isolation", cast.b1)
     assert (found["sent"], found["real"], found["seen"]) == (True, True, [])
     bytes = found["left"]["frame_bytes"]
