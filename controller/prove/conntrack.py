@@ -8,6 +8,7 @@ from typing import Final
 
 from controller.flows.conntrack import ANSWER, ANSWERS, ESTABLISHED, INVALID, NEW
 from controller.flows.fields import ICMP4, ICMP6, SCTP, TCP
+from controller.flows.pipeline import HOPS
 from controller.prove.rules import Action, Span, Test, Track
 from controller.prove.sets import UNKNOWN, WIDTHS, union
 from controller.prove.states import Algebra, State
@@ -28,7 +29,9 @@ _ORIGINAL: Final = (
     ("nw_src", "ct_nw_src"), ("nw_dst", "ct_nw_dst"), ("ipv6_src", "ct_ipv6_src"), ("ipv6_dst", "ct_ipv6_dst"),
     ("nw_proto", "ct_nw_proto"), ("tp_src", "ct_tp_src"), ("tp_dst", "ct_tp_dst"),
 )  # fmt: skip
-_TRANSLATED: Final = ("nw_src", "nw_dst", "ipv6_src", "ipv6_dst", "tp_src", "tp_dst")
+_TRANSLATED: Final = ("nw_src", "nw_dst", "ipv6_src", "ipv6_dst", "tp_src", "tp_dst", "nw_ttl")
+"""What may be anything in a packet that was translated: how far it came already is not told, or each router more would
+be another packet."""
 Do = Callable[[Action, State, int], list[State]]
 
 
@@ -151,6 +154,7 @@ def _anything(algebra: Algebra, how: Track, state: State) -> State:
         state = algebra.put(state, slot, UNKNOWN)
     if how.nat is not None:
         state = algebra.put(state, BELIEVED, TRANSLATED)
-    for slot in _TRANSLATED if how.nat is not None else ():
-        state = algebra.anything(state, slot)
+        for slot in _TRANSLATED:
+            state = algebra.anything(state, slot)
+        state = algebra.loosened(state, HOPS.wire, HOPS.full << HOPS.shift)
     return state

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
 from controller.prove.atoms import SORTS
+from controller.prove.live import Live
 from controller.prove.rules import Rule, Span, Test
 from controller.prove.sets import (
     BLOCKS,
@@ -39,6 +40,10 @@ APART: Final = frozenset({"believed"})
 """The slots of which states that differ are never joined."""
 
 
+_LASTING: Final = frozenset({KEPT, "acted", *APART})
+"""The slots that are never forgotten on the way."""
+
+
 class Step(NamedTuple):
     """A flow that packets met on a chassis."""
 
@@ -46,6 +51,8 @@ class Step(NamedTuple):
     rule: Rule
 
 
+OWN: Final = "own"
+"""The kind of what can be joined in variables of the slot's own."""
 ACTED: Final = Test("acted", 1, 1)
 """What is written to packets of which something came."""
 
@@ -57,6 +64,19 @@ class State:
     values: Mapping[str, Value]
     packets: Set
     trail: tuple[Step, ...] = ()
+
+
+def _asked(slot: str, value: Value, mask: int) -> Value:
+    """A value, 0 in the bits that nobody asks for; of atoms in all or in none."""
+    if mask == 0:
+        return 0
+    if slot in SORTS:
+        return value
+    if isinstance(value, int):
+        return value & mask
+    if isinstance(value, Maybe):
+        return Maybe(value.value & mask, value.mask | (1 << WIDTHS[slot]) - 1 & ~mask)
+    return whole(tuple([ref if mask >> at & 1 else ZERO for at, ref in enumerate(value)]))
 
 
 def refs_of(value: Value) -> Refs:
@@ -175,6 +195,25 @@ class Algebra:
         refs = self.space.block(slot, self._free(state.values, slot))
         return replace(state, values={**state.values, slot: refs}, packets=state.packets & self.space.real(slot, refs))
 
+    def loosened(self, state: State, slot: str, mask: int) -> State:
+        """With whatever in some bits of a slot that has no atoms."""
+        old = self.value(state, slot)
+        if isinstance(old, Maybe):
+            return self.put(state, slot, Maybe(old.value & ~mask, old.mask & ~mask))
+        state = self.written(state, Test(slot, 0, mask))
+        value = self.value(state, slot)
+        held = self.space.refs(slot, value) if isinstance(value, int) else refs_of(value)
+        blocks = {self.homes[ref] for ref in held if ref >= 0}
+        used = {ref for each in state.values.values() for ref in refs_of(each)}
+        ((_, block),) = blocks if len(blocks) == 1 else ((slot, self._free(state.values, slot)),)
+        fresh = self.space.block(slot, block)
+        if (slot, block) not in blocks and blocks or any(fresh[at] in used for at in digits(mask)):
+            fresh = self.space.block(slot, self._free(state.values, slot))
+        made = [*held]
+        for at in digits(mask):
+            made[at] = fresh[at]
+        return replace(state, values={**state.values, slot: tuple(made)})
+
     def one_of(self, state: State, slot: str, parts: Iterable[tuple[State, Iterable[int]]]) -> State:
         """With a slot of which the packets of each part have any of some numbers."""
         made = self.put(state, slot, 0)
@@ -212,6 +251,23 @@ class Algebra:
             gone.difference_update(refs_of(value))
         packets = self.space.forget(state.packets, gone) if gone else state.packets
         return replace(state, values=stays, packets=packets)
+
+    def without(self, state: State, live: Live) -> State:
+        """Without what nobody asks for any more."""
+        changed: dict[str, Value] = {}
+        for slot, value in state.values.items():
+            if slot in _LASTING or is_header(slot):
+                continue
+            made = _asked(slot, value, live.get(slot, 0))
+            if made != value:
+                changed[slot] = made
+        if not changed:
+            return state
+        values = {slot: changed.get(slot, value) for slot, value in state.values.items() if changed.get(slot) != 0}
+        gone = {ref for slot in changed for ref in refs_of(state.values[slot]) if ref >= 0 and ref not in self._kept}
+        for value in values.values() if gone else ():
+            gone.difference_update(refs_of(value))
+        return replace(state, values=values, packets=self.space.forget(state.packets, gone) if gone else state.packets)
 
     def forgotten(self, packets: Set) -> Set:
         """Packets without who sent them, of what only that says: MAC addresses of senders."""
@@ -275,8 +331,8 @@ class Algebra:
         return [self._joined(slots, kinds, group) for kinds, group in alike.items()]
 
     def _kinds(self, state: State, slots: Sequence[str]) -> tuple[object, ...]:
-        """States can be joined if each slot's kinds are equal: a block that bits of its own are in, or the very
-        bits."""
+        """States can be joined if each slot's kinds are equal: `OWN` of a number, or of bits in a block of its own
+        that no other slot uses, or the very bits."""
         owners: dict[str, set[tuple[str, int]]] = {}
         used: dict[tuple[str, int], str] = {}
         for slot, value in state.values.items():
@@ -294,44 +350,61 @@ class Algebra:
         if slot in APART:
             return ("apart", value)
         if isinstance(value, int):
-            return next(block for block in range(first, BLOCKS) if used.get((slot, block), slot) == slot)
+            return OWN
         if isinstance(value, Maybe) or len(owners) != 1:
             return value
         ((owner, block),) = owners
         if owner != slot or block < first or used[owner, block] != slot:
             return value
         own = self.space.block(slot, block)
-        return block if all(ref < 0 or ref == mine for ref, mine in zip(value, own, strict=True)) else value
+        return OWN if all(ref < 0 or ref == mine for ref, mine in zip(value, own, strict=True)) else value
 
     def _joined(self, slots: Sequence[str], kinds: Sequence[object], group: Sequence[State]) -> State:
         if len(group) == 1:
             return group[0]
         values: dict[str, Value] = {}
         sets = [state.packets for state in group]
+        others = {
+            self.homes[ref]
+            for slot, kind in zip(slots, kinds, strict=True)
+            if kind is not OWN
+            for ref in refs_of(self.value(group[0], slot))
+            if ref >= 0
+        }
         for slot, kind in zip(slots, kinds, strict=True):
             held = [self.value(state, slot) for state in group]
             if all(each == held[0] for each in held):
                 values[slot] = held[0]
                 continue
-            assert isinstance(kind, int)
-            own = self.space.block(slot, kind)
-            known: dict[Value, Refs] = {}
-            for each in held:
-                if each not in known:
-                    known[each] = self.space.refs(slot, each) if isinstance(each, int) else refs_of(each)
-            first = known[held[0]]
-            differ = [
-                at for at in range(len(own)) if slot in SORTS or any(each[at] != first[at] for each in known.values())
-            ]
-            made = [*first]
-            for at in differ:
-                made[at] = own[at]
-            values[slot] = tuple(made)
-            fixed: dict[Value, Set | None] = {each: self._fixed(own, refs, differ) for each, refs in known.items()}
+            first = 1 if is_header(slot) else 0
+            own = self.space.block(slot, next(at for at in range(first, BLOCKS) if (slot, at) not in others))
             for place, each in enumerate(held):
-                if (told := fixed[each]) is not None:
-                    sets[place] = sets[place] & told
+                moved = {ref: own[at] for at, ref in enumerate(refs_of(each)) if ref >= 0 and ref != own[at]}
+                if moved:
+                    sets[place] = self.space.renamed(sets[place], moved)
+                    held[place] = tuple([moved.get(ref, ref) for ref in refs_of(each)])
+            values[slot] = self._told(slot, own, held, sets)
         return State(values, union(sets, self.space.nothing))
+
+    def _told(self, slot: str, own: Refs, held: Sequence[Value], sets: list[Set]) -> Value:
+        """What a slot is in states that are one: where they differ its own variables, in which each of `sets` says
+        what it was."""
+        known: dict[Value, Refs] = {}
+        for each in held:
+            if each not in known:
+                known[each] = self.space.refs(slot, each) if isinstance(each, int) else refs_of(each)
+        first = known[held[0]]
+        differ = [
+            at for at in range(len(own)) if slot in SORTS or any(each[at] != first[at] for each in known.values())
+        ]
+        made = [*first]
+        for at in differ:
+            made[at] = own[at]
+        fixed: dict[Value, Set | None] = {each: self._fixed(own, refs, differ) for each, refs in known.items()}
+        for place, each in enumerate(held):
+            if (told := fixed[each]) is not None:
+                sets[place] = sets[place] & told
+        return tuple(made)
 
     def _fixed(self, own: Refs, refs: Refs, differ: Sequence[int]) -> Set | None:
         """What it takes to say in variables of its own which constants a slot's bits were."""

@@ -16,6 +16,7 @@ from typing import Final, NamedTuple
 from weakref import WeakKeyDictionary
 
 from controller.prove.atoms import SORTS
+from controller.prove.live import Liveness
 from controller.prove.rules import Action, Copy, Group, Rule, Test, Write
 from controller.prove.sets import WIDTHS, Maybe, Refs, Set, Value, union
 from controller.prove.states import ACTED, Algebra, State
@@ -298,8 +299,10 @@ class Tables:
 
     def __init__(self, rules: Iterable[Rule], groups: Iterable[Group]) -> None:
         tables: dict[int, dict[int, _Tier]] = {}
+        rules, groups = [*rules], [*groups]
         self.groups: Mapping[int, Group] = {group.id: group for group in groups}
         self._verdicts: dict[int, dict[int, list[Rule]]] = {}
+        self.live = Liveness(rules, groups)
         self.drops: set[int] = set()
         acting: set[int] = set()
         for rule in rules:

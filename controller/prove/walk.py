@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from controller.prove.conntrack import BELIEVED, tracked
+from controller.prove.live import CONNTRACK, NOTHING, Live, both
 from controller.prove.rules import (
     Action,
     Apart,
@@ -44,10 +45,6 @@ MAX_VISITS: Final = 4096
 MAX_RECIRCULATIONS: Final = 6
 """How many translations may follow one another (Open vSwitch, dpif-netdev.c)."""
 
-_CONNTRACK: Final = (
-    "ct_state", "ct_zone", "ct_mark", "ct_label", "ct_nw_src", "ct_nw_dst", "ct_ipv6_src", "ct_ipv6_dst", "ct_nw_proto",
-    "ct_tp_src", "ct_tp_dst",
-)  # fmt: skip
 _IPS: Final = (0x0800, 0x86DD)
 
 
@@ -88,6 +85,8 @@ class Walk:
         self._behind: dict[int, list[State]] = {}
         self._copied: dict[int, list[State]] = {}
         self._visits = self._depth = 0
+        self._asked: Live = NOTHING
+        """What is asked for of packets when they come back from where they are."""
 
     def run(self, states: Iterable[State], table: int = 0) -> Outcome:
         """All that becomes of them, conntrack included."""
@@ -108,7 +107,7 @@ class Walk:
         """Those that go on. Open vSwitch gives up what comes back from conntrack too often; but nothing goes round for
         ever because conntrack might say, each time, what sends it round once more: of such, what has not been here."""
         found = []
-        for state in states:
+        for state in self._met(table, states):
             if self._doubtful(state):
                 place = (table, frozenset(state.values.items()))
                 before = been.get(place, self.algebra.space.nothing)
@@ -150,13 +149,21 @@ class Walk:
         while pending:
             place = min(pending)
             come = pending.pop(place)
-            for state in come if self._apart or place in self.machine.tables.drops else self.algebra.merged(come):
+            for state in self._met(place, come):
                 for following, after in self._visit(place, state):
                     if following is None:
                         done.append((place, after))
                     else:
                         pending.setdefault(following, []).append(after)
         return done
+
+    def _met(self, table: int, states: Sequence[State]) -> Sequence[State]:
+        """Packets that come to a table by several ways, as few states as may be."""
+        tables = self.machine.tables
+        if self._apart or table in tables.drops:
+            return states
+        live = both(tables.live.at(table), self._asked)
+        return self.algebra.merged([self.algebra.without(each, live) for each in states])
 
     def _visit(self, table: int, state: State) -> Iterator[tuple[int | None, State]]:
         """What the flows of a table do with packets: on to a table, or to the end."""
@@ -188,12 +195,12 @@ class Walk:
     def _ended(
         self, actions: Sequence[Action], states: Sequence[State], table: int
     ) -> Iterator[tuple[int | None, State]]:  # fmt: skip
-        for action in actions:
+        for at, action in enumerate(actions, start=1):
             if isinstance(action, Goto):
                 yield from ((action.table, each) for each in states)
                 return
             if isinstance(action, Resubmit):
-                states = self._resubmit(table if action.table is None else action.table, states, table)
+                states = self._resubmit(action, states, table, actions[at:])
             else:
                 states = [after for each in states for after in self._do(action, each, table)]
         yield from ((None, each) for each in states)
@@ -215,8 +222,8 @@ class Walk:
                 return [algebra.written(state, ACTED)]
             case ToGroup(id):
                 return [self._copies(id, state, table)]
-            case Resubmit(other):
-                return self._resubmit(table if other is None else other, [state], table)
+            case Resubmit():
+                raise AssertionError(f"{action} is done with all states together")
             case Track():
                 return [self._track(action, state, table)]
             case Apart(inner):
@@ -224,7 +231,7 @@ class Walk:
                 acted = any(after.values.get("acted") for after in ends)
                 return [algebra.written(state, ACTED) if acted else state]
             case Untrack():
-                for slot in _CONNTRACK:
+                for slot in CONNTRACK:
                     state = algebra.put(state, slot, 0)
             case DecrementTtl():
                 return self._hop(state)
@@ -282,12 +289,18 @@ class Walk:
                     self._lose(table, after)
         return self.algebra.written(state, ACTED)
 
-    def _resubmit(self, other: int, states: Sequence[State], table: int) -> list[State]:
-        deeper = other <= table
+    def _resubmit(
+        self, action: Resubmit, states: Sequence[State], table: int, rest: Sequence[Action]
+    ) -> Sequence[State]:
+        """Through another table, and back for the rest of the actions."""
+        other = table if action.table is None else action.table
+        deeper, asked = other <= table, self._asked
+        self._asked = behind = self.machine.tables.live.before(rest, table, asked)
         self._depth += deeper
         back = [after for _, after in self._frame(other, states)]
         self._depth -= deeper
-        return back if self._apart else self.algebra.merged(back)
+        self._asked = asked
+        return back if self._apart else self.algebra.merged([self.algebra.without(each, behind) for each in back])
 
     def _hop(self, state: State) -> list[State]:
         """What has no hop left stays where it is, and goes no further."""
@@ -310,6 +323,6 @@ class Walk:
         if action.table is not None:
             behind = self._behind.setdefault(action.table, [])
             behind += tracked(self.algebra, action, state, self.machine.sctp_ports, self._do)
-        for slot in _CONNTRACK:
+        for slot in CONNTRACK:
             state = self.algebra.put(state, slot, 0)
         return self.algebra.written(state, ACTED)
