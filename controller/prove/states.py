@@ -317,6 +317,50 @@ class Algebra:
         made = tuple([moved.get(ref, ref) for ref in value])
         return State({**state.values, slot: made}, self.space.renamed(state.packets, moved), state.trail)
 
+    # ---- where packets come again -----------------------------------------------------------------------------
+
+    def homed(self, state: State) -> State:
+        """The same with each slot, if no other refers to its variables, in the first free ones of its own."""
+        for slot, value in state.values.items():
+            refs = refs_of(value)
+            blocks = {self.homes[ref] for ref in refs if ref >= 0}
+            if len(blocks) != 1 or any(ref in self._kept for ref in refs):
+                continue
+            others = {
+                self.homes[ref] for name, each in state.values.items() if name != slot for ref in refs_of(each) if ref >= 0
+            }
+            ((owner, block),) = blocks
+            alike = owner == slot or (SORTS.get(owner, "") == SORTS.get(slot) and slot in SORTS)
+            first = 1 if is_header(slot) else 0
+            better = next(at for at in range(first, BLOCKS) if (slot, at) not in others)
+            if not alike or (owner, block) in others or (owner, block) == (slot, better):
+                continue
+            own = self.space.block(slot, better)
+            moved = {ref: own[at] for at, ref in enumerate(refs) if ref >= 0 and ref != own[at]}
+            made = tuple([moved.get(ref, ref) for ref in refs])
+            state = State({**state.values, slot: made}, self.space.renamed(state.packets, moved), state.trail)
+        return state
+
+    def spread(self, state: State, live: Live) -> State:
+        """The same with variables for all numbers that are asked for, so that states of equal shape are comparable."""
+        values, packets = dict(state.values), state.packets
+        for slot in sorted({*live, *filter(is_header, values)} - _LASTING):
+            value = values.get(slot, 0)
+            if isinstance(value, Maybe):
+                continue
+            refs = self.space.refs(slot, value) if isinstance(value, int) else value
+            asked = live.get(slot, -1)
+            fixed = [at for at, ref in enumerate(refs) if ref < 0 and (slot in SORTS or asked >> at & 1)]
+            blocks = {self.homes[ref] for ref in refs if ref >= 0}
+            own = self.space.block(slot, self._free(values, slot) if not blocks else min(block for _, block in blocks))
+            used = {ref for each in values.values() for ref in refs_of(each)}
+            if not fixed or (blocks and {name for name, _ in blocks} != {slot}) or any(own[at] in used for at in fixed):
+                continue
+            told = self._fixed(own, refs, fixed)
+            packets = packets if told is None else packets & told
+            values[slot] = tuple([own[at] if at in fixed else ref for at, ref in enumerate(refs)])
+        return State(values, packets, state.trail)
+
     # ---- where ways meet --------------------------------------------------------------------------------------
 
     def merged(self, states: Sequence[State]) -> list[State]:

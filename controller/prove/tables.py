@@ -350,6 +350,13 @@ class Tables:
                         made.append((move.rest, move.made(algebra, replace(state, packets=packets))))
         return made, left
 
+    def left(self, algebra: Algebra, table: int, state: State) -> Set:
+        """The packets that surely meet no flow of a table."""
+        left = state.packets
+        for _, _, left in self._tiers(algebra, table, state):
+            pass
+        return left
+
     def _tiers(self, algebra: Algebra, table: int, state: State) -> Iterator[tuple[_Met, Set, Set]]:
         """What packets of a state meet, tier by tier, the packets that come there, and those that go on below."""
         left = state.packets

@@ -107,16 +107,19 @@ class Walk:
         """Those that go on. Open vSwitch gives up what comes back from conntrack too often; but nothing goes round for
         ever because conntrack might say, each time, what sends it round once more: of such, what has not been here."""
         found = []
-        for state in self._met(table, states):
+        algebra, live = self.algebra, self.machine.tables.live.at(table)
+        for state in algebra.merged([algebra.homed(each) for each in self._met(table, states)]):
             if self._doubtful(state):
-                place = (table, frozenset(state.values.items()))
-                before = been.get(place, self.algebra.space.nothing)
-                been[place] = before | state.packets
-                state = replace(state, packets=state.packets & ~before)
+                told = algebra.spread(state, live)
+                place = (table, frozenset(told.values.items()))
+                before = been.get(place, algebra.space.nothing)
+                been[place] = before | told.packets
+                if before & told.packets != algebra.space.nothing:
+                    state = replace(told, packets=told.packets & ~before)
             elif turn >= MAX_RECIRCULATIONS:
                 self.outcome.looped.append(state)
                 continue
-            if state.packets != self.algebra.space.nothing:
+            if state.packets != algebra.space.nothing:
                 found.append(state)
         return found
 
@@ -178,6 +181,9 @@ class Walk:
                 trail = (*state.trail, Step(self.machine.name, rule))
                 yield from self._act(rule.actions, State(state.values, packets, trail), table)
         else:
+            if table in tables.drops and tables.left(algebra, table, state) == algebra.space.nothing:
+                yield None, algebra.written(state, ACTED)
+                return
             moved, left = tables.moved(algebra, table, state)
             together: dict[tuple[Action, ...], list[State]] = {}
             for rest, met in moved:
