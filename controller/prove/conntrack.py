@@ -10,7 +10,7 @@ from controller.flows.conntrack import ANSWER, ANSWERS, ESTABLISHED, INVALID, NE
 from controller.flows.fields import ICMP4, ICMP6, SCTP, TCP
 from controller.flows.pipeline import HOPS
 from controller.prove.rules import Action, Span, Test, Track
-from controller.prove.sets import UNKNOWN, WIDTHS, union
+from controller.prove.sets import UNKNOWN, WIDTHS, Set, union
 from controller.prove.states import Algebra, State
 
 BELIEVED: Final = "believed"
@@ -35,7 +35,7 @@ be another packet."""
 Do = Callable[[Action, State, int], list[State]]
 
 
-def tracked(algebra: Algebra, how: Track, state: State, sctp_ports: bool, do: Do) -> Iterator[State]:
+def tracked(algebra: Algebra, how: Track, state: State, sctp_ports: Set, do: Do) -> Iterator[State]:
     """The packets as they come out of conntrack: both as each would that begins a connection, and as any might."""
     yield from _believed(algebra, how, algebra.put(state, BELIEVED, algebra.value(state, BELIEVED) or 1))
     if algebra.value(state, BELIEVED) != 0:
@@ -107,14 +107,15 @@ def _remembered(algebra: Algebra, how: Track, state: State, do: Do) -> State:
     return algebra.written(state, Test("ct_state", flag, flag))
 
 
-def _sctp(algebra: Algebra, state: State, sctp_ports: bool) -> Iterator[State]:
-    """In user space conntrack reads no ports of SCTP."""
-    association = None if sctp_ports else algebra.narrowed(state, Test("nw_proto", SCTP, 0xFF))
-    if association is None or association.packets == algebra.space.nothing:
+def _sctp(algebra: Algebra, state: State, sctp_ports: Set) -> Iterator[State]:
+    """In user space conntrack reads no ports of SCTP: on other switches than those of `sctp_ports`."""
+    association = algebra.narrowed(state, Test("nw_proto", SCTP, 0xFF))
+    unread = replace(association, packets=association.packets & ~sctp_ports)
+    if unread.packets == algebra.space.nothing:
         yield state
         return
-    yield algebra.put(algebra.put(association, "ct_tp_src", 0), "ct_tp_dst", 0)
-    others = algebra.less(state, Test("nw_proto", SCTP, 0xFF))
+    yield algebra.put(algebra.put(unread, "ct_tp_src", 0), "ct_tp_dst", 0)
+    others = replace(state, packets=state.packets & ~unread.packets)
     if others.packets != algebra.space.nothing:
         yield others
 

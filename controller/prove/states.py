@@ -34,13 +34,15 @@ from controller.prove.sets import (
 KEPT: Final = "origin"
 """The slot whose variables say for ever who sent a packet; so do blocks 0 of headers for what it was."""
 
+HOST: Final = "host"
+"""The slot that says on which hypervisor a packet is: all are followed at once."""
 _OF_SENDERS: Final = ("eth_src", "arp_sha", "arp_tha", "nd_target")
 """What says no more of a sender than who it is."""
 APART: Final = frozenset({"believed"})
 """The slots of which states that differ are never joined."""
 
 
-_LASTING: Final = frozenset({KEPT, "acted", *APART})
+_LASTING: Final = frozenset({KEPT, HOST, "acted", *APART})
 """The slots that are never forgotten on the way."""
 
 
@@ -94,6 +96,7 @@ class Algebra:
         }
         self._defaults: dict[str, Value] = {slot: space.block(slot) if is_header(slot) else 0 for slot in WIDTHS}
         self._defaults[KEPT] = space.block(KEPT)
+        self._standing: dict[tuple[frozenset[int], Refs], Set] = {}
         self._senders = [ref for slot in (KEPT, *_OF_SENDERS) for ref in space.block(slot)]
         self._kept = {
             ref for ref, (slot, block) in self.homes.items() if slot == KEPT or (is_header(slot) and not block)
@@ -117,6 +120,19 @@ class Algebra:
             found = self.space.test(test.slot, value, test.value, test.mask)
             return found, ~found
         return (self.space.everything, self.space.nothing) if passes else (self.space.nothing, self.space.everything)
+
+    def standing(self, state: State, hosts: frozenset[int] | None) -> Set:
+        """The packets, of all there are, that are on some hypervisors (None: any) where this state says so."""
+        if hosts is None:
+            return self.space.everything
+        value = self.value(state, HOST)
+        if isinstance(value, int):
+            return self.space.everything if value in hosts else self.space.nothing
+        known = self._standing.get((hosts, refs_of(value)))
+        if known is None:
+            tests = [self.space.test(HOST, refs_of(value), host) for host in hosts]
+            known = self._standing[hosts, refs_of(value)] = union(tests, self.space.nothing)
+        return known
 
     def narrowed(self, state: State, *tests: Test) -> State:
         """Those that may pass."""
@@ -207,12 +223,25 @@ class Algebra:
         used = {ref for each in state.values.values() for ref in refs_of(each)}
         ((_, block),) = blocks if len(blocks) == 1 else ((slot, self._free(state.values, slot)),)
         fresh = self.space.block(slot, block)
-        if (slot, block) not in blocks and blocks or any(fresh[at] in used for at in digits(mask)):
+        if any(fresh[at] in used for at in digits(mask)) or blocks - {(slot, block)}:
             fresh = self.space.block(slot, self._free(state.values, slot))
         made = [*held]
         for at in digits(mask):
             made[at] = fresh[at]
         return replace(state, values={**state.values, slot: tuple(made)})
+
+    def told(self, state: State, slot: str, parts: Iterable[tuple[Set, int]]) -> State:
+        """With a number in a slot for each part of the packets, which are told apart by what is known by now; others
+        are gone."""
+        old, parts = self.value(state, slot), [*parts]
+        if len({number for _, number in parts}) == 1:
+            packets = state.packets & union((part for part, _ in parts), self.space.nothing)
+            return self.put(replace(state, packets=packets), slot, parts[0][1])
+        refs = self.space.block(slot, self._free(state.values, slot))
+        sets = [part & self.space.test(slot, refs, number) for part, number in parts]
+        packets = state.packets & union(sets, self.space.nothing)
+        values = {**state.values, slot: refs}
+        return replace(state, values=values, packets=self._cleaned(packets, old, values))
 
     def one_of(self, state: State, slot: str, parts: Iterable[tuple[State, Iterable[int]]]) -> State:
         """With a slot of which the packets of each part have any of some numbers."""
@@ -236,9 +265,11 @@ class Algebra:
         return self.put(state, "nw_ttl", new)
 
     def stripped(self, state: State, kept: Iterable[str]) -> State:
-        """As it leaves a switch: without what is no part of the packet, but for these slots."""
+        """As it leaves a switch: without what is no part of the packet, but for where it is, and these slots."""
         stays = {
-            slot: value for slot, value in state.values.items() if is_header(slot) or slot in (*kept, KEPT, *APART)
+            slot: value
+            for slot, value in state.values.items()
+            if is_header(slot) or slot in (*kept, KEPT, HOST, *APART)
         }
         gone = {
             ref
@@ -327,7 +358,11 @@ class Algebra:
             if len(blocks) != 1 or any(ref in self._kept for ref in refs):
                 continue
             others = {
-                self.homes[ref] for name, each in state.values.items() if name != slot for ref in refs_of(each) if ref >= 0
+                self.homes[ref]
+                for name, each in state.values.items()
+                if name != slot
+                for ref in refs_of(each)
+                if ref >= 0
             }
             ((owner, block),) = blocks
             alike = owner == slot or (SORTS.get(owner, "") == SORTS.get(slot) and slot in SORTS)
@@ -415,7 +450,7 @@ class Algebra:
             for ref in refs_of(self.value(group[0], slot))
             if ref >= 0
         }
-        for slot, kind in zip(slots, kinds, strict=True):
+        for slot in slots:
             held = [self.value(state, slot) for state in group]
             if all(each == held[0] for each in held):
                 values[slot] = held[0]

@@ -1,4 +1,4 @@
-"""What a switch does with sets of packets: all its flows, whoever made them, run as Open vSwitch runs them.
+"""What switches do with sets of packets: all their flows, whoever made them, run as Open vSwitch runs them.
 
 It differs from `controller.flows.trace`, which runs one packet through flows of ours, in that it takes every way that
 is possible: every bucket of a group that chooses or fails over, every flow of those that match alike. Of conntrack it
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Final
 
 from controller.prove.conntrack import BELIEVED, tracked
@@ -23,6 +24,7 @@ from controller.prove.rules import (
     Copy,
     DecrementTtl,
     Goto,
+    Group,
     Measure,
     Out,
     Punt,
@@ -35,8 +37,8 @@ from controller.prove.rules import (
     Write,
 )
 from controller.prove.sets import Maybe, Set
-from controller.prove.states import ACTED, Algebra, State, Step
-from controller.prove.tables import DROPPED, Tables
+from controller.prove.states import ACTED, HOST, Algebra, State, Step
+from controller.prove.tables import DROPPED, Hosts, Tables
 
 MAX_DEPTH: Final = 64
 """How deep lookups in the same or an earlier table may be nested (Open vSwitch, ofproto-dpif-xlate.c)."""
@@ -48,34 +50,57 @@ MAX_RECIRCULATIONS: Final = 6
 _IPS: Final = (0x0800, 0x86DD)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Machine:
-    """A switch to walk through: its flows, its ports by number, and what is peculiar to its conntrack."""
+    """All switches to walk through, by number: their names, flows, ports by number, and what is peculiar to their
+    conntrack.
 
-    name: str
+    They are walked through at once: on which one packets are, a slot of theirs says (`HOST`).
+    """
+
+    names: Sequence[str]
     tables: Tables
-    ports: Mapping[int, str]
-    sctp_ports: bool = True
+    ports: Sequence[Mapping[int, str]]
+    sides: Mapping[int, frozenset[int]]
+    """The ports to tunnels and wires, and where they are."""
+    sctp_ports: frozenset[int]
+    """The switches whose conntrack reads ports of SCTP."""
+
+    @cached_property
+    def numbers(self) -> Mapping[int, frozenset[int]]:
+        """By port, the switches that have it."""
+        found: dict[int, set[int]] = {}
+        for number, ports in enumerate(self.ports):
+            for port in ports:
+                found.setdefault(port, set()).add(number)
+        return {port: frozenset(hosts) for port, hosts in found.items()}
+
+    def called(self, name: str) -> Mapping[int, frozenset[int]]:
+        """The ports of a name, and where they are."""
+        found: dict[int, set[int]] = {}
+        for number, ports in enumerate(self.ports):
+            for port, each in ports.items():
+                if each == name:
+                    found.setdefault(port, set()).add(number)
+        return {port: frozenset(hosts) for port, hosts in found.items()}
 
 
 @dataclass(slots=True)
 class Outcome:
-    """What became of the packets that came: what left, by port; what went back; what met no flow, by table.
+    """What became of the packets that came: what left, by port; what met no flow, by table.
 
     `tracked` are the packets that went to conntrack. `notes` are what nobody could tell.
     """
 
     sent: dict[int, list[State]] = field(default_factory=dict)
-    back: list[State] = field(default_factory=list)
     lost: dict[int, list[State]] = field(default_factory=dict)
     looped: list[State] = field(default_factory=list)
     tracked: list[State] = field(default_factory=list)
-    punted: list[State] = field(default_factory=list)
     notes: dict[str, None] = field(default_factory=dict)
 
 
 class Walk:
-    """Packets under way in one switch."""
+    """Packets under way in switches, until they leave them."""
 
     def __init__(self, algebra: Algebra, machine: Machine, *, apart: bool = False) -> None:
         """`apart` keeps ways apart where they meet, and remembers each: for few packets."""
@@ -160,7 +185,7 @@ class Walk:
                         pending.setdefault(following, []).append(after)
         return done
 
-    def _met(self, table: int, states: Sequence[State]) -> Sequence[State]:
+    def _met(self, table: int, states: Iterable[State]) -> Iterable[State]:
         """Packets that come to a table by several ways, as few states as may be."""
         tables = self.machine.tables
         if self._apart or table in tables.drops:
@@ -178,7 +203,7 @@ class Walk:
         if self._apart:
             hits, left = tables.met(algebra, table, state)
             for rule, packets in hits:
-                trail = (*state.trail, Step(self.machine.name, rule))
+                trail = (*state.trail, *(Step(name, rule) for name, _ in self.places(state)))
                 yield from self._act(rule.actions, State(state.values, packets, trail), table)
         else:
             if table in tables.drops and tables.left(algebra, table, state) == algebra.space.nothing:
@@ -224,7 +249,6 @@ class Walk:
             case Out(port, back):
                 return [self._send(port, back, state)]
             case Punt():
-                self.outcome.punted.append(state)
                 return [algebra.written(state, ACTED)]
             case ToGroup(id):
                 return [self._copies(id, state, table)]
@@ -249,7 +273,7 @@ class Walk:
             case Goto():
                 pass
             case Unknown(text):
-                self.outcome.notes[f"action {text} is not known here: taken to send packets out of every port"] = None
+                self._note(state, f"action {text} is not known here: taken to send packets out of every port")
                 return [self._send(None, False, state)]
         return [state]
 
@@ -257,34 +281,63 @@ class Walk:
 
     def _send(self, port: int | str | None, back: bool, state: State) -> State:
         """A port sends nothing back to where it came from, unless it is told to."""
-        came = self.algebra.value(state, "in_port")
-        if back and isinstance(came, int):
-            self.outcome.sent.setdefault(came, []).append(state)
-        elif back:
-            self.outcome.back.append(state)
-        elif isinstance(port, str):
-            numbers = [number for number, name in self.machine.ports.items() if name == port]
-            if not numbers:
-                self.outcome.notes[f"port {port} is not there: nothing leaves by it"] = None
-            self._leave(numbers, state)
+        if back:
+            self._return(state)
+        elif isinstance(port, int):
+            self._leave({port: None}, state)
+        elif port is None:
+            self._leave(self.machine.numbers, state)
         else:
-            self._leave([*self.machine.ports] if port is None else [port], state)
+            there = self.machine.called(port)
+            lacking = frozenset(range(len(self.machine.names))).difference(*there.values())
+            self._note(self._on(state, lacking), f"port {port} is not there: nothing leaves by it")
+            self._leave(there, state)
         return self.algebra.written(state, ACTED)
 
-    def _leave(self, ports: Iterable[int], state: State) -> None:
-        for port in ports:
-            left = self.algebra.less(state, Test("in_port", port, 0xFFFFFFFF))
+    def _on(self, state: State, hosts: Hosts) -> State:
+        """What of a state is on some switches."""
+        return replace(state, packets=state.packets & self.algebra.standing(state, hosts))
+
+    def places(self, state: State) -> Iterator[tuple[str, State]]:
+        """A state by the names of the switches that it is on."""
+        for number, name in enumerate(self.machine.names):
+            here = self._on(state, frozenset([number]))
+            if here.packets != self.algebra.space.nothing:
+                yield name, self.algebra.put(here, HOST, number)
+
+    def _note(self, state: State, text: str) -> None:
+        self.outcome.notes.update({f"{name}: {text}": None for name, _ in self.places(state)})
+
+    def _return(self, state: State) -> None:
+        """Back to where it came from: of guests, that is nowhere else."""
+        for port, hosts in self.machine.sides.items():
+            came = Test("in_port", port, 0xFFFFFFFF)
+            there = self.algebra.narrowed(self._on(state, hosts), came)
+            if there.packets != self.algebra.space.nothing:
+                self.outcome.sent.setdefault(port, []).append(there)
+
+    def _leave(self, ports: Mapping[int, Hosts], state: State) -> None:
+        for port, hosts in ports.items():
+            left = self.algebra.less(self._on(state, hosts), Test("in_port", port, 0xFFFFFFFF))
             if left.packets != self.algebra.space.nothing:
                 self.outcome.sent.setdefault(port, []).append(left)
 
     def _copies(self, id: int, state: State, table: int) -> State:
         """A copy a bucket, whether each has one or any may have the packet. Copies that go to a table wait until the
         packet is done with, and go there together."""
-        group = self.machine.tables.groups.get(id)
-        if group is None:
-            self.outcome.notes[f"group {id} is not there: what is for it is lost"] = None
-            self.outcome.lost.setdefault(table, []).append(state)
-        for bucket in group.buckets if group else ():
+        lacking = state
+        for group, hosts in self.machine.tables.groups.get(id, ()):
+            lacking = replace(lacking, packets=lacking.packets & ~self.algebra.standing(state, hosts))
+            here = self._on(state, hosts)
+            if here.packets != self.algebra.space.nothing:
+                self._bucketed(group, here, table)
+        if lacking.packets != self.algebra.space.nothing:
+            self._note(lacking, f"group {id} is not there: what is for it is lost")
+            self.outcome.lost.setdefault(table, []).append(lacking)
+        return self.algebra.written(state, ACTED)
+
+    def _bucketed(self, group: Group, state: State, table: int) -> None:
+        for bucket in group.buckets:
             copy = self.algebra.written(state, Test("acted", 0, 1))
             last = bucket[-1] if bucket else None
             if isinstance(last, Resubmit) and last.table is not None:
@@ -293,7 +346,6 @@ class Walk:
             else:
                 for _, after in self._act(bucket, copy, table):
                     self._lose(table, after)
-        return self.algebra.written(state, ACTED)
 
     def _resubmit(
         self, action: Resubmit, states: Sequence[State], table: int, rest: Sequence[Action]
@@ -328,7 +380,8 @@ class Walk:
         self.outcome.tracked.append(state)
         if action.table is not None:
             behind = self._behind.setdefault(action.table, [])
-            behind += tracked(self.algebra, action, state, self.machine.sctp_ports, self._do)
+            sctp_ports = self.algebra.standing(state, self.machine.sctp_ports)
+            behind += tracked(self.algebra, action, state, sctp_ports, self._do)
         for slot in CONNTRACK:
             state = self.algebra.put(state, slot, 0)
         return self.algebra.written(state, ACTED)
