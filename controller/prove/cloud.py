@@ -17,6 +17,7 @@ from controller.model.bindings import Placed, place
 from controller.model.records import Address, Chassis, Port
 from controller.model.store import Rows
 from controller.prove.atoms import Gathered
+from controller.prove.conntrack import BELIEVED, TRANSLATED
 from controller.prove.focus import NARROWED, reached, writers
 from controller.prove.rules import Group, Rule, Test, group, rule
 from controller.prove.sets import WIDTHS, Set, Space, Value, is_header, union
@@ -301,14 +302,24 @@ class Cloud:
         survey = Survey()
         start = [state for crowd, state in self.start(only).items() if crowds is None or crowd in crowds]
         behind = [here for state in start for _, here in self.places(state)] if apart else self.algebra.merged(start)
+        been: dict[object, Set] = {}
         for crossing in range(MAX_CROSSINGS + 1):
             if not any(state.packets != self.space.nothing for state in behind):
                 return survey
             outcome = Walk(self.algebra, self.machine, apart=apart).run(behind)
-            coming = [*self._out(outcome, survey, first=not crossing, apart=apart)]
-            behind = coming if apart else self.algebra.merged(coming)
+            coming = self._out(outcome, survey, first=not crossing, apart=apart)
+            behind = [*coming] if apart else self._anew(coming, been)
         survey.looped += [each for state in behind for each in self.places(state)]
         return survey
+
+    def _anew(self, states: Iterable[State], been: dict[object, Set]) -> list[State]:
+        """What comes from elsewhere; of what was translated, of which no loop is told, that has not come before."""
+        algebra, live = self.algebra, self.machine.tables.live.at(0)
+        come = algebra.merged([algebra.homed(algebra.without(state, live)) for state in states])
+        return [
+            algebra.fresh(state, live, 0, been) if algebra.value(state, BELIEVED) == TRANSLATED else state
+            for state in come
+        ]
 
     def _out(self, outcome: Outcome, survey: Survey, *, first: bool, apart: bool) -> Iterator[State]:
         """What an outcome adds to what is known, and what comes to other hypervisors by it."""

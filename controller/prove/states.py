@@ -396,6 +396,14 @@ class Algebra:
             values[slot] = tuple([own[at] if at in fixed else ref for at, ref in enumerate(refs)])
         return State(values, packets, state.trail)
 
+    def fresh(self, state: State, live: Live, place: object, been: dict[object, Set]) -> State:
+        """Of packets that come to a place those that have not been there, which is remembered."""
+        told = self.spread(state, live)
+        key = (place, frozenset(told.values.items()))
+        before = been.get(key, self.space.nothing)
+        been[key] = before | told.packets
+        return replace(told, packets=told.packets & ~before) if before & told.packets != self.space.nothing else state
+
     # ---- where ways meet --------------------------------------------------------------------------------------
 
     def merged(self, states: Sequence[State]) -> list[State]:

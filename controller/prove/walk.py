@@ -133,14 +133,10 @@ class Walk:
         ever because conntrack might say, each time, what sends it round once more: of such, what has not been here."""
         found = []
         algebra, live = self.algebra, self.machine.tables.live.at(table)
-        for state in algebra.merged([algebra.homed(each) for each in self._met(table, states)]):
+        come = self._met(table, states)
+        for state in come if self._apart else algebra.merged([algebra.homed(each) for each in come]):
             if self._doubtful(state):
-                told = algebra.spread(state, live)
-                place = (table, frozenset(told.values.items()))
-                before = been.get(place, algebra.space.nothing)
-                been[place] = before | told.packets
-                if before & told.packets != algebra.space.nothing:
-                    state = replace(told, packets=told.packets & ~before)
+                state = algebra.fresh(state, live, table, been)
             elif turn >= MAX_RECIRCULATIONS:
                 self.outcome.looped.append(state)
                 continue
