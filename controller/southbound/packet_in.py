@@ -10,7 +10,7 @@ What a guest tells (`Why.TOLD`) is counted apart from what it wants.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -72,8 +72,19 @@ class Bucket:
 
 
 @dataclass(slots=True)
+class Tally:
+    """How much there was of something."""
+
+    packets: int = 0
+    bytes: int = 0
+
+
+@dataclass(slots=True)
 class Answerer:
-    """Answers what one switch hands over; `shares` are parts of that, by port and whether it told something."""
+    """Answers what one switch hands over; `shares` are parts of that, by port and whether it told something.
+
+    `handed` counts what is handed over, by why.
+    """
 
     chassis: str
     answers: Mapping[Why, Sequence[Answer]]
@@ -82,6 +93,7 @@ class Answerer:
     found: Found
     bucket: Bucket = field(default_factory=Bucket)
     shares: dict[tuple[int, bool], Bucket] = field(default_factory=dict)
+    handed: dict[Why, Tally] = field(default_factory=dict)
 
     def __call__(self, packet: PacketIn) -> Iterable[Outgoing]:
         """What to send in answer; nothing when nobody answers for it, or there were too many."""
@@ -89,9 +101,12 @@ class Answerer:
         answers = self.answers.get(punted.why, ()) if punted else ()
         if punted is None or not answers:
             return ()
-        measures.HANDED_OVER.labels(punted.why.name).inc()
+        apps = ",".join(dict.fromkeys(answer.__module__.rpartition(".")[2] for answer in answers))
+        measures.HANDED_OVER.labels(apps, punted.why.name).inc()
+        tally = self.handed.setdefault(punted.why, Tally())
+        tally.packets, tally.bytes = tally.packets + 1, tally.bytes + packet.length
         if not self._in_turn(packet.in_port, punted.why is Why.TOLD):
-            measures.UNANSWERED.labels(punted.why.name).inc()
+            measures.UNANSWERED.labels(apps, punted.why.name).inc()
             return ()
         try:
             return self._outgoing(punted, answers)
@@ -122,6 +137,11 @@ class Answerer:
         if share is None:
             share = self.shares[port, tells] = Bucket(PORT_PER_SECOND, PORT_BURST)
         return share.take(now) and self.bucket.take(now, 0 if share.left >= QUIET else RESERVE)
+
+    def keep(self, ports: Collection[int]) -> None:
+        """Forget the shares of all other ports: an OpenFlow port has a number of its own each time that it comes."""
+        for key in [key for key in self.shares if key[0] not in ports]:
+            del self.shares[key]
 
     def overrun(self, port: int, since: float) -> bool:
         """Was anything of a port let go since then?"""

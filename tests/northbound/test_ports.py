@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 
 import pytest
 
@@ -11,20 +10,7 @@ from controller.model.bindings import Claim, Hypervisor, alone, observe
 from controller.model.records import Address, SecurityGroup, Tag
 from controller.model.store import Transaction
 from northbound.api import Settings
-from tests.northbound.served import Client, serving
-
-NOBODY = "11111111-2222-3333-4444-555555555555"
-
-
-@pytest.fixture
-def api() -> Iterator[Client]:
-    with serving() as client:
-        yield client
-
-
-@pytest.fixture
-def red(api: Client) -> str:
-    return str(api.make("network", name="red")["id"])
+from tests.northbound.served import NOBODY, Client, serving
 
 
 def four(api: Client, network: str, cidr: str = "10.0.0.0/24") -> str:
@@ -349,7 +335,7 @@ def test_a_host_that_cannot_carry_the_port_fails_the_binding(
 
 def test_a_switch_without_a_database_can_be_named_as_a_host_and_carries_every_network(api: Client, red: str) -> None:
     def work(tx: Transaction) -> None:
-        observe(tx, alone(1, []))
+        observe(tx, alone(1, {}))
 
     api.commit(work)
     made = api.make("port", network_id=red, **{"binding:host_id": "0000000000000001"})

@@ -22,10 +22,12 @@ import pytest
 
 from controller.flows.pipeline import Why
 from mininet_scenarios.api import Json
+from mininet_scenarios.captures import Frame, Heard, answers_for, within
+from mininet_scenarios.frames import REQUEST, arp, token, udp
 from mininet_scenarios.guarded import door, exchange
+from mininet_scenarios.hosts import Guest, Host
 from mininet_scenarios.lab import Lab
-from mininet_scenarios.nodes import Guest, Host, Hypervisor, Physical
-from mininet_scenarios.probe import REQUEST, Frame, Heard, answers_for, arp, token, udp, within
+from mininet_scenarios.machines import Hypervisor, Physical
 from mininet_scenarios.processes import inside
 from mininet_scenarios.sockets import Outcome
 
@@ -586,7 +588,8 @@ def test_ten_thousand_short_connections_are_made(lab: Lab, wire: Physical) -> No
     """Guests call from 64 ports, each again at once. For a port that is used again Open vSwitch 3.1 takes another one
     outside, perhaps one by which whoever is called still knows a connection of another port (TIME-WAIT): then it says
     so, the caller resets that, and calls again. To a floating IP it takes another port of the caller's, too, and there such
-    a reset is not let in (`docs/nat.md`, "Ports outside"), so the guest that is called keeps nothing in TIME-WAIT.
+    a reset is not let in (`docs/nat.md`, "A port that is used again outside"), so the guest that is called keeps nothing
+    in TIME-WAIT.
     """
     far, a1, a4 = lab.hosts["far"], lab.guests["a1"], lab.guests["a4"]
     a4.sysctl("ipv4/tcp_max_tw_buckets", 0)
