@@ -9,7 +9,7 @@ definitions (api-ref, "Security groups", "Routers"), and shares no code with the
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
@@ -19,22 +19,25 @@ from controller.flows.fields import cover
 from controller.flows.presence import attached
 from controller.model.protocols import WITH_PORTS, ports, protocol_number, type_and_code
 from controller.model.records import (
+    FLOATING,
+    GATEWAY,
     AddressGroup,
+    Mac,
     Neighbour,
     Port,
     SecurityGroupRule,
 )
 from controller.prove.claims import Suspicion
-from controller.prove.cloud import Cloud, Survey
+from controller.prove.cloud import Cloud, Origin, Survey
 from controller.prove.conntrack import BELIEVED
-from controller.prove.promise import IPV4, IPV6, Promise
-from controller.prove.routes import Routes, Way
+from controller.prove.outside import EXCESS, MISSING, Outside
+from controller.prove.promise import FIRST, IPV4, IPV6, LATER, Promise
+from controller.prove.routes import Exit, Routes, Unsure, Way
 from controller.prove.rules import Test
 from controller.prove.sets import Set, union
+from controller.prove.states import State
 from controller.prove.values import block, number_of
 
-MISSING: Final = "missing"
-EXCESS: Final = "excess"
 REWRITTEN: Final = "rewritten"
 _UNSEEN: Final = (33, 136)
 """DCCP and UDP-Lite, whose ports Open vSwitch does not see: a rule about their ports is about nothing."""
@@ -56,16 +59,19 @@ class Intent:
 
     def __init__(self, cloud: Cloud, promise: Promise) -> None:
         self.cloud, self.promise, self.space = cloud, promise, cloud.space
-        self._allowed: dict[tuple[str, str], Set] = {}
-        self.routes = Routes(cloud.rows)
+        self._allowed: dict[tuple[str, str, int | None], Set] = {}
+        self.routes = Routes(cloud.rows, cloud.space)
+        self.unjudged: dict[tuple[str, str], None] = {}
+        """What nothing is asked about, and of which objects."""
+        self.outside = Outside(self)
 
     # ---- security groups --------------------------------------------------------------------------------------
 
-    def allowed(self, port: Port, direction: str) -> Set:
-        """What the security groups of a port let through."""
+    def allowed(self, port: Port, direction: str, to: int | None = None) -> Set:
+        """What the security groups of a port let through; of what is translated to a port, `to` that."""
         if not port.port_security_enabled:
             return self.space.everything
-        known = self._allowed.get((port.policy, direction))
+        known = self._allowed.get((port.policy, direction, to))
         if known is None:
             rules = [
                 rule
@@ -73,11 +79,11 @@ class Intent:
                 for rule in self.cloud.rows.where(SecurityGroupRule, security_group_id=group)
                 if rule.direction == direction
             ]
-            known = union((self._rule(rule) for rule in rules), self.space.nothing)
-            self._allowed[port.policy, direction] = known
+            known = union((self._rule(rule, to) for rule in rules), self.space.nothing)
+            self._allowed[port.policy, direction, to] = known
         return known
 
-    def _rule(self, rule: SecurityGroupRule) -> Set:
+    def _rule(self, rule: SecurityGroupRule, to: int | None) -> Set:
         family = 4 if rule.ethertype == "IPv4" else 6
         ends = ("nw_dst", "nw_src") if family == 4 else ("ipv6_dst", "ipv6_src")
         slot = ends[0] if rule.direction == "egress" else ends[1]
@@ -86,7 +92,7 @@ class Intent:
         remotes = union(
             (self.space.is_(slot, value, mask) for kind, value, mask in found if kind == sort), self.space.nothing
         )
-        return self.space.is_("eth_type", IPV4 if family == 4 else IPV6) & remotes & self._about(rule)
+        return self.space.is_("eth_type", IPV4 if family == 4 else IPV6) & remotes & self._about(rule, to)
 
     def _remotes(self, rule: SecurityGroupRule) -> Iterator[str]:
         rows = self.cloud.rows
@@ -101,25 +107,39 @@ class Intent:
         else:
             yield "0.0.0.0/0" if rule.ethertype == "IPv4" else "::/0"
 
-    def _about(self, rule: SecurityGroupRule) -> Set:
-        """The protocol, and its ports, or type and code."""
+    def _about(self, rule: SecurityGroupRule, to: int | None) -> Set:
+        """The protocol, and its ports, or type and code. Of a fragment but the first the protocol is all there is."""
         number, space = protocol_number(rule), self.space
         if number is None:
             return space.everything
-        made = space.is_("nw_proto", number)
         if number in _UNSEEN and rule.port_range_min is not None:
             return space.nothing
+        made = space.everything
         if number in WITH_PORTS and number not in _UNSEEN and (wanted := ports(rule)) is not None:
-            made = made & union((space.is_("tp_dst", *each) for each in cover(*wanted)), space.nothing)
+            if to is None:
+                made = union((space.is_("tp_dst", *each) for each in cover(*wanted)), space.nothing)
+            elif not wanted[0] <= to <= wanted[1]:
+                made = space.nothing
         type, code = type_and_code(rule)
         made = made if type is None else made & space.is_("tp_src", type)
-        return made if code is None else made & space.is_("tp_dst", code)
+        made = made if code is None else made & space.is_("tp_dst", code)
+        return space.is_("nw_proto", number) & (made | self._later)
 
     @cached_property
-    def _domain(self) -> Set:
-        """The packets that are asked about."""
+    def _later(self) -> Set:
+        """Fragments but the first."""
+        return self.space.is_("ip_frag", LATER)
+
+    @cached_property
+    def domain(self) -> Set:
+        """The packets of guests that are asked about."""
+        return self.space.is_("vlan_tci", 0) & self.first
+
+    @cached_property
+    def first(self) -> Set:
+        """First packets of connections, and fragments, as far as they are asked about, whatever their tag."""
         space = self.space
-        made = space.is_("ip_frag", 0) & space.is_("vlan_tci", 0)
+        made = space.is_("ip_frag", 0) | space.is_("ip_frag", FIRST) | self._later
         udp = space.is_("nw_proto", 17)
         left = [udp & space.is_("tp_src", one) & space.is_("tp_dst", other) for one, other in _DHCP]
         icmp4, icmp6 = (
@@ -128,7 +148,8 @@ class Intent:
         )
         for icmp, proto in ((icmp4, 1), (icmp6, 58)):
             asks = union((space.is_("tp_src", type) for type in ANSWERS[proto]), space.nothing)
-            left.append(icmp & ~asks)
+            left.append(icmp & ~asks & ~self._later)
+        left.append(space.is_("eth_type", IPV6) & self._later)
         left.append(space.is_("eth_type", IPV6) & space.is_("nw_proto", 0))
         left.append(space.is_("nw_proto", 6) & space.is_("tcp_flags", 0x12, 0x12))
         return made & (space.is_("eth_type", IPV4) | space.is_("eth_type", IPV6)) & ~union(left, space.nothing)
@@ -165,6 +186,39 @@ class Intent:
             found[each.network_id].add(each.mac_address)
         return found
 
+    @property
+    def senders(self) -> list[str]:
+        """The networks that have ports which are plugged in."""
+        return [*self._receivers]
+
+    def receivers(self) -> Iterator[tuple[Port, Origin]]:
+        """The ports that are plugged in, and where."""
+        for receivers in self._receivers.values():
+            yield from ((each.port, self.cloud.by_port[each.port.id]) for each in receivers)
+
+    def homes(self, network: str) -> list[str]:
+        """The hypervisors where a network has ports."""
+        return sorted({self.cloud.by_port[each.port.id].chassis for each in self._receivers.get(network, ())})
+
+    def sent_from(self, network: str, chassis: str, crossed: bool) -> Set:
+        """What the ports of a network on a hypervisor may send; as it is known of them on another one, if it crossed."""
+        known = self._sent_from.get((network, chassis, crossed))
+        if known is None:
+            here = (each.port for each in self._receivers.get(network, ()))
+            mine = [port for port in here if self.cloud.by_port[port.id].chassis == chassis]
+            known = union((self._by_one(port, crossed) for port in mine), self.space.nothing)
+            self._sent_from[network, chassis, crossed] = known
+        return known
+
+    @cached_property
+    def _sent_from(self) -> dict[tuple[str, str, bool], Set]:
+        return {}
+
+    def senders_from(self, network: str, chassis: str, crossed: bool) -> Set:
+        """All packets of the ports of a network on a hypervisor; if they crossed to it, on all others."""
+        here = (self.cloud.by_port[each.port.id] for each in self._receivers.get(network, ()))
+        return self.cloud.senders(each for each in here if (each.chassis != chassis) == crossed)
+
     def _sent(self, network: str, chassis: str, crossed: bool) -> Set:
         """What the ports of a network may send at all: those on a hypervisor, or, not by whom, those on all others."""
         known = self._sending.get((network, chassis, crossed))
@@ -180,7 +234,7 @@ class Intent:
     def _by_one(self, port: Port, crossed: bool) -> Set:
         known = self._each.get((port.id, crossed))
         if known is None:
-            mine = self.cloud.sent_by(self.cloud.by_port[port.id]) & self.allowed(port, "egress") & self._domain
+            mine = self.cloud.sent_by(self.cloud.by_port[port.id]) & self.allowed(port, "egress") & self.domain
             known = mine & self.promise.own(port) if port.port_security_enabled else mine
             if crossed:
                 known = self.cloud.algebra.forgotten(known)
@@ -207,36 +261,56 @@ class Intent:
         found = []
         if network == receiver.port.network_id:
             found.append(union((space.is_("eth_dst", mac) for mac in receiver.macs), space.nothing) | self._many)
-        for way in self._ways(receiver):
-            if way.network != network:
-                continue
-            alive = ~union((space.is_("nw_ttl", left) for left in range(way.hops + 1)), space.nothing)
-            sort, value, mask = block(way.address)
-            target = space.is_("nw_dst" if sort == "ip4" else "ipv6_dst", value, mask)
-            family = space.is_("eth_type", IPV4 if sort == "ip4" else IPV6)
-            router = space.is_("eth_dst", number_of(way.mac))
-            found.append(router & family & target & alive & self._forwarded)
+        for way in self._ways(network).get(receiver.port.id, ()):
+            found.append(self._routed(way))
         return sent & union(found, space.nothing) & self.allowed(receiver.port, "ingress")
 
-    def _ways(self, receiver: _Receiver) -> list[Way]:
-        known = self._known_ways.get(receiver.port.id)
+    def _routed(self, way: Way) -> Set:
+        """The packets that go a way through routers."""
+        here = self.before_router(way.network, way.mac, way.end.hops)
+        return here & way.end.packets
+
+    def alive(self, hops: int) -> Set:
+        """What may pass so many routers."""
+        return ~union((self.space.is_("nw_ttl", left) for left in range(hops + 1)), self.space.nothing)
+
+    def before_router(self, network: str, mac: Mac, hops: int) -> Set:
+        """What is for a router on a network, and may be forwarded over so many routers."""
+        known = self._befores.get((network, mac, hops))
         if known is None:
-            known = self._known_ways[receiver.port.id] = [*self.routes.to(receiver.port)]
+            known = self.space.is_("eth_dst", number_of(mac)) & self.alive(hops) & self.forwarded
+            self._befores[network, mac, hops] = known
         return known
 
     @cached_property
-    def _known_ways(self) -> dict[str, list[Way]]:
+    def _befores(self) -> dict[tuple[str, Mac, int], Set]:
+        return {}
+
+    def _ways(self, network: str) -> Mapping[str, list[Way]]:
+        """From a network through routers to guests, by who receives."""
+        known = self._known_ways.get(network)
+        if known is None:
+            known = self._known_ways[network] = defaultdict(list)
+            for interface in self.routes.by_network.get(network, ()):
+                for way in self.routes.ways(interface):
+                    known[way.end.receiver].append(way)
+        return known
+
+    @cached_property
+    def _known_ways(self) -> dict[str, dict[str, list[Way]]]:
         return {}
 
     @cached_property
-    def _forwarded(self) -> Set:
-        """What routers do not refuse for whom it is from (RFC 1812 section 5.3.7; RFC 4291 sections 2.5.2, 2.5.6)."""
+    def forwarded(self) -> Set:
+        """What routers do not refuse for whom it is from, or for (RFC 1812 section 5.3.7; RFC 4291 sections 2.5.2,
+        2.5.6)."""
         space = self.space
         left = []
         for text in NOBODYS:
             sort, value, mask = block(text)
             family = space.is_("eth_type", IPV4 if sort == "ip4" else IPV6)
-            left.append(family & space.is_("nw_src" if sort == "ip4" else "ipv6_src", value, mask))
+            ends = ("nw_src", "nw_dst") if sort == "ip4" else ("ipv6_src", "ipv6_dst")
+            left += [family & space.is_(end, value, mask) for end in ends]
         return ~union(left, space.nothing)
 
     def _networks(self, receiver: _Receiver) -> list[str]:
@@ -246,21 +320,41 @@ class Intent:
 
     def _asked(self, receiver: _Receiver, network: str, crossed: bool) -> Set:
         """Of all that might arrive at a port from a network, that of which the model says alone whether it should."""
+        asked = self.asked(network)
+        return asked if crossed else asked & ~self.cloud.sent_by(self.cloud.by_port[receiver.port.id])
+
+    def asked(self, network: str) -> Set:
+        """The same of all receivers. Nothing is asked about what comes back from the outside, to another address."""
         known = self._asking.get(network)
         if known is None:
             space = self.space
-            routers = union((space.is_("eth_dst", number_of(mac)) for mac in self.routes.macs(network)), space.nothing)
-            unsure = union((space.is_("eth_dst", mac) for mac in self._unsure(network)), space.nothing)
-            addressed = self._addressed(self.promise.joined[network])
-            known = self._asking[network] = ((~routers & ~unsure) | (routers & addressed)) & self._domain
-        return known if crossed else known & ~self.cloud.sent_by(self.cloud.by_port[receiver.port.id])
+            unsure = [space.is_("eth_dst", mac) for mac in self._unsure(network)]
+            for interface in self.routes.by_network.get(network, ()):
+                here = space.is_("eth_dst", number_of(interface.mac_address))
+                unsure += [here & each for each in self._unsure_at(interface)]
+            known = self._asking[network] = ~union(unsure, space.nothing) & self.domain
+        return known
+
+    def _unsure_at(self, interface: Port) -> Iterator[Set]:
+        """Of what comes to a router, what nobody knows, and what may come to ports of an external network."""
+        for fate in self.routes.fates(interface):
+            if isinstance(fate, Unsure):
+                self.leave(fate.why, fate.about)
+                yield fate.packets
+            elif isinstance(fate, Exit):
+                yield from self.outside.unsure(fate)
+
+    def leave(self, why: str, about: str) -> None:
+        """Nothing is asked about something."""
+        if why:
+            self.unjudged[why, about] = None
 
     @cached_property
     def _asking(self) -> dict[str, Set]:
         return {}
 
     def _unsure(self, network: str) -> list[int]:
-        """MAC addresses that the model does not give to one port alone."""
+        """MAC addresses that the model does not give to one port alone, and those by which the outside is reached."""
         alone = {mac for each in self._receivers.get(network, ()) for mac in each.macs}
         pairs = {
             number_of(pair.mac_address)
@@ -268,23 +362,9 @@ class Intent:
             for pair in each.port.allowed_address_pairs
         }
         heard = {number_of(mac) for mac in self._heard.get(network, set())}
-        return sorted((pairs | heard) - alone)
-
-    def _addressed(self, joined: str) -> Set:
-        known = self._addresses.get(joined)
-        if known is None:
-            space = self.space
-            found = []
-            for address in self.routes.plain(name for name, each in self.promise.joined.items() if each == joined):
-                sort, value, mask = block(address)
-                slot, family = ("nw_dst", IPV4) if sort == "ip4" else ("ipv6_dst", IPV6)
-                found.append(space.is_("eth_type", family) & space.is_(slot, value, mask))
-            known = self._addresses[joined] = union(found, space.nothing)
-        return known
-
-    @cached_property
-    def _addresses(self) -> dict[str, Set]:
-        return {}
+        ports = self.cloud.rows.where(Port, network_id=network)
+        outer = {number_of(port.mac_address) for port in ports if port.device_owner in (GATEWAY, FLOATING)}
+        return sorted((pairs | heard) - alone | outer)
 
     def judged(self, sender: str, receiver: str) -> tuple[Set, Set]:
         """What one port may send another that is asked about, and what of that should arrive, whoever may send it."""
@@ -304,26 +384,33 @@ class Intent:
                 at = self.cloud.by_port[receiver.port.id]
                 for network in filter(crowds.__contains__, self._networks(receiver)):
                     for crossed in (False, True):
-                        come = arrived.get((at.chassis, at.ofport, network, crossed), self.space.nothing)
-                        yield from self._compared(receiver, network, crossed, come)
+                        states = arrived.get((at.chassis, at.ofport, network, crossed), [])
+                        yield from self._compared(receiver, network, crossed, states)
+        yield from self.outside.compared(survey, crowds)
         yield from self._rewritten(survey)
 
-    def _arrived(self, survey: Survey) -> dict[tuple[str, int, str, bool], Set]:
+    def _arrived(self, survey: Survey) -> dict[tuple[str, int, str, bool], list[State]]:
         """What came to ports, by crowd, of what begins connections."""
-        algebra, found = self.cloud.algebra, dict[tuple[str, int, str, bool], Set]()
+        found: dict[tuple[str, int, str, bool], list[State]] = defaultdict(list)
         for each in survey.arrived:
-            sets = [algebra.as_sent(state) for state in each.states if algebra.value(state, BELIEVED) == 0]
-            come = union(sets, self.space.nothing)
-            place = (each.chassis, each.port, each.crowd, each.crossed)
-            come = algebra.forgotten(come) if each.crossed else come
-            found[place] = found.get(place, self.space.nothing) | come
+            states = [state for state in each.states if self.cloud.algebra.value(state, BELIEVED) == 0]
+            found[each.chassis, each.port, each.crowd, each.crossed] += states
         return found
 
-    def _compared(self, receiver: _Receiver, network: str, crossed: bool, come: Set) -> Iterator[Suspicion]:
+    def _come(self, states: Iterable[State], crossed: bool) -> Set:
+        """Packets as they were sent."""
+        algebra = self.cloud.algebra
+        come = union(map(algebra.as_sent, states), self.space.nothing)
+        return algebra.forgotten(come) if crossed else come
+
+    def _compared(
+        self, receiver: _Receiver, network: str, crossed: bool, states: Sequence[State]
+    ) -> Iterator[Suspicion]:
         space, at, asked = self.space, self.cloud.by_port[receiver.port.id], self._asked(receiver, network, crossed)
-        come = come & asked
+        come = self._come(states, crossed) & asked
         wanted = self._wanted(receiver, network, crossed) & asked & self._sound(crossed)
-        if come == wanted:
+        ways = self._ways(network).get(receiver.port.id, ())
+        if come == wanted and not ways:
             return
         senders = self.cloud.senders(
             here
@@ -337,7 +424,55 @@ class Intent:
             yield Suspicion(EXCESS, sentence, more, at.chassis, at.ofport, at)
         if (less := wanted & ~come & senders) != space.nothing:
             sentence = f"it should reach {name} on {at.chassis}, and does not"
-            yield Suspicion(MISSING, sentence, self._sendable(less, network), at.chassis, at.ofport, at)
+            yield Suspicion(MISSING, sentence, self.sendable(less, network), at.chassis, at.ofport, at)
+        elif ways:
+            yield from self._by_ways(receiver, network, crossed, states, ways, senders)
+
+    def _by_ways(
+        self,
+        receiver: _Receiver,
+        network: str,
+        crossed: bool,
+        states: Sequence[State],
+        ways: Sequence[Way],
+        senders: Set,
+    ) -> Iterator[Suspicion]:
+        """Of several next hops each is taken, and no other router: which one it was the sender's MAC address tells."""
+        space, at, algebra = self.space, self.cloud.by_port[receiver.port.id], self.cloud.algebra
+        asked = self._asked(receiver, network, crossed) & senders
+        routed = asked & union(
+            (space.is_("eth_dst", number_of(each.mac_address)) for each in self.routes.by_network.get(network, ())),
+            space.nothing,
+        )
+        left = [*states]
+        sent = self._sent(network, at.chassis, crossed) & self.allowed(receiver.port, "ingress")
+        for source in dict.fromkeys(way.end.source for way in ways):
+            test = Test("eth_src", number_of(source), _FULL48)
+            come = self._come((algebra.narrowed(state, test) for state in left), crossed) & routed
+            left = [algebra.less(state, test) for state in left]
+            mine = [way for way in ways if way.end.source == source]
+            self._told_apart(mine)
+            wanted = union(map(self._routed, mine), space.nothing) & sent & routed & self._sound(crossed)
+            chosen = next((f", by {_words(way)}" for way in mine if way.end.chosen), "")
+            if (less := wanted & ~come) != space.nothing:
+                sentence = f"it should reach port {receiver.port.id} on {at.chassis}{chosen}, and does not"
+                yield Suspicion(MISSING, sentence, self.sendable(less, network), at.chassis, at.ofport, at)
+            if (more := come & ~wanted) != space.nothing:
+                sentence = (
+                    f"it reaches port {receiver.port.id} by a router that no route leads over{chosen and ' then'}"
+                )
+                yield Suspicion(EXCESS, sentence, self.sendable(more, network), at.chassis, at.ofport, at)
+        if (more := self._come(left, crossed) & routed) != space.nothing:
+            sentence = f"it reaches port {receiver.port.id} by a router that no route leads over"
+            yield Suspicion(EXCESS, sentence, self.sendable(more, network), at.chassis, at.ofport, at)
+
+    def _told_apart(self, ways: Sequence[Way]) -> None:
+        """Next hops behind which the way is the same at last are not told apart."""
+        for place, way in enumerate(ways):
+            for other in ways[:place]:
+                if way.mac == other.mac and way.end.packets & other.end.packets != self.space.nothing:
+                    router, to, _ = way.end.chosen[0]
+                    self.leave("routes whose next hops lead to one router", f"{router} {to}")
 
     def _sound(self, crossed: bool) -> Set:
         return self._sound_aside if crossed else self.cloud.sound
@@ -346,7 +481,7 @@ class Intent:
     def _sound_aside(self) -> Set:
         return self.cloud.algebra.forgotten(self.cloud.sound)
 
-    def _sendable(self, packets: Set, network: str) -> Set:
+    def sendable(self, packets: Set, network: str) -> Set:
         """Of packets of which it is not known who sends them, those that somebody may send, if any."""
         own = union((self._by_one(each.port, False) for each in self._receivers[network]), self.space.nothing)
         made = packets & own & self.cloud.sound
@@ -380,3 +515,9 @@ class Intent:
 
 _DHCP: Final = ((68, 67), (67, 68), (546, 547), (547, 546))
 NOBODYS: Final = ("0.0.0.0/8", "127.0.0.0/8", "224.0.0.0/3", "::/16", "ff00::/8", "fe80::/10")
+_FULL48: Final = (1 << 48) - 1
+
+
+def _words(way: Way) -> str:
+    """Which next hops are taken."""
+    return ", ".join(f"route {to} of router {router} via {hop}" for router, to, hop in way.end.chosen)

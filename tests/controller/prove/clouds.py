@@ -8,7 +8,22 @@ from controller.flows.flow import Flow
 from controller.model.records import KINDS, Chassis, Link
 from controller.prove.cloud import Held
 from controller.prove.proof import AT_ONCE, Answer, Question, prove
-from tests.cloud import Cloud, egress, group, hypervisor, ingress, interface, network, port, router, subnet
+from tests.cloud import (
+    Cloud,
+    egress,
+    floating_ip,
+    forwarding,
+    gateway,
+    group,
+    heard,
+    hypervisor,
+    ingress,
+    interface,
+    network,
+    port,
+    router,
+    subnet,
+)
 
 Lines = list[str]
 Fault = Callable[[Lines], Lines]
@@ -44,6 +59,42 @@ def routed() -> Cloud:
         interface("r-pink", "r", "pink", "02:00:00:00:0a:02", pink4="10.1.0.254"),
     )
     made.commit(hypervisor(1, "vm1"), hypervisor(2, "vm4"))
+    return made
+
+
+def ways_out() -> Cloud:
+    """Of one tenant, vm1 (hv1), vm2 (hv2) and vm3 (hv3) on red, whose router r translates, on the wire ext: vm1 has the
+    floating IP f1 where it is, vm3 has f3 at the gateways, hv2 and then hv4, and ports of f2 are vm2's. Of another, b1
+    (hv1) on blue, with the addresses of vm1, whose router has no gateway. A host of the wire, 172.24.0.1, leads on."""
+    made = Cloud()
+    made.commit(lambda tx: tx.tag("physical", "phys"))
+    made.commit(network("red", 100), network("blue", 200))
+    made.commit(network("ext", None, "flat", physical_network="phys", external=True, mtu=1500))
+    made.commit(subnet("red4", "red", "10.0.0.0/24", "10.0.0.254"), subnet("blue4", "blue", "10.0.0.0/24"))
+    made.commit(subnet("ext4", "ext", "172.24.0.0/24", "172.24.0.1"))
+    made.commit(group("web", ingress("tcp", 80), egress()))
+    made.commit(
+        *(port(f"vm{n}", "red", f"02:00:00:00:00:0{n}", on={"red4": f"10.0.0.{n}"}, groups=["web"]) for n in (1, 2, 3)),
+        port("b1", "blue", "02:00:00:00:00:01", on={"blue4": "10.0.0.1"}, groups=["web"]),
+        router("r", external_network_id="ext"),
+        router("rb"),
+        interface("r-red", "r", "red", "02:00:00:00:0a:01", red4="10.0.0.254"),
+        interface("rb-blue", "rb", "blue", "02:00:00:00:0b:01", blue4="10.0.0.254"),
+        gateway("r-ext", "r", "ext", "02:00:00:00:0e:10", ext4="172.24.0.10"),
+        heard("ext", "172.24.0.1", "02:00:00:00:0f:01", ""),
+    )
+    made.commit(
+        hypervisor(1, "vm1", "b1", physical=("phys",), watches=(2, 4)),
+        hypervisor(2, "vm2", physical=("phys",), priority=20),
+        hypervisor(3, "vm3", watches=(2, 4)),
+        hypervisor(4, physical=("phys",), priority=10, watches=(2,)),
+    )
+    made.commit(
+        floating_ip("f1", "ext", "02:00:00:00:0e:01", "172.24.0.101", "r", "vm1", "10.0.0.1"),
+        floating_ip("f2", "ext", "02:00:00:00:0e:02", "172.24.0.102", "r"),
+        floating_ip("f3", "ext", "02:00:00:00:0e:03", "172.24.0.103", "r", "vm3", "10.0.0.3"),
+        forwarding("p1", "f2", "tcp", (8080, 8080), "vm2", "10.0.0.2", (80, 80)),
+    )
     return made
 
 
