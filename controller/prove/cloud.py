@@ -275,8 +275,16 @@ class Cloud:
 
     # ---- from switch to switch --------------------------------------------------------------------------------
 
-    def survey(self, only: Set | None = None, *, apart: bool = False, crowds: Collection[str] | None = None) -> Survey:
-        """What becomes of everything, or of `only` these packets, or of what these `crowds` send."""
+    def survey(
+        self,
+        only: Set | None = None,
+        *,
+        apart: bool = False,
+        crowds: Collection[str] | None = None,
+        first: bool = False,
+    ) -> Survey:
+        """What becomes of everything, or of `only` these packets, or of what these `crowds` send; of all that, or of
+        what begins connections (`first`)."""
         survey = Survey()
         start = self.start(only)
         behind = {place: states for place, states in start.items() if crowds is None or place[1] in crowds}
@@ -285,7 +293,7 @@ class Cloud:
             for (name, crowd), states in behind.items():
                 alive = [state for state in states if state.packets != self.space.nothing]
                 if alive:
-                    outcome = Walk(self.algebra, self.hosts[name].machine, apart=apart).run(alive)
+                    outcome = Walk(self.algebra, self.hosts[name].machine, apart=apart, first=first).run(alive)
                     for to, state in self._out(name, crowd, outcome, survey, first=not crossing, apart=apart):
                         coming[to, crowd].append(state)
             behind = {place: states if apart else self.algebra.merged(states) for place, states in coming.items()}

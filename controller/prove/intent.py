@@ -24,13 +24,15 @@ from controller.model.records import (
     AddressGroup,
     Mac,
     Neighbour,
+    Network,
     Port,
     SecurityGroupRule,
 )
+from controller.model.segments import PHYSICAL
 from controller.prove.claims import Suspicion
 from controller.prove.cloud import Cloud, Origin, Survey
 from controller.prove.conntrack import BELIEVED
-from controller.prove.outside import EXCESS, MISSING, Outside
+from controller.prove.outside import EXCESS, MISSING, Externals, Outside
 from controller.prove.promise import FIRST, IPV4, IPV6, LATER, Promise
 from controller.prove.routes import Exit, Routes, Unsure, Way
 from controller.prove.rules import Test
@@ -62,8 +64,8 @@ class Intent:
         self._allowed: dict[tuple[str, str, int | None], Set] = {}
         self.routes = Routes(cloud.rows, cloud.space)
         self.unjudged: dict[tuple[str, str], None] = {}
-        """What nothing is asked about, and of which objects."""
-        self.outside = Outside(self)
+        """What nothing is asked about, and of what."""
+        self.externals = Externals(cloud, self.routes)
 
     # ---- security groups --------------------------------------------------------------------------------------
 
@@ -201,7 +203,7 @@ class Intent:
         return sorted({self.cloud.by_port[each.port.id].chassis for each in self._receivers.get(network, ())})
 
     def sent_from(self, network: str, chassis: str, crossed: bool) -> Set:
-        """What the ports of a network on a hypervisor may send; as it is known of them on another one, if it crossed."""
+        """What the ports of a network on a hypervisor may send; as it is known on another one, if it crossed."""
         known = self._sent_from.get((network, chassis, crossed))
         if known is None:
             here = (each.port for each in self._receivers.get(network, ()))
@@ -219,17 +221,28 @@ class Intent:
         here = (self.cloud.by_port[each.port.id] for each in self._receivers.get(network, ()))
         return self.cloud.senders(each for each in here if (each.chassis != chassis) == crossed)
 
-    def _sent(self, network: str, chassis: str, crossed: bool) -> Set:
-        """What the ports of a network may send at all: those on a hypervisor, or, not by whom, those on all others."""
-        known = self._sending.get((network, chassis, crossed))
+    def _sent(self, network: str, receiver: Port, crossed: bool) -> Set:
+        """What the ports of a network may send at all to a receiver: those on its hypervisor, or, not by whom, those on
+        all others that are on the wire of its network, if that has one."""
+        chassis, physical = self.cloud.by_port[receiver.id].chassis, self.physical(receiver.network_id)
+        known = self._sending.get((network, chassis, physical, crossed))
         if known is None:
             found = []
             for each in self._receivers.get(network, ()):
-                at = self.cloud.by_port[each.port.id]
-                if (at.chassis != chassis) == crossed:
+                at = self.cloud.by_port[each.port.id].chassis
+                if (at != chassis) == crossed and (not crossed or self.is_on(at, physical)):
                     found.append(self._by_one(each.port, crossed))
-            known = self._sending[network, chassis, crossed] = union(found, self.space.nothing)
+            known = self._sending[network, chassis, physical, crossed] = union(found, self.space.nothing)
         return known
+
+    def physical(self, network: str) -> str | None:
+        """The physical network that a network is on."""
+        found = self.cloud.rows.get(Network, network)
+        return found.physical_network if found is not None and found.network_type in PHYSICAL else None
+
+    def is_on(self, chassis: str, physical: str | None) -> bool:
+        """Is a hypervisor on a wire, if it is one?"""
+        return physical is None or physical in self.cloud.hosts[chassis].wires.values()
 
     def _by_one(self, port: Port, crossed: bool) -> Set:
         known = self._each.get((port.id, crossed))
@@ -246,7 +259,7 @@ class Intent:
         return {}
 
     @cached_property
-    def _sending(self) -> dict[tuple[str, str, bool], Set]:
+    def _sending(self) -> dict[tuple[str, str, str | None, bool], Set]:
         return {}
 
     @cached_property
@@ -256,8 +269,8 @@ class Intent:
 
     def _wanted(self, receiver: _Receiver, network: str, crossed: bool) -> Set:
         """What should arrive at a port from a network, from its hypervisor or from others: its own, or by routers."""
-        space, at = self.space, self.cloud.by_port[receiver.port.id]
-        sent = self._sent(network, at.chassis, crossed)
+        space = self.space
+        sent = self._sent(network, receiver.port, crossed)
         found = []
         if network == receiver.port.network_id:
             found.append(union((space.is_("eth_dst", mac) for mac in receiver.macs), space.nothing) | self._many)
@@ -338,11 +351,10 @@ class Intent:
     def _unsure_at(self, interface: Port) -> Iterator[Set]:
         """Of what comes to a router, what nobody knows, and what may come to ports of an external network."""
         for fate in self.routes.fates(interface):
-            if isinstance(fate, Unsure):
-                self.leave(fate.why, fate.about)
-                yield fate.packets
-            elif isinstance(fate, Exit):
-                yield from self.outside.unsure(fate)
+            for each in self.externals.unsure(fate) if isinstance(fate, Exit) else (fate,):
+                if isinstance(each, Unsure):
+                    self.leave(each.why, each.about)
+                    yield each.packets
 
     def leave(self, why: str, about: str) -> None:
         """Nothing is asked about something."""
@@ -386,7 +398,7 @@ class Intent:
                     for crossed in (False, True):
                         states = arrived.get((at.chassis, at.ofport, network, crossed), [])
                         yield from self._compared(receiver, network, crossed, states)
-        yield from self.outside.compared(survey, crowds)
+        yield from Outside(self, self.externals).compared(survey, crowds)
         yield from self._rewritten(survey)
 
     def _arrived(self, survey: Survey) -> dict[tuple[str, int, str, bool], list[State]]:
@@ -439,13 +451,17 @@ class Intent:
     ) -> Iterator[Suspicion]:
         """Of several next hops each is taken, and no other router: which one it was the sender's MAC address tells."""
         space, at, algebra = self.space, self.cloud.by_port[receiver.port.id], self.cloud.algebra
+        if crossed and self.physical(receiver.port.network_id) is not None:  # where routers bear their hypervisor's MAC
+            for router, to, _ in (each for way in ways for each in way.end.chosen):
+                self.leave("routes with several next hops over wires", f"{router} {to}")
+            return
         asked = self._asked(receiver, network, crossed) & senders
         routed = asked & union(
             (space.is_("eth_dst", number_of(each.mac_address)) for each in self.routes.by_network.get(network, ())),
             space.nothing,
         )
         left = [*states]
-        sent = self._sent(network, at.chassis, crossed) & self.allowed(receiver.port, "ingress")
+        sent = self._sent(network, receiver.port, crossed) & self.allowed(receiver.port, "ingress")
         for source in dict.fromkeys(way.end.source for way in ways):
             test = Test("eth_src", number_of(source), _FULL48)
             come = self._come((algebra.narrowed(state, test) for state in left), crossed) & routed

@@ -1,5 +1,5 @@
-"""What the model wants of ways out, and whether it is what happens: what leaves for an external network, and as whom; and
-what comes from there, to whom, by floating IPs, port forwardings, or as it is.
+"""What the model wants of ways out, and whether it is what happens: what leaves for an external network, and as whom;
+and what comes from there, to whom, by floating IPs, port forwardings, or as it is.
 
 It is written from the API's definitions (api-ref, "Routers", "Floating IPs", "Port forwarding") and from what
 `docs/nat.md` promises of gateways, and shares no code with the apps. Every hypervisor that may be a router's gateway is
@@ -35,10 +35,10 @@ from controller.model.records import (
 )
 from controller.model.segments import PHYSICAL
 from controller.prove.claims import Suspicion
-from controller.prove.cloud import Arrived, Origin, Survey
+from controller.prove.cloud import Arrived, Cloud, Origin, Survey
 from controller.prove.conntrack import BELIEVED
 from controller.prove.promise import IPV4, IPV6, tag_of
-from controller.prove.routes import End, Exit, Unsure
+from controller.prove.routes import End, Exit, Routes, Unsure
 from controller.prove.rules import Test
 from controller.prove.sets import ONE, WIDTHS, Maybe, Set, union
 from controller.prove.states import State
@@ -74,18 +74,17 @@ class _Translated:
     distributed: bool = False
 
 
-class Outside:
-    """Every router that has a gateway."""
+class Externals:
+    """External networks, and who takes what there."""
 
-    def __init__(self, intent: Intent) -> None:
-        self.intent, self.cloud, self.space = intent, intent.cloud, intent.cloud.space
-        self.rows, self.view, self.routes = intent.cloud.rows, intent.promise.view, intent.routes
+    def __init__(self, cloud: Cloud, routes: Routes) -> None:
+        self.cloud, self.space, self.rows, self.view, self.routes = cloud, cloud.space, cloud.rows, routes.view, routes
         self._ranked: dict[str, tuple[str, ...]] = {}
         self._hosts: dict[str, list[tuple[Address, Mac]]] = {}
         self._doubts: dict[str, Set] = {}
 
     @cached_property
-    def _externals(self) -> list[Network]:
+    def networks(self) -> list[Network]:
         """The networks that routers have their gateways on, and that are on a wire."""
         used = {router.external_network_id for router in self.rows.all(Router) if router.admin_state_up}
         found = (self.rows.get(Network, id) for id in sorted(used - {""}))
@@ -100,7 +99,7 @@ class Outside:
             known = self._ranked[router] = gateways(self.view, router)
         return known
 
-    def _takes(self, router: str, chassis: str) -> bool:
+    def takes(self, router: str, chassis: str) -> bool:
         """May it come to be a gateway's turn? Only if it watches all that are better."""
         ranked = self.ranked(router)
         return chassis in ranked and all(self._watches(chassis, better) for better in ranked[: ranked.index(chassis)])
@@ -109,13 +108,13 @@ class Outside:
         linked = self.rows.get(Link, f"{chassis}/{probe_port(other)}") is not None
         return linked and way(self.view, (chassis, other)) is not None
 
-    def _led(self, router: str, chassis: str) -> Iterator[str]:
+    def led(self, router: str, chassis: str) -> Iterator[str]:
         """The gateways that may take what begins on a hypervisor."""
         for gateway in self.ranked(router):
             if gateway == chassis:
                 yield gateway
                 return
-            if self._watches(chassis, gateway) and self._takes(router, gateway):
+            if self._watches(chassis, gateway) and self.takes(router, gateway):
                 yield gateway
 
     def translated(self, floating: FloatingIp) -> _Translated | None:
@@ -134,18 +133,18 @@ class Outside:
             return None if self.routes.is_loose(port.network_id, inner) else _Translated()
         placed, network = attached(self.view, guest), self.rows.get(Network, floating.floating_network_id)
         assert placed is not None
-        if network is not None and self._port_to(placed.chassis, network) is not None:
+        if network is not None and self.port_to(placed.chassis, network) is not None:
             return _Translated((placed.chassis,), distributed=True)
         return _Translated(self.ranked(router.id))
 
-    def _port_to(self, chassis: str, network: Network) -> int | None:
+    def port_to(self, chassis: str, network: Network) -> int | None:
         """The port of a hypervisor to the wire of a network."""
         host = self.cloud.hosts.get(chassis)
         wires = host.wires.items() if host else ()
         return next((port for port, physical in wires if physical == network.physical_network), None)
 
     @cached_property
-    def _floating(self) -> Mapping[str, list[FloatingIp]]:
+    def floating(self) -> Mapping[str, list[FloatingIp]]:
         found: dict[str, list[FloatingIp]] = defaultdict(list)
         for each in self.rows.all(FloatingIp):
             found[each.router_id].append(each)
@@ -193,7 +192,7 @@ class Outside:
     def _is_doubtful(self, network: str, address: Address) -> bool:
         return self._of_ports(network) & self.routes.to(address) != self.space.nothing
 
-    def unsure(self, exit: Exit) -> Iterator[Set]:
+    def unsure(self, exit: Exit) -> Iterator[Unsure]:
         """What leaves for a port of the external network, and may come in again."""
         outer = gateway_port(self.view, exit.router)
         if outer is None:
@@ -203,16 +202,24 @@ class Outside:
         else:
             found = exit.packets if self._is_doubtful(outer.network_id, exit.nexthop) else self.space.nothing
         if found != self.space.nothing:
-            self.intent.leave("external networks of whose own addresses guests may ask", outer.network_id)
-            yield found
+            yield Unsure(found, "external networks, as guests ask for addresses there", outer.network_id)
 
-    def _reached(self, exit: Exit, network: str) -> Iterator[tuple[Set, Mac]]:
+    def reached(self, exit: Exit, network: str) -> Iterator[tuple[Set, Mac]]:
         """The packets that leave for each host of the wire. What is for others goes nowhere."""
         for address, mac in self.hosts(network):
             if exit.nexthop == address:
                 yield exit.packets, mac
             elif exit.nexthop is None:
                 yield exit.packets & self.routes.to(address), mac
+
+
+class Outside:
+    """What should come of what goes out and comes in, and what does."""
+
+    def __init__(self, intent: Intent, externals: Externals) -> None:
+        self.intent, self.externals, self.routes = intent, externals, externals.routes
+        self.cloud, self.space = intent.cloud, intent.cloud.space
+        self.rows, self.view = externals.rows, externals.view
 
     # ---- what should leave ------------------------------------------------------------------------------------
 
@@ -225,7 +232,7 @@ class Outside:
                 if not isinstance(fate, Exit) or outer is None:
                     continue
                 before = self.intent.before_router(network, interface.mac_address, fate.hops)
-                for packets, mac in self._reached(fate, outer.network_id):
+                for packets, mac in self.externals.reached(fate, outer.network_id):
                     self._leave(found, network, fate.router, outer, packets & before, mac)
         made: dict[tuple[str, str, bool], list[Outcome]] = defaultdict(list)
         for (chassis, to, crossed, becomes, words), sets in found.items():
@@ -256,17 +263,17 @@ class Outside:
         """By where it leaves: which packets, as whom, from which MAC address; and by what that is named."""
         record, mine = self.rows.get(Router, router), own_address(self.view, router)
         assert record is not None
-        ways = [*self._led(router, chassis)]
+        ways = [*self.externals.led(router, chassis)]
         four = packets & self.space.is_("eth_type", IPV4)
         for gateway in ways:
             six = packets & self.space.is_("eth_type", IPV6)
             yield gateway, six, (), outer.mac_address, f"router {router}"
         if mine is not None:
             four = four & ~self._from(mine)  # nobody bears the gateway's own address
-        for floating in self._floating.get(router, ()):
+        for floating in self.externals.floating.get(router, ()):
             if not floating.port_id or floating.fixed_ip_address is None:
                 continue
-            at, port = self.translated(floating), self.rows.get(Port, floating.floating_port_id)
+            at, port = self.externals.translated(floating), self.rows.get(Port, floating.floating_port_id)
             mine_alone = self._from(floating.fixed_ip_address)
             part, four = four & mine_alone, four & ~mine_alone
             if at is None or port is None:
@@ -302,10 +309,11 @@ class Outside:
     def unsure_senders(self, router: str) -> Set:
         """From whom nobody knows as whom it leaves: addresses of guests that only they know, with a floating IP."""
         found = []
-        for floating in self._floating.get(router, ()):
-            if floating.port_id and floating.fixed_ip_address is not None and self.translated(floating) is None:
+        for floating in self.externals.floating.get(router, ()):
+            inner = floating.fixed_ip_address if floating.port_id else None
+            if inner is not None and self.externals.translated(floating) is None:
                 self.intent.leave("floating IPs of addresses that only guests know", floating.id)
-                found.append(self._from(floating.fixed_ip_address))
+                found.append(self._from(inner))
         return union(found, self.space.nothing)
 
     # ---- what should come -------------------------------------------------------------------------------------
@@ -317,9 +325,9 @@ class Outside:
         arrives: dict[Place, list[Outcome]] = defaultdict(list)
         passes: dict[tuple[str, str], list[Outcome]] = defaultdict(list)
         doubts: dict[str, list[Set]] = defaultdict(list)
-        for network in self._externals:
+        for network in self.externals.networks:
             for name in self.cloud.hosts:
-                if self._port_to(name, network) is None:
+                if self.externals.port_to(name, network) is None:
                     continue
                 for router in self.rows.where(Router, external_network_id=network.id):
                     doors = (number_of(mac) for mac in self._doors(router, name))
@@ -351,10 +359,10 @@ class Outside:
         outer = gateway_port(self.view, router.id)
         if outer is None or not router.admin_state_up:
             return []
-        takes = self._takes(router.id, chassis)
+        takes = self.externals.takes(router.id, chassis)
         found = [outer.mac_address] if takes else []
-        for floating in self._floating.get(router.id, ()):
-            at, port = self.translated(floating), self.rows.get(Port, floating.floating_port_id)
+        for floating in self.externals.floating.get(router.id, ()):
+            at, port = self.externals.translated(floating), self.rows.get(Port, floating.floating_port_id)
             if at is not None and port is not None and chassis in at.chassis and (at.distributed or takes):
                 found.append(port.mac_address)
         return found
@@ -365,10 +373,10 @@ class Outside:
         yield Unsure(come & own, "", "")
         come = come & ~own & self.intent.forwarded & self.intent.alive(1)
         four, six = (come & self.space.is_("eth_type", family) for family in (IPV4, IPV6))
-        for floating in self._floating.get(router.id, ()):
+        for floating in self.externals.floating.get(router.id, ()):
             mine = self.routes.to(floating.floating_ip_address)
             part, four = four & mine, four & ~mine
-            at = self.translated(floating)
+            at = self.externals.translated(floating)
             if at is None or (chassis not in at.chassis and not router.enable_snat):
                 yield Unsure(part, "", "")
             elif chassis in at.chassis and floating.port_id and floating.fixed_ip_address is not None:
@@ -383,7 +391,7 @@ class Outside:
                 elif isinstance(fate, Unsure):
                     yield fate
                 else:
-                    yield from (Unsure(each, "", "") for each in self.unsure(fate))
+                    yield from self.externals.unsure(fate)
 
     def _forwarded(self, router: Router, floating: FloatingIp, packets: Set) -> Iterator[_Landing | Unsure]:
         """By the port forwardings of a floating IP. Of fragments nobody can say whether a connection begins."""
@@ -438,29 +446,31 @@ class Outside:
         at = self.cloud.by_port.get(landing.end.receiver)
         if guest is None or at is None or landing.end.packets == self.space.nothing:
             return
-        macs = (("eth_src", number_of(landing.end.source)), ("eth_dst", number_of(guest.mac_address)))
-        becomes, crossed = (*macs, *landing.becomes), at.chassis != chassis
+        crossed, wire = at.chassis != chassis, self.intent.physical(guest.network_id)
+        if crossed and not self.intent.is_on(chassis, wire):
+            return
+        source = (("eth_src", number_of(landing.end.source)),) if wire is None else ()  # there it is the hypervisor's
+        becomes = (*source, ("eth_dst", number_of(guest.mac_address)), *landing.becomes)
         alive = landing.end.packets & self.intent.alive(landing.end.hops)
         port = dict(landing.becomes).get("tp_dst")
         let_in = alive & self.intent.allowed(guest, "ingress", port)
         let_in = self.cloud.algebra.forgotten(let_in) if crossed else let_in
         place = (at.chassis, at.ofport, f"/{network.physical_network}", crossed)
         arrives[place].append(Outcome(let_in, becomes, landing.words))
-        inner = self.rows.get(Network, guest.network_id)
-        if crossed and inner is not None and inner.network_type not in PHYSICAL and len(self.ranked(router.id)) > 1:
+        if crossed and wire is None and len(self.externals.ranked(router.id)) > 1:
             passes[chassis, at.chassis].append(Outcome(alive, becomes, landing.words))
 
     # ---- compared ---------------------------------------------------------------------------------------------
 
     def compared(self, survey: Survey, crowds: Collection[str]) -> Iterator[Suspicion]:
         """What leaves and should not, or not as it does; what should and does not; and the same of what comes."""
-        if not self._externals:
+        if not self.externals.networks:
             return
         wired = self._begun(survey.wired)
         for network in self.intent.senders:
             if network in crowds:
                 yield from self._left(network, wired)
-        followed = {f"/{each.physical_network}" for each in self._externals} & {*crowds}
+        followed = {f"/{each.physical_network}" for each in self.externals.networks} & {*crowds}
         for crowd in sorted(followed):
             yield from self._come_in(crowd, self._begun(survey.arrived))
         if followed:
@@ -487,14 +497,14 @@ class Outside:
             self.space.nothing,
         )
         joined = self.intent.promise.joined
-        for external in self._externals:
+        for external in self.externals.networks:
             if joined[external.id] == joined[network]:
                 if external.id != network:
                     self.intent.leave("networks that routers join with an external network", network)
                 continue
             tag = Test("vlan_tci", *tag_of(external))
             for name in self.cloud.hosts:
-                port = self._port_to(name, external)
+                port = self.externals.port_to(name, external)
                 for crossed in (False, True) if port is not None else ():
                     assert port is not None
                     states = [
@@ -517,7 +527,7 @@ class Outside:
             external.id: self.come(external)
             & ~self.space.is_("eth_dst", 1 << 40, 1 << 40)
             & ~union(doubts.get(external.id, []), self.space.nothing)
-            for external in self._externals
+            for external in self.externals.networks
             if f"/{external.physical_network}" == crowd
         }
         for port, at in self.intent.receivers():

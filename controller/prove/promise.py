@@ -171,8 +171,8 @@ class Promise:
 
     @cached_property
     def _rogue(self) -> Set:
-        """What only DHCP servers and routers send, or what hides what it is (RFC 7610, RFC 6105, RFC 7113): a first fragment
-        of nothing but IPv6 options, too (RFC 7112)."""
+        """What only DHCP servers and routers send, or what hides what it is, as a first fragment of nothing but IPv6
+        options does (RFC 7610, RFC 6105, RFC 7112, RFC 7113)."""
         space = self.space
         udp = space.is_("nw_proto", UDP)
         dhcp = [udp & space.is_("tp_src", one) & space.is_("tp_dst", other) for one, other in ((67, 68), (547, 546))]

@@ -2,7 +2,7 @@
 guest, or to the outside.
 
 Whose an address is the model says of fixed addresses, and of hosts on wires that were heard. Of others (address pairs,
-what guests say) nobody knows for sure; what is for these, or for a router itself, is `unsure` here, and nothing is asked
+what guests say) nobody knows for sure: what is for these, or for a router itself, is `Unsure`, and nothing is asked
 about it.
 """
 
@@ -152,10 +152,11 @@ class Routes:
         yield from self.led(router, packets & ~own, hops, chosen)
 
     def own(self, router: str, interface: Port | None) -> Set:
-        """What is for the router itself: the addresses of all its ports, the link-local one where it came in."""
+        """What is for the router itself: the addresses of all its ports, link-local ones where it came in."""
         ports = self.rows.where(Port, device_id=router)
         found = [ip.ip_address for port in ports if port.device_owner in ROUTED for ip in port.fixed_ips]
-        found += [link_local(interface.mac_address)] if interface else []
+        here = [port for port in ports if interface and port.network_id == interface.network_id]
+        found += [link_local(port.mac_address) for port in here]
         return union(map(self.to, found), self.space.nothing)
 
     def to(self, address: str) -> Set:
