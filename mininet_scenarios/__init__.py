@@ -2,10 +2,15 @@
 
 errors.py        what can go wrong in a lab
 processes.py     namespaces and child processes that never outlive the lab
-probe.py         what travels: frames, captures, pings
+frames.py        frames as bytes, to be sent
+captures.py      what is heard at a place, each frame of it
+pings.py         pings that are sent and counted
 sockets.py       one question of one guest to another: a connection, a datagram, a raw packet
 talk.py          conversations that go on, and the memory of both ends
-nodes.py         the Mininet nodes: hypervisor, guest, underlay, controller
+stock.py         what is used of Mininet
+nodes.py         the nodes that are no guests and have no switch: the underlay, the controller
+machines.py      the nodes with an Open vSwitch: hypervisors, physical networks
+hosts.py         guests, and hosts on physical networks
 lab.py           the lab: nodes joined to a running controller, and the API to ask it
 guarded.py       four guests under security groups, and what these must stand
 two_networks.py  two tenants with the same addresses: the topology, and what must be seen in it

@@ -23,8 +23,8 @@ from types import TracebackType
 from typing import NamedTuple, Self
 
 from mininet_scenarios.errors import LabError
+from mininet_scenarios.hosts import Guest
 from mininet_scenarios.lab import Lab
-from mininet_scenarios.nodes import Guest
 from mininet_scenarios.processes import end_on_sigterm, inside, wait_until
 from mininet_scenarios.two_networks import TENANTS, Row, show
 

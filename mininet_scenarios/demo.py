@@ -18,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from mininet_scenarios.api import Json
 from mininet_scenarios.errors import LabError
 from mininet_scenarios.lab import Lab, Network
-from mininet_scenarios.nodes import BRIDGE
+from mininet_scenarios.machines import BRIDGE
 from mininet_scenarios.processes import beside_python, end_on_sigterm, run
 from mininet_scenarios.security_groups import cut
 from mininet_scenarios.two_networks import CIDR, MEMBERS, TENANTS, Row, first_reply, questions, show

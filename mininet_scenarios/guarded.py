@@ -24,10 +24,11 @@ from dataclasses import dataclass
 from itertools import cycle
 
 from mininet_scenarios.api import Json
+from mininet_scenarios.captures import sent_by
 from mininet_scenarios.errors import LabError
+from mininet_scenarios.hosts import Guest, Host
 from mininet_scenarios.lab import Lab, Network
-from mininet_scenarios.nodes import Guest, Host, Hypervisor
-from mininet_scenarios.probe import sent_by
+from mininet_scenarios.machines import Hypervisor
 from mininet_scenarios.processes import end_on_sigterm, inside
 from mininet_scenarios.talk import Talk
 from mininet_scenarios.two_networks import Row, show

@@ -15,8 +15,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from mininet_scenarios.errors import LabError
+from mininet_scenarios.frames import token
 from mininet_scenarios.lab import Lab
-from mininet_scenarios.probe import Replies, token
+from mininet_scenarios.pings import Replies
 from mininet_scenarios.processes import end_on_sigterm
 from mininet_scenarios.two_networks import MEMBERS, TENANTS, Row, build, show
 

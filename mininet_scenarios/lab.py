@@ -35,22 +35,13 @@ from typing import Any, ClassVar, Protocol, Self
 
 from mininet_scenarios import traced
 from mininet_scenarios.api import Api, Json
+from mininet_scenarios.captures import Ear, Heard
 from mininet_scenarios.errors import Late, Unsettled
-from mininet_scenarios.nodes import (
-    CONTROLLER,
-    MANAGEMENT,
-    UNDERLAYS,
-    Controller,
-    Guest,
-    Host,
-    Hypervisor,
-    Node,
-    Physical,
-    Underlay,
-    empty_topology,
-)
-from mininet_scenarios.probe import Ear, Heard
+from mininet_scenarios.hosts import Guest, Host
+from mininet_scenarios.machines import MANAGEMENT, UNDERLAYS, Hypervisor, Physical
+from mininet_scenarios.nodes import CONTROLLER, Controller, Node, Underlay
 from mininet_scenarios.processes import private_network, require_tools, wait_until
+from mininet_scenarios.stock import empty_topology
 
 _QUOTAS = "network=-1,router=-1,security_group=-1,security_group_rule=-1"
 """Of these a project may have any number: the scenarios of a module share a lab and its projects."""

@@ -14,14 +14,18 @@ one's own (`--switch ovs,datapath=user --controller remote`, beside `weft serve 
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
 
 from mininet_scenarios.errors import LabError
+from mininet_scenarios.frames import BROADCAST, EXPERIMENTAL, REQUEST, arp, ethernet, token, udp
+from mininet_scenarios.hosts import Guest
 from mininet_scenarios.lab import Lab, Network, Place
-from mininet_scenarios.nodes import OPENFLOW_PORT, Bridge, Controller, Guest, Remote, open_cli
-from mininet_scenarios.probe import BROADCAST, EXPERIMENTAL, REQUEST, arp, ethernet, token, udp
+from mininet_scenarios.machines import Hypervisor, open_cli
+from mininet_scenarios.nodes import OPENFLOW_PORT, Controller
 from mininet_scenarios.processes import end_on_sigterm
+from mininet_scenarios.stock import OVSSwitch, RemoteController
 from mininet_scenarios.two_networks import CIDR, TENANTS, UNUSED, Row, show
 
 _PINGS, _NOBODY = 3, "02:00:00:00:00:99"
@@ -40,6 +44,48 @@ _FRAMES: tuple[tuple[str, Callable[[Guest, Guest, bytes], bytes], bool], ...] = 
     ("ARP for an unused address", lambda guest, mate, mark: arp(REQUEST, guest.mac, guest.ip, UNUSED, mark), False),
 )
 """Kinds of frames: what they are, made by a guest with a mark in them, and whether its mate hears it."""
+
+
+class Bridge(Hypervisor, OVSSwitch):  # type: ignore[misc]
+    """Mininet's own `OVSSwitch` in user space, with an Open vSwitch to itself; an interface is a port by its name."""
+
+    def __init__(self, name: str, **params: object) -> None:
+        super().__init__(name, inNamespace=False, datapath="user", **params)
+        self.bridge = name
+
+    @classmethod
+    def setup(cls) -> None:
+        """Mininet would look for the machine's own Open vSwitch."""
+
+    @classmethod
+    def isOldOVS(cls) -> bool:  # noqa: N802  # Mininet's name, and its answer needs distutils
+        """Is it older than 1.10?"""
+        return False
+
+    def vsctl(self, *arguments: str) -> str:
+        """ovs-vsctl(8); Mininet says all arguments in one."""
+        return super().vsctl(*shlex.split(" ".join(map(str, arguments))))
+
+    def plug(self, tap: str) -> None:
+        """Put an interface on the bridge."""
+        self.vsctl("add-port", self.bridge, tap)
+
+    def plug_for(self, tap: str, port_id: str, mac: str) -> None:
+        """Put an interface on the bridge; that it is a port's is told by its name alone."""
+        self.plug(tap)
+
+    def rename(self, tap: str, name: str) -> None:
+        """Give an interface on the bridge another name, for which it must leave."""
+        self.unplug(tap)
+        self.ip_batch(f"link set {tap} down", f"link set {tap} name {name}", f"link set {name} up")
+        self.plug(name)
+
+
+class Remote(RemoteController):  # type: ignore[misc]
+    """Where a controller listens that Mininet did not start."""
+
+    def checkListening(self) -> None:  # noqa: N802  # Mininet's name
+        """Whoever makes one has asked already, and not by telnet(1)."""
 
 
 class PlainLab(Lab):

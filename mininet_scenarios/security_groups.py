@@ -23,8 +23,9 @@ from dataclasses import dataclass
 
 from mininet_scenarios.api import Json
 from mininet_scenarios.errors import LabError
+from mininet_scenarios.hosts import Guest
 from mininet_scenarios.lab import Lab
-from mininet_scenarios.nodes import BRIDGE, Guest, open_cli
+from mininet_scenarios.machines import BRIDGE, open_cli
 from mininet_scenarios.processes import end_on_sigterm
 from mininet_scenarios.two_networks import Row, show
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import selectors
 import socket
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from enum import Enum
@@ -70,19 +70,27 @@ def transfer(places: tuple[int, int], address: str, port: int, size: int, patien
         selector.register(caller, selectors.EVENT_WRITE)
         sent = came = 0
         longest = 0.0
-        while came < size and (left := start + patience_s - time.monotonic()) > 0:
-            for key, _events in selector.select(left):
-                if key.fileobj is listener:
-                    taken, _ = listener.accept()
-                    selector.register(stack.enter_context(taken), selectors.EVENT_READ)
-                elif key.fileobj is caller:
-                    sent += caller.send(bytes(min(CHUNK, size - sent)))
-                    if sent == size:
-                        selector.unregister(caller)
-                else:
-                    came += len(taken.recv(CHUNK))
-                    longest, last = max(longest, time.monotonic() - last), time.monotonic()
+        for ready in _ready(selector, start + patience_s):
+            if ready is listener:
+                taken, _ = listener.accept()
+                selector.register(stack.enter_context(taken), selectors.EVENT_READ)
+            elif ready is caller:
+                sent += caller.send(bytes(min(CHUNK, size - sent)))
+                if sent == size:
+                    selector.unregister(caller)
+            else:
+                came += len(taken.recv(CHUNK))
+                longest, last = max(longest, time.monotonic() - last), time.monotonic()
+                if came >= size:
+                    break
         return Transfer(came, last - start, max(longest, time.monotonic() - last))
+
+
+def _ready(selector: selectors.BaseSelector, deadline: float) -> Iterator[object]:
+    """The sockets as they become ready, until the deadline by the monotonic clock."""
+    while (left := deadline - time.monotonic()) > 0:
+        for key, _events in selector.select(left):
+            yield key.fileobj
 
 
 def _opened(pid: int, address: str) -> socket.socket:
@@ -174,27 +182,29 @@ def reached(
 
     Who answers does at its `own_address`, whichever `address` it is known by, and at ports so much lower than asked.
     """
-    kind = KINDS[protocol]
+    callers, listeners = places
     with ExitStack() as stack, selectors.DefaultSelector() as selector:
-        for pid, is_caller in zip(reversed(places), (False, True), strict=True):
-            with inside(pid):
-                for port in ports:
-                    own = stack.enter_context(socket.socket(family(address), kind))
-                    own.setblocking(False)
-                    if is_caller:
-                        for option, value in options.items():
-                            own.setsockopt(socket.IPPROTO_IPV6, option, value)
-                        _ask(own, (address, port + higher), size)
-                        event = selectors.EVENT_WRITE if kind == socket.SOCK_STREAM else selectors.EVENT_READ
-                        selector.register(own, event, port)
-                    else:
-                        own.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                        own.bind((own_address, port))
-                        _answer(own, selector)
+
+        def opened() -> socket.socket:
+            own = stack.enter_context(socket.socket(family(address), KINDS[protocol]))
+            own.setblocking(False)
+            return own
+
+        with inside(listeners):
+            for port in ports:
+                _answer(opened(), (own_address, port), selector)
+        with inside(callers):
+            for port in ports:
+                own = opened()
+                _ask(own, (address, port + higher), size, options)
+                event = selectors.EVENT_WRITE if own.type == socket.SOCK_STREAM else selectors.EVENT_READ
+                selector.register(own, event, port)
         return _await(selector, len(ports), patience_s)
 
 
-def _ask(own: socket.socket, target: tuple[str, int], size: int) -> None:
+def _ask(own: socket.socket, target: tuple[str, int], size: int, options: Mapping[int, bytes]) -> None:
+    for option, value in options.items():
+        own.setsockopt(socket.IPPROTO_IPV6, option, value)
     if own.type == socket.SOCK_DGRAM:
         own.connect(target)
         own.send(bytes(size))
@@ -202,8 +212,10 @@ def _ask(own: socket.socket, target: tuple[str, int], size: int) -> None:
         own.connect_ex(target)
 
 
-def _answer(own: socket.socket, selector: selectors.BaseSelector) -> None:
+def _answer(own: socket.socket, address: tuple[str, int], selector: selectors.BaseSelector) -> None:
     """A connection is answered by the kernel, a datagram from here."""
+    own.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    own.bind(address)
     if own.type == socket.SOCK_DGRAM:
         selector.register(own, selectors.EVENT_READ, None)
     else:

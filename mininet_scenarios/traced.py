@@ -16,7 +16,8 @@ from typing import Final
 
 from mininet_scenarios.api import Api, Json
 from mininet_scenarios.errors import Refused, Unsettled
-from mininet_scenarios.nodes import Host, Hypervisor
+from mininet_scenarios.hosts import Host
+from mininet_scenarios.machines import Hypervisor
 from mininet_scenarios.ofproto import Control, Seen, controlled, numbers, read
 
 PATIENCE_S: Final = 10.0

@@ -21,21 +21,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+from mininet_scenarios.captures import Arp, asks_for
 from mininet_scenarios.errors import LabError
+from mininet_scenarios.frames import BROADCAST, EXPERIMENTAL, REPLY, REQUEST, arp, ethernet, token, udp
 from mininet_scenarios.lab import Lab, Network
-from mininet_scenarios.nodes import open_cli
-from mininet_scenarios.probe import (
-    BROADCAST,
-    EXPERIMENTAL,
-    REPLY,
-    REQUEST,
-    Arp,
-    arp,
-    asks_for,
-    ethernet,
-    token,
-    udp,
-)
+from mininet_scenarios.machines import open_cli
 from mininet_scenarios.processes import end_on_sigterm
 
 CIDR = "10.0.0.0/24"

@@ -153,6 +153,19 @@ def _identity(config: Config) -> Identity:
     return Open()
 
 
+def _settings(config: Config) -> api.Settings:
+    return api.Settings(
+        underlay_mtu=config.underlay_mtu,
+        underlay_ip_version=config.underlay_ip_version,
+        network_type=config.network_type,
+        vlan_ranges=config.vlan_ranges.ranges,
+        flat_networks=frozenset(config.flat_networks.names),
+        physical_network_mtus=config.physical_network_mtus.sizes,
+        dns_domain=config.dns_domain,
+        quotas=default_quotas(config),
+    )
+
+
 async def _serve(store: Store, config: Config, group: asyncio.TaskGroup) -> None:
     engine = _compute(store)
     identity = _identity(config)
@@ -165,19 +178,9 @@ async def _serve(store: Store, config: Config, group: asyncio.TaskGroup) -> None
         underlay_mtu=config.underlay_mtu,
     )
     store.follow(undisturbed(fleet.follow))
-    settings = api.Settings(
-        underlay_mtu=config.underlay_mtu,
-        underlay_ip_version=config.underlay_ip_version,
-        network_type=config.network_type,
-        vlan_ranges=config.vlan_ranges.ranges,
-        flat_networks=frozenset(config.flat_networks.names),
-        physical_network_mtus=config.physical_network_mtus.sizes,
-        dns_domain=config.dns_domain,
-        quotas=default_quotas(config),
-    )
     visits = Visits()
     policy = read_policy(Path(config.policy)) if config.policy else Policy()
-    app = api.application(store, fleet.readiness, settings, identity, visits, policy)
+    app = api.application(store, fleet.readiness, _settings(config), identity, visits, policy)
     v1.add_routes(app, fleet)
     console.add_routes(app)
     switches = partial(OpenflowListener().serve, on_switch=fleet.attend)

@@ -106,8 +106,13 @@ def _words(found: Any) -> str:
 
 def sentence(entry: Mapping[str, Any]) -> str:
     """`app: table reason -> objects`, as one line."""
-    objects = ", ".join(_object(each) for each in entry["objects"])
-    return f"{entry['app']}: {entry['table']} {entry['reason']}" + (f" -> {objects}" if objects else "")
+    whose = objects(entry)
+    return f"{entry['app']}: {entry['table']} {entry['reason']}" + (f" -> {whose}" if whose else "")
+
+
+def objects(entry: Mapping[str, Any]) -> str:
+    """The objects that want an entry, with commas between them."""
+    return ", ".join(map(_object, entry["objects"]))
 
 
 def _object(each: Mapping[str, str]) -> str:

@@ -16,14 +16,11 @@ from controller.flows.conntrack import ANSWER, ESTABLISHED
 from controller.flows.fields import ICMP4, ICMP6, SCTP, TCP, UDP
 from controller.flows.flow import Flow
 from controller.flows.journey import Journey
-from controller.flows.match import Field, Set
 from controller.flows.packet import Packet
 from controller.flows.pipeline import Guard, Why
 from controller.model.bindings import Placed, place
 from controller.model.records import (
     Address,
-    Bundle,
-    Chassis,
     Network,
     Port,
     Router,
@@ -31,76 +28,35 @@ from controller.model.records import (
     Tag,
 )
 from controller.model.store import Rows
-from northbound.admission import Began, admitted, fitting, named, remotes, tagged
+from northbound.admission import Began, admitted, named, tagged
+from northbound.met import Facts, Met, is_ipv6, tuple_of
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What happened to a packet in a table of a hypervisor."""
+    """What happened to a packet in a table of a hypervisor: in words, and what of the API it was about."""
 
     chassis: str
     table: str
     words: str
+    facts: Facts
 
 
 def narrate(rows: Rows, journey: Journey) -> Iterator[Step]:
     """Each thing that happened, in order."""
     for leg in journey.legs:
         for hop in leg.trace.hops:
-            if isinstance(hop.met, Flow) and (words := _words(Met(rows, hop.packet, hop.met))):
-                yield Step(leg.chassis, hop.table.name, words)
+            if not isinstance(hop.met, Flow):
+                continue
+            met = Met(rows, hop.packet, hop.met)
+            if words := _words(met):
+                yield Step(leg.chassis, hop.table.name, words, met.facts)
 
 
 def outside(network: Network, address: Address, sent: Packet) -> Step:
     """What a host of a physical network does, on no hypervisor."""
-    return Step("", "outside", f"{address} on {named('network', network.id, network.name)} {_message(sent)}")
-
-
-@dataclass(frozen=True, slots=True)
-class Met:
-    """A packet as it came to a table, and the flow that it met there."""
-
-    rows: Rows
-    packet: Packet
-    flow: Flow
-
-    @property
-    def reason(self) -> str:
-        """The reason of the flow."""
-        return self.flow.reason
-
-    def written(self, field: Field[int]) -> int:
-        """What the flow writes into a field; 0 if nothing."""
-        writes = (each for each in self.flow.actions if isinstance(each, Set) and each.field is field)
-        return next((write.value for write in writes), 0)
-
-    def port(self, key: int) -> str:
-        """A port by its key."""
-        port: Port | None = tagged(self.rows, Port, "port", key)
-        return named("port", port.id, port.name) if port else f"port with key {key}"
-
-    def network(self, key: int) -> str:
-        """A network by its key."""
-        network = self.network_of(key)
-        return named("network", network.id, network.name) if network else f"network with key {key}"
-
-    def network_of(self, key: int) -> Network | None:
-        """The same, as it is in the model."""
-        found: Network | None = tagged(self.rows, Network, "network", key)
-        return found
-
-    def router(self) -> str:
-        """The router that the packet is at."""
-        key = self.packet[p.RTR]
-        router: Router | None = tagged(self.rows, Router, "router", key)
-        return named("router", router.id, router.name) if router else f"router with key {key}"
-
-    def hypervisor(self, ipv4: Field[Address], ipv6: Field[Address]) -> str:
-        """The hypervisor whose tunnel address is in one of two fields."""
-        field = ipv6 if self.packet[ipv6] else ipv4
-        address = field.show(self.packet[field])
-        found = self.rows.where(Chassis, encap_ip=address)
-        return f"{found[0].id} ({address})" if found else address
+    words = f"{address} on {named('network', network.id, network.name)} {_message(sent)}"
+    return Step("", "outside", words, Facts(network=network.id))
 
 
 def _words(met: Met) -> str:
@@ -119,17 +75,13 @@ def _message(packet: Packet) -> str:
     """What a packet is, as a guest sends it."""
     if _is_request(packet):
         return f"asks {_request(packet)}"
-    began = _began(packet)
+    began = tuple_of(packet)
     return f"sends {_service(packet)} from {began.source} to {began.destination}"
 
 
 def _is_request(packet: Packet) -> bool:
     """Does it ask for a neighbour's MAC?"""
     return _is_arp(packet) or (packet[f.IPV6_PROTO] == ICMP6 and packet[f.ICMPV6_TYPE] == SOLICITATION)
-
-
-def _is_ipv6(packet: Packet) -> bool:
-    return packet[f.ETH_TYPE] == IPV6
 
 
 def _is_arp(packet: Packet) -> bool:
@@ -143,20 +95,11 @@ def _request(packet: Packet) -> str:
 
 
 def _service(packet: Packet) -> str:
-    began = _began(packet)
+    began = tuple_of(packet)
     name = _PROTOCOLS.get(began.protocol, f"protocol {began.protocol}")
     if began.protocol in (ICMP4, ICMP6):
         return f"{name} type {began.low} code {began.high}"
     return name if began.low is None else f"{name} {began.low} > {began.high}"
-
-
-def _began(packet: Packet) -> Began:
-    """The tuple of a packet of IP."""
-    headers = f.PACKET6 if _is_ipv6(packet) else f.PACKET4
-    number = packet[headers.proto]
-    low, high = (packet[of[number]] if number in of else None for of in (headers.low, headers.high))
-    source, destination = (field.show(packet[field]) for field in (headers.source, headers.destination))
-    return Began(number, source, destination, low, high)
 
 
 # ---- in and out of hypervisors --------------------------------------------------------------------------------
@@ -262,7 +205,7 @@ def _spoofed(met: Met) -> str:
 
 
 def _sender(packet: Packet) -> str:
-    return f"MAC {f.ETH_SRC.show(packet[f.ETH_SRC])} and address {_began(packet).source}"
+    return f"MAC {f.ETH_SRC.show(packet[f.ETH_SRC])} and address {tuple_of(packet).source}"
 
 
 # ---- security groups ------------------------------------------------------------------------------------------
@@ -304,9 +247,7 @@ def _allowed(met: Met) -> str:
 
 def _by(met: Met, number: int) -> str:
     """The rules of a bundle, by its number, that allow a packet."""
-    bundle: Bundle | None = tagged(met.rows, Bundle, "bundle", number)
-    rules = fitting(met.rows, bundle, remotes(met.rows, bundle), _began(met.packet)) if bundle else ()
-    return admitted(met.rows, bundle, rules)
+    return admitted(met.rows, *met.admitting(number))
 
 
 def _denied(met: Met) -> str:
@@ -340,13 +281,13 @@ def _echo(met: Met) -> str:
 
 
 def _own_of_router(met: Met) -> str:
-    return f"{_began(met.packet).destination} is an address of {met.router()}"
+    return f"{tuple_of(met.packet).destination} is an address of {met.router()}"
 
 
 def _route(met: Met) -> str:
     """The route, and the network it leads to, with its MTU if that is smaller."""
     kind, _, length = met.reason.partition("_")
-    field = f.IPV6_DST if _is_ipv6(met.packet) else f.IPV4_DST
+    field = f.IPV6_DST if is_ipv6(met.packet) else f.IPV4_DST
     prefix = next((test.value for test in met.flow.match.tests if test.field is field), 0)
     if any(isinstance(action, ToGroup) for action in met.flow.actions):
         return f"{kind} route {field.show(prefix)}/{length}, to one of its next hops; here the first is followed"
@@ -357,7 +298,7 @@ def _route(met: Met) -> str:
 
 
 def _no_route(met: Met) -> str:
-    return f"{met.router()} has no route to {_began(met.packet).destination}"
+    return f"{met.router()} has no route to {tuple_of(met.packet).destination}"
 
 
 def _next_hop(met: Met) -> str:
@@ -385,12 +326,12 @@ def _gate(met: Met) -> str:
 
 
 def _floating_in(met: Met) -> str:
-    address = _began(met.packet).destination
+    address = tuple_of(met.packet).destination
     return f"{address} is a floating IP: conntrack zone {met.written(p.ZONE)} translates"
 
 
 def _forwarded(met: Met) -> str:
-    began = _began(met.packet)
+    began = tuple_of(met.packet)
     asked = f"conntrack zone {met.written(p.ZONE)} translates"
     return f"{_service(met.packet)} to {began.destination} is forwarded: {asked}"
 
@@ -405,7 +346,7 @@ def _stranger(met: Met) -> str:
 
 
 def _dnatted(met: Met) -> str:
-    return f"now for {_began(met.packet).destination}: {_service(met.packet)}"
+    return f"now for {tuple_of(met.packet).destination}: {_service(met.packet)}"
 
 
 def _unknown_outside(met: Met) -> str:
@@ -415,7 +356,9 @@ def _unknown_outside(met: Met) -> str:
 
 def _floating_out(met: Met) -> str:
     where = met.network(met.packet[p.NET])
-    return f"{_began(met.packet).source} has a floating IP on {where}: conntrack zone {met.written(p.ZONE)} translates"
+    return (
+        f"{tuple_of(met.packet).source} has a floating IP on {where}: conntrack zone {met.written(p.ZONE)} translates"
+    )
 
 
 def _translate(met: Met) -> str:
@@ -442,18 +385,18 @@ def _redirect(met: Met) -> str:
 
 def _of_gateway(met: Met) -> str:
     """What is from, or for, the address under which all others go out."""
-    began = _began(met.packet)
+    began = tuple_of(met.packet)
     if met.reason == "own_address":
         return f"{began.destination} is an address of {met.router()}"
     return f"{began.source} is an address of {met.router()}: nobody behind it has that"
 
 
 def _snatted(met: Met) -> str:
-    return f"now from {_began(met.packet).source}: {_service(met.packet)}"
+    return f"now from {tuple_of(met.packet).source}: {_service(met.packet)}"
 
 
 def _not_translated(met: Met) -> str:
-    return f"{_began(met.packet).source} got no address of the outside: it does not go there"
+    return f"{tuple_of(met.packet).source} got no address of the outside: it does not go there"
 
 
 def _too_big(met: Met) -> str:
@@ -473,10 +416,10 @@ def _trapped(met: Met) -> str:
         return "whoever may have it is asked"
     if why == Why.TOLD:
         return "the controller hears of it"
-    began = _began(met.packet)
+    began = tuple_of(met.packet)
     if _is_error(began) or (why == Why.ROUTER_ADDRESS and began.protocol not in (TCP, UDP)):
         return "the router tells nobody"
-    unless_cut = ", if it said that no router may cut it (DF)" if why in _SIZES and not _is_ipv6(met.packet) else ""
+    unless_cut = ", if it said that no router may cut it (DF)" if why in _SIZES and not is_ipv6(met.packet) else ""
     first = "asks whoever may have it, else " if why == Why.NO_NEIGHBOUR else ""
     return f"the router {first}tells the sender, by ICMP{unless_cut}"
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
 from controller.flows import fields as f
@@ -317,7 +317,10 @@ def as_json(answer: Answer) -> dict[str, Any]:
         "reason": answer.reason or None,
         "sentence": answer.sentence or None,
         "physical_network": answer.physical or None,
-        "hops": [{"chassis": step.chassis, "table": step.table, "words": step.words} for step in answer.steps],
+        "hops": [
+            {"chassis": step.chassis, "table": step.table, "words": step.words, **asdict(step.facts)}
+            for step in answer.steps
+        ],
     }
 
 

@@ -392,7 +392,9 @@ def explanation(each: Explanation, count: Count | None = None) -> Mapping[str, A
 
 
 def _culprit(chassis: str, each: Culprit) -> dict[str, Any]:
-    counted = {"reason": each.why.name, "packets": each.packets, "bytes": each.bytes}
+    counted = {
+        "reason": each.why.name, "sentence": each.why.sentence, "packets": each.packets, "bytes": each.bytes
+    }  # fmt: skip
     return {"chassis": chassis, **counted, "flow": explanation(each.flow)}
 
 

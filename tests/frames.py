@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from ipaddress import ip_address
 
-from mininet_scenarios.probe import icmp, icmpv6, ipv4, tcp, tcp6, udp6
+from mininet_scenarios.frames import icmp, icmpv6, ipv4, tcp, tcp6, udp6
 from tests.oracle import FIRST, LATER, WHOLE, Message
 from tests.routing_oracle import Told
 

@@ -11,8 +11,9 @@ forgotten its connections; numbers are handed out round-robin, so that it is lon
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 from controller.model.records import (
     Address,
@@ -88,19 +89,24 @@ def interface_name(port_id: str) -> str:
     return f"tap{port_id[:11]}"
 
 
-def alone(datapath_id: int, interfaces: Iterable[str]) -> Hypervisor:
-    """A switch without a database: its interfaces claim the ports whose `interface_name` they bear."""
+OWN_PORT: Final = 0xFFFFFFFE
+"""The OpenFlow port of a bridge itself (OFPP_LOCAL, section 7.2.1)."""
+
+
+def alone(datapath_id: int, ports: Mapping[str, int]) -> Hypervisor:
+    """A switch without a database, by the OpenFlow ports of its interfaces: these claim the ports whose
+    `interface_name` they bear, and the one that is its own is called as its bridge is."""
     return Hypervisor(
         system_id=f"{datapath_id:016x}",
         hostname="",
         encap_ip=None,
         encap_types=(),
-        bridge="",
+        bridge=next((name for name, number in ports.items() if number == OWN_PORT), ""),
         datapath_type="",
         bridge_mappings=(),
         gateway_priority=None,
         datapath_id=datapath_id,
-        claims=tuple(Claim(name, name) for name in interfaces if name.startswith("tap") and len(name) == 14),
+        claims=tuple(Claim(name, name) for name in ports if name.startswith("tap") and len(name) == 14),
         alone=True,
     )
 
@@ -252,8 +258,7 @@ def recover(tx: Transaction, chassis: str) -> None:
 
 def recovered(tx: Transaction, chassis: str) -> None:
     """Let it be ranked as it is wanted."""
-    if tx.get(Recovering, chassis) is not None:
-        tx.delete(Recovering, chassis)
+    tx.discard(Recovering, chassis)
 
 
 def observe_links(
@@ -266,8 +271,7 @@ def observe_links(
     if recorded is None:
         recorded = {link.interface: link.ofport for link in tx.where(Link, chassis=chassis)}
     for name in sorted(recorded.keys() - ofports.keys()):
-        if tx.get(Link, f"{chassis}/{name}") is not None:
-            tx.delete(Link, f"{chassis}/{name}")
+        tx.discard(Link, f"{chassis}/{name}")
     for name, number in sorted(ofports.items() - recorded.items()):
         tx.put(Link(id=f"{chassis}/{name}", chassis=chassis, interface=name, ofport=number))
 

@@ -261,5 +261,4 @@ def forget(tx: Transaction, subnet_id: str) -> None:
     for place in range(_value(tx, f"reused/{subnet_id}") + 1, _value(tx, f"released/{subnet_id}") + 1):
         tx.delete(Released, f"{subnet_id}/{place}")
     for counter in (f"ipam/{subnet_id}", f"released/{subnet_id}", f"reused/{subnet_id}"):
-        if tx.get(Counter, counter) is not None:
-            tx.delete(Counter, counter)
+        tx.discard(Counter, counter)

@@ -358,6 +358,11 @@ class Transaction:
         self._over.drop(kind, id)
         self._writes[kind, id] = None
 
+    def discard(self, kind: type[Record], id: str) -> None:
+        """Remove a record, if it is still there."""
+        if self.get(kind, id) is not None:
+            self.delete(kind, id)
+
     def expect(self, kind: type[Resource], id: str, revision_number: int) -> None:
         """Go on only if the record is at that revision. Raises NotFound, StaleRevision."""
         found = self.need(kind, id).revision_number
@@ -386,8 +391,7 @@ class Transaction:
 
     def untag(self, space: str, id: str) -> None:
         """Give a tag back; nothing happens if there is none."""
-        if self.get(Tag, f"{space}/{id}") is not None:
-            self.delete(Tag, f"{space}/{id}")
+        self.discard(Tag, f"{space}/{id}")
 
     def writes(self) -> tuple[Write, ...]:
         """What differs from `base`, a record at a time."""
@@ -568,12 +572,7 @@ class Store:
                 self._wake.clear()
                 await self._note()
                 while self._queue:
-                    batch: list[_Waiting] = []
-                    try:
-                        await self._commit_batch(batch)
-                    finally:
-                        for waiting in batch:
-                            waiting.done.cancel()  # only those without an answer: nobody knows theirs now
+                    await self._commit_some()
                     await asyncio.sleep(0)  # what is not durable waits for no disk
         finally:
             self._stopped = True
@@ -604,6 +603,14 @@ class Store:
         """
         most = self.model.revision + 1 if before is None else min(before, self.model.revision + 1)
         return await asyncio.to_thread(self.journal.events, about, most, limit)
+
+    async def _commit_some(self) -> None:
+        batch: list[_Waiting] = []
+        try:
+            await self._commit_batch(batch)
+        finally:
+            for waiting in batch:
+                waiting.done.cancel()  # only those without an answer: nobody knows theirs now
 
     async def _commit_batch(self, batch: list[_Waiting]) -> None:
         """Take what waits into `batch`, until it is enough for one write."""

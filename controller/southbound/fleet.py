@@ -216,7 +216,9 @@ class Fleet:
         member.left.clear()
         log.info("switch connected chassis=%s datapath=%016x", member.name, switch.datapath_id)
         try:
-            member.answerer = Answerer(member.name, self._answers, self.view, time.monotonic, self.neighbours)
+            member.answerer = Answerer(
+                member.name, self._answers, self.view, time.monotonic, self.neighbours, handed=member.handed
+            )
             switch.on_packets(lambda packet: self._handed_over(member, packet))
             switch.on_ports(lambda ports: self._ports_changed(member, switch, ports))
             member.paths = Paths(lambda vtep: self._keeper.call(member, switch, vtep), self._calls, time.monotonic)

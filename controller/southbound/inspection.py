@@ -6,12 +6,13 @@ A switch is first brought in step, so that what is only on its way is not told a
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
 from controller.errors import NotFound, SouthboundError
+from controller.flows.action import Goto
 from controller.flows.engine import Engine
-from controller.flows.flow import Flow, Item
+from controller.flows.flow import Entry, Flow, Item
 from controller.flows.match import Set
 from controller.flows.pipeline import DROP, TRAP, WHY, Why
 from controller.flows.standing import Standing
@@ -26,6 +27,7 @@ from controller.southbound.keeping import Keeper
 from controller.southbound.member import Member, Members
 from controller.southbound.openflow import encode_flow, encode_group
 from controller.southbound.oxm import encode_match
+from controller.southbound.packet_in import Tally
 from controller.southbound.reconcile import Installed, full
 from controller.southbound.spoken import flow_text, group_text
 from controller.southbound.told import Culprit, Dropped
@@ -54,7 +56,7 @@ class Inspection:
         """What one switch should hold, in pipeline order. Raises NotFound."""
         self._known(name)
         entries = self._engine.desired(name).values()
-        found = [self._explained.explanation(entry, self._engine.wanting(entry.key, name)) for entry in entries]
+        found = [self._explanation(entry, name) for entry in entries]
         return sorted(found, key=lambda each: (each.place, each.text))
 
     async def counted(self, name: str) -> Mapping[int, Count]:
@@ -131,25 +133,69 @@ class Inspection:
 
     async def dropped(self, name: str) -> list[Dropped]:
         """What a switch has dropped, or handed over instead, by reason. Raises NotFound, Disconnected."""
-        source = self._known(name).reached()
+        member = self._known(name)
+        source = member.reached()
         counts = [count for table in (DROP, TRAP) for count in await source.counts(table.number)]
-        return [Dropped(REASONS[count.match], count.packets, count.bytes) for count in counts if count.match in REASONS]
+        return [*_ended(member, counts).values()]
 
     async def culprits(self, name: str) -> list[Culprit]:
-        """The flows of a switch that decided that packets are dropped, most first. Raises NotFound, Disconnected."""
-        counted = await self.counted(name)
-        found = []
+        """The flows of a switch that decided that packets are dropped, most first. Raises NotFound, Disconnected.
+
+        A flow counts what Open vSwitch takes out of its way afterwards, too (BFD at an interface that is no port), so
+        none is told to have decided more than came to the end of its reason. What no flow decided that is there (a
+        bucket of a group did, or a flow that is gone) is told of the flow that counts the reason.
+        """
+        member, counted = self._known(name), await self.counted(name)
+        ended = _ended(member, counted.values())
+        found: list[Culprit] = []
+        counters: list[tuple[Why, Entry]] = []
         for entry in self._engine.desired(name).values():
-            why = _decides(entry.item)
-            if why is None:
-                continue
-            flow = self._explained.explanation(entry, self._engine.wanting(entry.key, name))
-            if (count := counted.get(flow.cookie)) and count.packets:
-                found.append(Culprit(why, count.packets, count.bytes, flow))
+            if (why := _ends(entry.item)) is not None:
+                counters.append((why, entry))
+            elif (why := _decides(entry.item)) in ended:
+                flow = self._explanation(entry, name)
+                count, end = counted.get(flow.cookie), ended[why]
+                if count and (packets := min(count.packets, end.packets)):
+                    found.append(Culprit(why, packets, min(count.bytes, end.bytes), flow))
+        for why, entry in counters:
+            told = [each for each in found if each.why is why]
+            end = ended.get(why, Dropped(why, 0, 0))
+            if (packets := end.packets - sum(each.packets for each in told)) > 0:
+                counted_bytes = max(0, end.bytes - sum(each.bytes for each in told))
+                found.append(Culprit(why, packets, counted_bytes, self._explanation(entry, name)))
         return sorted(found, key=lambda each: -each.packets)
+
+    def _explanation(self, entry: Entry, name: str) -> Explanation:
+        return self._explained.explanation(entry, self._engine.wanting(entry.key, name))
+
+
+MEASURED = frozenset({Why.TOO_BIG, Why.TRANSIT_TOO_BIG})
+"""Of a packet that is measured Open vSwitch counts both ways that it may go (`check_pkt_larger`, ovs-actions(7))."""
+
+
+def _ended(member: Member, counts: Iterable[Count]) -> dict[Why, Dropped]:
+    """What came to the end of each reason that drops; of what is measured, as much as was really handed over."""
+    found = {}
+    for count in counts:
+        why = REASONS.get(count.match) if count.table in (DROP.number, TRAP.number) else None
+        if why in MEASURED:
+            handed = member.handed.get(why, Tally())
+            found[why] = Dropped(why, handed.packets, handed.bytes)
+        elif why is not None and why is not Why.TOLD:  # whoever tells something is heard, and the packet goes on
+            found[why] = Dropped(why, count.packets, count.bytes)
+    return found
 
 
 def _decides(item: Item) -> Why | None:
     """Why a flow has packets dropped, if it does."""
     actions = item.actions if isinstance(item, Flow) else ()
+    if not any(isinstance(each, Goto) and each.table in (DROP, TRAP) for each in actions):
+        return None
     return next((Why(each.value) for each in actions if isinstance(each, Set) and each.field is WHY), None)
+
+
+def _ends(item: Item) -> Why | None:
+    """For which reason packets end in a flow, if they do."""
+    if not isinstance(item, Flow) or item.table not in (DROP, TRAP):
+        return None
+    return REASONS.get(encode_match(item.match))

@@ -9,12 +9,13 @@ from dataclasses import dataclass, field
 
 from controller.errors import Disconnected
 from controller.flows.flow import Entry, Key
+from controller.flows.pipeline import Why
 from controller.model.bindings import Claim
 from controller.southbound.complaints import Complaints
 from controller.southbound.dumps import Dump
 from controller.southbound.openflow import EncodedFlow
 from controller.southbound.pace import Pace
-from controller.southbound.packet_in import Answerer
+from controller.southbound.packet_in import Answerer, Tally
 from controller.southbound.paths import Paths
 from controller.southbound.reconcile import Refusal, WireKey
 from controller.southbound.switch import Switch
@@ -33,7 +34,8 @@ class Member:
     it acknowledged by barrier. `pending` is what changed since all that the switch should hold was `drawn`. `claims`
     and `links` are what was recorded last of the connected database's claims and the connected switch's ports.
     `foreign` are the flows of others, as its switch tells them or, once it is gone, told them last; `complaints` are
-    likewise of its connection or of the last. Counters count since the controller started. In an archive `kept` is what
+    likewise of its connection or of the last. Counters count since the controller started, `handed` what the switch has
+    handed over. In an archive `kept` is what
     its switch held, and `trouble` what was wrong with it.
     """
 
@@ -65,6 +67,7 @@ class Member:
     refusals: dict[Key | WireKey, Refusal] = field(default_factory=dict)
     flow_mods: int = 0
     mods_bytes: int = 0
+    handed: dict[Why, Tally] = field(default_factory=dict)
     kept: Dump | None = None
     was_connected: bool = False
     trouble: str = ""

@@ -418,12 +418,14 @@ def ct_flush(xid: int, zone: int, protocol: int, address: bytes, port: int) -> b
 
 
 class PacketIn(NamedTuple):
-    """A packet that a flow handed over: its cookie, where it came in, what its registers held, and its first bytes."""
+    """A packet that a flow handed over: its cookie, where it came in, what its registers held, its first bytes, and of
+    how many."""
 
     cookie: int
     in_port: int
     registers: Mapping[int, int]
     frame: bytes
+    length: int = 0
 
 
 def decode_packet_in(body: bytes) -> PacketIn:
@@ -441,7 +443,7 @@ def decode_packet_in(body: bytes) -> PacketIn:
             in_port = value
         elif header & ~_OXM_FIELD == _NXM_REGISTER and header >> 9 & 0x7F < _REGISTERS:
             registers[header >> 9 & 0x7F] = value
-    return PacketIn(cookie, in_port, registers, body[frame:])
+    return PacketIn(cookie, in_port, registers, body[frame:], length)
 
 
 def _oxms(data: bytes, at: int, end: int) -> Iterator[tuple[int, int]]:

@@ -72,8 +72,19 @@ class Bucket:
 
 
 @dataclass(slots=True)
+class Tally:
+    """How much there was of something."""
+
+    packets: int = 0
+    bytes: int = 0
+
+
+@dataclass(slots=True)
 class Answerer:
-    """Answers what one switch hands over; `shares` are parts of that, by port and whether it told something."""
+    """Answers what one switch hands over; `shares` are parts of that, by port and whether it told something.
+
+    `handed` counts what is handed over, by why.
+    """
 
     chassis: str
     answers: Mapping[Why, Sequence[Answer]]
@@ -82,6 +93,7 @@ class Answerer:
     found: Found
     bucket: Bucket = field(default_factory=Bucket)
     shares: dict[tuple[int, bool], Bucket] = field(default_factory=dict)
+    handed: dict[Why, Tally] = field(default_factory=dict)
 
     def __call__(self, packet: PacketIn) -> Iterable[Outgoing]:
         """What to send in answer; nothing when nobody answers for it, or there were too many."""
@@ -90,6 +102,8 @@ class Answerer:
         if punted is None or not answers:
             return ()
         measures.HANDED_OVER.labels(punted.why.name).inc()
+        tally = self.handed.setdefault(punted.why, Tally())
+        tally.packets, tally.bytes = tally.packets + 1, tally.bytes + packet.length
         if not self._in_turn(packet.in_port, punted.why is Why.TOLD):
             measures.UNANSWERED.labels(punted.why.name).inc()
             return ()

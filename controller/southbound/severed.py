@@ -80,8 +80,7 @@ class Severing:
     async def _done(self, found: Sequence[Severed]) -> None:
         def work(tx: Transaction) -> None:
             for each in found:
-                if tx.get(Severed, each.id) is not None:
-                    tx.delete(Severed, each.id)
+                tx.discard(Severed, each.id)
 
         while True:
             try:

@@ -101,7 +101,6 @@ class Counters:
     bundles: int = 0
     mods_bytes: int = 0
     bytes_sent: int = 0
-    bytes_received: int = 0
     errors: int = 0
     dumps: int = 0
 
@@ -495,7 +494,6 @@ class Switch:
             if not data:
                 raise self._ended or Disconnected(self.name, "it closed the connection")
             waiting += data
-            self.counters.bytes_received += len(data)
             self._heard = self._clock.now
             await asyncio.sleep(0)  # `read` does not pause while there is input
 

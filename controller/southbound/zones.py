@@ -88,12 +88,10 @@ class Zones:
 
     async def _release(self, zones: Iterable[int]) -> bool:
         """Let other ports have the zones; whether that could be written."""
-        ids = [f"{self.chassis}/{zone}" for zone in zones]
 
         def work(tx: Transaction) -> None:
-            for id in ids:
-                if tx.get(Quarantine, id) is not None:
-                    tx.delete(Quarantine, id)
+            for zone in zones:
+                tx.discard(Quarantine, f"{self.chassis}/{zone}")
 
         try:
             await self.store.commit(work)

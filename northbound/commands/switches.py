@@ -61,7 +61,9 @@ def _drops(options: argparse.Namespace) -> int:
         print_json(answer)
         return 0
     for each in answer["drops"][: options.top]:
-        print(f"{each['chassis']} {each['packets']:>9} {each['reason']:<17} {explain.sentence(each['flow'])}")
+        whose = explain.objects(each["flow"])
+        said = f"{each['sentence']} -> {whose}" if whose else each["sentence"]
+        print(f"{each['chassis']} {each['packets']:>9} {each['reason']:<17} {said}")
     print(f"{sum(each['packets'] for each in answer['drops'])} packets dropped by {len(answer['drops'])} flows")
     return 0
 
@@ -74,7 +76,7 @@ def add_diff(add: Add) -> None:
 def _diff(options: argparse.Namespace) -> int:
     answer = controller(options).get("/v1/diff")
     different = bool(answer["failures"]) or any(each[kind] for each in answer["chassis"] for kind in DIFFERENCES)
-    code = 1 if different else 2 if answer["unreachable"] and not answer["chassis"] else 0
+    code = 1 if different else 2 if answer["unreachable"] else 0
     if options.json:
         print_json(answer)
         return code
@@ -86,7 +88,8 @@ def _diff(options: argparse.Namespace) -> int:
         print(f"failed {cell}: {reason}")
     for name in answer["unreachable"]:
         print(f"{name} ? not connected, so not compared")
-    print(f"{len(answer['chassis'])} hypervisors compared, {'they differ' if different else 'no difference'}")
+    away = f"; {len(answer['unreachable'])} not compared" if answer["unreachable"] else ""
+    print(f"{len(answer['chassis'])} hypervisors compared, {'they differ' if different else 'no difference'}{away}")
     return code
 
 

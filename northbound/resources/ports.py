@@ -343,8 +343,7 @@ def update(tx: Transaction, old: Port, new: Port, body: Body, ask: Ask) -> Port:
     UnsupportedOwner, and what `ipam.assign`, `interfaces.check_changed` and `associations.follow` raise."""
     if HOST in body:
         new = replace(new, host=body[HOST] or "")
-        if (waiting := tx.get(PortBinding, f"{old.id}/{new.host}")) is not None:
-            tx.delete(PortBinding, waiting.id)
+        tx.discard(PortBinding, f"{old.id}/{new.host}")
     if dns.NAME in body:
         dns.check(new.dns_name, ask.settings)
     new = replace(new, extra_dhcp_opts=dhcp_options.merged(old.extra_dhcp_opts, body[dhcp_options.OPTIONS]))

@@ -20,8 +20,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from statistics import median
 
+from mininet_scenarios.hosts import Guest
 from mininet_scenarios.lab import Lab
-from mininet_scenarios.nodes import BRIDGE, Guest, Hypervisor
+from mininet_scenarios.machines import BRIDGE, Hypervisor
 from mininet_scenarios.processes import inside
 from mininet_scenarios.processes import run as command
 from tests.benchmarks.report import Figure, Limit, at_most

@@ -18,6 +18,7 @@ from apps import APPS
 from controller.errors import BadArchive, NotFound
 from controller.flows.engine import Engine
 from controller.flows.flow import Flow
+from controller.flows.pipeline import CLASSIFY, DROP, WHY, Why
 from controller.model.records import KINDS, Binding, Port, Tag
 from controller.model.store import MemoryJournal, Model, Store
 from controller.southbound.counts import Count
@@ -25,6 +26,7 @@ from controller.southbound.dumps import Dump, Remembered
 from controller.southbound.fleet import Fleet
 from controller.southbound.messages import Meter, PortDesc
 from controller.southbound.openflow import EncodedFlow, encode_flow, encode_group
+from controller.southbound.oxm import encode_match
 from controller.southbound.reconcile import Installed
 from northbound import archive, cli, past, v1
 from northbound.archive import Archive
@@ -147,6 +149,34 @@ def test_every_command_that_asks_takes_an_archive(bundle: Path, capsys: pytest.C
     assert weft(capsys, bundle, "export")[0] == 0
 
 
+def test_only_flows_that_drop_are_said_to_drop(bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Not those that allow, nor those that tell the controller something and let the packet go on."""
+    dropped = json.loads("\n".join(weft(capsys, bundle, "drops", "--json")[1]))["drops"]
+    assert len(dropped) > 20
+    for each in dropped:
+        flow = each["flow"]
+        assert flow["text"].endswith((",goto_table:62", ",goto_table:60")) or flow["table"] in ("drop", "trap"), flow
+    assert {each["reason"] for each in dropped}.isdisjoint({"TOLD", "TOO_BIG", "TRANSIT_TOO_BIG"})
+
+
+def test_no_flow_is_said_to_drop_more_than_was_dropped_for_its_reason(
+    tmp_path: Path, made: Cloud, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """BFD, and other frames that Open vSwitch takes, are counted by the flow that they come to, and go no further."""
+    dump, here = held(made, "hv1"), {CLASSIFY.number: 400, DROP.number: 0}
+    ends = {encode_match(WHY(Why.UNKNOWN_PORT)): 3, encode_match(WHY(Why.NO_GATEWAY)): 5}
+    counts = (replace(each, packets=ends.get(each.match, here.get(each.table, 0))) for each in dump.counted)
+    path = file(tmp_path / "file", {"hv1": replace(dump, counted=tuple(counts))}, made)
+    assert weft(capsys, path, "drops") == (
+        0,
+        [
+            f"hv1         5 NO_GATEWAY        {Why.NO_GATEWAY.sentence}",
+            f"hv1         3 UNKNOWN_PORT      {Why.UNKNOWN_PORT.sentence}",
+            "8 packets dropped by 2 flows",
+        ],
+    )
+
+
 def test_a_difference_is_that_of_the_switch_as_it_was(
     tmp_path: Path, made: Cloud, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -161,6 +191,44 @@ def test_a_difference_is_that_of_the_switch_as_it_was(
     assert [text.split(",")[0] for text in found["missing"] if text.startswith("table")] == ["table=1"]
     assert [text for text in found["missing"] if text.startswith("group_id")]
     assert (found["unwanted"], found["altered"], answer["unreachable"]) == ([], [], ["hv2"])
+
+
+@pytest.mark.parametrize(("there", "others", "code"), [("hv1", False, 2), ("hv1 hv2", False, 0), ("hv1", True, 1)])
+def test_what_could_not_be_compared_is_not_taken_to_be_without_difference(
+    there: str, others: bool, code: int, tmp_path: Path, made: Cloud, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A script sees it by the exit code; a difference elsewhere weighs more."""
+    dumps = {name: held(made, name) for name in there.split()}
+    if not others:
+        ours = {
+            name: {key: flow for key, flow in dump.installed.flows.items() if flow is not FOREIGN}
+            for name, dump in dumps.items()
+        }
+        dumps = {
+            name: replace(dump, installed=replace(dump.installed, flows=ours[name])) for name, dump in dumps.items()
+        }
+    told, lines = weft(capsys, file(tmp_path / "file", dumps, made), "diff")
+    assert told == code
+    away = "hv2" not in dumps
+    assert ("hv2 ? not connected, so not compared" in lines) is away
+    said = f"{len(dumps)} hypervisors compared, {'they differ' if others else 'no difference'}"
+    assert lines[-1] == said + ("; 1 not compared" if away else "")
+
+
+def test_what_open_vswitch_takes_itself_is_no_drop(
+    tmp_path: Path, made: Cloud, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """BFD of the ports that watch gateways is counted at the miss of CLASSIFY, and never comes to DROP."""
+    dump = held(made, "hv1")
+    counted = [
+        replace(each, packets=300, bytes=19800) if (each.table, each.priority) == (0, 0) else each
+        for each in dump.counted
+    ]
+    code, lines = weft(
+        capsys, file(tmp_path / "file", {"hv1": replace(dump, counted=tuple(counted))}, made), "drops", "--top", "999"
+    )
+    assert code == 0
+    assert {line.split()[1] for line in lines if "UNKNOWN_PORT" in line} == {"7"}
 
 
 def altered(flow: EncodedFlow, instructions: bytes) -> EncodedFlow:

@@ -349,7 +349,7 @@ def test_a_host_that_cannot_carry_the_port_fails_the_binding(
 
 def test_a_switch_without_a_database_can_be_named_as_a_host_and_carries_every_network(api: Client, red: str) -> None:
     def work(tx: Transaction) -> None:
-        observe(tx, alone(1, []))
+        observe(tx, alone(1, {}))
 
     api.commit(work)
     made = api.make("port", network_id=red, **{"binding:host_id": "0000000000000001"})

@@ -136,6 +136,35 @@ def test_through_a_router_to_a_network_of_a_smaller_mtu(cloud: Cloud) -> None:
     assert back == ['hv2 l3_route         connected route 10.0.0.0/24, to network "red" red']
 
 
+def facts(cloud: Cloud, sender: str, target: str, **more: object) -> list[tuple[str, dict[str, object]]]:
+    """What each hop of the packet itself is about, by its table: nothing else."""
+    asked = question({"from": sender, "to": target, **more})
+    hops = tracing.as_json(tracing.trace(cloud.model, cloud.standing, asked))["hops"][2:]
+    named = ("port", "network", "router", "rules", "nat", "mtu")
+    return [(hop["table"], {name: hop[name] for name in named if hop[name]}) for hop in hops]
+
+
+def test_for_machines_a_hop_names_its_port_network_router_rules_and_mtu(cloud: Cloud) -> None:
+    routed = {"network": "red", "router": "r"}
+    assert facts(cloud, "a1", "b1") == [
+        ("classify", {"port": "a1", "network": "red"}),
+        ("address_security", {"port": "a1", "network": "red"}),
+        ("out_rules", {"port": "a1", "network": "red"}),
+        ("out_done", {"port": "a1", "network": "red", "rules": ("out",)}),
+        ("l3_in", routed),
+        ("l3_route", {"network": "blue", "router": "r", "mtu": 1400}),
+        ("l3_out", {"network": "blue", "router": "r"}),
+        ("tunnel", {"network": "blue", "mtu": 1400}),
+        ("vtep", {}),
+        ("vni", {"network": "blue"}),
+        ("l2_lookup", {"port": "b1", "network": "blue"}),
+        ("in_rules", {"port": "b1", "network": "blue"}),
+        ("in_done", {"port": "b1", "network": "blue", "rules": ("echo",)}),
+        ("deliver", {"port": "b1", "network": "blue", "mtu": 1400}),
+    ]
+    assert facts(cloud, "a1", "a2", proto="tcp", dport=7)[-1] == ("in_done", {"port": "a2", "network": "red"})
+
+
 def test_through_a_chain_of_routers(cloud: Cloud) -> None:
     cloud.commit(network("far", 300), subnet("far-subnet", "far", "10.9.0.0/24", "10.9.0.254"))
     cloud.commit(port("far1", "far", "02:00:00:00:09:01", "10.9.0.1", guarded=False), hypervisor(3, "far1"))

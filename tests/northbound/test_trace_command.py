@@ -89,6 +89,12 @@ def test_for_machines_it_is_json(weft: Weft, capsys: pytest.CaptureFixture[str])
         "chassis": "hv1",
         "table": "neigh_reply",
         "words": "nobody who is attached to network red has 10.0.0.9",
+        "port": None,
+        "network": "red",
+        "router": None,
+        "rules": [],
+        "nat": None,
+        "mtu": None,
     }
     assert [*answer["behind"]] == ["hv1"]
 

@@ -110,6 +110,15 @@ def test_by_the_gateway_on_another_hypervisor_under_its_address(cloud: Cloud) ->
     ]
 
 
+def test_for_machines_a_hop_says_what_it_was_translated_to(cloud: Cloud) -> None:
+    def given(sender: str, target: str, **more: object) -> list[tuple[str, object]]:
+        asked = question({"from": sender, "to": target, **more})
+        hops = tracing.as_json(tracing.trace(cloud.model, cloud.standing, asked))["hops"]
+        return [(hop["table"], hop["nat"]) for hop in hops if hop["nat"]]
+
+    assert given("vm1", FAR) == [("l3_snatted", {"source": "172.24.0.10"})]
+
+
 def test_where_the_gateway_is_the_senders_own_hypervisor_no_tunnel_is_taken(cloud: Cloud) -> None:
     assert told(cloud, "vm2", NEAR)[3:] == [
         "hv2 l3_snat          to the gateway of router r, the best that is alive",

@@ -24,8 +24,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mininet_scenarios.errors import LabError
+from mininet_scenarios.hosts import Guest
 from mininet_scenarios.lab import Lab, Network
-from mininet_scenarios.nodes import Guest
 from mininet_scenarios.processes import end_on_sigterm
 from mininet_scenarios.two_networks import Row, show
 

@@ -18,10 +18,10 @@ from tempfile import TemporaryDirectory
 from controller.flows.pipeline import Why
 from controller.model.sqlite import SqliteJournal
 from controller.model.store import Model
+from mininet_scenarios.captures import Frame
 from mininet_scenarios.errors import Late
+from mininet_scenarios.hosts import Guest
 from mininet_scenarios.lab import Lab
-from mininet_scenarios.nodes import Guest
-from mininet_scenarios.probe import Frame
 from mininet_scenarios.processes import wait_until
 
 UNHEARD_S = 0.25

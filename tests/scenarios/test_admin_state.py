@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from mininet_scenarios.frames import BROADCAST, token
+from mininet_scenarios.hosts import Guest
 from mininet_scenarios.lab import Lab
-from mininet_scenarios.nodes import Guest
-from mininet_scenarios.probe import BROADCAST, token
 
 
 @pytest.fixture(scope="module", params=["vxlan", "geneve"])

@@ -10,10 +10,11 @@ from itertools import product
 
 import pytest
 
+from mininet_scenarios.captures import Frame
+from mininet_scenarios.frames import IPV4, IPV6, datagram, icmp, ipv4, tcp, token
 from mininet_scenarios.guarded import Cast, allow_both, gather
+from mininet_scenarios.hosts import Guest
 from mininet_scenarios.lab import Lab
-from mininet_scenarios.nodes import Guest
-from mininet_scenarios.probe import IPV4, IPV6, Frame, datagram, icmp, ipv4, tcp, token
 from mininet_scenarios.talk import Talk
 
 VERSIONS = (4, 6)

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
+from mininet_scenarios.hosts import Guest
 from mininet_scenarios.lab import Lab
-from mininet_scenarios.nodes import Guest
 
 playwright = pytest.importorskip("playwright.sync_api")
 

@@ -13,9 +13,10 @@ import pytest
 
 from controller.flows.pipeline import TUNNEL_PORTS, Why
 from mininet_scenarios.api import Json
+from mininet_scenarios.frames import BROADCAST, token, udp, udp6, vxlan
+from mininet_scenarios.hosts import Guest
 from mininet_scenarios.lab import Lab, Network
-from mininet_scenarios.nodes import BRIDGE, Guest
-from mininet_scenarios.probe import BROADCAST, token, udp, udp6, vxlan
+from mininet_scenarios.machines import BRIDGE
 
 SEGMENT, ABSENT_SEGMENT = 100, 101
 TYPES = ("vxlan", "geneve", "gre")

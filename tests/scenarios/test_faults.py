@@ -17,10 +17,13 @@ import pytest
 
 from mininet_scenarios import controller_restart, hypervisor_restart
 from mininet_scenarios.errors import Refused
+from mininet_scenarios.frames import BROADCAST, token
+from mininet_scenarios.hosts import Guest
 from mininet_scenarios.hypervisor_restart import FAULTS, Fault
 from mininet_scenarios.lab import Lab, Network
-from mininet_scenarios.nodes import BRIDGE, CONTROLLER, OPENFLOW_PORT, OVSDB_PORT, Guest, Node
-from mininet_scenarios.probe import BROADCAST, Ping, token
+from mininet_scenarios.machines import BRIDGE
+from mininet_scenarios.nodes import CONTROLLER, OPENFLOW_PORT, OVSDB_PORT, Node
+from mininet_scenarios.pings import Ping
 from mininet_scenarios.processes import inside
 from mininet_scenarios.two_networks import build
 

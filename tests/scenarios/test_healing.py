@@ -15,8 +15,9 @@ from itertools import cycle
 
 import pytest
 
+from mininet_scenarios.hosts import Guest
 from mininet_scenarios.lab import Lab
-from mininet_scenarios.nodes import BRIDGE, Guest, Hypervisor
+from mininet_scenarios.machines import BRIDGE, Hypervisor
 
 HEALED_S = 5.0
 OF14 = ("-O", "OpenFlow14")

@@ -17,22 +17,19 @@ from contextlib import closing
 import pytest
 
 from controller.flows.pipeline import Why
-from mininet_scenarios.lab import Lab
-from mininet_scenarios.nodes import Guest
-from mininet_scenarios.probe import (
+from mininet_scenarios.captures import Frame, Heard, advertises, solicits
+from mininet_scenarios.frames import (
     ALL_NODES,
     ALL_NODES_MAC,
-    Frame,
-    Heard,
     advertisement,
-    advertises,
     icmpv6,
     mld_report,
     nd_mark,
     solicitation,
-    solicits,
     token,
 )
+from mininet_scenarios.hosts import Guest
+from mininet_scenarios.lab import Lab
 from mininet_scenarios.processes import inside
 
 PREFIX, UNUSED = "fd00:1::", "fd00:1::99"

@@ -26,9 +26,9 @@ import pytest
 from controller.model.store import Model
 from mininet_scenarios.api import Json
 from mininet_scenarios.errors import Refused
+from mininet_scenarios.frames import icmp, icmpv6, ipv4, tcp, tcp6, token, udp, udp6
+from mininet_scenarios.hosts import Guest
 from mininet_scenarios.lab import Lab
-from mininet_scenarios.nodes import Guest
-from mininet_scenarios.probe import icmp, icmpv6, ipv4, tcp, tcp6, token, udp, udp6
 from tests.oracle import QUERIES, Judgement, Message, Oracle
 from tests.scenarios.judging import drops, hear, is_one, model, seeds
 

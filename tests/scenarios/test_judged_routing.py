@@ -28,10 +28,12 @@ from controller.model.records import Mac
 from controller.model.store import Model
 from controller.southbound.packet_in import BURST, PORT_BURST, PORT_PER_SECOND, RESERVE
 from mininet_scenarios.api import Json
+from mininet_scenarios.captures import Frame
 from mininet_scenarios.errors import Refused
+from mininet_scenarios.frames import token
+from mininet_scenarios.hosts import Guest
 from mininet_scenarios.lab import Lab, Network
-from mininet_scenarios.nodes import Guest, Hypervisor
-from mininet_scenarios.probe import Frame, token
+from mininet_scenarios.machines import Hypervisor
 from tests.frames import error, frame, hops
 from tests.oracle import Message
 from tests.routing_oracle import ECHO, End, Told, ends

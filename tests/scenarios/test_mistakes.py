@@ -8,8 +8,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from mininet_scenarios.hosts import Guest
 from mininet_scenarios.lab import Lab
-from mininet_scenarios.nodes import Guest, Hypervisor
+from mininet_scenarios.machines import Hypervisor
 
 # the keys that `join()` does not set by itself, unset
 GOOD = {"weft-bridge-mappings": None, "weft-gateway-priority": None}

@@ -9,9 +9,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from mininet_scenarios.captures import Ear, Frame, send
+from mininet_scenarios.frames import BROADCAST, REPLY, REQUEST, arp, token, udp
+from mininet_scenarios.hosts import Guest
 from mininet_scenarios.lab import Lab, Network, Place
-from mininet_scenarios.nodes import Guest
-from mininet_scenarios.probe import BROADCAST, REPLY, REQUEST, Ear, Frame, arp, send, token, udp
 from tests.scenarios.churn import Churn
 
 MAC, IP = "02:00:00:00:00:77", "10.0.0.77"

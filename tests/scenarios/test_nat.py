@@ -22,10 +22,12 @@ import pytest
 
 from controller.flows.pipeline import Why
 from mininet_scenarios.api import Json
+from mininet_scenarios.captures import Frame, Heard, answers_for, within
+from mininet_scenarios.frames import REQUEST, arp, token, udp
 from mininet_scenarios.guarded import door, exchange
+from mininet_scenarios.hosts import Guest, Host
 from mininet_scenarios.lab import Lab
-from mininet_scenarios.nodes import Guest, Host, Hypervisor, Physical
-from mininet_scenarios.probe import REQUEST, Frame, Heard, answers_for, arp, token, udp, within
+from mininet_scenarios.machines import Hypervisor, Physical
 from mininet_scenarios.processes import inside
 from mininet_scenarios.sockets import Outcome
 

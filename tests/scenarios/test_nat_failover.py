@@ -6,14 +6,19 @@ its ovs-vswitchd and its wires. Figures are printed.
 
 from __future__ import annotations
 
+import json
+import re
 import time
 from collections.abc import Iterator
 
 import pytest
 
+from controller.flows.pipeline import Why
+from mininet_scenarios.captures import Frame, advertises, answers_for, asks_for
+from mininet_scenarios.frames import REQUEST, arp, solicitation, token
+from mininet_scenarios.hosts import Guest, Host
 from mininet_scenarios.lab import Lab
-from mininet_scenarios.nodes import Guest, Host, Hypervisor
-from mininet_scenarios.probe import REQUEST, Frame, advertises, answers_for, arp, asks_for, solicitation, token
+from mininet_scenarios.machines import Hypervisor
 
 pytestmark = pytest.mark.scenario
 
@@ -136,6 +141,21 @@ def ask_until_back(lab: Lab, name: str, asking: Asking) -> tuple[list[float], di
         asking.ask()
         time.sleep(0.05)
     return ask_while(lab, 3.0, asking)
+
+
+def test_what_asks_whether_gateways_are_alive_is_no_drop(lab: Lab) -> None:
+    """Open vSwitch takes BFD itself, and counts it at the first flow that it would have met all the same."""
+    hv1 = lab.hypervisors["hv1"]
+
+    def asked() -> int:
+        met = re.search(r"n_packets=(\d+),.* priority=0 ", hv1.ofctl("dump-flows", hv1.bridge, "table=0"))
+        assert met
+        return int(met[1]) - hv1.drops()[Why.UNKNOWN_PORT]
+
+    lab.eventually("questions are counted", lambda: asked() > 10, 10)
+    told = json.loads(lab.controller.weft("drops", "hv1", "--json"))["drops"]
+    said = sum(each["packets"] for each in told if each["reason"] == Why.UNKNOWN_PORT.name)
+    assert said <= hv1.drops()[Why.UNKNOWN_PORT]
 
 
 def test_a_gateway_that_dies_with_the_controller_is_replaced_within_a_second(lab: Lab) -> None:

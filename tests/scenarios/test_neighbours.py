@@ -21,25 +21,11 @@ from pathlib import Path
 
 import pytest
 
+from mininet_scenarios.captures import Frame, advertises, answers_for, asks_for, solicits
+from mininet_scenarios.frames import ALL_NODES, ALL_NODES_MAC, IPV4, REPLY, REQUEST, advertisement, arp, token, udp
+from mininet_scenarios.hosts import Guest
 from mininet_scenarios.lab import Lab
-from mininet_scenarios.nodes import Guest
-from mininet_scenarios.probe import (
-    ALL_NODES,
-    ALL_NODES_MAC,
-    IPV4,
-    REPLY,
-    REQUEST,
-    Frame,
-    Replies,
-    advertisement,
-    advertises,
-    answers_for,
-    arp,
-    asks_for,
-    solicits,
-    token,
-    udp,
-)
+from mininet_scenarios.pings import Replies
 
 pytestmark = pytest.mark.scenario
 

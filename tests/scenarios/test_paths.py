@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from controller.flows.pipeline import Why
+from mininet_scenarios.captures import Frame
+from mininet_scenarios.hosts import Guest
 from mininet_scenarios.lab import Lab
-from mininet_scenarios.nodes import Guest, Hypervisor
-from mininet_scenarios.probe import Frame
+from mininet_scenarios.machines import Hypervisor
 
 
 def called_on(hypervisor: Hypervisor) -> bool:

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 import pytest
 
 from controller.model.bindings import interface_name
+from mininet_scenarios.frames import BROADCAST, token
+from mininet_scenarios.hosts import Guest
 from mininet_scenarios.lab import Network
-from mininet_scenarios.nodes import Guest
 from mininet_scenarios.plain_mininet import PlainLab, build, questions
-from mininet_scenarios.probe import BROADCAST, token
 
 
 @pytest.fixture(scope="module")
@@ -121,6 +121,13 @@ def test_a_controller_that_goes_and_comes_costs_no_packet_and_sends_no_flow(lab:
     assert now.keys() == ages.keys()
     assert [flow for flow in now if now[flow] < ages[flow] + 1.0] == []
     lab.settles()
+
+
+def test_a_trace_tells_how_to_ask_this_bridge(lab: PlainLab) -> None:
+    said = lab.controller.weft("trace", "--ofproto", "--from", "red1", "--to", "red2").splitlines()
+    asks = [line for line in said if "ofproto/trace-packet-out" in line]
+    assert [line.split()[3] for line in asks] == [lab.bridge.name] * len(asks) != []
+    assert lab.chassis()[lab.bridge.dpid]["bridge"] == lab.bridge.name
 
 
 def test_every_flow_on_the_switch_is_explained(lab: PlainLab) -> None:

@@ -7,9 +7,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from mininet_scenarios.frames import BROADCAST, token
+from mininet_scenarios.hosts import Guest
 from mininet_scenarios.lab import Lab, Network
-from mininet_scenarios.nodes import BRIDGE, Guest
-from mininet_scenarios.probe import BROADCAST, token
+from mininet_scenarios.machines import BRIDGE
 from mininet_scenarios.two_networks import build, first_reply
 
 

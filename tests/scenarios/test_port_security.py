@@ -17,9 +17,8 @@ import pytest
 
 from controller.flows.pipeline import Why
 from controller.southbound.neighbours import LIFE_S
-from mininet_scenarios.lab import Lab, Network
-from mininet_scenarios.nodes import Guest
-from mininet_scenarios.probe import (
+from mininet_scenarios.captures import Frame, Heard, answers_for
+from mininet_scenarios.frames import (
     ALL_NODES,
     ALL_NODES_MAC,
     BROADCAST,
@@ -27,10 +26,7 @@ from mininet_scenarios.probe import (
     REPLY,
     REQUEST,
     VLAN,
-    Frame,
-    Heard,
     advertisement,
-    answers_for,
     arp,
     ethernet,
     halved,
@@ -44,6 +40,8 @@ from mininet_scenarios.probe import (
     udp,
     udp6,
 )
+from mininet_scenarios.hosts import Guest
+from mininet_scenarios.lab import Lab, Network
 
 UNUSED, GATEWAY, NOBODY = "10.0.0.99", "10.0.0.1", "0.0.0.0"
 UNUSED6, PREFIX = "fd00:1::99", "fd00:1::"

@@ -17,22 +17,11 @@ import pytest
 
 from controller.flows.pipeline import Why
 from mininet_scenarios.api import Json
+from mininet_scenarios.captures import Frame, advertises, answers_for, asks_for, solicits
+from mininet_scenarios.frames import BROADCAST, REPLY, REQUEST, advertisement, arp, token, udp
+from mininet_scenarios.hosts import Guest, Host
 from mininet_scenarios.lab import Lab
-from mininet_scenarios.nodes import BRIDGE, Guest, Host, Jack, Physical
-from mininet_scenarios.probe import (
-    BROADCAST,
-    REPLY,
-    REQUEST,
-    Frame,
-    advertisement,
-    advertises,
-    answers_for,
-    arp,
-    asks_for,
-    solicits,
-    token,
-    udp,
-)
+from mininet_scenarios.machines import BRIDGE, Jack, Physical
 
 CIDRS = ("10.0.0.0/24", "fd00:1::/64")
 VLANS: dict[str, int | None] = {"red": 101, "blue": 102, "flat": None}

@@ -14,8 +14,9 @@ from typing import Self
 
 import pytest
 
+from mininet_scenarios.hosts import Guest
 from mininet_scenarios.lab import Lab
-from mininet_scenarios.nodes import Guest, Hypervisor
+from mininet_scenarios.machines import Hypervisor
 
 PORT = 5001
 VXLAN = "vxlan_sys_4789"

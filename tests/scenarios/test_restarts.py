@@ -7,9 +7,10 @@ from collections.abc import Callable
 
 import pytest
 
+from mininet_scenarios.frames import BROADCAST, token
+from mininet_scenarios.hosts import Guest
 from mininet_scenarios.lab import Lab
-from mininet_scenarios.nodes import Controller, Guest
-from mininet_scenarios.probe import BROADCAST, token
+from mininet_scenarios.nodes import Controller
 
 INTERVAL_S = 0.01
 DEAD_S = 3.0

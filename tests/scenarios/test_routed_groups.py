@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from mininet_scenarios.captures import sent_by
 from mininet_scenarios.guarded import allow_both
+from mininet_scenarios.hosts import Guest
 from mininet_scenarios.lab import Lab
-from mininet_scenarios.nodes import Guest
-from mininet_scenarios.probe import sent_by
 
 pytestmark = pytest.mark.scenario
 

@@ -15,20 +15,11 @@ from itertools import permutations
 
 import pytest
 
+from mininet_scenarios.captures import Frame, answers_for, asks_for
+from mininet_scenarios.frames import BROADCAST, IPV4, IPV6, REQUEST, arp, token, udp
+from mininet_scenarios.hosts import Host
 from mininet_scenarios.lab import Lab, Network
-from mininet_scenarios.nodes import Host, Physical
-from mininet_scenarios.probe import (
-    BROADCAST,
-    IPV4,
-    IPV6,
-    REQUEST,
-    Frame,
-    answers_for,
-    arp,
-    asks_for,
-    token,
-    udp,
-)
+from mininet_scenarios.machines import Physical
 
 NUMBERS = {"red": 1, "blue": 2, "over": 3}
 WHERE = {"r1": "hv1", "r2": "hv2", "b2": "hv2", "o1": "hv1", "o3": "hv3"}

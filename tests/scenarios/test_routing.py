@@ -10,9 +10,9 @@ from ipaddress import ip_network
 import pytest
 
 from controller.flows.pipeline import Why
+from mininet_scenarios.frames import icmpv6, ipv4, nd_mark, tcp, token, udp, udp6
+from mininet_scenarios.hosts import Guest
 from mininet_scenarios.lab import Lab, Network
-from mininet_scenarios.nodes import Guest
-from mininet_scenarios.probe import icmpv6, ipv4, nd_mark, tcp, token, udp, udp6
 from tests.frames import error
 
 pytestmark = pytest.mark.scenario
@@ -570,7 +570,7 @@ def test_a_sender_learns_the_size_of_the_next_network(narrowing: Lab, target: st
 
 def test_what_may_be_cut_is_dropped_counted_and_told_to_nobody(narrowing: Lab) -> None:
     w, hv1 = narrowing.guests["w"], narrowing.hypervisors["hv1"]
-    before = hv1.drops()
+    before, told = hv1.drops(), too_big(narrowing)
 
     def asks(size: int) -> str:
         return w.run("ping", "-n", "-c", "1", "-W", "2", "-M", "dont", "-s", str(size), "10.0.1.12", codes=(1,))
@@ -581,7 +581,15 @@ def test_what_may_be_cut_is_dropped_counted_and_told_to_nobody(narrowing: Lab) -
     wanted = Counter({Why.TOO_BIG: 1, Why.FRAGMENT_TOO_BIG: 1})
     narrowing.eventually("a count of each", lambda: hv1.drops() - before >= wanted, 5)
     assert w.pings("10.0.1.12")
+    narrowing.eventually("of what was measured that which fits to be counted", lambda: hv1.drops()[Why.TOO_BIG] > 2, 5)
+    assert too_big(narrowing) == told + 1, "but not told: that is none that was dropped"
     narrowing.settles()
+
+
+def too_big(lab: Lab) -> int:
+    """How many packets an operator is told to have been too big."""
+    found = lab.api.get("/v1/drops?chassis=hv1")["drops"]
+    return sum(each["packets"] for each in found if each["reason"] == "TOO_BIG")
 
 
 def test_between_networks_of_one_size_nothing_is_measured(routed: Lab) -> None:

@@ -12,24 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from mininet_scenarios.captures import Frame, Heard, sent_by
+from mininet_scenarios.frames import IPV4, datagram, halved, icmp, ipv4, sctp, tcp, token, udp, udp6
 from mininet_scenarios.guarded import Cast, allow_both, gather, zones
+from mininet_scenarios.hosts import Guest
 from mininet_scenarios.lab import Lab
-from mininet_scenarios.nodes import Guest
-from mininet_scenarios.probe import (
-    IPV4,
-    Frame,
-    Heard,
-    datagram,
-    halved,
-    icmp,
-    ipv4,
-    sctp,
-    sent_by,
-    tcp,
-    token,
-    udp,
-    udp6,
-)
 from mininet_scenarios.processes import wait_until
 from mininet_scenarios.sockets import Outcome
 

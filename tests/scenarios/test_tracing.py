@@ -14,9 +14,9 @@ import pytest
 
 from mininet_scenarios import traced
 from mininet_scenarios.errors import Unsettled
+from mininet_scenarios.frames import tagged, udp
+from mininet_scenarios.hosts import Guest
 from mininet_scenarios.lab import Lab
-from mininet_scenarios.nodes import Guest
-from mininet_scenarios.probe import tagged, udp
 from mininet_scenarios.processes import wait_until
 from northbound import explain, past
 

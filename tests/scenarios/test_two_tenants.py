@@ -9,19 +9,9 @@ from collections.abc import Iterator
 import pytest
 
 from mininet_scenarios import two_networks
+from mininet_scenarios.captures import answers_for, within
+from mininet_scenarios.frames import BROADCAST, EXPERIMENTAL, IPV4, IPV6, VLAN, ethernet, token, udp
 from mininet_scenarios.lab import Lab
-from mininet_scenarios.probe import (
-    BROADCAST,
-    EXPERIMENTAL,
-    IPV4,
-    IPV6,
-    VLAN,
-    answers_for,
-    ethernet,
-    token,
-    udp,
-    within,
-)
 from mininet_scenarios.two_networks import CIDR, KINDS, MEMBERS, UNUSED, Kind
 
 RED = {member.name for member in MEMBERS if member.tenant == "red"}

@@ -19,10 +19,11 @@ from ipaddress import ip_address
 import pytest
 
 from mininet_scenarios.api import Json
+from mininet_scenarios.captures import Frame, advertises
 from mininet_scenarios.errors import Refused
+from mininet_scenarios.frames import IPV4, REQUEST, arp, solicitation, token
+from mininet_scenarios.hosts import Guest, Host
 from mininet_scenarios.lab import Lab
-from mininet_scenarios.nodes import Guest, Host
-from mininet_scenarios.probe import IPV4, REQUEST, Frame, advertises, arp, solicitation, token
 
 OWN, FLOATING, OTHER = "203.0.113.9", "203.0.113.50", "203.0.113.51"
 WORLD6, OWN6, FAR6 = "2001:db8:e::1", "2001:db8:e::9", "2001:db8:f::9"

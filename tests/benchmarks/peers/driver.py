@@ -19,8 +19,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
+from mininet_scenarios.hosts import Guest
 from mininet_scenarios.lab import Lab, Network, Subnet
-from mininet_scenarios.nodes import BRIDGE, Guest, Hypervisor
+from mininet_scenarios.machines import BRIDGE, Hypervisor
 from tests.benchmarks.peers.ovsdb import BATCH, Database, insert, mapping, mutate, new, several
 
 PORTS = 25

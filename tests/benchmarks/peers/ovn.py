@@ -11,7 +11,8 @@ from functools import partial
 from pathlib import Path
 
 from mininet_scenarios.lab import Lab
-from mininet_scenarios.nodes import BRIDGE, CONTROLLER, Controller
+from mininet_scenarios.machines import BRIDGE
+from mininet_scenarios.nodes import CONTROLLER, Controller
 from mininet_scenarios.processes import Daemon, run, wait_until
 from tests.benchmarks.peers.driver import (
     GUESTS,
@@ -133,9 +134,8 @@ class OvnLab(Lab):
     controller_type = Central
     hypervisor_type = Host
 
-    def lagging(self) -> str:
-        """Nothing that the lab could know: `Ovn.settled` does."""
-        return ""
+    def converged(self, timeout_s: float = 20.0) -> None:
+        """Nothing that the lab could wait for: `Ovn.settled` does."""
 
 
 class Ovn(Peer):

@@ -12,8 +12,8 @@ import time
 from dataclasses import dataclass, field
 from typing import Self
 
-from mininet_scenarios.nodes import Host
-from mininet_scenarios.probe import icmp
+from mininet_scenarios.frames import icmp
+from mininet_scenarios.hosts import Host
 from mininet_scenarios.processes import inside
 
 ECHO, ECHO_REPLY = 8, 0

@@ -19,7 +19,8 @@ from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 
 from controller.flows.pipeline import patch_port
-from mininet_scenarios.nodes import BRIDGE, Guest, Host, Hypervisor
+from mininet_scenarios.hosts import Guest, Host
+from mininet_scenarios.machines import BRIDGE, Hypervisor
 from mininet_scenarios.processes import inside
 from mininet_scenarios.processes import run as command
 from tests.benchmarks.peers.driver import GUESTS, OUTSIDE_MAC, PHYSICAL, SSH, Peer, own

@@ -13,7 +13,8 @@ from typing import Any, TypeAlias
 
 from mininet_scenarios.errors import Late, Refused
 from mininet_scenarios.lab import Lab
-from mininet_scenarios.nodes import API_PORT, BRIDGE
+from mininet_scenarios.machines import BRIDGE
+from mininet_scenarios.nodes import API_PORT
 from tests.benchmarks.peers.driver import (
     GUESTS,
     LATE,

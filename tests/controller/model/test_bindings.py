@@ -304,15 +304,16 @@ SWITCH, TAP = "00000000000000a1", "tap7e0cb5d1-1b"
 
 def test_without_a_database_an_interface_is_a_port_by_its_name() -> None:
     model = cloud(BARE)
-    see(model, alone(0xA1, ["s1", "s1-eth1", "tap0", TAP]))
+    see(model, alone(0xA1, {"s1": 0xFFFFFFFE, "s1-eth1": 1, "tap0": 2, TAP: 3}))
     assert where(model, BARE.id) == at(SWITCH, TAP)
-    see(model, alone(0xA1, ["s1", "s1-eth1"]))
+    assert [each.bridge for each in model.all(Chassis)] == ["s1"]
+    see(model, alone(0xA1, {"s1": 0xFFFFFFFE, "s1-eth1": 1}))
     assert reason(model, BARE.id) == NOT_PLUGGED
 
 
 def test_without_a_database_the_interface_may_be_there_before_its_port() -> None:
     model = cloud()
-    see(model, alone(0xA1, [TAP]))
+    see(model, alone(0xA1, {TAP: 1}))
     edit(model, BARE)
     assert where(model, BARE.id) == at(SWITCH, TAP)
 
@@ -321,7 +322,7 @@ def test_a_name_is_no_claim_where_a_database_says_whose_an_interface_is() -> Non
     model = cloud(BARE)
     see(model, hypervisor("hv1", {TAP: TAP}))
     assert reason(model, BARE.id) == NOT_PLUGGED
-    see(model, hypervisor("hv1", {TAP: BARE.id}), alone(0xA1, [TAP]))
+    see(model, hypervisor("hv1", {TAP: BARE.id}), alone(0xA1, {TAP: 1}))
     assert where(model, BARE.id) == at("hv1", TAP), "an id says more than a name"
 
 
@@ -401,7 +402,7 @@ def test_a_port_is_nowhere_while_its_hypervisor_has_no_zone_left(monkeypatch: py
 
 def test_a_port_without_a_database_is_rezoned_by_the_name_of_its_interface() -> None:
     model = cloud(BARE)
-    see(model, alone(0xA1, [TAP]))
+    see(model, alone(0xA1, {TAP: 1}))
     rezoned(model, BARE.id)
     assert (zones(model, SWITCH), resting(model, SWITCH)) == ({TAP: 2}, [1])
 

@@ -27,7 +27,7 @@ from controller.southbound import messages, openflow
 from controller.southbound.actions import encode_action
 from controller.southbound.messages import PacketIn
 from controller.southbound.openflow import encode_flow, encode_group
-from controller.southbound.packet_in import BURST, PER_SECOND, PORT_BURST, Answerer, Bucket, answers_of
+from controller.southbound.packet_in import BURST, PER_SECOND, PORT_BURST, Answerer, Bucket, Tally, answers_of
 from controller.southbound.switch import Switch
 from tests.cloud import Cloud, hypervisor, interface, network, port, router, subnet
 from tests.controller.southbound.test_openflow_ovs import Connection, Ovs
@@ -190,7 +190,9 @@ FRAME_AT = len(BODY) - len(frame(payload=b""))
 
 def test_a_packet_in_is_read_as_the_specification_draws_it() -> None:
     registers = {1: 3, 7: 1, 8: 0x24, 9: 1}
-    assert messages.decode_packet_in(BODY) == PacketIn(0xA70A123456789ABC, TAP, registers, frame(payload=b""))
+    assert messages.decode_packet_in(BODY) == PacketIn(
+        0xA70A123456789ABC, TAP, registers, frame(payload=b""), len(frame(payload=b""))
+    )
 
 
 def test_fields_that_are_no_whole_registers_are_passed_over() -> None:
@@ -338,6 +340,13 @@ def test_an_answer_gets_the_packet_and_what_the_switch_knew() -> None:
     assert [*answerer(NO_ROUTE=[answer])(handed(Why.NO_ROUTE))] == [Reply(TAP, b"answer")]
     registers = handed(Why.NO_ROUTE).registers
     assert seen == [Punted(Why.NO_ROUTE, TAP, KEYS[SRC], KEYS[RTR], KEYS[NET_IN], KEYS[NET], frame(), registers, "hv1")]
+
+
+def test_what_is_handed_over_is_counted_by_why_answered_or_not() -> None:
+    asked = answerer(NO_ROUTE=[lambda view, punted: iter(())], TOO_BIG=[lambda view, punted: iter(())])
+    for why in (Why.NO_ROUTE, *[Why.TOO_BIG] * 30):
+        asked(handed(why)._replace(length=1400))
+    assert asked.handed == {Why.NO_ROUTE: Tally(1, 1400), Why.TOO_BIG: Tally(30, 42_000)}
 
 
 def test_while_something_is_sought_nothing_is_answered() -> None:

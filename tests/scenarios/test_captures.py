@@ -9,25 +9,10 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from mininet_scenarios.captures import Arp, Ear, Frame, Heard, asks_for, send
 from mininet_scenarios.errors import Deaf
-from mininet_scenarios.probe import (
-    BROADCAST,
-    EXPERIMENTAL,
-    REQUEST,
-    VLAN,
-    Arp,
-    Ear,
-    Frame,
-    Heard,
-    Ping,
-    arp,
-    asks_for,
-    ethernet,
-    icmp,
-    ipv4,
-    send,
-    udp,
-)
+from mininet_scenarios.frames import BROADCAST, EXPERIMENTAL, REQUEST, VLAN, arp, ethernet, icmp, ipv4, udp
+from mininet_scenarios.pings import Ping
 from mininet_scenarios.processes import private_network, run, wait_until
 
 ONE, TWO = "02:00:00:00:00:01", "02:00:00:00:00:02"
