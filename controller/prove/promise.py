@@ -98,7 +98,7 @@ class Promise:
             }
             come = self.cloud.senders(each for each in self.cloud.origins if each.network_id in others)
             come = come | union(self._from_wires(others), self.space.nothing)
-            yield come & self._public(external)
+            yield come if external in members else come & self._public(external)
 
     def _from_wires(self, networks: Iterable[str]) -> Iterator[Set]:
         """What physical hosts on the wires of networks send."""
