@@ -46,6 +46,7 @@ async def proven(fleet: Fleet, asked: Mapping[str, object]) -> dict[str, Any]:
         "violations": [_violation(each, known) for each in answer.violations],
         "count": answer.count,
         "notes": [*answer.notes],
+        "unjudged": dict(answer.unjudged),
         "unreachable": unreachable,
         "chassis": [*answer.chassis],
         "flows": answer.flows,

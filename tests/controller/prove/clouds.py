@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 from controller.flows.flow import Flow
 from controller.model.records import KINDS, Chassis, Link
+from controller.prove.cloud import Cloud as Proved
 from controller.prove.cloud import Held
+from controller.prove.intent import Intent
+from controller.prove.promise import Promise
 from controller.prove.proof import AT_ONCE, Answer, Question, prove
+from controller.prove.sets import Unforeseen
+from controller.prove.witness import witness
 from tests.cloud import (
     Cloud,
     egress,
@@ -98,6 +104,38 @@ def ways_out() -> Cloud:
     return made
 
 
+def several() -> Cloud:
+    """Of one tenant, vm1 on red (hv1), whose router r knows three guests on red, a1 (hv1), a2 and a3 (hv2), and two
+    routers, r1 and r2, on mid, as next hops: to 10.9.0.0/16 a1 and a2, to pink, where vm4 is (hv2), r1 and r2. r3 is on
+    mid and pink, too, and no route leads over it."""
+    made = Cloud()
+    made.commit(network("red", 100), network("mid", 110), network("pink", 150))
+    made.commit(subnet("red4", "red", "10.0.0.0/24"), subnet("mid4", "mid", "10.8.0.0/24"))
+    made.commit(subnet("pink4", "pink", "10.1.0.0/24"))
+    made.commit(
+        port("vm1", "red", "02:00:00:00:00:01", on={"red4": "10.0.0.1"}, guarded=False),
+        *(port(f"a{n}", "red", f"02:00:00:00:00:1{n}", on={"red4": f"10.0.0.1{n}"}, guarded=False) for n in (1, 2, 3)),
+        port("vm4", "pink", "02:00:00:00:00:04", on={"pink4": "10.1.0.4"}, guarded=False),
+        router(
+            "r",
+            ("10.9.0.0/16", "10.0.0.11"),
+            ("10.9.0.0/16", "10.0.0.12"),
+            ("10.1.0.0/24", "10.8.0.1"),
+            ("10.1.0.0/24", "10.8.0.2"),
+        ),
+        interface("r-red", "r", "red", "02:00:00:00:0a:01", red4="10.0.0.254"),
+        interface("r-mid", "r", "mid", "02:00:00:00:0a:02", mid4="10.8.0.254"),
+    )
+    for n in (1, 2, 3):
+        made.commit(
+            router(f"r{n}"),
+            interface(f"r{n}-mid", f"r{n}", "mid", f"02:00:00:00:0b:0{n}", mid4=f"10.8.0.{n}"),
+            interface(f"r{n}-pink", f"r{n}", "pink", f"02:00:00:00:0c:0{n}", pink4=f"10.1.0.25{n}"),
+        )
+    made.commit(hypervisor(1, "vm1", "a1"), hypervisor(2, "a2", "a3", "vm4"))
+    return made
+
+
 def held(made: Cloud, **faults: Fault) -> dict[str, Held]:
     """What switches hold: what they should, but for the faults by chassis."""
     found = {}
@@ -118,6 +156,38 @@ def proven(
     """What is proven of a cloud with these faults."""
     records = [record for kind in KINDS for record in made.model.all(kind)]
     return prove(Question(records, held(made, **faults), reaches, tuple(only), followed=followed, at_once=at_once))
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What should arrive and does not, or the other way round: a packet, and its sender."""
+
+    claim: str
+    sentence: str
+    sender: str
+    packet: str
+
+
+def intended(made: Cloud, unjudged: dict[tuple[str, str], None] | None = None, **faults: Fault) -> list[Told]:
+    """What first packets of connections alone say of the claims that are about nothing else; what is not judged is
+    added."""
+    proof, found = Proved(made.model, held(made, **faults)), []
+    for crowd in sorted({origin.crowd for origin in proof.origins}):
+        more: dict[str, set[int]] = {}
+        while True:
+            part = proof.focused([crowd], more)
+            try:
+                survey = part.survey(crowds=[crowd], first=True)
+                break
+            except Unforeseen as lacking:
+                more.setdefault(lacking.sort, set()).update(lacking.numbers)
+        intent = Intent(part, Promise(part))
+        for each in intent.compared(survey, [crowd]):
+            alone = witness(part, each, followed=False)
+            found.append(Told(each.claim, each.sentence, alone.sender.words, alone.fields))
+        if unjudged is not None:
+            unjudged.update(intent.unjudged)
+    return found
 
 
 def added(*lines: str) -> Fault:
