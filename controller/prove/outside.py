@@ -13,39 +13,31 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from ipaddress import ip_address, ip_network
-from typing import TYPE_CHECKING, Final
+from ipaddress import ip_address
+from typing import Final
 
 from controller.flows.fields import cover
-from controller.flows.pipeline import probe_port
-from controller.flows.presence import attached, gateway_port, gateways, own_address, way
+from controller.flows.presence import gateway_port, own_address
 from controller.model.protocols import NUMBERS
 from controller.model.records import (
-    ROUTED,
     Address,
     FloatingIp,
-    Link,
     Mac,
-    Neighbour,
     Network,
     Port,
     PortForwarding,
     Router,
-    Subnet,
 )
-from controller.model.segments import PHYSICAL
 from controller.prove.claims import Suspicion
-from controller.prove.cloud import Arrived, Cloud, Origin, Survey
+from controller.prove.cloud import Arrived, Origin, Survey
 from controller.prove.conntrack import BELIEVED
 from controller.prove.promise import IPV4, IPV6, tag_of
-from controller.prove.routes import End, Exit, Routes, Unsure
+from controller.prove.routes import End, Exit, Unsure
 from controller.prove.rules import Test
 from controller.prove.sets import ONE, WIDTHS, Maybe, Set, union
 from controller.prove.states import State
 from controller.prove.values import block, number_of
-
-if TYPE_CHECKING:
-    from controller.prove.intent import Intent
+from controller.prove.wanted import Wanted
 
 MISSING: Final = "missing"
 EXCESS: Final = "excess"
@@ -66,160 +58,13 @@ class Outcome:
     words: str
 
 
-@dataclass(frozen=True, slots=True)
-class _Translated:
-    """Where a floating IP is translated, and whether that is where its guest is."""
-
-    chassis: tuple[str, ...] = ()
-    distributed: bool = False
-
-
-class Externals:
-    """External networks, and who takes what there."""
-
-    def __init__(self, cloud: Cloud, routes: Routes) -> None:
-        self.cloud, self.space, self.rows, self.view, self.routes = cloud, cloud.space, cloud.rows, routes.view, routes
-        self._ranked: dict[str, tuple[str, ...]] = {}
-        self._hosts: dict[str, list[tuple[Address, Mac]]] = {}
-        self._doubts: dict[str, Set] = {}
-
-    @cached_property
-    def networks(self) -> list[Network]:
-        """The networks that routers have their gateways on, and that are on a wire."""
-        used = {router.external_network_id for router in self.rows.all(Router) if router.admin_state_up}
-        found = (self.rows.get(Network, id) for id in sorted(used - {""}))
-        return [each for each in found if each is not None and each.network_type in PHYSICAL]
-
-    # ---- who takes what outside -------------------------------------------------------------------------------
-
-    def ranked(self, router: str) -> tuple[str, ...]:
-        """The gateways of a router, the best first."""
-        known = self._ranked.get(router)
-        if known is None:
-            known = self._ranked[router] = gateways(self.view, router)
-        return known
-
-    def takes(self, router: str, chassis: str) -> bool:
-        """May it come to be a gateway's turn? Only if it watches all that are better."""
-        ranked = self.ranked(router)
-        return chassis in ranked and all(self._watches(chassis, better) for better in ranked[: ranked.index(chassis)])
-
-    def _watches(self, chassis: str, other: str) -> bool:
-        linked = self.rows.get(Link, f"{chassis}/{probe_port(other)}") is not None
-        return linked and way(self.view, (chassis, other)) is not None
-
-    def led(self, router: str, chassis: str) -> Iterator[str]:
-        """The gateways that may take what begins on a hypervisor."""
-        for gateway in self.ranked(router):
-            if gateway == chassis:
-                yield gateway
-                return
-            if self._watches(chassis, gateway) and self.takes(router, gateway):
-                yield gateway
-
-    def translated(self, floating: FloatingIp) -> _Translated | None:
-        """Where a floating IP is translated; None where only guests know who holds what it stands for."""
-        router = self.rows.get(Router, floating.router_id)
-        if router is None or not router.admin_state_up or router.external_network_id != floating.floating_network_id:
-            return _Translated()
-        if not floating.port_id:
-            forwards = self.rows.where(PortForwarding, floatingip_id=floating.id)
-            return _Translated(self.ranked(router.id) if forwards else ())
-        port, inner = self.rows.get(Port, floating.port_id), floating.fixed_ip_address
-        if port is None or inner is None:
-            return _Translated()
-        guest = self.routes.fixed(port.network_id).get(inner)
-        if guest is None:
-            return None if self.routes.is_loose(port.network_id, inner) else _Translated()
-        placed, network = attached(self.view, guest), self.rows.get(Network, floating.floating_network_id)
-        assert placed is not None
-        if network is not None and self.port_to(placed.chassis, network) is not None:
-            return _Translated((placed.chassis,), distributed=True)
-        return _Translated(self.ranked(router.id))
-
-    def port_to(self, chassis: str, network: Network) -> int | None:
-        """The port of a hypervisor to the wire of a network."""
-        host = self.cloud.hosts.get(chassis)
-        wires = host.wires.items() if host else ()
-        return next((port for port, physical in wires if physical == network.physical_network), None)
-
-    @cached_property
-    def floating(self) -> Mapping[str, list[FloatingIp]]:
-        found: dict[str, list[FloatingIp]] = defaultdict(list)
-        for each in self.rows.all(FloatingIp):
-            found[each.router_id].append(each)
-        return found
-
-    # ---- who is outside ---------------------------------------------------------------------------------------
-
-    def hosts(self, network: str) -> list[tuple[Address, Mac]]:
-        """The physical hosts of an external network that were heard, by address."""
-        known = self._hosts.get(network)
-        if known is None:
-            blocks = [ip_network(each.cidr) for each in self.rows.where(Subnet, network_id=network)]
-            known = self._hosts[network] = [
-                (each.address, each.mac_address)
-                for each in self._neighbours.get(network, ())
-                if not each.port_id
-                and any(ip_address(each.address) in each_block for each_block in blocks)
-                and not self._is_ports(network, each.address)
-            ]
-        return known
-
-    @cached_property
-    def _neighbours(self) -> Mapping[str, list[Neighbour]]:
-        found: dict[str, list[Neighbour]] = defaultdict(list)
-        for each in self.rows.all(Neighbour):
-            found[each.network_id].append(each)
-        return found
-
-    def _is_ports(self, network: str, address: Address) -> bool:
-        owners = self.rows.where(Port, reservations=(network, address))
-        return any(port.device_owner in ROUTED or attached(self.view, port.id) for port in owners)
-
-    def _of_ports(self, network: str) -> Set:
-        """What is for ports of an external network."""
-        known = self._doubts.get(network)
-        if known is None:
-            found: list[str] = []
-            for port in self.rows.where(Port, network_id=network):
-                found += [ip.ip_address for ip in port.fixed_ips]
-                found += [pair.ip_address for pair in port.allowed_address_pairs]
-            found += [each.address for each in self._neighbours.get(network, ()) if each.port_id]
-            known = self._doubts[network] = union(map(self.routes.to, {*found}), self.space.nothing)
-        return known
-
-    def _is_doubtful(self, network: str, address: Address) -> bool:
-        return self._of_ports(network) & self.routes.to(address) != self.space.nothing
-
-    def unsure(self, exit: Exit) -> Iterator[Unsure]:
-        """What leaves for a port of the external network, and may come in again."""
-        outer = gateway_port(self.view, exit.router)
-        if outer is None:
-            return
-        if exit.nexthop is None:
-            found = exit.packets & self._of_ports(outer.network_id)
-        else:
-            found = exit.packets if self._is_doubtful(outer.network_id, exit.nexthop) else self.space.nothing
-        if found != self.space.nothing:
-            yield Unsure(found, "external networks, as guests ask for addresses there", outer.network_id)
-
-    def reached(self, exit: Exit, network: str) -> Iterator[tuple[Set, Mac]]:
-        """The packets that leave for each host of the wire. What is for others goes nowhere."""
-        for address, mac in self.hosts(network):
-            if exit.nexthop == address:
-                yield exit.packets, mac
-            elif exit.nexthop is None:
-                yield exit.packets & self.routes.to(address), mac
-
-
 class Outside:
     """What should come of what goes out and comes in, and what does."""
 
-    def __init__(self, intent: Intent, externals: Externals) -> None:
-        self.intent, self.externals, self.routes = intent, externals, externals.routes
-        self.cloud, self.space = intent.cloud, intent.cloud.space
-        self.rows, self.view = externals.rows, externals.view
+    def __init__(self, wanted: Wanted) -> None:
+        self.wanted, self.externals, self.routes = wanted, wanted.externals, wanted.routes
+        self.cloud, self.space = wanted.cloud, wanted.cloud.space
+        self.rows, self.view = wanted.externals.rows, wanted.externals.view
 
     # ---- what should leave ------------------------------------------------------------------------------------
 
@@ -231,7 +76,7 @@ class Outside:
                 outer = gateway_port(self.view, fate.router) if isinstance(fate, Exit) else None
                 if not isinstance(fate, Exit) or outer is None:
                     continue
-                before = self.intent.before_router(network, interface.mac_address, fate.hops)
+                before = self.wanted.before_router(network, interface.mac_address, fate.hops)
                 for packets, mac in self.externals.reached(fate, outer.network_id):
                     self._leave(found, network, fate.router, outer, packets & before, mac)
         made: dict[tuple[str, str, bool], list[Outcome]] = defaultdict(list)
@@ -249,10 +94,10 @@ class Outside:
         to: Mac,
     ) -> None:
         """From each hypervisor, by each gateway that may take it, under each address."""
-        for chassis in self.intent.homes(network):
+        for chassis in self.wanted.homes(network):
             for gateway, part, source, mac, words in self._parts(router, chassis, outer, packets):
                 crossed = gateway != chassis
-                sent = part & self.intent.sent_from(network, chassis, crossed)
+                sent = part & self.wanted.sent_from(network, chassis, crossed)
                 if sent != self.space.nothing:
                     becomes = (("eth_src", number_of(mac)), ("eth_dst", number_of(to)), *source)
                     found[gateway, outer.network_id, crossed, becomes, words].append(sent)
@@ -312,7 +157,7 @@ class Outside:
         for floating in self.externals.floating.get(router, ()):
             inner = floating.fixed_ip_address if floating.port_id else None
             if inner is not None and self.externals.translated(floating) is None:
-                self.intent.leave("floating IPs of addresses that only guests know", floating.id)
+                self.wanted.leave("floating IPs of addresses that only guests know", floating.id)
                 found.append(self._from(inner))
         return union(found, self.space.nothing)
 
@@ -346,7 +191,7 @@ class Outside:
             space = self.space
             senders = [each for each in self.cloud.followed if each.physical == network.physical_network]
             odd = space.is_("eth_src", 1 << 40, 1 << 40) | space.is_("eth_src", 0x1E << 40, 0xFF << 40)
-            tagged = space.is_("vlan_tci", *tag_of(network)) & self.intent.first
+            tagged = space.is_("vlan_tci", *tag_of(network)) & self.wanted.first
             known = self._come[network.id] = self.cloud.senders(senders) & tagged & ~odd & self.cloud.sound
         return known
 
@@ -371,7 +216,7 @@ class Outside:
         """What comes to a router from outside, there."""
         own = self.routes.own(router.id, None)
         yield Unsure(come & own, "", "")
-        come = come & ~own & self.intent.forwarded & self.intent.alive(1)
+        come = come & ~own & self.wanted.forwarded & self.wanted.alive(1)
         four, six = (come & self.space.is_("eth_type", family) for family in (IPV4, IPV6))
         for floating in self.externals.floating.get(router.id, ()):
             mine = self.routes.to(floating.floating_ip_address)
@@ -408,7 +253,7 @@ class Outside:
             elif first == to:
                 yield from self._translated(router, mine & blocks, each.internal_ip_address, None, words)
             elif last - first >= MOST_PORTS:
-                self.intent.leave(f"port forwardings of more than {MOST_PORTS} ports to others", each.id)
+                self.wanted.leave(f"port forwardings of more than {MOST_PORTS} ports to others", each.id)
                 yield Unsure(mine & blocks, "", "")
             else:
                 for at in range(first, last + 1):
@@ -425,7 +270,7 @@ class Outside:
             network = each.interface.network_id
             guest = self.routes.fixed(network).get(inner)
             if each.nexthop is not None:
-                self.intent.leave("translations to behind another router", words)
+                self.wanted.leave("translations to behind another router", words)
                 yield Unsure(packets, "", "")
             elif guest is not None:
                 yield _Landing(End(packets, 1, guest, each.interface.mac_address), becomes, words)
@@ -446,14 +291,14 @@ class Outside:
         at = self.cloud.by_port.get(landing.end.receiver)
         if guest is None or at is None or landing.end.packets == self.space.nothing:
             return
-        crossed, wire = at.chassis != chassis, self.intent.physical(guest.network_id)
-        if crossed and not self.intent.is_on(chassis, wire):
+        crossed, wire = at.chassis != chassis, self.wanted.physical(guest.network_id)
+        if crossed and not self.wanted.is_on(chassis, wire):
             return
         source = (("eth_src", number_of(landing.end.source)),) if wire is None else ()  # there it is the hypervisor's
         becomes = (*source, ("eth_dst", number_of(guest.mac_address)), *landing.becomes)
-        alive = landing.end.packets & self.intent.alive(landing.end.hops)
+        alive = landing.end.packets & self.wanted.alive(landing.end.hops)
         port = dict(landing.becomes).get("tp_dst")
-        let_in = alive & self.intent.allowed(guest, "ingress", port)
+        let_in = alive & self.wanted.allowed(guest, "ingress", port)
         let_in = self.cloud.algebra.forgotten(let_in) if crossed else let_in
         place = (at.chassis, at.ofport, f"/{network.physical_network}", crossed)
         arrives[place].append(Outcome(let_in, becomes, landing.words))
@@ -467,7 +312,7 @@ class Outside:
         if not self.externals.networks:
             return
         wired = self._begun(survey.wired)
-        for network in self.intent.senders:
+        for network in self.wanted.senders:
             if network in crowds:
                 yield from self._left(network, wired)
         followed = {f"/{each.physical_network}" for each in self.externals.networks} & {*crowds}
@@ -487,7 +332,7 @@ class Outside:
     def _left(self, network: str, wired: Mapping[Place, Sequence[State]]) -> Iterator[Suspicion]:
         wanted = self.leaving(network)
         doubts = self.routes.by_network.get(network, ())
-        asked = self.intent.asked(network) & ~union(
+        asked = self.wanted.asked(network) & ~union(
             (
                 self.space.is_("eth_dst", number_of(each.mac_address)) & self.unsure_senders(fate.router)
                 for each in doubts
@@ -496,11 +341,11 @@ class Outside:
             ),
             self.space.nothing,
         )
-        joined = self.intent.promise.joined
+        joined = self.wanted.promise.joined
         for external in self.externals.networks:
             if joined[external.id] == joined[network]:
                 if external.id != network:
-                    self.intent.leave("networks that routers join with an external network", network)
+                    self.wanted.leave("networks that routers join with an external network", network)
                 continue
             tag = Test("vlan_tci", *tag_of(external))
             for name in self.cloud.hosts:
@@ -511,18 +356,18 @@ class Outside:
                         self.cloud.algebra.narrowed(state, tag)
                         for state in wired.get((name, port, network, crossed), ())
                     ]
-                    senders = self.intent.senders_from(network, name, crossed)
+                    senders = self.wanted.senders_from(network, name, crossed)
                     about = f"{name} for network {external.id}"
                     for claim, words, packets in self._differ(
                         wanted.get((name, external.id, crossed), []), states, asked & senders, crossed
                     ):
                         sentence = _leaves(claim, about, words)
-                        packets = self.intent.sendable(packets, network) if crossed else packets
+                        packets = self.wanted.sendable(packets, network) if crossed else packets
                         yield Suspicion(claim, sentence, packets, name, port)
 
     def _come_in(self, crowd: str, arrived: Mapping[Place, Sequence[State]]) -> Iterator[Suspicion]:
         wanted, _, doubts = self._coming
-        joined = self.intent.promise.joined
+        joined = self.wanted.promise.joined
         asked = {
             external.id: self.come(external)
             & ~self.space.is_("eth_dst", 1 << 40, 1 << 40)
@@ -530,7 +375,7 @@ class Outside:
             for external in self.externals.networks
             if f"/{external.physical_network}" == crowd
         }
-        for port, at in self.intent.receivers():
+        for port, at in self.wanted.receivers():
             mine = [each for id, each in asked.items() if joined[id] != joined[port.network_id]]
             for crossed in (False, True):
                 place = (at.chassis, at.ofport, crowd, crossed)

@@ -213,7 +213,7 @@ def _against(
     yield from suspicions(cloud, promise, survey)
     intent = Intent(cloud, promise)
     yield from intent.compared(survey, crowds)
-    unjudged.update(intent.unjudged)
+    unjudged.update(dict.fromkeys(intent.unjudged))
 
 
 def _peak_bytes() -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from controller.flows.flow import Flow
@@ -168,10 +168,12 @@ class Told:
     packet: str
 
 
-def intended(made: Cloud, unjudged: dict[tuple[str, str], None] | None = None, **faults: Fault) -> list[Told]:
+def intended(
+    made: Cloud, faults: Mapping[str, Fault] | None = None, unjudged: dict[tuple[str, str], None] | None = None
+) -> list[Told]:
     """What first packets of connections alone say of the claims that are about nothing else; what is not judged is
     added."""
-    proof, found = Proved(made.model, held(made, **faults)), []
+    proof, found = Proved(made.model, held(made, **(faults or {}))), []
     for crowd in sorted({origin.crowd for origin in proof.origins}):
         more: dict[str, set[int]] = {}
         while True:
@@ -186,7 +188,7 @@ def intended(made: Cloud, unjudged: dict[tuple[str, str], None] | None = None, *
             alone = witness(part, each, followed=False)
             found.append(Told(each.claim, each.sentence, alone.sender.words, alone.fields))
         if unjudged is not None:
-            unjudged.update(intent.unjudged)
+            unjudged.update(dict.fromkeys(intent.unjudged))
     return found
 
 

@@ -99,7 +99,7 @@ def test_faults_are_found_and_named(name: str, together: int) -> None:
     faults: dict[str, Fault] = {}
     for each in planted:
         faults[each.where] = both(faults[each.where], each.fault) if each.where in faults else each.fault
-    found = intended(made(name), **faults)
+    found = intended(made(name), faults)
     for each in planted:
         assert any(is_about(told, each) for told in found), (each.what, found)
 
@@ -122,7 +122,7 @@ def test_several_next_hops_are_proven() -> None:
 
 def test_what_is_not_judged_is_counted() -> None:
     unjudged: dict[tuple[str, str], None] = {}
-    intended(made("ways_out"), unjudged)
+    intended(made("ways_out"), unjudged=unjudged)
     assert [*unjudged] == [("external networks, as guests ask for addresses there", "ext")]
 
 
