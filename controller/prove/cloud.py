@@ -119,8 +119,8 @@ class Survey:
     tracked: list[State] = field(default_factory=list)
     """What went to conntrack, wherever it was (`Cloud.places`)."""
     notes: dict[str, None] = field(default_factory=dict)
-    left: dict[str, Set] = field(default_factory=dict)
-    """By crowd, all that left its hypervisors."""
+    left: list[Set] = field(default_factory=list)
+    """All that left its hypervisors into tunnels."""
 
 
 class Cloud:
@@ -147,6 +147,7 @@ class Cloud:
         self._places = {origin.number: place for place, origin in enumerate(followed)}
         self.space = Space(values, len(followed), len(self.hosts), narrowed)
         self.algebra = Algebra(self.space)
+        self.crowds = sorted({origin.crowd for origin in followed})
         self._crowds: dict[str, Set] = {}
         self._sound: Set | None = None
 
@@ -306,25 +307,18 @@ class Cloud:
         """What becomes of everything, or of `only` these packets, or of what these `crowds` send; of all that, or of
         what begins connections (`first`)."""
         survey = Survey()
-        behind = {
-            crowd: [here for _, here in self.places(state)] if apart else [state]
-            for crowd, state in self.start(only).items()
-            if crowds is None or crowd in crowds
-        }
+        start = [state for crowd, state in self.start(only).items() if crowds is None or crowd in crowds]
+        behind = [here for state in start for _, here in self.places(state)] if apart else self.algebra.merged(start)
         for crossing in range(MAX_CROSSINGS + 1):
-            coming: dict[str, list[State]] = defaultdict(list)
-            for crowd, states in behind.items():
-                alive = [state for state in states if state.packets != self.space.nothing]
-                if alive:
-                    outcome = Walk(self.algebra, self.machine, apart=apart, first=first).run(alive)
-                    coming[crowd] += self._out(crowd, outcome, survey, first=not crossing, apart=apart)
-            behind = {crowd: states if apart else self.algebra.merged(states) for crowd, states in coming.items()}
-            if not any(behind.values()):
+            if not any(state.packets != self.space.nothing for state in behind):
                 return survey
-        survey.looped += [each for states in behind.values() for state in states for each in self.places(state)]
+            outcome = Walk(self.algebra, self.machine, apart=apart, first=first).run(behind)
+            coming = [*self._out(outcome, survey, first=not crossing, apart=apart)]
+            behind = coming if apart else self.algebra.merged(coming)
+        survey.looped += [each for state in behind for each in self.places(state)]
         return survey
 
-    def _out(self, crowd: str, outcome: Outcome, survey: Survey, *, first: bool, apart: bool) -> Iterator[State]:
+    def _out(self, outcome: Outcome, survey: Survey, *, first: bool, apart: bool) -> Iterator[State]:
         """What an outcome adds to what is known, and what comes to other hypervisors by it."""
         places, algebra = self.places, self.algebra
         away: dict[tuple[str, str], list[State]] = defaultdict(list)
@@ -339,15 +333,14 @@ class Cloud:
                 if tunnel or wire:
                     away[tunnel, wire] += merged
                 if wire:
-                    survey.wired.append(Arrived(name, port, tuple(merged), crowd, not first))
+                    survey.wired += self._arrived(name, port, merged, not first)
                 elif not tunnel and not host.ports.get(port, "").startswith(PROBING):
-                    survey.arrived.append(Arrived(name, port, tuple(merged), crowd, not first))
+                    survey.arrived += self._arrived(name, port, merged, not first)
         for (tunnel, wire), states in away.items():
             if first and tunnel and not apart:
-                sets = [survey.left.get(crowd, self.space.nothing), *map(algebra.as_sent, states)]
-                survey.left[crowd] = union(sets, self.space.nothing)
+                survey.left.append(union(map(algebra.as_sent, states), self.space.nothing))
             for state in states if apart else algebra.merged(states):
-                aside = self._aside(state, crowd, apart)
+                aside = state if apart else self._aside(state)
                 yield from self._through(tunnel, aside, survey) if tunnel else self._on_wire(wire, aside)
         survey.lost += [
             (name, table, here) for table, lost in outcome.lost.items() for each in lost for name, here in places(each)
@@ -364,11 +357,20 @@ class Cloud:
                 found[name].append(here)
         return found
 
-    def _aside(self, state: State, crowd: str, apart: bool) -> State:
-        """What goes to another hypervisor: as anybody of the crowd may have sent it."""
-        if apart:
-            return state
-        return replace(state, packets=self.algebra.forgotten(state.packets) & self._crowd(crowd))
+    def _arrived(self, name: str, port: int, states: Sequence[State], crossed: bool) -> Iterator[Arrived]:
+        """What left by a port, by crowd."""
+        for crowd in self.crowds:
+            mine = [replace(state, packets=state.packets & self._crowd(crowd)) for state in states]
+            alive = tuple(state for state in mine if state.packets != self.space.nothing)
+            if alive:
+                yield Arrived(name, port, alive, crowd, crossed)
+
+    def _aside(self, state: State) -> State:
+        """What goes to another hypervisor: as anybody of its crowd may have sent it."""
+        sets = (
+            self.algebra.forgotten(state.packets & self._crowd(crowd)) & self._crowd(crowd) for crowd in self.crowds
+        )
+        return replace(state, packets=union(sets, self.space.nothing))
 
     def _crowd(self, crowd: str) -> Set:
         """The packets of a crowd."""

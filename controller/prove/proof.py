@@ -166,7 +166,7 @@ def _share(question: Question, cloud: Cloud, crowds: Sequence[str]) -> _Share:
     for batch in _batches(cloud, crowds, question.at_once):
         part, survey, found = _followed(question, cloud, batch, unjudged)
         notes.update(survey.notes)
-        left = [*survey.left.values()]
+        left = survey.left
         for against in found[: TOLD - len(shown)]:
             told = _plausible(against, left, part)
             shown.append(_violation(part, told, witness(part, told, followed=len(shown) < question.followed)))
