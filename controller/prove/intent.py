@@ -14,13 +14,14 @@ from controller.prove.outside import EXCESS, MISSING, Outside
 from controller.prove.promise import Promise
 from controller.prove.routes import Way
 from controller.prove.rules import Test
-from controller.prove.sets import Set, union
+from controller.prove.sets import Maybe, Set, union
 from controller.prove.states import State
 from controller.prove.values import number_of
 from controller.prove.wanted import Receiver, Wanted
 
 REWRITTEN: Final = "rewritten"
 _GROUP: Final = 1 << 40
+_IN_PARTS: Final = "ports that hear what wires tell, for MAC addresses of which part is known"
 _FULL48: Final = (1 << 48) - 1
 
 
@@ -162,6 +163,12 @@ class Intent:
                 continue
             sets = []
             for state in each.states:
+                if isinstance(self.cloud.algebra.value(state, "eth_dst"), Maybe):
+                    self.wanted.leave(
+                        "ports that hear what wires tell, for MAC addresses of which part is known",
+                        f"{each.chassis} {each.port}",
+                    )
+                    continue
                 left = self.cloud.algebra.less(state, Test("eth_dst", _GROUP, _GROUP))
                 for mac in own:
                     left = self.cloud.algebra.less(left, Test("eth_dst", mac, (1 << 48) - 1))
