@@ -135,4 +135,10 @@ def ipv6(port: Port) -> list[Address]:
     return [*dict.fromkeys((*fixed, link_local(port.mac_address)))] if fixed else []
 
 
-APP = app("nd", everywhere(answer), neighbours(Port, neighbour), host(Port, own_address))
+def speaks(port: Port) -> bool:
+    """Has it any IPv6 address, its own or by a pair?"""
+    addresses = (*(ip.ip_address for ip in port.fixed_ips), *(pair.ip_address for pair in port.allowed_address_pairs))
+    return any(":" in address for address in addresses)
+
+
+APP = app("nd", everywhere(answer), neighbours(Port, neighbour, about=speaks), host(Port, own_address, about=speaks))

@@ -25,9 +25,15 @@ RECONCILE: Final = Histogram(
     "weft_reconcile_seconds", "A switch brought in step: dumped, compared, put right.", buckets=(*_FAST, 30.0, 60.0)
 )
 HEALED: Final = Counter("weft_healed", "Times that changes of others were undone.", ["chassis"])
-HANDED_OVER: Final = Counter("weft_packet_ins", "Packets that switches handed over, by why.", ["reason"])
+HANDED_OVER: Final = Counter(
+    "weft_packet_ins",
+    "Packets that switches handed over, by why, and by which apps answer for that.",
+    ["app", "reason"],
+)
 UNANSWERED: Final = Counter(
-    "weft_packet_ins_unanswered", "Those that were let go because too many came (see southbound.packet_in).", ["reason"]
+    "weft_packet_ins_unanswered",
+    "Those that were let go because too many came (see southbound.packet_in).",
+    ["app", "reason"],
 )
 REQUEST: Final = Histogram(
     "weft_api_request_seconds", "Requests to the API.", ["method", "resource", "status"], buckets=_FAST

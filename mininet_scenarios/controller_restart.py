@@ -22,11 +22,11 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import NamedTuple, Self
 
-from mininet_scenarios.errors import LabError
 from mininet_scenarios.hosts import Guest
 from mininet_scenarios.lab import Lab
-from mininet_scenarios.processes import end_on_sigterm, inside, wait_until
-from mininet_scenarios.two_networks import TENANTS, Row, show
+from mininet_scenarios.processes import inside, wait_until
+from mininet_scenarios.rows import Row, concluded, show
+from mininet_scenarios.two_networks import TENANTS
 
 GUESTS = 5
 PORTS = 5
@@ -131,8 +131,8 @@ class Traffic:
         """Take what arrives, until a time."""
         while (left_s := until - time.monotonic()) > 0:
             for key, _ in self._selector.select(left_s):
-                here: socket.socket = key.fileobj  # type: ignore[assignment]
-                self._take(here.recv(2048), key.data)
+                assert isinstance(key.fileobj, socket.socket)
+                self._take(key.fileobj.recv(2048), key.data)
 
     def _take(self, data: bytes, guest: Guest) -> None:
         if len(data) != _DATAGRAM.size:
@@ -231,17 +231,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--type", choices=("vxlan", "geneve"), default="vxlan", help="encapsulation (vxlan)")
     parser.add_argument("--restarts", type=int, default=RESTARTS, help=f"how often ({RESTARTS})")
     options = parser.parse_args(arguments)
-    end_on_sigterm()
-    try:
+
+    def play() -> list[Row]:
         with Lab(hypervisors=2) as lab:
             flows = build(lab, options.type)
             rows = list(judge(restart(lab, flows, options.restarts)))
             lab.settles()
             print(show(rows))
-    except LabError as error:
-        print(error, file=sys.stderr)
-        return 2
-    return 0 if all(row.right for row in rows) else 1
+            return rows
+
+    return concluded(play)
 
 
 if __name__ == "__main__":

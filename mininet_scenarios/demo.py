@@ -16,12 +16,12 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from mininet_scenarios.api import Json
-from mininet_scenarios.errors import LabError
 from mininet_scenarios.lab import Lab, Network
 from mininet_scenarios.machines import BRIDGE
-from mininet_scenarios.processes import beside_python, end_on_sigterm, run
+from mininet_scenarios.processes import beside_python, run
+from mininet_scenarios.rows import Row, concluded, show
 from mininet_scenarios.security_groups import cut
-from mininet_scenarios.two_networks import CIDR, MEMBERS, TENANTS, Row, first_reply, questions, show
+from mininet_scenarios.two_networks import CIDR, MEMBERS, TENANTS, first_reply, questions
 
 _SERVICE, _PATIENCE_S = 5432, 0.5
 _ANSWERED_WITHIN_S = 1.0  # a new port; a bound that only a broken controller breaks, not a claim
@@ -100,9 +100,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="demo", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--type", choices=("vxlan", "geneve"), default="vxlan", help="encapsulation (vxlan)")
     options = parser.parse_args(arguments)
-    end_on_sigterm()
     start = time.monotonic()
-    try:
+
+    def play() -> list[Row]:
         with Lab(hypervisors=2) as lab:
             print(
                 f"controller and {len(lab.hypervisors)} hypervisors after {time.monotonic() - start:.1f} s", flush=True
@@ -112,12 +112,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(show(rows))
             lab.settles()
             print("installed flows are the desired ones, and a recompute from scratch changes none")
-    except LabError as error:
-        print(error, file=sys.stderr)
-        return 2
-    wrong = sum(not row.right for row in rows)
-    print(f"{len(rows)} questions, {wrong} wrong answers, {time.monotonic() - start:.1f} s")
-    return 1 if wrong else 0
+        wrong = sum(not row.right for row in rows)
+        print(f"{len(rows)} questions, {wrong} wrong answers, {time.monotonic() - start:.1f} s")
+        return rows
+
+    return concluded(play)
 
 
 if __name__ == "__main__":

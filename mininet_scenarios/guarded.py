@@ -22,16 +22,16 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import cycle
+from typing import Any
 
 from mininet_scenarios.api import Json
 from mininet_scenarios.captures import sent_by
-from mininet_scenarios.errors import LabError
 from mininet_scenarios.hosts import Guest, Host
 from mininet_scenarios.lab import Lab, Network
 from mininet_scenarios.machines import Hypervisor
-from mininet_scenarios.processes import end_on_sigterm, inside
+from mininet_scenarios.processes import inside
+from mininet_scenarios.rows import Row, concluded, show
 from mininet_scenarios.talk import Talk
-from mininet_scenarios.two_networks import Row, show
 
 UPDATES, RESTARTS, STREAMS, CONNECTIONS = 1000, 5, 50, 10_000
 _SERVICE = 7000
@@ -83,9 +83,9 @@ def gather(lab: Lab) -> Cast:
     return Cast(lab, network, a, b, c, d, out)
 
 
-def allow_both(lab: Lab, group: Json, direction: str = "ingress", **rule: object) -> list[Json]:
+def allow_both(lab: Lab, group: Json, direction: str = "ingress", **rule: Any) -> list[Json]:
     """The same rule for both IP versions."""
-    return [lab.rule(group, direction, ethertype=ethertype, **rule) for ethertype in ("IPv4", "IPv6")]  # type: ignore[arg-type]
+    return [lab.rule(group, direction, ethertype=ethertype, **rule) for ethertype in ("IPv4", "IPv6")]
 
 
 def zones(hypervisor: Hypervisor, *guests: Guest) -> Counter[int]:
@@ -152,8 +152,8 @@ def changes(lab: Lab, network: Network, clients: Json, web: Json) -> list[Callab
     spare = lab.api.post("/v2.0/ports", {"port": {"network_id": network.id, "project_id": "red"}})["port"]
     made: dict[str, Json] = {}
 
-    def make(name: str, **rule: object) -> Callable[[], object]:
-        return lambda: made.__setitem__(name, lab.rule(web, protocol="udp", **rule))  # type: ignore[arg-type]
+    def make(name: str, **rule: Any) -> Callable[[], object]:
+        return lambda: made.__setitem__(name, lab.rule(web, protocol="udp", **rule))
 
     def remove(name: str) -> Callable[[], object]:
         return lambda: lab.remove(made.pop(name))
@@ -321,16 +321,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--restarts", type=int, default=RESTARTS, help=f"kills of the controller ({RESTARTS})")
     parser.add_argument("--connections", type=int, default=CONNECTIONS, help=f"short ones ({CONNECTIONS})")
     options = parser.parse_args(arguments)
-    end_on_sigterm()
-    try:
+
+    def play() -> list[Row]:
         with Lab(hypervisors=2) as lab:
             seen = [*rows(gather(lab), options.updates, options.restarts, options.connections)]
             lab.settles()
             print(show(seen))
-    except LabError as error:
-        print(error, file=sys.stderr)
-        return 2
-    return 0 if all(row.right for row in seen) else 1
+            return seen
+
+    return concluded(play)
 
 
 if __name__ == "__main__":

@@ -14,12 +14,11 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from mininet_scenarios.errors import LabError
 from mininet_scenarios.frames import token
 from mininet_scenarios.lab import Lab
 from mininet_scenarios.pings import Replies
-from mininet_scenarios.processes import end_on_sigterm
-from mininet_scenarios.two_networks import MEMBERS, TENANTS, Row, build, show
+from mininet_scenarios.rows import Row, concluded, show
+from mininet_scenarios.two_networks import MEMBERS, TENANTS, build
 
 BACK_WITHIN_S = 2.0
 INTERVAL_S = 0.01
@@ -124,19 +123,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="hypervisor_restart", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--type", choices=("vxlan", "geneve"), default="vxlan", help="encapsulation (vxlan)")
     options = parser.parse_args(arguments)
-    end_on_sigterm()
-    rows: list[Row] = []
-    try:
+
+    def play() -> list[Row]:
+        rows: list[Row] = []
         with Lab(hypervisors=2) as lab:
             build(lab, options.type)
             for fault in FAULTS:
                 rows += judge(fault, restart(lab, fault))
                 lab.settles()
             print(show(rows))
-    except LabError as error:
-        print(error, file=sys.stderr)
-        return 2
-    return 0 if all(row.right for row in rows) else 1
+        return rows
+
+    return concluded(play)
 
 
 if __name__ == "__main__":

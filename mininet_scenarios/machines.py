@@ -306,6 +306,12 @@ class Hypervisor(Machine):
         """The ids of Weft's groups on the integration bridge; their first four bits tell them."""
         return sorted(id for id in map(int, re.findall(r"group_id=(\d+)", self.groups())) if 1 <= id >> 28 <= 6)
 
+    def meters(self) -> list[int]:
+        """The ids of the meters of the integration bridge."""
+        return sorted(
+            map(int, re.findall(r"\bmeter=(\d+)", self.ofctl("-O", "OpenFlow14", "dump-meters", self.bridge)))
+        )
+
     def connections(self) -> list[str]:
         """What conntrack knows, a line a connection and zone, as ovs-dpctl(8) dump-conntrack prints it."""
         return self.appctl("dpctl/dump-conntrack", "-m").splitlines()

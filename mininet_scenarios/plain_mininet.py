@@ -18,15 +18,14 @@ import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
 
-from mininet_scenarios.errors import LabError
 from mininet_scenarios.frames import BROADCAST, EXPERIMENTAL, REQUEST, arp, ethernet, token, udp
 from mininet_scenarios.hosts import Guest
 from mininet_scenarios.lab import Lab, Network, Place
 from mininet_scenarios.machines import Hypervisor, open_cli
 from mininet_scenarios.nodes import OPENFLOW_PORT, Controller
-from mininet_scenarios.processes import end_on_sigterm
+from mininet_scenarios.rows import Row, concluded, show
 from mininet_scenarios.stock import OVSSwitch, RemoteController
-from mininet_scenarios.two_networks import CIDR, TENANTS, UNUSED, Row, show
+from mininet_scenarios.two_networks import CIDR, TENANTS, UNUSED
 
 _PINGS, _NOBODY = 3, "02:00:00:00:00:99"
 
@@ -157,20 +156,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="plain_mininet", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--cli", action="store_true", help="open Mininet's CLI instead of asking")
     options = parser.parse_args(arguments)
-    end_on_sigterm()
-    try:
+
+    def play() -> list[Row]:
         with PlainLab() as lab:
             build(lab)
             if options.cli:
                 open_cli(lab.net)
-                return 0
+                return []
             rows = list(questions(lab))
             print(show(rows))
             lab.settles()
-    except LabError as error:
-        print(error, file=sys.stderr)
-        return 2
-    return 0 if all(row.right for row in rows) else 1
+            return rows
+
+    return concluded(play)
 
 
 if __name__ == "__main__":

@@ -22,12 +22,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from mininet_scenarios.api import Json
-from mininet_scenarios.errors import LabError
 from mininet_scenarios.hosts import Guest
 from mininet_scenarios.lab import Lab
 from mininet_scenarios.machines import BRIDGE, open_cli
-from mininet_scenarios.processes import end_on_sigterm
-from mininet_scenarios.two_networks import Row, show
+from mininet_scenarios.rows import Row, concluded, show
 
 CUT_WITHIN_S = 1.0
 _PATIENCE_S = 0.5  # how long an answer may take that is not there at once
@@ -165,20 +163,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--type", choices=("vxlan", "geneve"), default="vxlan", help="encapsulation (vxlan)")
     parser.add_argument("--cli", action="store_true", help="open Mininet's CLI instead of asking")
     options = parser.parse_args(arguments)
-    end_on_sigterm()
-    try:
+
+    def play() -> list[Row]:
         with Lab(hypervisors=2) as lab:
             tiers = build(lab, options.type)
             if options.cli:
                 open_cli(lab.net)
-                return 0
+                return []
             rows = [*reachability(lab), *changes(lab, tiers), *figures(lab)]
             print(show(rows))
             lab.settles()
-    except LabError as error:
-        print(error, file=sys.stderr)
-        return 2
-    return 0 if all(row.right for row in rows) else 1
+            return rows
+
+    return concluded(play)
 
 
 if __name__ == "__main__":

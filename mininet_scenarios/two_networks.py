@@ -22,11 +22,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from mininet_scenarios.captures import Arp, asks_for
-from mininet_scenarios.errors import LabError
 from mininet_scenarios.frames import BROADCAST, EXPERIMENTAL, REPLY, REQUEST, arp, ethernet, token, udp
 from mininet_scenarios.lab import Lab, Network
 from mininet_scenarios.machines import open_cli
-from mininet_scenarios.processes import end_on_sigterm
+from mininet_scenarios.rows import Row, concluded, show
 
 CIDR = "10.0.0.0/24"
 UNUSED, STRANGE = "10.0.0.99", "02:00:00:00:00:77"
@@ -124,21 +123,6 @@ KINDS = (
     Kind("other ethertype to an unknown MAC", _other("02:00:00:00:00:99"), nobody, True),
     Kind("other ethertype to itself", lambda m, mark: ethernet(m.mac, m.mac, EXPERIMENTAL, mark), nobody, True),
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """A question that was asked with packets: what had to be seen, and what was."""
-
-    question: str
-    expected: str
-    seen: str
-    right: bool
-
-    @classmethod
-    def equal(cls, question: str, expected: str, seen: str) -> Row:
-        """A question whose answer must be exactly the expected one."""
-        return cls(question, expected, seen, expected == seen)
 
 
 def build(lab: Lab, type: str = "vxlan", guarded: bool = True) -> dict[str, Network]:
@@ -272,14 +256,6 @@ def first_reply(lab: Lab, network: Network, name: str = "new", last: int = 50) -
         ping.stop()
 
 
-def show(rows: Sequence[Row]) -> str:
-    """The rows as a table."""
-    lines = [("", "question", "expected", "seen")]
-    lines += [("ok" if row.right else "WRONG", row.question, row.expected, row.seen) for row in rows]
-    widths = [max(len(line[column]) for line in lines) for column in range(3)]
-    return "\n".join("  ".join([*map(str.ljust, line[:3], widths), line[3]]).rstrip() for line in lines)
-
-
 def _told(copies: Copies) -> str:
     return " ".join(f"{name}×{count}" for name, count in sorted(copies.items())) or "nobody"
 
@@ -307,21 +283,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--unguarded", action="store_true", help="without port security and security groups")
     parser.add_argument("--cli", action="store_true", help="open Mininet's CLI instead of asking")
     options = parser.parse_args(arguments)
-    end_on_sigterm()
-    try:
+
+    def play() -> list[Row]:
         with Lab(hypervisors=2) as lab:
             guarded = not options.unguarded
             build(lab, options.type, guarded)
             if options.cli:
                 open_cli(lab.net)
-                return 0
+                return []
             rows = list(questions(lab, guarded))
             print(show(rows))
             lab.settles()
-    except LabError as error:
-        print(error, file=sys.stderr)
-        return 2
-    return 0 if all(row.right for row in rows) else 1
+            return rows
+
+    return concluded(play)
 
 
 if __name__ == "__main__":

@@ -39,14 +39,14 @@ def find(rows: Rows, called: str) -> str:
     if any(rows.get(kind, called) for kind in KINDS):
         return called
     named = [
-        record.id
+        (kind.__name__.lower(), record.id)
         for kind in KINDS
         if issubclass(kind, Resource) and ("name",) in kind.INDEXES
         for record in rows.where(kind, name=called)
     ]
     if len(named) > 1:
-        raise Ambiguous("Object", called, tuple(named))
-    return named[0] if named else called
+        raise Ambiguous("Object", called, tuple(f"{kind} {id}" for kind, id in named))
+    return named[0][1] if named else called
 
 
 @dataclass(frozen=True, slots=True)

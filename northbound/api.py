@@ -144,7 +144,8 @@ async def _guarded(request: web.Request, handler: Handler) -> web.StreamResponse
         log.exception("request failed id=%s method=%s path=%s", request_id, request.method, request.path)
     answer.headers[REQUEST_ID] = request_id
     took = time.perf_counter() - began
-    measures.REQUEST.labels(request.method, _resource(request), answer.status).observe(took)
+    method = request.method if request.method in _METHODS else "other"
+    measures.REQUEST.labels(method, _resource(request), answer.status).observe(took)
     log.log(
         logging.DEBUG if request.method == "GET" else logging.INFO,
         "request served id=%s method=%s path=%s status=%d ms=%.1f",
@@ -157,14 +158,26 @@ async def _guarded(request: web.Request, handler: Handler) -> web.StreamResponse
     return answer
 
 
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+"""Those that are told apart in `/metrics`: a client can make up any number of others."""
+
+
 def _resource(request: web.Request) -> str:
     """What kind of path is asked for: one of few, whatever ids there are."""
     found = request.match_info.route.resource
     return found.canonical if found is not None else "none"
 
 
+class _Once(web.Response):
+    """An answer that lets go of its body once it is sent: a client that stays connected keeps the last answer alive."""
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        await super().write_eof(data)
+        self.body = None
+
+
 def _json(status: int, body: bytes) -> web.Response:
-    return web.Response(status=status, body=body, content_type="application/json")
+    return _Once(status=status, body=body, content_type="application/json")
 
 
 def _answer(body: Json, status: int = 200) -> web.Response:

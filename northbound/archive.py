@@ -6,6 +6,7 @@ A gzipped tar archive of JSON; of what there is several times, one object a line
                 records.jsonl                 the model: {"kind", "value"}
                 dictionary.jsonl              every flow that should be anywhere, by cookie: app, reason, API objects
                 status.json                   as GET /v1/chassis answered
+                history.jsonl                 the newest changes, the newest first (`chronicle`)
                 chassis/NAME/flows.jsonl      what its switch held, with counts; groups, meters, ports likewise
                 chassis/NAME/database.json    what its database said of it
                 chassis/NAME/conntrack.txt    the text of ovs-appctl dpctl/dump-conntrack
@@ -34,6 +35,7 @@ from controller.errors import BadArchive, NotFound, SouthboundError, Unavailable
 from controller.model.packing import pack, pack_row, unpack, unpack_row
 from controller.model.records import KINDS, Record
 from controller.model.sqlite import SCHEMA
+from controller.model.store import Event
 from controller.southbound.counts import Count
 from controller.southbound.dumps import Dump
 from controller.southbound.explained import Explanation
@@ -42,6 +44,7 @@ from controller.southbound.messages import Meter, PortDesc
 from controller.southbound.openflow import EncodedFlow, EncodedGroup
 from controller.southbound.reconcile import Installed
 from controller.southbound.spoken import flow_text, group_text
+from northbound import chronicle
 from northbound.explain import group_key
 
 FORMAT: Final = 1
@@ -79,16 +82,21 @@ class Gathered:
     databases: Mapping[str, object]
     unreachable: Mapping[str, str] = field(default_factory=dict)
     moved: tuple[str, ...] = ()
+    history: Sequence[Event] = ()
 
 
 async def gather(fleet: Fleet, names: Sequence[str] | None, status: Callable[[], Any]) -> Gathered:
-    """Everything, with dumps of these chassis, or of all that are connected; `status` is asked at the same moment.
+    """Everything, with dumps of these chassis, or of all that are connected (those that are not are `unreachable`);
+    `status` is asked at the same moment.
 
     Switches and model fit together: who got something else to hold meanwhile is dumped again. Raises NotFound.
     """
-    wanted = [each.chassis.id for each in fleet.statuses() if each.member.source] if names is None else [*names]
+    everybody = {each.chassis.id: each.member.source is not None for each in fleet.statuses()}
+    wanted = [name for name, connected in everybody.items() if connected] if names is None else [*names]
     found: dict[str, tuple[int, Dump]] = {}
     lost: dict[str, str] = {}
+    if names is None:
+        lost.update((name, "its switch is not connected") for name, connected in everybody.items() if not connected)
     for name in wanted:
         fleet.status(name)
     for _ in range(ROUNDS):
@@ -142,6 +150,7 @@ def members(made: Gathered, entry: Callable[[Explanation], Entry]) -> dict[str, 
         "records.jsonl": _lines(map(_record, made.records)),
         "dictionary.jsonl": _lines(map(entry, made.dictionary)),
         "status.json": _json(made.status),
+        "history.jsonl": _lines(map(chronicle.line, made.history)),
     }
     for name, dump in made.dumps.items():
         below = f"chassis/{quote(name, safe='')}"
@@ -298,6 +307,13 @@ class Archive:
             )
         return self._parsed("records.jsonl", lambda content: tuple(map(_read_record, _read_lines(content))))
 
+    @cached_property
+    def history(self) -> tuple[Event, ...]:
+        """What changed of late, the newest first; nothing in archives of before they had it."""
+        if "history.jsonl" not in self.members:
+            return ()
+        return self._parsed("history.jsonl", lambda content: tuple(map(chronicle.read, _read_lines(content))))
+
     def dump(self, chassis: str) -> Dump:
         """What a switch held. Raises NotFound when there is no dump of it."""
         if chassis not in self.chassis:
@@ -333,7 +349,7 @@ class Archive:
             return parse(self.members[name])
         except KeyError as error:
             raise BadArchive(self.path, f"{name} is missing, or lacks {error}") from error
-        except (ValueError, TypeError, AttributeError, RecursionError) as error:
+        except (ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
             raise BadArchive(self.path, f"{name} cannot be read ({error})") from error
         except Unavailable as error:
             raise BadArchive(self.path, f"{name}: {error.reason}") from error

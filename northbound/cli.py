@@ -10,7 +10,8 @@
     weft export                what there is, as such a file
     weft drops [CHASSIS...]    what is dropped, why, and whose it is
     weft diff                  where switches hold something else
-    weft prove                 prove that tenants are apart, and the rest, over what switches hold
+    weft prove                 prove that tenants are apart, and the rest, over what switches hold; --live sends
+                               what is against it
     weft bundle FILE           keep the model and what switches hold in a file, to ask later
     weft explain FILE|-        annotate dumps of flows, groups, connections, the datapath, and ofproto/trace
     weft trace --from --to     what becomes of one packet, and why; --live sends it, too
@@ -38,6 +39,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
+from io import TextIOWrapper
 
 from controller.errors import WeftError
 from northbound import attach, config
@@ -50,6 +52,9 @@ READER_GONE = 128 + signal.SIGPIPE
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit code."""
+    for stream in (sys.stdout, sys.stderr):  # a name that the terminal cannot show is no reason to end
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     options = _parser().parse_args(arguments)
     try:
         with ExitStack() as options.opened:

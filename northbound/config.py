@@ -207,7 +207,7 @@ def read(options: argparse.Namespace, environment: Mapping[str, str] = os.enviro
             if value is not None:
                 chosen[name] = _parse(name, value, source)
                 break
-    config = Config(**chosen)  # type: ignore[arg-type]
+    config = Config(**chosen)  # type: ignore[arg-type]  # each value is what the parser of its name made
     least, source = LEAST_MTU[config.underlay_ip_version]
     if not least <= config.underlay_mtu <= MOST_MTU:
         between = f"{least}, which every network carries ({source}), and {MOST_MTU}"

@@ -117,7 +117,7 @@ def join(rows: Rows, chassis: str, connections: Iterable[Connection]) -> Iterato
         if port is None:
             translations = rows.where(Translation, zones=(chassis, connection.zone))
             what = translations[0].what if translations else ""
-            yield Translated(connection, what, _translator(rows, what)) if what else connection
+            yield Translated(connection, what, translator(rows, what)) if what else connection
             continue
         bundle = tagged(rows, Bundle, "bundle", connection.bundle)
         opener = tagged(rows, Port, "port", connection.opener) or _holder(rows, port, connection.began.source)
@@ -135,7 +135,7 @@ def _holder(rows: Rows, port: Port, address: str) -> Port | None:
     return found[0] if found else None
 
 
-def _translator(rows: Rows, what: str) -> str:
+def translator(rows: Rows, what: str) -> str:
     """Whose a translation is: a floating IP's, with the port that it stands for, or a router's, with its address."""
     kind, id, *more = what.split("/")
     if kind == "router":

@@ -15,11 +15,12 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from controller.flows.pipeline import TUNNEL_PORTS
+from controller.flows.pipeline import NO_SEGMENT, PROBED, PROBES, TRANSITS, TUNNEL_PORTS
 from controller.model.records import Binding, Chassis, Network, Port, Translation
 from controller.model.store import Rows
 from controller.southbound.explained import Explanation
 from northbound.admission import named
+from northbound.conn import translator
 
 IS_FLOW: Final = re.compile(r"\bin_port\([^)]*\).*\bactions:")
 _IN_PORT: Final = re.compile(r"\bin_port\(([^)]*)\)")
@@ -29,6 +30,8 @@ _ACTIONS: Final = re.compile(r"\bactions:(.*?)(?:, dp-extra-info:.*)?$")
 _TRACKED: Final = re.compile(r"\bct\((?P<commit>commit,)?[^()]*?zone=(?P<zone>\d+)")
 _SET_TUNNEL: Final = re.compile(r"set\(tunnel\(tun_id=(0x[0-9a-f]+),(?:[^()]*?,)?dst=([0-9a-fA-F.:]+)")
 _PUSHED: Final = re.compile(r"tnl_push\(.*?\bipv[46]\(src=[^,]*,dst=([^,)]*).*?\b(?:vni|key)=(0x[0-9a-f]+)")
+_POPPED: Final = re.compile(r"\btnl_pop\(([^)]*)\)")
+_OUTER_TO: Final = re.compile(r"\bipv[46]\([^)]*\bdst=([0-9a-fA-F.:]+)")
 _RULE: Final = re.compile(r"rule_cookie=(0x[0-9a-f]+)")
 _RECIRCULATES: Final = re.compile(r"\brecirc\((0x[0-9a-f]+)\)")
 _NESTED: Final = re.compile(r"\([^()]*\)")
@@ -57,7 +60,7 @@ class Reader:
     def words(self, line: str) -> str:
         """One flow in words; "" if nothing of it is Weft's."""
         origin, actions = self._origin(line), _ACTIONS.search(line)
-        ways = [*self._ways(actions[1] if actions else "")]
+        ways = [*self._ways(line, actions[1] if actions else "")]
         if not origin and not ways:
             return ""
         came = _IN_PORT.search(line)
@@ -77,7 +80,13 @@ class Reader:
         place = self._zone(int(zone[1], 0)) if zone and tested else ""
         return ", ".join(filter(None, (begin, f"known to conntrack in the zone of {place}" if place else "")))
 
-    def _ways(self, actions: str) -> Iterator[str]:
+    def _own(self, line: str) -> bool:
+        """Is it for this hypervisor's tunnel address?"""
+        own = self.rows.get(Chassis, self.chassis)
+        to = _OUTER_TO.search(line)
+        return own is not None and to is not None and own.encap_ip == to[1]
+
+    def _ways(self, line: str, actions: str) -> Iterator[str]:
         """What becomes of them, as far as it is Weft's."""
         for ct in _TRACKED.finditer(actions):
             if place := self._zone(int(ct["zone"])):
@@ -91,6 +100,8 @@ class Reader:
         for cookie in _RULE.findall(actions):
             if (flow := self.why(int(cookie, 16))) is not None:
                 yield f"to the controller, by {flow.app}: {flow.table} {flow.reason}"
+        if (popped := _POPPED.search(actions)) and self._own(line):
+            yield f"for this hypervisor's end of tunnels: taken out of {popped[1]}"
         for name in _plain(actions):
             if port := self._port(name):
                 yield f"out to {port}"
@@ -107,7 +118,7 @@ class Reader:
             port = self.rows.get(Port, binding.port_id)
             return named("port", port.id, port.name) if port else f"{binding.interface}, which is no port's"
         translations = self.rows.where(Translation, zones=(self.chassis, number))
-        return f"translations for {translations[0].what}" if translations else ""
+        return f"translations for {translator(self.rows, translations[0].what)}" if translations else ""
 
     def _far(self, address: str) -> str:
         found = self.rows.where(Chassis, encap_ip=address)
@@ -121,7 +132,16 @@ class Reader:
             for network in self.rows.where(Network, network_type=type, physical_network=None, segmentation_id=number)
         )
         networks = " or ".join(named("network", network.id, network.name) for network in found)
-        return f"{number} ({networks})" if networks else f"{number}, of no network"
+        purpose = networks or _OWN_SEGMENTS.get(number)
+        return f"{number} ({purpose})" if purpose else f"{number}, of no network"
+
+
+_OWN_SEGMENTS: Final = {
+    NO_SEGMENT: "to find the way before a guest needs it",
+    **dict.fromkeys(TRANSITS.values(), "to the gateway of a router"),
+    **dict.fromkeys((*PROBES.values(), *PROBED.values()), "to watch gateways, by BFD"),
+}
+"""What segments are for that are of no network."""
 
 
 def _plain(actions: str) -> list[str]:

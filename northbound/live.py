@@ -22,6 +22,7 @@ from controller.flows.trace import Fate
 from controller.model.records import Address, Port, Tag
 from controller.model.store import Rows
 from controller.southbound.fleet import Fleet
+from controller.southbound.probes import Caught, Probe
 from northbound import sending
 from northbound.admission import named, tagged
 from northbound.sending import Question, parsed, sender_of
@@ -50,16 +51,24 @@ async def live(fleet: Fleet, asked: Question, answer: Answer) -> dict[str, Any]:
     expected = sorted(set(_expected(answer)))
     mark = probe.MARK + secrets.token_bytes(probe.MARK_BYTES - len(probe.MARK))
     legs = answer.journey.legs
-    catches = list(dict.fromkeys(_tuples(hop.packet for leg in legs for hop in leg.trace.hops)))
+    catches = list(dict.fromkeys(tuples(hop.packet for leg in legs for hop in leg.trace.hops)))
     frame = probe.frame(answer.sent, mark)
     on = {leg.chassis for leg in legs}
     try:
-        caught = await fleet.probe(sender.chassis, sender.ofport, frame, on, catches, len(expected))
+        probed = Probe(
+            chassis=sender.chassis, in_port=sender.ofport, frame=frame, on=on, catches=catches, expected=len(expected)
+        )
+        caught = await fleet.probe(probed)
     except SouthboundError as error:
         return _told(fleet.rows, (), (), 0.0, f"not sent: {error}")
-    seen = sorted({Found(each.chassis, each.table, _what(each.table, each.registers)) for each in caught})
+    seen = ends_of(caught)
     after_s = max((each.after_s for each in caught), default=0.0)
     return _told(fleet.rows, expected, seen, after_s, "" if seen else "not found at any end within 2 s")
+
+
+def ends_of(caught: Iterable[Caught]) -> list[Found]:
+    """Where a probe was found, each end once."""
+    return sorted({Found(each.chassis, each.table, _what(each.table, each.registers)) for each in caught})
 
 
 def _expected(answer: Answer) -> Iterator[Found]:
@@ -75,7 +84,7 @@ def _what(table: int, packet: Packet) -> int:
     return packet[told]
 
 
-def _tuples(packets: Iterable[Packet]) -> Iterator[Match]:
+def tuples(packets: Iterable[Packet]) -> Iterator[Match]:
     """By what a packet is known on its way: it may be translated."""
     for packet in packets:
         headers = PACKET6 if packet[ETH_TYPE] == IPV6.tests[0].value else PACKET4
@@ -90,7 +99,7 @@ def _tuples(packets: Iterable[Packet]) -> Iterator[Match]:
 
 
 def _told(rows: Rows, expected: Iterable[Found], seen: Iterable[Found], after_s: float, trouble: str) -> dict[str, Any]:
-    foretold, found = [_end(rows, each) for each in expected], [_end(rows, each) for each in seen]
+    foretold, found = [told(rows, each) for each in expected], [told(rows, each) for each in seen]
     return {
         "sent": not trouble.startswith("not sent"),
         "agrees": not trouble and foretold == found,
@@ -101,7 +110,7 @@ def _told(rows: Rows, expected: Iterable[Found], seen: Iterable[Found], after_s:
     }
 
 
-def _end(rows: Rows, found: Found) -> dict[str, Any]:
+def told(rows: Rows, found: Found) -> dict[str, Any]:
     """An end in logical words."""
     if found.table == DELIVER.number:
         port: Port | None = tagged(rows, Port, "port", found.what)

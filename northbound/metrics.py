@@ -102,6 +102,11 @@ def _lag(status: Status) -> float:
     return 1 if applied is None else max(0, status.member.revision - applied)
 
 
+def _errors(status: Status) -> float:
+    """What a switch said against messages that nobody waits for; what it refuses is `refused_flows`."""
+    return status.member.complaints.count if status.member.complaints else 0
+
+
 _Read = Callable[[Status], float]
 GAUGES: tuple[tuple[str, str, _Read], ...] = (
     ("connected", "Whether its switch is connected.", lambda each: each.member.switch is not None),
@@ -110,10 +115,16 @@ GAUGES: tuple[tuple[str, str, _Read], ...] = (
     ("flows", "Flows and groups that it should hold.", lambda each: each.flows),
     ("foreign_flows", "Flows of others on its integration bridge.", lambda each: len(each.member.foreign)),
     ("refused_flows", "Flows that its switch refuses.", lambda each: len(each.member.refusals)),
+    (
+        "reconcile_seconds",
+        "How long it took last to dump its switch and put it right.",
+        lambda each: each.member.reconcile_s,
+    ),
     ("problem", "Whether it cannot do its work; /v1/chassis says why.", lambda each: bool(each.problem)),
 )
 
 COUNTERS: tuple[tuple[str, str, _Read], ...] = (
     ("flow_mods", "Flows added or removed since the controller started.", lambda each: each.member.flow_mods),
     ("mods_bytes", "Bytes of modifications sent to it.", lambda each: each.member.mods_bytes),
+    ("errors", "Errors that its switch answered unasked, of this connection.", _errors),
 )

@@ -27,10 +27,10 @@ from apps import APPS
 from controller.errors import BadArchive
 from controller.flows.engine import Engine
 from controller.model.records import Chassis
-from controller.model.store import MemoryJournal, Model, Store
+from controller.model.store import Model, Store
 from controller.southbound.dumps import Remembered
 from controller.southbound.fleet import Fleet
-from northbound import api, archive, v1
+from northbound import api, archive, chronicle, v1
 from northbound.archive import Archive
 from northbound.client import Client
 
@@ -47,7 +47,8 @@ def opened(path: Path) -> Iterator[Client]:
 
 def restored(found: Archive) -> web.Application:
     """The API over an archive. Raises BadArchive."""
-    store = Store(MemoryJournal(), Model(found.manifest["revision"], found.records), sealed=READ_ONLY)
+    journal = chronicle.Kept(lambda: found.history)
+    store = Store(journal, Model(found.manifest["revision"], found.records), sealed=READ_ONLY)
     fleet = Fleet(store, Engine(store.model, APPS), ovsdb=found.manifest["ovsdb"])
     for chassis in store.model.all(Chassis):
         _restore(fleet, chassis, found)

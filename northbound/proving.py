@@ -14,12 +14,15 @@ from typing import Any, Final
 
 from controller.errors import Disconnected, Invalid, Unproven
 from controller.model.bindings import Unplaced, place
+from controller.model.records import Chassis
+from controller.model.store import Rows
 from controller.prove.cloud import Held
 from controller.prove.proof import Answer, Question, Violation
 from controller.southbound.dumps import Dump
 from controller.southbound.explained import Explanation
 from controller.southbound.fleet import Fleet
-from northbound import archive
+from controller.southbound.probes import ENDS
+from northbound import archive, attempts
 from northbound.explain import sentence
 from northbound.sending import find_port
 from northbound.verdict import CLAIMS
@@ -27,23 +30,35 @@ from northbound.verdict import CLAIMS
 _NONE: Final = 0xFFFFFF00
 """OpenFlow port numbers from here on are no ports (section 7.2.1), but for the bridge's own (LOCAL)."""
 LOCAL: Final = 0xFFFFFFFE
+_INNER: Final = frozenset({"ofport", "end", "values", "rounds", "reached", "marked"})
+"""What a violation has for `attempts` alone."""
 
 
 async def proven(fleet: Fleet, asked: Mapping[str, object]) -> dict[str, Any]:
-    """The answer of POST /v1/prove. Raises Invalid, NotFound, Ambiguous, Unplugged, Unproven."""
-    reaches, only = _asked(fleet, asked)
+    """The answer of POST /v1/prove; what is against a claim is sent if `live` is asked for.
+
+    Raises Invalid, NotFound, Ambiguous, Unplugged, Unproven.
+    """
+    reaches, only, sent = _asked(fleet, asked)
     made = await archive.gather(fleet, None, lambda: None)
     held = {name: _held(fleet, name, dump) for name, dump in made.dumps.items()}
-    away = (each.chassis.id for each in fleet.statuses() if each.chassis.id not in held)
-    unreachable = {name: made.unreachable.get(name, "its switch is not connected") for name in away}
+    unreachable = dict(made.unreachable)
     if not held:
         raise Unproven("no hypervisor tells what it holds, so there is nothing to prove")
     answer = await _elsewhere(Question(tuple(made.records), held, reaches, only))
     known = fleet.explained.dictionary().flows
+    violations = [_violation(each, fleet.rows, known) for each in answer.violations]
+    tried = {}
+    if sent:
+        ends = {name: fleet.inspection.unaltered(name, dump.installed, ENDS) for name, dump in made.dumps.items()}
+        told = await attempts.made(fleet, answer.violations, ends)
+        violations = [{**each, "live": found} for each, found in zip(violations, told, strict=True)]
+        tried = {"live": attempts.summed(told)}
     return {
         "proven": not answer.count and not unreachable and not answer.notes,
         "claims": ["reaches"] if reaches else [name for name in CLAIMS if name != "reaches"],
-        "violations": [_violation(each, known) for each in answer.violations],
+        "violations": violations,
+        **tried,
         "count": answer.count,
         "notes": [*answer.notes],
         "unjudged": dict(answer.unjudged),
@@ -56,17 +71,19 @@ async def proven(fleet: Fleet, asked: Mapping[str, object]) -> dict[str, Any]:
     }
 
 
-def _asked(fleet: Fleet, asked: Mapping[str, object]) -> tuple[str, tuple[str, ...]]:
-    unknown = sorted(asked.keys() - {"reaches", "only"})
+def _asked(fleet: Fleet, asked: Mapping[str, object]) -> tuple[str, tuple[str, ...], bool]:
+    unknown = sorted(asked.keys() - {"reaches", "only", "live"})
     if unknown:
-        raise Invalid(unknown[0], "it is neither reaches nor only")
-    target, only = asked.get("reaches"), asked.get("only", [])
+        raise Invalid(unknown[0], "it is neither reaches nor only nor live")
+    target, only, sent = asked.get("reaches"), asked.get("only", []), asked.get("live", False)
+    if not isinstance(sent, bool):
+        raise Invalid("live", f"{sent!r} is neither true nor false")
     if not isinstance(only, list) or not all(isinstance(each, str) for each in only):
         raise Invalid("only", "a list of ports is needed")
     if target is None:
         if only:
             raise Invalid("only", "it says who may reach a port: say which, as reaches")
-        return "", ()
+        return "", (), sent
     if not isinstance(target, str):
         raise Invalid("reaches", "a port by id or name is needed")
     port = find_port(fleet.rows, target)
@@ -75,7 +92,7 @@ def _asked(fleet: Fleet, asked: Mapping[str, object]) -> tuple[str, tuple[str, .
         raise Invalid("reaches", f"port {target} is plugged in nowhere: {placed.reason}")
     if fleet.status(placed.chassis).member.source is None:
         raise Disconnected(placed.chassis, "its switch is not connected")
-    return port.id, tuple(find_port(fleet.rows, each).id for each in only)
+    return port.id, tuple(find_port(fleet.rows, each).id for each in only), sent
 
 
 def _held(fleet: Fleet, name: str, dump: Dump) -> Held:
@@ -101,9 +118,11 @@ async def _elsewhere(question: Question) -> Answer:
     return answer
 
 
-def _violation(each: Violation, known: Mapping[int, Explanation]) -> dict[str, Any]:
-    shown = {**asdict(each), "way": [_met(asdict(met), known.get(met.cookie or 0)) for met in each.way]}
-    return {**shown, "claimed": CLAIMS[each.claim]}
+def _violation(each: Violation, rows: Rows, known: Mapping[int, Explanation]) -> dict[str, Any]:
+    shown = {name: value for name, value in asdict(each).items() if name not in _INNER}
+    chassis = rows.get(Chassis, each.sender_chassis)
+    way = [_met(asdict(met), known.get(met.cookie or 0)) for met in each.way]
+    return {**shown, "sender_bridge": chassis.bridge if chassis else "", "way": way, "claimed": CLAIMS[each.claim]}
 
 
 def _met(met: dict[str, Any], why: Explanation | None) -> dict[str, Any]:

@@ -18,7 +18,20 @@ from controller.southbound.differences import Difference
 from controller.southbound.explained import Explanation
 from controller.southbound.fleet import Fleet
 from controller.southbound.told import Culprit, State, Status
-from northbound import annals, archive, conn, datapath, live, proving, remembered, sending, stages, tracing, why
+from northbound import (
+    annals,
+    archive,
+    chronicle,
+    conn,
+    datapath,
+    live,
+    proving,
+    remembered,
+    sending,
+    stages,
+    tracing,
+    why,
+)
 from northbound.metrics import Metrics
 
 _COOKIE = re.compile(r"0x[0-9a-f]{1,16}")
@@ -103,13 +116,14 @@ class Routes:
         return web.json_response({"floatingip": found})
 
     async def flows(self, request: web.Request) -> web.Response:
-        """GET /v1/flows/NAME[?object=ID][&counts=true]: what the switch should hold, and why.
+        """GET /v1/flows/NAME[?object=ID|NAME][&counts=true]: what the switch should hold, and why.
 
         `object` narrows it to what one object wants; `counts` adds what the switch has counted.
         """
-        name, wanted = request.match_info["name"], request.query.get("object")
+        name, called = request.match_info["name"], request.query.get("object")
         explanations = self._fleet.inspection.flows(name)
-        if wanted:
+        if called:
+            wanted = annals.find(self._fleet.rows, called)
             explanations = [each for each in explanations if any(one.id == wanted for one in each.objects)]
         counts = await self._fleet.inspection.counted(name) if request.query.get("counts") == "true" else {}
         found = [explanation(each, counts.get(each.cookie)) for each in explanations]
@@ -121,7 +135,7 @@ class Routes:
         )
 
     async def diff(self, request: web.Request) -> web.Response:
-        """GET /v1/diff: dump every connected switch and compare."""
+        """GET /v1/diff: dump every connected switch and compare; `why` is whose each line is that is, or was, ours."""
         differences, unreachable = await self._fleet.inspection.diff()
         return web.json_response(
             {
@@ -183,7 +197,7 @@ class Routes:
 
     async def prove(self, request: web.Request) -> web.Response:
         """POST /v1/prove `{["reaches": PORT, "only": [PORT...]]}`: a proof over what connected switches hold, or
-        packets.
+        packets. With `"live": true` these are really sent, and `live` of each is what became of it.
 
         `proven` is false, too, when a hypervisor could not be asked (`unreachable`), or something not be told
         (`notes`).
@@ -191,12 +205,23 @@ class Routes:
         return web.json_response(await proving.proven(self._fleet, _object(await request.read() or b"{}")))
 
     async def drops(self, request: web.Request) -> web.Response:
-        """GET /v1/drops[?chassis=NAME]: the flows that decided that packets are dropped, most packets first."""
+        """GET /v1/drops[?chassis=NAME]: the flows that decided that packets are dropped, most packets first.
+
+        `chassis` are those that were asked, `unreachable` those that are not connected.
+        """
         asked = request.query.getall("chassis", ())
         names = asked or [each.chassis.id for each in self._fleet.statuses() if each.member.source is not None]
         found = [(name, culprit) for name in names for culprit in await self._fleet.inspection.culprits(name)]
         found.sort(key=lambda each: -each[1].packets)
-        return web.json_response({"drops": [_culprit(name, culprit) for name, culprit in found]})
+        return web.json_response(
+            {
+                "drops": [_culprit(name, culprit) for name, culprit in found],
+                "chassis": names,
+                "unreachable": [
+                    each.chassis.id for each in self._fleet.statuses() if not asked and not each.member.source
+                ],
+            }
+        )
 
     async def why_down(self, request: web.Request) -> web.Response:
         """GET /v1/why-down/PORT: every reason for which a port is not ACTIVE."""
@@ -238,6 +263,7 @@ class Routes:
         else:
             asked = () if request.query.get("dumps") == "false" else names
             made = await archive.gather(self._fleet, asked, self.statuses)
+        made.history = await chronicle.newest(self._fleet, made.revision)
         content = await asyncio.to_thread(lambda: archive.packed(archive.members(made, explanation)))
         return web.Response(body=content, content_type="application/gzip")
 
@@ -407,4 +433,5 @@ def _difference(each: Difference) -> dict[str, Any]:
         "foreign": list(each.foreign),
         "refused": list(each.refused),
         "conflicts": list(each.conflicts),
+        "why": {text: explanation(why) for text, why in each.why.items()},
     }

@@ -24,7 +24,10 @@ from controller.flows.packet import TUNNEL, Packet
 from controller.flows.pipeline import CLASSIFY, CT_BUNDLE, WHY
 from controller.flows.trace import Committed, Effect, End, Fate, Switch, Tracked, Translation, translate
 from controller.southbound import messages, openflow
+from controller.southbound.counts import EVERY_TABLE, Count, counts_request, skim_counts
+from controller.southbound.dumps import Dump
 from controller.southbound.openflow import EncodedFlow, EncodedGroup, encode_flow, encode_group
+from controller.southbound.reconcile import Installed
 from mininet_scenarios import ofproto
 from northbound import stages
 
@@ -98,7 +101,13 @@ class OpenVSwitch:
 
     def load(self, items: Iterable[Flow | Group]) -> None:
         """Hold exactly these."""
-        wanted = {item.key: encode_group(item) if isinstance(item, Group) else encode_flow(item, APP) for item in items}
+        self.hold((item, APP) for item in items)
+
+    def hold(self, entries: Iterable[tuple[Flow | Group, int]]) -> None:
+        """Hold exactly these, each with the number of its app."""
+        wanted = {
+            item.key: encode_group(item) if isinstance(item, Group) else encode_flow(item, app) for item, app in entries
+        }
         news = [item for key, item in wanted.items() if self._held.get(key) != item]
         gone = [item for key, item in self._held.items() if key not in wanted]
         changes = [openflow.group_put(1, group) for group in news if isinstance(group, EncodedGroup)]
@@ -107,6 +116,39 @@ class OpenVSwitch:
         changes += [openflow.group_delete(1, group.id) for group in gone if isinstance(group, EncodedGroup)]
         self._tell(*changes)
         self._held = wanted
+
+    def begin_anew(self) -> None:
+        """Hold nothing, whoever added it."""
+        for command in ("del-flows", "del-groups"):
+            self.ofctl(command)
+        self._held = {}
+
+    def ofctl(self, command: str, *arguments: str) -> None:
+        """What somebody with root does by hand; options stand before the command."""
+        self._run("ovs-ofctl", "-O", "OpenFlow14", *command.split(), f"unix:{self.home}/br0.mgmt", *arguments)
+
+    def receive(self, port: int, *frames: bytes) -> None:
+        """Frames come by a port; what they meet has counted them afterwards."""
+        for frame in frames:
+            self._ask("netdev-dummy/receive", f"p{port}", frame.hex())
+        self._ask("revalidator/purge")
+
+    def dumped(self) -> Dump:
+        """What it tells of itself over OpenFlow, as `Switch.whole` has it, but for meters and ports."""
+        flows: list[EncodedFlow] = []
+        groups: list[EncodedGroup] = []
+        counts: list[Count] = []
+        asked = (openflow.flow_dump_request(1), openflow.group_desc_request(2), counts_request(3, EVERY_TABLE))
+        with _connected(f"{self.home}/br0.mgmt") as switch:
+            switch.sendall(b"".join((messages.hello(0), *asked, messages.barrier_request(4))))
+            while (answer := _received(switch))[0].type != messages.OFPT_BARRIER_REPLY:
+                head, body = answer
+                if head.type == messages.OFPT_MULTIPART_REPLY:
+                    payload = messages.decode_multipart(body).payload
+                    flows += openflow.skim_flows(payload) if head.xid == 1 else ()
+                    groups += openflow.skim_groups(payload) if head.xid == 2 else ()
+                    counts += skim_counts(payload) if head.xid == 3 else ()
+        return Dump(Installed({flow.key: flow for flow in flows}, {group.id: group for group in groups}), tuple(counts))
 
     def kill(self, ports: Set[int]) -> None:
         """Have exactly these ports be dead. Groups follow a little later, as does the action `bundle`: that is seen."""

@@ -172,7 +172,7 @@ class PairsUnguarded(Conflict):
 
 
 class Ambiguous(Conflict):
-    """Raised when a record is asked for by a name that several have."""
+    """Raised when a record is asked for by a name that several have; of several kinds, `ids` say which each is."""
 
     def __init__(self, kind: str, name: str, ids: tuple[str, ...]) -> None:
         super().__init__(f"{len(ids)} {kind.lower()}s are named {name}: {', '.join(ids)}; say which by its id.")

@@ -37,7 +37,7 @@ Placements:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeVar
 
@@ -65,6 +65,12 @@ Kind = type[Record] | Relation[Any, Any] | None
 """What a rule has a cell for: each record of a kind, each fact (key, value) of a relation, or the whole cloud."""
 
 
+About = Callable[[Any], bool]
+"""Whether a record may want anything, as far as it alone tells."""
+Gate = Callable[[View, str], Hashable]
+"""A derived value of a record's id without which it wants nothing."""
+
+
 class Scope(NamedTuple):
     """A set of chassis: `of(view, key)`, derived."""
 
@@ -79,18 +85,21 @@ class Placement(NamedTuple):
     without: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Rule:
     """Which flows each record, or fact, of `kind` wants, and where.
 
     `place` gets the record, or the fact's key. `apart` rules are computed for each chassis of their placement by
-    itself.
+    itself. A record that `about` is false of, or whose `gate`, a derived value of its id, is false, wants none: there
+    is no cell for it, which would have to be run, and kept, for nothing.
     """
 
     kind: Kind
     compute: Callable[..., Iterator[Item]]
     place: Callable[[View, Any], Placement | None]
     apart: bool = False
+    about: About | None = None
+    gate: Gate | None = None
 
     @property
     def name(self) -> str:
@@ -156,7 +165,12 @@ def _attached(view: View, guest: Port | Neighbour) -> Placed | None:
     return presence.held_at(view, guest.id) if held else presence.attached(view, guest.id)
 
 
-def host(kind: type[Guest], compute: Callable[[View, Guest], Iterator[Item]]) -> Rule:
+def _gate(kind: type[Port] | type[Neighbour]) -> Gate | None:
+    """A port that is plugged in nowhere wants nothing."""
+    return presence.plugged_into if issubclass(kind, Port) else None
+
+
+def host(kind: type[Guest], compute: Callable[[View, Guest], Iterator[Item]], *, about: About | None = None) -> Rule:
     """On the chassis the port is plugged into."""
 
     def place(view: View, guest: Port | Neighbour) -> Placement | None:
@@ -164,7 +178,7 @@ def host(kind: type[Guest], compute: Callable[[View, Guest], Iterator[Item]]) ->
         placed = presence.held_at(view, guest.id) if held else presence.plugged(view, guest.id)
         return Placement(Scope(presence.only, placed.chassis)) if placed else None
 
-    return Rule(kind, compute, place)
+    return Rule(kind, compute, place, about=about, gate=_gate(kind))
 
 
 def peers(kind: type[Guest], compute: Callable[[View, Guest], Iterator[Item]]) -> Rule:
@@ -176,17 +190,19 @@ def peers(kind: type[Guest], compute: Callable[[View, Guest], Iterator[Item]]) -
             return None
         return Placement(Scope(presence.chassis_of_network, guest.network_id), without=placed.chassis)
 
-    return Rule(kind, compute, place)
+    return Rule(kind, compute, place, gate=_gate(kind))
 
 
-def neighbours(kind: type[Guest], compute: Callable[[View, Guest], Iterator[Item]]) -> Rule:
+def neighbours(
+    kind: type[Guest], compute: Callable[[View, Guest], Iterator[Item]], *, about: About | None = None
+) -> Rule:
     """On every chassis where the port's network is present, while the port is attached."""
 
     def place(view: View, guest: Port | Neighbour) -> Placement | None:
         placed = _attached(view, guest)
         return Placement(Scope(presence.chassis_of_network, guest.network_id)) if placed else None
 
-    return Rule(kind, compute, place)
+    return Rule(kind, compute, place, about=about, gate=_gate(kind))
 
 
 def _network_present(view: View, network: Network) -> Placement:
@@ -220,7 +236,7 @@ def joined(kind: type[Port], compute: Callable[[View, Port], Iterator[Item]]) ->
             return None
         return Placement(Scope(presence.chassis_of_network, port.network_id))
 
-    return Rule(kind, compute, place)
+    return Rule(kind, compute, place, about=presence.is_interface)
 
 
 def bridging(compute: Callable[[View, str, str], Iterator[Item]]) -> Rule:

@@ -25,12 +25,14 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import count, islice
 from typing import Any, TypeVar, cast
 
 from controller.flows.action import Conjunction, Table
-from controller.flows.app import App, Kind, Placement, Rule, Scope
+from controller.flows.app import App, Gate, Kind, Placement, Rule, Scope
 from controller.flows.flow import Clause, Entry, Flow, Group, Item, Key
+from controller.flows.keyed import Keyed
 from controller.flows.match import Match, Pattern
 from controller.flows.presence import RELATIONS, only
 from controller.model.records import Record, differ_incidentally
@@ -42,11 +44,10 @@ log = logging.getLogger(__name__)
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V", bound=Hashable)
 T = TypeVar("T")
+A = TypeVar("A")
 
 Delta = Mapping[Key, Entry | None]
 """What one switch should hold differently: an entry, or None where it should hold none."""
-
-"""What a match tests: fields and masks, in its order. A table has few of them, and may have many flows of each."""
 
 NOBODY: frozenset[Any] = frozenset()
 
@@ -105,6 +106,29 @@ class _Facts(_Node):
     @property
     def name(self) -> str:
         return f"{self.relation.name}[{self.id}]"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Sort:
+    """What there is for records of one kind while `gate`, a derived value of an id, is true; None: always."""
+
+    kind: type[Record] | None
+    gate: Gate | None
+    rules: tuple[tuple[App, Rule], ...]
+    relations: tuple[Relation[Any, Any], ...]
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
+class _Gate(_Node):
+    """Whether what a gate is before is there for a record."""
+
+    sort: _Sort
+    id: str
+    open: bool = False
+
+    @property
+    def name(self) -> str:
+        return f"{getattr(self.sort.gate, '__name__', self.sort.gate)}[{self.id}] as a gate"
 
 
 @dataclass(slots=True, eq=False)
@@ -218,34 +242,35 @@ class Engine:
         self.conflicts: dict[tuple[str, Key], Conflict] = {}
         self.failures: dict[str, str] = {}
         self._raised: dict[str, Exception] = {}
-        self._rules = _by_kind((rule.kind, (app, rule)) for app in apps for rule in app.rules)
-        self._relations = _by_kind((relation.kind, relation) for relation in relations)
+        rules = [(app, rule) for app in apps for rule in app.rules]
+        self._sorts = _sorts([one for one in rules if not isinstance(one[1].kind, Relation)], relations)
+        self._rules = _grouped((rule.kind, (app, rule)) for app, rule in rules if isinstance(rule.kind, Relation))
 
         self._readers: dict[Read, _Readers] = {}
         self._derived: dict[Read, _Derived] = {}
         self._gathered: dict[Read, _Gathered] = {}
         self._facts: dict[Relation[Any, Any], dict[str, _Facts]] = {relation: {} for relation in relations}
+        self._gates: dict[_Sort, dict[str, _Gate]] = {
+            sort: {} for sorts in self._sorts.values() for sort in sorts if sort.gate
+        }
         self._unread: set[Read] = set()
 
-        self._cells: dict[tuple[Kind, Hashable], list[Cell]] = {}
-        self._wants: dict[Key, _Wants] = {}
-        self._patterns: dict[int, dict[int, dict[Pattern, int]]] = {}
+        self._cells: dict[tuple[Kind, Hashable], tuple[Cell, ...]] = {}
+        self._wants = Keyed[_Wants]()
         self._scopes: dict[Scope, _Scope] = {}
         self._at: dict[str, set[_Scope]] = {}
         self._flows: Counter[str] = Counter()
 
         self._heap: list[tuple[int, int, _Node]] = []
-        self._turn = count()
+        self._turns = count()
         self._stale: set[_Node] = set()
         self._awake: set[Cell] = set()
         self._moved: dict[_Scope, frozenset[str]] = {}
         self._gone: set[Cell] = set()
 
-        self._add_record(None, "")
-        for kind in {*self._rules, *self._relations}:
-            if isinstance(kind, type):
-                for record in model.all(kind):
-                    self._add_record(kind, record.id)
+        for kind in self._sorts:
+            for record in (None,) if kind is None else model.all(kind):
+                self._add_record(kind, record)
         self._apply(self._run_awake())
         self._count_all()
         self.turned.clear()
@@ -260,9 +285,9 @@ class Engine:
                 if (placement := wants[0].placement) is not None and _is_flow(key):
                     sole[placement] += 1
             else:
-                self._judge(key, _crowded(wants))
+                self._judge(key, wants, _crowded(wants))
                 if _is_flow(key):
-                    self._flows.update(self._winners(key, self._anywhere(wants)).keys())
+                    self._flows.update(self._winners(wants, self._anywhere(wants)).keys())
         for placement, flows in sole.items():
             self._flows.update(dict.fromkeys(self._chassis_of(placement), flows))
 
@@ -287,12 +312,12 @@ class Engine:
 
     def entry(self, chassis: str, key: Key) -> Entry | None:
         """What one switch should hold under a key."""
-        won = self._winners(key, {chassis}).get(chassis)
+        won = self._winners(self._wants.get(key), {chassis}).get(chassis)
         return None if won is None else _entry(won)
 
     def patterns(self, table: int) -> Mapping[int, Collection[Pattern]]:
         """By priority, what flows of a table test, whatever the value and the switch."""
-        return self._patterns.get(table, {})
+        return self._wants.patterns(table)
 
     def count(self, chassis: str) -> int:
         """How many flows one switch should hold."""
@@ -304,9 +329,9 @@ class Engine:
 
     def entries(self) -> Iterator[tuple[Entry, tuple[Cell, ...]]]:
         """Every entry that stands anywhere, each once, with the cells that want it."""
-        for key, wanted in self._wants.items():
+        for wanted in self._wants.values():
             found: dict[Entry, set[Cell]] = {}
-            for wants in self._standing(key, self._samples(wanted)).values():
+            for wants in self._standing(wanted, self._samples(wanted)).values():
                 found.setdefault(_entry(_win(wants)), set()).update(cell for cell, _ in wants)
             for entry, cells in found.items():
                 yield entry, tuple(sorted(cells, key=lambda cell: cell.rank))
@@ -324,7 +349,7 @@ class Engine:
 
     def wanting(self, key: Key, chassis: str) -> tuple[Cell, ...]:
         """The cells that want the entry under `key` on a chassis; the first is the winner."""
-        cells = {cell for cell, _ in self._standing(key, {chassis}).get(chassis, ())}
+        cells = {cell for cell, _ in self._standing(self._wants.get(key), {chassis}).get(chassis, ())}
         return tuple(sorted(cells, key=lambda cell: cell.rank))
 
     def wired(self, kind: type[Record], id: str, chassis: str) -> int | None:
@@ -351,10 +376,11 @@ class Engine:
                     continue
                 for read in write.touches():
                     self._wake(read)
-                if self.model.get(write.kind, write.id) is None:
+                record = self.model.get(write.kind, write.id)
+                if record is None:
                     self._drop_record(write.kind, write.id)
                 else:
-                    self._add_record(write.kind, write.id)
+                    self._add_record(write.kind, record)
         return self._settle()
 
     def _run_awake(self) -> dict[Cell, _Outcome]:
@@ -373,11 +399,12 @@ class Engine:
         """Run what is awake, and draw the difference on the chassis and under the keys that it affects."""
         outcomes = self._run_awake()
         affected = self._affected(outcomes)
-        before = {key: self._winners(key, chassis) for key, chassis in affected.items()}
+        before = {key: self._winners(self._wants.get(key), chassis) for key, chassis in affected.items()}
         self._apply(outcomes)
         deltas: dict[str, dict[Key, Entry | None]] = {}
         for key, chassis in affected.items():
-            old, new = before[key], self._winners(key, chassis)
+            wants = self._wants.get(key)
+            old, new = before[key], self._winners(wants, chassis)
             entries: dict[int, Entry] = {}
             for at in old.keys() | new.keys() if old else new:
                 won = new.get(at)
@@ -391,37 +418,81 @@ class Engine:
                     self._flows[at] += 1
                 for at in old:
                     self._flows[at] -= 1
-            self._judge(key, chassis)
+            self._judge(key, wants, chassis)
         self._collect()
         self._tell_failures()
         return dict(deltas)
 
     # Records come and go
 
-    def _add_record(self, kind: type[Record] | None, id: str) -> None:
-        for relation in self._relations.get(kind, ()):
+    def _add_record(self, kind: type[Record] | None, record: Record | None) -> None:
+        """Have what there is for a record as it is now; for the whole cloud, if it is None."""
+        id = record.id if record else ""
+        for sort in self._sorts.get(kind, ()):
+            if sort.gate is None:
+                self._open(sort, id, record)
+                continue
+            gate = self._gates[sort].get(id)
+            if gate is None:
+                gate = self._gates[sort][id] = _Gate(sort=sort, id=id)
+                self._push(gate)
+            elif gate.open:
+                self._open(sort, id, record)
+
+    def _open(self, sort: _Sort, id: str, record: Record | None) -> None:
+        """Have what there is for a record, as far as it is about it."""
+        for relation in sort.relations:
             nodes = self._facts[relation]
-            if id not in nodes:
+            if relation.about is not None and not relation.about(record):
+                self._drop_facts(relation, id)
+            elif id not in nodes:
                 nodes[id] = node = _Facts(relation=relation, id=id)
                 self._push(node)
-        if (kind, id) not in self._cells and kind in self._rules:
-            self._keep_cells((kind, id), [_cell(app, rule, id) for app, rule in self._rules[kind]])
+        rules = [one for one in sort.rules if one[1].about is None or one[1].about(record)]
+        if sort.rules:
+            self._set_cells(sort, id, rules)
+
+    def _close(self, sort: _Sort, id: str) -> None:
+        """Have none of that."""
+        for relation in sort.relations:
+            self._drop_facts(relation, id)
+        if sort.rules:
+            self._set_cells(sort, id, ())
+
+    def _set_cells(self, sort: _Sort, id: str, rules: Collection[tuple[App, Rule]]) -> None:
+        """Have a cell for each of these rules, and for no other of the sort."""
+        cells = self._cells.get((sort.kind, id), ())
+        there = {cell.rule for cell in cells}
+        wanted = {rule for _, rule in rules}
+        more = [_cell(app, rule, id) for app, rule in rules if rule not in there]
+        gone = [cell for cell in cells if cell.rule.gate is sort.gate and cell.rule not in wanted]
+        if more or gone:
+            for cell in gone:
+                self._retire(cell)
+            self._awake.update(more)
+            left = (*(cell for cell in cells if cell not in gone), *more)
+            if left:
+                self._cells[sort.kind, id] = tuple(sorted(left, key=lambda cell: cell.rank))
+            else:
+                self._cells.pop((sort.kind, id), None)
 
     def _add_fact(self, relation: Relation[Any, Any], fact: tuple[Any, Any]) -> None:
         if relation in self._rules:
             id = f"{fact[0]} {fact[1]}"
-            self._keep_cells((relation, fact), [_cell(app, rule, id, fact=fact) for app, rule in self._rules[relation]])
+            cells = [_cell(app, rule, id, fact=fact) for app, rule in self._rules[relation]]
+            self._cells[relation, fact] = tuple(cells)
+            self._awake.update(cells)
 
-    def _keep_cells(self, at: tuple[Kind, Hashable], cells: list[Cell]) -> None:
-        self._cells[at] = cells
-        self._awake.update(cells)
+    def _drop_facts(self, relation: Relation[Any, Any], id: str) -> None:
+        if node := self._facts[relation].pop(id, None):
+            self._set_facts(node, ())
+            self._forget(node)
 
     def _drop_record(self, kind: type[Record], id: str) -> None:
-        for relation in self._relations.get(kind, ()):
-            if node := self._facts[relation].pop(id, None):
-                self._set_facts(node, ())
-                self._forget(node)
-        self._drop_cells((kind, id))
+        for sort in self._sorts.get(kind, ()):
+            self._close(sort, id)
+            if sort.gate and (gate := self._gates[sort].pop(id, None)):
+                self._forget(gate)
 
     def _drop_cells(self, at: tuple[Kind, Hashable]) -> None:
         for cell in self._cells.pop(at, ()):
@@ -480,7 +551,7 @@ class Engine:
     def _push(self, node: _Node) -> None:
         if node not in self._stale:
             self._stale.add(node)
-            heapq.heappush(self._heap, (node.height, next(self._turn), node))
+            heapq.heappush(self._heap, (node.height, next(self._turns), node))
 
     def _settle_values(self) -> None:
         while self._heap:
@@ -496,11 +567,24 @@ class Engine:
                 if value != node.value:
                     node.value = value
                     self._wake((fn, key))
+            case _Gate(sort=_Sort(gate=gate), id=id) if gate is not None:
+                self._turn(node, bool(self._run(node, lambda view: view.derive(gate, id), None)))
             case _Facts(relation=relation, id=id):
                 self._set_facts(node, self._run(node, lambda view: _facts(relation, view, id), ()))
             case _Scope(scope=scope):
                 chassis = self._run(node, lambda view: view.derive(scope.of, scope.key), NOBODY)
                 self._moved[node] = chassis
+
+    def _turn(self, gate: _Gate, open: bool) -> None:
+        """Have, or have not, what is behind a gate."""
+        if open == gate.open:
+            return
+        gate.open = open
+        record = self.model.get(cast("type[Record]", gate.sort.kind), gate.id)
+        if open and record is not None:
+            self._open(gate.sort, gate.id, record)
+        else:
+            self._close(gate.sort, gate.id)
 
     def _set_facts(self, node: _Facts, facts: tuple[tuple[Hashable, Hashable], ...]) -> None:
         turned: set[tuple[Relation[Any, Any], Hashable]] = set()
@@ -573,7 +657,9 @@ class Engine:
             node.reads = tuple(kept)
         elif len(kept) < len(node.reads):
             node.reads = tuple(kept)
-        node.height = 1 + max(map(self._height, [read for read in reads if not isinstance(read[0], type)]), default=0)
+        if not isinstance(node, Cell):  # these run after all values
+            over = [self._height(read) for read in reads if not isinstance(read[0], type)]
+            node.height = 1 + max(over, default=0)
 
     def _part(self, node: _Node, read: Read) -> None:
         """Note that a node does not read something any more."""
@@ -640,7 +726,10 @@ class Engine:
                 continue
             old = self._chassis_of(cell.placement)
             new = self._chassis_of(outcome.placement, now=True)
-            affect(set(cell.items).symmetric_difference(outcome.items), old | new)
+            if cell.items and outcome.items:
+                affect({*cell.items}.symmetric_difference(outcome.items), old | new)
+            else:
+                affect(cell.items or outcome.items, old | new)
             if old != new and cell.items:
                 affect((*cell.items, *outcome.items), old ^ new)
         for node, chassis in self._moved.items():
@@ -671,10 +760,9 @@ class Engine:
             return
         node = self._scopes[cell.placement.scope]
         for key in {item.key for item in cell.items}:
-            wants = self._wants[key]
-            if isinstance(wants, tuple):
-                del self._wants[key]
-                self._count_pattern(key, -1)
+            wants = self._wants.get(key)
+            if not isinstance(wants, dict):
+                self._wants.drop(key)
                 continue
             rest = tuple(want for want in wants[node] if want[0] is not cell)
             if rest:
@@ -682,8 +770,7 @@ class Engine:
             else:
                 del wants[node]
             if not wants:
-                del self._wants[key]
-                self._count_pattern(key, -1)
+                self._wants.drop(key)
             elif (want := _sole(wants)) is not None:
                 self._wants[key] = want
 
@@ -696,10 +783,11 @@ class Engine:
             wants = self._wants.get(key)
             if wants is None:
                 self._wants[key] = (cell, item)
-                self._count_pattern(key, 1)
                 continue
-            places = self._wants[key] = self._places(wants)
+            places = self._places(wants)
             places[node] = (*places.get(node, ()), (cell, item))
+            if places is not wants:
+                self._wants[key] = places
 
     def _places(self, wants: _Wants) -> _Places:
         """By where, also what is wanted once."""
@@ -707,17 +795,6 @@ class Engine:
             return wants
         placement = wants[0].placement
         return {self._scopes[placement.scope]: (wants,)} if placement else {}
-
-    def _count_pattern(self, key: Key, step: int) -> None:
-        """Note that one key more (or less) of its table and priority tests what it does."""
-        if isinstance(key[0], str):
-            return
-        table, priority, match = key
-        counts = self._patterns.setdefault(table, {}).setdefault(priority, {})
-        pattern = match.pattern
-        counts[pattern] = counts.get(pattern, 0) + step
-        if not counts[pattern]:
-            del counts[pattern]
 
     def _set_placement(self, cell: Cell, placement: Placement | None) -> None:
         if cell.placement is not None:
@@ -727,7 +804,7 @@ class Engine:
                 del self._scopes[node.scope]
                 self._set_chassis(node, NOBODY)
                 self._forget(node)
-        cell.placement = placement
+        cell.placement = None if placement is None else _shared(placement)
         if placement is not None:
             self._scope(placement.scope).cells.add(cell)
 
@@ -778,16 +855,15 @@ class Engine:
             return False
         return chassis in self._scopes[placement.scope].chassis
 
-    def _winners(self, key: Key, chassis: Set[str]) -> dict[str, _Won]:
-        """What stands under a key, on each of `chassis` where anything does."""
-        wanted = self._wants.get(key)
+    def _winners(self, wanted: _Wants | None, chassis: Set[str]) -> dict[str, _Won]:
+        """What stands of what is wanted under a key, on each of `chassis` where anything does."""
         if wanted is None:
             return {}
         if isinstance(wanted, tuple):
             return dict.fromkeys(chassis & self._chassis_of(wanted[0].placement), _win((wanted,)))
         judged: dict[tuple[int, ...], _Won] = {}  # many chassis want the same: each set of wants is judged once
         found: dict[str, _Won] = {}
-        for at, wants in self._standing(key, chassis).items():
+        for at, wants in self._standing(wanted, chassis).items():
             same = tuple(map(id, wants))
             won = judged.get(same)
             if won is None:
@@ -795,9 +871,8 @@ class Engine:
             found[at] = won
         return found
 
-    def _standing(self, key: Key, chassis: Set[str]) -> dict[str, list[Want]]:
+    def _standing(self, wanted: _Wants | None, chassis: Set[str]) -> dict[str, list[Want]]:
         """Who wants what under a key, on each of `chassis` where anybody does."""
-        wanted = self._wants.get(key)
         places = {} if wanted is None else self._places(wanted)
         found: dict[str, list[Want]] = {}
         for at in chassis:
@@ -812,12 +887,12 @@ class Engine:
                 found[at] = wants
         return found
 
-    def _judge(self, key: Key, chassis: Set[str]) -> None:
+    def _judge(self, key: Key, wanted: _Wants | None, chassis: Set[str]) -> None:
         """Keep, or let go of, the conflicts under a key on each of `chassis`."""
-        contested = isinstance(self._wants.get(key), dict)
+        contested = isinstance(wanted, dict)
         if not contested and not self.conflicts:
             return
-        standing = self._standing(key, chassis) if contested else {}
+        standing = self._standing(wanted, chassis) if contested else {}
         for at in chassis:
             names = _quarrel(standing.get(at, ()))
             if not names:
@@ -843,6 +918,12 @@ class _Kept:
     def gather(self, relation: Relation[K, V], key: K) -> frozenset[V]:
         """What is kept."""
         return self._engine.gather(relation, key)
+
+
+@lru_cache(maxsize=4096)
+def _shared(placement: Placement) -> Placement:
+    """The one object for all that are equal: there are many of few."""
+    return placement
 
 
 def _sole(places: _Places) -> Want | None:
@@ -919,11 +1000,36 @@ def _outcome(cell: Cell, view: View) -> _Outcome:
 
 
 def _facts(relation: Relation[Any, Any], view: View, id: str) -> tuple[tuple[Hashable, Hashable], ...]:
-    return tuple(dict.fromkeys(relation.facts(view, view.need(relation.kind, id))))
+    return _alike(tuple(dict.fromkeys(relation.facts(view, view.need(relation.kind, id)))))
 
 
-def _by_kind(pairs: Iterable[tuple[Kind, T]]) -> dict[Kind, list[T]]:
-    found: dict[Kind, list[T]] = {}
+@lru_cache(maxsize=4096)
+def _alike(facts: tuple[tuple[Hashable, Hashable], ...]) -> tuple[tuple[Hashable, Hashable], ...]:
+    """The one object for all that are equal: most records of a network say the same of it."""
+    return facts
+
+
+def _sorts(
+    rules: Sequence[tuple[App, Rule]], relations: Iterable[Relation[Any, Any]]
+) -> dict[type[Record] | None, list[_Sort]]:
+    """What there is by kind, and by what it waits for."""
+    of: dict[_Behind, list[tuple[App, Rule]]] = _grouped(((_kind(rule), rule.gate), (app, rule)) for app, rule in rules)
+    over: dict[_Behind, list[Relation[Any, Any]]] = _grouped(((each.kind, each.gate), each) for each in relations)
+    sorts = (_Sort(*at, tuple(of.get(at, ())), tuple(over.get(at, ()))) for at in dict.fromkeys((*over, *of)))
+    return _grouped((sort.kind, sort) for sort in sorts)
+
+
+_Behind = tuple[type[Record] | None, Gate | None]
+"""A kind, and a gate."""
+
+
+def _kind(rule: Rule) -> type[Record] | None:
+    """That of a rule that is of no relation."""
+    return cast("type[Record] | None", rule.kind)
+
+
+def _grouped(pairs: Iterable[tuple[A, T]]) -> dict[A, list[T]]:
+    found: dict[A, list[T]] = {}
     for kind, value in pairs:
         found.setdefault(kind, []).append(value)
     return found

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import repeat
+from itertools import islice, repeat
 from typing import Any, NamedTuple
 from weakref import ref
 
@@ -59,8 +59,8 @@ Goto, the kind of a ToGroup. One Conjunction stands for any number of them."""
 class Form:
     """What flows have in common that differ in nothing but numbers; `_form` makes one object for all of them.
 
-    It goes with the last of them. `memo` is what the encoder worked out from it; `actions` are those of all of them, if
-    the kinds say all of what these do.
+    It goes with the last of them. Of their numbers the first `tested` are their match's. `memo` is what the encoder
+    worked out from it.
     """
 
     table: Table
@@ -68,27 +68,26 @@ class Form:
     pattern: Pattern
     kinds: tuple[Kind, ...]
     priority: int
+    tested: int
     memo: object = field(default=None, init=False, repr=False)
-    actions: tuple[Action, ...] | None = field(default=None, init=False, repr=False)
-
-    def share(self, actions: tuple[Action, ...]) -> tuple[Action, ...]:
-        """The one object that stands for these actions in all flows of this form."""
-        if self.actions is None:
-            object.__setattr__(self, "actions", actions)
-            return actions
-        return self.actions
 
     def flow(self, numbers: Sequence[int]) -> Flow:
         """The flow of this form with these numbers."""
         left = iter(numbers)
-        match = Match(self.pattern, tuple(next(left) for part in self.pattern.parts if part.value is None))
+        match = Match(self.pattern, tuple(islice(left, self.tested)))
+        return Flow(self.table, self.reason, match, self.actions(left))
+
+    def actions(self, numbers: Iterator[int]) -> tuple[Action, ...]:
+        """What a flow of this form does, with those of its numbers that are no part of the match."""
         if self.kinds == (Conjunction,):
-            shares = zip(left, left, left, strict=True)
-            return Flow(self.table, self.reason, match, tuple(Conjunction(*share) for share in shares))
-        return Flow(self.table, self.reason, match, tuple(_action(kind, left) for kind in self.kinds))
+            shares = zip(numbers, numbers, numbers, strict=True)
+            return tuple([Conjunction(*share) for share in shares])
+        return tuple([_action(kind, numbers) for kind in self.kinds])
 
 
 _FormKey = tuple["Table", str, Pattern, tuple[Kind, ...]]
+
+_set = object.__setattr__
 
 _forms: dict[_FormKey, ref[Form]] = {}
 """The forms of all flows that there are: an address that is translated is a part of its form, and goes with it."""
@@ -121,7 +120,8 @@ def _checked_form(table: Table, reason: str, pattern: Pattern, kinds: tuple[Kind
             raise Undeclared(place, "action beside", "a conjunction")
         for position, kind in enumerate(kinds, 1):
             _verify(place, _action(kind, repeat(0)), table, last=position == len(kinds))
-    return Form(table, reason, pattern, kinds, table.priorities[reason])
+    tested = sum(part.value is None for part in pattern.parts)
+    return Form(table, reason, pattern, kinds, table.priorities[reason], tested)
 
 
 def _action(kind: Kind, numbers: Iterator[int]) -> Action:
@@ -167,40 +167,49 @@ def _kinds(actions: tuple[Action, ...], numbers: list[int]) -> tuple[Kind, ...]:
     return tuple(kinds)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, init=False)
 class Flow:
     """One entry of a table. `reason` is one of the table's `priorities`.
 
-    It is what its `form` and its `numbers`, those of the match first, say. `memo` is no part of the value: what the
-    encoder worked out from it is kept there, and goes when nobody wants the flow any more.
+    It is what its `form` and its `numbers`, those of the match first, say, and no more is kept of it: there are many.
+    `memo` is no part of the value: the encoder keeps there what it knows of it, which goes when nobody wants the flow
+    any more.
 
     Raises Undeclared when the table does not declare what the flow asks for.
     """
 
-    table: Table = field(compare=False)
-    reason: str = field(compare=False)
-    match: Match = field(compare=False)
-    actions: tuple[Action, ...] = field(default=(), compare=False)
-    form: Form = field(init=False, repr=False)
-    numbers: tuple[int, ...] = field(init=False, repr=False)
-    memo: object = field(default=None, init=False, repr=False, compare=False)
-    _hash: int = field(init=False, repr=False, compare=False)
+    form: Form
+    numbers: tuple[int, ...]
+    memo: object = field(compare=False, repr=False)
 
-    def __post_init__(self) -> None:
-        numbers = self.match.numbers
+    def __init__(self, table: Table, reason: str, match: Match, actions: tuple[Action, ...] = ()) -> None:
+        numbers = match.numbers
         found = [*numbers]
-        kinds = _kinds(self.actions, found)
-        form = _form((self.table, self.reason, self.match.pattern, kinds))
-        if len(found) > len(numbers):
-            numbers = tuple(found)
-        else:  # all flows of this form do the very same, and share it
-            object.__setattr__(self, "actions", form.share(self.actions))
-        object.__setattr__(self, "form", form)
-        object.__setattr__(self, "numbers", numbers)
-        object.__setattr__(self, "_hash", hash((form, numbers)))
+        kinds = _kinds(actions, found)
+        _set(self, "form", _form((table, reason, match.pattern, kinds)))
+        _set(self, "numbers", tuple(found) if len(found) > len(numbers) else numbers)
+        _set(self, "memo", None)
 
-    def __hash__(self) -> int:
-        return self._hash
+    @property
+    def match(self) -> Match:
+        """What a packet must be."""
+        numbers, form = self.numbers, self.form
+        return Match(form.pattern, numbers if len(numbers) == form.tested else numbers[: form.tested])
+
+    @property
+    def table(self) -> Table:
+        """The table that it is an entry of."""
+        return self.form.table
+
+    @property
+    def reason(self) -> str:
+        """What it is there for, which decides its priority."""
+        return self.form.reason
+
+    @property
+    def actions(self) -> tuple[Action, ...]:
+        """What becomes of the packets."""
+        return self.form.actions(iter(self.numbers[self.form.tested :]))
 
     @property
     def priority(self) -> int:
@@ -210,7 +219,8 @@ class Flow:
     @property
     def key(self) -> FlowKey:
         """What no two flows of one switch share."""
-        return (self.table.number, self.form.priority, self.match)
+        form = self.form
+        return (form.table.number, form.priority, self.match)
 
     def __str__(self) -> str:
         head = f"table={self.table.number},priority={self.priority}"

@@ -12,10 +12,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from functools import cache, reduce
+from functools import cache, lru_cache, reduce
 from itertools import count
 from operator import and_
 from typing import Any, Generic, NamedTuple, TypeVar
+from weakref import WeakValueDictionary
 
 from controller.errors import ConflictingMatch, Undeclared
 
@@ -103,16 +104,24 @@ class Part(NamedTuple):
     value: int | None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Pattern:
-    """What matches have in common that differ in nothing but numbers; `_pattern` makes one object for all of them."""
+    """What matches have in common that differ in nothing but numbers; `_pattern` makes one object for all of them.
+
+    It goes with the last of them.
+    """
 
     parts: tuple[Part, ...]
 
 
-@cache
+_patterns: WeakValueDictionary[tuple[Part, ...], Pattern] = WeakValueDictionary()
+
+
 def _pattern(parts: tuple[Part, ...]) -> Pattern:
-    return Pattern(parts)
+    found = _patterns.get(parts)
+    if found is None:
+        found = _patterns[parts] = Pattern(parts)
+    return found
 
 
 class Match(NamedTuple):
@@ -175,6 +184,10 @@ def _part_order(part: Part) -> int:
     return part.field.order
 
 
+UNIONS = 1 << 12
+"""So many are remembered; a cloud of tenants with like rules has a few hundred."""
+
+
 class _Union(NamedTuple):
     """How two matches become one: the pattern of both, and the places of its numbers among those of one and the other.
 
@@ -186,7 +199,7 @@ class _Union(NamedTuple):
     alike: tuple[tuple[int, int], ...]
 
 
-@cache
+@lru_cache(UNIONS)
 def _union(one: Pattern, other: Pattern) -> _Union | None:
     """None when there is a field that the two test for different values, or in different bits."""
     parts: dict[Field[Any], Part] = {}

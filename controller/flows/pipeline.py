@@ -358,7 +358,7 @@ _SENTENCES: Final[Mapping[Why, str]] = {
     Why.NO_ROUTE: "was for an address that its router knows no way to",
     Why.NO_NEIGHBOUR: "was routed to an address that nobody is known to hold: who may is asked, else the sender told",
     Why.TOO_BIG: "was routed to a network that bears no packet of its size",
-    Why.FRAGMENT_TOO_BIG: "was an IPv4 fragment, and too large for the network it was routed to (what fits counts too)",
+    Why.FRAGMENT_TOO_BIG: "was an IPv4 fragment too large for the network it was routed to (what fits is counted too)",
     Why.MARTIAN: "was for, or from, an address of a group, of nobody or of the host itself: no router forwards that",
     Why.HIDDEN: "was a first fragment that does not say what the datagram is (RFC 7112): a guest sends none",
     Why.UNKNOWN_VLAN: "came from a physical network on a VLAN, or untagged, that is no network present here",

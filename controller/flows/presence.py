@@ -50,7 +50,7 @@ from controller.model.view import Relation, View
 
 def plugged(view: View, port_id: str) -> Placed | None:
     """The chassis and interface a port is plugged into, up or down."""
-    return view.derive(_plugged, port_id)
+    return view.derive(plugged_into, port_id)
 
 
 def attached(view: View, port_id: str) -> Placed | None:
@@ -58,7 +58,8 @@ def attached(view: View, port_id: str) -> Placed | None:
     return view.derive(_attached, port_id)
 
 
-def _plugged(view: View, port_id: str) -> Placed | None:
+def plugged_into(view: View, port_id: str) -> Placed | None:
+    """The same, worked out: what most of what is asked of a port depends on."""
     port = view.get(Port, port_id)
     if port is None or port.device_owner in ROUTED:  # a router is no guest, whatever an interface says
         return None
@@ -297,6 +298,22 @@ def _lapsed(view: View, neighbour: Neighbour) -> Iterator[tuple[str, str]]:
         yield "", neighbour.id
 
 
+def _has_pairs(port: Port) -> bool:
+    return bool(port.allowed_address_pairs)
+
+
+def _is_guarded(port: Port) -> bool:
+    return port.port_security_enabled
+
+
+def _is_member(port: Port) -> bool:
+    return bool(port.groups)
+
+
+def _is_open(port: Port) -> bool:
+    return bool(open_blocks(port))
+
+
 class Servant(NamedTuple):
     """A chassis that may serve the hosts of a physical network, the better the greater; `willing` unless drained."""
 
@@ -305,28 +322,30 @@ class Servant(NamedTuple):
     chassis: str
 
 
-HOMES: Relation[str, str] = Relation("homes", Port, _homes)
-MEMBERS: Relation[tuple[str, str], int] = Relation("members", Port, _members)
-JOINTS: Relation[str, str] = Relation("joints", Port, _interfaces, ("network", "router"))
+HOMES: Relation[str, str] = Relation("homes", Port, _homes, gate=plugged_into)
+MEMBERS: Relation[tuple[str, str], int] = Relation("members", Port, _members, gate=plugged_into)
+JOINTS: Relation[str, str] = Relation("joints", Port, _interfaces, ("network", "router"), is_interface)
 """The routers that join a network, and the networks that a router joins, while they are up."""
 MAPPED: Relation[str, str] = Relation("mapped", Chassis, _mapped)
 """By physical network: the chassis that map a bridge to it."""
 SERVANTS: Relation[str, Servant] = Relation("servants", Chassis, _servants)
 """The same chassis, with what they are ranked by."""
 REGISTERED: Relation[str, str] = Relation("registered", Chassis, _registered)
-PAIRS: Relation[tuple[str, str], str] = Relation("pairs", Port, _pairs)
+PAIRS: Relation[tuple[str, str], str] = Relation("pairs", Port, _pairs, about=_has_pairs, gate=plugged_into)
 """By network and address, or MAC address, of an allowed address pair: the attached ports that may use it."""
-POLICIES: Relation[str, str] = Relation("policies", Port, _policies)
-GROUPS: Relation[str, str] = Relation("groups", Port, _groups)
-MEMBER_ADDRESSES: Relation[str, str] = Relation("member_addresses", Port, _member_addresses, ("bundle", "address"))
+POLICIES: Relation[str, str] = Relation("policies", Port, _policies, about=_is_guarded, gate=plugged_into)
+GROUPS: Relation[str, str] = Relation("groups", Port, _groups, about=_is_guarded, gate=plugged_into)
+MEMBER_ADDRESSES: Relation[str, str] = Relation(
+    "member_addresses", Port, _member_addresses, ("bundle", "address"), _is_member
+)
 """The addresses of the members of the security group that a bundle names."""
 LISTED_ADDRESSES: Relation[str, str] = Relation(
     "listed_addresses", AddressGroup, _listed_addresses, ("bundle", "address")
 )
 """The addresses of the address group that a bundle names."""
-OPEN: Relation[str, str] = Relation("open", Port, _open, ("network", "address"))
+OPEN: Relation[str, str] = Relation("open", Port, _open, ("network", "address"), _is_open, plugged_into)
 """The addresses, and blocks, of a network that attached ports may hold beside their own."""
-CANDIDATES: Relation[str, Candidate] = Relation("candidates", Port, _candidates)
+CANDIDATES: Relation[str, Candidate] = Relation("candidates", Port, _candidates, about=_is_open, gate=plugged_into)
 """The attached ports of a network that may hold the addresses of whole blocks."""
 LAPSED: Relation[str, str] = Relation("lapsed", Neighbour, _lapsed)
 """The neighbours, under "", whose ports may not, or cannot, hold their addresses any more."""

@@ -20,6 +20,7 @@ from controller.flows.fields import (
     IPV6,
     PACKET4,
     PACKET6,
+    TCP_FLAGS,
     TTL,
     UDP,
     Headers,
@@ -30,12 +31,15 @@ from controller.flows.packet import Packet
 DSCP: Final = 47
 MARK: Final = b"weft"
 MARK_BYTES: Final = 16
-_SYN: Final = 0x5002
+_WORDS: Final = 0x5000
+_SYN: Final = 0x002
 """A header of five words, and the flag of a first segment (RFC 9293 section 3.1)."""
 
 
 def frame(sent: Packet, mark: bytes) -> bytes:
     """The frame of a packet of IP, marked and as long as it says (SCTP: in steps of 4), or as short as it can be.
+
+    TCP has the packet's flags, or begins a connection.
 
     Raises Invalid when the mark does not fit.
     """
@@ -72,7 +76,8 @@ def _segment(sent: Packet, headers: Headers, ends: bytes, payload: bytes) -> byt
         case fields.ICMP4 | fields.ICMP6:
             bare, at = struct.pack("!BBHHH", low, high, 0, 0x5745, 1) + payload, 2
         case fields.TCP:
-            bare, at = struct.pack("!HHIIHHHH", low, high, 1, 0, _SYN, 64240, 0, 0) + payload, 16
+            flags = _WORDS | (sent.whole(TCP_FLAGS.wire) or _SYN)
+            bare, at = struct.pack("!HHIIHHHH", low, high, 1, 0, flags, 64240, 0, 0) + payload, 16
         case fields.UDP:
             bare, at = struct.pack("!HHHH", low, high, 8 + len(payload), 0) + payload, 6
         case fields.SCTP:

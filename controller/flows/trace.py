@@ -172,7 +172,7 @@ def _plain(tiers: Iterable[Tier], packet: Packet) -> Flow | None:
 
 def _shares(flow: Flow) -> bool:
     """Is the flow a part of conjunctions?"""
-    return bool(flow.actions) and isinstance(flow.actions[0], Conjunction)
+    return flow.form.kinds[:1] == (Conjunction,)
 
 
 def _complete(flows: Sequence[Flow]) -> list[int]:

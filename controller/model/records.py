@@ -445,7 +445,7 @@ ANYBODY = frozenset({"0.0.0.0/0", "::/0"})
 """The prefixes that say no more than none."""
 
 
-@lru_cache(1 << 16)
+@lru_cache(1 << 13)
 def _block(prefix: str) -> Cidr | None:
     """A block without host bits; None for all addresses."""
     network = ip_network(prefix, strict=False)

@@ -154,7 +154,16 @@ class Indexed(Rows, Protocol):
     def count(self, kind: type[Record], **values: Hashable) -> int: ...
 
 
-_NONE: Mapping[str, Record] = {}
+_Found = Record | dict[str, Record]
+"""What is under one key of an index: one record, as mostly, or several by id; a dict would be as large as a record."""
+
+
+def _keys(record: Record, index: Index) -> Iterable[Hashable]:
+    """As `index_values`, but that a value alone is no tuple: that is what is kept."""
+    if len(index) == 1:
+        value = getattr(record, index[0])
+        return value if isinstance(value, frozenset) else (value,)
+    return (tuple([getattr(record, name) for name in index]),)
 
 
 def _indexes(kind: type[Record]) -> tuple[Index, ...]:
@@ -169,7 +178,7 @@ class Model:
         self.revision = revision
         self._rows: dict[type[Record], dict[str, Record]] = {}
         self._ids: dict[type[Record], list[str]] = {}
-        self._entries: dict[tuple[type[Record], Index], dict[Values, dict[str, Record]]] = {}
+        self._entries: dict[tuple[type[Record], Index], dict[Hashable, _Found]] = {}
         for record in records:
             self.put(record)
 
@@ -180,26 +189,29 @@ class Model:
     def where(self, kind: type[R], **values: Hashable) -> tuple[R, ...]:
         """The records whose indexed attributes equal `values`, by id. The names must be one of the kind's indexes."""
         found = self._entry(kind, values)
-        if len(found) > 1:
+        if isinstance(found, dict):
             return cast("tuple[R, ...]", tuple([found[id] for id in sorted(found)]))
-        return cast("tuple[R, ...]", tuple(found.values())) if found else ()
+        return () if found is None else (cast("R", found),)
 
     def ids(self, kind: type[Record], **values: Hashable) -> Iterator[str]:
         """The ids of those that `where` finds, in no order, and one at a time."""
-        return iter(self._entry(kind, values))
+        found = self._entry(kind, values)
+        return iter(found if isinstance(found, dict) else () if found is None else (found.id,))
 
     def count(self, kind: type[Record], **values: Hashable) -> int:
         """How many `where` finds."""
-        return len(self._entry(kind, values))
+        found = self._entry(kind, values)
+        return len(found) if isinstance(found, dict) else int(found is not None)
 
-    def _entry(self, kind: type[Record], values: Mapping[str, Hashable]) -> Mapping[str, Record]:
+    def _entry(self, kind: type[Record], values: Mapping[str, Hashable]) -> _Found | None:
         index = tuple(values)
         entries = self._entries.get((kind, index))
         if entries is not None:
-            return entries.get(tuple(values.values()), _NONE)
+            wanted = tuple(values.values())
+            return entries.get(wanted[0] if len(wanted) == 1 else wanted)
         if index not in kind.INDEXES and index not in kind.UNIQUE:
             raise LookupError(f"{kind.__name__} has no index {index}")
-        return _NONE
+        return None
 
     def all(self, kind: type[R]) -> tuple[R, ...]:
         """All records of a kind, by id."""
@@ -234,12 +246,12 @@ class Model:
 
     def _enter(self, kind: type[Record], index: Index, record: Record) -> None:
         entries = self._entries.setdefault((kind, index), {})
-        for values in index_values(record, index):
-            found = entries.get(values)
-            if found is None:
-                entries[values] = {record.id: record}
-            else:
+        for key in _keys(record, index):
+            found = entries.setdefault(key, record)
+            if isinstance(found, dict):
                 found[record.id] = record
+            elif found is not record:
+                entries[key] = {found.id: found, record.id: record}
 
     def drop(self, kind: type[Record], id: str) -> None:
         """Hold no record of that id."""
@@ -250,11 +262,14 @@ class Model:
         del ids[bisect_left(ids, id)]
         for index in self._indexed(kind):
             entries = self._entries[kind, index]
-            for values in index_values(old, index):
-                found = entries[values]
+            for key in _keys(old, index):
+                found = entries[key]
+                if not isinstance(found, dict):
+                    del entries[key]
+                    continue
                 found.pop(id, None)
-                if not found:
-                    del entries[values]
+                if len(found) == 1:
+                    (entries[key],) = found.values()
 
 
 class _Overlay(Model):
@@ -267,7 +282,7 @@ class _Overlay(Model):
     def _indexed(self, kind: type[Record]) -> Iterable[Index]:
         return self._asked.get(kind, ())
 
-    def _entry(self, kind: type[Record], values: Mapping[str, Hashable]) -> Mapping[str, Record]:
+    def _entry(self, kind: type[Record], values: Mapping[str, Hashable]) -> _Found | None:
         rows = self._rows.get(kind)
         if rows and (index := tuple(values)) not in self._asked.get(kind, ()) and index in _indexes(kind):
             self._asked[kind] = (*self._asked.get(kind, ()), index)

@@ -32,6 +32,10 @@ class Relation(Generic[K, V]):
     facts: Callable[[View, Any], Iterator[tuple[K, V]]]
     words: tuple[str, str] = ("key", "value")
     """What key and value are, for an operator."""
+    about: Callable[[Any], bool] | None = None
+    """The records that may contribute any, as far as they alone tell; None: all."""
+    gate: Callable[[View, str], Hashable] | None = None
+    """A derived value of a record's id without which it contributes none."""
 
 
 class Values(Protocol):

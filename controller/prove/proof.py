@@ -61,7 +61,11 @@ class Met:
 @dataclass(frozen=True, slots=True)
 class Violation:
     """What is against a claim: a packet, its sender, who gets it (ids of ports, "" of others), and the flows it
-    meets."""
+    meets.
+
+    `ofport` is that of the sender, `end` that on `chassis` by which it leaves, or should; `values`, `rounds`,
+    `reached` and `marked` are a `Witness`'s.
+    """
 
     claim: str
     sentence: str
@@ -74,6 +78,12 @@ class Violation:
     receiver_network: str
     packet: str
     way: tuple[Met, ...]
+    ofport: int
+    end: int | None
+    values: Mapping[str, int]
+    rounds: bool | None
+    reached: tuple[str, ...]
+    marked: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,4 +252,10 @@ def _violation(cloud: Cloud, against: Suspicion, found: Witness) -> Violation:
         receiver_network=receiver.network_id if receiver else "",
         packet=found.fields,
         way=tuple(Met(step.chassis, step.rule.table, step.rule.line, step.rule.cookie) for step in found.way),
+        ofport=found.sender.ofport,
+        end=against.end,
+        values=found.values,
+        rounds=found.rounds,
+        reached=found.reached,
+        marked=found.marked,
     )

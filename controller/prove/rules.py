@@ -193,7 +193,7 @@ _SYNONYMS: Final[Mapping[str, str]] = {
     "dl_src": "eth_src", "dl_dst": "eth_dst", "dl_type": "eth_type", "ip_src": "nw_src", "ip_dst": "nw_dst",
     "arp_spa": "nw_src", "arp_tpa": "nw_dst", "arp_op": "nw_proto", "ip_proto": "nw_proto", "nw_frag": "ip_frag",
     "nd_sll": "arp_sha", "nd_tll": "arp_tha", "icmp_type": "tp_src", "icmp_code": "tp_dst", "icmpv6_type": "tp_src",
-    "icmpv6_code": "tp_dst", "tunnel_id": "tun_id", "ct_nw_tos": "nw_tos", "ip_dscp": "nw_tos", "ip_ecn": "nw_tos",
+    "icmpv6_code": "tp_dst", "tunnel_id": "tun_id", "ct_nw_tos": "nw_tos",
     "tun_ipv4_src": "tun_src", "tun_ipv4_dst": "tun_dst", "ip_ttl": "nw_ttl",
     **{f"{proto}_{end}": f"tp_{end}" for proto in ("tcp", "udp", "sctp") for end in ("src", "dst")},
     }  # fmt: skip
@@ -204,6 +204,9 @@ _NAMES: Final[Mapping[str, str]] = {
     "icmpv6_nd_options_type": "nd_options_type",
 }  # fmt: skip
 """What NXM_OF_*, NXM_NX_*, OXM_OF_* and ERICOXM_OF_* call slots otherwise than their fields."""
+
+_PARTS: Final = {"ip_dscp": Span("nw_tos", 2, 6), "ip_ecn": Span("nw_tos", 0, 2), "nw_ecn": Span("nw_tos", 0, 2)}
+"""The fields that are some bits of another."""
 
 _WORDS: Final[Mapping[str, tuple[int, int | None]]] = {
     "ip": (0x0800, None), "ipv6": (0x86DD, None), "arp": (0x0806, None), "rarp": (0x8035, None),
@@ -233,6 +236,8 @@ _MAC: Final = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}$")
 def span(slot: str) -> tuple[Span, ...]:
     """A field by its name in a match: its slots, the most significant first; none if nobody here knows it."""
     name = _SYNONYMS.get(slot, slot)
+    if name in _PARTS:
+        return (_PARTS[name],)
     if name in _QUARTERS:
         return (Span("xxreg3", _QUARTERS[name], 32),)
     return (Span(name, 0, WIDTHS[name]),) if name in WIDTHS else ()
@@ -280,6 +285,8 @@ def _tests(name: str, text: str, ports: Mapping[str, int]) -> list[Test] | None:
         return _flags(name, text)
     if name in ("ip_frag", "nw_frag") and text in _FRAGMENTS:
         return [Test("ip_frag", *_FRAGMENTS[text])]
+    if name == "nw_tos":  # of which ECN is not tested (ovs-fields(7), "IPv4/v6 TOS/DSCP Field")
+        return [Test(name, number(text) & 0xFC, 0xFC)]
     if name in ("dl_vlan", "vlan_vid"):
         value = int(text.partition("/")[0], 0)
         return [Test("vlan_tci", 0, 0xFFFF)] if value == 0xFFFF else [Test("vlan_tci", 0x1000 | value & 0xFFF, 0x1FFF)]

@@ -40,6 +40,9 @@ class Wire(Protocol):
     def xid(self) -> int:
         """A number for the next message."""
 
+    def committed(self, steps: Sequence[Step]) -> None:
+        """The switch applied a bundle of these."""
+
     def put(self, modifications: bytearray) -> None:
         """Send messages that modify something, together with what is sent before the next `await`."""
 
@@ -68,10 +71,10 @@ class Offer:
 
 
 class Bundles:
-    """The bundles of one connection, one after the other; `committed` hears of each that the switch applied."""
+    """The bundles of one connection, one after the other. Whose they are is told each time: who has them needs no one
+    to free both from each other."""
 
-    def __init__(self, wire: Wire, committed: Callable[[Sequence[Step]], None]) -> None:
-        self._wire, self._committed = wire, committed
+    def __init__(self) -> None:
         self._ids = count(1)
         self._offer: Offer | None = None
 
@@ -82,16 +85,16 @@ class Bundles:
         self._offer.errors[xid] = error
         return True
 
-    async def settle(self, steps: Sequence[Step], refusals: list[Refusal]) -> None:
+    async def settle(self, wire: Wire, steps: Sequence[Step], refusals: list[Refusal]) -> None:
         """Commit all of `steps` but those that the switch refuses: together if that can be, else in order."""
         attempts = ATTEMPTS
         while steps:
-            offer = await self._propose(steps)
+            offer = await self._propose(wire, steps)
             for xid, error in offer.errors.items():
                 refusals.append(_refusal(offer.steps[xid], error.type, error.code))
             steps = [step for xid, step in offer.steps.items() if xid not in offer.errors]
             if offer.committed:
-                self._committed(steps)
+                wire.committed(steps)
                 return
             attempts -= 1
             if offer.errors and attempts:
@@ -100,12 +103,12 @@ class Bundles:
                 refusals.append(_refusal(steps[0], offer.failure.type, offer.failure.code))
                 return
             half = (len(steps) + 1) // 2
-            log.warning("bundle halved switch=%016x messages=%d", self._wire.datapath_id, len(steps))
-            await self.settle(steps[:half], refusals)
-            await self.settle(steps[half:], refusals)
+            log.warning("bundle halved switch=%016x messages=%d", wire.datapath_id, len(steps))
+            await self.settle(wire, steps[:half], refusals)
+            await self.settle(wire, steps[half:], refusals)
             return
 
-    async def _propose(self, steps: Sequence[Step]) -> Offer:
+    async def _propose(self, wire: Wire, steps: Sequence[Step]) -> Offer:
         """Put `steps` into one bundle, and commit what the switch took of them (section 6.8).
 
         An error about a message in a bundle comes by itself, and does not fail the commit; one about a message that
@@ -113,34 +116,36 @@ class Bundles:
         """
         offer = self._offer = Offer(next(self._ids))
         try:
-            opened = self._control("a bundle", of.bundle_open, offer)
-            await self._fill(offer, steps)
-            committed = self._control("to commit a bundle", of.bundle_commit, offer)
-            await self._wire.barrier()
+            opened = _control(wire, "a bundle", of.bundle_open, offer)
+            await _fill(wire, offer, steps)
+            committed = _control(wire, "to commit a bundle", of.bundle_commit, offer)
+            await wire.barrier()
             try:
-                await self._wire.answer(committed)
+                await wire.answer(committed)
                 offer.committed = True
             except Rejected as failure:  # nothing of the bundle happened, and the bundle is gone
                 offer.failure = failure
-            await self._wire.answer(opened)
+            await wire.answer(opened)
             return offer
         finally:
             self._offer = None
 
-    async def _fill(self, offer: Offer, steps: Sequence[Step]) -> None:
-        """Does not pause when there is little to send."""
-        data = bytearray()
-        for step in steps:
-            xid = self._wire.xid()
-            offer.steps[xid] = step
-            data += of.bundle_add(xid, offer.id, step.message(xid))
-            if len(data) >= WRITE_BYTES:
-                await self._wire.push(data)
-                data = bytearray()
-        self._wire.put(data)
 
-    def _control(self, what: str, build: Callable[[int, int], bytes], offer: Offer) -> Question:
-        return self._wire.post(what, of.OFPT_BUNDLE_CONTROL, lambda xid: build(xid, offer.id))
+async def _fill(wire: Wire, offer: Offer, steps: Sequence[Step]) -> None:
+    """Does not pause when there is little to send."""
+    data = bytearray()
+    for step in steps:
+        xid = wire.xid()
+        offer.steps[xid] = step
+        data += of.bundle_add(xid, offer.id, step.message(xid))
+        if len(data) >= WRITE_BYTES:
+            await wire.push(data)
+            data = bytearray()
+    wire.put(data)
+
+
+def _control(wire: Wire, what: str, build: Callable[[int, int], bytes], offer: Offer) -> Question:
+    return wire.post(what, of.OFPT_BUNDLE_CONTROL, lambda xid: build(xid, offer.id))
 
 
 def _refusal(step: Step, type: int, code: int) -> Refusal:

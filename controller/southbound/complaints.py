@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
 from typing import Final, NoReturn
 
 from controller.southbound import messages as of
@@ -21,13 +20,13 @@ GATHER_S: Final = 1.0
 
 
 class Complaints:
-    """The unexpected errors of one connection, of the switch that `datapath_id` says.
+    """The unexpected errors of one connection, of a switch whose `datapath_id` is 0 until it is known.
 
     `count` is how many there were, `newest` the newest by name, "" if there was none.
     """
 
-    def __init__(self, datapath_id: Callable[[], int]) -> None:
-        self._datapath_id = datapath_id
+    def __init__(self) -> None:
+        self.datapath_id = 0
         self.count = 0
         self.newest = ""
         self._heard = asyncio.Event()
@@ -41,7 +40,7 @@ class Complaints:
         self._heard.set()
         if self._left:
             self._left -= 1
-            log.error("error unexpected switch=%016x xid=%d error=%s", self._datapath_id(), xid, self.newest)
+            log.error("error unexpected switch=%016x xid=%d error=%s", self.datapath_id, xid, self.newest)
         else:
             self._untold += 1
 
@@ -49,7 +48,7 @@ class Complaints:
         """Tell how many were not told since the last time; whether there were any."""
         untold, self._untold = self._untold, 0
         if untold:
-            log.error("errors unexpected switch=%016x more=%d newest=%s", self._datapath_id(), untold, self.newest)
+            log.error("errors unexpected switch=%016x more=%d newest=%s", self.datapath_id, untold, self.newest)
         return untold > 0
 
     async def gather(self) -> NoReturn:

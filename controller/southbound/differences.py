@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import cast
 
 from controller.flows.flow import Key
+from controller.southbound.explained import Explanation
 from controller.southbound.reconcile import AddFlow, Installed, Plan, PutGroup, Refusal, Step, WireKey
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """What one switch holds otherwise than desired, in words a flow dump uses."""
+    """What one switch holds otherwise than desired, in words a flow dump uses.
+
+    `why` are the reasons of what is, or was, ours, by those words.
+    """
 
     chassis: str
     missing: tuple[str, ...] = ()
@@ -21,6 +25,7 @@ class Difference:
     foreign: tuple[str, ...] = ()
     refused: tuple[str, ...] = ()
     conflicts: tuple[str, ...] = ()
+    why: Mapping[str, Explanation] = field(default_factory=dict)
 
 
 def compare(chassis: str, plan: Plan, installed: Installed, refusals: Mapping[Key | WireKey, Refusal]) -> Difference:
@@ -43,7 +48,7 @@ def compare(chassis: str, plan: Plan, installed: Installed, refusals: Mapping[Ke
     refused = [f"{each.what}: {each.error}" for each in told.values()]
     foreign = [flow.text for flow in installed.foreign]
     foreign += [f"group_id={group.id}" for group in installed.foreign_groups]
-    return Difference(chassis, *map(tuple, (missing, unwanted, altered, foreign, refused)))
+    return Difference(chassis, tuple(missing), tuple(unwanted), tuple(altered), tuple(foreign), tuple(refused))
 
 
 def _unwanted(step: Step, installed: Installed) -> str:

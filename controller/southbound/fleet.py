@@ -28,7 +28,6 @@ from controller.errors import Disconnected, InUse, NotFound, SouthboundError, Un
 from controller.flows.app import App
 from controller.flows.engine import Cost, Delta, Engine
 from controller.flows.flow import Entry, Flow, Key
-from controller.flows.match import Match
 from controller.flows.packet import Packet
 from controller.flows.pipeline import DELIVER, DST
 from controller.flows.presence import WATCHED, Watched
@@ -50,19 +49,20 @@ from controller.model.records import (
 from controller.model.store import Author, Change, Event, Model, Rows, Store, Transaction
 from controller.model.view import View
 from controller.southbound.dumps import Dump, Remembered
+from controller.southbound.endings import let_go
 from controller.southbound.explained import Explanations, about
 from controller.southbound.hypervisor import own_datapath_id
 from controller.southbound.inspection import Inspection
 from controller.southbound.keeping import Keeper
 from controller.southbound.member import Member, Members
-from controller.southbound.messages import PacketIn
+from controller.southbound.messages import PacketIn, Transmitted
 from controller.southbound.neighbours import Neighbours
 from controller.southbound.openflow import encode_flow
 from controller.southbound.ovsdb import SHOWN, OvsdbListener
 from controller.southbound.packet_in import Answerer, answers_of
 from controller.southbound.paths import Paths, Rate
 from controller.southbound.patience import Turns
-from controller.southbound.probes import Caught, Probes, caught
+from controller.southbound.probes import Caught, Probe, Probes, caught
 from controller.southbound.readiness import Readiness
 from controller.southbound.reconcile import Refusal
 from controller.southbound.recovery import Recovery
@@ -236,13 +236,16 @@ class Fleet:
             async def forget(severed: Iterable[Severed]) -> None:
                 await self._sever(member, switch, severed)
 
-            zones = Zones(self._store, member.name, empty, member.quarantined)
+            zones = Zones(self._store, member.name, empty, member.quarantined, member.emptied)
             severing = Severing(self._store, member.name, forget, member.severed)
             async with asyncio.TaskGroup() as chores:
                 chores.create_task(self._keeper.keep_in_step(member, switch))
                 chores.create_task(member.paths.run())
                 chores.create_task(zones.run())
                 chores.create_task(severing.run())
+        except asyncio.CancelledError as error:
+            let_go(error)
+            raise
         finally:
             member.switch, member.paths, member.drawn, member.links = None, None, False, None
             if self._attended.get(switch.datapath_id) is member:
@@ -281,15 +284,15 @@ class Fleet:
         link = self.rows.get(Link, f"{chassis}/{placed.interface}") if isinstance(placed, Placed) else None
         return (Reply(link.ofport, frame),) if link else ()
 
-    async def probe(
-        self, chassis: str, in_port: int, frame: bytes, on: Iterable[str], catches: Sequence[Match], expected: int
-    ) -> list[Caught]:
-        """Send a marked frame as if it had come by a port, and tell where on these chassis it was found.
+    async def probe(self, probe: Probe) -> list[Caught]:
+        """Send a marked frame as if it had come by a port, and tell where it was found. Raises NotFound,
+        Disconnected."""
+        switches = {name: self._switch(name) for name in (probe.chassis, *sorted(probe.on))}
+        return await self.probes.send(switches, probe)
 
-        Raises NotFound, Disconnected.
-        """
-        switches = {name: self._switch(name) for name in (chassis, *sorted(on))}
-        return await self.probes.send(switches, chassis, in_port, frame, catches, expected)
+    async def transmitted(self, chassis: str, port: int) -> Transmitted:
+        """What a switch has sent out of a port. Raises NotFound, Disconnected, Rejected."""
+        return await self._switch(chassis).transmitted(port)
 
     # What guests hear, and are asked
 
@@ -366,6 +369,8 @@ class Fleet:
 
     async def _ports_changed(self, member: Member, switch: Switch, ports: Mapping[str, int]) -> None:
         if member.switch is switch:
+            if member.answerer is not None:
+                member.answerer.keep(ports.values())
             await self._record_links(member, ports)
 
     async def _record_links(self, member: Member, ports: Mapping[str, int]) -> None:

@@ -6,11 +6,12 @@ A switch is first brought in step, so that what is only on its way is not told a
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
+from typing import cast
 
 from controller.errors import NotFound, SouthboundError
-from controller.flows.action import Goto
+from controller.flows.action import Goto, Table
 from controller.flows.engine import Engine
 from controller.flows.flow import Entry, Flow, Item
 from controller.flows.match import Set
@@ -28,7 +29,7 @@ from controller.southbound.member import Member, Members
 from controller.southbound.openflow import encode_flow, encode_group
 from controller.southbound.oxm import encode_match
 from controller.southbound.packet_in import Tally
-from controller.southbound.reconcile import Installed, full
+from controller.southbound.reconcile import AddFlow, Installed, Plan, PutGroup, RemoveFlow, WireKey, full
 from controller.southbound.spoken import flow_text, group_text
 from controller.southbound.told import Culprit, Dropped
 
@@ -80,11 +81,27 @@ class Inspection:
             source = await self._keeper.in_step(member)
             desired = self._engine.desired(member.name)
             installed = await source.dump()
-        found = compare(member.name, full(desired.values(), installed), installed, member.refusals)
+        plan = full(desired.values(), installed)
+        found = compare(member.name, plan, installed, member.refusals)
         conflicts = (each for each in self._engine.conflicts.values() if each.chassis == member.name)
         return replace(
-            found, conflicts=tuple(f"{each.cells[0]} wins over {', '.join(each.cells[1:])}" for each in conflicts)
+            found,
+            conflicts=tuple(f"{each.cells[0]} wins over {', '.join(each.cells[1:])}" for each in conflicts),
+            why=dict(self._reasons(member.name, plan, await self._once(plan, installed))),
         )
+
+    async def _once(self, plan: Plan, installed: Installed) -> Mapping[str, Explanation]:
+        """Why what is unwanted was once there, if its cookie tells, by its words."""
+        gone = [installed.flows.get(cast("WireKey", step.key)) for step in plan.steps if isinstance(step, RemoveFlow)]
+        known = (await self._explained.looked_up()).flows if gone else {}
+        return {flow.text: known[flow.cookie] for flow in gone if flow is not None and flow.cookie in known}
+
+    def _reasons(self, name: str, plan: Plan, once: Mapping[str, Explanation]) -> Iterator[tuple[str, Explanation]]:
+        """Why there should be what is missing or altered, and why what is unwanted was once there."""
+        yield from once.items()
+        for step in plan.steps:
+            if isinstance(step, (AddFlow, PutGroup)):
+                yield step.text, self._explanation(step.entry, name)
 
     async def dumped(self, name: str) -> tuple[int, Dump]:
         """All that a switch holds, and the revision up to which it has what it should.
@@ -111,6 +128,19 @@ class Inspection:
                 del groups[entry.item.id]
                 grouped.append(str(entry.item))
         return [*flows, *map(flow_text, left.values())], [*grouped, *map(group_text, groups.values())]
+
+    def unaltered(self, name: str, installed: Installed, tables: Iterable[Table]) -> frozenset[int]:
+        """Those of some tables that, as a dump of a switch shows, hold just what they should."""
+        asked = {table.number for table in tables}
+        wanted = {
+            flow.key: flow
+            for entry in self._engine.desired(name).values()
+            if isinstance(entry.item, Flow) and entry.item.table.number in asked
+            for flow in [encode_flow(entry.item, entry.app)]
+        }
+        shown = {key: flow for key, flow in installed.flows.items() if flow.table in asked}
+        odd = {key[0] for key in wanted.keys() | shown.keys() if wanted.get(key) != shown.get(key)}
+        return frozenset(asked - odd)
 
     async def held(self) -> Callable[[str], Held | Standing]:
         """What a switch holds in fact, to look packets up in, by its name; what it should, if it cannot be dumped."""

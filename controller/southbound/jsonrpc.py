@@ -170,6 +170,7 @@ class Peer:
             raise Disconnected(self.name, str(error) or "it does not read what it is sent") from error
         finally:
             self.close(self._gone)
+            self._notified = _unheard
 
     async def call(
         self,
@@ -262,6 +263,10 @@ class Peer:
             return
         take(message["result"])
         answer.set_result(message["result"])
+
+
+def _unheard(method: str, params: list[Json]) -> None:
+    """Whoever listened does not any more."""
 
 
 def _brief(said: Json) -> str:

@@ -73,7 +73,8 @@ class Keeper:
             vteps.update(leading(entry.item for entry in some))
             await asyncio.sleep(0)
         applied = await self._apply(member, switch, comparison.plan(), revision, vteps)
-        measures.RECONCILE.observe(time.perf_counter() - began)
+        member.reconcile_s = time.perf_counter() - began
+        measures.RECONCILE.observe(member.reconcile_s)
         return applied, asked
 
     async def tampered(self, member: Member, switch: Switch, seen: Tampering) -> None:
@@ -174,7 +175,7 @@ class Keeper:
             )
         ]
         if not wanted:
-            raise NotFound("Object", id, f"No object {id} wants any flow on {member.name}.")
+            raise NotFound("Object", id, f"Nothing by the name or id {id} wants a flow on {member.name}.")
         comparison = Comparison(await switch.dump())
         comparison.take(wanted)
         vteps = leading(entry.item for entry in wanted)

@@ -34,9 +34,9 @@ class Member:
     it acknowledged by barrier. `pending` is what changed since all that the switch should hold was `drawn`. `claims`
     and `links` are what was recorded last of the connected database's claims and the connected switch's ports.
     `foreign` are the flows of others, as its switch tells them or, once it is gone, told them last; `complaints` are
-    likewise of its connection or of the last. Counters count since the controller started, `handed` what the switch has
-    handed over. In an archive `kept` is what
-    its switch held, and `trouble` what was wrong with it.
+    likewise of its connection or of the last. `emptied` is when zones in quarantine first were (`zones`). Counters
+    count since the controller started, `handed` what the switch has handed over; `reconcile_s` is how long it took last
+    to dump the switch and put it right. In an archive `kept` is what its switch held, and `trouble` what was wrong.
     """
 
     name: str
@@ -60,6 +60,7 @@ class Member:
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     quarantined: asyncio.Event = field(default_factory=asyncio.Event)
     severed: asyncio.Event = field(default_factory=asyncio.Event)
+    emptied: dict[int, float] = field(default_factory=dict)
     foreign: Mapping[WireKey, EncodedFlow] = field(default_factory=dict)
     complaints: Complaints | None = None
     paths: Paths | None = None
@@ -67,6 +68,7 @@ class Member:
     refusals: dict[Key | WireKey, Refusal] = field(default_factory=dict)
     flow_mods: int = 0
     mods_bytes: int = 0
+    reconcile_s: float = 0.0
     handed: dict[Why, Tally] = field(default_factory=dict)
     kept: Dump | None = None
     was_connected: bool = False

@@ -48,6 +48,7 @@ OFPT_BUNDLE_ADD_MESSAGE: Final = 34
 
 # Section 7.3.5: ofp_multipart_type.
 OFPMP_FLOW: Final = 1
+OFPMP_PORT_STATS: Final = 4
 OFPMP_GROUP_DESC: Final = 7
 OFPMP_METER_CONFIG: Final = 10
 OFPMP_PORT_DESC: Final = 13
@@ -98,6 +99,8 @@ _OFPHET_VERSIONBITMAP: Final = 1
 _MULTIPART: Final = Struct("!HH4x")
 _FEATURES: Final = Struct("!QIBB2xI4x")
 _PORT: Final = Struct("!IH2x6s2x16sII")
+_PORT_NUMBER: Final = Struct("!I4x")
+_PORT_STATS: Final = Struct("!H2xI8x8xQ8xQ")  # up to tx_bytes
 _CONFIG: Final = Struct("!HH")
 _METER_ID: Final = Struct("!I4x")
 _METER_CONFIG: Final = Struct("!HHI")
@@ -306,6 +309,31 @@ def _port(data: bytes, at: int) -> tuple[PortDesc, int]:
         raise malformed(f"port {number} claims {length} bytes of {len(data) - at}")
     text = name.partition(b"\0")[0].decode(errors="backslashreplace")
     return PortDesc(number, text, mac.hex(":"), config, state), length
+
+
+def port_stats_request(xid: int, port: int) -> bytes:
+    """What did you count at this port? (Section 7.3.5.6, OFPMP_PORT_STATS.)"""
+    return multipart_request(OFPMP_PORT_STATS, xid, _PORT_NUMBER.pack(port))
+
+
+class Transmitted(NamedTuple):
+    """What a switch has sent out of a port since that is there."""
+
+    packets: int
+    bytes: int
+
+
+def decode_port_stats(payload: bytes) -> dict[int, Transmitted]:
+    """The payload of one reply, by port."""
+    found = {}
+    at = 0
+    while at < len(payload):
+        length, port, packets, sent = _read(_PORT_STATS, payload, at, "the counters of a port")
+        if not _PORT_STATS.size <= length <= len(payload) - at:
+            raise malformed(f"the counters of port {port} claim {length} bytes of {len(payload) - at}")
+        found[port] = Transmitted(packets, sent)
+        at += length
+    return found
 
 
 def meter_config_request(xid: int) -> bytes:

@@ -107,8 +107,15 @@ _set: Final = object.__setattr__
 _tuple: Final = tuple.__new__  # a NamedTuple's own constructor takes twice as long
 
 
+_ONCE: Final = object()
+"""The memo of a flow that was encoded once."""
+
+
 def encode_flow(flow: Flow, app: int) -> EncodedFlow:
-    """The bytes of a flow of one app (a number of `pipeline.APPS`), remembered with the flow.
+    """The bytes of a flow of one app (a number of `pipeline.APPS`).
+
+    They are remembered with the flow once it is encoded for the second time: most are held by one switch alone, and the
+    bytes would be three times as large as the flow.
 
     Raises Undeclared for what the encoder does not know, Oversized when the flow's actions fit into no message.
     """
@@ -124,7 +131,7 @@ def encode_flow(flow: Flow, app: int) -> EncodedFlow:
     hasher = seed.copy()
     hasher.update(body)
     made = _tuple(EncodedFlow, (table, priority, body, start, _OWNED | app << 48 | _number(hasher.digest())))
-    _set(flow, "memo", made)
+    _set(flow, "memo", made if known is not None else _ONCE)
     return made
 
 

@@ -23,6 +23,7 @@ from typing import NoReturn, Protocol
 from controller.errors import Disconnected, OvsdbError, SouthboundError, WeftError
 from controller.flows.presence import Watched
 from controller.model.bindings import Hypervisor
+from controller.southbound.endings import let_go
 from controller.southbound.hypervisor import OWNER, SETS, WATCHED, amend, read, read_system_id, realised
 from controller.southbound.jsonrpc import PROBE_S, Json, Object, Peer, Replica
 from controller.southbound.patience import Clock
@@ -175,6 +176,7 @@ class Session:
         finally:
             self._registry.forget(self)
             self._ended.set()
+            self._database = Replica({})
 
     async def _follow(self) -> NoReturn:
         await self._monitor()
@@ -417,16 +419,21 @@ class OvsdbListener:
         """Run a stage of a connection; however it fails, the other connections go on."""
         try:
             await stage()
-        except* SouthboundError as ended:
-            _log_end(session, ended)
-        except* Exception:
-            log.exception("ovsdb connection failed address=%s chassis=%s", session.address, session.system_id)
+        except Exception as error:
+            _log_end(session, error)
+            let_go(error)
 
 
-def _log_end(session: Session, ended: BaseExceptionGroup[SouthboundError]) -> None:
-    """One line; the end of a connection that never counted is no news."""
-    reason: BaseException = ended
-    while isinstance(reason, BaseExceptionGroup):
+def _log_end(session: Session, error: Exception) -> None:
+    """One line; the end of a connection that never counted is no news. What else went wrong is told in full."""
+    ended, failed = ExceptionGroup("", [error]).split(SouthboundError)
+    if failed is not None:
+        address, name = session.address, session.system_id
+        log.error("ovsdb connection failed address=%s chassis=%s", address, name, exc_info=failed)
+    if ended is None:
+        return
+    reason: Exception = ended
+    while isinstance(reason, ExceptionGroup):
         reason = reason.exceptions[0]
     if not isinstance(reason, Disconnected):
         level = logging.WARNING

@@ -156,6 +156,11 @@ def _oxm(place: int, masked: int) -> bytes:
 _NAMES: Final = {wire.test >> 9: name for name, wire in WIRES.items()}
 
 
+_DSCP, _ECN = (0x8000 << 7 | number for number in (8, 9))
+_TOLD: Final = {**_NAMES, _DSCP: "ip_dscp", _ECN: "ip_ecn"}
+"""What others test for, too, and Weft only tells (section 7.2.3.7)."""
+
+
 def tests_of(match: bytes) -> Iterator[tuple[str, int, int]]:
     """Field, value and mask of each test of an ofp_match, but for fields that Weft does not use. No byte raises."""
     at, end = 4, min(len(match), int.from_bytes(match[2:4]))
@@ -178,7 +183,7 @@ def tests_text(match: bytes) -> Iterator[str]:
         size = header & 0xFF
         value = match[at + 4 : at + 4 + size][4 if header >> 16 == _EXPERIMENTER else 0 :]
         parts = (value[: len(value) // 2], value[len(value) // 2 :]) if header & _HAS_MASK else (value,)
-        name = _NAMES.get(header >> 9, f"oxm_{header >> 16:x}_{header >> 9 & 0x7F}")
+        name = _TOLD.get(header >> 9, f"oxm_{header >> 16:x}_{header >> 9 & 0x7F}")
         shown = (str(int.from_bytes(part)) if name == "in_port" else "0x" + part.hex() for part in parts)
         yield f"{name}={'/'.join(shown)}"
         at += 4 + size

@@ -10,7 +10,7 @@ What a guest tells (`Why.TOLD`) is counted apart from what it wants.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -101,11 +101,12 @@ class Answerer:
         answers = self.answers.get(punted.why, ()) if punted else ()
         if punted is None or not answers:
             return ()
-        measures.HANDED_OVER.labels(punted.why.name).inc()
+        apps = ",".join(dict.fromkeys(answer.__module__.rpartition(".")[2] for answer in answers))
+        measures.HANDED_OVER.labels(apps, punted.why.name).inc()
         tally = self.handed.setdefault(punted.why, Tally())
         tally.packets, tally.bytes = tally.packets + 1, tally.bytes + packet.length
         if not self._in_turn(packet.in_port, punted.why is Why.TOLD):
-            measures.UNANSWERED.labels(punted.why.name).inc()
+            measures.UNANSWERED.labels(apps, punted.why.name).inc()
             return ()
         try:
             return self._outgoing(punted, answers)
@@ -136,6 +137,11 @@ class Answerer:
         if share is None:
             share = self.shares[port, tells] = Bucket(PORT_PER_SECOND, PORT_BURST)
         return share.take(now) and self.bucket.take(now, 0 if share.left >= QUIET else RESERVE)
+
+    def keep(self, ports: Collection[int]) -> None:
+        """Forget the shares of all other ports: an OpenFlow port has a number of its own each time that it comes."""
+        for key in [key for key in self.shares if key[0] not in ports]:
+            del self.shares[key]
 
     def overrun(self, port: int, since: float) -> bool:
         """Was anything of a port let go since then?"""

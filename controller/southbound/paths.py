@@ -68,7 +68,8 @@ def leading(items: Iterable[Flow | Group]) -> Iterator[Address]:
     """The tunnel endpoints that these send to, some more than once."""
     for item in items:
         if isinstance(item, Flow):
-            yield from _targets(item.actions)
+            if any(kind is TUN_DST or kind is TUN_IPV6_DST for kind in item.form.kinds):
+                yield from _targets(item.actions)
         else:
             for bucket in item.buckets:
                 yield from _targets(bucket.actions)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from struct import Struct
 from typing import Final, Protocol
@@ -32,6 +32,7 @@ log = logging.getLogger(__name__)
 
 ENDS: Final = (DELIVER, PHYSICAL, TRAP, DROP)
 """Where a packet may end, or leave the cloud."""
+_EVERYWHERE: Final = tuple(table.number for table in ENDS)
 LIFE_S: Final = 10
 SETTLE_S: Final = 0.6
 PATIENCE_S: Final = 2.0
@@ -49,13 +50,37 @@ _OXM_IP_DSCP: Final = (0x80001001).to_bytes(4) + bytes((DSCP,))
 _NO_BUFFER = _ANY = 0xFFFFFFFF
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Probe:
+    """A frame with a mark in it, sent as if it had come by a port of a chassis, and how it is found.
+
+    It is caught `on` these chassis, by any of `catches`, in all of `ENDS`, or of a chassis in those tables that `ends`
+    says. It is waited for until it was found `expected` times, or for so long.
+    """
+
+    chassis: str
+    in_port: int
+    frame: bytes
+    on: Collection[str]
+    catches: Sequence[Match]
+    expected: int = 1
+    ends: Mapping[str, Collection[int]] | None = None
+    patience_s: float = PATIENCE_S
+
+    def tables(self, chassis: str) -> Collection[int]:
+        """Where it is caught."""
+        return _EVERYWHERE if self.ends is None else self.ends.get(chassis, ())
+
+
 @dataclass(frozen=True, slots=True)
 class Caught:
-    """Where the probe was found: the registers as they were there, and so many seconds after it was sent."""
+    """Where the probe was found: the registers and the frame as they were there, and so many seconds after it was
+    sent."""
 
     chassis: str
     table: int
     registers: Packet
+    frame: bytes
     after_s: float
 
 
@@ -83,43 +108,34 @@ class Probes:
     _caught: list[Caught] = field(default_factory=list)
     _news: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def send(
-        self,
-        switches: Mapping[str, Prober],
-        at: str,
-        in_port: int,
-        frame: bytes,
-        catches: Sequence[Match],
-        expected: int,
-    ) -> list[Caught]:
-        """Where a frame ends that is sent as if by a port of chassis `at`: on any of `switches`, by any of `catches`.
+    async def send(self, switches: Mapping[str, Prober], probe: Probe) -> list[Caught]:
+        """Where a frame ends on any of these switches, by chassis.
 
-        Its mark is in it. Returns a little after it was found `expected` times. Raises Disconnected.
+        Returns a little after it was found as often as expected, or when it was not. Raises Disconnected.
         """
         async with self._one:
-            self._mark, self._caught = _mark_in(frame), []
-            bodies = [_caught_by(match) for match in catches]
+            self._mark, self._caught = _mark_in(probe.frame), []
+            matches = [_caught_by(match) for match in probe.catches]
+            bodies = {name: [(table, match) for table in probe.tables(name) for match in matches] for name in switches}
             try:
-                for switch in switches.values():
-                    adds = (add(switch.xid(), table.number, body) for table in ENDS for body in bodies)
+                for name, switch in switches.items():
+                    adds = (add(switch.xid(), table, match) for table, match in bodies[name])
                     await switch.push(bytearray(b"".join(adds)))
                 await asyncio.gather(*(switch.barrier() for switch in switches.values()))
                 await asyncio.sleep(SETTLE_S)
                 self._sent_at = time.monotonic()
-                switches[at].treat((Resubmit(CLASSIFY),), frame, in_port)
-                await self._found(max(1, expected))
+                switches[probe.chassis].treat((Resubmit(CLASSIFY),), probe.frame, probe.in_port)
+                await self._found(max(1, probe.expected), probe.patience_s)
             finally:
                 self._mark = b""
-                for switch in switches.values():
-                    gone = (
-                        flow_delete(switch.xid(), table.number, _PRIORITY, body) for table in ENDS for body in bodies
-                    )
+                for name, switch in switches.items():
+                    gone = (flow_delete(switch.xid(), table, _PRIORITY, match) for table, match in bodies[name])
                     await switch.push(bytearray(b"".join(gone)))
             return self._caught
 
-    async def _found(self, expected: int) -> None:
+    async def _found(self, expected: int, patience_s: float) -> None:
         try:
-            async with asyncio.timeout(PATIENCE_S):
+            async with asyncio.timeout(patience_s):
                 while len(self._caught) < expected:
                     self._news.clear()
                     await self._news.wait()
@@ -135,7 +151,7 @@ class Probes:
         if not mark:
             return self.restored(chassis, table, registers, packet.frame)
         if mark == self._mark:
-            self._caught.append(Caught(chassis, table, registers, time.monotonic() - self._sent_at))
+            self._caught.append(Caught(chassis, table, registers, packet.frame, time.monotonic() - self._sent_at))
             self._news.set()
         return ()
 

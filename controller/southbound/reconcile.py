@@ -12,7 +12,7 @@ Pure: values in, values out. Sending them is `switch`'s.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Set
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, TypeAlias
 
@@ -332,7 +332,8 @@ def _encoded(entry: Entry) -> tuple[EncodedFlow | EncodedGroup | None, Refusal |
         refusal = Refusal(entry.key, str(item), str(error))
         if not isinstance(item, Flow) or not all(isinstance(action, Conjunction) for action in item.actions):
             return None, refusal
-        return encode_flow(replace(item, actions=item.actions[: error.fit]), entry.app), refusal
+        fitting = Flow(item.table, item.reason, item.match, item.actions[: error.fit])
+        return encode_flow(fitting, entry.app), refusal
     except FlowError as error:
         return None, Refusal(entry.key, str(item), str(error))
 

@@ -21,7 +21,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import count
-from typing import Final, NoReturn, TypeAlias
+from typing import Final, NoReturn, TypeAlias, cast
 
 from controller.errors import Disconnected, Malformed, Rejected
 from controller.flows.action import Action, Output
@@ -32,6 +32,7 @@ from controller.southbound.bundles import Bundles
 from controller.southbound.complaints import Complaints
 from controller.southbound.counts import EVERY_TABLE, Count, counts_request, skim_counts
 from controller.southbound.dumps import Dump
+from controller.southbound.endings import let_go
 from controller.southbound.openflow import (
     EncodedFlow,
     EncodedGroup,
@@ -134,7 +135,7 @@ class Switch:
         self.peer = _address(writer.get_extra_info("peername"))
         self.timing, self._clock = timing, clock
         self.counters = Counters()
-        self.complaints = Complaints(lambda: self.datapath_id)
+        self.complaints = Complaints()
         self.datapath_id = 0
         self._reader, self._writer = reader, writer
         self._input = bytearray()
@@ -142,7 +143,7 @@ class Switch:
         self._version: int | None = None
         self._xids = count(1)
         self._questions: dict[int, Question] = {}
-        self._bundles = Bundles(self, self._committed)
+        self._bundles = Bundles()
         self._applying = asyncio.Lock()
         self._ports: dict[int, str] | None = None
         self._ports_changed = asyncio.Event()
@@ -175,12 +176,19 @@ class Switch:
             raise self._end(error) from None
         finally:
             self._end(Disconnected(self.name, "closed by the controller"))
+            self._forget()
 
     async def _converse(self, attend: Attend, deadline: Deadline) -> None:
         try:
             await self._attended(attend, deadline)
-        except* (Disconnected, Malformed, Rejected) as group:
-            self._end(_first(group))
+        except BaseExceptionGroup as group:
+            ended, others = group.split((Disconnected, Malformed, Rejected))
+            if others is not None:
+                raise
+            if ended is not None:
+                self._end(_first(cast("BaseExceptionGroup[Ended]", ended)))
+                let_go(ended)
+            let_go(group)
         if self._ended is not None:
             raise self._ended
 
@@ -192,7 +200,7 @@ class Switch:
             features = of.decode_features(body)
             if features.auxiliary_id:
                 raise Disconnected(self.name, "auxiliary connections are not taken")
-            self.datapath_id = features.datapath_id
+            self.datapath_id = self.complaints.datapath_id = features.datapath_id
             self._send(of.read_first_fragments(self.xid()))
             deadline.extend(None)
             await attend(self)
@@ -289,6 +297,18 @@ class Switch:
         await self._ask("its counters", of.OFPMP_FLOW, request, lambda payload, _: found.extend(skim_counts(payload)))
         return found
 
+    async def transmitted(self, port: int) -> of.Transmitted:
+        """What it has sent out of a port. Raises Rejected if there is none."""
+        found: dict[int, of.Transmitted] = {}
+        request = partial(of.port_stats_request, port=port)
+        await self._ask(
+            "the counters of a port",
+            of.OFPMP_PORT_STATS,
+            request,
+            lambda payload, _: found.update(of.decode_port_stats(payload)),
+        )
+        return found.get(port, of.Transmitted(0, 0))
+
     async def whole(self) -> Dump:
         """Flows with their counts, groups, meters and ports, asked for one behind the other."""
         installed, counts = await self.dump(), await self.counts()
@@ -341,11 +361,14 @@ class Switch:
     async def _do(self, what: str, requests: Iterable[Callable[[int], bytes]]) -> None:
         """Have it do what is answered only when it is refused. Raises Rejected then."""
         told = [self.post(what, _NONE, request) for request in requests]
-        await self.barrier()
-        for question in told:
-            if question.answer.done():
-                await question.answer
-            del self._questions[question.xid]
+        try:
+            await self.barrier()
+            for question in told:
+                if question.answer.done():
+                    await question.answer
+        finally:
+            for question in told:
+                self._questions.pop(question.xid, None)
 
     async def apply(self, plan: Plan) -> Applied:
         """Make the switch do what `plan` says, but for what it refuses; return when it has acknowledged that.
@@ -357,7 +380,7 @@ class Switch:
             before = replace(self.counters)
             refusals = [*plan.refusals]
             for part in plan.parts():
-                await self._bundles.settle(part, refusals)
+                await self._bundles.settle(self, part, refusals)
             now = self.counters
             return Applied(
                 tuple(refusals),
@@ -378,7 +401,8 @@ class Switch:
         await self._drain()
         await asyncio.sleep(0)  # `drain` does not pause while there is room
 
-    def _committed(self, steps: Sequence[Step]) -> None:
+    def committed(self, steps: Sequence[Step]) -> None:
+        """The switch applied a bundle of these."""
         flows = sum(isinstance(step, AddFlow | RemoveFlow) for step in steps)
         self.counters.flow_mods += flows
         self.counters.group_mods += len(steps) - flows
@@ -454,6 +478,11 @@ class Switch:
             self._questions.clear()
             self._writer.transport.abort()
         return self._ended
+
+    def _forget(self) -> None:
+        """Hold nothing of what the switch said, nor of who listened, any more."""
+        self._input, self._watch, self._ports = bytearray(), Watch(), None
+        self._report, self._tampered, self._answer_packet = None, None, None
 
     # ---- what the switch says -------------------------------------------------------------------------------------
 
@@ -664,10 +693,13 @@ class OpenflowListener:
             await switch.run(on_switch)
         except (Malformed, Rejected) as error:
             log.error("switch dropped peer=%s datapath=%016x: %s", switch.peer, switch.datapath_id, error)
+            let_go(error)
         except Disconnected as error:
             log.warning("switch lost peer=%s datapath=%016x: %s", switch.peer, switch.datapath_id, error)
-        except Exception:
+            let_go(error)
+        except Exception as error:
             log.exception("switch session failed peer=%s datapath=%016x", switch.peer, switch.datapath_id)
+            let_go(error)
 
 
 def _tune(writer: asyncio.StreamWriter) -> None:

@@ -7,6 +7,7 @@ import json
 import os
 import sys
 from collections.abc import Callable
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Protocol
 
@@ -52,9 +53,17 @@ def print_json(answer: object) -> None:
     print(json.dumps(answer, indent=2))
 
 
+def at_least_one(said: str) -> int:
+    """How many, of an option. Raises ArgumentTypeError."""
+    if not (said.isascii() and said.isdigit() and int(said)):
+        raise argparse.ArgumentTypeError(f"'{said}' is no number of at least 1")
+    return int(said)
+
+
 def read_text(name: str) -> str:
     """What a file holds, or what comes in."""
     if name == "-":
-        return sys.stdin.read()
+        given = sys.stdin
+        return given.buffer.read().decode("utf-8", "replace") if isinstance(given, TextIOWrapper) else given.read()
     with open(name, encoding="utf-8", errors="replace") as file:
         return file.read()

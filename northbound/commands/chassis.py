@@ -105,11 +105,18 @@ def add_repair(add: Add) -> None:
 def _repair(options: argparse.Namespace) -> int:
     client = controller(options)
     connected = [each["name"] for each in client.get("/v1/chassis")["chassis"] if each["connected"]]
-    wanted = [*options.chassis, *options.only] or connected
+    named = [*options.chassis, *options.only]
+    wanted = named or connected
     if not wanted:
         raise Unanswered("no hypervisor is connected, so there is nothing to repair")
     query = f"?{urlencode({'object': options.object})}" if options.object else ""
-    done = {name: client.post(f"/v1/repair/{quote(name, safe='')}{query}", {}) for name in wanted}
+    done = {}
+    for name in wanted:
+        try:
+            done[name] = client.post(f"/v1/repair/{quote(name, safe='')}{query}", {})
+        except Unanswered:
+            if named or not options.object or (name == wanted[-1] and not done):
+                raise  # else it wants nothing there, and something elsewhere
     if options.json:
         print_json(done)
         return 0

@@ -15,7 +15,7 @@ from urllib.parse import urlencode
 
 from northbound import explain
 from northbound.client import Unanswered
-from northbound.commands.asking import Add, command, controller, print_json
+from northbound.commands.asking import Add, at_least_one, command, controller, print_json
 from northbound.commands.bundle import keep
 
 Main: TypeAlias = Callable[[Sequence[str]], int]
@@ -27,10 +27,9 @@ def add_history(add: Add) -> None:
     changed = command(
         add("history", help="what changed, when, on whose behalf, and when hypervisors had it"),
         _history,
-        asks=False,
     )
     changed.add_argument("object", nargs="?", default="", help="an object by id or name (default: everything)")
-    changed.add_argument("--limit", type=int, default=20, metavar="N", help="so many changes (default: 20)")
+    changed.add_argument("--limit", type=at_least_one, default=20, metavar="N", help="so many changes (default: 20)")
 
 
 def _history(options: argparse.Namespace) -> int:
@@ -50,10 +49,10 @@ def _history(options: argparse.Namespace) -> int:
 
 def add_blame(add: Add) -> None:
     """`weft blame`."""
-    who = command(add("blame", help="which change made a flow what it is"), _blame, asks=False)
+    who = command(add("blame", help="which change made a flow what it is"), _blame)
     who.add_argument("flow", metavar="COOKIE|LINE", help="its cookie, or its line of a dump")
     who.add_argument("--chassis", metavar="NAME", help="on this hypervisor (default: any)")
-    who.add_argument("--most", type=int, metavar="N", help="go back so many changes at the most")
+    who.add_argument("--most", type=at_least_one, metavar="N", help="go back so many changes at the most")
 
 
 def _blame(options: argparse.Namespace) -> int:
@@ -79,7 +78,7 @@ def _blame(options: argparse.Namespace) -> int:
 
 def add_at(add: Add, main: Main) -> None:
     """`weft at`, which runs another command."""
-    then = command(add("at", help="the model and the flows as they were"), partial(_at, main), asks=False)
+    then = command(add("at", help="the model and the flows as they were"), partial(_at, main))
     then.add_argument(
         "time", metavar="TIME", help="like 2026-11-26T10:30 or 10:30 (local), 15m, 2h or 3d (ago), or r41 (a revision)"
     )

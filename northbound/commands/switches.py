@@ -7,7 +7,8 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from northbound import explain, verdict
-from northbound.commands.asking import CHASSIS, Add, command, controller, print_json
+from northbound.client import Unanswered
+from northbound.commands.asking import CHASSIS, Add, at_least_one, command, controller, print_json
 
 PROOF_S = 1800
 """A proof of a large cloud takes its time."""
@@ -26,7 +27,7 @@ def add_flows(add: Add) -> None:
     """`weft flows`."""
     flows = command(add("flows", help="what a hypervisor's switch should hold"), _flows)
     flows.add_argument("chassis", help=CHASSIS)
-    flows.add_argument("--object", metavar="ID", help="only those that this object wants")
+    flows.add_argument("--object", metavar="ID|NAME", help="only those that this object wants")
     flows.add_argument("--counts", action="store_true", help="with the packets and bytes that the switch has counted")
     flows.add_argument("--plain", action="store_true", help="without the reasons (ovs-ofctl add-flows reads both)")
     flows.add_argument("--groups", action="store_true", help="the groups instead, as ovs-ofctl add-groups reads them")
@@ -51,21 +52,24 @@ def add_drops(add: Add) -> None:
     """`weft drops`."""
     dropped = command(add("drops", help="which flows decide that packets are dropped, and whose"), _drops)
     dropped.add_argument("chassis", nargs="*", help=f"{CHASSIS} (default: all that are connected)")
-    dropped.add_argument("--top", type=int, default=20, metavar="N", help="how many at the most (default: 20)")
+    dropped.add_argument("--top", type=at_least_one, default=20, metavar="N", help="how many at the most (default: 20)")
 
 
 def _drops(options: argparse.Namespace) -> int:
     query = "&".join(f"chassis={quote(name, safe='')}" for name in options.chassis)
     answer = controller(options).get(f"/v1/drops?{query}")
+    code = 2 if answer["unreachable"] and not answer["chassis"] else 0
     if options.json:
         print_json(answer)
-        return 0
+        return code
     for each in answer["drops"][: options.top]:
         whose = explain.objects(each["flow"])
         said = f"{each['sentence']} -> {whose}" if whose else each["sentence"]
         print(f"{each['chassis']} {each['packets']:>9} {each['reason']:<17} {said}")
+    for name in answer["unreachable"]:
+        print(f"{name} ? not connected, so not asked")
     print(f"{sum(each['packets'] for each in answer['drops'])} packets dropped by {len(answer['drops'])} flows")
-    return 0
+    return code
 
 
 def add_diff(add: Add) -> None:
@@ -84,6 +88,8 @@ def _diff(options: argparse.Namespace) -> int:
         for kind, sign in DIFFERENCES.items():
             for text in chassis[kind]:
                 print(f"{chassis['name']} {sign} {text}")
+                if why := chassis["why"].get(text):
+                    print(f"      # {explain.sentence(why)}")
     for cell, reason in answer["failures"].items():
         print(f"failed {cell}: {reason}")
     for name in answer["unreachable"]:
@@ -101,12 +107,21 @@ def add_prove(add: Add) -> None:
     )
     proof.add_argument("--reaches", metavar="PORT", help="prove instead that only those of --only reach this port")
     proof.add_argument("--only", metavar="PORT,...", default="", help="ports by id or name, with commas between them")
+    proof.add_argument(
+        "--live",
+        action="store_true",
+        help="send each packet that is against a claim, marked, and say what became of it",
+    )
 
 
 def _prove(options: argparse.Namespace) -> int:
     asked: dict[str, Any] = {} if options.reaches is None else {"reaches": options.reaches}
     if options.only:
         asked["only"] = [each for each in options.only.split(",") if each]
+    if options.live:
+        if options.bundle:
+            raise Unanswered("--live sends packets, and a file has no switches to send them: leave out one of the two")
+        asked["live"] = True
     answer = controller(options).post("/v1/prove", asked, PROOF_S)
     if options.json:
         print_json(answer)

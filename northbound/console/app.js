@@ -6,6 +6,8 @@
 
 const EVERY_MS = 3000
 const MANY = 30 // a network with more ports shows them as dots
+const CROWD = 150 // and with more ports in all, every network does
+const LINES = 16 // more lines are a tangle: then those of what is chosen are drawn alone
 
 const cloud = { networks: [], subnets: [], ports: [], routers: [], groups: [], floating: [], chassis: [], strangers: [] }
 let chosen = null // { kind, id }
@@ -43,8 +45,9 @@ async function refresh() {
     ask("/v2.0/security-groups"), ask("/v2.0/floatingips"), ask("/v1/chassis"),
   ])
   Object.assign(cloud, {
-    networks: networks.networks, subnets: subnets.subnets, ports: ports.ports, routers: routers.routers,
-    groups: groups.security_groups, floating: floating.floatingips, chassis: chassis.chassis,
+    networks: networks.networks, subnets: subnets.subnets, ports: ports.ports, routers: routers.routers.sort(byName),
+    groups: groups.security_groups, floating: floating.floatingips,
+    chassis: chassis.chassis.map((each) => ({ ...each, id: each.name })),
     strangers: chassis.strangers,
   })
 }
@@ -63,10 +66,12 @@ function h(tag, attributes = {}, ...children) {
 }
 
 const named = (record) => record.name || record.id.slice(0, 8)
+const byName = (a, b) => named(a).localeCompare(named(b), undefined, { numeric: true })
 const addresses = (port) => port.fixed_ips.map((ip) => ip.ip_address)
 const isRouters = (port) => port.device_owner.startsWith("network:router")
 const isGuest = (port) => !port.device_owner.startsWith("network:")
-const by = (records) => new Map(records.map((record) => [record.id, record]))
+const hostOf = (port) => cloud.chassis.find((each) => [each.name, each.hostname].includes(port["binding:host_id"]))
+const isWell = (chassis) => chassis.connected && !chassis.problem && chassis.state === "in step"
 
 function opener(kind, record, attributes, ...children) {
   const isChosen = chosen && chosen.id === record.id
@@ -87,13 +92,29 @@ function drawMap(view) {
   }
   const onNetwork = new Map(cloud.networks.map((network) => [network.id, []]))
   for (const port of cloud.ports) onNetwork.get(port.network_id)?.push(port)
-  const joined = cloud.ports.filter(isRouters).map((port) => [port.device_id, port.network_id])
-  const routers = h("div", { class: "routers" }, cloud.routers.map((router) =>
+  const joined = joints()
+  const routers = h("div", { class: `routers ${joined.length > LINES ? "" : "joined"}` }, cloud.routers.map((router) =>
     h("div", { class: "router", "data-router": router.id },
       opener("router", router, {}, named(router), router.admin_state_up ? "" : h("small", {}, " down")))))
-  const networks = h("div", { class: "networks" }, ordered(joined).map((network) => card(network, onNetwork.get(network.id))))
-  view.append(routers, networks)
+  const crowded = cloud.ports.filter(isGuest).length > CROWD
+  const networks = h("div", { class: "networks" }, ordered(joined).map((network) => card(network, onNetwork.get(network.id), crowded, joined)))
+  view.append(strip(), routers, networks)
   requestAnimationFrame(() => link(view, joined))
+}
+
+// Which router is on which network.
+const joints = () => cloud.ports.filter(isRouters).map((port) => [port.device_id, port.network_id])
+
+function strip() {
+  const ports = Map.groupBy(cloud.ports.filter(isGuest), (port) => hostOf(port)?.name)
+  return h("div", { class: "hypervisors", role: "group", "aria-label": "Hypervisors" }, h("small", {}, "Hypervisors"),
+    cloud.chassis.length ? null : h("small", {}, "none has joined"),
+    cloud.chassis.map((each) => {
+      const many = ports.get(each.name)?.length ?? 0
+      const said = `hypervisor ${each.name}: ${many} ports, ${each.problem || each.state}`
+      return opener("chassis", each, { class: `chassis ${isWell(each) ? "" : "failed"}`, title: said, "aria-label": said },
+        each.name, h("small", {}, ` ${many}`))
+    }))
 }
 
 function ordered(joined) {
@@ -104,19 +125,28 @@ function ordered(joined) {
     first.set(network, Math.min(at, first.get(network) ?? Infinity))
   }
   const place = (network) => first.get(network.id) ?? Infinity
-  return [...cloud.networks].sort((a, b) => (place(a) === place(b) ? named(a).localeCompare(named(b)) : place(a) - place(b)))
+  return [...cloud.networks].sort((a, b) => (place(a) === place(b) ? byName(a, b) : place(a) - place(b)))
 }
 
-function card(network, ports) {
-  const guests = ports.filter(isGuest).sort((a, b) => named(a).localeCompare(named(b)))
+function card(network, ports, crowded, joined) {
+  const guests = ports.filter(isGuest).sort(byName)
   const blocks = cloud.subnets.filter((subnet) => subnet.network_id === network.id).map((subnet) => subnet.cidr)
-  const looks = `network ${guests.length > MANY ? "many" : ""} ${network["router:external"] ? "external" : ""}`
+  const many = guests.length > MANY, dots = guests.length && (many || crowded)
+  const looks = `network ${many ? "many" : ""} ${dots ? "dots" : ""} ${network["router:external"] ? "external" : ""}`
+  const routers = joined.length > LINES ? joined.filter(([, id]) => id === network.id).map(([id]) => cloud.routers.find((each) => each.id === id)) : []
   return h("article", { class: looks, "data-network": network.id },
     h("h2", {}, opener("network", network, {}, named(network)),
       h("small", {}, `${network["provider:network_type"] ?? ""} ${network["provider:segmentation_id"] ?? ""}`)),
-    h("small", {}, blocks.join(" ") || "no subnet", network["router:external"] ? " · external" : ""),
-    h("div", { class: "ports", role: "list", "aria-label": `${guests.length} ports` }, guests.map(chip)),
-    guests.length > MANY ? h("small", {}, `${guests.length} ports, ${guests.filter((p) => p.status === "ACTIVE").length} active`) : null)
+    h("small", {}, blocks.join(" ") || "no subnet", network["router:external"] ? " · external" : "",
+      routers.filter(Boolean).map((router) => ` · ${named(router)}`)),
+    ...(dots ? [h("div", { class: "ports", role: "group", "aria-label": `${guests.length} ports` }, guests.map(chip))] : byHost(guests)),
+    dots ? h("small", {}, `${guests.length} ports, ${guests.filter((p) => p.status === "ACTIVE").length} active`) : null)
+}
+
+function byHost(guests) {
+  const places = [...Map.groupBy(guests, (port) => port["binding:host_id"] ?? "")].sort(([a], [b]) => (a === "") - (b === "") || a.localeCompare(b))
+  return places.map(([host, ports]) => h("div", { class: "ports", role: "group", "aria-label": `${ports.length} ports ${host ? `on ${host}` : "not plugged"}` },
+    h("small", { class: "at" }, host || "not plugged"), ports.map(chip)))
 }
 
 function chip(port) {
@@ -124,7 +154,7 @@ function chip(port) {
   const looks = failed ? "failed" : port.status === "ACTIVE" ? "" : "down"
   const where = port["binding:host_id"] || "not plugged"
   const said = `${named(port)}: ${addresses(port).join(", ")}, ${failed ? "binding failed" : port.status} on ${where}`
-  return opener("port", port, { class: `port ${looks}`, title: said, "aria-label": said, role: "listitem" }, named(port))
+  return opener("port", port, { class: `port ${looks}`, title: said, "aria-label": said }, named(port))
 }
 
 function link(view, joined) {
@@ -136,6 +166,7 @@ function link(view, joined) {
   svg.setAttribute("width", view.scrollWidth)
   svg.setAttribute("height", view.scrollHeight)
   for (const [router, network] of joined) {
+    if (joined.length > LINES && ![router, network].includes(chosen?.id)) continue
     const one = view.querySelector(`[data-router="${router}"]`)?.getBoundingClientRect()
     const other = view.querySelector(`[data-network="${network}"]`)?.getBoundingClientRect()
     if (!one || !other) continue
@@ -183,9 +214,9 @@ async function drawDrops(view) {
   counted = new Map(drops.map((each) => [each.chassis + each.flow.cookie, each.packets]))
   const rows = drops.slice(0, 200).map((each) => {
     const more = each.packets - (before.get(each.chassis + each.flow.cookie) ?? each.packets)
-    return h("tr", {}, h("td", {}, each.chassis), h("td", {}, each.reason),
+    return h("tr", {}, h("td", {}, each.chassis), h("td", {}, h("strong", {}, each.reason), h("div", { class: "said" }, each.sentence)),
       h("td", { class: "number" }, String(each.packets)), h("td", { class: `number ${more ? "bad" : ""}` }, more ? `+${more}` : ""),
-      h("td", {}, each.flow.objects.map((one) => `${one.kind} ${one.name || one.id}`).join(", ") || "any"),
+      h("td", {}, each.flow.objects.map((one) => `${one.kind} ${one.name || one.id}`).join(", ") || "of any"),
       h("td", { class: "mono" }, `${each.flow.table}: ${each.flow.reason}`))
   })
   view.replaceChildren(table(["Hypervisor", "Reason", "Packets#", "New#", "Whose", "Decided in"], rows, "Nothing was dropped."))
@@ -227,8 +258,16 @@ function way(answer) {
     h("p", { class: `fate ${delivered ? "good" : "bad"}` }, delivered ? "delivered" : `dropped: ${answer.reason} ${answer.sentence}`),
     ...late,
     h("ol", { class: "way" }, hosts.map((host) => h("li", { class: "host" }, h("strong", {}, host.name),
-      h("ol", { class: "hops" }, host.hops.map((hop) => h("li", {}, h("code", {}, hop.table), h("span", {}, hop.words))))))),
+      h("ol", { class: "hops" }, host.hops.map((hop) => h("li", { class: delivered || hop !== answer.hops.at(-1) ? "" : "end" },
+        h("code", {}, hop.table), h("span", {}, shortened(hop.words)))))))),
   ]
+}
+
+const ID = /([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})/
+
+function shortened(words) {
+  // An id is long and says nothing to a person; its start tells it from others, and it is there to be read.
+  return words.split(ID).map((part) => (ID.test(part) ? h("abbr", { title: part }, part.slice(0, 8)) : part))
 }
 
 // ---- details ------------------------------------------------------------------------------------------------------
@@ -236,27 +275,53 @@ function way(answer) {
 function choose(kind, id) {
   chosen = { kind, id }
   for (const element of document.querySelectorAll(".open")) element.classList.toggle("chosen", element.dataset.id === id)
+  mark()
+  if (current() === "map") requestAnimationFrame(() => link($("view"), joints()))
   drawDetail()
 }
 
 async function drawDetail() {
   const aside = $("detail")
-  const records = { port: cloud.ports, network: cloud.networks, router: cloud.routers }
+  const records = { port: cloud.ports, network: cloud.networks, router: cloud.routers, chassis: cloud.chassis }
   const record = chosen && records[chosen.kind].find((each) => each.id === chosen.id)
   aside.hidden = !record
   if (!record) return
   const close = () => { aside.hidden = true; chosen = null; draw(true) }
+  const kind = chosen.kind === "chassis" ? "hypervisor" : chosen.kind
   aside.replaceChildren(h("button", { class: "close", onclick: close, "aria-label": "Close the details" }, "✕"),
-    h("h2", {}, `${chosen.kind} ${named(record)}`), facts(record), ...(chosen.kind === "port" ? portDetail(record) : []))
+    h("h2", {}, `${kind} ${named(record)}`), list(SUMMARIES[chosen.kind](record)), ...(chosen.kind === "port" ? portDetail(record) : []),
+    h("details", {}, h("summary", {}, "All attributes"), facts(record)))
   if (chosen.kind === "port") await portFlows(record, aside)
 }
 
-function facts(record) {
-  const shown = Object.entries(record).filter(([name, value]) => value !== null && value !== "" && !(Array.isArray(value) && !value.length)
-    && !["tenant_id", "security_groups", "security_group_rules"].includes(name))
-  return h("dl", {}, shown.flatMap(([name, value]) => [h("dt", {}, name), h("dd", { class: typeof value === "string" ? "" : "mono" },
+// What a person asks first, by kind.
+const on = (network) => cloud.ports.filter((port) => port.network_id === network.id && isGuest(port))
+const networkOf = (port) => cloud.networks.find((each) => each.id === port.network_id)
+const SUMMARIES = {
+  port: (port) => [["Status", port.status], ["Addresses", addresses(port).join(", ")], ["MAC", port.mac_address],
+    ["Network", networkOf(port) && named(networkOf(port))], ["Hypervisor", port["binding:host_id"] || "not plugged"],
+    ["Id", port.id]],
+  network: (network) => [["Status", network.admin_state_up ? network.status : "administratively down"],
+    ["Type", `${network["provider:network_type"]} ${network["provider:segmentation_id"] ?? ""}`], ["MTU", network.mtu],
+    ["Subnets", cloud.subnets.filter((each) => each.network_id === network.id).map((each) => each.cidr).join(", ")],
+    ["Ports", `${on(network).length}, ${on(network).filter((port) => port.status === "ACTIVE").length} active`], ["Id", network.id]],
+  router: (router) => [["Status", router.admin_state_up ? router.status : "administratively down"],
+    ["Networks", cloud.ports.filter((port) => isRouters(port) && port.device_id === router.id && networkOf(port)).map((port) => `${named(networkOf(port))} (${addresses(port).join(", ")})`).join(", ")],
+    ["Id", router.id]],
+  chassis: (chassis) => [["State", chassis.problem || chassis.state], ["Host", chassis.hostname],
+    ["Tunnels", `${chassis.encap_ip ?? "none"} ${chassis.encap_types.join(", ")}`], ["Flows", chassis.flows],
+    ["Ports", cloud.ports.filter((port) => isGuest(port) && hostOf(port) === chassis).map(named).join(", ") || "none"],
+    ["Advice", chassis.advice]],
+}
+
+function list(rows) {
+  const shown = rows.filter(([, value]) => value !== null && value !== undefined && value !== "")
+  return h("dl", {}, shown.flatMap(([name, value]) => [h("dt", {}, name), h("dd", { class: typeof value === "object" ? "mono" : "" },
     typeof value === "object" ? JSON.stringify(value).replaceAll('"', "").replaceAll(",", ", ") : String(value))]))
 }
+
+const facts = (record) => list(Object.entries(record).filter(([name, value]) => !(Array.isArray(value) && !value.length)
+  && !["tenant_id", "security_groups", "security_group_rules"].includes(name)))
 
 function portDetail(port) {
   const groups = cloud.groups.filter((group) => port.security_groups.includes(group.id))
@@ -273,27 +338,33 @@ function portDetail(port) {
 }
 
 async function portFlows(port, aside) {
-  const where = cloud.chassis.find((each) => each.name === port["binding:host_id"] || each.hostname === port["binding:host_id"])
+  const where = hostOf(port)
   if (!where) return
-  const heading = h("h3", {}, `Flows on ${where.name}`), list = h("ul", { class: "flows" })
-  aside.append(heading, list)
+  const heading = h("h3", {}, `Flows on ${where.name}`), rows = h("ul", { class: "flows" })
+  aside.append(heading, rows)
   try {
     const { flows } = await ask(`/v1/flows/${encodeURIComponent(where.name)}?object=${port.id}${where.connected ? "&counts=true" : ""}`)
-    list.append(...flows.map((flow) => h("li", {}, h("strong", {}, `${flow.table}: ${flow.reason} `),
+    rows.append(...flows.map((flow) => h("li", {}, h("strong", {}, `${flow.table}: ${flow.reason} `),
       h("small", {}, flow.packets === undefined ? "" : `${flow.packets} packets`), h("div", { class: "mono" }, flow.text))))
     heading.textContent = `${flows.length} flows on ${where.name}`
-  } catch (error) { list.append(h("li", { class: "bad" }, error.message)) }
+  } catch (error) { rows.append(h("li", { class: "bad" }, error.message)) }
 }
 
 // ---- finding ------------------------------------------------------------------------------------------------------
 
-function find() {
+function mark() {
+  // What is looked for stands out: by the words of the field, or by what is chosen (the ports of a hypervisor, the networks of a router).
   const wanted = $("find").value.trim().toLowerCase()
+  const host = chosen?.kind === "chassis" ? cloud.chassis.find((each) => each.id === chosen.id) : null
+  const near = new Set(chosen?.kind === "router" ? joints().filter(([router]) => router === chosen.id).map(([, network]) => network) : [])
+  const records = new Map([...cloud.ports, ...cloud.networks, ...cloud.routers, ...cloud.chassis].map((each) => [each.id, each]))
   for (const element of document.querySelectorAll("#view .open")) {
-    const record = [...cloud.ports, ...cloud.networks, ...cloud.routers].find((each) => each.id === element.dataset.id)
+    const record = records.get(element.dataset.id)
     const text = record ? `${record.name} ${record.id} ${record.mac_address ?? ""} ${record.fixed_ips ? addresses(record).join(" ") : ""}`.toLowerCase() : ""
-    element.classList.toggle("found", Boolean(wanted) && text.includes(wanted))
-    element.classList.toggle("dim", Boolean(wanted) && !text.includes(wanted))
+    const here = host ? record?.fixed_ips && hostOf(record) === host : near.has(element.dataset.id)
+    const meant = wanted ? text.includes(wanted) : here
+    element.classList.toggle("found", Boolean(meant))
+    element.classList.toggle("dim", Boolean(wanted ? !meant : host && element.classList.contains("port") && !meant))
   }
 }
 
@@ -316,7 +387,7 @@ async function draw(anew = false) {
   await VIEWS[name](view)
   view.scrollTo(scrollLeft, scrollTop)
   if (focused) view.querySelector(`[data-id="${focused}"]`)?.focus()
-  if (name === "map") find()
+  if (name === "map") mark()
 }
 
 async function turn() {
@@ -324,7 +395,7 @@ async function turn() {
   try {
     await refresh()
     await draw()
-    const late = cloud.chassis.filter((each) => !each.connected || each.problem || each.state !== "in step").length
+    const late = cloud.chassis.filter((each) => !isWell(each)).length
     state.className = late ? "bad" : ""
     state.textContent = late ? `${late} of ${cloud.chassis.length} hypervisors not in step` : `${cloud.chassis.length} hypervisors in step`
   } catch (error) {
@@ -336,10 +407,11 @@ async function turn() {
 
 addEventListener("hashchange", () => draw(true).catch((error) => { $("state").textContent = error.message }))
 new ResizeObserver(() => { if (current() === "map") draw(true) }).observe($("view"))
-$("find").addEventListener("input", find)
+$("find").addEventListener("input", () => { mark(); document.querySelector("#view .found")?.scrollIntoView({ block: "nearest" }) })
 addEventListener("keydown", (event) => {
   if (event.key === "/" && !/INPUT|SELECT/.test(document.activeElement.tagName)) { event.preventDefault(); $("find").focus() }
   if (event.key === "Escape" && chosen) { chosen = null; $("detail").hidden = true; draw(true) }
+  if (event.key === "Enter" && document.activeElement === $("find")) document.querySelector("#view .found")?.focus()
   if (/^Arrow/.test(event.key) && document.activeElement?.classList.contains("port")) step(event)
 })
 

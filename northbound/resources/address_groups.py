@@ -13,8 +13,9 @@ from controller.model import security, sharing
 from controller.model.records import AddressGroup, Cidr, SecurityGroupRule
 from controller.model.store import Transaction
 from northbound.resources import values
-from northbound.resources.attributes import Ask, Attribute, Body, Change, Collection, common
+from northbound.resources.attributes import Ask, Attribute, Body, Change, Collection
 from northbound.resources.schemas import says, table
+from northbound.resources.standard import common
 from northbound.resources.values import Json
 
 ADDRESSES: Attribute[AddressGroup, tuple[Cidr, ...]] = Attribute(

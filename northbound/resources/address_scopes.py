@@ -7,7 +7,8 @@ from controller.model import sharing
 from controller.model.records import EVERYBODY, AddressScope, RbacPolicy, SubnetPool
 from controller.model.store import Transaction
 from northbound.resources import values
-from northbound.resources.attributes import Ask, Attribute, Body, Collection, Filter, common, equal, shared
+from northbound.resources.attributes import Ask, Attribute, Body, Collection, Filter, equal
+from northbound.resources.standard import common, shared
 
 SHARED: Attribute[AddressScope, bool] = shared(post=True, put=True)
 

@@ -148,7 +148,7 @@ AGENTS: Collection[Agent] = Collection(
         Attribute(name="alive", schema=BOOLEAN, show=_alive, filter=Filter(equal(values.boolean))),
         Attribute(
             name="description",
-            parse=values.text(255),
+            parse=values.string,
             put=True,
             field="description",
             filter=Filter(equal()),

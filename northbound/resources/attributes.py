@@ -9,10 +9,8 @@ because the store may run them again.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 from itertools import starmap
 from operator import attrgetter
 from typing import Any, Final, Generic, Protocol, TypeVar, cast
@@ -25,12 +23,10 @@ from controller.errors import (
     UnknownAttributes,
     Unreadable,
 )
-from controller.model import sharing
 from controller.model.bindings import Attendance
 from controller.model.records import FloatingIp, Port, Resource
 from controller.model.store import Rows, Transaction
-from northbound.resources import values
-from northbound.resources.schemas import INTEGER, TIME, UUID, Schema, shape
+from northbound.resources.schemas import Schema, shape
 from northbound.resources.values import Json, Parser, Unfit
 
 R = TypeVar("R", bound=Resource)
@@ -371,132 +367,6 @@ class Collection(Generic[R]):
     def is_part(self) -> bool:
         """Whether they are parts of something else, found in its path alone."""
         return "{within}" in self.path
-
-
-PROJECT = values.text(255)
-
-
-def common(
-    kind: type[R],
-    name: Parser[str] | None = values.name,
-    described: bool = True,
-    dated: bool = True,
-    tagged: bool = True,
-) -> tuple[Attribute[R, object], ...]:
-    """What resources have in common (api-ref, "Standard Attributes"); some lack some of it.
-
-    `name` reads names, None is for what has none; a name that cannot be empty is required.
-    """
-    project: Filter[R] = Filter(equal(), indexed(kind, "project_id"))
-    named: Attribute[R, str] = Attribute(
-        name="name",
-        parse=name,
-        post=True,
-        put=True,
-        default=REQUIRED if name is values.given_name else "",
-        field="name",
-        sort=True,
-        filter=Filter(equal(), indexed(kind, "name")),
-    )
-    description: Attribute[R, str] = Attribute(
-        name="description",
-        parse=values.text(255),
-        post=True,
-        put=True,
-        default="",
-        field="description",
-        filter=Filter(equal()),
-    )
-    return (
-        Attribute(
-            name="id",
-            field="id",
-            schema=UUID,
-            sort=True,
-            filter=Filter(equal(), lambda rows, ids: _by_id(rows, kind, ids)),
-        ),
-        *((named,) if name else ()),
-        *((description,) if described else ()),
-        Attribute(
-            name="project_id", parse=PROJECT, post=True, default="", field="project_id", sort=True, filter=project
-        ),
-        Attribute(
-            name="tenant_id",
-            parse=PROJECT,
-            post=True,
-            default="",
-            show=lambda _, record: record.project_id,
-            sort=True,
-            filter=project,
-        ),
-        *(_dates() if dated else ()),
-        *(tags() if tagged else ()),
-    )
-
-
-def _dates() -> tuple[Attribute[R, object], ...]:
-    return (
-        Attribute(
-            name="revision_number",
-            field="revision_number",
-            schema=INTEGER,
-            sort=True,
-            filter=Filter(equal(values.integer)),
-        ),
-        Attribute(name="created_at", schema=TIME, show=lambda _, record: _iso(record.created_at), sort=True),
-        Attribute(name="updated_at", schema=TIME, show=lambda _, record: _iso(record.updated_at), sort=True),
-        Attribute(name="changed_since", field="updated_at", hidden=True, filter=Filter(values.changed_since)),
-    )
-
-
-def tags(post: bool = False) -> tuple[Attribute[R, object], ...]:
-    """The tags of a resource, and how lists are narrowed by them (api-ref, "Filtering by tags"): a filter's values are
-    tags with commas between them."""
-
-    def listed(name: str, test: Callable[[set[str], set[str]], bool], hidden: bool) -> Attribute[R, object]:
-        def of(given: Sequence[str]) -> Test:
-            wanted = {tag for value in given for tag in value.split(",")}
-            return lambda shown: test(wanted, set(cast("list[str]", shown)))
-
-        return Attribute(
-            name=name,
-            parse=values.tags,
-            post=post and not hidden,
-            default=(),
-            field="" if hidden else "tags",
-            show=lambda _, record: [*record.tags],
-            hidden=hidden,
-            filter=Filter(of),
-        )
-
-    return (
-        listed("tags", lambda wanted, held: wanted <= held, hidden=False),
-        listed("tags-any", lambda wanted, held: not wanted.isdisjoint(held), hidden=True),
-        listed("not-tags", lambda wanted, held: not wanted <= held, hidden=True),
-        listed("not-tags-any", lambda wanted, held: wanted.isdisjoint(held), hidden=True),
-    )
-
-
-def shared(post: bool = False, put: bool = False) -> Attribute[R, bool]:
-    """Whether a resource is shared with who asks; a client sets it for everybody (`controller.model.sharing`)."""
-    return Attribute(
-        name="shared",
-        parse=values.boolean,
-        post=post,
-        put=put,
-        default=False,
-        show=lambda scene, record: sharing.is_shared(scene.rows, record.id, scene.project_id),
-        filter=Filter(equal(values.boolean)),
-    )
-
-
-def _by_id(rows: Rows, kind: type[R], ids: Sequence[str]) -> Iterable[R]:
-    return [record for record in (rows.get(kind, id) for id in set(ids)) if record is not None]
-
-
-@lru_cache(maxsize=4096)
-def _iso(seconds: int) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
 
 
 def read_body(collection: Collection[R], given: Json, create: bool, project_id: str) -> Body:

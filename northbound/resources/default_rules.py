@@ -13,9 +13,10 @@ from controller.model import security
 from controller.model.records import PARENT, AddressGroup, DefaultSecurityGroupRule, SecurityGroup, SecurityGroupRule
 from controller.model.store import Rows, Transaction
 from northbound.resources import values
-from northbound.resources.attributes import PROJECT, Ask, Attribute, Body, Collection, Filter, Source, common, equal
+from northbound.resources.attributes import Ask, Attribute, Body, Collection, Filter, Source, equal
 from northbound.resources.schemas import UUID
 from northbound.resources.security_group_rules import SECURITY_GROUP_RULES, checked
+from northbound.resources.standard import PROJECT, common
 
 _AS_RULES = (
     "direction", "ethertype", "protocol", "port_range_min", "port_range_max", "remote_ip_prefix", "remote_group_id",

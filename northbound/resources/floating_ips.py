@@ -14,33 +14,15 @@ from controller.model.ipam import Wanted
 from controller.model.records import Address, FixedIp, FloatingIp, Network, Port, PortForwarding, Router, Subnet
 from controller.model.store import Transaction
 from northbound.resources import associations, dns, ports, values
-from northbound.resources.attributes import (
-    Ask,
-    Attribute,
-    Body,
-    Collection,
-    Filter,
-    Scene,
-    common,
-    equal,
-    indexed,
-    one,
-)
+from northbound.resources.attributes import Ask, Attribute, Body, Collection, Filter, Scene, equal, indexed, one
 from northbound.resources.schemas import STRING, list_of, nullable
+from northbound.resources.standard import common, network_of
 from northbound.resources.values import Json
 
 DHCP = "network:dhcp"
 """The owner of the ports that Neutron serves no floating IP (neutron, `is_fip_serviced`)."""
 
-NETWORK: Attribute[FloatingIp, str] = Attribute(
-    name="floating_network_id",
-    parse=values.uuid,
-    post=True,
-    field="floating_network_id",
-    filter=Filter(equal(), indexed(FloatingIp, "floating_network_id")),
-    sort=True,
-    names=one(Network),
-)
+NETWORK: Attribute[FloatingIp, str] = network_of(FloatingIp, "floating_network_id")
 ADDRESS: Attribute[FloatingIp, Address | None] = Attribute(
     name="floating_ip_address",
     parse=values.or_none(values.address),

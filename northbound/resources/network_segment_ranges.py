@@ -24,13 +24,13 @@ from northbound.resources.attributes import (
     Filter,
     Scene,
     Settings,
-    common,
     equal,
     indexed,
     need,
 )
 from northbound.resources.schemas import BOOLEAN, INTEGER, STRING, list_of, nullable
 from northbound.resources.segments import Segment
+from northbound.resources.standard import common
 from northbound.resources.values import Json
 
 MOST_AVAILABLE = 4096

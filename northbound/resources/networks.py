@@ -22,19 +22,10 @@ from controller.model import prefixes, security, sharing
 from controller.model.records import AutoTopology, FloatingIp, Network, Port, Router, Subnet
 from controller.model.store import Rows, Transaction
 from northbound.resources import associations, availability_zones, dns, ports, segments, subnets, values
-from northbound.resources.attributes import (
-    Ask,
-    Attribute,
-    Body,
-    Collection,
-    Filter,
-    Settings,
-    common,
-    equal,
-    shared,
-)
+from northbound.resources.attributes import Ask, Attribute, Body, Collection, Filter, Settings, equal
 from northbound.resources.schemas import BOOLEAN, INTEGER, STRING, UUID, list_of, nullable, one_of, says, table
 from northbound.resources.segments import Segment
+from northbound.resources.standard import common, flag, shared
 from northbound.resources.subnets import AUTO_DELETED
 from northbound.resources.values import Json
 
@@ -270,16 +261,7 @@ NETWORKS: Collection[Network] = Collection(
     Network,
     (
         *common(Network),
-        Attribute(
-            name="admin_state_up",
-            parse=values.boolean,
-            post=True,
-            put=True,
-            default=True,
-            field="admin_state_up",
-            filter=Filter(equal(values.boolean)),
-            sort=True,
-        ),
+        flag("admin_state_up", True, sort=True),
         Attribute(name="status", schema=STRING, show=lambda *_: "ACTIVE", filter=Filter(equal()), sort=True),
         Attribute(
             name="subnets",
@@ -287,15 +269,7 @@ NETWORKS: Collection[Network] = Collection(
             show=lambda scene, network: [each.id for each in scene.rows.where(Subnet, network_id=network.id)],
         ),
         SHARED,
-        Attribute(
-            name="port_security_enabled",
-            parse=values.boolean,
-            post=True,
-            put=True,
-            default=True,
-            field="port_security_enabled",
-            filter=Filter(equal(values.boolean)),
-        ),
+        flag("port_security_enabled", True),
         MTU,
         dns.NETWORK_DOMAIN,
         NETWORK_TYPE,

@@ -15,7 +15,6 @@ from controller.model.records import Port, PortBinding
 from controller.model.store import Rows, Transaction
 from northbound.resources import values
 from northbound.resources.attributes import (
-    PROJECT,
     Ask,
     Attribute,
     Body,
@@ -29,6 +28,7 @@ from northbound.resources.attributes import (
 )
 from northbound.resources.ports import Bound, bind, expected
 from northbound.resources.schemas import OBJECT, STRING, one_of
+from northbound.resources.standard import PROJECT
 from northbound.resources.values import Json
 
 GUESTS = ("compute:", "manila:")

@@ -15,19 +15,9 @@ from controller.model import translations
 from controller.model.records import Address, FixedIp, FloatingIp, Port, PortForwarding
 from controller.model.store import Rows, Transaction
 from northbound.resources import associations, values
-from northbound.resources.attributes import (
-    PROJECT,
-    Ask,
-    Attribute,
-    Body,
-    Collection,
-    Filter,
-    Source,
-    equal,
-    need,
-    one,
-)
+from northbound.resources.attributes import Ask, Attribute, Body, Collection, Filter, Source, equal, need, one
 from northbound.resources.schemas import STRING, UUID
+from northbound.resources.standard import PROJECT
 from northbound.resources.values import Json
 
 PROTOCOLS = ("tcp", "udp")

@@ -59,15 +59,13 @@ from northbound.resources.attributes import (
     Scene,
     Test,
     any_of,
-    common,
     equal,
     indexed,
     many,
-    one,
-    tags,
 )
 from northbound.resources.schemas import MAC as MAC_ADDRESS
 from northbound.resources.schemas import STRING
+from northbound.resources.standard import common, flag, network_of, tags
 from northbound.resources.values import Json
 
 DRAWS = 16
@@ -122,15 +120,7 @@ def _with_address(rows: Rows, given: Sequence[str]) -> Sequence[Port]:
     return [port for ports in found for port in ports]
 
 
-NETWORK: Attribute[Port, str] = Attribute(
-    name="network_id",
-    parse=values.uuid,
-    post=True,
-    field="network_id",
-    filter=Filter(equal(), indexed(Port, "network_id")),
-    sort=True,
-    names=one(Network),
-)
+NETWORK: Attribute[Port, str] = network_of(Port)
 MAC: Attribute[Port, Mac | None] = Attribute(
     name="mac_address",
     parse=values.or_none(values.mac),
@@ -157,7 +147,7 @@ FIXED_IPS: Attribute[Port, tuple[Wanted, ...] | None] = Attribute(
 )
 HOST: Attribute[Port, str | None] = Attribute(
     name="binding:host_id",
-    parse=values.or_none(values.text(255)),
+    parse=values.or_none(values.string),
     post=True,
     put=True,
     default=None,
@@ -450,7 +440,7 @@ def _unguarded(tx: Transaction, network_id: str, mac: Mac, owner: str, device_id
 def _text(name: str, narrow: Callable[[Rows, Sequence[str]], Iterable[Port]] | None = None) -> Attribute[Port, str]:
     return Attribute(
         name=name,
-        parse=values.text(255),
+        parse=values.string,
         post=True,
         put=True,
         default="",
@@ -471,16 +461,7 @@ PORTS: Collection[Port] = Collection(
         FIXED_IPS,
         _text("device_id", indexed(Port, "device_id")),
         _text("device_owner"),
-        Attribute(
-            name="admin_state_up",
-            parse=values.boolean,
-            post=True,
-            put=True,
-            default=True,
-            field="admin_state_up",
-            filter=Filter(equal(values.boolean)),
-            sort=True,
-        ),
+        flag("admin_state_up", True, sort=True),
         Attribute(
             name="status",
             schema=STRING,

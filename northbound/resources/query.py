@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from operator import attrgetter
 from urllib.parse import urlencode
 
@@ -122,8 +123,7 @@ def _order(collection: Collection[R], scene: Scene, query: Query, records: Itera
     for name, falling in reversed(query.sorts):
         if name in scene.hidden:
             continue
-        attribute = collection.table[name]
-        ordered.sort(key=lambda record, by=attribute: _key(by, scene, record), reverse=falling)  # type: ignore[misc]
+        ordered.sort(key=partial(_key, collection.table[name], scene), reverse=falling)
     return ordered
 
 

@@ -10,8 +10,9 @@ from controller.model import sharing
 from controller.model.records import EVERYBODY, Network, RbacPolicy
 from controller.model.store import Transaction
 from northbound.resources import values
-from northbound.resources.attributes import Ask, Attribute, Body, Collection, Filter, common, equal, indexed, need
+from northbound.resources.attributes import Ask, Attribute, Body, Collection, Filter, equal, indexed, need
 from northbound.resources.schemas import STRING, UUID, one_of, says
+from northbound.resources.standard import common
 from northbound.resources.values import Json
 
 
@@ -50,7 +51,7 @@ OBJECT: Attribute[RbacPolicy, str] = Attribute(
     filter=Filter(equal(), indexed(RbacPolicy, "object_id")),
 )
 ACTION: Attribute[RbacPolicy, str] = Attribute(
-    name="action", parse=values.text(255), post=True, field="action", filter=Filter(equal())
+    name="action", parse=values.string, post=True, field="action", filter=Filter(equal())
 )
 TARGET: Attribute[RbacPolicy, str] = Attribute(
     name="target_tenant",

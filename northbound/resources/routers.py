@@ -22,7 +22,7 @@ from controller.model.ipam import Wanted
 from controller.model.records import FixedIp, HostRoute, Network, Port, Router, Subnet
 from controller.model.store import Transaction
 from northbound.resources import associations, availability_zones, gateways, ports, values
-from northbound.resources.attributes import Ask, Attribute, Body, Change, Collection, Filter, common, equal
+from northbound.resources.attributes import Ask, Attribute, Body, Change, Collection, Filter, equal
 from northbound.resources.interfaces import (
     attached,
     check_advertised_here,
@@ -35,6 +35,7 @@ from northbound.resources.interfaces import (
     with_ipv6,
 )
 from northbound.resources.schemas import STRING, UUID, says, table
+from northbound.resources.standard import common, flag
 from northbound.resources.values import Json
 
 
@@ -304,16 +305,7 @@ ROUTERS: Collection[Router] = Collection(
     Router,
     (
         *common(Router),
-        Attribute(
-            name="admin_state_up",
-            parse=values.boolean,
-            post=True,
-            put=True,
-            default=True,
-            field="admin_state_up",
-            filter=Filter(equal(values.boolean)),
-            sort=True,
-        ),
+        flag("admin_state_up", True, sort=True),
         Attribute(name="status", schema=STRING, show=lambda *_: "ACTIVE", filter=Filter(equal()), sort=True),
         EXTERNAL,
         DISTRIBUTED,

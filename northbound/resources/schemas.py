@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias, TypeVar
+from weakref import WeakKeyDictionary
 
 Schema: TypeAlias = Mapping[str, Any]
 F = TypeVar("F", bound=Callable[..., Any])
@@ -45,7 +46,8 @@ class Shape:
     gives: Schema
 
 
-_SHAPES: Final[dict[object, Shape]] = {}
+_SHAPES: Final[WeakKeyDictionary[Callable[..., Any], Shape]] = WeakKeyDictionary()
+"""What was said of the parsers that there are."""
 
 
 def says(takes: Schema, gives: Schema | None = None) -> Callable[[F], F]:
@@ -58,9 +60,10 @@ def says(takes: Schema, gives: Schema | None = None) -> Callable[[F], F]:
     return mark
 
 
-def shape(parser: object) -> Shape:
+def shape(parser: Callable[..., Any] | None) -> Shape:
     """What was said of a parser; anything, if nothing was."""
-    return _SHAPES.get(parser, Shape(ANYTHING, ANYTHING))
+    known = None if parser is None else _SHAPES.get(parser)
+    return known or Shape(ANYTHING, ANYTHING)
 
 
 def nullable(schema: Schema) -> Schema:

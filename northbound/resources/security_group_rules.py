@@ -35,19 +35,9 @@ from controller.model.protocols import NUMBERS, ONLY_IPV6, WITH_PORTS, WITH_TYPE
 from controller.model.records import AddressGroup, Cidr, Resource, SecurityGroup, SecurityGroupRule
 from controller.model.store import Transaction
 from northbound.resources import values
-from northbound.resources.attributes import (
-    Ask,
-    Attribute,
-    Body,
-    Collection,
-    Filter,
-    Scene,
-    common,
-    equal,
-    indexed,
-    one,
-)
+from northbound.resources.attributes import Ask, Attribute, Body, Collection, Filter, Scene, equal, indexed, one
 from northbound.resources.schemas import BLOCK, BOOLEAN, DIGITS, INTEGER, STRING, nullable, one_of, says
+from northbound.resources.standard import common
 from northbound.resources.values import Json
 
 ETHERTYPES = ("IPv4", "IPv6")
@@ -110,7 +100,7 @@ def _prefix(value: Json) -> str | None:
 @says(nullable(STRING))
 def _id(value: Json) -> str | None:
     """Of something that must exist; what is empty is none."""
-    return values.text(255)(value) if value else None
+    return values.string(value) if value else None
 
 
 def _filter(name: str, parse: Callable[[str], object]) -> Filter[SecurityGroupRule]:

@@ -11,20 +11,10 @@ from controller.model import quotas, security, sharing
 from controller.model.records import Port, SecurityGroup, SecurityGroupRule
 from controller.model.store import Transaction
 from northbound.resources import values
-from northbound.resources.attributes import (
-    Ask,
-    Attribute,
-    Body,
-    Collection,
-    Filter,
-    Renderer,
-    Scene,
-    common,
-    equal,
-    shared,
-)
+from northbound.resources.attributes import Ask, Attribute, Body, Collection, Renderer, Scene
 from northbound.resources.schemas import list_of, says
 from northbound.resources.security_group_rules import SECURITY_GROUP_RULES, prepare
+from northbound.resources.standard import common, flag, shared
 from northbound.resources.values import Json
 
 _RULE = Renderer(SECURITY_GROUP_RULES)
@@ -33,21 +23,13 @@ _RULE = Renderer(SECURITY_GROUP_RULES)
 @says({"type": "string", "maxLength": 255})
 def _name(value: Json) -> str:
     """Anything but the name of the default group, in any case. Raises DefaultExists."""
-    name = values.text(255)(value)
+    name = values.string(value)
     if name.lower() == "default":
         raise DefaultExists
     return name
 
 
-STATEFUL: Attribute[SecurityGroup, bool] = Attribute(
-    name="stateful",
-    parse=values.boolean,
-    post=True,
-    put=True,
-    default=True,
-    field="stateful",
-    filter=Filter(equal(values.boolean)),
-)
+STATEFUL: Attribute[SecurityGroup, bool] = flag("stateful", True)
 
 
 SHARED: Attribute[SecurityGroup, bool] = shared()

@@ -15,19 +15,9 @@ from controller.model.addresses import version
 from controller.model.records import AddressScope, Cidr, Network, Subnet, SubnetPool
 from controller.model.store import Transaction
 from northbound.resources import values
-from northbound.resources.attributes import (
-    Ask,
-    Attribute,
-    Body,
-    Change,
-    Collection,
-    Filter,
-    common,
-    equal,
-    one,
-    shared,
-)
+from northbound.resources.attributes import Ask, Attribute, Body, Change, Collection, Filter, equal, one
 from northbound.resources.schemas import DIGITS, INTEGER, STRING, UUID, list_of, nullable, open_table, says
+from northbound.resources.standard import common, flag, shared
 from northbound.resources.values import Json
 
 PREFIXES: Attribute[SubnetPool, tuple[Cidr, ...]] = Attribute(
@@ -49,16 +39,7 @@ SCOPE: Attribute[SubnetPool, str | None] = Attribute(
     sort=True,
     names=one(AddressScope),
 )
-IS_DEFAULT: Attribute[SubnetPool, bool] = Attribute(
-    name="is_default",
-    parse=values.boolean,
-    post=True,
-    put=True,
-    default=False,
-    field="is_default",
-    filter=Filter(equal(values.boolean)),
-    sort=True,
-)
+IS_DEFAULT: Attribute[SubnetPool, bool] = flag("is_default", False, sort=True)
 
 
 def _length(name: str) -> Attribute[SubnetPool, int]:

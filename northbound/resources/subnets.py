@@ -28,20 +28,10 @@ from controller.model.records import (
 )
 from controller.model.store import Rows, Transaction
 from northbound.resources import gateways, values
-from northbound.resources.attributes import (
-    Ask,
-    Attribute,
-    Body,
-    Collection,
-    Filter,
-    Scene,
-    common,
-    equal,
-    indexed,
-    one,
-)
+from northbound.resources.attributes import Ask, Attribute, Body, Collection, Filter, Scene, equal, indexed, one
 from northbound.resources.interfaces import router_of
 from northbound.resources.schemas import BOOLEAN, STRING, nullable
+from northbound.resources.standard import common, flag, network_of
 
 LEAST_MTU = {4: 68, 6: 1280}
 """By IP version: the least that it works with, in bytes (RFC 791, section 3.2; RFC 8200, section 5)."""
@@ -51,15 +41,7 @@ IPV6_MODES = ("dhcpv6-stateful", "dhcpv6-stateless", "slaac")
 AUTO_DELETED = frozenset({"network:dhcp", "network:distributed", "network:floatingip_agent_gateway"})
 """Owners of ports that hold up neither subnet nor network (neutron, `AUTO_DELETE_PORT_OWNERS`)."""
 
-NETWORK: Attribute[Subnet, str] = Attribute(
-    name="network_id",
-    parse=values.uuid,
-    post=True,
-    field="network_id",
-    filter=Filter(equal(), indexed(Subnet, "network_id")),
-    names=one(Network),
-    sort=True,
-)
+NETWORK: Attribute[Subnet, str] = network_of(Subnet)
 IP_VERSION: Attribute[Subnet, int] = Attribute(
     name="ip_version",
     parse=values.choice((4, 6), values.integer),
@@ -131,16 +113,7 @@ HOST_ROUTES: Attribute[Subnet, tuple[HostRoute, ...]] = Attribute(
         {"destination": route.destination, "nexthop": route.nexthop} for route in subnet.host_routes
     ],
 )
-DHCP: Attribute[Subnet, bool] = Attribute(
-    name="enable_dhcp",
-    parse=values.boolean,
-    post=True,
-    put=True,
-    default=True,
-    field="enable_dhcp",
-    filter=Filter(equal(values.boolean)),
-    sort=True,
-)
+DHCP: Attribute[Subnet, bool] = flag("enable_dhcp", True, sort=True)
 
 
 EXTERNAL: Attribute[Subnet, bool] = Attribute(
@@ -284,8 +257,8 @@ def _check_dhcp(subnet: Subnet) -> None:
     net = block(subnet.cidr)
     if net.prefix > (30 if net.version == 4 else 126):
         raise Inconsistent("Subnet has a prefix length that is incompatible with DHCP service enabled")
-    for what, flag in (("Multicast", "is_multicast"), ("Loopback", "is_loopback")):
-        if getattr(ip_network(subnet.cidr), flag):
+    for what, test in (("Multicast", "is_multicast"), ("Loopback", "is_loopback")):
+        if getattr(ip_network(subnet.cidr), test):
             raise Inconsistent(f"{what} IP subnet is not supported if enable_dhcp is True")
     if net.first == 0:
         raise Inconsistent("First IP '0.0.0.0' of network is not supported if enable_dhcp is True.")

@@ -134,10 +134,14 @@ def text(limit: int) -> Parser[str]:
     return parse
 
 
+string = text(255)
+"""What Neutron has most strings be."""
+
+
 @says({"type": "string", "maxLength": 255, "pattern": r"^([!-~]([ -~]*[!-~])?)?$"}, STRING)
 def name(value: Json) -> str:
     """Printable, and not wrapped in blanks."""
-    parsed = text(255)(value)
+    parsed = string(value)
     if not parsed.isprintable() and not all(_is_printable(each) for each in parsed):
         raise Unfit(f"'{_said(value)}' is not a valid string")
     if parsed != parsed.strip():
@@ -222,7 +226,7 @@ def texts(value: Json) -> tuple[str, ...]:
 @says({"type": "string", "maxLength": 255})
 def tag(value: Json) -> str:
     """One of them."""
-    return text(255)(value)
+    return string(value)
 
 
 def _each_once(value: Json, parse: Parser[T]) -> dict[T, None]:

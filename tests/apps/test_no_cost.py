@@ -27,12 +27,14 @@ def test_a_new_port_runs_only_the_cells_that_read_it(cloud: Cloud) -> None:
         "l2_population.copies[red]@hv2",
         "l2_population.local[vm4]",
         "l2_population.remote[vm4]",
-        "nd.neighbour[vm4]",
-        "nd.own_address[vm4]",
         "port_security.guest[vm4]",
-        "routing.interface[vm4]",
         "security_groups.guest[vm4]",
     ]
+
+
+def test_a_port_that_is_plugged_in_nowhere_runs_no_cell_at_all(cloud: Cloud) -> None:
+    cloud.commit(port("vm4", "red", "02:00:00:00:00:04", "10.0.0.4"))
+    assert (cloud.engine.log, cloud.delta) == ([], {})
 
 
 def test_a_new_port_costs_another_hypervisor_two_flows(cloud: Cloud) -> None:

@@ -107,6 +107,14 @@ class Fakes:
         """Plug some interfaces more into a hypervisor, in one transaction of its database."""
         self._ask("plug", name, *guests)
 
+    def unplug(self, name: str, *guests: Guest) -> None:
+        """Take some interfaces out of a hypervisor, in one transaction of its database."""
+        self._ask("unplug", name, *guests)
+
+    def restart(self, name: str) -> None:
+        """Break both connections of a hypervisor; its switch forgets all that it was told."""
+        self._ask("restart", name)
+
     def mark(self) -> None:
         """Count from now on."""
         self._ask("mark")
@@ -187,10 +195,19 @@ class Database:
         before = self.snapshot()
         names = {each["uuid-name"]: str(uuid.uuid4()) for each in operations if "uuid-name" in each}
         try:
-            return [self._operate(_resolved(each, names), names) for each in operations]
+            results = [self._operate(_resolved(each, names), names) for each in operations]
         except Failed as failure:
             self.rows = before
             return [{"error": str(failure)}]
+        self.sweep()
+        return results
+
+    def sweep(self) -> None:
+        """Remove ports and interfaces that nothing refers to, as ovsdb-server does at the end of a transaction."""
+        for table, column, owned in (("Bridge", "ports", "Port"), ("Port", "interfaces", "Interface")):
+            referred = {id for row in self.table(table).values() for _, id in _references(row.get(column))}
+            for id in self.table(owned).keys() - referred:
+                del self.table(owned)[id]
 
     def _operate(self, operation: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
         match operation["op"]:
@@ -260,6 +277,11 @@ def _where(table: Mapping[str, Columns], conditions: Sequence[Any]) -> Iterator[
         facts = {**row, "_uuid": [["uuid", id]]}
         if all(function == "==" and facts.get(column) == _parsed(value) for column, function, value in conditions):
             yield id
+
+
+def _references(value: Any) -> Any:
+    """The references of a column: one by itself is no list of them."""
+    return [value] if value and value[0] == "uuid" else value or ()
 
 
 def _columns(row: Mapping[str, Any]) -> Columns:
@@ -385,6 +407,11 @@ class Link(asyncio.Protocol, ABC):
         if self._transport is not None:
             self._transport.write(data)
 
+    def hang_up(self) -> None:
+        """End the connection."""
+        if self._transport is not None:
+            self._transport.abort()
+
     @abstractmethod
     def echo(self) -> None:
         """Ask whether the controller is there."""
@@ -450,9 +477,9 @@ class Switch(Link):
     def echo(self) -> None:
         self._send(of.OFPT_ECHO_REQUEST, 0)
 
-    def tell_port(self, name: str, number: int) -> None:
-        """Say that there is one port more (section 7.4.3)."""
-        self._send(of.OFPT_PORT_STATUS, 0, bytes(8) + _port(name, number))
+    def tell_port(self, name: str, number: int, *, gone: bool = False) -> None:
+        """Say that there is one port more, or less (section 7.4.3)."""
+        self._send(of.OFPT_PORT_STATUS, 0, bytes([gone]) + bytes(7) + _port(name, number))
 
     def _send(self, kind: int, xid: int, body: bytes = b"") -> None:
         self.write(_HEADER.pack(of.VERSION, kind, 8 + len(body), xid) + body)
@@ -473,8 +500,8 @@ class Switch(Link):
 
     def _answer(self, kind: int, xid: int, message: bytes) -> None:
         match kind:
-            case of.OFPT_HELLO | of.OFPT_ERROR | of.OFPT_SET_ASYNC | of.OFPT_SET_CONFIG:
-                pass  # nobody else changes a group here, and no fragment comes
+            case of.OFPT_HELLO | of.OFPT_ERROR | of.OFPT_SET_ASYNC | of.OFPT_SET_CONFIG | of.OFPT_EXPERIMENTER:
+                pass  # nobody else changes a group here, no fragment comes, and no connection is tracked
             case of.OFPT_FEATURES_REQUEST:
                 features = _FEATURES.pack(self._hypervisor.datapath_id, 0, 254, 0, 0x4F)
                 self._send(of.OFPT_FEATURES_REPLY, xid, features)
@@ -622,6 +649,32 @@ class Hypervisor:
         for guest in guests:
             self.switch.tell_port(guest.interface, self._number(guest.interface))
 
+    def unplug(self, guests: Sequence[Guest]) -> None:
+        """Take guests out, for the connections that there are to tell."""
+        before = self.database.snapshot()
+        for guest in guests:
+            self._unplug(guest.interface)
+        self.database.sweep()
+        if self.session is not None:
+            self.session.tell(before)
+        for guest in guests:
+            number = self.ofports.pop(guest.interface)
+            if self.switch is not None:
+                self.switch.tell_port(guest.interface, number, gone=True)
+
+    def _unplug(self, interface: str) -> None:
+        for bridge, row in self.database.table("Bridge").items():
+            gone = [id for _, id in row["ports"] if self.database.table("Port")[id]["name"] == [interface]]
+            if gone:
+                self.database.set("Bridge", bridge, ports=[each for each in row["ports"] if each[1] not in gone])
+
+    def restart(self) -> None:
+        """Both connections end; the tables are empty."""
+        self.tables = Tables()
+        for link in (self.session, self.switch):
+            if link is not None:
+                link.hang_up()
+
     def _plug(self, bridge: str, guest: Guest) -> None:
         ids = {"iface-id": guest.port_id}
         interface = self.database.insert("Interface", {"name": [guest.interface], "external_ids": ids})
@@ -749,6 +802,10 @@ class _Farm:
                     self._join(Hypervisor(spec), port)
             case ("plug", name, *guests):
                 self._hypervisors[name].plug(guests)
+            case ("unplug", name, *guests):
+                self._hypervisors[name].unplug(guests)
+            case ("restart", name):
+                self._hypervisors[name].restart()
             case ("mark",):
                 for each in self._hypervisors.values():
                     each.counts = Tally()

@@ -29,6 +29,8 @@ from northbound.visits import KEPT_S, LINGER_S, Visits
 T = TypeVar("T")
 
 PATHS = {each.name: each.path for each in COLLECTIONS}
+NOBODY = "11111111-2222-3333-4444-555555555555"
+"""An id that nothing has."""
 
 
 @dataclass
@@ -147,28 +149,31 @@ def serving(
     thread.start()
     wires, heard = Wires(), list[Change]()
 
-    async def start() -> tuple[Store, web.AppRunner, asyncio.Task[None], int]:
+    async def start() -> tuple[Store, web.AppRunner, list[asyncio.Task[None]], int]:
         store = await Store.open(journal or MemoryJournal())
         store.follow(heard.extend)
+        tasks = [asyncio.create_task(store.run())]
         doors = visits or Visits()
         api = application(store, wires, settings or Settings(), identity, doors, policy)
         if own:
             fleet = Fleet(store, Engine(store.model, APPS))
             store.follow(fleet.follow)
             v1.add_routes(api, fleet)
+            tasks.append(asyncio.create_task(fleet.neighbours.run()))
         runner = web.AppRunner(api, shutdown_timeout=0.2, keepalive_timeout=KEPT_S, lingering_time=LINGER_S)
         await runner.setup()
         listener = await doors.listen(runner, "127.0.0.1", 0)
-        return store, runner, asyncio.create_task(store.run()), listener.sockets[0].getsockname()[1]
+        return store, runner, tasks, listener.sockets[0].getsockname()[1]
 
     async def stop() -> None:
         await runner.cleanup()
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         await store.close()
 
     try:
-        store, runner, task, port = asyncio.run_coroutine_threadsafe(start(), loop).result(10)
+        store, runner, tasks, port = asyncio.run_coroutine_threadsafe(start(), loop).result(10)
         try:
             yield Client(port, store, wires, loop, heard)
         finally:

@@ -2,20 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from controller.model.records import AddressGroup
-from tests.northbound.served import Answer, Client, serving
-
-NOBODY = "11111111-2222-3333-4444-555555555555"
-
-
-@pytest.fixture
-def api() -> Iterator[Client]:
-    with serving() as client:
-        yield client
+from tests.northbound.served import NOBODY, Answer, Client
 
 
 def act(api: Client, id: str, action: str, addresses: object, **headers: str) -> Answer:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -10,13 +9,7 @@ import pytest
 from controller.model import bindings
 from controller.model.bindings import Attendance, Hypervisor
 from controller.model.records import Address, AgentNote, Chassis, Drained
-from tests.northbound.served import Client, serving
-
-
-@pytest.fixture
-def api() -> Iterator[Client]:
-    with serving() as client:
-        yield client
+from tests.northbound.served import Client
 
 
 def join(api: Client, name: str, zone: str = "nova", priority: int | None = None, alive: bool = True) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -185,3 +186,36 @@ def test_who_asked_is_not_told_to_be_the_controller(api: Client, capsys: pytest.
     wired(api)
     assert cli.main(["history", answer.body["network"]["id"], "--url", api.url]) == 0
     assert f"{answer.headers['X-Openstack-Request-Id']} by whoever may ask\n" in capsys.readouterr().out
+
+
+def test_an_archive_remembers_what_the_controller_did(
+    api: Client, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """History, blame and the time machine say the same of it, also of an archive of an earlier time."""
+    _, port = wired(api)
+    revision = api.store.model.revision
+    api.ask("PUT", api.path("port", port["id"]), {"port": {"mac_address": "02:00:00:00:00:77"}}, **P)
+    cookie = flow(api, "table=4,priority=100,eth_src=02:00:00:00:00:77")["cookie"]
+    now, then = str(tmp_path / "now"), str(tmp_path / "then")
+    assert cli.main(["bundle", "--no-dumps", now, "--url", api.url]) == 0
+    assert cli.main(["at", "--save", then, "--url", api.url, f"r{revision}"]) == 0
+    capsys.readouterr()
+
+    def said(*words: str) -> tuple[int, str]:
+        return cli.main([*words]), capsys.readouterr().out
+
+    for words in (["history"], ["history", "vm1"], ["history", "--limit", "1", "--json"], ["blame", cookie]):
+        assert said(*words, "--bundle", now) == said(*words, "--url", api.url)
+    for words in ([f"r{revision}"], ["r1"], [f"r{revision}", "flows", "hv1"]):
+        assert said("at", "--bundle", now, *words) == said("at", "--url", api.url, *words)
+    older = json.loads(said("history", "--json", "--bundle", then)[1])["events"]
+    assert older == api.get(f"/v1/history?before={revision + 1}")["events"]
+    assert said("blame", cookie, "--bundle", then)[0] == 2
+    assert cli.main(["at", "--bundle", now, "3d"]) == 2
+    assert "is not remembered" in capsys.readouterr().err
+    members = archive.read(Path(now)).members
+    for damage in (b"{}\n", b"no JSON\n", members["history.jsonl"].replace(b'"Port"', b'"Newer"')):
+        Path(then).write_bytes(archive.packed({**members, "history.jsonl": damage}))
+        assert cli.main(["history", "--bundle", then]) == 2
+        assert capsys.readouterr().err.startswith(f"weft: {then} cannot be used: history.jsonl ")
+        assert said("flows", "hv1", "--bundle", then) == said("flows", "hv1", "--bundle", now)

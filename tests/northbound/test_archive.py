@@ -167,7 +167,7 @@ def test_no_flow_is_said_to_drop_more_than_was_dropped_for_its_reason(
     ends = {encode_match(WHY(Why.UNKNOWN_PORT)): 3, encode_match(WHY(Why.NO_GATEWAY)): 5}
     counts = (replace(each, packets=ends.get(each.match, here.get(each.table, 0))) for each in dump.counted)
     path = file(tmp_path / "file", {"hv1": replace(dump, counted=tuple(counts))}, made)
-    assert weft(capsys, path, "drops") == (
+    assert weft(capsys, path, "drops", "hv1") == (
         0,
         [
             f"hv1         5 NO_GATEWAY        {Why.NO_GATEWAY.sentence}",

@@ -2,21 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-import pytest
-
 from controller.model.records import AutoTopology
-from tests.northbound.served import Answer, Client, serving
+from tests.northbound.served import Answer, Client
 
 PATH = "/v2.0/auto-allocated-topology"
 REFUSED = "AutoAllocationFailure"
-
-
-@pytest.fixture
-def api() -> Iterator[Client]:
-    with serving() as client:
-        yield client
 
 
 def lead_outside(api: Client) -> str:

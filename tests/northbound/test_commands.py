@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import socket
 import subprocess
@@ -157,13 +158,64 @@ def test_a_hypervisor_that_is_not_connected_is_told_so(capsys: pytest.CaptureFix
             assert cli.main([*command, "--url", api.url]) == 2
             assert capsys.readouterr().err == "weft: hv1 is disconnected: its switch is not connected.\n"
         assert cli.main(["repair", "--url", api.url]) == 2
+        capsys.readouterr()
+        assert cli.main(["drops", "--url", api.url]) == 2
+        assert capsys.readouterr().out == "hv1 ? not connected, so not asked\n0 packets dropped by 0 flows\n"
         assert cli.main(["diff", "--url", api.url]) == 2
+
+
+def test_a_file_without_the_dump_of_a_hypervisor_that_is_away_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kept = str(tmp_path / "kept")
+    with serving(own=True) as api:
+        assert cli.main(["bundle", kept, "--url", api.url]) == 0
+        api.commit(hypervisor(1))
+        assert cli.main(["bundle", kept, "--url", api.url]) == 1
+        assert capsys.readouterr().err == "weft: without a dump of hv1: its switch is not connected\n"
+        assert cli.main(["bundle", "--no-dumps", kept, "--url", api.url]) == 0
+        assert cli.main(["bundle", f"{kept}/none", "--url", api.url, "--no-dumps"]) == 2
+        assert capsys.readouterr().err == f"weft: {kept}/none: Not a directory\n"
+    assert cli.main(["flows", "hv1", "--bundle", kept]) == 0
+
+
+def test_what_keeps_a_port_down_is_no_good_answer_whatever_a_packet_would_meet(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with serving(own=True) as api:
+        network = api.make("network", name="red")["id"]
+        api.make("subnet", network_id=network, ip_version=4, cidr="10.0.0.0/24")
+        ports = [api.make("port", name=name, network_id=network, port_security_enabled=False) for name in "ab"]
+        api.commit(hypervisor(1, *(port["id"] for port in ports)))
+        assert cli.main(["why", "a", "b", "--url", api.url]) == 1
+        lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("a: Hypervisor hv1 waits for its database")
+    assert lines[-1] == "delivered"
 
 
 def test_connections_of_a_hypervisor_that_there_is_not_are_an_error() -> None:
     with serving(own=True) as api:
         answer = api.ask("POST", "/v1/trace", {"from": "a", "to": "b", "conntrack": {"hv9": ""}})
         assert answer.fault == (404, "ChassisNotFound", "Chassis hv9 could not be found.")
+
+
+@pytest.mark.parametrize(
+    ("given", "code", "printed", "said"),
+    [
+        (b" \xc3\xa9\n\xff\n", 0, b" \\xe9\n\\ufffd\n0 flows, 0 explained, 0 foreign\n", b""),
+        (b" cookie=0x0, \xff\n", 2, b"", b"weft: no controller answers at http://127.0.0.1:1"),
+    ],
+    ids=["passed through", "asked about"],
+)
+def test_what_is_no_text_is_read_and_printed_all_the_same(given: bytes, code: int, printed: bytes, said: bytes) -> None:
+    """A dump that a terminal, or a locale, cannot show: no command ends in a traceback for that."""
+    told = {"PYTHONIOENCODING": "ascii", "WEFT_URL": "http://127.0.0.1:1"}
+    done = subprocess.run(
+        [beside_python("weft"), "explain", "-"], input=given, capture_output=True, env={**os.environ, **told},
+        timeout=20, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (code, printed)
+    assert done.stderr.startswith(said)
 
 
 def test_options_stand_where_one_says_them(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -204,5 +256,11 @@ def test_what_an_object_costs_is_told_by_its_name_too(capsys: pytest.CaptureFixt
         assert [line.split()[1:3] for line in said[:-1]] == COST_OF_A_GROUP
         flows = api.get(f"/v1/flows/hv1?object={group['id']}")["flows"]
         assert said[-1] == f"{len(flows) + 2} flows and groups in all"  # two are shared among its rules
-        api.make("network", name="web")
+        assert api.get("/v1/flows/hv1?object=web")["flows"] == flows
+        other = api.make("network", name="web")
         assert cli.main(["cost", "web", "--url", api.url]) == 2
+        which = f"network {other['id']}, securitygroup {group['id']}"
+        assert capsys.readouterr().err == f"weft: 2 objects are named web: {which}; say which by its id.\n"
+        with pytest.raises(SystemExit):
+            cli.main(["drops", "--top", "-1", "--url", api.url])
+        assert "'-1' is no number of at least 1" in capsys.readouterr().err

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from controller.model.records import Translation
 from controller.southbound.explained import Explanation
 from northbound.datapath import told
+from tests.apps.outside import add_floating, add_outside
 from tests.cloud import Cloud, hypervisor, network, port
 
 WHY = {0xA7: Explanation(0xA7, "neighbours", "trap", "sought", "", ())}
@@ -21,6 +23,7 @@ PUSH = (
     "dst=192.0.2.2,proto=17,tos=0,ttl=64,frag=0x4000),udp(src=0,dst=6081,csum=0x0),geneve(vni=0x64)),out_port(br-phy)),"
     "phy0"
 )
+TO_HV1 = "ipv4(src=192.0.2.2/252.0.0.0,dst=192.0.2.1,proto=17),"
 TUNNEL = "tunnel(tun_id=0x64,src=192.0.2.2,dst=192.0.2.1,ttl=64/0,tp_src=33512/0,tp_dst=4789/0,flags(-df-csum+key)),"
 
 
@@ -54,6 +57,14 @@ def cloud() -> Cloud:
         ("", "0/0", "0", "tap-a", "userspace(pid=0,controller(reason=1,rule_cookie=0xa7,controller_id=0))",
          'from port "vm-a" a; to the controller, by neighbours: trap sought'),
         ("", "0/0", "0", "phy0", "br-phy", ""),
+        ("", "0/0", "0", "phy0", "tnl_pop(genev_sys_6081)", ""),
+        (TO_HV1, "0/0", "0", "phy0", "tnl_pop(genev_sys_6081)",
+         "from phy0; for this hypervisor's end of tunnels: taken out of genev_sys_6081"),
+        (TUNNEL.replace("0x64", "0xfffffd"), "0/0", "0", "genev_sys_6081", "userspace(pid=0,slow_path(bfd))",
+         "from hypervisor hv2, segment 16777213 (to watch gateways, by BFD); "
+         "answered, or sent on, by ovs-vswitchd itself (slow path)"),
+        (TUNNEL.replace("0x64", "0x0"), "0/0", "0", "vxlan_sys_4789", "drop",
+         "from hypervisor hv2, segment 0 (to find the way before a guest needs it); dropped"),
         ("", "0x9/0xffff", "0", "7", "6", ""),
     ],
 )  # fmt: skip
@@ -67,3 +78,16 @@ def test_a_decision_is_told_by_its_ends(
 def test_on_another_hypervisor_the_same_names_are_nobodys(cloud: Cloud) -> None:
     line = HEAD.format("", "0/0") + REST.format("0", "tap-a", "tap-b")
     assert [words for _, words in told(cloud.model, "hv2", [line], WHY.get)] == [""]
+
+
+def test_a_translation_is_told_by_whose_it_is() -> None:
+    made = Cloud()
+    add_outside(made)
+    add_floating(made)
+    zones = {each.what.partition("/")[0]: each.zone for each in made.model.all(Translation) if each.chassis == "hv1"}
+    line = HEAD.format("", "0/0") + REST.format(
+        "0", "tap-vm1", f"ct(commit,zone={zones['floatingip']},nat),recirc(0xa)"
+    )
+    assert [words for _, words in told(made.model, "hv1", [line], WHY.get)] == [
+        "from port vm1; remembered in the zone of translations for floating IP 172.24.0.100 f of port vm1"
+    ]

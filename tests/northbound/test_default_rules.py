@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from controller.model.records import DefaultSecurityGroupRule
-from tests.northbound.served import Client, serving
+from tests.northbound.served import NOBODY, Client
 
 PATH = "/v2.0/default-security-group-rules"
 BOTH = {"used_in_default_sg": True, "used_in_non_default_sg": True}
 OTHERS = {"used_in_default_sg": False, "used_in_non_default_sg": True}
-NOBODY = "11111111-2222-3333-4444-555555555555"
-
-
-@pytest.fixture
-def api() -> Iterator[Client]:
-    with serving() as client:
-        yield client
 
 
 def born_with(api: Client, name: str, project: str) -> set[tuple[str, ...]]:

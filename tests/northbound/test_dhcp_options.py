@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from tests.northbound.served import Client, serving
-
-
-@pytest.fixture
-def api() -> Iterator[Client]:
-    with serving() as client:
-        yield client
+from tests.northbound.served import Client
 
 
 def option(name: str, value: str | None, version: object = 4) -> dict[str, object]:

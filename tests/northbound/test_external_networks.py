@@ -2,42 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from controller.model.records import GATEWAY, Port, Tag
-from tests.northbound.served import Client, serving
-from tests.northbound.test_routers import act, add, addresses, join, port, subnet, via
-
-NOBODY = "11111111-2222-3333-4444-555555555555"
-
-
-@pytest.fixture
-def api() -> Iterator[Client]:
-    with serving() as client:
-        yield client
-
-
-def outside(api: Client, *cidrs: str, **more: object) -> str:
-    """An external network with these subnets, 203.0.113.0/24 if none is named."""
-    made = api.make("network", **{"router:external": True}, **more)
-    for cidr in cidrs or ("203.0.113.0/24",):
-        subnet(api, made["id"], cidr)
-    return str(made["id"])
-
-
-def inside(api: Client, cidr: str = "10.0.0.0/24", **more: object) -> tuple[str, str]:
-    """A network and its subnet."""
-    network = str(api.make("network")["id"])
-    return network, subnet(api, network, cidr, **more)
-
-
-def on(api: Client, network: str, cidr: str) -> str:
-    """The subnet of a network that has a CIDR."""
-    (found,) = api.get(f"/v2.0/subnets?network_id={network}&cidr={cidr}")["subnets"]
-    return str(found["id"])
+from tests.northbound.clouds import act, add, addresses, inside, join, on, outside, port, subnet, via
+from tests.northbound.served import NOBODY, Client
 
 
 def gateway_of(api: Client, router: str) -> Any:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass
-from typing import Any
 
 import pytest
 
@@ -17,54 +14,28 @@ from northbound.faults import fault
 from northbound.resources import floating_ips, ports
 from northbound.resources.attributes import Ask, read_body
 from northbound.resources.floating_ips import FLOATING_IPS
-from tests.northbound.served import Client, serving
-from tests.northbound.test_external_networks import inside, on, outside
-from tests.northbound.test_routers import act, add, join, port, subnet
-
-NOBODY = "11111111-2222-3333-4444-555555555555"
-
-
-@pytest.fixture
-def api() -> Iterator[Client]:
-    with serving() as client:
-        yield client
-
-
-@dataclass(frozen=True)
-class Cloud:
-    """An external network, a router with its gateway there, and a network and subnet that it joins."""
-
-    out: str
-    router: str
-    network: str
-    subnet: str
+from tests.northbound.clouds import (
+    Cloud,
+    act,
+    add,
+    floating,
+    guest,
+    inside,
+    join,
+    on,
+    outside,
+    port,
+    shown,
+    stands_for,
+    subnet,
+    with_a_way_out,
+)
+from tests.northbound.served import NOBODY, Client
 
 
 @pytest.fixture
 def cloud(api: Client) -> Cloud:
-    out = outside(api)
-    router = str(api.make("router", external_gateway_info={"network_id": out})["id"])
-    network, four = inside(api)
-    join(api, router, subnet_id=four)
-    return Cloud(out, router, network, four)
-
-
-def guest(api: Client, cloud: Cloud, *addresses: str, **more: object) -> str:
-    """A port, with these addresses if any are named."""
-    fixed = {"fixed_ips": [{"ip_address": address} for address in addresses]} if addresses else {}
-    return str(api.make("port", network_id=cloud.network, **fixed, **more)["id"])
-
-
-def floating(api: Client, cloud: Cloud, **more: object) -> Any:
-    return api.make("floatingip", floating_network_id=cloud.out, **more)
-
-
-def shown(api: Client, id: str) -> Any:
-    return api.get(f"/v2.0/floatingips/{id}")["floatingip"]
-
-
-def stands_for(floating_ip: Any) -> tuple[str | None, str | None, str | None]:
-    return floating_ip["router_id"], floating_ip["port_id"], floating_ip["fixed_ip_address"]
+    return with_a_way_out(api)
 
 
 # ---- the resource ---------------------------------------------------------------------------------------------

@@ -2,20 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
-import pytest
-
-from tests.northbound.served import Client, serving
+from tests.northbound.served import Client
 
 PATH = "/v2.0/network-ip-availabilities"
-
-
-@pytest.fixture
-def api() -> Iterator[Client]:
-    with serving() as client:
-        yield client
 
 
 def counts(found: Any) -> tuple[int, ...]:

@@ -11,12 +11,6 @@ from northbound.api import Settings
 from tests.northbound.served import Client, serving
 
 
-@pytest.fixture
-def api() -> Iterator[Client]:
-    with serving() as client:
-        yield client
-
-
 def test_a_network_is_what_was_asked_for_and_the_rest_is_default(api: Client) -> None:
     made = api.make("network", name="red")
     assert {name: made[name] for name in made if name not in ("id", "created_at", "updated_at")} == {

@@ -10,6 +10,7 @@ from prometheus_client import REGISTRY
 
 from controller import measures
 from northbound import metrics
+from tests.northbound.served import serving
 
 DOCS = Path(__file__).parents[2] / "docs" / "observability"
 
@@ -24,6 +25,17 @@ def known() -> set[str]:
     counters = {f"weft_chassis_{name}_total" for name, *_ in metrics.COUNTERS}
     scraped = {"weft_dropped_packets_total", "weft_dropped_bytes_total", "weft_strangers", "weft_failed_cells"}
     return timed | counted | gauges | counters | scraped | {"weft_store_failing", "weft_records"}
+
+
+def test_what_clients_make_up_is_no_name_of_a_metric() -> None:
+    """Methods, paths and ids: else whoever may ask could fill Prometheus."""
+    with serving(own=True) as api:
+        for path in ("/made/up", "/v1/chassis/made-up", "/v2.0/made-up", "/v2.0/networks/made-up", "/%6dade-up"):
+            for method in ("GET", "PURGE", "MADEUP"):
+                api.ask(method, path)
+        text = api.ask("GET", "/metrics").text
+    assert 'resource="none"' in text
+    assert re.findall("made|MADE|PURGE", text) == []
 
 
 def asked(text: str) -> set[str]:

@@ -21,8 +21,8 @@ import pytest
 
 from controller.model.records import Chassis
 from northbound.auth import Keystone, Service, Tokens
+from tests.northbound.identity import Identity, tokens
 from tests.northbound.served import Client, serving
-from tests.northbound.test_auth import Identity, tokens
 
 sdk = pytest.importorskip("openstack")
 

@@ -18,8 +18,8 @@ from northbound.api import Settings
 from northbound.auth import Tokens
 from northbound.policy import RULES, SEEN, subject
 from northbound.resources import COLLECTIONS
+from tests.northbound.identity import tokens
 from tests.northbound.served import Answer, Client, serving
-from tests.northbound.test_auth import tokens
 
 RED, BLUE = "p-red", "p-blue"
 FRIEND = "22222222-2222-2222-2222-222222222222"

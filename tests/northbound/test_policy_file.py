@@ -12,8 +12,8 @@ from controller.model.store import Model, Transaction
 from northbound.auth import Tokens, caller
 from northbound.policy import Target
 from northbound.policy_file import read_policy
+from tests.northbound.identity import tokens
 from tests.northbound.served import Answer, Client, serving
-from tests.northbound.test_auth import tokens
 
 RED, BLUE, OPS = caller("p-red", ["member"], "rosa"), caller("p-blue", ["reader"], "bob"), caller("ops", ["admin"])
 

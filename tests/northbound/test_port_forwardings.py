@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -10,20 +9,26 @@ import pytest
 from controller.model.records import Severed
 from controller.model.store import Transaction
 from controller.model.translations import FIRST, allot
-from tests.northbound.served import Answer, Client, serving
-from tests.northbound.test_external_networks import inside, on, outside
-from tests.northbound.test_floating_ips import Cloud, cloud, floating, guest, shown, stands_for
-from tests.northbound.test_routers import act, join, subnet
-
-__all__ = ["cloud"]
-
-NOBODY = "11111111-2222-3333-4444-555555555555"
+from tests.northbound.clouds import (
+    Cloud,
+    act,
+    floating,
+    guest,
+    inside,
+    join,
+    on,
+    outside,
+    shown,
+    stands_for,
+    subnet,
+    with_a_way_out,
+)
+from tests.northbound.served import NOBODY, Answer, Client
 
 
 @pytest.fixture
-def api() -> Iterator[Client]:
-    with serving() as client:
-        yield client
+def cloud(api: Client) -> Cloud:
+    return with_a_way_out(api)
 
 
 @pytest.fixture

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from controller.errors import NotFound
@@ -12,9 +10,8 @@ from controller.model.store import Transaction
 from northbound.resources import ports
 from northbound.resources.attributes import Ask, Settings, read_body
 from northbound.resources.ports import PORTS
-from tests.northbound.served import Client, serving
+from tests.northbound.served import NOBODY, Client
 
-NOBODY = "11111111-2222-3333-4444-555555555555"
 MAC = "02:00:00:00:00:01"
 
 NEEDS_SECURITY = (
@@ -27,12 +24,6 @@ PAIRS_NEED_SECURITY = (
     "AddressPairAndPortSecurityRequired",
     "Port Security must be enabled in order to have allowed address pairs on a port.",
 )
-
-
-@pytest.fixture
-def api() -> Iterator[Client]:
-    with serving() as client:
-        yield client
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 
 import pytest
 
@@ -11,20 +10,7 @@ from controller.model.bindings import Claim, Hypervisor, alone, observe
 from controller.model.records import Address, SecurityGroup, Tag
 from controller.model.store import Transaction
 from northbound.api import Settings
-from tests.northbound.served import Client, serving
-
-NOBODY = "11111111-2222-3333-4444-555555555555"
-
-
-@pytest.fixture
-def api() -> Iterator[Client]:
-    with serving() as client:
-        yield client
-
-
-@pytest.fixture
-def red(api: Client) -> str:
-    return str(api.make("network", name="red")["id"])
+from tests.northbound.served import NOBODY, Client, serving
 
 
 def four(api: Client, network: str, cidr: str = "10.0.0.0/24") -> str:

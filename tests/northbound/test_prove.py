@@ -18,7 +18,8 @@ from controller.southbound.messages import PortDesc
 from controller.southbound.openflow import EncodedFlow, encode_flow, encode_group
 from controller.southbound.reconcile import Installed
 from controller.southbound.spoken import flow_text, group_text
-from northbound import archive, cli, v1
+from northbound import archive, cli, past, v1, verdict
+from northbound.client import Unanswered
 from tests.cloud import Cloud
 from tests.controller.prove.clouds import cloud
 
@@ -100,9 +101,24 @@ def test_mistakes_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     for options, words in (
         (["--reaches", "nobody"], "nobody"),
         (["--only", "vm1"], "say which, as reaches"),
+        (["--live"], "--live sends packets, and a file has no switches to send them: leave out one of the two"),
     ):
         assert cli.main(["prove", "--bundle", kept, *options]) == 2
         assert words in capsys.readouterr().err
+
+
+def test_what_is_against_a_claim_is_not_sent_by_switches_that_are_not_there(tmp_path: Path) -> None:
+    made = cloud()
+    kept = file(tmp_path / "kept", made, hv1=dump(made, "hv1", NORMAL), hv2=dump(made, "hv2"))
+    with past.opened(Path(kept)) as yesterday:
+        answer = yesterday.post("/v1/prove", {"live": True}, 60)
+        with pytest.raises(Unanswered, match="neither true nor false"):
+            yesterday.post("/v1/prove", {"live": 1})
+    assert answer["live"] == {"sent": 0, "real": 0, "unreal": 0}
+    assert {each["live"]["sent"] for each in answer["violations"]} == {False}
+    said = [*verdict.text(answer)]
+    assert "  live    not sent: hv1 is disconnected: its switch is not connected." in said
+    assert said[-2] == "0 sent: 0 as proven, 0 not so, or no more"
 
 
 def test_flows_are_said_as_open_vswitch_says_them() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 
 import pytest
 
@@ -24,12 +23,6 @@ DEFAULTS = {
     "rbac_policy": 10,
 }
 OVER = "Quota exceeded for resources: ['{}']."
-
-
-@pytest.fixture
-def api() -> Iterator[Client]:
-    with serving() as client:
-        yield client
 
 
 def limits(answer: dict[str, dict[str, int]]) -> dict[str, int]:

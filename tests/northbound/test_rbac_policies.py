@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from controller.model import sharing
 from controller.model.records import Network, Port, RbacPolicy, SecurityGroup, Subnet
-from tests.northbound.served import Client, serving
+from tests.northbound.served import Client
 
 MINE = "11111111-1111-1111-1111-111111111111"
 THEIRS = "22222222-2222-2222-2222-222222222222"
 NOBODY = "99999999-9999-9999-9999-999999999999"
-
-
-@pytest.fixture
-def api() -> Iterator[Client]:
-    with serving() as client:
-        yield client
 
 
 NEEDS: dict[str, dict[str, object]] = {"address_scope": {"ip_version": 4}, "subnetpool": {"prefixes": ["10.0.0.0/8"]}}

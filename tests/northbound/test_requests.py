@@ -22,12 +22,6 @@ from tests.northbound.served import Client, serving
 BAD = 400
 
 
-@pytest.fixture
-def api() -> Iterator[Client]:
-    with serving() as client:
-        yield client
-
-
 def test_who_asks_for_a_name_where_an_id_should_be_is_no_news(api: Client, caplog: pytest.LogCaptureFixture) -> None:
     def told(method: str) -> list[str]:
         caplog.clear()

@@ -2,21 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
-
 import pytest
 
 from controller.model.records import Counter, Tag
-from tests.northbound.served import Answer, Client, serving
-
-NOBODY = "11111111-2222-3333-4444-555555555555"
-
-
-@pytest.fixture
-def api() -> Iterator[Client]:
-    with serving() as client:
-        yield client
+from tests.northbound.clouds import act, add, addresses, join, port, subnet, via
+from tests.northbound.served import NOBODY, Answer, Client
 
 
 @pytest.fixture
@@ -24,46 +14,8 @@ def router(api: Client) -> str:
     return str(api.make("router", name="r1", project_id="p1")["id"])
 
 
-@pytest.fixture
-def red(api: Client) -> str:
-    return str(api.make("network", name="red")["id"])
-
-
-def subnet(api: Client, network: str, cidr: str = "10.0.0.0/24", **more: object) -> str:
-    made = api.make("subnet", network_id=network, ip_version=6 if ":" in cidr else 4, cidr=cidr, **more)
-    return str(made["id"])
-
-
-def act(api: Client, id: str, action: str, **body: object) -> Answer:
-    return api.ask("PUT", f"/v2.0/routers/{id}/{action}", body)
-
-
-def add(api: Client, router: str, **body: object) -> Answer:
-    return act(api, router, "add_router_interface", **body)
-
-
 def remove(api: Client, router: str, **body: object) -> Answer:
     return act(api, router, "remove_router_interface", **body)
-
-
-def join(api: Client, router: str, **body: object) -> str:
-    """The port by which a router joins what a body names."""
-    done = add(api, router, **body)
-    assert done.status == 200, done.text
-    return str(done.body["port_id"])
-
-
-def port(api: Client, id: str) -> Any:
-    return api.get(f"/v2.0/ports/{id}")["port"]
-
-
-def addresses(port: Any) -> list[str]:
-    return [ip["ip_address"] for ip in port["fixed_ips"]]
-
-
-def via(*hops: str) -> list[dict[str, str]]:
-    """Routes, each as `DESTINATION>NEXTHOP`."""
-    return [dict(zip(("destination", "nexthop"), hop.split(">"), strict=True)) for hop in hops]
 
 
 # ---- the resource ---------------------------------------------------------------------------------------------

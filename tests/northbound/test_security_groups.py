@@ -12,21 +12,13 @@ from hypothesis import strategies as st
 from controller.model.protocols import NUMBERS
 from controller.model.records import Bundle, SecurityGroup, SecurityGroupRule, Tag
 from northbound.resources.security_group_rules import SECURITY_GROUP_RULES
-from tests.northbound.served import Answer, Client, serving
-
-NOBODY = "11111111-2222-3333-4444-555555555555"
+from tests.northbound.served import NOBODY, Answer, Client, serving
 
 NAMES = (
     "(None, 'any', 'ah', 'dccp', 'egp', 'esp', 'gre', 'hopopt', 'icmp', 'igmp', 'ip', 'ipip', 'ipv6-encap', "
     "'ipv6-frag', 'ipv6-icmp', 'icmpv6', 'ipv6-nonxt', 'ipv6-opts', 'ipv6-route', 'ospf', 'pgm', 'rsvp', 'sctp', "
     "'tcp', 'udp', 'udplite', 'vrrp')"
 )
-
-
-@pytest.fixture
-def api() -> Iterator[Client]:
-    with serving() as client:
-        yield client
 
 
 @pytest.fixture

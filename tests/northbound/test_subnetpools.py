@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from ipaddress import ip_network
 from itertools import combinations
 from typing import Any
@@ -16,21 +15,9 @@ from controller.errors import NoPrefix
 from controller.model import prefixes
 from controller.model.records import Cidr, Subnet, SubnetPool
 from controller.model.store import Model, Transaction
-from tests.northbound.served import Answer, Client, serving
+from tests.northbound.served import NOBODY, Answer, Client
 
-NOBODY = "11111111-2222-3333-4444-555555555555"
 BAD, CONFLICT = 400, 409
-
-
-@pytest.fixture
-def api() -> Iterator[Client]:
-    with serving() as client:
-        yield client
-
-
-@pytest.fixture
-def red(api: Client) -> str:
-    return str(api.make("network", name="red")["id"])
 
 
 def pool(api: Client, *prefixes: str, **more: object) -> Any:

@@ -2,26 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from controller.model.records import Released
-from tests.northbound.served import Client, serving
+from tests.northbound.served import Client
 
 MAC = "fa:16:3e:00:00:01"
 AUTOMATIC = "2001:db8::f816:3eff:fe00:1"
-
-
-@pytest.fixture
-def api() -> Iterator[Client]:
-    with serving() as client:
-        yield client
-
-
-@pytest.fixture
-def red(api: Client) -> str:
-    return str(api.make("network", name="red")["id"])
 
 
 def test_a_subnet_is_what_was_asked_for_and_the_rest_is_default(api: Client, red: str) -> None:

@@ -14,8 +14,8 @@ import pytest
 
 from northbound.auth import Tokens
 from northbound.visits import Visits
+from tests.northbound.identity import tokens
 from tests.northbound.served import Client, serving
-from tests.northbound.test_auth import tokens
 
 HEAD_S, BODY_S, MOST = 0.3, 0.5, 8
 POST = b"POST /v2.0/networks HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\nX-Auth-Token: red\r\n\r\n"

@@ -6,7 +6,8 @@ drawn depends on the seed alone; how far it gets in some time, on the machine.
 
     python -m tests.scenarios.churn [--seconds 600] [--seed N]
 
-The controller is killed in the first third alone: the memory of the one that lives on is what is looked at.
+The controller is killed in the first sixth alone: the memory of the one that lives on is what is looked at, from when
+zones are given back as fast as they are taken, and only in runs that last until then.
 """
 
 from __future__ import annotations
@@ -23,17 +24,21 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mininet_scenarios.errors import LabError
+from controller.southbound.zones import AGAIN_S
 from mininet_scenarios.hosts import Guest
 from mininet_scenarios.lab import Lab, Network
-from mininet_scenarios.processes import end_on_sigterm
-from mininet_scenarios.two_networks import Row, show
+from mininet_scenarios.rows import Row, concluded, show
 
 MACHINES = 3
 """How many guests a hypervisor has."""
 NETWORKS, PORTS, PROJECTS = 4, 24, 4
 """No more than these at a time, so that memory has no reason to grow: a project keeps its default group for good."""
-GROWTH_MIB = 8.0
+GROWTH_MIB = 1.0
+"""What Python takes from the system at a time (an arena: Objects/obmalloc.c of 3.11): memory that is flat moves by less.
+In ten minutes some 4,000 steps lie between what is compared, so what leaves 250 bytes a step is found. What leaves less
+is found by those who count (`tests.census`)."""
+SETTLED_S = AGAIN_S + 10.0
+"""So long after its start a controller has more and more conntrack zones in quarantine, and caches that are not full."""
 HEAVY_EVERY = 60
 """One step in so many restarts something."""
 CHECK_EVERY_S = 30.0
@@ -62,7 +67,8 @@ class Churn:
         self._closed: set[str] = set()
         self._wires: list[Wire] = []
         self._guests: list[Guest] = []
-        self._life_mib: list[float] = []
+        self._life_mib: list[tuple[float, float]] = []
+        self._minutes_mib: list[float] = []
         self.counts: Counter[str] = Counter()
         self._pairs = 0
         self._silent: list[str] = []
@@ -211,14 +217,14 @@ class Churn:
             if passed > 1:
                 break
             if step % HEAVY_EVERY == 0:
-                kill = passed < 1 / 3 and step // HEAVY_EVERY % 2
+                kill = passed < 1 / 6 and step // HEAVY_EVERY % 2
                 chosen = self.kill_controller if kill else self.restart_hypervisor
             else:
                 (chosen,) = self._draw.choices(list(light), list(light.values()))
             chosen()
             self.counts[chosen.__name__] += 1
             if step % 20 == 0:
-                self._life_mib.append(self._resident_mib())
+                self._look(time.monotonic() - start)
             if time.monotonic() > checked + CHECK_EVERY_S:
                 self.settles()
                 checked = time.monotonic()
@@ -235,6 +241,12 @@ class Churn:
                 guest_.plugged = wire.host in (None, guest_.hypervisor.name)
                 guest_.network_id = wire.network.id
         self._lab.settles()
+
+    def _look(self, seconds: float) -> None:
+        """Remember how much memory the controller has now."""
+        self._life_mib.append((seconds, self._resident_mib()))
+        if seconds >= 60 * (len(self._minutes_mib) + 1):
+            self._minutes_mib.append(self._life_mib[-1][1])
 
     def _resident_mib(self) -> float:
         daemon = self._lab.controller.daemon
@@ -269,10 +281,18 @@ class Churn:
         steps = ", ".join(f"{name} {count}" for name, count in sorted(self.counts.items()))
         yield Row(f"{self.counts.total()} steps", "settled", f"settled; {steps}", True)
         yield Row.equal(f"{self._pairs} pairs of guests ping each other", "all", ", ".join(self._silent) or "all")
-        part = max(1, len(self._life_mib) // 3)
-        first, last = (statistics.median(some) for some in (self._life_mib[:part], self._life_mib[-part:]))
-        seen = f"{first:.1f} MiB, then {last:.1f} MiB"
-        yield Row("memory of the controller", f"grows by less than {GROWTH_MIB:g} MiB", seen, last < first + GROWTH_MIB)
+        yield from self._memory()
+
+    def _memory(self) -> Iterator[Row]:
+        began = self._life_mib[0][0] if self._life_mib else 0.0
+        settled = [mib for at, mib in self._life_mib if at > began + SETTLED_S]
+        part = len(settled) // 3
+        if part:
+            first, last = statistics.median(settled[:part]), statistics.median(settled[-part:])
+            minutes = ", ".join(f"{mib:.1f}" for mib in self._minutes_mib)
+            seen = f"{first:.1f} MiB, then {last:.1f} MiB; each minute: {minutes}"
+            wanted = f"grows by less than {GROWTH_MIB:g} MiB"
+            yield Row("memory of the controller", wanted, seen, last < first + GROWTH_MIB)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -283,17 +303,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     seed = random.SystemRandom().randrange(1 << 32) if options.seed is None else options.seed
     print(f"seed {seed}", flush=True)
-    end_on_sigterm()
-    try:
+
+    def play() -> list[Row]:
         with Lab(hypervisors=3) as lab:
             churn = Churn(lab, seed)
             churn.run(seconds=options.seconds)
             rows = list(churn.rows())
             print(show(rows))
-    except LabError as error:
-        print(error, *getattr(error, "__notes__", ()), sep="\n", file=sys.stderr)
-        return 2
-    return 0 if all(row.right for row in rows) else 1
+            return rows
+
+    return concluded(play)
 
 
 if __name__ == "__main__":

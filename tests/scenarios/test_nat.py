@@ -588,7 +588,8 @@ def test_ten_thousand_short_connections_are_made(lab: Lab, wire: Physical) -> No
     """Guests call from 64 ports, each again at once. For a port that is used again Open vSwitch 3.1 takes another one
     outside, perhaps one by which whoever is called still knows a connection of another port (TIME-WAIT): then it says
     so, the caller resets that, and calls again. To a floating IP it takes another port of the caller's, too, and there such
-    a reset is not let in (`docs/nat.md`, "Ports outside"), so the guest that is called keeps nothing in TIME-WAIT.
+    a reset is not let in (`docs/nat.md`, "A port that is used again outside"), so the guest that is called keeps nothing
+    in TIME-WAIT.
     """
     far, a1, a4 = lab.hosts["far"], lab.guests["a1"], lab.guests["a4"]
     a4.sysctl("ipv4/tcp_max_tw_buckets", 0)

@@ -177,6 +177,8 @@ def test_what_keeps_two_apart_and_what_they_cost_is_told(lab: Lab, cast: Cast) -
         weft("repair", "--chassis", "hv1", "--object", cast.guests[0].port_id)
         == "hv1: 0 flows and 0 groups put right\n"
     )
+    (group,) = lab.api.get("/v2.0/security-groups?name=remote")["security_groups"]
+    assert weft("repair", "--object", group["id"]) == "hv2: 0 flows and 0 groups put right\n", "and hv1 is left alone"
     assert weft("repair").splitlines() == [f"{name}: 0 flows and 0 groups put right" for name in ("hv1", "hv2")]
 
 
@@ -296,6 +298,22 @@ def test_open_vswitch_goes_the_same_way_stage_by_stage(lab: Lab, cast: Cast) -> 
         hv1.ofctl("--strict", "del-flows", hv1.bridge, astray)
     command = lab.controller.weft("trace", "--ofproto", "--from", "client", "--to", "closed", codes=(1,)).splitlines()
     assert [line for line in command if line.startswith("hv1: ovs-appctl ofproto/trace-packet-out br-int ")]
+
+
+def test_a_lab_does_not_settle_while_a_flow_a_group_or_a_meter_has_no_reason(lab: Lab, cast: Cast) -> None:
+    hv1 = lab.hypervisors["hv1"]
+    cookies, groups = hv1.cookies(), hv1.own_groups()
+    assert len(cookies) > 300
+    assert groups
+    assert lab.unknown([*cookies, "0xa7ffffffffffffff"], [*groups, 0x1000_0ABC]) == [
+        "0xa7ffffffffffffff",
+        "group 268438204",
+    ]
+    hv1.ofctl("-O", "OpenFlow14", "add-meter", hv1.bridge, "meter=7,kbps,band=type=drop,rate=1000")
+    with pytest.raises(Unsettled, match=r"Nobody knows why hv1 has these\.\nmeter 7"):
+        lab.settles()
+    hv1.ofctl("-O", "OpenFlow14", "del-meter", hv1.bridge, "meter=7")
+    lab.settles()
 
 
 def test_a_packet_that_meets_what_it_should_not_is_found_where_it_is(lab: Lab, cast: Cast) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import product
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
@@ -41,7 +43,7 @@ from controller.model.records import (
 )
 from controller.model.store import Change, Model, Transaction, Write
 from controller.model.view import Relation, View
-from tests.cloud import Cloud, hypervisor, network, no_port, port
+from tests.cloud import Cloud, Work, group, hypervisor, ingress, interface, network, no_port, port, router
 
 NETWORKS = ("red", "blue")
 PORTS = ("p1", "p2", "p3", "p4")
@@ -106,11 +108,14 @@ records: st.SearchStrategy[Record] = st.one_of(
         booleans,
     ),
     st.builds(
-        lambda id, network, last, up, host, groups, pairs, guarded: Port(
+        lambda id, network, last, six, up, host, groups, pairs, guarded: Port(
             id=id,
             network_id=network,
             mac_address=Mac(f"02:00:00:00:00:0{PORTS.index(id)}"),
-            fixed_ips=(FixedIp("s", Address(f"10.0.{PORTS.index(id)}.{last}")),),
+            fixed_ips=(
+                FixedIp("s", Address(f"10.0.{PORTS.index(id)}.{last}")),
+                *(FixedIp("s6", Address(f"fd00::{PORTS.index(id)}:{last}")) for _ in range(six)),
+            ),
             admin_state_up=up,
             host=host,
             security_groups=groups,
@@ -120,6 +125,7 @@ records: st.SearchStrategy[Record] = st.one_of(
         st.sampled_from(PORTS),
         st.sampled_from(NETWORKS),
         st.integers(1, 2),
+        booleans,
         booleans,
         st.sampled_from((None, None, "", "hv1", "host2")),
         st.sampled_from(((), ("app",), ("web",), GROUPS)),
@@ -264,9 +270,56 @@ def test_the_order_of_history_does_not_matter(history: list[list[tuple[bool, Rec
     assert all(end == ends[0] for end in ends)
 
 
-def _facts(engine: Engine) -> list[set[str]]:
-    """The records whose facts are remembered, by relation."""
-    return [{*nodes} for nodes in engine._facts.values()]
+def _ports_of_all_sorts() -> Cloud:
+    """Ports of each combination of what rules and relations look at before anything else; some plugged, some not."""
+    cloud = Cloud()
+    works: list[Work] = [network("red", 100), group("web"), router("r"), group("app", ingress(remote_group_id="web"))]
+    plugged: list[str] = []
+    sorts = product(
+        (("10.0.{}.{}",), ("fd00::{}:{}",), ()), ((), *PAIR_BLOCKS), (True, False), ((), ("web",)), (True, False)
+    )
+    for number, (texts, blocks, guarded, groups, up) in enumerate(sorts):
+        for at, id in enumerate((f"in{number}", f"out{number}")):
+            mac = f"02:00:00:00:0{at}:{number:02x}"
+            addresses = [text.format(at + 1, number) for text in texts]
+            pairs = [(mac, block.format(at + 1, number)) for block in blocks]
+            works.append(
+                port(id, "red", mac, *addresses, pairs=pairs, guarded=guarded, groups=groups, admin_state_up=up)
+            )
+        plugged.append(f"in{number}")
+    works.append(interface("joint", "r", "red", "02:00:00:00:09:00", s="10.0.0.1"))
+    cloud.commit(*works, hypervisor(1, *plugged, "joint"))
+    return cloud
+
+
+def test_what_there_is_no_cell_for_would_want_nothing() -> None:
+    """Nor would what there are no facts for say any: neither a record's own words nor a closed gate hides anything."""
+    view, hidden = _ports_of_all_sorts().engine.view(), set[str]()
+    for relation in RELATIONS:
+        for record in view.all(relation.kind):
+            if not _concerns(view, relation, record):
+                hidden.add(relation.name)
+                assert [*relation.facts(view, record)] == [], (relation.name, record)
+    for rule in (rule for app in APPS for rule in app.rules if rule.about or rule.gate):
+        for record in view.all(cast("type[Record]", rule.kind)):
+            if not _concerns(view, rule, record) and rule.place(view, record) is not None:
+                assert [*rule.compute(view, record)] == [], (rule.name, record)
+                hidden.add(rule.name)
+    assert {"joints", "pairs", "open", "candidates", "policies", "member_addresses", "homes", "own_address"} <= hidden
+
+
+PAIR_BLOCKS = (("10.1.{}.{}",), ("fd01::{}:{}",), ("10.0.9.0/24",))
+
+
+def _concerns(view: View, what: Rule | Relation[Any, Any], record: Record) -> bool:
+    if what.about is not None and not what.about(record):
+        return False
+    return what.gate is None or bool(view.derive(what.gate, record.id))
+
+
+def _remembered(engine: Engine) -> list[set[str]]:
+    """The records whose facts are remembered, by relation, and those that gates are kept for."""
+    return [{*nodes} for memory in (engine._facts, engine._gates) for nodes in memory.values()]
 
 
 @given(histories)
@@ -281,7 +334,7 @@ def test_a_model_that_is_emptied_leaves_nothing_behind(history: list[list[tuple[
     fresh = History().engine
     for memory in ("_derived", "_gathered", "_facts", "_scopes", "_readers", "_wants", "_cells"):
         assert getattr(lived.engine, memory).keys() == getattr(fresh, memory).keys(), memory
-    assert _facts(lived.engine) == _facts(fresh)
+    assert _remembered(lived.engine) == _remembered(fresh)
 
 
 # Conflicts, clauses and failures, with apps made for the purpose
@@ -422,7 +475,7 @@ def test_a_derived_value_that_comes_out_equal_wakes_nobody() -> None:
         return view.derive(parity, port_id)
 
     cloud = Cloud([_app(1, "test", host(Port, by_parity))])
-    cloud.commit(network("red", 100), hypervisor(1, "b"))
+    cloud.commit(network("red", 100), hypervisor(1, "a", "b"))
     cloud.commit(port("a", "red", "02:00:00:00:00:01"), port("b", "red", "02:00:00:00:00:02"))
     cloud.commit(lambda tx: tx.put(replace(tx.need(Port, "a"), device_id="xx")))
     assert cloud.engine.log == ["test.by_parity[a]"]

@@ -21,9 +21,10 @@ from controller.model.store import MemoryJournal, Store, Transaction
 from controller.southbound.complaints import Complaints
 from controller.southbound.differences import compare
 from controller.southbound.fleet import Fleet
+from controller.southbound.packet_in import Bucket
 from controller.southbound.paths import FRAME
 from controller.southbound.reconcile import Installed, Plan, Refusal
-from controller.southbound.switch import Applied, Switch
+from controller.southbound.switch import Applied, PortsReport, Switch
 from controller.southbound.told import Outside, State
 from tests.cloud import floating_ip, gateway, interface, network, port, router, subnet, wire
 
@@ -52,14 +53,17 @@ class Wire:
     plans_before_emptied: int = 0
     emitted: list[tuple[int, str, bytes]] = field(default_factory=list)
     refuses: tuple[Refusal, ...] = ()
-    complaints: Complaints = field(default_factory=lambda: Complaints(lambda: 1))
+    complaints: Complaints = field(default_factory=Complaints)
+    report: PortsReport | None = None
 
     @property
     def name(self) -> str:
         return f"Switch at {self.peer}"
 
     def on_packets(self, answer: object) -> None: ...
-    def on_ports(self, report: object) -> None: ...
+    def on_ports(self, report: PortsReport) -> None:
+        self.report = report
+
     def on_tampered(self, report: object) -> None: ...
 
     async def watch(self) -> bool:
@@ -434,7 +438,7 @@ def test_what_one_object_wants_is_put_right_alone() -> None:
         wanted = {each.text for each in flows if "vm1" in {one.id for one in each.objects}}
         assert switch.sent() == wanted < {each.text for each in flows}
         assert applied.flow_mods == len(wanted) > 3
-        with pytest.raises(NotFound, match="No object vm9 wants any flow on hv1"):
+        with pytest.raises(NotFound, match="Nothing by the name or id vm9 wants a flow on hv1"):
             await fleet.repair("hv1", "vm9")
         switch.over.set()
 
@@ -457,7 +461,7 @@ def test_how_many_flows_a_switch_should_hold_is_kept_count_of() -> None:
 # ---- many at once --------------------------------------------------------------------------------------------------
 
 
-def test_a_zone_that_a_port_gave_back_is_emptied_once_its_flows_are_gone_and_anew_for_each_connection() -> None:
+def test_a_zone_that_a_port_gave_back_is_emptied_once_its_flows_are_gone() -> None:
     async def emptied(switch: Wire) -> list[int]:
         async with asyncio.timeout(1):
             await until(lambda: bool(switch.emptied))
@@ -466,19 +470,13 @@ def test_a_zone_that_a_port_gave_back_is_emptied_once_its_flows_are_gone_and_ane
 
     async def story(fleet: Fleet, store: Store, group: asyncio.TaskGroup) -> None:
         await store.commit(VM1)
-        first, second = Wire(), Wire(peer="192.0.2.1:4001")
-        group.create_task(first.attended(fleet))
+        switch = Wire()
+        group.create_task(switch.attended(fleet))
         await until(lambda: in_step(fleet))
-        unplugged = replace(HV1, claims=())
-        await fleet.observed(unplugged)
+        await fleet.observed(replace(HV1, claims=()))
         (record,) = store.model.all(Quarantine)
-        assert await emptied(first) == [record.zone]
-        first.over.set()
-        await until(lambda: fleet.status("hv1").member.switch is None)
-        await fleet.observed(unplugged)
-        group.create_task(second.attended(fleet))
-        assert await emptied(second) == [record.zone]
-        second.over.set()
+        assert await emptied(switch) == [record.zone]
+        switch.over.set()
 
     played(story)
 
@@ -574,5 +572,43 @@ def test_a_hypervisor_that_came_and_went_while_nobody_looked_is_nothing() -> Non
 
         await asyncio.gather(store.commit(come), store.commit(go))
         assert [each.chassis.id for each in fleet.statuses()] == ["hv1"]
+
+    played(story)
+
+
+def test_what_an_earlier_connection_had_emptied_waits_on_and_is_not_emptied_anew() -> None:
+    async def emptied(fleet: Fleet, store: Store, group: asyncio.TaskGroup, zone: int) -> list[int]:
+        """What one connection is told to empty when another zone is given back."""
+        switch = Wire()
+        group.create_task(switch.attended(fleet))
+        await until(lambda: in_step(fleet))
+        await store.commit(lambda tx: tx.put(Quarantine(id=f"hv1/{zone}", chassis="hv1", zone=zone)))
+        await until(lambda: bool(switch.emptied))
+        switch.over.set()
+        await until(lambda: fleet.status("hv1").member.switch is None)
+        await fleet.observed(HV1)
+        return switch.emptied
+
+    async def story(fleet: Fleet, store: Store, group: asyncio.TaskGroup) -> None:
+        assert await emptied(fleet, store, group, 7) == [7]
+        assert await emptied(fleet, store, group, 8) == [8]
+
+    played(story)
+
+
+def test_what_a_port_may_ask_goes_with_the_port() -> None:
+    """Open vSwitch gives a port another number each time that it comes."""
+
+    async def story(fleet: Fleet, store: Store, group: asyncio.TaskGroup) -> None:
+        switch = Wire()
+        group.create_task(switch.attended(fleet))
+        await until(lambda: in_step(fleet))
+        answerer = fleet.status("hv1").member.answerer
+        assert answerer is not None
+        assert switch.report is not None
+        answerer.shares.update({(number, False): Bucket() for number in (1, 10, 11)})
+        await switch.report({"weft-vxlan": 1, "tap": 12})
+        assert [*answerer.shares] == [(1, False)]
+        switch.over.set()
 
     played(story)

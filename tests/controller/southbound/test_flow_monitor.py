@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import itertools
 import struct
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Mapping
 
 import pytest
 from hypothesis import given
@@ -21,7 +21,7 @@ from controller.southbound.pace import Pace
 from controller.southbound.reconcile import Plan, full
 from controller.southbound.switch import Switch
 from controller.southbound.watch import Tampering
-from tests.controller.southbound.test_switch import (
+from tests.controller.southbound.switches import (
     APP,
     Bridge,
     OpenVSwitch,
@@ -40,13 +40,6 @@ QUIET_S = 0.5
 DESIRED = a_network(5)
 FIRST = encode_flow(delivered(1), APP)
 """The flow of table 50 that outputs to port 1."""
-
-
-@pytest.fixture(scope="module")
-def ovs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenVSwitch]:
-    ovs = OpenVSwitch(tmp_path_factory.mktemp("ovs"))
-    yield ovs
-    ovs.stop()
 
 
 def on_watched(ovs: OpenVSwitch, test: Callable[[Switch, Bridge, list[Tampering]], Awaitable[None]]) -> None:
@@ -198,8 +191,8 @@ def test_ports_are_told_as_before(ovs: OpenVSwitch) -> None:
     async def test(switch: Switch, bridge: Bridge, _seen: list[Tampering]) -> None:
         told: list[int] = []
 
-        async def report(ports: object) -> None:
-            told.append(len(ports))  # type: ignore[arg-type]
+        async def report(ports: Mapping[str, int]) -> None:
+            told.append(len(ports))
 
         switch.on_ports(report)
         await switch.ports()

@@ -23,7 +23,7 @@ from controller.model.view import View
 from controller.southbound import neighbours
 from controller.southbound.neighbours import Neighbours
 from tests.cloud import Work, gateway, heard, hypervisor, interface, network, no_port, port, router, subnet
-from tests.controller.southbound.test_switch import until
+from tests.controller.southbound.switches import until
 
 VIP, VIRTUAL = Address("10.0.0.100"), Mac("00:00:5e:00:01:01")
 SHARED = [(VIRTUAL, VIP)]

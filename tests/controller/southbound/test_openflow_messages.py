@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import struct
 from collections.abc import Callable
 from typing import Any
 
@@ -137,6 +138,21 @@ def test_a_port_that_lies_about_its_length_is_malformed(length: int) -> None:
         messages.decode_ports(payload[:4] + length.to_bytes(2) + payload[6:])
 
 
+def counted(number: int, packets: int, sent: int, length: int = 80) -> bytes:
+    """The counters of a port (section 7.3.5.6), with one that nobody knows behind them."""
+    head = struct.pack("!H2xIIIQQQQ", length, number, 5, 6, 7, packets, 8, sent)
+    return head + bytes(max(0, length - len(head)))
+
+
+def test_what_left_by_ports_is_read() -> None:
+    assert messages.port_stats_request(9, 3)[8:].hex() == "0004000000000000" + "0000000300000000"
+    payload = counted(3, 11, 1300) + counted(messages.OFPP_LOCAL, 0, 0, 88)
+    assert messages.decode_port_stats(payload) == {3: (11, 1300), messages.OFPP_LOCAL: (0, 0)}
+    for length in (0, 47, 81):
+        with pytest.raises(Malformed):
+            messages.decode_port_stats(length.to_bytes(2) + payload[2:80])
+
+
 def test_a_port_status_tells_what_happened_to_whom() -> None:
     reason, found = messages.decode_port_status(bytes.fromhex("01 00000000000000") + port(4, b"tap04", state=1))
     assert (reason, found.number, found.name, found.state) == (messages.OFPPR_DELETE, 4, "tap04", 1)
@@ -171,6 +187,7 @@ DECODERS: list[Callable[[bytes], object]] = [
     messages.decode_features,
     messages.decode_multipart,
     messages.decode_ports,
+    messages.decode_port_stats,
     messages.decode_port_status,
     messages.decode_bundle_control,
     messages.decode_error,

@@ -11,7 +11,7 @@ import pytest
 from controller.southbound import ovsdb
 from controller.southbound.jsonrpc import MESSAGE_BYTES, Splitter
 from controller.southbound.ovsdb import OvsdbListener
-from tests.controller.southbound.test_ovsdb import Watcher, eventually, play
+from tests.controller.southbound.hypervisors import Watcher, eventually, play
 
 
 class Impostor:

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from os_ken.lib import pcaplib
 from os_ken.ofproto import ofproto_parser, ofproto_protocol
+from prometheus_client import REGISTRY
 
 from apps import APPS
 from controller.errors import Malformed
@@ -30,8 +31,8 @@ from controller.southbound.openflow import encode_flow, encode_group
 from controller.southbound.packet_in import BURST, PER_SECOND, PORT_BURST, Answerer, Bucket, Tally, answers_of
 from controller.southbound.switch import Switch
 from tests.cloud import Cloud, hypervisor, interface, network, port, router, subnet
-from tests.controller.southbound.test_openflow_ovs import Connection, Ovs
-from tests.controller.southbound.test_switch import Peer, on_false, ports, until
+from tests.controller.southbound.connections import Connection, Ovs
+from tests.controller.southbound.switches import Peer, on_false, ports, until
 
 VM, RED, BLUE = "02:00:00:00:00:01", "02:00:00:00:0a:01", "02:00:00:00:0a:02"
 TAP = 10
@@ -349,6 +350,20 @@ def test_what_is_handed_over_is_counted_by_why_answered_or_not() -> None:
     assert asked.handed == {Why.NO_ROUTE: Tally(1, 1400), Why.TOO_BIG: Tally(30, 42_000)}
 
 
+def test_metrics_tell_by_app_what_was_handed_over_and_what_was_let_go() -> None:
+    def told(name: str, app: str, why: Why) -> float:
+        return REGISTRY.get_sample_value(f"weft_packet_ins{name}_total", {"app": app, "reason": why.name}) or 0.0
+
+    apps = (("router_errors", Why.TTL_EXCEEDED), ("neighbours,router_errors,wire", Why.NO_NEIGHBOUR))
+    asked = answerer()
+    for app, why in apps:
+        before, over = told("", app, why), told("_unanswered", app, why)
+        for _ in range(30):
+            asked(handed(why))
+        assert told("", app, why) - before == 30
+        assert told("_unanswered", app, why) - over >= 10
+
+
 def test_while_something_is_sought_nothing_is_answered() -> None:
     sought = Sought("red", Address("10.0.0.9"), (), lambda mac: Reply(TAP, b"found"))
     heard = Heard("red", Address("10.0.0.8"), Mac(VM), "vm", unasked=True)
@@ -431,3 +446,14 @@ def test_what_a_port_tells_is_heard_beside_all_that_it_wants() -> None:
     answers(handed(Why.TOLD))
     assert len(nobody.told) == 1
     assert (answers.overrun(TAP, since=999.0), answers.overrun(TAP + 1, since=999.0)) == (True, False)
+
+
+def test_shares_go_with_their_ports() -> None:
+    """Or a switch whose guests come and go would have more and more of them."""
+    answers = answerer()
+    for turn in range(100):
+        answers(handed(port=TAP))
+        answers(handed(port=100 + turn))
+        answers.keep([1, TAP])
+    assert [*answers.shares] == [(TAP, False)]
+    assert [len([*answers(handed())]) for _ in range(5)] == [0] * 5, "what is left of a share stays what it was"

@@ -14,7 +14,7 @@ from controller.flows.pipeline import DST, FLOOD, L2_LOOKUP, NET, TUN_OUT
 from controller.model.records import Address
 from controller.southbound.paths import AGAIN_S, FRAME, REFRESH_S, Paths, Rate, Way, leading, way
 from tests.cloud import Cloud, hypervisor, network, port
-from tests.controller.southbound.test_switch import until
+from tests.controller.southbound.switches import until
 
 HV2, HV3 = Address("192.0.2.2"), Address("192.0.2.3")
 

@@ -11,7 +11,7 @@ import pytest
 from controller.southbound import messages as of
 from controller.southbound.patience import TICK_S, Clock, Deadline, Turns
 from controller.southbound.switch import Switch, Timing
-from tests.controller.southbound.test_switch import Peer, on_false, run, until
+from tests.controller.southbound.switches import Peer, on_false, run, until
 
 Timed = Callable[[Clock], Awaitable[None]]
 

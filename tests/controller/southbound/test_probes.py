@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from os_ken.ofproto import ofproto_v1_4, ofproto_v1_4_parser
 from os_ken.ofproto.ofproto_protocol import ProtocolDesc
@@ -17,7 +17,7 @@ from controller.flows.punted import Outgoing, Reply
 from controller.model.records import Address
 from controller.southbound import probes
 from controller.southbound.messages import PacketIn
-from controller.southbound.probes import Caught, Probes, caught
+from controller.southbound.probes import Caught, Probe, Probes, caught
 
 MATCH = IPV4_PROTO(17) & IPV4_DST(Address("10.0.0.2"))
 FRAME = b"frame weft0123456789ab tail"
@@ -50,10 +50,19 @@ def restored(chassis: str, table: int, registers: Packet, frame: bytes) -> Seque
     return (Reply(table, frame),)
 
 
+def probe(
+    on: Sequence[str] = ("hv1",), ends: Mapping[str, Sequence[int]] | None = None, patience_s: float = 2.0
+) -> Probe:
+    """One that comes by port 7 of hv1."""
+    return Probe(
+        chassis="hv1", in_port=7, frame=FRAME, on=on, catches=[MATCH], ends=ends, patience_s=patience_s
+    )  # fmt: skip
+
+
 def test_a_probe_is_caught_at_every_end_for_a_while_and_no_longer() -> None:
     catcher = Probes(restored)
     wire = Wire(catcher, [DROP.number])
-    found = asyncio.run(catcher.send({"hv1": wire}, "hv1", 7, FRAME, [MATCH], 1))
+    found = asyncio.run(catcher.send({"hv1": wire}, probe()))
     assert [(each.chassis, each.table, each.registers) for each in found] == [("hv1", 62, Packet({"reg8": 10}))]
     added, removed = wire.sent
     described = ProtocolDesc(version=ofproto_v1_4.OFP_VERSION)
@@ -73,7 +82,15 @@ def test_a_probe_is_caught_at_every_end_for_a_while_and_no_longer() -> None:
             at += length
     assert tables == [50, 55, 60, 62] * 2
     assert catcher.take("hv1", PacketIn(probes.COOKIE | 62, 7, {}, FRAME)) == (), "a late copy"
-    assert found == [Caught("hv1", 62, Packet({"reg8": 10}), found[0].after_s)]
+    assert found == [Caught("hv1", 62, Packet({"reg8": 10}), FRAME, found[0].after_s)]
+
+
+def test_a_probe_is_caught_in_those_tables_alone_that_are_said() -> None:
+    catcher = Probes(restored)
+    wires = {name: Wire(catcher, []) for name in ("hv1", "hv2")}
+    sent = probe(on=["hv1", "hv2"], ends={"hv1": [DROP.number]}, patience_s=0.01)
+    assert asyncio.run(catcher.send(wires, sent)) == []
+    assert [[message[24] for message in wires["hv1"].sent], wires["hv2"].sent] == [[DROP.number] * 2, [b"", b""]]
 
 
 def test_a_packet_of_somebody_else_goes_where_it_was_going() -> None:

@@ -11,12 +11,12 @@ import pytest
 
 from controller.errors import Rejected
 from controller.model.records import Address, Severed
-from controller.model.store import Journal, MemoryJournal, Store
+from controller.model.store import Journal, Store
 from controller.southbound import messages as of
 from controller.southbound.severed import Severing
 from tests.cloud import floating_ip, forwarding
-from tests.controller.southbound.test_switch import run, until
-from tests.controller.southbound.test_zones import Forgetful
+from tests.controller.southbound.stages import Forgetful, stage
+from tests.controller.southbound.switches import run, until
 
 AGAIN_S = 0.3
 
@@ -49,16 +49,11 @@ def played(forgotten: Forgotten, story: Story, journal: Journal | None = None) -
     """Run a story with a store, and what hv1 is to forget."""
 
     async def test() -> None:
-        store = await Store.open(journal or MemoryJournal())
-        changed = asyncio.Event()
-        store.follow(lambda _: changed.set())
-        async with asyncio.TaskGroup() as group:
-            serving = group.create_task(store.run())
-            severing = group.create_task(Severing(store, "hv1", forgotten, changed, again_s=AGAIN_S).run())
-            await story(store)
+        async with stage(journal) as on:
+            keeping = Severing(on.store, "hv1", forgotten, on.changed, again_s=AGAIN_S)
+            severing = on.tasks.create_task(keeping.run())
+            await story(on.store)
             severing.cancel()
-            serving.cancel()
-        await store.close()
 
     run(test())
 

@@ -4,30 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import struct
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 
 import pytest
 
-from controller.errors import Rejected, Unavailable
+from controller.errors import Rejected
 from controller.model.records import Quarantine
-from controller.model.store import Change, Journal, MemoryJournal, Store
+from controller.model.store import Journal, Store
 from controller.southbound import messages as of
 from controller.southbound.switch import Switch
 from controller.southbound.zones import Zones
-from tests.controller.southbound.test_switch import Bridge, OpenVSwitch, Peer, on_false, on_real, run, until
+from tests.controller.southbound.stages import Forgetful, stage
+from tests.controller.southbound.switches import Bridge, OpenVSwitch, Peer, on_false, on_real, run, until
 
 AGAIN_S = 0.6
+BACK_S = 0.2
 
 # ---- the switch ----------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def ovs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenVSwitch]:
-    ovs = OpenVSwitch(tmp_path_factory.mktemp("ovs"))
-    yield ovs
-    ovs.stop()
 
 
 async def connect(ovs: OpenVSwitch, bridge: Bridge, zone: int) -> None:
@@ -103,17 +98,6 @@ def test_a_switch_that_knows_no_zones_says_so_and_the_connection_goes_on() -> No
 
 
 @dataclass
-class Forgetful(MemoryJournal):
-    """A journal that cannot write for a while."""
-
-    broken: bool = False
-
-    def append(self, changes: Sequence[Change]) -> None:
-        if self.broken:
-            raise Unavailable("the disk is full")
-
-
-@dataclass
 class Emptied:
     """The zones that a switch was told to empty, in order."""
 
@@ -133,15 +117,9 @@ def played(emptied: Emptied, story: Story, journal: Journal | None = None) -> No
     """Run a story with a store, and the zones of hv1."""
 
     async def test() -> None:
-        store = await Store.open(journal or MemoryJournal())
-        changed = asyncio.Event()
-        store.follow(lambda _: changed.set())
-        async with asyncio.TaskGroup() as group:
-            serving = group.create_task(store.run())
-            keeping = Zones(store, "hv1", emptied, changed, again_s=AGAIN_S)
-            await story(store, keeping, group)
-            serving.cancel()
-        await store.close()
+        async with stage(journal) as on:
+            keeping = Zones(on.store, "hv1", emptied, on.changed, again_s=AGAIN_S, back_s=BACK_S)
+            await story(on.store, keeping, on.tasks)
 
     run(test())
 
@@ -191,6 +169,44 @@ def test_a_restart_begins_at_the_beginning() -> None:
             running.cancel()
         assert emptied.zones == [3, 3]
         assert held(store) == [3]
+
+    played(emptied, story)
+
+
+def test_zones_of_a_switch_that_keeps_going_away_are_released_in_time() -> None:
+    """What is in quarantine would be more and more else."""
+    emptied = Emptied()
+
+    async def story(store: Store, keeping: Zones, group: asyncio.TaskGroup) -> None:
+        await quarantine(store, 3)
+        first = asyncio.get_running_loop().time()
+        for _ in range(3):
+            back = Zones(store, "hv1", emptied, keeping.changed, keeping.emptied, again_s=AGAIN_S, back_s=BACK_S)
+            running = group.create_task(back.run())
+            await asyncio.sleep(0.75 * BACK_S)
+            running.cancel()
+        running = group.create_task(keeping.run())
+        await until(lambda: not held(store) and not keeping.emptied)
+        assert asyncio.get_running_loop().time() > first + AGAIN_S
+        assert emptied.zones == [3, 3]
+        running.cancel()
+
+    played(emptied, story)
+
+
+def test_a_zone_whose_time_ended_while_its_switch_was_away_is_kept_until_that_has_settled() -> None:
+    emptied = Emptied()
+
+    async def story(store: Store, keeping: Zones, group: asyncio.TaskGroup) -> None:
+        await quarantine(store, 3)
+        now = asyncio.get_running_loop().time
+        keeping.emptied[3] = now() - AGAIN_S
+        began = now()
+        running = group.create_task(keeping.run())
+        await until(lambda: not held(store))
+        assert now() >= began + BACK_S
+        assert emptied.zones == [3]
+        running.cancel()
 
     played(emptied, story)
 
