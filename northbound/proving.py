@@ -61,6 +61,7 @@ async def proven(fleet: Fleet, asked: Mapping[str, object]) -> dict[str, Any]:
         **tried,
         "count": answer.count,
         "notes": [*answer.notes],
+        "unjudged": dict(answer.unjudged),
         "unreachable": unreachable,
         "chassis": [*answer.chassis],
         "flows": answer.flows,

@@ -297,8 +297,16 @@ class Cloud:
 
     # ---- from switch to switch --------------------------------------------------------------------------------
 
-    def survey(self, only: Set | None = None, *, apart: bool = False, crowds: Collection[str] | None = None) -> Survey:
-        """What becomes of everything, or of `only` these packets, or of what these `crowds` send."""
+    def survey(
+        self,
+        only: Set | None = None,
+        *,
+        apart: bool = False,
+        crowds: Collection[str] | None = None,
+        first: bool = False,
+    ) -> Survey:
+        """What becomes of everything, or of `only` these packets, or of what these `crowds` send; of all that, or of
+        what begins connections (`first`)."""
         survey = Survey()
         start = [state for crowd, state in self.start(only).items() if crowds is None or crowd in crowds]
         behind = [here for state in start for _, here in self.places(state)] if apart else self.algebra.merged(start)
@@ -306,7 +314,7 @@ class Cloud:
         for crossing in range(MAX_CROSSINGS + 1):
             if not any(state.packets != self.space.nothing for state in behind):
                 return survey
-            outcome = Walk(self.algebra, self.machine, apart=apart).run(behind)
+            outcome = Walk(self.algebra, self.machine, apart=apart, first=first).run(behind)
             coming = self._out(outcome, survey, first=not crossing, apart=apart)
             behind = [*coming] if apart else self._anew(coming, been)
         survey.looped += [each for state in behind for each in self.places(state)]

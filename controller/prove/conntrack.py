@@ -35,9 +35,13 @@ be another packet."""
 Do = Callable[[Action, State, int], list[State]]
 
 
-def tracked(algebra: Algebra, how: Track, state: State, sctp_ports: Set, do: Do) -> Iterator[State]:
-    """The packets as they come out of conntrack: both as each would that begins a connection, and as any might."""
-    yield from _believed(algebra, how, algebra.put(state, BELIEVED, algebra.value(state, BELIEVED) or 1))
+def tracked(
+    algebra: Algebra, how: Track, state: State, sctp_ports: Set, do: Do, *, first: bool = False
+) -> Iterator[State]:  # fmt: skip
+    """The packets as they come out of conntrack: both as each would that begins a connection, and, unless it is about
+    the `first` packets of these alone, as any might."""
+    if not first:
+        yield from _believed(algebra, how, algebra.put(state, BELIEVED, algebra.value(state, BELIEVED) or 1))
     if algebra.value(state, BELIEVED) != 0:
         return
     begins, others = _parted(algebra, state)

@@ -102,9 +102,10 @@ class Outcome:
 class Walk:
     """Packets under way in switches, until they leave them."""
 
-    def __init__(self, algebra: Algebra, machine: Machine, *, apart: bool = False) -> None:
-        """`apart` keeps ways apart where they meet, and remembers each: for few packets."""
-        self.algebra, self.machine = algebra, machine
+    def __init__(self, algebra: Algebra, machine: Machine, *, apart: bool = False, first: bool = False) -> None:
+        """`apart` keeps ways apart where they meet, and remembers each: for few packets. `first` is about first packets
+        of connections alone."""
+        self.algebra, self.machine, self._first = algebra, machine, first
         self.outcome = Outcome()
         self._apart = apart
         self._behind: dict[int, list[State]] = {}
@@ -377,7 +378,7 @@ class Walk:
         if action.table is not None:
             behind = self._behind.setdefault(action.table, [])
             sctp_ports = self.algebra.standing(state, self.machine.sctp_ports)
-            behind += tracked(self.algebra, action, state, sctp_ports, self._do)
+            behind += tracked(self.algebra, action, state, sctp_ports, self._do, first=self._first)
         for slot in CONNTRACK:
             state = self.algebra.put(state, slot, 0)
         return self.algebra.written(state, ACTED)
