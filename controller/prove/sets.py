@@ -153,6 +153,11 @@ class Space:
         number = self.atoms[SORTS[slot]].number(value) if slot in SORTS else value
         return tuple(ONE if number >> at & 1 else ZERO for at in range(self.size(slot)))
 
+    def lacks(self, slot: str, number: int) -> bool:
+        """Is there no atom for a number of a slot, though it may be somebody's?"""
+        sort = SORTS.get(slot, "")
+        return sort in self._narrowed and bool(self.atoms[sort].lacking([number]))
+
     def foresee(self, slot: str, numbers: Iterable[int]) -> None:
         """Make sure that a slot can have these numbers. Raises Unforeseen."""
         sort = SORTS.get(slot, "")

@@ -116,9 +116,11 @@ class _Kind:
         alike: dict[tuple[int, ...], list[Set]] = {}
         for numbers, sets in self.members.items():
             matched = union(sets, space.nothing)
+            if any(space.lacks(writes[at].slot, numbers[at]) for at in told):  # whether anybody meets it is seen later
+                yield Move(matched, tuple(_steps(self.steps, numbers)), {}, self.rest)
+                continue
             for at in told:
                 slot, mask = writes[at]
-                space.foresee(slot, (numbers[at],))
                 matched = matched & space.test(slot, own[slot], numbers[at], mask)
             alike.setdefault(tuple([0 if at in told else number for at, number in enumerate(numbers)]), []).append(
                 matched
