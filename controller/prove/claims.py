@@ -38,7 +38,8 @@ _TRANSLATING: Final = Test(ZONE.wire, FIRST, FIRST)
 class Suspicion:
     """Packets that are against a claim: what is wrong with them, and where they ended.
 
-    `end` is the chassis and the port by which they left, or None where they did not leave.
+    `end` is the chassis and the port by which they left, or None where they did not leave. `how`: it may be about as
+    what, or by which of several ways, they arrive, rather than whether they do.
     """
 
     claim: str
@@ -47,6 +48,7 @@ class Suspicion:
     chassis: str
     end: int | None = None
     receiver: Origin | None = None
+    how: bool = False
 
 
 def suspicions(cloud: Cloud, promise: Promise, survey: Survey) -> Iterator[Suspicion]:

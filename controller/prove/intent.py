@@ -129,15 +129,19 @@ class Intent:
             chosen = next((f", by {_words(way)}" for way in mine if way.end.chosen), "")
             if (less := wanted & ~come) != space.nothing:
                 sentence = f"it should reach port {receiver.port.id} on {at.chassis}{chosen}, and does not"
-                yield Suspicion(MISSING, sentence, self.wanted.sendable(less, network), at.chassis, at.ofport, at)
+                yield Suspicion(
+                    MISSING, sentence, self.wanted.sendable(less, network), at.chassis, at.ofport, at, how=True
+                )
             if (more := come & ~wanted) != space.nothing:
                 sentence = (
                     f"it reaches port {receiver.port.id} by a router that no route leads over{chosen and ' then'}"
                 )
-                yield Suspicion(EXCESS, sentence, self.wanted.sendable(more, network), at.chassis, at.ofport, at)
+                yield Suspicion(
+                    EXCESS, sentence, self.wanted.sendable(more, network), at.chassis, at.ofport, at, how=True
+                )
         if (more := self._come(left, crossed) & routed) != space.nothing:
             sentence = f"it reaches port {receiver.port.id} by a router that no route leads over"
-            yield Suspicion(EXCESS, sentence, self.wanted.sendable(more, network), at.chassis, at.ofport, at)
+            yield Suspicion(EXCESS, sentence, self.wanted.sendable(more, network), at.chassis, at.ofport, at, how=True)
 
     def _told_apart(self, ways: Sequence[Way]) -> None:
         """Next hops behind which the way is the same at last are not told apart."""

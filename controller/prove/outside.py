@@ -363,7 +363,7 @@ class Outside:
                     ):
                         sentence = _leaves(claim, about, words)
                         packets = self.wanted.sendable(packets, network) if crossed else packets
-                        yield Suspicion(claim, sentence, packets, name, port)
+                        yield Suspicion(claim, sentence, packets, name, port, how=True)
 
     def _come_in(self, crowd: str, arrived: Mapping[Place, Sequence[State]]) -> Iterator[Suspicion]:
         wanted, _, doubts = self._coming
@@ -383,7 +383,7 @@ class Outside:
                 within = union(mine, self.space.nothing)
                 for claim, words, packets in self._differ(outcomes, states, within, crossed):
                     packets = packets & within if packets & within != self.space.nothing else packets
-                    yield Suspicion(claim, _comes(claim, at, words), packets, at.chassis, at.ofport, at)
+                    yield Suspicion(claim, _comes(claim, at, words), packets, at.chassis, at.ofport, at, how=True)
 
     def _passed(self, survey: Survey) -> Iterator[Suspicion]:
         """What each of several gateways hands on: where it ends it could be another's."""
@@ -406,7 +406,7 @@ class Outside:
                 less = each.packets & sure & ~came
                 if less != self.space.nothing:
                     sentence = f"gateway {chassis} should send it to {to} by {each.words}, and does not"
-                    yield Suspicion(MISSING, sentence, less, chassis)
+                    yield Suspicion(MISSING, sentence, less, chassis, how=True)
 
     def _differ(
         self, wanted: Sequence[Outcome], states: Sequence[State], asked: Set, crossed: bool

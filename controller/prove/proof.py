@@ -64,7 +64,7 @@ class Violation:
     meets.
 
     `ofport` is that of the sender, `end` that on `chassis` by which it leaves, or should; `values`, `rounds`,
-    `reached` and `marked` are a `Witness`'s.
+    `reached` and `marked` are a `Witness`'s, `how` is a `Suspicion`'s.
     """
 
     claim: str
@@ -84,6 +84,7 @@ class Violation:
     rounds: bool | None
     reached: tuple[str, ...]
     marked: bool
+    how: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,4 +259,5 @@ def _violation(cloud: Cloud, against: Suspicion, found: Witness) -> Violation:
         rounds=found.rounds,
         reached=found.reached,
         marked=found.marked,
+        how=against.how,
     )

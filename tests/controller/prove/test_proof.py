@@ -15,7 +15,7 @@ from controller.prove.sets import Set, Unforeseen
 from controller.prove.values import block, number_of
 from controller.prove.wanted import Wanted
 from tests.apps.outside import add_outside
-from tests.cloud import Cloud, hypervisor, network
+from tests.cloud import Cloud, heard, hypervisor, network, port
 from tests.controller.prove.clouds import added, altered, cloud, held, proven, routed
 from tests.oracle import LATER, Message, Oracle
 from tests.test_differential import HOMES, World
@@ -87,6 +87,8 @@ def test_what_the_apps_make_of_any_routers_is_proven(chance: Random) -> None:
 def test_a_gateway_to_the_outside_is_proven() -> None:
     made = Cloud()
     add_outside(made)
+    made.commit(port("vm1", "red", "02:00:00:00:00:01", "10.0.0.1", guarded=False))
+    made.commit(heard("ext", "172.24.0.1", "02:00:00:00:0f:01", ""))
     assert proven(made).violations == ()
 
 

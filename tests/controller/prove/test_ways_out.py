@@ -131,6 +131,14 @@ FEW = settings(max_examples=max(3, settings().max_examples // 30))
 
 
 @SOAK
+@pytest.mark.hypothesis
+def test_ways_out_are_proven() -> None:
+    answer = proven(made("ways_out"))
+    assert (answer.violations, answer.notes) == ((), ())
+    assert answer.unjudged == {"external networks, as guests ask for addresses there": 1}
+
+
+@SOAK
 @FEW
 @given(st.randoms(use_true_random=True), st.integers(0, 3))
 def test_all_that_the_apps_make_of_any_ways_out_is_wanted(chance: Random, changes: int) -> None:
