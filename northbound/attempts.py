@@ -117,6 +117,8 @@ def _unsendable(rows: Rows, each: Violation) -> str:
         return f"{each.sender} is outside, and only what an interface of a hypervisor sends can be sent"
     if each.claim == "zone":
         return "in which zone conntrack looks it up, nobody but conntrack sees"
+    if each.how:
+        return "it may arrive as something else, or by another of several ways, and neither would be seen"
     if each.rounds is None:
         return "its way was not worked out, and it might go round and round"
     if each.rounds or each.claim == "loop":

@@ -30,7 +30,7 @@ from northbound.verdict import CLAIMS
 _NONE: Final = 0xFFFFFF00
 """OpenFlow port numbers from here on are no ports (section 7.2.1), but for the bridge's own (LOCAL)."""
 LOCAL: Final = 0xFFFFFFFE
-_INNER: Final = frozenset({"ofport", "end", "values", "rounds", "reached", "marked"})
+_INNER: Final = frozenset({"ofport", "end", "values", "rounds", "reached", "marked", "how"})
 """What a violation has for `attempts` alone."""
 
 
@@ -61,6 +61,7 @@ async def proven(fleet: Fleet, asked: Mapping[str, object]) -> dict[str, Any]:
         **tried,
         "count": answer.count,
         "notes": [*answer.notes],
+        "unjudged": dict(answer.unjudged),
         "unreachable": unreachable,
         "chassis": [*answer.chassis],
         "flows": answer.flows,

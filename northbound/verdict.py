@@ -40,6 +40,8 @@ def text(answer: Mapping[str, Any]) -> Iterator[str]:
         yield f"... and {answer['count'] - len(answer['violations'])} more"
     for note in answer["notes"]:
         yield f"not known: {note}"
+    for what, count in answer["unjudged"].items():
+        yield f"not judged: {what} ({count})"
     for name, reason in answer["unreachable"].items():
         yield f"{name} ? nothing is proven of it: {reason}"
     what = f"{answer['flows']} flows of {len(answer['chassis'])} hypervisors, {answer['senders']} senders"

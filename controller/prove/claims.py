@@ -4,7 +4,7 @@ does. Nothing against a claim is a proof of it, over the flows that switches hol
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
@@ -16,8 +16,8 @@ from controller.prove.cloud import Cloud, Origin, Survey
 from controller.prove.conntrack import BELIEVED, TRANSLATED
 from controller.prove.promise import Promise, tag_of
 from controller.prove.rules import Test
-from controller.prove.sets import Set, union
-from controller.prove.states import State
+from controller.prove.sets import Set, Value, union
+from controller.prove.states import HOST, State
 
 K = TypeVar("K")
 
@@ -38,7 +38,8 @@ _TRANSLATING: Final = Test(ZONE.wire, FIRST, FIRST)
 class Suspicion:
     """Packets that are against a claim: what is wrong with them, and where they ended.
 
-    `end` is the chassis and the port by which they left, or None where they did not leave.
+    `end` is the chassis and the port by which they left, or None where they did not leave. `how`: it may be about as
+    what, or by which of several ways, they arrive, rather than whether they do.
     """
 
     claim: str
@@ -47,6 +48,7 @@ class Suspicion:
     chassis: str
     end: int | None = None
     receiver: Origin | None = None
+    how: bool = False
 
 
 def suspicions(cloud: Cloud, promise: Promise, survey: Survey) -> Iterator[Suspicion]:
@@ -71,7 +73,7 @@ def _strayed(cloud: Cloud, promise: Promise, survey: Survey) -> Iterator[Suspici
         come = _all(each.states, nothing)
         if port is None:
             number = "LOCAL" if each.port == LOCAL else f"number {each.port}"
-            name = cloud.hosts[each.chassis].machine.ports.get(each.port, number)
+            name = cloud.hosts[each.chassis].ports.get(each.port, number)
             if come != nothing:
                 sentence = f"it leaves by port {name} of {each.chassis}, which is no port of this cloud"
                 yield Suspicion(TENANTS, sentence, come, each.chassis, each.port, receiver)
@@ -136,17 +138,34 @@ def _zones(cloud: Cloud, promise: Promise, survey: Survey) -> Iterator[Suspicion
         if isinstance(placed, Placed):
             key = promise.view.tag("port", origin.port_id)
             own.setdefault(origin.chassis, []).append((origin.port_id, key, placed.zone))
-    for name, state in survey.tracked:
-        for id, key, zone in own.get(name, ()):
-            mine = algebra.narrowed(state, Test(CHECKED.wire, key, CHECKED.full))
-            if mine.packets == nothing:
-                continue
-            left = algebra.less(algebra.less(mine, Test(ZONE.wire, zone, ZONE.full)), _TRANSLATING)
-            if left.packets != nothing:
-                wrong.setdefault((name, id), []).append(left.packets)
+    right: dict[tuple[Value, ...], Set] = {}
+    for state in survey.tracked:
+        slots = tuple(algebra.value(state, slot) for slot in (HOST, CHECKED.wire, ZONE.wire))
+        if slots not in right:
+            right[slots] = ~_astray(cloud, own, state)
+        if state.packets & ~right[slots] == nothing:
+            continue
+        for name, here in cloud.places(state):
+            for id, key, zone in own.get(name, ()):
+                mine = algebra.narrowed(here, Test(CHECKED.wire, key, CHECKED.full))
+                left = algebra.less(algebra.less(mine, Test(ZONE.wire, zone, ZONE.full)), _TRANSLATING)
+                if left.packets != nothing:
+                    wrong.setdefault((name, id), []).append(left.packets)
     for (name, id), sets in wrong.items():
         sentence = f"on {name} port {id}'s connections are not looked up in the conntrack zone that is its own"
         yield Suspicion(ZONES, sentence, union(sets, nothing), name, receiver=cloud.by_port[id])
+
+
+def _astray(cloud: Cloud, own: Mapping[str, Sequence[tuple[str, int, int]]], state: State) -> Set:
+    """The packets, of all there are, that are a port's and in no zone of its own, where a state says so."""
+    algebra = cloud.algebra
+    found = []
+    for name, ports in own.items():
+        at = algebra.tested(state, Test(HOST, cloud.hosts[name].number, -1))[0]
+        for _, key, zone in ports:
+            mine = at & algebra.tested(state, Test(CHECKED.wire, key, CHECKED.full))[0]
+            found.append(mine & algebra.tested(state, Test(ZONE.wire, zone, ZONE.full))[1])
+    return union(found, cloud.space.nothing) & algebra.tested(state, _TRANSLATING)[1]
 
 
 def _by(cloud: Cloud, found: Iterable[tuple[K, State]]) -> Iterator[tuple[K, Set]]:

@@ -17,10 +17,11 @@ from controller.model.bindings import Placed, place
 from controller.model.records import Address, Chassis, Port
 from controller.model.store import Rows
 from controller.prove.atoms import Gathered
-from controller.prove.focus import NARROWED, Writer, reached, writers
+from controller.prove.conntrack import BELIEVED, TRANSLATED
+from controller.prove.focus import NARROWED, reached, writers
 from controller.prove.rules import Group, Rule, Test, group, rule
-from controller.prove.sets import WIDTHS, Set, Space, is_header, union
-from controller.prove.states import Algebra, State
+from controller.prove.sets import WIDTHS, Set, Space, Value, is_header, union
+from controller.prove.states import HOST, Algebra, State
 from controller.prove.tables import Tables
 from controller.prove.values import gathered
 from controller.prove.walk import Machine, Outcome, Walk
@@ -66,23 +67,24 @@ class Origin:
         return f"port {self.port_id}" if self.port_id else f"interface {self.interface} on {self.chassis}, no port"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Host:
-    """A hypervisor as it is proved about: its switch, and what is behind its ports."""
+    """A hypervisor as it is proved about: its number, the ports of its switch, and what is behind them."""
 
+    number: int
     chassis: Chassis
-    machine: Machine
+    ports: Mapping[int, str]
     wires: Mapping[int, str]
     """Physical networks behind ports."""
 
-    @property
-    def tunnels(self) -> list[int]:
-        """The tunnel ports."""
-        return [number for number, name in self.machine.ports.items() if name in _TUNNELS]
+    @cached_property
+    def tunnels(self) -> Mapping[str, int]:
+        """The tunnel ports, by name."""
+        return {name: number for number, name in self.ports.items() if name in _TUNNELS}
 
     def tunnel(self, port: int) -> str:
         """The name of a tunnel port; "" of others."""
-        name = self.machine.ports.get(port, "")
+        name = self.ports.get(port, "")
         return name if name in _TUNNELS else ""
 
 
@@ -115,11 +117,11 @@ class Survey:
     astray: list[tuple[str, State]] = field(default_factory=list)
     lost: list[tuple[str, int, State]] = field(default_factory=list)
     looped: list[tuple[str, State]] = field(default_factory=list)
-    back: list[tuple[str, State]] = field(default_factory=list)
-    tracked: list[tuple[str, State]] = field(default_factory=list)
+    tracked: list[State] = field(default_factory=list)
+    """What went to conntrack, wherever it was (`Cloud.places`)."""
     notes: dict[str, None] = field(default_factory=dict)
-    left: dict[str, Set] = field(default_factory=dict)
-    """By crowd, all that left its hypervisors."""
+    left: list[Set] = field(default_factory=list)
+    """All that left its hypervisors into tunnels."""
 
 
 class Cloud:
@@ -130,10 +132,13 @@ class Cloud:
         self.rows = rows
         self._rules: dict[str, Rule] = {}
         self._groups: dict[str, Group] = {}
-        self._flows: dict[str, Sequence[Rule]] = {}
-        self.hosts = {name: self._host(name, each) for name, each in sorted(held.items()) if rows.get(Chassis, name)}
+        held = {name: each for name, each in sorted(held.items()) if rows.get(Chassis, name)}
+        flows = [self._held(each) for each in held.values()]
+        self.hosts = {name: self._host(number, name, each) for number, (name, each) in enumerate(held.items())}
+        self.machine = self._machine(flows)
+        self._writers = tuple(writers(rules, {group.id: group for group in groups}) for rules, groups in flows)
         self.origins = [*self._origins()]
-        numbers = {number for host in self.hosts.values() for number in host.machine.ports}
+        numbers = {number for host in self.hosts.values() for number in host.ports}
         self._values = gathered(rows, self._rules.values(), self._groups.values(), numbers)
         self._see(self.origins, self._values, ())
 
@@ -141,8 +146,9 @@ class Cloud:
         """Begin anew with sets of what some senders send, in variables of their own."""
         self.followed = followed
         self._places = {origin.number: place for place, origin in enumerate(followed)}
-        self.space = Space(values, len(followed), narrowed)
+        self.space = Space(values, len(followed), len(self.hosts), narrowed)
         self.algebra = Algebra(self.space)
+        self.crowds = sorted({origin.crowd for origin in followed})
         self._crowds: dict[str, Set] = {}
         self._sound: Set | None = None
 
@@ -151,11 +157,11 @@ class Cloud:
         (`Unforeseen`), by sort."""
         made = copy(self)
         followed = [origin for origin in self.origins if origin.crowd in crowds]
-        ports: dict[str, set[int]] = {name: {*host.wires, *host.tunnels} for name, host in self.hosts.items()}
+        ports = {name: {*host.wires, *host.tunnels.values()} for name, host in self.hosts.items()}
         for origin in followed:
             if origin.chassis:
                 ports[origin.chassis].add(origin.ofport)
-        keys = reached((self._writers[name], ports[name]) for name in self.hosts)
+        keys = reached(zip(self._writers, ports.values(), strict=True))
         found = {"key": keys, "in_port": {0}.union(*ports.values())}
         values = dict(self._values)
         for sort, numbers in found.items():
@@ -164,14 +170,8 @@ class Cloud:
         made._see(followed, values, NARROWED)
         return made
 
-    @cached_property
-    def _writers(self) -> Mapping[str, Collection[Writer]]:
-        """By hypervisor, what of its flows writes keys."""
-        return {name: writers(self._flows[name], host.machine.tables.groups) for name, host in self.hosts.items()}
-
-    def _host(self, name: str, held: Held) -> Host:
-        chassis = self.rows.get(Chassis, name)
-        assert chassis is not None
+    def _held(self, held: Held) -> tuple[list[Rule], list[Group]]:
+        """What a switch holds, read; what several hold is read once."""
         ports = {interface: number for number, interface in held.ports.items()}
         rules, groups = [], []
         for line in held.flows:
@@ -184,11 +184,28 @@ class Cloud:
             if known_group is None:
                 known_group = self._groups[line] = group(line, ports)
             groups.append(known_group)
-        self._flows[name] = rules
+        return rules, groups
+
+    def _host(self, number: int, name: str, held: Held) -> Host:
+        chassis = self.rows.get(Chassis, name)
+        assert chassis is not None
         wires = {patch_port(physical): physical for physical, _ in chassis.bridge_mappings}
-        behind = {number: wires[each] for number, each in held.ports.items() if each in wires}
-        sctp_ports = chassis.datapath_type != "netdev"
-        return Host(chassis, Machine(name, Tables(rules, groups), held.ports, sctp_ports), behind)
+        behind = {port: wires[each] for port, each in held.ports.items() if each in wires}
+        return Host(number, chassis, held.ports, behind)
+
+    def _machine(self, flows: Sequence[tuple[Sequence[Rule], Sequence[Group]]]) -> Machine:
+        hosts = self.hosts.values()
+        sides: dict[int, set[int]] = defaultdict(set)
+        for host in hosts:
+            for port in (*host.wires, *host.tunnels.values()):
+                sides[port].add(host.number)
+        return Machine(
+            tuple(self.hosts),
+            Tables(flows),
+            tuple(host.ports for host in hosts),
+            {port: frozenset(there) for port, there in sides.items()},
+            frozenset(host.number for host in hosts if host.chassis.datapath_type != "netdev"),
+        )
 
     def _origins(self) -> Iterator[Origin]:
         plugged: dict[tuple[str, str], Port] = {}
@@ -198,7 +215,7 @@ class Cloud:
                 plugged[placed.chassis, placed.interface] = each
         found = []
         for name, host in self.hosts.items():
-            for ofport, interface in sorted(host.machine.ports.items()):
+            for ofport, interface in sorted(host.ports.items()):
                 if interface in _TUNNELS or interface.startswith(PROBING) or ofport in host.wires:
                     continue
                 port = plugged.get((name, interface))
@@ -250,83 +267,121 @@ class Cloud:
             made = made & space.real(slot, space.block(slot))
         return made
 
-    def start(self, only: Set | None = None) -> dict[tuple[str, str], list[State]]:
-        """Everything that anybody may send, by hypervisor, and there by crowd: the ports of a network, or a wire.
+    def start(self, only: Set | None = None) -> dict[str, State]:
+        """Everything that anybody may send, by crowd: the ports of a network, or a wire.
 
         What grows with how many send and how many are told apart is so kept small.
         """
         space = self.space
-        in_port = space.block("in_port")
+        values: dict[str, Value] = {"in_port": space.block("in_port"), HOST: space.block(HOST)}
         wanted = self.sound if only is None else self.sound & only
-        found: dict[tuple[str, str], list[State]] = defaultdict(list)
+        crowds: dict[str, list[Set]] = defaultdict(list)
+        for origin in self.followed:
+            if origin.chassis:
+                at = space.is_(HOST, self.hosts[origin.chassis].number) & space.is_("in_port", origin.ofport)
+                crowds[origin.crowd].append(at & self.sent_by(origin))
+                continue
+            for host in self.hosts.values():
+                for ofport, physical in host.wires.items():
+                    if physical == origin.physical:
+                        at = space.is_(HOST, host.number) & space.is_("in_port", ofport)
+                        crowds[origin.crowd].append(at & self.sent_by(origin))
+        return {crowd: State(values, union(sets, space.nothing) & wanted) for crowd, sets in crowds.items()}
+
+    def places(self, state: State) -> Iterator[tuple[str, State]]:
+        """A state by the hypervisors that it is on."""
         for name, host in self.hosts.items():
-            crowds: dict[str, list[Set]] = defaultdict(list)
-            for origin in self.followed:
-                if origin.chassis == name:
-                    mine = space.is_("in_port", origin.ofport) & self.sent_by(origin)
-                    crowds[origin.network_id].append(mine)
-            for crowd, sets in crowds.items():
-                packets = union(sets, space.nothing) & wanted
-                found[name, crowd].append(State({"in_port": in_port}, packets))
-            for ofport, physical in host.wires.items():
-                packets = self.senders(each for each in self.followed if each.physical == physical) & wanted
-                found[name, f"/{physical}"].append(State({"in_port": ofport}, packets))
-        return found
+            here = self.algebra.narrowed(state, Test(HOST, host.number, -1))
+            if here.packets != self.space.nothing:
+                yield name, self.algebra.put(here, HOST, host.number)
 
     # ---- from switch to switch --------------------------------------------------------------------------------
 
-    def survey(self, only: Set | None = None, *, apart: bool = False, crowds: Collection[str] | None = None) -> Survey:
-        """What becomes of everything, or of `only` these packets, or of what these `crowds` send."""
+    def survey(
+        self,
+        only: Set | None = None,
+        *,
+        apart: bool = False,
+        crowds: Collection[str] | None = None,
+        first: bool = False,
+    ) -> Survey:
+        """What becomes of everything, or of `only` these packets, or of what these `crowds` send; of all that, or of
+        what begins connections (`first`)."""
         survey = Survey()
-        start = self.start(only)
-        behind = {place: states for place, states in start.items() if crowds is None or place[1] in crowds}
+        start = [state for crowd, state in self.start(only).items() if crowds is None or crowd in crowds]
+        behind = [here for state in start for _, here in self.places(state)] if apart else self.algebra.merged(start)
+        been: dict[object, Set] = {}
         for crossing in range(MAX_CROSSINGS + 1):
-            coming: dict[tuple[str, str], list[State]] = defaultdict(list)
-            for (name, crowd), states in behind.items():
-                alive = [state for state in states if state.packets != self.space.nothing]
-                if alive:
-                    outcome = Walk(self.algebra, self.hosts[name].machine, apart=apart).run(alive)
-                    for to, state in self._out(name, crowd, outcome, survey, first=not crossing, apart=apart):
-                        coming[to, crowd].append(state)
-            behind = {place: states if apart else self.algebra.merged(states) for place, states in coming.items()}
-            if not any(behind.values()):
+            if not any(state.packets != self.space.nothing for state in behind):
                 return survey
-        survey.looped += [(name, state) for (name, _), states in behind.items() for state in states]
+            outcome = Walk(self.algebra, self.machine, apart=apart, first=first).run(behind)
+            coming = self._out(outcome, survey, first=not crossing, apart=apart)
+            behind = [*coming] if apart else self._anew(coming, been)
+        survey.looped += [each for state in behind for each in self.places(state)]
         return survey
 
-    def _out(
-        self, name: str, crowd: str, outcome: Outcome, survey: Survey, *, first: bool, apart: bool
-    ) -> Iterator[tuple[str, State]]:
-        """What an outcome adds to what is known, and what comes to other hypervisors by it."""
-        host = self.hosts[name]
-        for port, states in outcome.sent.items():
-            left = [state if host.tunnel(port) else self.algebra.stripped(state, ()) for state in states]
-            merged = left if apart else self.algebra.merged(left)
-            if first:
-                survey.emitted += [(name, port, state) for state in merged]
-            if tunnel := host.tunnel(port):
-                if first and not apart:
-                    sets = [survey.left.get(crowd, self.space.nothing), *map(self.algebra.as_sent, merged)]
-                    survey.left[crowd] = union(sets, self.space.nothing)
-                for state in merged:
-                    yield from self._through(host, tunnel, self._aside(state, crowd, apart), survey)
-            elif port in host.wires:
-                survey.wired.append(Arrived(name, port, tuple(merged), crowd, not first))
-                for state in merged:
-                    yield from self._on_wire(host, host.wires[port], self._aside(state, crowd, apart))
-            elif not self.hosts[name].machine.ports.get(port, "").startswith(PROBING):
-                survey.arrived.append(Arrived(name, port, tuple(merged), crowd, not first))
-        survey.lost += [(name, table, state) for table, states in outcome.lost.items() for state in states]
-        survey.looped += [(name, state) for state in outcome.looped]
-        survey.back += [(name, state) for state in outcome.back]
-        survey.tracked += [(name, state) for state in outcome.tracked]
-        survey.notes.update({f"{name}: {note}": None for note in outcome.notes})
+    def _anew(self, states: Iterable[State], been: dict[object, Set]) -> list[State]:
+        """What comes from elsewhere; of what was translated, of which no loop is told, that has not come before."""
+        algebra, live = self.algebra, self.machine.tables.live.at(0)
+        come = algebra.merged([algebra.homed(algebra.without(state, live)) for state in states])
+        return [
+            algebra.fresh(state, live, 0, been) if algebra.value(state, BELIEVED) == TRANSLATED else state
+            for state in come
+        ]
 
-    def _aside(self, state: State, crowd: str, apart: bool) -> State:
-        """What goes to another hypervisor: as anybody of the crowd may have sent it."""
-        if apart:
-            return state
-        return replace(state, packets=self.algebra.forgotten(state.packets) & self._crowd(crowd))
+    def _out(self, outcome: Outcome, survey: Survey, *, first: bool, apart: bool) -> Iterator[State]:
+        """What an outcome adds to what is known, and what comes to other hypervisors by it."""
+        places, algebra = self.places, self.algebra
+        away: dict[tuple[str, str], list[State]] = defaultdict(list)
+        for port, states in outcome.sent.items():
+            for name, found in self._by_host(states, apart).items():
+                host = self.hosts[name]
+                tunnel, wire = host.tunnel(port), host.wires.get(port, "")
+                left = found if tunnel else [algebra.stripped(state, ()) for state in found]
+                merged = left if apart else algebra.merged(left)
+                if first:
+                    survey.emitted += [(name, port, state) for state in merged]
+                if tunnel or wire:
+                    away[tunnel, wire] += merged
+                if wire:
+                    survey.wired += self._arrived(name, port, merged, not first)
+                elif not tunnel and not host.ports.get(port, "").startswith(PROBING):
+                    survey.arrived += self._arrived(name, port, merged, not first)
+        for (tunnel, wire), states in away.items():
+            if first and tunnel and not apart:
+                survey.left.append(union(map(algebra.as_sent, states), self.space.nothing))
+            for state in states if apart else algebra.merged(states):
+                aside = state if apart else self._aside(state)
+                yield from self._through(tunnel, aside, survey) if tunnel else self._on_wire(wire, aside)
+        survey.lost += [
+            (name, table, here) for table, lost in outcome.lost.items() for each in lost for name, here in places(each)
+        ]
+        survey.looped += [each for state in outcome.looped for each in places(state)]
+        survey.tracked += outcome.tracked
+        survey.notes.update(outcome.notes)
+
+    def _by_host(self, states: Sequence[State], apart: bool) -> dict[str, list[State]]:
+        """What left by a port, by the hypervisors that it left."""
+        found: dict[str, list[State]] = defaultdict(list)
+        for state in states if apart else self.algebra.merged(states):
+            for name, here in self.places(state):
+                found[name].append(here)
+        return found
+
+    def _arrived(self, name: str, port: int, states: Sequence[State], crossed: bool) -> Iterator[Arrived]:
+        """What left by a port, by crowd."""
+        for crowd in self.crowds:
+            mine = [replace(state, packets=state.packets & self._crowd(crowd)) for state in states]
+            alive = tuple(state for state in mine if state.packets != self.space.nothing)
+            if alive:
+                yield Arrived(name, port, alive, crowd, crossed)
+
+    def _aside(self, state: State) -> State:
+        """What goes to another hypervisor: as anybody of its crowd may have sent it."""
+        sets = (
+            self.algebra.forgotten(state.packets & self._crowd(crowd)) & self._crowd(crowd) for crowd in self.crowds
+        )
+        return replace(state, packets=union(sets, self.space.nothing))
 
     def _crowd(self, crowd: str) -> Set:
         """The packets of a crowd."""
@@ -336,37 +391,43 @@ class Cloud:
             known = self._crowds[crowd] = self.senders(mine)
         return known
 
-    def _through(self, host: Host, tunnel: str, state: State, survey: Survey) -> Iterator[tuple[str, State]]:
+    def _through(self, tunnel: str, state: State, survey: Survey) -> Iterator[State]:
         """A tunnel ends where the packet says."""
-        sent = self.algebra.stripped(state, ("tun_id", "tun_dst", "tun_ipv6_dst"))
-        left = sent
-        source = host.chassis.encap_ip
-        for name, other in self.hosts.items():
-            there = other.chassis.encap_ip
-            port = next((number for number, each in other.machine.ports.items() if each == tunnel), None)
-            if source is None or there is None or other is host or port is None:
+        algebra, nothing = self.algebra, self.space.nothing
+        sent = algebra.stripped(state, ("tun_id", "tun_dst", "tun_ipv6_dst"))
+        left = sent.packets
+        ends = [
+            (host.number, host.tunnels[tunnel], host.chassis.encap_ip)
+            for host in self.hosts.values()
+            if tunnel in host.tunnels and host.chassis.encap_ip is not None
+        ]
+        for version in sorted({":" in address for _, _, address in ends}):
+            alike = [(number, port, _vtep(end, "dst")) for number, port, end in ends if (":" in end) is version]
+            here = {number: algebra.narrowed(sent, Test(HOST, number, -1)).packets for number, _, _ in ends}
+            there = [(number, port, algebra.tested(sent, to)[0]) for number, port, to in alike]
+            own = union((come & here[number] for number, _, come in there), nothing)
+            come = union((come for _, _, come in there), nothing) & union(here.values(), nothing) & sent.packets & ~own
+            if come == nothing:
                 continue
-            to = _vtep(there, "dst")
-            come = self.algebra.narrowed(sent, to)
-            if come.packets == self.space.nothing:
-                continue
-            left = self.algebra.less(left, to)
-            made = self.algebra.put(self.algebra.put(come, to.slot, to.value), "in_port", port)
-            mine = _vtep(source, "src")
-            yield name, self.algebra.put(made, mine.slot, mine.value)
+            left = left & ~come
+            source = [(here[number], _vtep(end, "src")) for number, _, end in ends if (":" in end) is version]
+            made = algebra.told(replace(sent, packets=come), source[0][1].slot, [(at, to.value) for at, to in source])
+            made = algebra.told(made, "in_port", [(come, port) for _, port, come in there])
+            yield algebra.told(made, HOST, [(come, number) for number, _, come in there])
+        astray = replace(sent, packets=left)
         for away in self.rows.all(Chassis):  # what comes to those of which nothing is known is not against anything
             if away.id not in self.hosts and away.encap_ip is not None:
-                left = self.algebra.less(left, _vtep(away.encap_ip, "dst"))
-        if left.packets != self.space.nothing:
-            survey.astray.append((host.chassis.id, left))
+                astray = algebra.less(astray, _vtep(away.encap_ip, "dst"))
+        survey.astray += self.places(astray)
 
-    def _on_wire(self, host: Host, physical: str, state: State) -> Iterator[tuple[str, State]]:
+    def _on_wire(self, physical: str, state: State) -> Iterator[State]:
         """All others on a physical network hear what one sends there."""
         sent = self.algebra.stripped(state, ())
-        for name, other in self.hosts.items():
-            for port, each in other.wires.items():
-                if each == physical and other is not host:
-                    yield name, self.algebra.put(sent, "in_port", port)
+        for host in self.hosts.values():
+            for port, each in host.wires.items():
+                if each == physical:
+                    others = self.algebra.less(sent, Test(HOST, host.number, -1))
+                    yield self.algebra.put(self.algebra.put(others, HOST, host.number), "in_port", port)
 
 
 def _vtep(address: Address, end: str) -> Test:

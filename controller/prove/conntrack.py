@@ -8,8 +8,9 @@ from typing import Final
 
 from controller.flows.conntrack import ANSWER, ANSWERS, ESTABLISHED, INVALID, NEW
 from controller.flows.fields import ICMP4, ICMP6, SCTP, TCP
+from controller.flows.pipeline import HOPS
 from controller.prove.rules import Action, Span, Test, Track
-from controller.prove.sets import UNKNOWN, WIDTHS, union
+from controller.prove.sets import UNKNOWN, WIDTHS, Set, union
 from controller.prove.states import Algebra, State
 
 BELIEVED: Final = "believed"
@@ -28,13 +29,19 @@ _ORIGINAL: Final = (
     ("nw_src", "ct_nw_src"), ("nw_dst", "ct_nw_dst"), ("ipv6_src", "ct_ipv6_src"), ("ipv6_dst", "ct_ipv6_dst"),
     ("nw_proto", "ct_nw_proto"), ("tp_src", "ct_tp_src"), ("tp_dst", "ct_tp_dst"),
 )  # fmt: skip
-_TRANSLATED: Final = ("nw_src", "nw_dst", "ipv6_src", "ipv6_dst", "tp_src", "tp_dst")
+_TRANSLATED: Final = ("nw_src", "nw_dst", "ipv6_src", "ipv6_dst", "tp_src", "tp_dst", "nw_ttl")
+"""What may be anything in a packet that was translated: how far it came already is not told, or each router more would
+be another packet."""
 Do = Callable[[Action, State, int], list[State]]
 
 
-def tracked(algebra: Algebra, how: Track, state: State, sctp_ports: bool, do: Do) -> Iterator[State]:
-    """The packets as they come out of conntrack: both as each would that begins a connection, and as any might."""
-    yield from _believed(algebra, how, algebra.put(state, BELIEVED, algebra.value(state, BELIEVED) or 1))
+def tracked(
+    algebra: Algebra, how: Track, state: State, sctp_ports: Set, do: Do, *, first: bool = False
+) -> Iterator[State]:  # fmt: skip
+    """The packets as they come out of conntrack: both as each would that begins a connection, and, unless it is about
+    the `first` packets of these alone, as any might."""
+    if not first:
+        yield from _believed(algebra, how, algebra.put(state, BELIEVED, algebra.value(state, BELIEVED) or 1))
     if algebra.value(state, BELIEVED) != 0:
         return
     begins, others = _parted(algebra, state)
@@ -104,14 +111,15 @@ def _remembered(algebra: Algebra, how: Track, state: State, do: Do) -> State:
     return algebra.written(state, Test("ct_state", flag, flag))
 
 
-def _sctp(algebra: Algebra, state: State, sctp_ports: bool) -> Iterator[State]:
-    """In user space conntrack reads no ports of SCTP."""
-    association = None if sctp_ports else algebra.narrowed(state, Test("nw_proto", SCTP, 0xFF))
-    if association is None or association.packets == algebra.space.nothing:
+def _sctp(algebra: Algebra, state: State, sctp_ports: Set) -> Iterator[State]:
+    """In user space conntrack reads no ports of SCTP: on other switches than those of `sctp_ports`."""
+    association = algebra.narrowed(state, Test("nw_proto", SCTP, 0xFF))
+    unread = replace(association, packets=association.packets & ~sctp_ports)
+    if unread.packets == algebra.space.nothing:
         yield state
         return
-    yield algebra.put(algebra.put(association, "ct_tp_src", 0), "ct_tp_dst", 0)
-    others = algebra.less(state, Test("nw_proto", SCTP, 0xFF))
+    yield algebra.put(algebra.put(unread, "ct_tp_src", 0), "ct_tp_dst", 0)
+    others = replace(state, packets=state.packets & ~unread.packets)
     if others.packets != algebra.space.nothing:
         yield others
 
@@ -151,6 +159,7 @@ def _anything(algebra: Algebra, how: Track, state: State) -> State:
         state = algebra.put(state, slot, UNKNOWN)
     if how.nat is not None:
         state = algebra.put(state, BELIEVED, TRANSLATED)
-    for slot in _TRANSLATED if how.nat is not None else ():
-        state = algebra.anything(state, slot)
+        for slot in _TRANSLATED:
+            state = algebra.anything(state, slot)
+        state = algebra.loosened(state, HOPS.wire, HOPS.full << HOPS.shift)
     return state

@@ -34,6 +34,8 @@ SOLICITATION, ADVERTISEMENT = 135, 136
 _UNADDRESSED: Final = (131, 133, 143)
 """ICMPv6 that a guest sends before it has an address (RFC 4861 section 4.1, RFC 3590)."""
 TAG: Final = 0x1000
+FIRST, LATER = 1, 3
+"""ip_frag of the first fragment of a datagram, and of the others (ovs-fields(7))."""
 
 
 class Promise:
@@ -96,7 +98,7 @@ class Promise:
             }
             come = self.cloud.senders(each for each in self.cloud.origins if each.network_id in others)
             come = come | union(self._from_wires(others), self.space.nothing)
-            yield come & self._public(external)
+            yield come if external in members else come & self._public(external)
 
     def _from_wires(self, networks: Iterable[str]) -> Iterator[Set]:
         """What physical hosts on the wires of networks send."""
@@ -169,7 +171,8 @@ class Promise:
 
     @cached_property
     def _rogue(self) -> Set:
-        """What only DHCP servers and routers send, or what hides what it is (RFC 7610, RFC 6105, RFC 7113)."""
+        """What only DHCP servers and routers send, or what hides what it is, as a first fragment of nothing but IPv6
+        options does (RFC 7610, RFC 6105, RFC 7112, RFC 7113)."""
         space = self.space
         udp = space.is_("nw_proto", UDP)
         dhcp = [udp & space.is_("tp_src", one) & space.is_("tp_dst", other) for one, other in ((67, 68), (547, 546))]
@@ -177,6 +180,8 @@ class Promise:
         servers = [space.is_("eth_type", family) & each for family, each in zip(families, dhcp, strict=True)]
         icmp = space.is_("eth_type", IPV6) & space.is_("nw_proto", ICMP6)
         routers = [icmp & space.is_("tp_src", each) for each in (134, 137)]
+        unread = (udp & space.is_("tp_src", 0) & space.is_("tp_dst", 0)) | (icmp & space.is_("tp_src", 0))
+        routers.append(space.is_("eth_type", IPV6) & space.is_("ip_frag", FIRST) & unread)
         return union((*servers, *routers, space.is_("eth_type", IPV6) & space.is_("nw_proto", 0)), space.nothing)
 
     def _arp(self, port: Port, mac: Mac) -> Set:

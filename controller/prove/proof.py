@@ -64,7 +64,7 @@ class Violation:
     meets.
 
     `ofport` is that of the sender, `end` that on `chassis` by which it leaves, or should; `values`, `rounds`,
-    `reached` and `marked` are a `Witness`'s.
+    `reached` and `marked` are a `Witness`'s, `how` is a `Suspicion`'s.
     """
 
     claim: str
@@ -84,11 +84,15 @@ class Violation:
     rounds: bool | None
     reached: tuple[str, ...]
     marked: bool
+    how: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What is against the claims, of `count` in all; what could not be told; and what it took."""
+    """What is against the claims, of `count` in all; what could not be told; and what it took.
+
+    `unjudged` says about what `missing` and `excess` ask nothing here, and of how many objects.
+    """
 
     violations: tuple[Violation, ...]
     count: int
@@ -98,6 +102,7 @@ class Answer:
     flows: int
     senders: int
     chassis: tuple[str, ...] = field(default=())
+    unjudged: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +113,7 @@ class _Share:
     count: int
     notes: tuple[str, ...]
     peak_bytes: int
+    unjudged: tuple[tuple[str, str], ...]
 
 
 def prove(question: Question) -> Answer:
@@ -125,6 +131,7 @@ def prove(question: Question) -> Answer:
         flows=sum(len(held.flows) for held in question.held.values()),
         senders=len(cloud.origins),
         chassis=tuple(cloud.hosts),
+        unjudged=Counter(sorted(why for why, _ in {each for share in shares for each in share.unjudged})),
     )
 
 
@@ -165,16 +172,17 @@ def _share(question: Question, cloud: Cloud, crowds: Sequence[str]) -> _Share:
     """What is found of some crowds: of as many at once as are worth variables of their own."""
     shown: list[Violation] = []
     notes: dict[str, None] = {}
+    unjudged: dict[tuple[str, str], None] = {}
     count = 0
     for batch in _batches(cloud, crowds, question.at_once):
-        part, survey, found = _followed(question, cloud, batch)
+        part, survey, found = _followed(question, cloud, batch, unjudged)
         notes.update(survey.notes)
-        left = [*survey.left.values()]
+        left = survey.left
         for against in found[: TOLD - len(shown)]:
             told = _plausible(against, left, part)
             shown.append(_violation(part, told, witness(part, told, followed=len(shown) < question.followed)))
         count += len(found)
-    return _Share(tuple(shown), count, tuple(notes), _peak_bytes())
+    return _Share(tuple(shown), count, tuple(notes), _peak_bytes(), tuple(unjudged))
 
 
 def _batches(cloud: Cloud, crowds: Sequence[str], most: int) -> Iterator[list[str]]:
@@ -190,19 +198,23 @@ def _batches(cloud: Cloud, crowds: Sequence[str], most: int) -> Iterator[list[st
         yield batch
 
 
-def _followed(question: Question, cloud: Cloud, crowds: Sequence[str]) -> tuple[Cloud, Survey, list[Suspicion]]:
-    """What becomes of what some crowds send, and what is against that."""
+def _followed(
+    question: Question, cloud: Cloud, crowds: Sequence[str], unjudged: dict[tuple[str, str], None]
+) -> tuple[Cloud, Survey, list[Suspicion]]:
+    """What becomes of what some crowds send, and what is against that; what is not judged is added."""
     more: dict[str, set[int]] = {}
     while True:
         part = cloud.focused(crowds, more)
         try:
             survey = part.survey(crowds=crowds)
-            return part, survey, [*_against(question, part, survey, crowds)]
+            return part, survey, [*_against(question, part, survey, crowds, unjudged)]
         except Unforeseen as lacking:
             more.setdefault(lacking.sort, set()).update(lacking.numbers)
 
 
-def _against(question: Question, cloud: Cloud, survey: Survey, crowds: Sequence[str]) -> Iterator[Suspicion]:
+def _against(
+    question: Question, cloud: Cloud, survey: Survey, crowds: Sequence[str], unjudged: dict[tuple[str, str], None]
+) -> Iterator[Suspicion]:  # fmt: skip
     if question.reaches:
         target = cloud.by_port[question.reaches]
         senders = [cloud.by_port[id] for id in question.only if id in cloud.by_port]
@@ -210,7 +222,9 @@ def _against(question: Question, cloud: Cloud, survey: Survey, crowds: Sequence[
         return
     promise = Promise(cloud)
     yield from suspicions(cloud, promise, survey)
-    yield from Intent(cloud, promise).compared(survey, crowds)
+    intent = Intent(cloud, promise)
+    yield from intent.compared(survey, crowds)
+    unjudged.update(dict.fromkeys(intent.unjudged))
 
 
 def _peak_bytes() -> int:
@@ -245,4 +259,5 @@ def _violation(cloud: Cloud, against: Suspicion, found: Witness) -> Violation:
         rounds=found.rounds,
         reached=found.reached,
         marked=found.marked,
+        how=against.how,
     )

@@ -65,9 +65,8 @@ _HEADERS: Final = {
 }  # fmt: skip
 """What is in the packet itself; nd_sll and nd_tll are arp_sha and arp_tha."""
 _LOCALS: Final = {
-    "acted": 1, "believed": 2, "tun_id": 64, "tun_src": 32, "tun_dst": 32, "tun_ipv6_src": 128, "tun_ipv6_dst": 128,
-    "in_port": 32,
-    "origin": 20, "metadata": 64, "nd_reserved": 32, "nd_options_type": 8,
+    "acted": 1, "believed": 2, "host": 20, "tun_id": 64, "tun_src": 32, "tun_dst": 32, "tun_ipv6_src": 128,
+    "tun_ipv6_dst": 128, "in_port": 32, "origin": 20, "metadata": 64, "nd_reserved": 32, "nd_options_type": 8,
     "ct_state": 8, "ct_zone": 16, "ct_mark": 32, "ct_label": 128, "ct_nw_src": 32, "ct_nw_dst": 32, "ct_ipv6_src": 128,
     "ct_ipv6_dst": 128, "ct_nw_proto": 8, "ct_tp_src": 16, "ct_tp_dst": 16, "xxreg3": 128,
     **{f"reg{n}": 32 for n in range(12)},
@@ -76,15 +75,15 @@ _LOCALS: Final = {
 WIDTHS: Final[Mapping[str, int]] = {**_HEADERS, **_LOCALS}
 
 _ORDER: Final = (
-    "acted", "reg6", "reg7", "reg9", "reg2", "eth_dst", "tun_dst", "tun_ipv6_dst", "reg0", "ct_state", "eth_type",
-    "ip_frag", "nw_proto", "tp_dst", "tp_src", "tcp_flags", "vlan_tci", "nw_ttl", "reg11", "reg10", "reg3", "reg5",
-    "reg8", "nw_dst", "ipv6_dst", "tun_id", "tun_src", "tun_ipv6_src", "reg1", "origin", "in_port", "eth_src",
+    "acted", "reg0", "reg8", "ct_state", "reg6", "reg7", "reg9", "reg2", "eth_dst", "nw_dst", "ipv6_dst", "tun_dst",
+    "tun_ipv6_dst", "eth_type", "ip_frag", "nw_proto", "tp_dst", "tp_src", "tcp_flags", "vlan_tci", "nw_ttl", "reg11",
+    "reg10", "reg3", "reg5", "tun_id", "tun_src", "tun_ipv6_src", "reg1", "host", "origin", "in_port", "eth_src",
     "nw_src", "ipv6_src", "nd_target", "arp_sha", "arp_tha", "reg4", "xxreg3",
 )  # fmt: skip
-"""Where variables stand: what tells receivers apart above what tells senders apart, so that what all senders of a
-network may send is kept once for all receivers."""
+"""Where variables stand: what is decided of packets on the way above what tells receivers apart, and that above what
+tells senders apart, so that what all senders of a network may send is kept once for all receivers."""
 BLOCKS: Final = 4
-_REMEMBERED: Final = 1 << 16
+_REMEMBERED: Final = 1 << 18
 """So many operations are remembered, which fit in the caches of processors, and from so many nodes (`_NODES`) on those
 that nobody has any more are given back first: both is faster than it is to have as much memory as there is."""
 _NODES: Final = 1 << 20
@@ -106,13 +105,16 @@ class Unforeseen(Exception):
 class Space:
     """The variables, and sets made of them."""
 
-    def __init__(self, gathered: Mapping[str, Gathered], origins: int, narrowed: Collection[str] = ()) -> None:
-        """For the values that were gathered by sort, and so many senders. Of `narrowed` sorts there are no others."""
+    def __init__(
+        self, gathered: Mapping[str, Gathered], origins: int, hosts: int, narrowed: Collection[str] = ()
+    ) -> None:
+        """For the values that were gathered by sort, and so many senders and hypervisors. Of `narrowed` sorts there are
+        no others."""
         self._narrowed = narrowed
         self._dd = _library()
         self.nothing, self.everything = self._dd.false, self._dd.true
         self.atoms = {sort: Atoms(each) for sort, each in gathered.items()}
-        self._origin_bits = max(1, (origins - 1).bit_length())
+        self._counted = {"origin": max(1, (origins - 1).bit_length()), "host": max(1, (hosts - 1).bit_length())}
         self._names: list[str] = []
         self._blocks: dict[tuple[str, int], Refs] = {}
         self._literals: list[tuple[Set, Set]] = []
@@ -137,8 +139,8 @@ class Space:
 
     def size(self, slot: str) -> int:
         """How many variables stand for a slot."""
-        if slot == "origin":
-            return self._origin_bits
+        if slot in self._counted:
+            return self._counted[slot]
         return self.atoms[SORTS[slot]].bits if slot in SORTS else WIDTHS[slot]
 
     def block(self, slot: str, block: int = 0) -> Refs:
@@ -150,6 +152,11 @@ class Space:
         self.foresee(slot, [value])
         number = self.atoms[SORTS[slot]].number(value) if slot in SORTS else value
         return tuple(ONE if number >> at & 1 else ZERO for at in range(self.size(slot)))
+
+    def lacks(self, slot: str, number: int) -> bool:
+        """Is there no atom for a number of a slot, though it may be somebody's?"""
+        sort = SORTS.get(slot, "")
+        return sort in self._narrowed and bool(self.atoms[sort].lacking([number]))
 
     def foresee(self, slot: str, numbers: Iterable[int]) -> None:
         """Make sure that a slot can have these numbers. Raises Unforeseen."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
 from controller.prove.atoms import SORTS
+from controller.prove.live import Live
 from controller.prove.rules import Rule, Span, Test
 from controller.prove.sets import (
     BLOCKS,
@@ -33,10 +34,16 @@ from controller.prove.sets import (
 KEPT: Final = "origin"
 """The slot whose variables say for ever who sent a packet; so do blocks 0 of headers for what it was."""
 
+HOST: Final = "host"
+"""The slot that says on which hypervisor a packet is: all are followed at once."""
 _OF_SENDERS: Final = ("eth_src", "arp_sha", "arp_tha", "nd_target")
 """What says no more of a sender than who it is."""
 APART: Final = frozenset({"believed"})
 """The slots of which states that differ are never joined."""
+
+
+_LASTING: Final = frozenset({KEPT, HOST, "acted", *APART})
+"""The slots that are never forgotten on the way."""
 
 
 class Step(NamedTuple):
@@ -46,6 +53,8 @@ class Step(NamedTuple):
     rule: Rule
 
 
+OWN: Final = "own"
+"""The kind of what can be joined in variables of the slot's own."""
 ACTED: Final = Test("acted", 1, 1)
 """What is written to packets of which something came."""
 
@@ -57,6 +66,19 @@ class State:
     values: Mapping[str, Value]
     packets: Set
     trail: tuple[Step, ...] = ()
+
+
+def _asked(slot: str, value: Value, mask: int) -> Value:
+    """A value, 0 in the bits that nobody asks for; of atoms in all or in none."""
+    if mask == 0:
+        return 0
+    if slot in SORTS:
+        return value
+    if isinstance(value, int):
+        return value & mask
+    if isinstance(value, Maybe):
+        return Maybe(value.value & mask, value.mask | (1 << WIDTHS[slot]) - 1 & ~mask)
+    return whole(tuple([ref if mask >> at & 1 else ZERO for at, ref in enumerate(value)]))
 
 
 def refs_of(value: Value) -> Refs:
@@ -74,6 +96,7 @@ class Algebra:
         }
         self._defaults: dict[str, Value] = {slot: space.block(slot) if is_header(slot) else 0 for slot in WIDTHS}
         self._defaults[KEPT] = space.block(KEPT)
+        self._standing: dict[tuple[frozenset[int], Refs], Set] = {}
         self._senders = [ref for slot in (KEPT, *_OF_SENDERS) for ref in space.block(slot)]
         self._kept = {
             ref for ref, (slot, block) in self.homes.items() if slot == KEPT or (is_header(slot) and not block)
@@ -97,6 +120,19 @@ class Algebra:
             found = self.space.test(test.slot, value, test.value, test.mask)
             return found, ~found
         return (self.space.everything, self.space.nothing) if passes else (self.space.nothing, self.space.everything)
+
+    def standing(self, state: State, hosts: frozenset[int] | None) -> Set:
+        """The packets, of all there are, that are on some hypervisors (None: any) where this state says so."""
+        if hosts is None:
+            return self.space.everything
+        value = self.value(state, HOST)
+        if isinstance(value, int):
+            return self.space.everything if value in hosts else self.space.nothing
+        known = self._standing.get((hosts, refs_of(value)))
+        if known is None:
+            tests = [self.space.test(HOST, refs_of(value), host) for host in hosts]
+            known = self._standing[hosts, refs_of(value)] = union(tests, self.space.nothing)
+        return known
 
     def narrowed(self, state: State, *tests: Test) -> State:
         """Those that may pass."""
@@ -175,6 +211,38 @@ class Algebra:
         refs = self.space.block(slot, self._free(state.values, slot))
         return replace(state, values={**state.values, slot: refs}, packets=state.packets & self.space.real(slot, refs))
 
+    def loosened(self, state: State, slot: str, mask: int) -> State:
+        """With whatever in some bits of a slot that has no atoms."""
+        old = self.value(state, slot)
+        if isinstance(old, Maybe):
+            return self.put(state, slot, Maybe(old.value & ~mask, old.mask & ~mask))
+        state = self.written(state, Test(slot, 0, mask))
+        value = self.value(state, slot)
+        held = self.space.refs(slot, value) if isinstance(value, int) else refs_of(value)
+        blocks = {self.homes[ref] for ref in held if ref >= 0}
+        used = {ref for each in state.values.values() for ref in refs_of(each)}
+        ((_, block),) = blocks if len(blocks) == 1 else ((slot, self._free(state.values, slot)),)
+        fresh = self.space.block(slot, block)
+        if any(fresh[at] in used for at in digits(mask)) or blocks - {(slot, block)}:
+            fresh = self.space.block(slot, self._free(state.values, slot))
+        made = [*held]
+        for at in digits(mask):
+            made[at] = fresh[at]
+        return replace(state, values={**state.values, slot: tuple(made)})
+
+    def told(self, state: State, slot: str, parts: Iterable[tuple[Set, int]]) -> State:
+        """With a number in a slot for each part of the packets, which are told apart by what is known by now; others
+        are gone."""
+        old, parts = self.value(state, slot), [*parts]
+        if len({number for _, number in parts}) == 1:
+            packets = state.packets & union((part for part, _ in parts), self.space.nothing)
+            return self.put(replace(state, packets=packets), slot, parts[0][1])
+        refs = self.space.block(slot, self._free(state.values, slot))
+        sets = [part & self.space.test(slot, refs, number) for part, number in parts]
+        packets = state.packets & union(sets, self.space.nothing)
+        values = {**state.values, slot: refs}
+        return replace(state, values=values, packets=self._cleaned(packets, old, values))
+
     def one_of(self, state: State, slot: str, parts: Iterable[tuple[State, Iterable[int]]]) -> State:
         """With a slot of which the packets of each part have any of some numbers."""
         made = self.put(state, slot, 0)
@@ -197,9 +265,11 @@ class Algebra:
         return self.put(state, "nw_ttl", new)
 
     def stripped(self, state: State, kept: Iterable[str]) -> State:
-        """As it leaves a switch: without what is no part of the packet, but for these slots."""
+        """As it leaves a switch: without what is no part of the packet, but for where it is, and these slots."""
         stays = {
-            slot: value for slot, value in state.values.items() if is_header(slot) or slot in (*kept, KEPT, *APART)
+            slot: value
+            for slot, value in state.values.items()
+            if is_header(slot) or slot in (*kept, KEPT, HOST, *APART)
         }
         gone = {
             ref
@@ -212,6 +282,23 @@ class Algebra:
             gone.difference_update(refs_of(value))
         packets = self.space.forget(state.packets, gone) if gone else state.packets
         return replace(state, values=stays, packets=packets)
+
+    def without(self, state: State, live: Live) -> State:
+        """Without what nobody asks for any more."""
+        changed: dict[str, Value] = {}
+        for slot, value in state.values.items():
+            if slot in _LASTING or is_header(slot):
+                continue
+            made = _asked(slot, value, live.get(slot, 0))
+            if made != value:
+                changed[slot] = made
+        if not changed:
+            return state
+        values = {slot: changed.get(slot, value) for slot, value in state.values.items() if changed.get(slot) != 0}
+        gone = {ref for slot in changed for ref in refs_of(state.values[slot]) if ref >= 0 and ref not in self._kept}
+        for value in values.values() if gone else ():
+            gone.difference_update(refs_of(value))
+        return replace(state, values=values, packets=self.space.forget(state.packets, gone) if gone else state.packets)
 
     def forgotten(self, packets: Set) -> Set:
         """Packets without who sent them, of what only that says: MAC addresses of senders."""
@@ -261,6 +348,62 @@ class Algebra:
         made = tuple([moved.get(ref, ref) for ref in value])
         return State({**state.values, slot: made}, self.space.renamed(state.packets, moved), state.trail)
 
+    # ---- where packets come again -----------------------------------------------------------------------------
+
+    def homed(self, state: State) -> State:
+        """The same with each slot, if no other refers to its variables, in the first free ones of its own."""
+        for slot, value in state.values.items():
+            refs = refs_of(value)
+            blocks = {self.homes[ref] for ref in refs if ref >= 0}
+            if len(blocks) != 1 or any(ref in self._kept for ref in refs):
+                continue
+            others = {
+                self.homes[ref]
+                for name, each in state.values.items()
+                if name != slot
+                for ref in refs_of(each)
+                if ref >= 0
+            }
+            ((owner, block),) = blocks
+            alike = owner == slot or (SORTS.get(owner, "") == SORTS.get(slot) and slot in SORTS)
+            first = 1 if is_header(slot) else 0
+            better = next(at for at in range(first, BLOCKS) if (slot, at) not in others)
+            if not alike or (owner, block) in others or (owner, block) == (slot, better):
+                continue
+            own = self.space.block(slot, better)
+            moved = {ref: own[at] for at, ref in enumerate(refs) if ref >= 0 and ref != own[at]}
+            made = tuple([moved.get(ref, ref) for ref in refs])
+            state = State({**state.values, slot: made}, self.space.renamed(state.packets, moved), state.trail)
+        return state
+
+    def spread(self, state: State, live: Live) -> State:
+        """The same with variables for all numbers that are asked for, so that states of equal shape are comparable."""
+        values, packets = dict(state.values), state.packets
+        for slot in sorted({*live, *filter(is_header, values)} - _LASTING):
+            value = values.get(slot, 0)
+            if isinstance(value, Maybe):
+                continue
+            refs = self.space.refs(slot, value) if isinstance(value, int) else value
+            asked = live.get(slot, -1)
+            fixed = [at for at, ref in enumerate(refs) if ref < 0 and (slot in SORTS or asked >> at & 1)]
+            blocks = {self.homes[ref] for ref in refs if ref >= 0}
+            own = self.space.block(slot, self._free(values, slot) if not blocks else min(block for _, block in blocks))
+            used = {ref for each in values.values() for ref in refs_of(each)}
+            if not fixed or (blocks and {name for name, _ in blocks} != {slot}) or any(own[at] in used for at in fixed):
+                continue
+            told = self._fixed(own, refs, fixed)
+            packets = packets if told is None else packets & told
+            values[slot] = tuple([own[at] if at in fixed else ref for at, ref in enumerate(refs)])
+        return State(values, packets, state.trail)
+
+    def fresh(self, state: State, live: Live, place: object, been: dict[object, Set]) -> State:
+        """Of packets that come to a place those that have not been there, which is remembered."""
+        told = self.spread(state, live)
+        key = (place, frozenset(told.values.items()))
+        before = been.get(key, self.space.nothing)
+        been[key] = before | told.packets
+        return replace(told, packets=told.packets & ~before) if before & told.packets != self.space.nothing else state
+
     # ---- where ways meet --------------------------------------------------------------------------------------
 
     def merged(self, states: Sequence[State]) -> list[State]:
@@ -275,8 +418,8 @@ class Algebra:
         return [self._joined(slots, kinds, group) for kinds, group in alike.items()]
 
     def _kinds(self, state: State, slots: Sequence[str]) -> tuple[object, ...]:
-        """States can be joined if each slot's kinds are equal: a block that bits of its own are in, or the very
-        bits."""
+        """States can be joined if each slot's kinds are equal: `OWN` of a number, or of bits in a block of its own
+        that no other slot uses, or the very bits."""
         owners: dict[str, set[tuple[str, int]]] = {}
         used: dict[tuple[str, int], str] = {}
         for slot, value in state.values.items():
@@ -294,44 +437,61 @@ class Algebra:
         if slot in APART:
             return ("apart", value)
         if isinstance(value, int):
-            return next(block for block in range(first, BLOCKS) if used.get((slot, block), slot) == slot)
+            return OWN
         if isinstance(value, Maybe) or len(owners) != 1:
             return value
         ((owner, block),) = owners
         if owner != slot or block < first or used[owner, block] != slot:
             return value
         own = self.space.block(slot, block)
-        return block if all(ref < 0 or ref == mine for ref, mine in zip(value, own, strict=True)) else value
+        return OWN if all(ref < 0 or ref == mine for ref, mine in zip(value, own, strict=True)) else value
 
     def _joined(self, slots: Sequence[str], kinds: Sequence[object], group: Sequence[State]) -> State:
         if len(group) == 1:
             return group[0]
         values: dict[str, Value] = {}
         sets = [state.packets for state in group]
-        for slot, kind in zip(slots, kinds, strict=True):
+        others = {
+            self.homes[ref]
+            for slot, kind in zip(slots, kinds, strict=True)
+            if kind is not OWN
+            for ref in refs_of(self.value(group[0], slot))
+            if ref >= 0
+        }
+        for slot in slots:
             held = [self.value(state, slot) for state in group]
             if all(each == held[0] for each in held):
                 values[slot] = held[0]
                 continue
-            assert isinstance(kind, int)
-            own = self.space.block(slot, kind)
-            known: dict[Value, Refs] = {}
-            for each in held:
-                if each not in known:
-                    known[each] = self.space.refs(slot, each) if isinstance(each, int) else refs_of(each)
-            first = known[held[0]]
-            differ = [
-                at for at in range(len(own)) if slot in SORTS or any(each[at] != first[at] for each in known.values())
-            ]
-            made = [*first]
-            for at in differ:
-                made[at] = own[at]
-            values[slot] = tuple(made)
-            fixed: dict[Value, Set | None] = {each: self._fixed(own, refs, differ) for each, refs in known.items()}
+            first = 1 if is_header(slot) else 0
+            own = self.space.block(slot, next(at for at in range(first, BLOCKS) if (slot, at) not in others))
             for place, each in enumerate(held):
-                if (told := fixed[each]) is not None:
-                    sets[place] = sets[place] & told
+                moved = {ref: own[at] for at, ref in enumerate(refs_of(each)) if ref >= 0 and ref != own[at]}
+                if moved:
+                    sets[place] = self.space.renamed(sets[place], moved)
+                    held[place] = tuple([moved.get(ref, ref) for ref in refs_of(each)])
+            values[slot] = self._told(slot, own, held, sets)
         return State(values, union(sets, self.space.nothing))
+
+    def _told(self, slot: str, own: Refs, held: Sequence[Value], sets: list[Set]) -> Value:
+        """What a slot is in states that are one: where they differ its own variables, in which each of `sets` says
+        what it was."""
+        known: dict[Value, Refs] = {}
+        for each in held:
+            if each not in known:
+                known[each] = self.space.refs(slot, each) if isinstance(each, int) else refs_of(each)
+        first = known[held[0]]
+        differ = [
+            at for at in range(len(own)) if slot in SORTS or any(each[at] != first[at] for each in known.values())
+        ]
+        made = [*first]
+        for at in differ:
+            made[at] = own[at]
+        fixed: dict[Value, Set | None] = {each: self._fixed(own, refs, differ) for each, refs in known.items()}
+        for place, each in enumerate(held):
+            if (told := fixed[each]) is not None:
+                sets[place] = sets[place] & told
+        return tuple(made)
 
     def _fixed(self, own: Refs, refs: Refs, differ: Sequence[int]) -> Set | None:
         """What it takes to say in variables of its own which constants a slot's bits were."""

@@ -1,4 +1,6 @@
-"""The flows of a switch, by table and priority, and what they do with sets of packets.
+"""The flows of all switches, by table and priority, and what they do with sets of packets.
+
+Most flows stand on many switches: each is here once, with the switches that hold it (`Hosts`).
 
 Flows that test the same are a tree: slot by slot, value by value; what a state knows of its packets for certain leads
 past most of it. What is left is joined to relations: flows that do the same are one `Move` whatever they match, and so
@@ -12,15 +14,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 from weakref import WeakKeyDictionary
 
 from controller.prove.atoms import SORTS
+from controller.prove.live import Liveness
 from controller.prove.rules import Action, Copy, Group, Rule, Test, Write
 from controller.prove.sets import WIDTHS, Maybe, Refs, Set, Value, union
-from controller.prove.states import ACTED, Algebra, State
+from controller.prove.states import ACTED, HOST, Algebra, State
 
 Hit = tuple[Rule, Set]
+Hosts = frozenset[int] | None
+"""Some hypervisors, by number; None is all of them."""
 _FIRST: Final = ("in_port", "reg6", "reg7", "reg2", "reg1", "reg10", "reg11", "reg8", "reg0", "eth_type", "nw_proto")
 """Slots that are mostly known, or that part packets best: they are asked first."""
 DROPPED: Final = Write((ACTED,))
@@ -44,7 +49,7 @@ class _Node:
     slot: str = ""
     mask: int = 0
     children: dict[int, _Node] = field(default_factory=dict)
-    rules: list[Rule] = field(default_factory=list)
+    rules: list[tuple[Rule, Hosts]] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -111,9 +116,11 @@ class _Kind:
         alike: dict[tuple[int, ...], list[Set]] = {}
         for numbers, sets in self.members.items():
             matched = union(sets, space.nothing)
+            if any(space.lacks(writes[at].slot, numbers[at]) for at in told):  # whether anybody meets it is seen later
+                yield Move(matched, tuple(_steps(self.steps, numbers)), {}, self.rest)
+                continue
             for at in told:
                 slot, mask = writes[at]
-                space.foresee(slot, (numbers[at],))
                 matched = matched & space.test(slot, own[slot], numbers[at], mask)
             alike.setdefault(tuple([0 if at in told else number for at, number in enumerate(numbers)]), []).append(
                 matched
@@ -154,27 +161,31 @@ class _Tier:
 
     def __init__(self) -> None:
         self.shapes: dict[tuple[tuple[str, int], ...], _Node] = {}
-        self.clauses: list[Rule] = []
+        self.clauses: dict[tuple[tuple[str, int], ...], _Node] = {}
         self._slots: dict[str, None] = {}
         self._known: WeakKeyDictionary[Algebra, dict[tuple[Value, ...], _Met]] = WeakKeyDictionary()
 
-    def add(self, rule: Rule) -> None:
+    def add(self, rule: Rule, hosts: Hosts) -> None:
         self._slots.update({test.slot: None for test in rule.tests})
-        if rule.shares:
-            self.clauses.append(rule)
-            return
+        if hosts is not None:
+            self._slots[HOST] = None
         tests = sorted(rule.tests, key=_order)
-        node = self.shapes.setdefault(tuple((test.slot, test.mask) for test in tests), _Node())
+        node = (self.clauses if rule.shares else self.shapes).setdefault(
+            tuple((test.slot, test.mask) for test in tests), _Node()
+        )
         for test in tests:
             node.slot, node.mask = test.slot, test.mask
             node = node.children.setdefault(test.value & test.mask, _Node())
-        node.rules.append(rule)
+        node.rules.append((rule, hosts))
 
-    def judges(self, verdicts: Iterable[Rule]) -> None:
+    def judges(self, verdicts: Iterable[tuple[Rule, Hosts]]) -> None:
         """What conjunctions of this tier say."""
-        self._slots.update({test.slot: None for rule in verdicts for test in rule.tests})
+        for rule, hosts in verdicts:
+            self._slots.update({test.slot: None for test in rule.tests})
+            if hosts is not None:
+                self._slots[HOST] = None
 
-    def met(self, algebra: Algebra, state: State, verdicts: Mapping[int, Sequence[Rule]]) -> _Met:
+    def met(self, algebra: Algebra, state: State, verdicts: _Verdicts) -> _Met:
         """The flows that there are for packets of a state, and what of all packets there are surely meets one."""
         key = tuple([algebra.value(state, slot) for slot in self._slots])
         known = self._known.setdefault(algebra, {})
@@ -192,14 +203,17 @@ class _Tier:
         return found
 
     def _judged(
-        self, algebra: Algebra, state: State, verdicts: Mapping[int, Sequence[Rule]], hits: list[Hit], covered: Set
-    ) -> Set:
+        self, algebra: Algebra, state: State, verdicts: _Verdicts, hits: list[Hit], covered: Set
+    ) -> Set:  # fmt: skip
         """What conjunctions match that no other flow does."""
-        slots = {test.slot for rule in self.clauses for test in rule.tests}
+        parts: list[Hit] = []
+        for node in self.clauses.values():
+            _gather(algebra, node, state, algebra.space.everything, True, parts, [])
+        slots = {slot for shape in self.clauses for slot, _ in shape}
         perhaps = any(isinstance(algebra.value(state, slot), Maybe) for slot in slots)
-        for id, matched in _conjunctions(algebra, state, self.clauses):
-            for rule in sorted(verdicts.get(id, ()), key=lambda each: -each.priority):
-                found = matched & ~covered
+        for id, matched in _conjunctions(algebra, parts):
+            for rule, hosts in sorted(verdicts.get(id, ()), key=lambda each: -each[0].priority):
+                found = matched & ~covered & algebra.standing(state, hosts)
                 for test in rule.tests:
                     found = found & algebra.tested(state, test)[0]
                 if found != algebra.space.nothing:
@@ -217,9 +231,12 @@ def _gather(
 ) -> None:
     """The flows of a tree that packets of a state may meet. Of what nobody knows (`Maybe`): any, and perhaps none."""
     if not node.slot:
-        hits.extend((rule, matched) for rule in node.rules)
-        if surely and any(rule.certain for rule in node.rules):
-            sure.append(matched)
+        for rule, hosts in node.rules:
+            found = matched & algebra.standing(state, hosts)
+            if found != algebra.space.nothing:
+                hits.append((rule, found))
+                if surely and rule.certain:
+                    sure.append(found)
         return
     value = algebra.value(state, node.slot)
     if isinstance(value, int):
@@ -270,45 +287,67 @@ def _parted(actions: tuple[Action, ...]) -> tuple[tuple[_Step, ...], tuple[int, 
     return tuple(steps), tuple(numbers), ()
 
 
-def _conjunctions(algebra: Algebra, state: State, clauses: Iterable[Rule]) -> Iterator[tuple[int, Set]]:
-    """Each conjunction, by number, and the packets that all its dimensions match."""
+def _conjunctions(algebra: Algebra, clauses: Iterable[Hit]) -> Iterator[tuple[int, Set]]:
+    """Each conjunction, by number, and the packets that all its dimensions match, of flows that are met."""
     space = algebra.space
-    parts: dict[int, dict[int, list[Set]]] = {}
-    sizes: dict[int, int] = {}
-    for rule in clauses:
-        matched = space.everything
-        for test in rule.tests:
-            matched = matched & algebra.tested(state, test)[0]
-        if matched == space.nothing:
-            continue
+    parts: dict[tuple[int, int], dict[int, list[Set]]] = {}
+    for rule, matched in clauses:
         for share in rule.shares:
-            parts.setdefault(share.id, {}).setdefault(share.k, []).append(matched)
-            sizes[share.id] = share.n
-    for id in sorted(parts):
-        if len(parts[id]) == sizes[id]:
+            parts.setdefault((share.id, share.n), {}).setdefault(share.k, []).append(matched)
+    for id, size in sorted(parts):
+        if len(parts[id, size]) == size:
             made = space.everything
-            for sets in parts[id].values():
+            for sets in parts[id, size].values():
                 made = made & union(sets, space.nothing)
             if made != space.nothing:
                 yield id, made
 
 
-class Tables:
-    """The flows and groups of one switch."""
+_Verdicts = Mapping[int, Sequence[tuple[Rule, Hosts]]]
+"""By number of a conjunction, the flows that say what becomes of what it matches."""
 
-    def __init__(self, rules: Iterable[Rule], groups: Iterable[Group]) -> None:
+
+T = TypeVar("T", Rule, Group)
+
+
+def _together(held: Iterable[Iterable[T]]) -> list[tuple[T, Hosts]]:
+    """Each once, with those that hold it."""
+    places: dict[int, set[int]] = {}
+    known: dict[int, T] = {}
+    count = 0
+    for number, found in enumerate(held):
+        count += 1
+        for each in found:
+            known[id(each)] = each
+            places.setdefault(id(each), set()).add(number)
+    sets = {
+        frozenset(each): None if len(each) == count else frozenset(each) for each in map(frozenset, places.values())
+    }
+    return [(each, sets[frozenset(places[key])]) for key, each in known.items()]
+
+
+class Tables:
+    """The flows and groups of all switches."""
+
+    def __init__(self, held: Sequence[tuple[Sequence[Rule], Sequence[Group]]]) -> None:
+        """What each switch holds, by number; what several hold is the same object."""
+        rules = _together(each for each, _ in held)
+        groups = _together(each for _, each in held)
+        self.live = Liveness((rule for rule, _ in rules), (group for group, _ in groups))
+        self.groups: dict[int, list[tuple[Group, Hosts]]] = {}
+        for group, hosts in groups:
+            self.groups.setdefault(group.id, []).append((group, hosts))
         tables: dict[int, dict[int, _Tier]] = {}
-        self.groups: Mapping[int, Group] = {group.id: group for group in groups}
-        self._verdicts: dict[int, dict[int, list[Rule]]] = {}
+        self._verdicts: dict[int, dict[int, list[tuple[Rule, Hosts]]]] = {}
         self.drops: set[int] = set()
         acting: set[int] = set()
-        for rule in rules:
+        for rule, hosts in rules:
             tiers = tables.setdefault(rule.table, {})
             (acting if rule.actions else self.drops).add(rule.table)
             if rule.conj_id is not None:
-                self._verdicts.setdefault(rule.table, {}).setdefault(rule.conj_id, []).append(rule)
+                self._verdicts.setdefault(rule.table, {}).setdefault(rule.conj_id, []).append((rule, hosts))
             else:
-                tiers.setdefault(rule.priority, _Tier()).add(rule)
+                tiers.setdefault(rule.priority, _Tier()).add(rule, hosts)
         self.drops -= acting
         self._tables = {
             number: [tiers[priority] for priority in sorted(tiers, reverse=True)] for number, tiers in tables.items()
@@ -316,7 +355,7 @@ class Tables:
         for number, verdicts in self._verdicts.items():
             for tier in self._tables[number]:
                 if tier.clauses:
-                    tier.judges(rule for found in verdicts.values() for rule in found)
+                    tier.judges(each for found in verdicts.values() for each in found)
 
     def met(self, algebra: Algebra, table: int, state: State) -> tuple[list[Hit], Set]:
         """The flows of a table that some of the packets meet, and the packets that meet none.
@@ -346,6 +385,13 @@ class Tables:
                     if packets != algebra.space.nothing:
                         made.append((move.rest, move.made(algebra, replace(state, packets=packets))))
         return made, left
+
+    def left(self, algebra: Algebra, table: int, state: State) -> Set:
+        """The packets that surely meet no flow of a table."""
+        left = state.packets
+        for _, _, below in self._tiers(algebra, table, state):
+            left = below
+        return left
 
     def _tiers(self, algebra: Algebra, table: int, state: State) -> Iterator[tuple[_Met, Set, Set]]:
         """What packets of a state meet, tier by tier, the packets that come there, and those that go on below."""

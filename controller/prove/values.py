@@ -6,7 +6,17 @@ from collections.abc import Iterable, Iterator
 from ipaddress import ip_address, ip_network
 
 from controller.flows.fields import cover, link_local
-from controller.model.records import AddressGroup, Chassis, FloatingIp, Port, SecurityGroupRule, Subnet
+from controller.model.records import (
+    AddressGroup,
+    Chassis,
+    FloatingIp,
+    Neighbour,
+    Port,
+    PortForwarding,
+    Router,
+    SecurityGroupRule,
+    Subnet,
+)
 from controller.model.store import Rows
 from controller.prove.atoms import SORTS, Gathered
 from controller.prove.rules import Action, Apart, Group, Rule, Test, Track, Write
@@ -54,11 +64,13 @@ def _written(found: dict[str, Gathered], actions: Iterable[Action]) -> None:
             _written(found, action.exec)
 
 
+_MOST_PORTS = 1024
 _FULL48, _FULL128 = (1 << 48) - 1, (1 << 128) - 1
 _BLOCKS4 = ("0.0.0.0/8", "127.0.0.0/8", "224.0.0.0/3")
 _BLOCKS6 = ("::/16", "ff00::/8", "fe80::/10")
 _WELL_KNOWN = (
     ("mac", _FULL48, _FULL48), ("mac", 1 << 40, 1 << 40), ("mac", 0x0180C2000000, 0xFFFFFFFFFFF0),
+    ("mac", 0x1E << 40, 0xFF << 40),
     *(("ip4", int(ip_network(each).network_address), int(ip_network(each).netmask)) for each in _BLOCKS4),
     *(("ip6", int(ip_network(each).network_address), int(ip_network(each).netmask)) for each in _BLOCKS6),
     ("flags", 0x02, 0xFFF), ("flags", 0x12, 0x12), ("flags", 0x02, 0x02), ("flags", 0x04, 0x04),
@@ -82,6 +94,18 @@ def _model(rows: Rows) -> Iterator[tuple[str, int, int]]:
         yield block(subnet.cidr)
     for floating in rows.all(FloatingIp):
         yield block(floating.floating_ip_address)
+    for forwarding in rows.all(PortForwarding):
+        yield from (("port", *each) for each in cover(forwarding.external_port_first, forwarding.external_port_last))
+        size = forwarding.internal_port_last - forwarding.internal_port_first
+        moved = size and forwarding.internal_port_first != forwarding.external_port_first
+        for at in range(size + 1) if moved and size < _MOST_PORTS else (0,):
+            yield "port", forwarding.internal_port_first + at, 0xFFFF
+            yield "port", forwarding.external_port_first + at, 0xFFFF
+    for router in rows.all(Router):
+        yield from (block(each) for route in router.routes for each in (route.destination, route.nexthop))
+    for heard in rows.all(Neighbour):
+        yield "mac", number_of(heard.mac_address), _FULL48
+        yield block(heard.address)
     for group in rows.all(AddressGroup):
         yield from map(block, group.addresses)
     for rule in rows.all(SecurityGroupRule):

@@ -1,4 +1,4 @@
-"""What a switch does with sets of packets: all its flows, whoever made them, run as Open vSwitch runs them.
+"""What switches do with sets of packets: all their flows, whoever made them, run as Open vSwitch runs them.
 
 It differs from `controller.flows.trace`, which runs one packet through flows of ours, in that it takes every way that
 is possible: every bucket of a group that chooses or fails over, every flow of those that match alike. Of conntrack it
@@ -12,9 +12,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Final
 
 from controller.prove.conntrack import BELIEVED, tracked
+from controller.prove.live import CONNTRACK, NOTHING, Live, both
 from controller.prove.rules import (
     Action,
     Apart,
@@ -22,6 +24,7 @@ from controller.prove.rules import (
     Copy,
     DecrementTtl,
     Goto,
+    Group,
     Measure,
     Out,
     Punt,
@@ -34,8 +37,8 @@ from controller.prove.rules import (
     Write,
 )
 from controller.prove.sets import Maybe, Set
-from controller.prove.states import ACTED, Algebra, State, Step
-from controller.prove.tables import DROPPED, Tables
+from controller.prove.states import ACTED, HOST, Algebra, State, Step
+from controller.prove.tables import DROPPED, Hosts, Tables
 
 MAX_DEPTH: Final = 64
 """How deep lookups in the same or an earlier table may be nested (Open vSwitch, ofproto-dpif-xlate.c)."""
@@ -44,50 +47,72 @@ MAX_VISITS: Final = 4096
 MAX_RECIRCULATIONS: Final = 6
 """How many translations may follow one another (Open vSwitch, dpif-netdev.c)."""
 
-_CONNTRACK: Final = (
-    "ct_state", "ct_zone", "ct_mark", "ct_label", "ct_nw_src", "ct_nw_dst", "ct_ipv6_src", "ct_ipv6_dst", "ct_nw_proto",
-    "ct_tp_src", "ct_tp_dst",
-)  # fmt: skip
 _IPS: Final = (0x0800, 0x86DD)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Machine:
-    """A switch to walk through: its flows, its ports by number, and what is peculiar to its conntrack."""
+    """All switches to walk through, by number: their names, flows, ports by number, and what is peculiar to their
+    conntrack.
 
-    name: str
+    They are walked through at once: on which one packets are, a slot of theirs says (`HOST`).
+    """
+
+    names: Sequence[str]
     tables: Tables
-    ports: Mapping[int, str]
-    sctp_ports: bool = True
+    ports: Sequence[Mapping[int, str]]
+    sides: Mapping[int, frozenset[int]]
+    """The ports to tunnels and wires, and where they are."""
+    sctp_ports: frozenset[int]
+    """The switches whose conntrack reads ports of SCTP."""
+
+    @cached_property
+    def numbers(self) -> Mapping[int, frozenset[int]]:
+        """By port, the switches that have it."""
+        found: dict[int, set[int]] = {}
+        for number, ports in enumerate(self.ports):
+            for port in ports:
+                found.setdefault(port, set()).add(number)
+        return {port: frozenset(hosts) for port, hosts in found.items()}
+
+    def called(self, name: str) -> Mapping[int, frozenset[int]]:
+        """The ports of a name, and where they are."""
+        found: dict[int, set[int]] = {}
+        for number, ports in enumerate(self.ports):
+            for port, each in ports.items():
+                if each == name:
+                    found.setdefault(port, set()).add(number)
+        return {port: frozenset(hosts) for port, hosts in found.items()}
 
 
 @dataclass(slots=True)
 class Outcome:
-    """What became of the packets that came: what left, by port; what went back; what met no flow, by table.
+    """What became of the packets that came: what left, by port; what met no flow, by table.
 
     `tracked` are the packets that went to conntrack. `notes` are what nobody could tell.
     """
 
     sent: dict[int, list[State]] = field(default_factory=dict)
-    back: list[State] = field(default_factory=list)
     lost: dict[int, list[State]] = field(default_factory=dict)
     looped: list[State] = field(default_factory=list)
     tracked: list[State] = field(default_factory=list)
-    punted: list[State] = field(default_factory=list)
     notes: dict[str, None] = field(default_factory=dict)
 
 
 class Walk:
-    """Packets under way in one switch."""
+    """Packets under way in switches, until they leave them."""
 
-    def __init__(self, algebra: Algebra, machine: Machine, *, apart: bool = False) -> None:
-        """`apart` keeps ways apart where they meet, and remembers each: for few packets."""
-        self.algebra, self.machine = algebra, machine
+    def __init__(self, algebra: Algebra, machine: Machine, *, apart: bool = False, first: bool = False) -> None:
+        """`apart` keeps ways apart where they meet, and remembers each: for few packets. `first` is about first packets
+        of connections alone."""
+        self.algebra, self.machine, self._first = algebra, machine, first
         self.outcome = Outcome()
         self._apart = apart
         self._behind: dict[int, list[State]] = {}
         self._copied: dict[int, list[State]] = {}
         self._visits = self._depth = 0
+        self._asked: Live = NOTHING
+        """What is asked for of packets when they come back from where they are."""
 
     def run(self, states: Iterable[State], table: int = 0) -> Outcome:
         """All that becomes of them, conntrack included."""
@@ -108,16 +133,15 @@ class Walk:
         """Those that go on. Open vSwitch gives up what comes back from conntrack too often; but nothing goes round for
         ever because conntrack might say, each time, what sends it round once more: of such, what has not been here."""
         found = []
-        for state in states:
+        algebra, live = self.algebra, self.machine.tables.live.at(table)
+        come = self._met(table, states)
+        for state in come if self._apart else algebra.merged([algebra.homed(each) for each in come]):
             if self._doubtful(state):
-                place = (table, frozenset(state.values.items()))
-                before = been.get(place, self.algebra.space.nothing)
-                been[place] = before | state.packets
-                state = replace(state, packets=state.packets & ~before)
+                state = algebra.fresh(state, live, table, been)
             elif turn >= MAX_RECIRCULATIONS:
                 self.outcome.looped.append(state)
                 continue
-            if state.packets != self.algebra.space.nothing:
+            if state.packets != algebra.space.nothing:
                 found.append(state)
         return found
 
@@ -150,13 +174,21 @@ class Walk:
         while pending:
             place = min(pending)
             come = pending.pop(place)
-            for state in come if self._apart or place in self.machine.tables.drops else self.algebra.merged(come):
+            for state in self._met(place, come):
                 for following, after in self._visit(place, state):
                     if following is None:
                         done.append((place, after))
                     else:
                         pending.setdefault(following, []).append(after)
         return done
+
+    def _met(self, table: int, states: Iterable[State]) -> Iterable[State]:
+        """Packets that come to a table by several ways, as few states as may be."""
+        tables = self.machine.tables
+        if self._apart or table in tables.drops:
+            return states
+        live = both(tables.live.at(table), self._asked)
+        return self.algebra.merged([self.algebra.without(each, live) for each in states])
 
     def _visit(self, table: int, state: State) -> Iterator[tuple[int | None, State]]:
         """What the flows of a table do with packets: on to a table, or to the end."""
@@ -168,9 +200,12 @@ class Walk:
         if self._apart:
             hits, left = tables.met(algebra, table, state)
             for rule, packets in hits:
-                trail = (*state.trail, Step(self.machine.name, rule))
+                trail = (*state.trail, *(Step(name, rule) for name, _ in self.places(state)))
                 yield from self._act(rule.actions, State(state.values, packets, trail), table)
         else:
+            if table in tables.drops and tables.left(algebra, table, state) == algebra.space.nothing:
+                yield None, algebra.written(state, ACTED)
+                return
             moved, left = tables.moved(algebra, table, state)
             together: dict[tuple[Action, ...], list[State]] = {}
             for rest, met in moved:
@@ -188,12 +223,12 @@ class Walk:
     def _ended(
         self, actions: Sequence[Action], states: Sequence[State], table: int
     ) -> Iterator[tuple[int | None, State]]:  # fmt: skip
-        for action in actions:
+        for at, action in enumerate(actions, start=1):
             if isinstance(action, Goto):
                 yield from ((action.table, each) for each in states)
                 return
             if isinstance(action, Resubmit):
-                states = self._resubmit(table if action.table is None else action.table, states, table)
+                states = self._resubmit(action, states, table, actions[at:])
             else:
                 states = [after for each in states for after in self._do(action, each, table)]
         yield from ((None, each) for each in states)
@@ -211,12 +246,11 @@ class Walk:
             case Out(port, back):
                 return [self._send(port, back, state)]
             case Punt():
-                self.outcome.punted.append(state)
                 return [algebra.written(state, ACTED)]
             case ToGroup(id):
                 return [self._copies(id, state, table)]
-            case Resubmit(other):
-                return self._resubmit(table if other is None else other, [state], table)
+            case Resubmit():
+                raise AssertionError(f"{action} is done with all states together")
             case Track():
                 return [self._track(action, state, table)]
             case Apart(inner):
@@ -224,7 +258,7 @@ class Walk:
                 acted = any(after.values.get("acted") for after in ends)
                 return [algebra.written(state, ACTED) if acted else state]
             case Untrack():
-                for slot in _CONNTRACK:
+                for slot in CONNTRACK:
                     state = algebra.put(state, slot, 0)
             case DecrementTtl():
                 return self._hop(state)
@@ -236,7 +270,7 @@ class Walk:
             case Goto():
                 pass
             case Unknown(text):
-                self.outcome.notes[f"action {text} is not known here: taken to send packets out of every port"] = None
+                self._note(state, f"action {text} is not known here: taken to send packets out of every port")
                 return [self._send(None, False, state)]
         return [state]
 
@@ -244,34 +278,63 @@ class Walk:
 
     def _send(self, port: int | str | None, back: bool, state: State) -> State:
         """A port sends nothing back to where it came from, unless it is told to."""
-        came = self.algebra.value(state, "in_port")
-        if back and isinstance(came, int):
-            self.outcome.sent.setdefault(came, []).append(state)
-        elif back:
-            self.outcome.back.append(state)
-        elif isinstance(port, str):
-            numbers = [number for number, name in self.machine.ports.items() if name == port]
-            if not numbers:
-                self.outcome.notes[f"port {port} is not there: nothing leaves by it"] = None
-            self._leave(numbers, state)
+        if back:
+            self._return(state)
+        elif isinstance(port, int):
+            self._leave({port: None}, state)
+        elif port is None:
+            self._leave(self.machine.numbers, state)
         else:
-            self._leave([*self.machine.ports] if port is None else [port], state)
+            there = self.machine.called(port)
+            lacking = frozenset(range(len(self.machine.names))).difference(*there.values())
+            self._note(self._on(state, lacking), f"port {port} is not there: nothing leaves by it")
+            self._leave(there, state)
         return self.algebra.written(state, ACTED)
 
-    def _leave(self, ports: Iterable[int], state: State) -> None:
-        for port in ports:
-            left = self.algebra.less(state, Test("in_port", port, 0xFFFFFFFF))
+    def _on(self, state: State, hosts: Hosts) -> State:
+        """What of a state is on some switches."""
+        return replace(state, packets=state.packets & self.algebra.standing(state, hosts))
+
+    def places(self, state: State) -> Iterator[tuple[str, State]]:
+        """A state by the names of the switches that it is on."""
+        for number, name in enumerate(self.machine.names):
+            here = self._on(state, frozenset([number]))
+            if here.packets != self.algebra.space.nothing:
+                yield name, self.algebra.put(here, HOST, number)
+
+    def _note(self, state: State, text: str) -> None:
+        self.outcome.notes.update({f"{name}: {text}": None for name, _ in self.places(state)})
+
+    def _return(self, state: State) -> None:
+        """Back to where it came from: of guests, that is nowhere else."""
+        for port, hosts in self.machine.sides.items():
+            came = Test("in_port", port, 0xFFFFFFFF)
+            there = self.algebra.narrowed(self._on(state, hosts), came)
+            if there.packets != self.algebra.space.nothing:
+                self.outcome.sent.setdefault(port, []).append(there)
+
+    def _leave(self, ports: Mapping[int, Hosts], state: State) -> None:
+        for port, hosts in ports.items():
+            left = self.algebra.less(self._on(state, hosts), Test("in_port", port, 0xFFFFFFFF))
             if left.packets != self.algebra.space.nothing:
                 self.outcome.sent.setdefault(port, []).append(left)
 
     def _copies(self, id: int, state: State, table: int) -> State:
         """A copy a bucket, whether each has one or any may have the packet. Copies that go to a table wait until the
         packet is done with, and go there together."""
-        group = self.machine.tables.groups.get(id)
-        if group is None:
-            self.outcome.notes[f"group {id} is not there: what is for it is lost"] = None
-            self.outcome.lost.setdefault(table, []).append(state)
-        for bucket in group.buckets if group else ():
+        lacking = state
+        for group, hosts in self.machine.tables.groups.get(id, ()):
+            lacking = replace(lacking, packets=lacking.packets & ~self.algebra.standing(state, hosts))
+            here = self._on(state, hosts)
+            if here.packets != self.algebra.space.nothing:
+                self._bucketed(group, here, table)
+        if lacking.packets != self.algebra.space.nothing:
+            self._note(lacking, f"group {id} is not there: what is for it is lost")
+            self.outcome.lost.setdefault(table, []).append(lacking)
+        return self.algebra.written(state, ACTED)
+
+    def _bucketed(self, group: Group, state: State, table: int) -> None:
+        for bucket in group.buckets:
             copy = self.algebra.written(state, Test("acted", 0, 1))
             last = bucket[-1] if bucket else None
             if isinstance(last, Resubmit) and last.table is not None:
@@ -280,14 +343,19 @@ class Walk:
             else:
                 for _, after in self._act(bucket, copy, table):
                     self._lose(table, after)
-        return self.algebra.written(state, ACTED)
 
-    def _resubmit(self, other: int, states: Sequence[State], table: int) -> list[State]:
-        deeper = other <= table
+    def _resubmit(
+        self, action: Resubmit, states: Sequence[State], table: int, rest: Sequence[Action]
+    ) -> Sequence[State]:
+        """Through another table, and back for the rest of the actions."""
+        other = table if action.table is None else action.table
+        deeper, asked = other <= table, self._asked
+        self._asked = behind = self.machine.tables.live.before(rest, table, asked)
         self._depth += deeper
         back = [after for _, after in self._frame(other, states)]
         self._depth -= deeper
-        return back if self._apart else self.algebra.merged(back)
+        self._asked = asked
+        return back if self._apart else self.algebra.merged([self.algebra.without(each, behind) for each in back])
 
     def _hop(self, state: State) -> list[State]:
         """What has no hop left stays where it is, and goes no further."""
@@ -309,7 +377,8 @@ class Walk:
         self.outcome.tracked.append(state)
         if action.table is not None:
             behind = self._behind.setdefault(action.table, [])
-            behind += tracked(self.algebra, action, state, self.machine.sctp_ports, self._do)
-        for slot in _CONNTRACK:
+            sctp_ports = self.algebra.standing(state, self.machine.sctp_ports)
+            behind += tracked(self.algebra, action, state, sctp_ports, self._do, first=self._first)
+        for slot in CONNTRACK:
             state = self.algebra.put(state, slot, 0)
         return self.algebra.written(state, ACTED)

@@ -162,7 +162,9 @@ def _way(cloud: Cloud, survey: Survey, against: Suspicion) -> tuple[Step, ...]:
     else:
         found = [state.trail for name, _, state in survey.lost if name == against.chassis]
         found += [state.trail for name, state in (*survey.astray, *survey.looped) if name == against.chassis]
-        found = found or [state.trail for name, state in survey.tracked if name == against.chassis]
+        found = found or [
+            each.trail for state in survey.tracked for name, each in cloud.places(state) if name == against.chassis
+        ]
     return min(found, key=len, default=())
 
 

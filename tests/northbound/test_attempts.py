@@ -56,6 +56,7 @@ def test_a_packet_is_as_its_sender_would_send_it_to_who_gets_it() -> None:
         (altered(vlan_tci=0x1007), "hv1 is disconnected: its switch is not connected."),
         (replace(AGAINST, sender_chassis="", sender="physical network p"), "physical network p is outside, and only"),
         (replace(AGAINST, claim="zone"), "in which zone conntrack looks it up, nobody but conntrack sees"),
+        (replace(AGAINST, how=True), "it may arrive as something else, or by another of several ways"),
         (replace(AGAINST, rounds=None), "its way was not worked out"),
         (replace(AGAINST, rounds=True), "it would go round and round"),
         (replace(AGAINST, claim="loop"), "it would go round and round"),

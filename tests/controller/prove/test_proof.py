@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 
 from controller.flows.fields import PACKET4
 from controller.prove.cloud import Cloud as Proved
-from controller.prove.intent import Intent
 from controller.prove.promise import Promise
 from controller.prove.sets import Set, Unforeseen
 from controller.prove.values import block, number_of
+from controller.prove.wanted import Wanted
 from tests.apps.outside import add_outside
-from tests.cloud import Cloud, hypervisor, network
+from tests.cloud import Cloud, heard, hypervisor, network, port
 from tests.controller.prove.clouds import added, altered, cloud, held, proven, routed
 from tests.oracle import LATER, Message, Oracle
 from tests.test_differential import HOMES, World
@@ -36,25 +36,25 @@ def test_what_the_apps_make_of_any_groups_and_pairs_is_proven(datapath: str, cha
     answer = proven(made)
     assert (answer.violations, answer.notes) == ((), ())
     proof = Proved(made.model, held(made))
-    intent = Intent(proof, Promise(proof))
+    wanted = Wanted(proof, Promise(proof))
     for _ in range(40):
         message = world.message()
-        agrees(made, proof, intent, message)
+        agrees(made, proof, wanted, message)
 
 
-def agrees(made: Cloud, proof: Proved, intent: Intent, message: Message) -> None:
+def agrees(made: Cloud, proof: Proved, wanted: Wanted, message: Message) -> None:
     """The judge by the model says of a packet what the proof wants, wherever that says anything."""
     packet = alone(proof, message)
     for name in ("vm1", "vm2", "vm3", "vm4"):
         if name not in proof.by_port or name == message.sender:
             continue
         try:
-            asked, wanted = intent.judged(message.sender, name)
+            asked, should = wanted.judged(message.sender, name)
         except ValueError:  # it is down
             continue
         if packet & asked != proof.space.nothing and message.source_mac != "02:00:00:00:00:99":
             arrives = Oracle().judge(made.model, message).receiver == name
-            assert (packet & wanted != proof.space.nothing) == arrives, (message, name)
+            assert (packet & should != proof.space.nothing) == arrives, (message, name)
 
 
 def alone(proof: Proved, message: Message) -> Set:
@@ -87,6 +87,8 @@ def test_what_the_apps_make_of_any_routers_is_proven(chance: Random) -> None:
 def test_a_gateway_to_the_outside_is_proven() -> None:
     made = Cloud()
     add_outside(made)
+    made.commit(port("vm1", "red", "02:00:00:00:00:01", "10.0.0.1", guarded=False))
+    made.commit(heard("ext", "172.24.0.1", "02:00:00:00:0f:01", ""))
     assert proven(made).violations == ()
 
 
