@@ -11,7 +11,7 @@ from functools import cached_property
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Final
 
-from controller.flows.presence import attached, is_interface, joins
+from controller.flows.attachment import attached, is_interface, joins
 from controller.model.records import ROUTED, Address, Mac, Port, Router, Subnet
 from controller.model.store import Rows
 from controller.model.view import View
