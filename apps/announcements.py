@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from controller.flows.app import app
+from controller.flows.attachment import jack
 from controller.flows.frames import announcement, tagged
-from controller.flows.presence import gateway_port, gateways, jack
-from controller.flows.presence import translated as whereabouts
 from controller.flows.punted import Said
+from controller.flows.ways_out import gateway_port, gateways
+from controller.flows.ways_out import translated as whereabouts
 from controller.model.records import (
     Address,
     Chassis,

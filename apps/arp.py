@@ -13,6 +13,7 @@ from collections.abc import Iterator
 
 from controller.flows.action import Bounce, Move, goto, resubmit
 from controller.flows.app import app, everywhere, host, neighbours
+from controller.flows.attachment import attached, physical_network
 from controller.flows.fields import (
     ARP,
     ARP_OP,
@@ -25,6 +26,7 @@ from controller.flows.fields import (
     ETH_SRC,
 )
 from controller.flows.flow import Flow
+from controller.flows.holding import pair_addresses
 from controller.flows.match import ANY
 from controller.flows.pipeline import (
     DROP,
@@ -45,7 +47,6 @@ from controller.flows.pipeline import (
     WHY,
     Why,
 )
-from controller.flows.presence import attached, pair_addresses, physical_network
 from controller.model.records import Address, Port
 from controller.model.view import View
 

@@ -11,10 +11,10 @@ from collections.abc import Iterator
 
 from controller.flows.action import Untrack, goto, resubmit
 from controller.flows.app import app, everywhere, host
+from controller.flows.attachment import attached, ofport
 from controller.flows.fields import IN_PORT, UNTAGGED, ct_state
 from controller.flows.flow import Flow
 from controller.flows.pipeline import CLASSIFY, DROP, NET, PORT_SECURITY, SRC, WHY, Why
-from controller.flows.presence import attached, ofport
 from controller.model.records import Port
 from controller.model.view import View
 

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 from controller.flows.action import Output
 from controller.flows.app import app, host
+from controller.flows.attachment import attached, ofport
 from controller.flows.flow import Flow
 from controller.flows.pipeline import DELIVER, DST
-from controller.flows.presence import attached, ofport
 from controller.model.records import Port
 from controller.model.view import View
 

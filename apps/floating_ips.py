@@ -2,7 +2,7 @@
 
 Where the guest is, if that hypervisor is on the wire, the floating IP is: who asks for it is answered there alone,
 there it is translated both ways, and nothing of it passes a gateway. Else the gateway of the guest's router does all
-that (`presence.translated`). It follows whoever holds the address it stands for. Conntrack translates, in a zone of its
+that (`ways_out.translated`). It follows whoever holds the address it stands for. Conntrack translates, in a zone of its
 own, so that fragments and what ICMP errors quote come out right, and so that nothing of who had it before is known.
 
     out  L3_SNAT ─> conntrack ─> L3_SNATTED: with the floating IP's own MAC address
@@ -43,14 +43,8 @@ from controller.flows.pipeline import (
     TURNED,
     ZONE,
 )
-from controller.flows.presence import (
-    Translated,
-    floating_translation,
-    gateway_translation,
-    own_address,
-    zone_of,
-)
-from controller.flows.presence import translated as whereabouts
+from controller.flows.ways_out import Translated, floating_translation, gateway_translation, own_address, zone_of
+from controller.flows.ways_out import translated as whereabouts
 from controller.model.records import FloatingIp, Port, Router
 from controller.model.view import View
 

@@ -17,6 +17,7 @@ from collections.abc import Iterator
 
 from controller.flows.action import Action, Bounce, Move, ToGroup, Turn, goto, resubmit
 from controller.flows.app import app, at_gateways, crossing, everywhere, outside, routing
+from controller.flows.attachment import physical_network
 from controller.flows.fields import (
     ARP_REQUEST,
     ARP_TPA,
@@ -99,13 +100,8 @@ from controller.flows.pipeline import (
     probe_port,
     router_mac,
 )
-from controller.flows.presence import (
-    Watched,
-    gateway_port,
-    gateways,
-    physical_network,
-    way,
-)
+from controller.flows.presence import Watched, way
+from controller.flows.ways_out import gateway_port, gateways
 from controller.model.records import Address, Link, Port, Router, Subnet
 from controller.model.view import View
 

@@ -12,8 +12,10 @@ from math import ceil
 
 from controller.flows.action import ToGroup, goto, resubmit
 from controller.flows.app import app, each, everywhere, homes, host, peers
+from controller.flows.attachment import attached, members, physical_network
 from controller.flows.fields import CONTROL_GROUP, ETH_DST, GROUP_BIT, tunnel_to
 from controller.flows.flow import Bucket, Flow, Group
+from controller.flows.holding import pair_macs
 from controller.flows.match import ANY
 from controller.flows.pipeline import (
     ARRIVED,
@@ -37,7 +39,7 @@ from controller.flows.pipeline import (
     WHY,
     Why,
 )
-from controller.flows.presence import attached, members, members_of_network, pair_macs, physical_network
+from controller.flows.presence import members_of_network
 from controller.model.records import Chassis, Network, Port
 from controller.model.view import View
 

@@ -18,6 +18,7 @@ from collections.abc import Iterator
 
 from controller.flows.action import Action, Bounce, Move, goto, resubmit
 from controller.flows.app import app, everywhere, host, neighbours
+from controller.flows.attachment import attached, physical_network
 from controller.flows.fields import (
     ETH_DST,
     ETH_SRC,
@@ -35,6 +36,7 @@ from controller.flows.fields import (
     link_local,
 )
 from controller.flows.flow import Flow
+from controller.flows.holding import pair_addresses
 from controller.flows.pipeline import (
     DROP,
     FROM_PHYS,
@@ -53,7 +55,6 @@ from controller.flows.pipeline import (
     WHY,
     Why,
 )
-from controller.flows.presence import attached, pair_addresses, physical_network
 from controller.model.records import Address, Mac, Port
 from controller.model.view import View
 

@@ -29,6 +29,17 @@ from typing import Final
 from controller.flows import frames
 from controller.flows.action import goto, resubmit
 from controller.flows.app import app, host, neighbours, peers, reaching
+from controller.flows.attachment import (
+    JOINTS,
+    PAIRS,
+    attached,
+    audience,
+    contains,
+    is_interface,
+    joins,
+    ofport,
+    physical_network,
+)
 from controller.flows.fields import (
     ARP_OP,
     ARP_REQUEST,
@@ -55,6 +66,17 @@ from controller.flows.frames import (
     own_source,
     question,
 )
+from controller.flows.holding import (
+    OPEN,
+    Candidate,
+    candidates,
+    held_at,
+    holder,
+    holder_of_mac,
+    may_hold,
+    neighbour_id,
+    pair_addresses,
+)
 from controller.flows.match import ANY, Match
 from controller.flows.pipeline import (
     DST,
@@ -75,26 +97,6 @@ from controller.flows.pipeline import (
     UNCHECKED,
     WHY,
     Why,
-)
-from controller.flows.presence import (
-    JOINTS,
-    OPEN,
-    PAIRS,
-    Candidate,
-    attached,
-    audience,
-    candidates,
-    contains,
-    held_at,
-    holder,
-    holder_of_mac,
-    is_interface,
-    joins,
-    may_hold,
-    neighbour_id,
-    ofport,
-    pair_addresses,
-    physical_network,
 )
 from controller.flows.punted import Announced, Heard, Outcome, Punted, Reply, Said, Sought
 from controller.model.records import Address, Chassis, Mac, Neighbour, Port, Record, Subnet

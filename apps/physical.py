@@ -19,6 +19,7 @@ from collections.abc import Iterator
 
 from controller.flows.action import Action, Output, PopVlan, PushVlan, Turn, goto, resubmit
 from controller.flows.app import app, bridging, everywhere, itself, present, wired
+from controller.flows.attachment import interfaces, physical_network
 from controller.flows.fields import ETH_SRC, IN_PORT, UNTAGGED, VLAN_ID
 from controller.flows.flow import Flow
 from controller.flows.match import Match
@@ -43,7 +44,6 @@ from controller.flows.pipeline import (
     chassis_mac,
     patch_port,
 )
-from controller.flows.presence import interfaces, physical_network
 from controller.model.records import Chassis, Link, Network, Tag
 from controller.model.view import View
 

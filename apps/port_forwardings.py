@@ -44,7 +44,7 @@ from controller.flows.pipeline import (
     TURNED,
     ZONE,
 )
-from controller.flows.presence import gateway_translation, own_address, zone_of
+from controller.flows.ways_out import gateway_translation, own_address, zone_of
 from controller.model.records import FloatingIp, Port, PortForwarding, Router
 from controller.model.view import View
 

@@ -20,6 +20,7 @@ from collections.abc import Iterator
 
 from controller.flows.action import Move, goto
 from controller.flows.app import app, everywhere, host
+from controller.flows.attachment import attached
 from controller.flows.fields import (
     ARP,
     ARP_REQUEST,
@@ -59,7 +60,6 @@ from controller.flows.pipeline import (
     WHY,
     Why,
 )
-from controller.flows.presence import attached
 from controller.model.records import Address, Mac, Port
 from controller.model.view import View
 

@@ -16,11 +16,13 @@ from typing import NamedTuple
 
 from controller.flows.action import resubmit
 from controller.flows.app import app
+from controller.flows.attachment import contains, joins, physical_network
 from controller.flows.frames import NO_MAC, checksum
 from controller.flows.pipeline import HOPS as PASSED
 from controller.flows.pipeline import L2_LOOKUP, L3_ROUTE, NET, REDIRECTED, RTR, TURNED, Why
-from controller.flows.presence import contains, gateway_port, joins, physical_network, tunnel_mtu
+from controller.flows.presence import tunnel_mtu
 from controller.flows.punted import Outgoing, Punted, Reply, Resumed
+from controller.flows.ways_out import gateway_port
 from controller.model.addresses import packed, unpacked
 from controller.model.records import GATEWAY, Address, Chassis, Mac, Network, Port, Subnet
 from controller.model.view import View

@@ -25,6 +25,7 @@ from ipaddress import ip_address, ip_network
 
 from controller.flows.action import DecrementTtl, Measure, Move, Punt, ToGroup, Turn, goto, resubmit
 from controller.flows.app import app, everywhere, joined, routing
+from controller.flows.attachment import joins, physical_network
 from controller.flows.fields import (
     ETH_DST,
     ETH_SRC,
@@ -43,6 +44,7 @@ from controller.flows.fields import (
     within,
 )
 from controller.flows.flow import Bucket, Flow, Group, Item
+from controller.flows.holding import is_down
 from controller.flows.hops import (
     ECHO_REQUEST,
     ECHO_REQUEST6,
@@ -93,7 +95,8 @@ from controller.flows.pipeline import (
     WHY,
     Why,
 )
-from controller.flows.presence import gateway_port, is_down, joins, mtu, physical_network
+from controller.flows.presence import mtu
+from controller.flows.ways_out import gateway_port
 from controller.model.records import Address, Cidr, HostRoute, Port, Router, Subnet
 from controller.model.view import View
 

@@ -31,6 +31,7 @@ from typing import Final
 
 from controller.flows.action import Action, Apart, Commit, Move, Table, Track, goto, resubmit
 from controller.flows.app import app, everywhere, guarding, host, remotes, under
+from controller.flows.attachment import LISTED_ADDRESSES, MEMBER_ADDRESSES, attached
 from controller.flows.fields import (
     ARP,
     CONJ_ID,
@@ -112,7 +113,6 @@ from controller.flows.pipeline import (
     Whose,
     Why,
 )
-from controller.flows.presence import LISTED_ADDRESSES, MEMBER_ADDRESSES, attached
 from controller.model.protocols import ports, protocol_number, type_and_code
 from controller.model.records import AddressGroup, Bundle, Policy, Port, SecurityGroup, SecurityGroupRule
 from controller.model.view import View

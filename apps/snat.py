@@ -40,7 +40,7 @@ from controller.flows.pipeline import (
     ZONE,
     Why,
 )
-from controller.flows.presence import gateway_port, gateway_translation, own_address, zone_of
+from controller.flows.ways_out import gateway_port, gateway_translation, own_address, zone_of
 from controller.model.records import Router
 from controller.model.view import View
 

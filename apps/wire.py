@@ -21,6 +21,7 @@ from collections.abc import Iterator
 
 from controller.flows.action import Move, goto, resubmit
 from controller.flows.app import app, homes, itself, on_wire, serving
+from controller.flows.attachment import JOINTS, audience, interfaces, jack, joins, physical_network
 from controller.flows.fields import (
     ARP,
     ARP_OP,
@@ -38,6 +39,7 @@ from controller.flows.fields import (
 )
 from controller.flows.flow import Flow
 from controller.flows.frames import NO_MAC, REPLY, Statement, announcement, own_source, question, read, tagged
+from controller.flows.holding import may_be_on_wire
 from controller.flows.hops import AT_ROUTER
 from controller.flows.pipeline import (
     ASKED,
@@ -59,17 +61,7 @@ from controller.flows.pipeline import (
     Why,
     chassis_mac,
 )
-from controller.flows.presence import (
-    JOINTS,
-    audience,
-    chassis_on_wire,
-    interfaces,
-    jack,
-    joins,
-    may_be_on_wire,
-    physical_network,
-    servant,
-)
+from controller.flows.presence import chassis_on_wire, servant
 from controller.flows.punted import Heard, Outcome, Punted, Said, Sought
 from controller.model.records import Address, Chassis, Drained, Link, Mac, Neighbour, Network, Port, Record
 from controller.model.view import View

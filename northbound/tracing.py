@@ -26,6 +26,7 @@ from controller.flows.conntrack import Connection
 from controller.flows.fields import ETH_DST, ETH_SRC
 from controller.flows.flow import Bucket, Flow, Group
 from controller.flows.frames import REPLY
+from controller.flows.holding import neighbour_id
 from controller.flows.journey import Host, Journey, arrive, follow, hosts
 from controller.flows.match import Set
 from controller.flows.packet import Packet
@@ -45,7 +46,6 @@ from controller.flows.pipeline import (
     PHYSICAL,
     Why,
 )
-from controller.flows.presence import neighbour_id
 from controller.flows.trace import End, Fate, Switch
 from controller.model.bindings import Placed, place
 from controller.model.records import ROUTED, Address, Mac, Neighbour, Network, Port

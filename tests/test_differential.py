@@ -19,11 +19,11 @@ from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from controller.flows import fields as f
+from controller.flows.attachment import ofport
 from controller.flows.conntrack import Connections
 from controller.flows.fields import PACKET4, PACKET6
 from controller.flows.journey import Host, Journey, follow, hosts
 from controller.flows.packet import Packet, packet
-from controller.flows.presence import ofport
 from controller.flows.trace import Switch
 from controller.model.records import Address, Mac
 from controller.model.view import View

@@ -40,8 +40,9 @@ ALLOWED = {
 APP = [f"controller.model.{module}" for module in ("addresses", "protocols", "records", "view")]
 APP += [
     f"controller.flows.{module}"
-    for module in ("action", "app", "fields", "flow", "frames", "hops", "match", "pipeline", "presence", "punted")
+    for module in ("action", "app", "attachment", "fields", "flow", "frames", "holding", "hops", "match", "pipeline")
 ]
+APP += [f"controller.flows.{module}" for module in ("presence", "punted", "ways_out")]
 APP += ["__future__", "collections", "dataclasses", "enum", "functools", "hashlib", "ipaddress", "itertools", "math"]
 APP += ["operator", "struct", "typing"]
 

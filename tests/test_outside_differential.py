@@ -21,12 +21,12 @@ from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from controller.flows import fields as f
+from controller.flows.attachment import ofport
 from controller.flows.conntrack import Connections
 from controller.flows.fields import HOP_LIMIT, PACKET4, PACKET6, TTL
 from controller.flows.journey import Host, Journey, arrive, follow, hosts
 from controller.flows.match import Match
 from controller.flows.packet import Packet, packet
-from controller.flows.presence import ofport
 from controller.flows.trace import Fate
 from controller.model.records import ROUTED, Address, Mac, Network, Port
 from controller.model.view import View

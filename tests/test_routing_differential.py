@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 
 from apps import APPS, router_errors
 from controller.flows import fields as f
+from controller.flows.attachment import ofport
 from controller.flows.conntrack import Connections
 from controller.flows.fields import HOP_LIMIT, PACKET4, PACKET6, TTL
 from controller.flows.flow import Flow, Group
@@ -29,7 +30,6 @@ from controller.flows.journey import Host, Journey, follow, hosts
 from controller.flows.match import Field, Set
 from controller.flows.packet import Packet, packet
 from controller.flows.pipeline import NET, NET_IN, RTR, SRC
-from controller.flows.presence import ofport
 from controller.flows.punted import Punted, Reply
 from controller.flows.trace import End as Ended
 from controller.flows.trace import Fate

@@ -41,7 +41,7 @@ from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeVar
 
-from controller.flows import presence
+from controller.flows import attachment, holding, presence, ways_out
 from controller.flows.flow import Item
 from controller.flows.pipeline import APPS, Why
 from controller.flows.punted import Outcome, Punted, Said
@@ -162,12 +162,12 @@ Guest = TypeVar("Guest", Port, Neighbour)
 def _attached(view: View, guest: Port | Neighbour) -> Placed | None:
     """Where a port is attached, or the port that holds an address."""
     held = isinstance(guest, Neighbour)
-    return presence.held_at(view, guest.id) if held else presence.attached(view, guest.id)
+    return holding.held_at(view, guest.id) if held else attachment.attached(view, guest.id)
 
 
 def _gate(kind: type[Port] | type[Neighbour]) -> Gate | None:
     """A port that is plugged in nowhere wants nothing."""
-    return presence.plugged_into if issubclass(kind, Port) else None
+    return attachment.plugged_into if issubclass(kind, Port) else None
 
 
 def host(kind: type[Guest], compute: Callable[[View, Guest], Iterator[Item]], *, about: About | None = None) -> Rule:
@@ -175,7 +175,7 @@ def host(kind: type[Guest], compute: Callable[[View, Guest], Iterator[Item]], *,
 
     def place(view: View, guest: Port | Neighbour) -> Placement | None:
         held = isinstance(guest, Neighbour)
-        placed = presence.held_at(view, guest.id) if held else presence.plugged(view, guest.id)
+        placed = holding.held_at(view, guest.id) if held else attachment.plugged(view, guest.id)
         return Placement(Scope(presence.only, placed.chassis)) if placed else None
 
     return Rule(kind, compute, place, about=about, gate=_gate(kind))
@@ -232,21 +232,21 @@ def joined(kind: type[Port], compute: Callable[[View, Port], Iterator[Item]]) ->
     """On every chassis where the port's network is present, if a router is on it by the port, and all of these up."""
 
     def place(view: View, port: Port) -> Placement | None:
-        if not presence.joins(view, port):
+        if not attachment.joins(view, port):
             return None
         return Placement(Scope(presence.chassis_of_network, port.network_id))
 
-    return Rule(kind, compute, place, about=presence.is_interface)
+    return Rule(kind, compute, place, about=attachment.is_interface)
 
 
 def bridging(compute: Callable[[View, str, str], Iterator[Item]]) -> Rule:
     """On every chassis where a network is present that is on its wire, for each router that is on the network."""
-    return Rule(presence.JOINTS, compute, lambda view, joint: Placement(Scope(presence.chassis_on_wire, joint)))
+    return Rule(attachment.JOINTS, compute, lambda view, joint: Placement(Scope(presence.chassis_on_wire, joint)))
 
 
 def serving(compute: Callable[[View, str, str], Iterator[Item]]) -> Rule:
     """The same, on the one of them that is the router to physical hosts."""
-    return Rule(presence.JOINTS, compute, lambda view, joint: Placement(Scope(presence.chassis_that_serves, joint)))
+    return Rule(attachment.JOINTS, compute, lambda view, joint: Placement(Scope(presence.chassis_that_serves, joint)))
 
 
 def routing(kind: type[Router], compute: Callable[[View, Router], Iterator[Item]]) -> Rule:
@@ -263,14 +263,14 @@ def crossing(kind: type[Router], compute: Callable[[View, Router, str], Iterator
 
 def at_gateways(kind: type[Router], compute: Callable[[View, Router, str], Iterator[Item]]) -> Rule:
     """On every chassis that may be the router's gateway, computed for each by itself."""
-    return Rule(kind, compute, lambda view, router: Placement(Scope(presence.gateway_chassis, router.id)), apart=True)
+    return Rule(kind, compute, lambda view, router: Placement(Scope(ways_out.gateway_chassis, router.id)), apart=True)
 
 
 def outside(kind: type[Router], compute: Callable[[View, Router], Iterator[Item]]) -> Rule:
     """On every chassis where the external network of the router is present, while the router is up."""
 
     def place(view: View, router: Router) -> Placement | None:
-        if not view.derive(presence.gateways, router.id):
+        if not view.derive(ways_out.gateways, router.id):
             return None
         return Placement(Scope(presence.chassis_of_network, router.external_network_id))
 
@@ -281,7 +281,7 @@ def translating(kind: type[FloatingIp], compute: Callable[[View, FloatingIp, str
     """On every chassis where the floating IP is translated, computed for each by itself."""
 
     def place(view: View, floating: FloatingIp) -> Placement:
-        return Placement(Scope(presence.floating_chassis, floating.id))
+        return Placement(Scope(ways_out.floating_chassis, floating.id))
 
     return Rule(kind, compute, place, apart=True)
 
@@ -291,7 +291,7 @@ def led(kind: type[FloatingIp], compute: Callable[[View, FloatingIp, str], Itera
     for each by itself."""
 
     def place(view: View, floating: FloatingIp) -> Placement | None:
-        where = view.derive(presence.translated, floating.id)
+        where = view.derive(ways_out.translated, floating.id)
         if not floating.port_id or where.distributed or not where.chassis:
             return None
         return Placement(Scope(presence.chassis_of_network, floating.router_id))
@@ -303,7 +303,7 @@ def leading(kind: type[FloatingIp], compute: Callable[[View, FloatingIp, str], I
     """On every chassis that may be the gateway of the floating IP's router, computed for each by itself."""
 
     def place(view: View, floating: FloatingIp) -> Placement | None:
-        return Placement(Scope(presence.gateway_chassis, floating.router_id)) if floating.port_id else None
+        return Placement(Scope(ways_out.gateway_chassis, floating.router_id)) if floating.port_id else None
 
     return Rule(kind, compute, place, apart=True)
 
@@ -312,7 +312,7 @@ def forwarding(kind: type[PortForwarding], compute: Callable[[View, PortForwardi
     """On every chassis where the floating IP of a port forwarding is translated, computed for each by itself."""
 
     def place(view: View, forwarding: PortForwarding) -> Placement:
-        return Placement(Scope(presence.floating_chassis, forwarding.floatingip_id))
+        return Placement(Scope(ways_out.floating_chassis, forwarding.floatingip_id))
 
     return Rule(kind, compute, place, apart=True)
 
@@ -322,7 +322,7 @@ def forwarded(kind: type[PortForwarding], compute: Callable[[View, PortForwardin
 
     def place(view: View, forwarding: PortForwarding) -> Placement | None:
         floating = view.get(FloatingIp, forwarding.floatingip_id)
-        if floating is None or not view.derive(presence.floating_chassis, floating.id):
+        if floating is None or not view.derive(ways_out.floating_chassis, floating.id):
             return None
         return Placement(Scope(presence.chassis_of_network, floating.router_id))
 
@@ -333,7 +333,7 @@ def floating(kind: type[FloatingIp], compute: Callable[[View, FloatingIp], Itera
     """On every chassis where the external network of the floating IP is present, while it is translated anywhere."""
 
     def place(view: View, floating: FloatingIp) -> Placement | None:
-        if not view.derive(presence.floating_chassis, floating.id):
+        if not view.derive(ways_out.floating_chassis, floating.id):
             return None
         return Placement(Scope(presence.chassis_of_network, floating.floating_network_id))
 
@@ -373,7 +373,7 @@ def on_wire(
     """On every chassis where the network is present of a physical host; or others that its network has."""
 
     def place(view: View, neighbour: Neighbour) -> Placement | None:
-        if neighbour.port_id or not presence.stands(view, neighbour.id):
+        if neighbour.port_id or not holding.stands(view, neighbour.id):
             return None
         return Placement(Scope(chassis, neighbour.network_id))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from controller.flows.action import Action, Measure, Move, ToGroup, Untrack, goto, resubmit
+from controller.flows.attachment import JOINTS
 from controller.flows.fields import (
     ETH_SRC,
     HOP_LIMIT,
@@ -38,7 +39,7 @@ from controller.flows.pipeline import (
     WHY,
     Why,
 )
-from controller.flows.presence import JOINTS, mtu, tunnel_mtu
+from controller.flows.presence import mtu, tunnel_mtu
 from controller.model.records import Address, Cidr, Port
 from controller.model.view import View
 

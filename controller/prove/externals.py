@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from ipaddress import ip_address, ip_network
 
+from controller.flows.attachment import attached
 from controller.flows.pipeline import probe_port
-from controller.flows.presence import attached, gateway_port, gateways, way
+from controller.flows.presence import way
+from controller.flows.ways_out import gateway_port, gateways
 from controller.model.records import (
     ROUTED,
     Address,

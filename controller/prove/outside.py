@@ -17,7 +17,7 @@ from ipaddress import ip_address
 from typing import Final
 
 from controller.flows.fields import cover
-from controller.flows.presence import gateway_port, own_address
+from controller.flows.ways_out import gateway_port, own_address
 from controller.model.protocols import NUMBERS
 from controller.model.records import (
     Address,

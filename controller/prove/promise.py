@@ -11,8 +11,8 @@ from collections.abc import Iterable, Iterator
 from functools import cached_property
 from typing import Final
 
+from controller.flows.attachment import is_interface, joins
 from controller.flows.fields import link_local
-from controller.flows.presence import is_interface, joins
 from controller.model.records import (
     FLOATING,
     GATEWAY,

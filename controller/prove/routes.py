@@ -15,9 +15,11 @@ from functools import cached_property
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Final
 
+from controller.flows.attachment import attached, is_interface, joins
 from controller.flows.fields import link_local
+from controller.flows.holding import is_down
 from controller.flows.pipeline import ECMP_ROUTES
-from controller.flows.presence import attached, gateway_port, is_down, is_interface, joins
+from controller.flows.ways_out import gateway_port
 from controller.model.records import ROUTED, Address, Cidr, HostRoute, Mac, Neighbour, Port, Router, Subnet
 from controller.model.store import Rows
 from controller.model.view import View

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
 
+from controller.flows.attachment import attached
 from controller.flows.conntrack import ANSWERS
 from controller.flows.fields import cover
-from controller.flows.presence import attached
 from controller.model.protocols import WITH_PORTS, ports, protocol_number, type_and_code
 from controller.model.records import (
     FLOATING,

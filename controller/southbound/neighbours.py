@@ -23,8 +23,10 @@ from typing import Any, Final, NoReturn, Protocol
 
 from controller.errors import Unavailable
 from controller.flows.app import App, Herald, Prove
+from controller.flows.attachment import attached, audience, ofport
 from controller.flows.frames import NO_MAC
-from controller.flows.presence import LAPSED, UNMET, attached, audience, held_at, neighbour_id, ofport, stands
+from controller.flows.holding import LAPSED, held_at, neighbour_id, stands
+from controller.flows.presence import UNMET
 from controller.flows.punted import Announced, Heard, Outgoing, Said, Sought
 from controller.model import neighbours
 from controller.model.records import Mac, Neighbour, Record, Translation

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from controller.errors import NotFound
 from controller.flows.engine import Engine
-from controller.flows.presence import floating_translation, gateways, translated, zone_of
+from controller.flows.ways_out import floating_translation, gateways, translated, zone_of
 from controller.model import bindings
 from controller.model.bindings import Attendance, Placed
 from controller.model.records import FLOATING, ROUTED, FloatingIp, Link, Network, Port, Record, Router

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Final, NoReturn
 
 from controller.errors import Unavailable
-from controller.flows.presence import FLOATING_ZONES, IDLE, ROUTER_ZONES
+from controller.flows.ways_out import FLOATING_ZONES, IDLE, ROUTER_ZONES
 from controller.model.store import Store, Transaction
 from controller.model.translations import LAST, allot, release
 from controller.model.view import View

@@ -15,12 +15,13 @@ from hypothesis import strategies as st
 from apps import APPS
 from controller.flows.action import Table, goto
 from controller.flows.app import App, Placement, Rule, Scope, everywhere, host, itself
+from controller.flows.attachment import HOMES
 from controller.flows.engine import Cell, Engine
 from controller.flows.fields import ETH_DST
 from controller.flows.flow import Clause, Entry, Flow, Key
 from controller.flows.match import ANY
 from controller.flows.pipeline import DROP, DST, L2_LOOKUP, NET, SRC, WHY, Why
-from controller.flows.presence import HOMES, RELATIONS, chassis_of_network
+from controller.flows.presence import RELATIONS, chassis_of_network
 from controller.model.records import (
     CLOSED,
     Address,

@@ -10,9 +10,9 @@ import pytest
 
 from controller.flows.action import Table
 from controller.flows.app import App, present, remotes
+from controller.flows.attachment import HOMES, MEMBER_ADDRESSES
 from controller.flows.flow import Clause, Flow
 from controller.flows.pipeline import NET, SRC
-from controller.flows.presence import HOMES, MEMBER_ADDRESSES
 from controller.model.records import Network
 from controller.model.store import Change, Transaction
 from controller.model.view import View

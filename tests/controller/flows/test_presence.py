@@ -7,7 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from controller.flows.fields import link_local, mac_of
-from controller.flows.presence import LAPSED, gateways, holder, holder_of_mac, servant
+from controller.flows.holding import LAPSED, holder, holder_of_mac
+from controller.flows.presence import servant
+from controller.flows.ways_out import gateways
 from controller.model.records import Address, Drained, Mac, Neighbour
 from controller.model.view import View
 from tests.cloud import (

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 import pytest
 
 from apps import APPS
+from controller.flows.attachment import audience
 from controller.flows.engine import Engine
 from controller.flows.frames import Question, Statement, announcement, read
-from controller.flows.presence import audience
 from controller.flows.punted import Announced, Heard, Outgoing, Reply, Said, Sought
 from controller.model import neighbours as records
 from controller.model.records import Address, Drained, Mac, Neighbour, Recovering
