@@ -66,7 +66,9 @@ docs: setup ## regenerate docs/pipeline.md from the code
 	$(BIN)/python -m controller.flows.pipeline_doc > docs/pipeline.md.new
 	mv docs/pipeline.md.new docs/pipeline.md
 
+# Compiled ahead: where PYTHONDONTWRITEBYTECODE is set (in many containers), each start would compile everything again.
 setup: $(BIN)/.installed ## install what is missing: Debian packages, .venv
+	@$(BIN)/python -m compileall -q apps controller northbound mininet_scenarios tests
 
 $(BIN)/.installed: setup.cfg pyproject.toml | packages
 	test -x $(BIN)/pip || $(PYTHON) -m venv .venv
