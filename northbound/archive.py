@@ -102,14 +102,15 @@ async def gather(fleet: Fleet, names: Sequence[str] | None, status: Callable[[],
     for _ in range(ROUNDS):
         await fleet.explained.looked_up()
         behind = [*_behind(fleet, wanted, found, lost)]
-        for name in behind:
-            try:
-                found[name] = await fleet.inspection.dumped(name)
-            except (SouthboundError, NotFound) as error:
-                found.pop(name, None)
-                lost[name] = str(error)
         if not behind:
             break
+        async with fleet.probes.quiet():
+            for name in behind:
+                try:
+                    found[name] = await fleet.inspection.dumped(name)
+                except (SouthboundError, NotFound) as error:
+                    found.pop(name, None)
+                    lost[name] = str(error)
     return Gathered(
         revision=fleet.revision,
         ovsdb=fleet.ovsdb,

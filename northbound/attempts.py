@@ -11,6 +11,7 @@ and what cannot bear the mark.
 
 from __future__ import annotations
 
+import logging
 import secrets
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -46,6 +47,8 @@ from controller.southbound.probes import Caught, Probe
 from northbound import live
 from northbound.admission import tagged
 from northbound.live import Found
+
+log = logging.getLogger(__name__)
 
 MOST: Final = 20
 """So many are sent at the most,"""
@@ -174,9 +177,9 @@ async def _attempt(fleet: Fleet, each: Violation, ends: Mapping[str, Collection[
             patience_s=PATIENCE_S,
         )  # fmt: skip
         caught = await fleet.probe(probed)
-        after = await fleet.transmitted(each.chassis, each.end) if before and each.end else None
     except (SouthboundError, Invalid, NotFound) as error:
         return _unsent(str(error))
+    after = await _counter(fleet, each.chassis, each.end) if before and each.end else None
     left = _left(interface, before, after)
     found = live.ends_of(caught)
     real = _real(rows, each, _came(rows, each, found, left, len(frame)), caught, found)
@@ -189,6 +192,15 @@ async def _attempt(fleet: Fleet, each: Violation, ends: Mapping[str, Collection[
                           "bytes": left.bytes, "frame_bytes": len(frame)},
         "after_ms": round(max(one.after_s for one in caught) * 1e3, 1) if caught else None,
     }  # fmt: skip
+
+
+async def _counter(fleet: Fleet, chassis: str, port: int) -> Transmitted | None:
+    """What a port has sent by now; None if its switch went away meanwhile, and then nobody can tell what left."""
+    try:
+        return await fleet.transmitted(chassis, port)
+    except (SouthboundError, NotFound) as error:
+        log.info("counter not read chassis=%s port=%d: %s", chassis, port, error)
+        return None
 
 
 def _packet(each: Violation) -> Packet:

@@ -15,6 +15,10 @@ class Unanswered(Exception):
     """Raised when the controller cannot be reached, or refuses; `str()` says what to do."""
 
 
+class NotThere(Unanswered):
+    """Raised when the controller knows nothing of what it is asked about."""
+
+
 class Client:
     """A controller by the URL of its API."""
 
@@ -72,7 +76,7 @@ class Client:
                 content: bytes = answer.read()
             return content
         except urllib.error.HTTPError as error:
-            raise Unanswered(_refusal(error)) from error
+            raise (NotThere if error.code == 404 else Unanswered)(_refusal(error)) from error
         except OSError as error:
             reason = getattr(error, "reason", error)
             raise Unanswered(f"no controller answers at {self._url}: {reason}; is `weft serve` running?") from error

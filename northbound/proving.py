@@ -43,6 +43,7 @@ async def proven(fleet: Fleet, asked: Mapping[str, object]) -> dict[str, Any]:
     made = await archive.gather(fleet, None, lambda: None)
     held = {name: _held(fleet, name, dump) for name, dump in made.dumps.items()}
     unreachable = dict(made.unreachable)
+    ends = {name: fleet.inspection.unaltered(name, dump.installed, ENDS) for name, dump in made.dumps.items() if sent}
     if not held:
         raise Unproven("no hypervisor tells what it holds, so there is nothing to prove")
     answer = await _elsewhere(Question(tuple(made.records), held, reaches, only))
@@ -50,7 +51,6 @@ async def proven(fleet: Fleet, asked: Mapping[str, object]) -> dict[str, Any]:
     violations = [_violation(each, fleet.rows, known) for each in answer.violations]
     tried = {}
     if sent:
-        ends = {name: fleet.inspection.unaltered(name, dump.installed, ENDS) for name, dump in made.dumps.items()}
         told = await attempts.made(fleet, answer.violations, ends)
         violations = [{**each, "live": found} for each, found in zip(violations, told, strict=True)]
         tried = {"live": attempts.summed(told)}

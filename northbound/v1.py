@@ -11,7 +11,7 @@ from typing import Any
 
 from aiohttp import web
 
-from controller.errors import Invalid
+from controller.errors import Disconnected, Invalid, NotFound
 from controller.model.history import Moment, told_time
 from controller.southbound.counts import Count
 from controller.southbound.differences import Difference
@@ -75,6 +75,7 @@ class Routes:
 
     def __init__(self, fleet: Fleet) -> None:
         self._fleet = fleet
+        self._proof = asyncio.Lock()
 
     async def chassis_list(self, request: web.Request) -> web.Response:
         """GET /v1/chassis: every hypervisor, and whoever connected without being one."""
@@ -200,26 +201,34 @@ class Routes:
         packets. With `"live": true` these are really sent, and `live` of each is what became of it.
 
         `proven` is false, too, when a hypervisor could not be asked (`unreachable`), or something not be told
-        (`notes`).
+        (`notes`). One proof at a time: each takes a gigabyte, and all processors.
         """
-        return web.json_response(await proving.proven(self._fleet, _object(await request.read() or b"{}")))
+        asked = _object(await request.read() or b"{}")
+        async with self._proof:
+            return web.json_response(await proving.proven(self._fleet, asked))
 
     async def drops(self, request: web.Request) -> web.Response:
         """GET /v1/drops[?chassis=NAME]: the flows that decided that packets are dropped, most packets first.
 
         `chassis` are those that were asked, `unreachable` those that are not connected.
         """
-        asked = request.query.getall("chassis", ())
-        names = asked or [each.chassis.id for each in self._fleet.statuses() if each.member.source is not None]
-        found = [(name, culprit) for name in names for culprit in await self._fleet.inspection.culprits(name)]
+        asked = dict.fromkeys(request.query.getall("chassis", ()))
+        names, unreachable = [], []
+        found: list[tuple[str, Culprit]] = []
+        for name in asked or [each.chassis.id for each in self._fleet.statuses()]:
+            try:
+                found += [(name, culprit) for culprit in await self._fleet.inspection.culprits(name)]
+                names.append(name)
+            except (Disconnected, NotFound):
+                if asked:
+                    raise
+                unreachable.append(name)
         found.sort(key=lambda each: -each[1].packets)
         return web.json_response(
             {
                 "drops": [_culprit(name, culprit) for name, culprit in found],
                 "chassis": names,
-                "unreachable": [
-                    each.chassis.id for each in self._fleet.statuses() if not asked and not each.member.source
-                ],
+                "unreachable": unreachable,
             }
         )
 

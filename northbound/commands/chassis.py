@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from northbound.client import Unanswered
+from northbound.client import NotThere, Unanswered
 from northbound.commands.asking import CHASSIS, Add, command, controller, print_json
 
 
@@ -114,7 +114,7 @@ def _repair(options: argparse.Namespace) -> int:
     for name in wanted:
         try:
             done[name] = client.post(f"/v1/repair/{quote(name, safe='')}{query}", {})
-        except Unanswered:
+        except NotThere:
             if named or not options.object or (name == wanted[-1] and not done):
                 raise  # else it wants nothing there, and something elsewhere
     if options.json:

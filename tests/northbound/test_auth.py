@@ -62,6 +62,9 @@ def test_what_is_wefts_own_is_for_administrators(api: Client) -> None:
         "rule:admin_only is disallowed by policy",
     )
     assert api.ask("GET", "/v1/nothing", X_Auth_Token="root").status == 404
+    for path in ("/v1/prove", "/v1/trace"):
+        assert api.ask("POST", path, {"live": True}, X_Auth_Token="red").status == 403, "it sends packets as anybody"
+        assert api.ask("POST", path, {"live": True}, X_Auth_Token="root").status != 403
 
 
 def test_strangers_who_ask_too_often_wait_and_others_at_their_address_do_not(api: Client) -> None:

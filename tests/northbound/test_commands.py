@@ -10,6 +10,7 @@ import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.metadata import version
 from pathlib import Path
 
@@ -162,6 +163,39 @@ def test_a_hypervisor_that_is_not_connected_is_told_so(capsys: pytest.CaptureFix
         assert cli.main(["drops", "--url", api.url]) == 2
         assert capsys.readouterr().out == "hv1 ? not connected, so not asked\n0 packets dropped by 0 flows\n"
         assert cli.main(["diff", "--url", api.url]) == 2
+
+
+@pytest.mark.parametrize(("refused", "code"), [(404, 0), (503, 2), (401, 2)])
+def test_repair_of_an_object_goes_on_only_where_nothing_is_of_it(
+    capsys: pytest.CaptureFixture[str], refused: int, code: int
+) -> None:
+    """Of two hypervisors: the first refuses. A switch that went away, or a token that ended, is told."""
+
+    class Answers(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.answer(200, {"chassis": [{"name": name, "connected": True} for name in ("hv1", "hv2")]})
+
+        def do_POST(self) -> None:
+            first = self.path.startswith("/v1/repair/hv1?")
+            self.answer(refused if first else 200, {"flow_mods": 3, "group_mods": 0})
+
+        def answer(self, status: int, body: object) -> None:
+            self.send_response(status)
+            self.end_headers()
+            self.wfile.write(json.dumps(body).encode())
+
+        def log_message(self, *_: object) -> None: ...
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answers) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            url = f"http://127.0.0.1:{server.server_address[1]}"
+            assert cli.main(["repair", "--object", "vm1", "--url", url]) == code
+        finally:
+            server.shutdown()
+            thread.join()
+    assert capsys.readouterr().out == ("" if code else "hv2: 3 flows and 0 groups put right\n")
 
 
 def test_a_file_without_the_dump_of_a_hypervisor_that_is_away_says_so(

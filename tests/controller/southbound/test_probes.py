@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from os_ken.ofproto import ofproto_v1_4, ofproto_v1_4_parser
 from os_ken.ofproto.ofproto_protocol import ProtocolDesc
 
+from controller.errors import Disconnected
 from controller.flows.action import Action
 from controller.flows.fields import IPV4_DST, IPV4_PROTO
 from controller.flows.packet import Packet
@@ -91,6 +92,37 @@ def test_a_probe_is_caught_in_those_tables_alone_that_are_said() -> None:
     sent = probe(on=["hv1", "hv2"], ends={"hv1": [DROP.number]}, patience_s=0.01)
     assert asyncio.run(catcher.send(wires, sent)) == []
     assert [[message[24] for message in wires["hv1"].sent], wires["hv2"].sent] == [[DROP.number] * 2, [b"", b""]]
+
+
+def test_nobody_who_asks_for_quiet_finds_flows_of_a_probe() -> None:
+    catcher = Probes(restored)
+    wire = Wire(catcher, [DROP.number])
+
+    async def looking() -> int:
+        await asyncio.sleep(0)
+        async with catcher.quiet():
+            return len(wire.sent)
+
+    async def both() -> int:
+        sent = asyncio.create_task(catcher.send({"hv1": wire}, probe()))
+        found = await looking()
+        await sent
+        return found
+
+    assert asyncio.run(both()) == 2, "its flows were added and are gone"
+
+
+def test_flows_of_a_probe_are_removed_wherever_that_can_be() -> None:
+    class Gone(Wire):
+        async def push(self, modifications: bytearray) -> None:
+            if self.sent:
+                raise Disconnected("hv1", "its switch is not connected")
+            await super().push(modifications)
+
+    catcher = Probes(restored)
+    wires = {"hv1": Gone(catcher, []), "hv2": Wire(catcher, [])}
+    assert asyncio.run(catcher.send(wires, probe(on=["hv1", "hv2"], patience_s=0.01))) == []
+    assert [len(wire.sent) for wire in wires.values()] == [1, 2]
 
 
 def test_a_packet_of_somebody_else_goes_where_it_was_going() -> None:

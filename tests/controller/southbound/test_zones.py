@@ -163,9 +163,9 @@ def test_a_restart_begins_at_the_beginning() -> None:
     async def story(store: Store, keeping: Zones, group: asyncio.TaskGroup) -> None:
         await quarantine(store, 3)
         for _ in range(2):
-            keeping = Zones(store, "hv1", emptied, keeping.changed, again_s=AGAIN_S)
+            keeping = Zones(store, "hv1", emptied, keeping.changed, again_s=2.5 * AGAIN_S)
             running = group.create_task(keeping.run())
-            await asyncio.sleep(AGAIN_S * 0.7)
+            await asyncio.sleep(1.5 * AGAIN_S)
             running.cancel()
         assert emptied.zones == [3, 3]
         assert held(store) == [3]
