@@ -576,6 +576,26 @@ def test_a_hypervisor_that_came_and_went_while_nobody_looked_is_nothing() -> Non
     played(story)
 
 
+@pytest.mark.parametrize("turns", range(1, 7))
+def test_a_hypervisor_that_comes_back_while_it_is_forgotten_is_here(turns: int) -> None:
+    """Whether both are written together or one after the other."""
+
+    async def story(fleet: Fleet, store: Store, group: asyncio.TaskGroup) -> None:
+        await fleet.lost("hv1")
+        forgotten = group.create_task(fleet.forget("hv1"))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        await fleet.observed(HV1)
+        await forgotten
+        assert fleet.status("hv1").member.database
+        switch = Wire()
+        group.create_task(switch.attended(fleet))
+        await until(lambda: in_step(fleet))
+        switch.over.set()
+
+    played(story)
+
+
 def test_what_an_earlier_connection_had_emptied_waits_on_and_is_not_emptied_anew() -> None:
     async def emptied(fleet: Fleet, store: Store, group: asyncio.TaskGroup, zone: int) -> list[int]:
         """What one connection is told to empty when another zone is given back."""
