@@ -144,13 +144,18 @@ class Fleet:
                 self._members.of(write.new.chassis).quarantined.set()
             if isinstance(write.new, Severed):
                 self._members.of(write.new.chassis).severed.set()
-            if write.kind is Chassis and write.new is None and self._members.of(write.id).switch is None:
-                del self._members[write.id]
+            if write.kind is Chassis and self._store.model.get(Chassis, write.id) is None:
+                self._drop(write.id)
         self.neighbours.follow(changes)
         log.debug(
             "recomputed revision=%d cells=%d switches=%d requests=%s",
             self._engine.revision, len(self._engine.ran), len(deltas), ",".join(requests) or "-",
         )  # fmt: skip
+
+    def _drop(self, name: str) -> None:
+        """Have no member of a name whose chassis is gone, unless its switch is here."""
+        if name in self._members and self._members[name].switch is None:
+            del self._members[name]
 
     def _queue(self, member: Member, delta: Delta, requests: Iterable[str], changes: Iterable[Change]) -> None:
         member.revision = self._engine.revision
@@ -176,11 +181,12 @@ class Fleet:
 
     async def observed(self, seen: Hypervisor) -> None:
         """Record what a hypervisor's database says. Raises Unavailable."""
-        member = self._members.of(seen.system_id)
-        recorded = member.claims
+        recorded = self._members.of(seen.system_id).claims
         async with self._arrivals.turn():
             by, known = Author(chassis=seen.system_id), replace(seen, underlay_mtu=self._underlay_mtu)
-            member.claims = await self._store.commit(lambda tx: bindings.observe(tx, known, recorded), by=by)
+            claims = await self._store.commit(lambda tx: bindings.observe(tx, known, recorded), by=by)
+        member = self._members.of(seen.system_id)  # another one if the chassis was forgotten meanwhile
+        member.claims = claims
         async with self._known:
             member.datapath_id = seen.datapath_id
             member.database = True

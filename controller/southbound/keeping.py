@@ -9,14 +9,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import islice
 from typing import NoReturn, cast
 
 from controller import measures
 from controller.errors import NotFound
 from controller.flows.engine import Engine
-from controller.flows.flow import Key
+from controller.flows.flow import Entry, Key
 from controller.model.records import Address
 from controller.model.store import Store
 from controller.southbound.dumps import Dump
@@ -61,21 +62,20 @@ class Keeper:
         if joins and installed.dark:
             await self._recovery.dark(member.name)
         member.foreign = switch.foreign
-        asked = len(member.pending)
-        member.pending.clear()
-        member.refusals.clear()
-        revision, desired = member.revision, iter(self._engine.desired(member.name).values())
-        member.drawn = True
-        comparison = Comparison(installed, keep_foreign=self._keep_foreign)
-        vteps: set[Address] = set()
-        while some := [*islice(desired, SLICE)]:
-            comparison.take(some)
-            vteps.update(leading(entry.item for entry in some))
-            await asyncio.sleep(0)
-        applied = await self._apply(member, switch, comparison.plan(), revision, vteps)
+        with _taken(member, switch) as pending:
+            member.refusals.clear()
+            revision, desired = member.revision, iter(self._engine.desired(member.name).values())
+            member.drawn = True
+            comparison = Comparison(installed, keep_foreign=self._keep_foreign)
+            vteps: set[Address] = set()
+            while some := [*islice(desired, SLICE)]:
+                comparison.take(some)
+                vteps.update(leading(entry.item for entry in some))
+                await asyncio.sleep(0)
+            applied = await self._apply(member, switch, comparison.plan(), revision, vteps)
         member.reconcile_s = time.perf_counter() - began
         measures.RECONCILE.observe(member.reconcile_s)
-        return applied, asked
+        return applied, len(pending)
 
     async def tampered(self, member: Member, switch: Switch, seen: Tampering) -> None:
         """Heal a switch if what others did concerns us; one call at a time (see `Switch.on_tampered`)."""
@@ -107,11 +107,11 @@ class Keeper:
     async def apply_pending(self, member: Member, switch: Switch) -> None:
         """Apply what is pending by now, under the member's lock."""
         member.wake.clear()
-        pending, member.pending = member.pending, {}
-        if not pending:
+        if not member.pending:
             return
-        vteps = leading(entry.item for entry in pending.values() if entry)
-        await self._apply(member, switch, partial(pending), member.revision, vteps)
+        with _taken(member, switch) as pending:
+            vteps = leading(entry.item for entry in pending.values() if entry)
+            await self._apply(member, switch, partial(pending), member.revision, vteps)
 
     def call(self, member: Member, switch: Switch, vtep: Address) -> Way:
         """Send a frame ahead to a tunnel endpoint (see `paths`)."""
@@ -188,3 +188,16 @@ class Keeper:
             await self.apply_pending(member, member.switch)
             self._store.tell()
         return member.reached()
+
+
+@contextmanager
+def _taken(member: Member, switch: Switch) -> Iterator[Mapping[Key, Entry | None]]:
+    """What is pending, which it is no more; but again if what is done with it fails, or is cancelled."""
+    pending, member.pending = member.pending, {}
+    try:
+        yield pending
+    except BaseException:
+        if member.switch is switch:
+            member.pending = pending | member.pending
+            member.wake.set()
+        raise

@@ -82,10 +82,10 @@ class Zones:
         due = {zone for zone in self.emptied if self._due_at(zone) <= _now()}
         await self._empty(held - self.emptied.keys())
         await self._empty(due)
+        times = {zone: self.emptied.pop(zone) for zone in due}  # who is cancelled while it commits never hears of it
         if due and not await self._release(due):
+            self.emptied |= times
             return RETRY_S
-        for zone in due:
-            del self.emptied[zone]
         return min(map(self._due_at, self.emptied)) - _now() if self.emptied else None
 
     def _due_at(self, zone: int) -> float:

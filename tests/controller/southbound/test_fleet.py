@@ -10,7 +10,7 @@ from typing import Any, cast
 import pytest
 
 from apps import APPS
-from controller.errors import Disconnected, InUse, NotFound
+from controller.errors import Disconnected, InUse, NotFound, Rejected
 from controller.flows.action import Action
 from controller.flows.engine import Engine
 from controller.model import bindings
@@ -53,6 +53,7 @@ class Wire:
     plans_before_emptied: int = 0
     emitted: list[tuple[int, str, bytes]] = field(default_factory=list)
     refuses: tuple[Refusal, ...] = ()
+    rejects: int = 0
     complaints: Complaints = field(default_factory=Complaints)
     report: PortsReport | None = None
 
@@ -80,6 +81,9 @@ class Wire:
         if not self.answers:
             await self.over.wait()
             raise Disconnected(self.name, "dead")
+        if self.rejects:
+            self.rejects -= 1
+            raise Rejected("a bundle", 17, 3)
         self.plans.append(plan)
         return Applied(self.refuses, flow_mods=len(plan.steps))
 
@@ -266,6 +270,30 @@ def test_what_is_told_with_the_answer_of_a_change_counts_the_change() -> None:
         assert any("10.0.0.5" in each.text for each in fleet.inspection.flows("hv1"))
         await change("10.0.0.6")
         assert any("10.0.0.6" in each.text for each in fleet.explained.dictionary().flows.values())
+        switch.over.set()
+
+    played(story)
+
+
+@pytest.mark.parametrize("asked", ["diff", "repair"])
+def test_what_a_switch_did_not_take_when_somebody_asked_is_not_lost(asked: str) -> None:
+    """It has no room for a bundle at the moment: who asked is told, and nobody but he."""
+
+    async def story(fleet: Fleet, store: Store, group: asyncio.TaskGroup) -> None:
+        switch = Wire()
+        group.create_task(switch.attended(fleet))
+        await until(lambda: in_step(fleet))
+        before = switch.sent()
+        switch.rejects = 1
+        await store.commit(VM1, at_once=True)
+        if asked == "diff":
+            assert (await fleet.inspection.diff())[1] == ["hv1"]
+        else:
+            store.tell()
+            with pytest.raises(Rejected):
+                await fleet.repair("hv1")
+        await until(lambda: in_step(fleet))
+        assert any("02:00:00:00:00:01" in text for text in switch.sent() - before)
         switch.over.set()
 
     played(story)
@@ -572,6 +600,26 @@ def test_a_hypervisor_that_came_and_went_while_nobody_looked_is_nothing() -> Non
 
         await asyncio.gather(store.commit(come), store.commit(go))
         assert [each.chassis.id for each in fleet.statuses()] == ["hv1"]
+
+    played(story)
+
+
+@pytest.mark.parametrize("turns", range(1, 7))
+def test_a_hypervisor_that_comes_back_while_it_is_forgotten_is_here(turns: int) -> None:
+    """Whether both are written together or one after the other."""
+
+    async def story(fleet: Fleet, store: Store, group: asyncio.TaskGroup) -> None:
+        await fleet.lost("hv1")
+        forgotten = group.create_task(fleet.forget("hv1"))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        await fleet.observed(HV1)
+        await forgotten
+        assert fleet.status("hv1").member.database
+        switch = Wire()
+        group.create_task(switch.attended(fleet))
+        await until(lambda: in_step(fleet))
+        switch.over.set()
 
     played(story)
 

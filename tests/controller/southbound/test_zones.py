@@ -257,3 +257,31 @@ def test_a_zone_that_comes_back_is_emptied_twice_again() -> None:
         running.cancel()
 
     played(emptied, story)
+
+
+def test_a_zone_that_was_released_while_its_switch_went_away_is_emptied_twice_when_it_comes_back() -> None:
+    """The store writes what it was told to, also when nobody waits for it any more."""
+
+    class LeftAtOnce(Emptied):
+        """A switch that goes away as soon as it has emptied zones for the second time."""
+
+        async def __call__(self, zones: Sequence[int]) -> None:
+            await super().__call__(zones)
+            if len(self.zones) == 2:
+                asyncio.get_running_loop().call_soon(connections[0].cancel)
+
+    emptied, connections = LeftAtOnce(), list[asyncio.Task[None]]()
+
+    async def story(store: Store, keeping: Zones, group: asyncio.TaskGroup) -> None:
+        connections.append(group.create_task(keeping.run()))
+        await quarantine(store, 3)
+        await until(lambda: connections[0].cancelled() and not held(store))
+        assert emptied.zones == [3, 3]
+        await quarantine(store, 3)
+        back = Zones(store, "hv1", emptied, keeping.changed, keeping.emptied, again_s=AGAIN_S, back_s=BACK_S)
+        connections.append(group.create_task(back.run()))
+        await until(lambda: not held(store))
+        assert emptied.zones == [3] * 4
+        connections[1].cancel()
+
+    played(emptied, story)
