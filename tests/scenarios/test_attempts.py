@@ -149,7 +149,8 @@ def test_what_is_healed_meanwhile_is_said_to_be_so_no_more(lab: Lab, cast: Cast)
             healing.join()
     lives = [line.strip() for line in told if line.startswith("  live    ")]
     silent = [f"live    sent: found at no end, and not left hv1 by {tap}: NOT so, or no more" for tap in taps]
-    assert len(lives) == 2 and lives[1] in silent  # which of the two is asked first is for their ids to say
+    assert len(lives) == 2
+    assert lives[1] in silent  # which of the two is asked first is for their ids to say
     assert told[-2].startswith("2 sent: ")
     assert told[-1].startswith("violated: 2 against it; ")
     lab.settles()
