@@ -66,21 +66,6 @@ def file(path: Path, made: Cloud, **dumps: Dump) -> str:
     return str(path)
 
 
-def test_nothing_is_dumped_while_a_probe_is_on_its_way() -> None:
-    """The flows that catch it take what should arrive: a proof over them would call that missing."""
-    made = cloud()
-    fleet = Fleet(Store(MemoryJournal(), made.model), made.engine)
-    fleet.remember("hv1", IN_STEP, dump(made, "hv1"))
-
-    async def run() -> tuple[bool, set[str]]:
-        async with fleet.probes.quiet():
-            gathering = asyncio.create_task(archive.gather(fleet, None, lambda: None))
-            done, _ = await asyncio.wait([gathering], timeout=0.3)
-        return bool(done), {*(await gathering).dumps}
-
-    assert asyncio.run(run()) == (False, {"hv1"})
-
-
 def test_what_is_as_it_should_be_is_proven(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     made = cloud()
     kept = file(tmp_path / "kept", made, hv1=dump(made, "hv1"), hv2=dump(made, "hv2"))
