@@ -35,6 +35,8 @@ REFUSALS = 20
 """So many refused flows of one change are told one by one."""
 SLICE = 500
 """After comparing so many entries every other task gets its turn: 3 ms."""
+TOLD_PER_SECOND = 800.0
+"""So often all switches together are told what is new while more of it is on its way: a fifth of a core."""
 LOOK_S = 1.0
 """How far apart to look whether what others added stands where a flow of ours should."""
 
@@ -47,13 +49,27 @@ class Keeper:
     ) -> None:
         self._store, self._engine, self._explained, self._recovery = store, engine, explained, recovery
         self._keep_foreign = keep_foreign
+        self._kept = 0
 
     async def keep_in_step(self, member: Member, switch: Switch) -> NoReturn:
-        """Apply what comes to be pending, until cancelled."""
-        while True:
-            await member.wake.wait()
-            async with member.lock:
-                await self.apply_pending(member, switch)
+        """Apply what comes to be pending, until cancelled.
+
+        At once; but a switch that was told something a moment ago waits for what is being committed, to be told all of
+        it together: so changes that come faster than switches can be told of each are told of many at a time.
+        """
+        told_s = float("-inf")
+        self._kept += 1
+        try:
+            while True:
+                await member.wake.wait()
+                wait_s = told_s + self._kept / TOLD_PER_SECOND - time.monotonic()
+                if wait_s > 0:
+                    await self._store.calm(wait_s)
+                async with member.lock:
+                    told_s = time.monotonic()
+                    await self.apply_pending(member, switch)
+        finally:
+            self._kept -= 1
 
     async def reconcile(self, member: Member, switch: Switch, *, joins: bool = False) -> tuple[Applied, int]:
         """Make of what the switch holds what it should hold, under the member's lock; with how much was pending."""

@@ -130,10 +130,10 @@ class _Client(asyncio.Protocol):
 class _Crowd:
     """All connections, what is due and what was answered."""
 
-    def __init__(self) -> None:
+    def __init__(self, made: deque[bytes]) -> None:
         self.free: list[_Client] = []
         self._due: deque[tuple[float, bytes]] = deque()
-        self._made: deque[bytes] = deque()
+        self._made = made
         self._end = float("inf")
         self._done = Answered()
         self._under_way = 0
@@ -206,24 +206,25 @@ def _main(pipe: Connection, port: int) -> None:
 
 
 async def _serve(pipe: Connection, port: int) -> None:
+    made: deque[bytes] = deque()
     while True:
         try:
             requests, per_second = await asyncio.to_thread(pipe.recv)
         except EOFError:
             return
         try:
-            pipe.send(await _offered(requests, per_second, port))
+            pipe.send(await _offered(requests, per_second, port, made))
         except Exception as error:  # whoever asked is told
             pipe.send(repr(error))
 
 
-async def _offered(requests: Sequence[bytes], per_second: float, port: int) -> Answered:
-    """Over connections of its own: an idle one would be closed some day."""
-    crowd = _Crowd()
+async def _offered(requests: Sequence[bytes], per_second: float, port: int, made: deque[bytes]) -> Answered:
+    """Over connections of its own: an idle one would be closed some day. `made` are the ports that are there."""
+    crowd = _Crowd(made)
     loop = asyncio.get_running_loop()
-    made = [await loop.create_connection(lambda: _Client(crowd), "127.0.0.1", port) for _ in range(CONNECTIONS)]
+    several = [await loop.create_connection(lambda: _Client(crowd), "127.0.0.1", port) for _ in range(CONNECTIONS)]
     try:
         return await crowd.offer(requests, per_second)
     finally:
-        for transport, _ in made:
+        for transport, _ in several:
             transport.abort()
