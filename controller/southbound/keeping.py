@@ -17,14 +17,14 @@ from typing import NoReturn, cast
 from controller import measures
 from controller.errors import NotFound
 from controller.flows.engine import Engine
-from controller.flows.flow import Entry, Key
+from controller.flows.flow import Key
 from controller.model.records import Address
 from controller.model.store import Store
 from controller.southbound.dumps import Dump
 from controller.southbound.explained import Explanations
 from controller.southbound.member import Member
 from controller.southbound.paths import FRAME, Way, leading, way
-from controller.southbound.reconcile import Comparison, Plan, Refusal, partial, wanted_at
+from controller.southbound.reconcile import Comparison, Pending, Plan, Refusal, brought, wanted_at
 from controller.southbound.recovery import Recovery
 from controller.southbound.switch import Applied, Switch
 from controller.southbound.watch import Tampering
@@ -126,8 +126,9 @@ class Keeper:
         if not member.pending:
             return
         with _taken(member, switch) as pending:
-            vteps = leading(entry.item for entry in pending.values() if entry)
-            await self._apply(member, switch, partial(pending), member.revision, vteps)
+            plan = brought(pending.values())
+            vteps = {vtep for each in pending.values() for vtep in each.leads}
+            await self._apply(member, switch, plan, member.revision, vteps)
 
     def call(self, member: Member, switch: Switch, vtep: Address) -> Way:
         """Send a frame ahead to a tunnel endpoint (see `paths`)."""
@@ -207,7 +208,7 @@ class Keeper:
 
 
 @contextmanager
-def _taken(member: Member, switch: Switch) -> Iterator[Mapping[Key, Entry | None]]:
+def _taken(member: Member, switch: Switch) -> Iterator[Mapping[Key, Pending]]:
     """What is pending, which it is no more; but again if what is done with it fails, or is cancelled."""
     pending, member.pending = member.pending, {}
     try:

@@ -85,7 +85,7 @@ class Clients:
         """Wait until that is over: what became of it."""
         answer = self._pipe.recv()
         if not isinstance(answer, Answered):
-            raise RuntimeError(answer)
+            raise TypeError(answer)
         return answer
 
 
