@@ -203,12 +203,12 @@ class Routes:
         `proven` is false, too, when a hypervisor could not be asked (`unreachable`), or something not be told
         (`notes`). One proof at a time: each takes a gigabyte, and all processors; it ends when its client goes.
         """
-        from northbound import proving
-
         asked = _object(await request.read() or b"{}")
         return web.json_response(await _while_there(request, self._proven(asked)))
 
     async def _proven(self, asked: Mapping[str, object]) -> dict[str, Any]:
+        from northbound import proving
+
         async with self._proof:
             return await proving.proven(self._fleet, asked)
 
