@@ -11,7 +11,7 @@ forgotten its connections; numbers are handed out round-robin, so that it is lon
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -34,6 +34,8 @@ from controller.model.store import Rows, Transaction
 
 ZONES = 57_343
 """Conntrack zones that ports may have on one hypervisor: 1 to this. Zone 0 is the host's own."""
+LOT = 128
+"""So many claims that are told at once are recorded at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +153,26 @@ def observe(tx: Transaction, seen: Hypervisor, recorded: Sequence[Claim] | None 
             tx.delete(Binding, binding.id)
     zoneless = {claim for claim in claims if not tx.need(Binding, f"{seen.system_id}/{claim.interface}").zone}
     return tuple(claim for claim in seen.claims if claim not in zoneless) if zoneless else seen.claims
+
+
+def portions(rows: Rows, seen: Hypervisor, recorded: Sequence[Claim] | None) -> Iterator[Hypervisor]:
+    """What is seen of a hypervisor as if interfaces had been plugged in one lot after the other, those of a network
+    together; in the end as it is.
+
+    So switches are told of the first while what follows from the next is computed. Of whom nobody knows what is
+    recorded, everything is told at once.
+    """
+    if recorded is not None:
+        told = {claim.interface: claim for claim in recorded}
+        news = [claim for claim in seen.claims if told.get(claim.interface) != claim]
+        if len(news) > LOT:
+            ports = [rows.get(Port, claim.port_id) for claim in news]
+            networks = {claim: port.network_id for claim, port in zip(news, ports, strict=True) if port is not None}
+            news.sort(key=lambda claim: networks.get(claim, ""))
+        for at in range(LOT, len(news), LOT):
+            told.update((claim.interface, claim) for claim in news[at - LOT : at])
+            yield replace(seen, claims=tuple(told.values()))
+    yield seen
 
 
 def _news(tx: Transaction, seen: Hypervisor, recorded: Sequence[Claim] | None) -> tuple[Sequence[Claim], list[str]]:
