@@ -188,17 +188,22 @@ class Fleet:
 
     async def observed(self, seen: Hypervisor) -> None:
         """Record what a hypervisor's database says. Raises Unavailable."""
-        recorded = self._members.of(seen.system_id).claims
-        async with self._arrivals.turn():
-            by, known = Author(chassis=seen.system_id), replace(seen, underlay_mtu=self._underlay_mtu)
-            claims = await self._store.commit(lambda tx: bindings.observe(tx, known, recorded), by=by)
-        member = self._members.of(seen.system_id)  # another one if the chassis was forgotten meanwhile
-        member.claims = claims
+        known, recorded = replace(seen, underlay_mtu=self._underlay_mtu), self._members.of(seen.system_id).claims
+        for portion in bindings.portions(self._store.model, known, recorded):
+            await self._record(portion)
+        member = self._members.of(seen.system_id)
         async with self._known:
             member.datapath_id = seen.datapath_id
             member.database = True
             self._part(member)
             self._known.notify_all()
+
+    async def _record(self, seen: Hypervisor) -> None:
+        recorded = self._members.of(seen.system_id).claims
+        async with self._arrivals.turn():
+            by = Author(chassis=seen.system_id)
+            claims = await self._store.commit(lambda tx: bindings.observe(tx, seen, recorded), by=by)
+        self._members.of(seen.system_id).claims = claims  # of another one if the chassis was forgotten meanwhile
 
     def _part(self, member: Member) -> None:
         """Let a switch go that is another hypervisor's than it was when it came; it comes back as what it is now.

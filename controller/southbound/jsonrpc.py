@@ -11,7 +11,7 @@ import asyncio
 import itertools
 import json
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NoReturn, TypeAlias, TypeVar, cast
 
@@ -317,7 +317,8 @@ class Replica:
     def __init__(self, watched: Mapping[str, Sequence[str]], sets: Collection[str] = ()) -> None:
         self._tables: dict[str, dict[str, Row]] = {table: {} for table in watched}
         self._sets = frozenset(sets)
-        self._known: dict[Callable[[Row], object], dict[str, tuple[Row, object]]] = {}
+        self._columns: dict[str, dict[Callable[[Row], object], dict[str, object]]] = {table: {} for table in watched}
+        self._views: dict[tuple[str, ...], dict[tuple[object, Hashable], object]] = {}
 
     def rows(self, table: str) -> Mapping[str, Row]:
         """All rows of a table, by uuid."""
@@ -327,16 +328,21 @@ class Replica:
         """The rows that references mean, as far as they exist."""
         return [row for uuid in references if (row := self._tables[table].get(uuid)) is not None]
 
-    def each(self, fn: Callable[[Row], T], rows: Iterable[Row]) -> list[T]:
-        """`fn` of each row, worked out once for as long as the row is what it is."""
-        known = cast("dict[str, tuple[Row, T]]", self._known.setdefault(fn, {}))
-        found: list[T] = []
-        for row in rows:
-            before = known.get(row.uuid)
-            if before is None or before[0] is not row:
-                before = known[row.uuid] = row, fn(row)
-            found.append(before[1])
-        return found
+    def column(self, table: str, fn: Callable[[Row], T | None]) -> Mapping[str, T]:
+        """`fn` of every row of a table, by uuid, but None; kept up to date as rows change."""
+        columns = self._columns[table]
+        if fn not in columns:
+            found = ((uuid, fn(row)) for uuid, row in self._tables[table].items())
+            columns[fn] = {uuid: value for uuid, value in found if value is not None}
+        return cast("Mapping[str, T]", columns[fn])
+
+    def once(self, fn: Callable[[Replica, str], T], tables: tuple[str, ...], given: str) -> T:
+        """`fn` of this and `given`, worked out once for as long as the tables that it reads are what they are."""
+        known = self._views.setdefault(tables, {})
+        key = fn, given
+        if key not in known:
+            known[key] = fn(self, given)
+        return cast("T", known[key])
 
     def apply(self, updates: Json) -> None:
         """Take in a `table-updates` object, initial or later (RFC 7047 section 4.1.6), or a `table-updates2` object
@@ -350,10 +356,22 @@ class Replica:
                 row = self._changed(rows.get(uuid), _object(change))
                 if row is None:
                     rows.pop(uuid, None)
-                    for known in self._known.values():
-                        known.pop(uuid, None)
+                    for column in self._columns[table].values():
+                        column.pop(uuid, None)
                 else:
                     rows[uuid] = Row(uuid, row)
+                    self._renew(table, rows[uuid])
+            for tables, views in self._views.items():
+                if table in tables:
+                    views.clear()
+
+    def _renew(self, table: str, row: Row) -> None:
+        for fn, column in self._columns[table].items():
+            value = fn(row)
+            if value is None:
+                column.pop(row.uuid, None)
+            else:
+                column[row.uuid] = value
 
     def _changed(self, old: Row | None, change: Object) -> Mapping[str, Value] | None:
         """The columns of a row after a change; None when it is gone."""
