@@ -642,24 +642,35 @@ class Engine:
         return value
 
     def _set_reads(self, node: _Node, reads: set[Read]) -> None:
-        kept = [read for read in node.reads if read in reads]
+        if node.reads:
+            self._change_reads(node, reads)
+        else:
+            node.reads = self._joined(node, reads)
+        if not isinstance(node, Cell):  # these run after all values
+            over = [self._height(read) for read in reads if not isinstance(read[0], type)]
+            node.height = 1 + max(over, default=0)
+
+    def _change_reads(self, node: _Node, reads: set[Read]) -> None:
+        kept = tuple([read for read in node.reads if read in reads])
         if len(kept) < len(node.reads):
             for read in node.reads:
                 if read not in reads:
                     self._part(node, read)
         if len(kept) < len(reads):
-            for read in reads.difference(kept):
-                readers = self._readers.get(read)
-                if readers is None:
-                    readers = self._readers[read] = _Readers(read)
-                readers.add(node)
-                kept.append(readers.read)
-            node.reads = tuple(kept)
+            node.reads = kept + self._joined(node, reads.difference(kept))
         elif len(kept) < len(node.reads):
-            node.reads = tuple(kept)
-        if not isinstance(node, Cell):  # these run after all values
-            over = [self._height(read) for read in reads if not isinstance(read[0], type)]
-            node.height = 1 + max(over, default=0)
+            node.reads = kept
+
+    def _joined(self, node: _Node, reads: set[Read]) -> tuple[Read, ...]:
+        """Note that a node reads these from now on; the objects for them that all of their readers refer to."""
+        known, joined = self._readers, []
+        for read in reads:
+            readers = known.get(read)
+            if readers is None:
+                readers = known[read] = _Readers(read)
+            readers.add(node)
+            joined.append(readers.read)
+        return tuple(joined)
 
     def _part(self, node: _Node, read: Read) -> None:
         """Note that a node does not read something any more."""
