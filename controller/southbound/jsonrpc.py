@@ -11,6 +11,7 @@ import asyncio
 import itertools
 import json
 import re
+import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NoReturn, TypeAlias, TypeVar, cast
@@ -282,7 +283,7 @@ Value: TypeAlias = "tuple[Atom, ...] | dict[str, str]"
 class Row:
     """A row: each column is a tuple of its elements or a map of strings (RFC 7047 section 5.1).
 
-    A reference is the uuid of the row it means; a column that is not monitored is empty. Accessors raise
+    A reference is the uuid of the row it means; a column that is empty, or not monitored, is not kept. Accessors raise
     Malformed when a column is of another type.
     """
 
@@ -353,20 +354,21 @@ class Replica:
                     for known in self._known.values():
                         known.pop(uuid, None)
                 else:
-                    rows[uuid] = Row(uuid, row)
+                    id = sys.intern(uuid)  # the object that references have, too: there are thousands
+                    rows[id] = Row(id, row)
 
     def _changed(self, old: Row | None, change: Object) -> Mapping[str, Value] | None:
         """The columns of a row after a change; None when it is gone."""
         difference = change.get("modify")
         if difference is None:
             new = next((value for key in ("new", "initial", "insert") if (value := change.get(key)) is not None), None)
-            return None if new is None else {column: _value(value) for column, value in _object(new).items()}
+            return None if new is None else _columns((column, _value(told)) for column, told in _object(new).items())
         if old is None:
             raise Malformed("The database", "a change of a row that it never told of")
         columns = dict(old.columns)
         for column, value in _object(difference).items():
             columns[column] = self._merged(column, columns.get(column, ()), _value(value))
-        return columns
+        return _columns(columns.items())
 
     def _merged(self, column: str, old: Value, told: Value) -> Value:
         """A map or a set with what is told of it turned: what is there as it is told goes, and everything else comes.
@@ -391,6 +393,11 @@ class Replica:
         return (*kept, *turned)
 
 
+def _columns(told: Iterable[tuple[str, Value]]) -> dict[str, Value]:
+    """Those that are not empty."""
+    return {column: value for column, value in told if value}
+
+
 def _object(value: Json) -> Object:
     if not isinstance(value, dict):
         raise Malformed("The database", "an update that is no object")
@@ -410,7 +417,7 @@ def _value(value: Json) -> Value:
 def _pair(value: Json) -> tuple[str, str]:
     match value:
         case [str(key), str(mapped)]:
-            return key, mapped
+            return sys.intern(key), mapped
         case _:
             raise Malformed("The database", "a map of something else than strings")
 
@@ -418,8 +425,10 @@ def _pair(value: Json) -> tuple[str, str]:
 def _atom(value: Json) -> Atom:
     match value:
         case ["uuid", str(uuid)]:
-            return uuid
-        case str() | int() | float():
+            return sys.intern(uuid)
+        case str():
+            return sys.intern(value)
+        case int() | float():
             return value
         case _:
             raise Malformed("The database", "a value that is no atom")
