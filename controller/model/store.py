@@ -176,7 +176,7 @@ class Model:
 
     def __init__(self, revision: int = 0, records: Iterable[Record] = ()) -> None:
         self.revision = revision
-        self._rows: dict[type[Record], dict[str, Record]] = {}
+        self._rows: dict[type[Record], dict[str, Any]] = {}
         self._ids: dict[type[Record], list[str]] = {}
         self._entries: dict[tuple[type[Record], Index], dict[Hashable, _Found]] = {}
         for record in records:
@@ -185,7 +185,8 @@ class Model:
     def get(self, kind: type[R], id: str) -> R | None:
         """The record, or None."""
         rows = self._rows.get(kind)
-        return None if rows is None else cast("R | None", rows.get(id))
+        found: R | None = None if rows is None else rows.get(id)
+        return found
 
     def where(self, kind: type[R], **values: Hashable) -> tuple[R, ...]:
         """The records whose indexed attributes equal `values`, by id. The names must be one of the kind's indexes."""
