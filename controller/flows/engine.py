@@ -452,16 +452,18 @@ class Engine:
         there, here = _all(old), _all(new)
         for won, chassis in new:
             turned = chassis
-            for was, at in old:
+            for was, before in old:
                 if was == won:
-                    turned = turned - at
+                    turned = turned - before
             if turned:
                 shifts.append(Shift(key, _entry(won), turned))
         if gone := there - here:
             shifts.append(Shift(key, None, gone))
         if _is_flow(key):
-            self._flows.subtract(gone)
-            self._flows.update(here - there)
+            for at in gone:
+                self._flows[at] -= 1
+            for at in here - there:
+                self._flows[at] += 1
 
     # Records come and go
 

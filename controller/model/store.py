@@ -112,11 +112,23 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Ack:
-    """A hypervisor acknowledged a revision by barrier, at a time in seconds since the epoch."""
+    """A hypervisor acknowledged a revision by barrier, at a time in seconds since the epoch.
+
+    With it, it acknowledged those before it from `since` on, no more than `MOST_AT_ONCE`; it alone, if that is 0.
+    """
 
     revision: int
     chassis: str
     at: float
+    since: int = 0
+
+    def revisions(self) -> range:
+        """All that it acknowledged."""
+        return range(self.since or self.revision, self.revision + 1)
+
+
+MOST_AT_ONCE = 1_000
+"""An `Ack` is of no more revisions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -474,7 +486,8 @@ class MemoryJournal:
         """As the protocol says."""
         acks: dict[int, dict[str, float]] = {}
         for ack in [*self._acks]:
-            acks.setdefault(ack.revision, {})[ack.chassis] = ack.at
+            for revision in ack.revisions():
+                acks.setdefault(revision, {})[ack.chassis] = ack.at
         changes = (change for change in reversed([*self._events]) if change.revision < before)
         found = (change for change in changes if not about or about in subjects(change.writes))
         return [Event(change, acks.get(change.revision, {})) for change in islice(found, limit)]
@@ -610,10 +623,11 @@ class Store:
             async with asyncio.timeout(within_s):
                 await self._calm.wait()
 
-    def acknowledge(self, chassis: str, revisions: Iterable[int]) -> None:
-        """Remember that a hypervisor has these revisions now; it lasts a little later."""
+    def acknowledge(self, chassis: str, spans: Iterable[tuple[int, int]]) -> None:
+        """Remember that a hypervisor has these revisions now, each from the first to the last of so many; it lasts a
+        little later."""
         now = time.time()
-        self._acks.extend(Ack(revision, chassis, now) for revision in revisions)
+        self._acks.extend(Ack(last, chassis, now, first if first < last else 0) for first, last in spans)
         self._wake.set()
 
     async def _note(self) -> None:

@@ -141,7 +141,9 @@ class Fleet:
             for name in chassis:
                 deltas.setdefault(name, {})[key] = pending
         for name, delta in deltas.items():
-            self._queue(self._members.of(name), delta, requests, changes)
+            member = self._members.of(name)
+            member.owe(changes[0].revision, changes[-1].revision)
+            self._queue(member, delta, requests)
         self.translations.follow()
         self._follow_watched()
         for write in (write for change in changes for write in change.writes):
@@ -162,11 +164,8 @@ class Fleet:
         if name in self._members and self._members[name].switch is None:
             del self._members[name]
 
-    def _queue(
-        self, member: Member, delta: Mapping[Key, Pending], requests: Iterable[str], changes: Iterable[Change]
-    ) -> None:
+    def _queue(self, member: Member, delta: Mapping[Key, Pending], requests: Iterable[str]) -> None:
         member.revision = self._engine.revision
-        member.owed.extend(change.revision for change in changes)
         if not member.drawn:
             return  # what it should hold is yet to be taken whole from the engine
         member.pending.update(delta)
