@@ -165,9 +165,9 @@ def _advise_out_of_band(database: Replica) -> str:
         target = row.text("target")
         if target.startswith(("tcp:", "ssl:")) and row.text("connection_mode") != "out-of-band":
             return (
-                f"Its manager is in-band, which makes forwarding dearer: unless the way to the controller leads through a "
+                "Its manager is in-band, which makes forwarding dearer: unless the way to the controller leads through a "
                 f"bridge whose flows do not let it through, run `ovs-vsctl set manager {target} "
-                f"connection_mode=out-of-band` on the hypervisor."
+                "connection_mode=out-of-band` on the hypervisor."
             )
     return ""
 

@@ -149,7 +149,7 @@ class Switches:
         """
         found = {}
         for name, control in self._controls.items():
-            ways = passes(control.ask("dpctl/dump-flows").splitlines())
+            ways = passes(control.ask("dpctl/dump-flows", "--names").splitlines())
             if ways:
                 found[f"passes {name}"] = mean(ways.values())
         return found
