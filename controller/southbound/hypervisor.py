@@ -165,8 +165,8 @@ def _advise_out_of_band(database: Replica) -> str:
         target = row.text("target")
         if target.startswith(("tcp:", "ssl:")) and row.text("connection_mode") != "out-of-band":
             return (
-                "Its manager is in-band, which makes forwarding dearer: unless the way to the controller leads through a "
-                f"bridge whose flows do not let it through, run `ovs-vsctl set manager {target} "
+                "Its manager is in-band, which makes forwarding dearer: unless the way to the controller leads through "
+                f"a bridge whose flows do not let it through, run `ovs-vsctl set manager {target} "
                 "connection_mode=out-of-band` on the hypervisor."
             )
     return ""

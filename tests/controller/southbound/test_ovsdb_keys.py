@@ -193,7 +193,7 @@ def test_a_manager_that_is_in_band_is_told_of_with_the_command(
     target: str, mode: str, datapath_type: str, is_advised: bool
 ) -> None:
     replica = database(GOOD | {"weft-datapath-type": datapath_type})
-    row = {"target": target, "connection_mode": mode or ["set", []]}
+    row: dict[str, Any] = {"target": target, "connection_mode": mode or ["set", []]}
     replica.apply({"Manager": {"manager": {"new": row}}})
     command = f"`ovs-vsctl set manager {target} connection_mode=out-of-band`"
     assert (command in read(replica, "hv1").advice) == is_advised
