@@ -104,13 +104,12 @@ async def gather(fleet: Fleet, names: Sequence[str] | None, status: Callable[[],
         behind = [*_behind(fleet, wanted, found, lost)]
         if not behind:
             break
-        async with fleet.probes.quiet():
-            for name in behind:
-                try:
-                    found[name] = await fleet.inspection.dumped(name)
-                except (SouthboundError, NotFound) as error:
-                    found.pop(name, None)
-                    lost[name] = str(error)
+        for name in behind:
+            try:
+                found[name] = await fleet.inspection.dumped(name)
+            except (SouthboundError, NotFound) as error:
+                found.pop(name, None)
+                lost[name] = str(error)
     return Gathered(
         revision=fleet.revision,
         ovsdb=fleet.ovsdb,

@@ -6,7 +6,9 @@ The proof runs in a process of its own, so that the controller goes on meanwhile
 from __future__ import annotations
 
 import asyncio
+import os
 import pickle
+import signal
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -104,12 +106,15 @@ def _held(fleet: Fleet, name: str, dump: Dump) -> Held:
 async def _elsewhere(question: Question) -> Answer:
     """In another process. Raises Unproven."""
     child = await asyncio.create_subprocess_exec(
-        sys.executable, "-P", "-m", "controller.prove", stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+        *(sys.executable, "-P", "-m", "controller.prove"),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        start_new_session=True,
     )
     try:
         out, _ = await child.communicate(await asyncio.to_thread(pickle.dumps, question))
     except asyncio.CancelledError:
-        child.kill()
+        os.killpg(child.pid, signal.SIGKILL)  # it shares its work among children
         await child.wait()
         raise
     answer = await asyncio.to_thread(pickle.loads, out) if out else f"the proof ended with {child.returncode}"

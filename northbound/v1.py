@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Final, TypeVar
 
 from aiohttp import web
 
@@ -37,6 +37,10 @@ from northbound.metrics import Metrics
 _COOKIE = re.compile(r"0x[0-9a-f]{1,16}")
 _MAX_COOKIES = 1_000_000
 _MAX_EVENTS = 1_000
+_LOOKS_S: Final = 0.5
+"""How often it is seen whether whoever waits for long work is there."""
+
+T = TypeVar("T")
 
 
 def add_routes(app: web.Application, fleet: Fleet) -> None:
@@ -201,11 +205,14 @@ class Routes:
         packets. With `"live": true` these are really sent, and `live` of each is what became of it.
 
         `proven` is false, too, when a hypervisor could not be asked (`unreachable`), or something not be told
-        (`notes`). One proof at a time: each takes a gigabyte, and all processors.
+        (`notes`). One proof at a time: each takes a gigabyte, and all processors; it ends when its client goes.
         """
         asked = _object(await request.read() or b"{}")
+        return web.json_response(await _while_there(request, self._proven(asked)))
+
+    async def _proven(self, asked: Mapping[str, object]) -> dict[str, Any]:
         async with self._proof:
-            return web.json_response(await proving.proven(self._fleet, asked))
+            return await proving.proven(self._fleet, asked)
 
     async def drops(self, request: web.Request) -> web.Response:
         """GET /v1/drops[?chassis=NAME]: the flows that decided that packets are dropped, most packets first.
@@ -411,6 +418,19 @@ def _status(status: Status) -> dict[str, Any]:
         "flow_mods": member.flow_mods,
         "mods_bytes": member.mods_bytes,
     }
+
+
+async def _while_there(request: web.Request, working: Coroutine[Any, Any, T]) -> T:
+    """What long work comes to; it is given up when nobody is there any more to be told."""
+    task = asyncio.ensure_future(working)
+    try:
+        while not task.done():
+            await asyncio.wait([task], timeout=_LOOKS_S)
+            if request.transport is None:
+                break
+    finally:
+        task.cancel()
+    return await task
 
 
 def explanation(each: Explanation, count: Count | None = None) -> Mapping[str, Any]:

@@ -843,6 +843,10 @@ MISSES: Final[Mapping[Table, Why]] = {
 OWNER: Final = 0xA7
 """The first byte of every cookie of ours."""
 
+PROBE_COOKIE: Final = 0x5745_4654 << 32
+"""Of flows that catch probes, which come and go without anybody's wish: no cookie of ours; the table is in the low
+bits."""
+
 APPS: Final[Mapping[str, int]] = {
     "drops": 1,
     "classify": 2,

@@ -2,7 +2,8 @@
 
 Wherever a packet may end (`ENDS`) on the hypervisors on its way, a flow of nobody's catches what bears the mark and one
 of its tuples, and hands it to us instead of sending it on: so a guest gets nothing of it. A guest's own packet, if
-so marked, is sent on. The flows go after at most `LIFE_S` by themselves; meanwhile `weft diff` shows them as foreign.
+so marked, is sent on. The flows go after at most `LIFE_S` by themselves, and no dump tells of them
+(`reconcile.passing`).
 
 Limit: Open vSwitch acknowledges flows before its cached decisions follow; `SETTLE_S` is waited for that.
 """
@@ -12,8 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from struct import Struct
 from typing import Final, Protocol
@@ -22,7 +22,7 @@ from controller.errors import SouthboundError
 from controller.flows.action import Action, Punt, Resubmit
 from controller.flows.match import Match
 from controller.flows.packet import Packet
-from controller.flows.pipeline import CLASSIFY, DELIVER, DROP, PHYSICAL, TRAP
+from controller.flows.pipeline import CLASSIFY, DELIVER, DROP, PHYSICAL, PROBE_COOKIE, TRAP
 from controller.flows.probe import DSCP, MARK, MARK_BYTES
 from controller.flows.punted import Outgoing
 from controller.southbound.actions import encode_actions
@@ -40,8 +40,6 @@ SETTLE_S: Final = 0.6
 PATIENCE_S: Final = 2.0
 GRACE_S: Final = 0.2
 """For so long after its first end another one of a copy is waited for."""
-COOKIE: Final = 0x5745_4654 << 32
-"""Of flows that catch probes: no cookie of ours, so that nobody heals them; the table is in the low bits."""
 _PRIORITY: Final = 0xFFFF
 _WHOLE: Final = 0xFFFF
 
@@ -138,12 +136,6 @@ class Probes:
                         log.info("probe left flows behind chassis=%s for_s=%d: %s", name, LIFE_S, error)
             return self._caught
 
-    @asynccontextmanager
-    async def quiet(self) -> AsyncIterator[None]:
-        """While no probe is on its way, and none is sent: whoever dumps switches then finds no flow of one."""
-        async with self._one:
-            yield
-
     async def _found(self, expected: int, patience_s: float) -> None:
         try:
             async with asyncio.timeout(patience_s):
@@ -169,7 +161,7 @@ class Probes:
 
 def caught(packet: PacketIn) -> bool:
     """Was it caught by a flow of ours for probes?"""
-    return packet.cookie & ~0xFF == COOKIE
+    return packet.cookie & ~0xFF == PROBE_COOKIE
 
 
 def _mark_in(frame: bytes) -> bytes:
@@ -189,5 +181,5 @@ def _caught_by(match: Match) -> bytes:
 def add(xid: int, table: int, match: bytes) -> bytes:
     """The message that catches what matches in a table, for a while (OpenFlow 1.4.1 section 7.3.4.2)."""
     actions = encode_actions((Punt(_WHOLE),))
-    head = _FLOW_ADD.pack(COOKIE | table, 0, table, 0, 0, LIFE_S, _PRIORITY, _NO_BUFFER, _ANY, _ANY, 0, 0)
+    head = _FLOW_ADD.pack(PROBE_COOKIE | table, 0, table, 0, 0, LIFE_S, _PRIORITY, _NO_BUFFER, _ANY, _ANY, 0, 0)
     return message(OFPT_FLOW_MOD, xid, head + match + _APPLY.pack(_OFPIT_APPLY_ACTIONS, 8 + len(actions)) + actions)

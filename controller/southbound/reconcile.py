@@ -20,7 +20,7 @@ from controller.errors import FlowError, Oversized
 from controller.flows.action import Conjunction
 from controller.flows.flow import Entry, Flow, FlowKey, GroupKey, Key
 from controller.flows.match import match_text
-from controller.flows.pipeline import CLASSIFY, GROUP_KINDS, OWNER
+from controller.flows.pipeline import CLASSIFY, GROUP_KINDS, OWNER, PROBE_COOKIE
 from controller.southbound import openflow
 from controller.southbound.openflow import EncodedFlow, EncodedGroup, encode_flow, encode_group
 from controller.southbound.oxm import encode_match
@@ -37,6 +37,11 @@ _OWN_CLASSES: Final = frozenset(kind.base >> 28 for kind in GROUP_KINDS)
 def own_flow(flow: EncodedFlow) -> bool:
     """Does its cookie say that we put it there?"""
     return flow.cookie >> 56 == OWNER
+
+
+def passing(cookie: int) -> bool:
+    """Is it of a flow that catches a probe (`probes`)? It is neither ours nor somebody else's, and gone in seconds."""
+    return cookie & ~0xFF == PROBE_COOKIE
 
 
 def own_group(group: EncodedGroup) -> bool:

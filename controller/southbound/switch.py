@@ -52,6 +52,7 @@ from controller.southbound.reconcile import (
     Step,
     WireKey,
     own_flow,
+    passing,
 )
 from controller.southbound.watch import Tampering, Watch
 
@@ -280,7 +281,7 @@ class Switch:
             groups.update((group.id, group) for group in skim_groups(payload))
 
         def take_flows(payload: bytes, more: bool) -> None:
-            flows.update((flow.key, flow) for flow in skim_flows(payload))
+            flows.update((flow.key, flow) for flow in skim_flows(payload) if not passing(flow.cookie))
             if not more:  # at once, so that an update that follows changes this and not the older one
                 self._watch.foreign.clear()
                 self._watch.foreign.update((key, flow) for key, flow in flows.items() if not own_flow(flow))

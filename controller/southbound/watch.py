@@ -15,7 +15,7 @@ from typing import Final
 
 from controller.southbound import messages as of
 from controller.southbound.openflow import EncodedFlow
-from controller.southbound.reconcile import AddFlow, RemoveFlow, Step, WireKey, own_flow, own_group_id
+from controller.southbound.reconcile import AddFlow, RemoveFlow, Step, WireKey, own_flow, own_group_id, passing
 
 SUSPECTS: Final = 10_000
 """A report names no more keys; beyond, anything may have changed."""
@@ -52,7 +52,7 @@ class Watch:
             case of.OFPFME_RESUMED:
                 self.own = True
                 self.noticed.set()
-            case event:
+            case event if not passing(update.cookie):
                 flow = EncodedFlow.of(update.table, update.priority, update.match, update.instructions, update.cookie)
                 self._take_flow(flow, removed=event == of.OFPFME_REMOVED)
 

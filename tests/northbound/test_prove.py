@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import signal
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 
 from controller.flows.flow import Flow
 from controller.model.records import Link
@@ -20,7 +26,7 @@ from controller.southbound.reconcile import Installed
 from controller.southbound.spoken import flow_text, group_text
 from northbound import archive, cli, past, v1, verdict
 from northbound.client import Unanswered
-from tests.cloud import Cloud
+from tests.cloud import Cloud, hypervisor, network, port
 from tests.controller.prove.clouds import cloud
 
 NORMAL = EncodedFlow.of(
@@ -60,21 +66,6 @@ def file(path: Path, made: Cloud, **dumps: Dump) -> str:
     return str(path)
 
 
-def test_nothing_is_dumped_while_a_probe_is_on_its_way() -> None:
-    """The flows that catch it take what should arrive: a proof over them would call that missing."""
-    made = cloud()
-    fleet = Fleet(Store(MemoryJournal(), made.model), made.engine)
-    fleet.remember("hv1", IN_STEP, dump(made, "hv1"))
-
-    async def run() -> tuple[bool, set[str]]:
-        async with fleet.probes.quiet():
-            gathering = asyncio.create_task(archive.gather(fleet, None, lambda: None))
-            done, _ = await asyncio.wait([gathering], timeout=0.3)
-        return bool(done), {*(await gathering).dumps}
-
-    assert asyncio.run(run()) == (False, {"hv1"})
-
-
 def test_what_is_as_it_should_be_is_proven(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     made = cloud()
     kept = file(tmp_path / "kept", made, hv1=dump(made, "hv1"), hv2=dump(made, "hv2"))
@@ -108,6 +99,70 @@ def test_nothing_is_proven_of_who_is_not_there(tmp_path: Path, capsys: pytest.Ca
     kept = file(tmp_path / "kept", made, hv1=dump(made, "hv1"))
     assert cli.main(["prove", "--bundle", kept]) == 2
     assert "hv2 ? nothing is proven of it: its switch is not connected" in capsys.readouterr().out.splitlines()
+
+
+def test_a_proof_ends_with_all_its_processes_when_its_client_goes(tmp_path: Path) -> None:
+    """And the next need not wait for it."""
+    made = crowded(60)
+    fleet = Fleet(Store(MemoryJournal(), made.model), made.engine)
+    fleet.remember("hv1", IN_STEP, dump(made, "hv1"))
+
+    async def run() -> tuple[set[int], set[int]]:
+        app = web.Application()
+        v1.add_routes(app, fleet)
+        server = TestServer(app)
+        await server.start_server()
+        _, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(b"POST /v1/prove HTTP/1.1\r\nHost: weft\r\nContent-Length: 0\r\n\r\n")
+        working = await until(lambda found: len(found) >= SHARED)
+        for each in working:
+            os.kill(each, signal.SIGSTOP)  # or it may be done before it is killed
+        writer.close()
+        left = await until(lambda found: not found)
+        for each in left:
+            os.kill(each, signal.SIGKILL)
+        await server.close()
+        return working, left
+
+    working, left = asyncio.run(asyncio.wait_for(run(), 60))
+    assert len(working) >= SHARED
+    assert not left
+
+
+async def until(enough: Callable[[set[int]], bool]) -> set[int]:
+    """The processes that prove, when they are enough, or after some seconds."""
+    for _ in range(400):
+        if enough(found := provers()):
+            return found
+        await asyncio.sleep(0.02)
+    return provers()
+
+
+SHARED = 2 if (os.cpu_count() or 1) > 1 else 1
+"""So many processes at least prove for more than a hundred senders."""
+
+
+def provers() -> set[int]:
+    """The processes that prove for this one, by number."""
+    mine, found = {os.getpid()}, set[int]()
+    for _ in range(2):
+        for entry in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):  # it may have ended meanwhile
+                parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+                if parent in mine and b"controller.prove" in (entry / "cmdline").read_bytes():
+                    found.add(int(entry.name))
+        mine |= found
+    return found
+
+
+def crowded(size: int) -> Cloud:
+    """As many guests on each of two networks, all on one hypervisor."""
+    made = Cloud()
+    made.commit(network("red", 100), network("blue", 200))
+    ids = [(name, f"{name}{n}", n + 1) for name in ("red", "blue") for n in range(size)]
+    made.commit(*(port(id, name, f"02:00:00:00:01:{n:02x}", f"10.0.1.{n}") for name, id, n in ids))
+    made.commit(hypervisor(1, *(id for _, id, _ in ids)))
+    return made
 
 
 def test_mistakes_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

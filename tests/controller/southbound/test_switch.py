@@ -8,8 +8,11 @@ from collections.abc import Mapping
 
 import pytest
 
-from controller.flows.pipeline import FLOOD
+from controller.flows.match import ANY
+from controller.flows.pipeline import DROP, FLOOD
 from controller.southbound import messages as of
+from controller.southbound.oxm import encode_match
+from controller.southbound.probes import add
 from controller.southbound.reconcile import Installed, Plan, full, partial
 from controller.southbound.switch import Switch
 from tests.controller.southbound.switches import (
@@ -128,6 +131,13 @@ def test_what_was_done_by_hand_is_undone_and_what_is_of_others_stays(ovs: OpenVS
         installed = await switch.dump()
         assert full(desired, installed) == Plan()
         assert [flow.cookie for flow in installed.foreign] == [0x77]
+        await switch.watch()
+        await switch.push(bytearray(add(switch.xid(), DROP.number, encode_match(ANY))))
+        await bridge.ofctl("add-flow", "table=0,cookie=0x78,priority=7,in_port=98 actions=drop")
+        assert "cookie=0x57454654" in await bridge.ofctl("dump-flows")
+        await until(lambda: 0x78 in {flow.cookie for flow in switch.foreign.values()})
+        told, dumped = switch.foreign.values(), (await switch.dump()).foreign
+        assert {flow.cookie for flow in told} == {flow.cookie for flow in dumped} == {0x77, 0x78}
         assert [group.id for group in installed.foreign_groups] == [9]
 
     on_real(ovs, session)
