@@ -104,14 +104,16 @@ def test_attach_prints_the_one_command() -> None:
     assert " ".join(words) == (
         "ovs-vsctl set Open_vSwitch . external_ids:system-id=hv1 external_ids:weft-encap-ip=192.0.2.11 "
         "external_ids:weft-encap-type=geneve,vxlan -- set-manager tcp:10.0.0.1:6640 "
-        "-- set manager tcp:10.0.0.1:6640 max_backoff=1000"
+        "-- set manager tcp:10.0.0.1:6640 max_backoff=1000 connection_mode=out-of-band"
     )
 
 
 def test_attach_keeps_other_managers_when_asked() -> None:
     options = attached("c:6641", "--encap-ip", "192.0.2.11", "--system-id", "hv1", "--gateway-priority", "3")
     words = attach.command(options, ["ptcp:6640"])
-    assert " ".join(words).endswith("-- set-manager ptcp:6640 tcp:c:6641 -- set manager tcp:c:6641 max_backoff=1000")
+    assert " ".join(words[words.index("set-manager") :]) == (
+        "set-manager ptcp:6640 tcp:c:6641 -- set manager tcp:c:6641 max_backoff=1000 connection_mode=out-of-band"
+    )
     assert "external_ids:weft-gateway-priority=3" in words
 
 
