@@ -96,6 +96,8 @@ class Algebra:
         }
         self._defaults: dict[str, Value] = {slot: space.block(slot) if is_header(slot) else 0 for slot in WIDTHS}
         self._defaults[KEPT] = space.block(KEPT)
+        self.stand_ins: list[tuple[Set, Set]] = []
+        """Parts of all that is sent, and what stands for one (`Cloud.stand_for`)."""
         self._standing: dict[tuple[frozenset[int], Refs], Set] = {}
         self._senders = [ref for slot in (KEPT, *_OF_SENDERS) for ref in space.block(slot)]
         self._kept = {
@@ -304,10 +306,44 @@ class Algebra:
         """Packets without who sent them, of what only that says: MAC addresses of senders."""
         return self.space.forget(packets, self._senders)
 
+    def as_now(self, packets: Set, slots: Iterable[str]) -> Set:
+        """What was sent with what is now in some slots of packets for whose senders others stand (`stood`), where that
+        was not written since."""
+        moved = {
+            now: then
+            for slot in slots
+            for now, then in zip(self.space.block(slot, 1), self.space.block(slot), strict=True)
+        }
+        return self.space.renamed(self.space.forget(packets, self.homes.keys() - moved.keys()), moved)
+
     def as_sent(self, state: State) -> Set:
         """The packets as somebody sent them: whatever became of them since."""
         gone = {ref for value in state.values.values() for ref in refs_of(value) if ref >= 0 and ref not in self._kept}
         return self.space.forget(state.packets, gone) if gone else state.packets
+
+    def stood(self, state: State) -> list[State]:
+        """Of each part of what was sent it is forgotten who sent what: others stand for it. What is in the packets now
+        is found elsewhere then. What is in no part stays as it is."""
+        values = {**{slot: value for slot, value in self._defaults.items() if is_header(slot)}, **state.values}
+        asked = {ref for value in values.values() for ref in refs_of(value) if ref in self._kept}
+        moved: dict[int, int] = {}
+        for slot in {self.homes[ref][0] for ref in asked}:
+            fresh = self.space.block(slot, self._free(values, slot))
+            moved.update({ref: fresh[at] for at, ref in enumerate(self.space.block(slot)) if ref in asked})
+        gone, left, found = self._kept - asked, state.packets, []
+        for sent, stand_in in self.stand_ins:
+            mine = left & sent
+            if mine != self.space.nothing:
+                left = left & ~sent
+                found.append(self.space.renamed(self.space.forget(mine, gone), moved) & stand_in)
+        if not found:
+            return [state]
+        others = {
+            slot: tuple([moved.get(ref, ref) for ref in refs_of(value)]) if refs_of(value) else value
+            for slot, value in values.items()
+        }
+        made = [State(others, union(found, self.space.nothing), state.trail)]
+        return made if left == self.space.nothing else [*made, replace(state, packets=left)]
 
     def _free(self, values: Mapping[str, Value], slot: str) -> int:
         """A block of a slot's own that nobody refers to."""
