@@ -17,7 +17,7 @@ from controller.model.bindings import Placed, place
 from controller.model.records import Address, Chassis, Port
 from controller.model.store import Rows
 from controller.prove.atoms import Gathered
-from controller.prove.conntrack import BELIEVED, TRANSLATED
+from controller.prove.conntrack import BELIEVED
 from controller.prove.focus import NARROWED, reached, writers
 from controller.prove.rules import Group, Rule, Test, group, rule
 from controller.prove.sets import WIDTHS, Set, Space, Value, is_header, union

@@ -172,8 +172,8 @@ class Walk:
             self.outcome.lost.setdefault(table, []).append(lost)
 
     def _frame(self, table: int, states: Sequence[State], *, back: bool = True) -> list[tuple[int, State]]:
-        """A table and those that it goes to; every packet comes back, with the last table where it was. Where nothing is
-        asked for when it is `back`, what was translated does not go on where the same has been."""
+        """A table and those that it goes to; every packet comes back, with the last table where it was. Where nothing
+        is asked for when it is `back`, what was translated does not go on where the same has been."""
         pending: dict[int, list[State]] = {table: [*states]}
         done: list[tuple[int, State]] = []
         while pending:
