@@ -162,7 +162,6 @@ def _anything(algebra: Algebra, how: Track, state: State) -> State:
         state = algebra.put(state, slot, UNKNOWN)
     if how.nat is not None:
         state = algebra.put(state, BELIEVED, TRANSLATED)
-        for slot in _TRANSLATED:
-            state = algebra.anything(state, slot)
+        state = algebra.anything(state, _TRANSLATED)
         state = algebra.loosened(state, HOPS.wire, HOPS.full << HOPS.shift)
     return state
