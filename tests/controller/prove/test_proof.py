@@ -10,19 +10,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from controller.flows.fields import PACKET4
 from controller.model.records import Port
 from controller.model.store import Rows
-from controller.prove.atoms import SORTS
 from controller.prove.cloud import Cloud as Proved
 from controller.prove.promise import Promise
-from controller.prove.sets import Set, Unforeseen
-from controller.prove.values import block, number_of
+from controller.prove.sets import Unforeseen
 from controller.prove.wanted import Wanted
 from tests.apps.outside import add_outside
 from tests.cloud import Cloud, egress, group, heard, hypervisor, ingress, network, port
 from tests.controller.prove.clouds import added, altered, cloud, held, proven, routed
-from tests.oracle import LATER, Message, Oracle
+from tests.controller.prove.packets import alone
+from tests.oracle import Message, Oracle
 from tests.routing_oracle import ends
 from tests.test_differential import HOMES, World
 from tests.test_routing_differential import PLACES
@@ -57,7 +55,7 @@ def agrees(made: Cloud, proof: Proved, wanted: Wanted, message: Message, judge: 
     Of what comes from another hypervisor that is whether it should arrive if anybody there sends it, from any MAC
     address.
     """
-    packet, sender, told = alone(proof, message), proof.by_port[message.sender], 0
+    packet, sender, told = alone(proof, proof.by_port[message.sender], message), proof.by_port[message.sender], 0
     for receiver, _ in wanted.receivers():
         if receiver.id == message.sender:
             continue
@@ -97,7 +95,7 @@ def test_what_crosses_is_wanted_from_whoever_may_send_it_by_whatever_mac_address
         (replace(forged, target_mac="02:00:00:00:00:04", target="10.0.0.4"), "vm4", False),
     ):
         _, should = wanted.judged("vm1", receiver)
-        assert (alone(proof, message) & should != proof.space.nothing) == crosses
+        assert (alone(proof, proof.by_port[message.sender], message) & should != proof.space.nothing) == crosses
         agrees(made, proof, wanted, message, switched)
 
 
@@ -110,31 +108,6 @@ def as_anybody(made: Cloud, proof: Proved, message: Message, chassis: str) -> It
         if port is not None and at.network_id == network and at.chassis != chassis:
             for mac in (message.source_mac, port.mac_address, *(p.mac_address for p in port.allowed_address_pairs)):
                 yield replace(message, sender=id, source_mac=mac)
-
-
-def alone(proof: Proved, message: Message) -> Set:
-    """One packet as a set, with those that nobody tells from it (`atoms`)."""
-    space, headers = proof.space, ("nw_src", "nw_dst") if message.version == 4 else ("ipv6_src", "ipv6_dst")
-    numbers = {
-        "eth_type": 0x0800 if message.version == 4 else 0x86DD,
-        "eth_src": number_of(message.source_mac),
-        "eth_dst": number_of(message.target_mac),
-        headers[0]: block(message.source)[1],
-        headers[1]: block(message.target)[1],
-        "nw_proto": message.protocol,
-        "ip_frag": message.fragment,
-        "vlan_tci": 0,
-        "nw_ttl": message.hops,
-        "tcp_flags": 2,
-    }
-    if message.fragment != LATER and (message.protocol in PACKET4.low or message.protocol == 58):
-        numbers |= {"tp_src": message.low, "tp_dst": message.high}
-    made = proof.sent_by(proof.by_port[message.sender])
-    for slot, number in numbers.items():
-        atoms = space.atoms.get(SORTS.get(slot, ""))
-        made = made & space.is_(slot, atoms.values[atoms.number(number)] if atoms else number)
-    assert made != space.nothing
-    return made
 
 
 @settings(max_examples=max(1, settings().max_examples // 30))
