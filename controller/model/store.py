@@ -598,6 +598,8 @@ class Store:
 
     async def run(self) -> None:
         """Serve commits until cancelled; then what waits is refused, and what is being written is cancelled."""
+        if not self._queue:
+            self._calm.set()
         try:
             while True:
                 with contextlib.suppress(TimeoutError):

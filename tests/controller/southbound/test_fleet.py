@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+import threading
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
@@ -17,7 +18,8 @@ from controller.model import bindings
 from controller.model import store as store_module
 from controller.model.bindings import Attendance, Claim, Hypervisor
 from controller.model.records import Address, Chassis, FixedIp, FloatingIp, Network, Port, Quarantine, Router
-from controller.model.store import MemoryJournal, Store, Transaction
+from controller.model.store import Change, MemoryJournal, Store, Transaction
+from controller.southbound import keeping
 from controller.southbound.complaints import Complaints
 from controller.southbound.differences import compare
 from controller.southbound.fleet import Fleet
@@ -373,6 +375,39 @@ def test_a_floating_ip_is_active_when_whoever_translates_it_says_so() -> None:
         assert status() == "DOWN"
         again.over.set()
         zones.cancel()
+
+    played(story)
+
+
+def test_what_comes_while_more_is_being_committed_is_told_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keeping, "TOLD_PER_SECOND", 0.01)
+    gate = threading.Semaphore(0)
+    written: list[Sequence[Change]] = []
+
+    def append(_: MemoryJournal, changes: Sequence[Change]) -> None:
+        written.append(changes)
+        gate.acquire()
+
+    async def story(fleet: Fleet, store: Store, group: asyncio.TaskGroup) -> None:
+        switch = Wire()
+        group.create_task(switch.attended(fleet))
+        await until(lambda: in_step(fleet))
+        await store.commit(VM1)
+        await until(lambda: in_step(fleet))
+        told = len(switch.plans)
+        monkeypatch.setattr(MemoryJournal, "append", append)
+        group.create_task(store.commit(lambda tx: tx.put(replace(tx.need(Port, "vm1"), admin_state_up=False))))
+        await until(lambda: len(written) == 1)
+        group.create_task(store.commit(network("blue", 200)))
+        gate.release()
+        await until(lambda: len(written) == 2 and bool(fleet.status("hv1").member.pending))
+        await asyncio.sleep(0.05)
+        assert len(switch.plans) == told, "the next change is being written"
+        gate.release()
+        await until(lambda: in_step(fleet))
+        assert len(switch.plans) == told + 1
+        gate.release(9)
+        switch.over.set()
 
     played(story)
 

@@ -71,6 +71,16 @@ def test_a_message_in_a_bundle_takes_over_the_bundles_xid() -> None:
     )
 
 
+def test_many_of_them_differ_from_what_another_switch_is_told_in_their_numbers_alone() -> None:
+    inner = [messages.barrier_request(1), messages.echo_request(2, b"twelve bytes"), messages.barrier_request(3)]
+    shared = [messages.bundle_add(0, 0, each) for each in inner]
+    wanted = zip((0xFFFFFFFE, 0xFFFFFFFF, 0), inner, strict=True)
+    assert messages.bundle_adds(0xFFFFFFFE, 9, shared) == b"".join(
+        messages.bundle_add(xid, 9, each) for xid, each in wanted
+    )
+    assert messages.bundle_adds(5, 1, []) == b""
+
+
 def test_constants_are_the_specifications() -> None:
     names = [name for name in vars(messages) if name.startswith("OFP")]
     assert len(names) > 30

@@ -29,13 +29,17 @@ from controller.flows.pipeline import (
     SRC,
     WHY,
 )
+from controller.southbound.messages import bundle_add
 from controller.southbound.openflow import EncodedFlow, EncodedGroup, encode_flow, encode_group
 from controller.southbound.reconcile import (
     AddFlow,
     Installed,
+    Pending,
     Plan,
     Step,
     WireKey,
+    brought,
+    bundled,
     full,
     own_flow,
     partial,
@@ -295,6 +299,15 @@ GUEST = Flow(CLASSIFY, "guest", f.IN_PORT(3), (SRC.set(1), NET.set(7), goto(PORT
 FLOODED = Flow(L2_BUM, "flood", NET(7), (ToGroup(FLOOD.id(7), FLOOD),))
 DELIVERED = Flow(DELIVER, "port", DST(1), (Output(3),))
 EVERYBODY = Group(FLOOD, 7, (Bucket((DST.set(1), resubmit(IN_PORT))),))
+
+
+def test_what_many_switches_are_told_is_worked_out_when_the_first_is_and_then_no_more() -> None:
+    new, old = Pending(DELIVERED.key, Entry(APP, DELIVERED)), Pending(("group", 7), None)
+    one, other = brought([old, new]), brought([new, old])
+    assert one == other == partial({DELIVERED.key: Entry(APP, DELIVERED), ("group", 7): None})
+    assert all(mine is theirs for mine, theirs in zip(one.steps, other.steps, strict=True))
+    assert [bundled(step) for step in one.steps] == [bundle_add(0, 0, step.message(0)) for step in one.steps]
+    assert bundled(one.steps[0]) is bundled(other.steps[0])
 
 
 def test_the_order() -> None:
