@@ -192,7 +192,7 @@ def _offered(cloud: Cloud, clients: Clients, name: str, work: Work, seconds: flo
         yield Figure(f"{of}: 99 of 100", 1000 * waits_s[len(waits_s) * 99 // 100], "ms")
     yield Figure(f"{of}: every switch in step after it", lag_s, "s")
     yield Figure(f"{of}: CPU of the controller meanwhile", 100 * cpu_s / seconds, "% of a core")
-    all_done = done + answered.late
+    all_done = len(answered.waits_s) + len(work.plugs)
     yield Figure(f"{of}: CPU of it for each, until all were in step", 1000 * whole_s / max(all_done, 1), "ms")
     yield Figure(f"{of}: CPU of clients and of hypervisors", 100 * (answered.cpu_s + fakes_s) / seconds, "% of a core")
     yield Figure(f"{of}: flow-mods", tally.flow_mods / seconds, "/s")
@@ -200,15 +200,14 @@ def _offered(cloud: Cloud, clients: Clients, name: str, work: Work, seconds: flo
 
 
 def _plug(cloud: Cloud, plugs: Sequence[Plug], began: float, seconds: float) -> int:
-    """Plug and unplug each at its time; how many were by the end of it."""
+    """Plug and unplug each at its time; how many were by the end of it. The others are later."""
+    done = 0
     for at, plug in enumerate(plugs):
-        due = began + at * seconds / len(plugs)
-        if (wait_s := due - time.monotonic()) > 0:
+        if (wait_s := began + at * seconds / len(plugs) - time.monotonic()) > 0:
             time.sleep(wait_s)
-        if time.monotonic() > began + seconds:
-            raise RuntimeError(f"hypervisors did only {at} of {len(plugs)} changes of their own in time")
         (cloud.fakes.unplug if plug.gone else cloud.fakes.plug)(plug.chassis, plug.guest)
-    return len(plugs)
+        done += time.monotonic() <= began + seconds
+    return done
 
 
 def _lag(cloud: Cloud, plugs: Sequence[Plug], end: float) -> float:
