@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from random import Random
 
@@ -10,13 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from controller.flows.fields import PACKET4
+from controller.model.records import Port
+from controller.prove.atoms import SORTS
 from controller.prove.cloud import Cloud as Proved
 from controller.prove.promise import Promise
 from controller.prove.sets import Set, Unforeseen
 from controller.prove.values import block, number_of
 from controller.prove.wanted import Wanted
 from tests.apps.outside import add_outside
-from tests.cloud import Cloud, heard, hypervisor, network, port
+from tests.cloud import Cloud, egress, group, heard, hypervisor, ingress, network, port
 from tests.controller.prove.clouds import added, altered, cloud, held, proven, routed
 from tests.oracle import LATER, Message, Oracle
 from tests.test_differential import HOMES, World
@@ -46,7 +49,8 @@ def test_what_the_apps_make_of_any_groups_and_pairs_is_proven(datapath: str, cha
 def agrees(made: Cloud, proof: Proved, wanted: Wanted, message: Message) -> None:
     """The judge by the model says of a packet what the proof wants, wherever that says anything.
 
-    Of what comes from another hypervisor that is whether it should arrive if anybody there sends it.
+    Of what comes from another hypervisor that is whether it should arrive if anybody there sends it, from any MAC
+    address.
     """
     packet = alone(proof, message)
     for name in ("vm1", "vm2", "vm3", "vm4"):
@@ -56,30 +60,65 @@ def agrees(made: Cloud, proof: Proved, wanted: Wanted, message: Message) -> None
             asked, should = wanted.judged(message.sender, name)
         except ValueError:  # it is down
             continue
-        if packet & asked != proof.space.nothing and message.source_mac != "02:00:00:00:00:99":
-            there = {proof.by_port[each].chassis for each in (message.sender, name)}
-            senders = [id for id, each in proof.by_port.items() if each.chassis != proof.by_port[name].chassis]
-            sent = [replace(message, sender=each) for each in (senders if len(there) == 2 else [message.sender])]
+        if packet & asked != proof.space.nothing:
+            crossed = proof.by_port[message.sender].chassis != proof.by_port[name].chassis
+            sent = as_anybody(made, proof, message, proof.by_port[name].chassis) if crossed else [message]
             arrives = any(Oracle().judge(made.model, each).receiver == name for each in sent)
             assert (packet & should != proof.space.nothing) == arrives, (message, name)
 
 
+def test_what_crosses_is_wanted_from_whoever_may_send_it_by_whatever_mac_address() -> None:
+    """Whose address it is the judge by the model is told, too: vm2 has a pair, and vm1 sends as that."""
+    made = cloud()
+    made.commit(group("web", ingress("tcp", 80), egress()))
+    pair = ("02:00:00:00:00:99", "10.9.0.7")
+    made.commit(port("vm2", "red", "02:00:00:00:00:02", "10.0.0.2", groups=["web"], pairs=[pair]))
+    made.commit(port("vm4", "red", "02:00:00:00:00:04", "10.0.0.4", groups=["web"]), hypervisor(1, "vm1", "vm2", "vm4"))
+    proof = Proved(made.model, held(made))
+    wanted = Wanted(proof, Promise(proof))
+    forged = Message("vm1", "02:00:00:00:00:01", "02:00:00:00:00:03", pair[1], "10.0.0.3", 6, 1000, 80)
+    for message, receiver, crosses in (
+        (forged, "vm3", True),
+        (replace(forged, source="10.9.0.8"), "vm3", False),
+        (replace(forged, target_mac="02:00:00:00:00:04", target="10.0.0.4"), "vm4", False),
+    ):
+        _, should = wanted.judged("vm1", receiver)
+        assert (alone(proof, message) & should != proof.space.nothing) == crosses
+        agrees(made, proof, wanted, message)
+
+
+def as_anybody(made: Cloud, proof: Proved, message: Message, chassis: str) -> Iterator[Message]:
+    """A message as all ports but those of a hypervisor would send it, from each of their MAC addresses."""
+    for id, at in proof.by_port.items():
+        port = made.model.get(Port, id)
+        if port is not None and at.chassis != chassis:
+            for mac in (message.source_mac, port.mac_address, *(p.mac_address for p in port.allowed_address_pairs)):
+                yield replace(message, sender=id, source_mac=mac)
+
+
 def alone(proof: Proved, message: Message) -> Set:
-    """One packet as a set."""
-    space = proof.space
-    headers = ("nw_src", "nw_dst") if message.version == 4 else ("ipv6_src", "ipv6_dst")
-    made = proof.sent_by(proof.by_port[message.sender]) & space.is_(
-        "eth_type", 0x0800 if message.version == 4 else 0x86DD
-    )
-    made = (
-        made & space.is_("eth_src", number_of(message.source_mac)) & space.is_("eth_dst", number_of(message.target_mac))
-    )
-    for slot, address in zip(headers, (message.source, message.target), strict=True):
-        made = made & space.is_(slot, *block(address)[1:])
-    made = made & space.is_("nw_proto", message.protocol) & space.is_("ip_frag", message.fragment)
+    """One packet as a set, with those that nobody tells from it (`atoms`)."""
+    space, headers = proof.space, ("nw_src", "nw_dst") if message.version == 4 else ("ipv6_src", "ipv6_dst")
+    numbers = {
+        "eth_type": 0x0800 if message.version == 4 else 0x86DD,
+        "eth_src": number_of(message.source_mac),
+        "eth_dst": number_of(message.target_mac),
+        headers[0]: block(message.source)[1],
+        headers[1]: block(message.target)[1],
+        "nw_proto": message.protocol,
+        "ip_frag": message.fragment,
+        "vlan_tci": 0,
+        "nw_ttl": 64,
+        "tcp_flags": 2,
+    }
     if message.fragment != LATER and (message.protocol in PACKET4.low or message.protocol == 58):
-        made = made & space.is_("tp_src", message.low) & space.is_("tp_dst", message.high)
-    return made & space.is_("vlan_tci", 0) & space.is_("nw_ttl", 64) & space.is_("tcp_flags", 2)
+        numbers |= {"tp_src": message.low, "tp_dst": message.high}
+    made = proof.sent_by(proof.by_port[message.sender])
+    for slot, number in numbers.items():
+        atoms = space.atoms.get(SORTS.get(slot, ""))
+        made = made & space.is_(slot, atoms.values[atoms.number(number)] if atoms else number)
+    assert made != space.nothing
+    return made
 
 
 @pytest.mark.skipif(settings().max_examples < 1000, reason="takes seconds a cloud: make soak")
