@@ -41,6 +41,7 @@ ROWS = (
     Row("bulk", "bulk", "CPU s", {"3000-few": 1 / 5, "3000-all": 1 / 5}),
     Row("bulk", "bulk", "MB", {"3000-few": 1 / 4, "3000-all": 1 / 4}),
     Row("bulk", "bulk", "flows", {"3000-few": 1 / 4, "3000-all": 1 / 4}),
+    Row("idle", "idle", "CPU ms/s", {}),
     *(
         Row("port-up", what, "ms", {"100-few": 1 / 2, "100-all": 1 / 2, "3000-few": 1 / 20, "3000-all": 1 / 20})
         for what in ("port asked for", "port plugged")
