@@ -27,7 +27,7 @@ from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, 
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import count, islice
-from typing import Any, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 from controller.flows.action import Conjunction, Table
 from controller.flows.app import App, Gate, Kind, Placement, Rule, Scope
@@ -50,6 +50,14 @@ Delta = Mapping[Key, Entry | None]
 """What one switch should hold differently: an entry, or None where it should hold none."""
 
 NOBODY: frozenset[Any] = frozenset()
+
+
+class Shift(NamedTuple):
+    """What some switches should hold differently under one key, all of them alike: an entry, or None for none."""
+
+    key: Key
+    entry: Entry | None
+    chassis: Set[str]
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -192,6 +200,9 @@ Want = tuple[Cell, Item]
 _Won = tuple[int, Flow | Group | tuple[Table, str, Match, frozenset[tuple[int, int, int]]]]
 """What a key comes to: an app's number, and the flow or group, or what the flow is made of that clauses share."""
 
+_Standing = list[tuple[_Won, Set[str]]]
+"""What stands under one key, and on which chassis it does."""
+
 _Places = dict[_Scope, tuple[Want, ...]]
 """Who wants what under one key, by where: no chassis has to look through what stands on others alone."""
 
@@ -287,7 +298,8 @@ class Engine:
             else:
                 self._judge(key, wants, _crowded(wants))
                 if _is_flow(key):
-                    self._flows.update(self._winners(wants, self._anywhere(wants)).keys())
+                    for _, chassis in self._winners(wants, self._anywhere(wants)):
+                        self._flows.update(chassis)
         for placement, flows in sole.items():
             self._flows.update(dict.fromkeys(self._chassis_of(placement), flows))
 
@@ -312,8 +324,8 @@ class Engine:
 
     def entry(self, chassis: str, key: Key) -> Entry | None:
         """What one switch should hold under a key."""
-        won = self._winners(self._wants.get(key), {chassis}).get(chassis)
-        return None if won is None else _entry(won)
+        standing = self._winners(self._wants.get(key), {chassis})
+        return _entry(standing[0][0]) if standing else None
 
     def patterns(self, table: int) -> Mapping[int, Collection[Pattern]]:
         """By priority, what flows of a table test, whatever the value and the switch."""
@@ -365,7 +377,15 @@ class Engine:
     # A change
 
     def update(self, changes: Iterable[Change]) -> dict[str, Delta]:
-        """Recompute after `changes`, which the model has already made; the difference of each switch concerned.
+        """Recompute after `changes`, which the model has already made; the difference of each switch concerned."""
+        deltas: dict[str, dict[Key, Entry | None]] = {}
+        for key, entry, chassis in self.shifts(changes):
+            for at in chassis:
+                deltas.setdefault(at, {})[key] = entry
+        return dict(deltas)
+
+    def shifts(self, changes: Iterable[Change]) -> list[Shift]:
+        """The same as it comes about: what many switches should hold is one for all of them.
 
         What changed for people alone, as a name, is nothing that a cell may read (`records.INCIDENTAL`).
         """
@@ -395,33 +415,36 @@ class Engine:
         self.ran = [cell for cell in outcomes if cell not in self._gone]
         return outcomes
 
-    def _settle(self) -> dict[str, Delta]:
+    def _settle(self) -> list[Shift]:
         """Run what is awake, and draw the difference on the chassis and under the keys that it affects."""
         outcomes = self._run_awake()
         affected = self._affected(outcomes)
         before = {key: self._winners(self._wants.get(key), chassis) for key, chassis in affected.items()}
         self._apply(outcomes)
-        deltas: dict[str, dict[Key, Entry | None]] = {}
+        shifts: list[Shift] = []
         for key, chassis in affected.items():
             wants = self._wants.get(key)
-            old, new = before[key], self._winners(wants, chassis)
-            entries: dict[int, Entry] = {}
-            for at in old.keys() | new.keys() if old else new:
-                won = new.get(at)
-                if won is None:
-                    deltas.setdefault(at, {})[key] = None
-                elif won != old.get(at):
-                    entry = entries.get(id(won)) or entries.setdefault(id(won), _entry(won))
-                    deltas.setdefault(at, {})[key] = entry
-            if _is_flow(key):
-                for at in new:
-                    self._flows[at] += 1
-                for at in old:
-                    self._flows[at] -= 1
+            self._shift(key, before[key], self._winners(wants, chassis), shifts)
             self._judge(key, wants, chassis)
         self._collect()
         self._tell_failures()
-        return dict(deltas)
+        return shifts
+
+    def _shift(self, key: Key, old: _Standing, new: _Standing, shifts: list[Shift]) -> None:
+        """Note what is another under a key than it was."""
+        there, here = _all(old), _all(new)
+        for won, chassis in new:
+            turned = chassis
+            for was, at in old:
+                if was == won:
+                    turned = turned - at
+            if turned:
+                shifts.append(Shift(key, _entry(won), turned))
+        if gone := there - here:
+            shifts.append(Shift(key, None, gone))
+        if _is_flow(key):
+            self._flows.subtract(gone)
+            self._flows.update(here - there)
 
     # Records come and go
 
@@ -855,21 +878,21 @@ class Engine:
             return False
         return chassis in self._scopes[placement.scope].chassis
 
-    def _winners(self, wanted: _Wants | None, chassis: Set[str]) -> dict[str, _Won]:
-        """What stands of what is wanted under a key, on each of `chassis` where anything does."""
+    def _winners(self, wanted: _Wants | None, chassis: Set[str]) -> _Standing:
+        """What stands of what is wanted under a key, on those of `chassis` where anything does."""
         if wanted is None:
-            return {}
+            return []
         if isinstance(wanted, tuple):
-            return dict.fromkeys(chassis & self._chassis_of(wanted[0].placement), _win((wanted,)))
-        judged: dict[tuple[int, ...], _Won] = {}  # many chassis want the same: each set of wants is judged once
-        found: dict[str, _Won] = {}
-        for at, wants in self._standing(wanted, chassis).items():
+            at = chassis & self._chassis_of(wanted[0].placement)
+            return [(_win((wanted,)), at)] if at else []
+        alike: dict[tuple[int, ...], tuple[list[Want], set[str]]] = {}  # each set of wants is judged once
+        for name, wants in self._standing(wanted, chassis).items():
             same = tuple(map(id, wants))
-            won = judged.get(same)
-            if won is None:
-                won = judged[same] = _win(wants)
-            found[at] = won
-        return found
+            if same in alike:
+                alike[same][1].add(name)
+            else:
+                alike[same] = (wants, {name})
+        return [(_win(wants), names) for wants, names in alike.values()]
 
     def _standing(self, wanted: _Wants | None, chassis: Set[str]) -> dict[str, list[Want]]:
         """Who wants what under a key, on each of `chassis` where anybody does."""
@@ -942,6 +965,13 @@ def _crowded(places: _Places) -> set[str]:
         twice |= node.chassis if len(wants) > 1 else node.chassis & once
         once |= node.chassis
     return twice
+
+
+def _all(standing: _Standing) -> Set[str]:
+    """The chassis where anything stands."""
+    if len(standing) == 1:
+        return standing[0][1]
+    return NOBODY.union(*(chassis for _, chassis in standing))
 
 
 def _is_flow(key: Key) -> bool:

@@ -517,6 +517,7 @@ class Store:
     model: Model = field(default_factory=Model)
     _queue: deque[_Waiting] = field(default_factory=deque)
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
+    _calm: asyncio.Event = field(default_factory=asyncio.Event)
     _followers: list[Follower] = field(default_factory=list)
     _untold: Sequence[Change] = ()
     _failure: Exception | None = None
@@ -575,6 +576,7 @@ class Store:
         waiting = _Waiting(work, request, by, at_once, asyncio.get_running_loop().create_future())
         self._queue.append(waiting)
         self._wake.set()
+        self._calm.clear()
         with measures.COMMIT.time():
             return cast("T", await waiting.done)
 
@@ -590,11 +592,18 @@ class Store:
                 while self._queue:
                     await self._commit_some()
                     await asyncio.sleep(0)  # what is not durable waits for no disk
+                self._calm.set()
         finally:
             self._stopped = True
             for waiting in self._queue:
                 waiting.refusal = _stopping()
                 waiting.answer()
+
+    async def calm(self, within_s: float) -> None:
+        """Wait until nobody waits for a commit, but no longer than that."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(within_s):
+                await self._calm.wait()
 
     def acknowledge(self, chassis: str, revisions: Iterable[int]) -> None:
         """Remember that a hypervisor has these revisions now; it lasts a little later."""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from controller.errors import Disconnected
-from controller.flows.flow import Entry, Key
+from controller.flows.flow import Key
 from controller.flows.pipeline import Why
 from controller.model.bindings import Claim
 from controller.southbound.complaints import Complaints
@@ -17,7 +17,7 @@ from controller.southbound.openflow import EncodedFlow
 from controller.southbound.pace import Pace
 from controller.southbound.packet_in import Answerer, Tally
 from controller.southbound.paths import Paths
-from controller.southbound.reconcile import Refusal, WireKey
+from controller.southbound.reconcile import Pending, Refusal, WireKey
 from controller.southbound.switch import Switch
 
 REQUESTS = 100
@@ -49,7 +49,7 @@ class Member:
     revision: int = 0
     applied_revision: int | None = None
     drawn: bool = False
-    pending: dict[Key, Entry | None] = field(default_factory=dict)
+    pending: dict[Key, Pending] = field(default_factory=dict)
     claims: Sequence[Claim] | None = None
     links: Mapping[str, int] | None = None
     requests: deque[str] = field(default_factory=lambda: deque(maxlen=REQUESTS))
