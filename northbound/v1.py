@@ -120,6 +120,8 @@ class Routes:
         if called:
             wanted = annals.find(self._fleet.rows, called)
             explanations = [each for each in explanations if any(one.id == wanted for one in each.objects)]
+            if not explanations and not annals.is_there(self._fleet.rows, wanted):
+                raise NotFound("Object", called)
         counts = await self._fleet.inspection.counted(name) if request.query.get("counts") == "true" else {}
         found = [explanation(each, counts.get(each.cookie)) for each in explanations]
         return web.json_response(

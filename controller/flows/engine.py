@@ -65,8 +65,6 @@ class _Node(ABC):
     """Something that reads, and runs again when what it read changes. There are many: they are kept small."""
 
     reads: tuple[Read, ...] = ()
-    height: int = 0
-    running: bool = False
 
     @property
     @abstractmethod
@@ -74,28 +72,46 @@ class _Node(ABC):
         """What it is called in a log."""
 
 
+@dataclass(slots=True, eq=False, kw_only=True)
+class _Value(_Node):
+    """One that others may read: `height` is one more than that of what it reads."""
+
+    height: int = 0
+
+
 @dataclass(slots=True, eq=False)
 class _Readers:
     """Who reads something: a few, or a set of many. `read` is the one object that all of them refer to."""
 
     read: Read
-    nodes: list[_Node] | set[_Node] = field(default_factory=list)
+    nodes: tuple[_Node, ...] | list[_Node] | set[_Node] = ()
 
     def add(self, node: _Node) -> None:
-        if isinstance(self.nodes, set):
-            self.nodes.add(node)
-            return
-        self.nodes.append(node)
-        if len(self.nodes) > FEW:
-            self.nodes = set(self.nodes)
+        nodes = self.nodes
+        if isinstance(nodes, tuple):
+            self.nodes = (*nodes, node) if len(nodes) < LEAST else [*nodes, node]
+        elif isinstance(nodes, set):
+            nodes.add(node)
+        else:
+            nodes.append(node)
+            if len(nodes) > FEW:
+                self.nodes = set(nodes)
+
+    def remove(self, node: _Node) -> None:
+        if isinstance(self.nodes, tuple):
+            self.nodes = tuple([each for each in self.nodes if each is not node])
+        else:
+            self.nodes.remove(node)
 
 
+LEAST = 4
+"""So many take half the memory as a tuple."""
 FEW = 32
 """So many are looked through sooner than they are hashed, and a set takes five times as much memory."""
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
-class _Derived(_Node):
+class _Derived(_Value):
     fn: Callable[[View, Any], Hashable]
     key: Hashable
     value: Any = None
@@ -106,7 +122,7 @@ class _Derived(_Node):
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
-class _Facts(_Node):
+class _Facts(_Value):
     relation: Relation[Any, Any]
     id: str
     facts: tuple[tuple[Hashable, Hashable], ...] = ()
@@ -127,7 +143,7 @@ class _Sort:
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
-class _Gate(_Node):
+class _Gate(_Value):
     """Whether what a gate is before is there for a record."""
 
     sort: _Sort
@@ -149,7 +165,7 @@ class _Gathered:
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
-class _Scope(_Node):
+class _Scope(_Value):
     scope: Scope
     chassis: frozenset[str] = NOBODY
     cells: set[Cell] = field(default_factory=set)
@@ -272,9 +288,10 @@ class Engine:
         self._at: dict[str, set[_Scope]] = {}
         self._flows: Counter[str] = Counter()
 
-        self._heap: list[tuple[int, int, _Node]] = []
+        self._heap: list[tuple[int, int, _Value]] = []
         self._turns = count()
         self._stale: set[_Node] = set()
+        self._running: set[_Node] = set()
         self._awake: set[Cell] = set()
         self._moved: dict[_Scope, frozenset[str]] = {}
         self._gone: set[Cell] = set()
@@ -435,16 +452,18 @@ class Engine:
         there, here = _all(old), _all(new)
         for won, chassis in new:
             turned = chassis
-            for was, at in old:
+            for was, before in old:
                 if was == won:
-                    turned = turned - at
+                    turned = turned - before
             if turned:
                 shifts.append(Shift(key, _entry(won), turned))
         if gone := there - here:
             shifts.append(Shift(key, None, gone))
         if _is_flow(key):
-            self._flows.subtract(gone)
-            self._flows.update(here - there)
+            for at in gone:
+                self._flows[at] -= 1
+            for at in here - there:
+                self._flows[at] += 1
 
     # Records come and go
 
@@ -566,12 +585,12 @@ class Engine:
     def _wake(self, read: Read) -> None:
         readers = self._readers.get(read)
         for node in readers.nodes if readers else ():
-            if isinstance(node, Cell):
+            if type(node) is Cell:  # `isinstance` of an abstract class takes longer
                 self._awake.add(node)
             else:
-                self._push(node)
+                self._push(cast("_Value", node))
 
-    def _push(self, node: _Node) -> None:
+    def _push(self, node: _Value) -> None:
         if node not in self._stale:
             self._stale.add(node)
             heapq.heappush(self._heap, (node.height, next(self._turns), node))
@@ -581,6 +600,8 @@ class Engine:
             *_, node = heapq.heappop(self._heap)
             if node in self._stale:
                 self._run_value(node)
+        if not self._stale:
+            self._stale = set()  # one that was large once stays as large as it ever was
 
     def _run_value(self, node: _Node) -> None:
         self._stale.discard(node)
@@ -646,9 +667,9 @@ class Engine:
 
     def _run(self, node: _Node, fn: Callable[[View], T], fallback: T) -> T:
         """`fn` on a view that remembers for `node`; `fallback`, and a failure kept, if it raises."""
-        if node.running:
+        if node in self._running:
             raise RecursionError(f"derived values form a circle at {node.name}")
-        node.running = True
+        self._running.add(node)
         view = View(self.model, self)
         try:
             value = fn(view)
@@ -660,34 +681,45 @@ class Engine:
             if self.failures:
                 self.failures.pop(node.name, None)
         finally:
-            node.running = False
+            self._running.discard(node)
         self._set_reads(node, view.reads)
         return value
 
     def _set_reads(self, node: _Node, reads: set[Read]) -> None:
-        kept = [read for read in node.reads if read in reads]
+        if node.reads:
+            self._change_reads(node, reads)
+        else:
+            node.reads = self._joined(node, reads)
+        if type(node) is not Cell:  # these run after all values
+            over = [self._height(read) for read in reads if not isinstance(read[0], type)]
+            cast("_Value", node).height = 1 + max(over, default=0)
+
+    def _change_reads(self, node: _Node, reads: set[Read]) -> None:
+        kept = tuple([read for read in node.reads if read in reads])
         if len(kept) < len(node.reads):
             for read in node.reads:
                 if read not in reads:
                     self._part(node, read)
         if len(kept) < len(reads):
-            for read in reads.difference(kept):
-                readers = self._readers.get(read)
-                if readers is None:
-                    readers = self._readers[read] = _Readers(read)
-                readers.add(node)
-                kept.append(readers.read)
-            node.reads = tuple(kept)
+            node.reads = kept + self._joined(node, reads.difference(kept))
         elif len(kept) < len(node.reads):
-            node.reads = tuple(kept)
-        if not isinstance(node, Cell):  # these run after all values
-            over = [self._height(read) for read in reads if not isinstance(read[0], type)]
-            node.height = 1 + max(over, default=0)
+            node.reads = kept
+
+    def _joined(self, node: _Node, reads: set[Read]) -> tuple[Read, ...]:
+        """Note that a node reads these from now on; the objects for them that all of their readers refer to."""
+        known, joined = self._readers, []
+        for read in reads:
+            readers = known.get(read)
+            if readers is None:
+                readers = known[read] = _Readers(read)
+            readers.add(node)
+            joined.append(readers.read)
+        return tuple(joined)
 
     def _part(self, node: _Node, read: Read) -> None:
         """Note that a node does not read something any more."""
         readers = self._readers[read]
-        readers.nodes.remove(node)
+        readers.remove(node)
         if not readers.nodes:
             del self._readers[read]
             self._unread.add(read)

@@ -53,7 +53,7 @@ class _Taken:
     tallies: list[Tally] = field(default_factory=list)
 
 
-class _Pulse(threading.Thread):
+class Pulse(threading.Thread):
     """Asks a controller for its health all the time; `waits_s` is how long each answer took."""
 
     def __init__(self, url: str) -> None:
@@ -137,11 +137,6 @@ class Controller:
         lines = Path(f"/proc/{self._daemon.pid}/status").read_text().splitlines()
         return next(int(line.split()[1]) for line in lines if line.startswith(what)) * 1024
 
-    def behind(self) -> int:
-        """How many switches are not known to hold what they should."""
-        chassis = self.api.get("/v1/chassis")["chassis"]
-        return sum(not each["connected"] or each["revision"] != each["applied_revision"] for each in chassis)
-
     def settled(self, names: Sequence[str]) -> None:
         """Wait until every switch of these hypervisors holds what it should, and nothing is under way."""
         wait_until("Convergence", lambda: self._unsettled(names), CONVERGED_S, 0.2)
@@ -212,14 +207,18 @@ class Cloud(Controller):
 
     def join(self) -> float:
         """Have all hypervisors join at once; the seconds until every switch held all that it should."""
+        began = time.monotonic()
+        self.begin_to_join()
+        self.settled(self.names())
+        return self.fakes.tally().last - began
+
+    def begin_to_join(self) -> None:
+        """Have all hypervisors join at once."""
         guests: list[list[Guest]] = [[] for _ in range(self.shape.chassis)]
         for network, member in self.shape.members():
             guests[self.shape.home(network, member)].append(guest(self.ports[network][member]))
         specs = [Spec(hypervisor(at), f"198.18.{at >> 8}.{at & 255}", tuple(some)) for at, some in enumerate(guests)]
-        began = time.monotonic()
         self.fakes.join(specs, self.ovsdb)
-        self.settled(self.names())
-        return self.fakes.tally().last - began
 
     def restart(self) -> float:
         """Start it again over a store and switches that are as they were; the seconds until all were dumped."""
@@ -232,6 +231,12 @@ class Cloud(Controller):
     def names(self) -> list[str]:
         """All its hypervisors."""
         return [*map(hypervisor, range(self.shape.chassis))]
+
+    def behind(self) -> int:
+        """How many switches are not known to hold what they should."""
+        chassis = self.api.get("/v1/chassis")["chassis"]
+        known = [each for each in chassis if each["connected"] and each["revision"] == each["applied_revision"]]
+        return self.shape.chassis - len(known)
 
     def must_be_right(self) -> None:
         """Raises Wrong unless every port is wired, and every switch holds what it should."""
@@ -355,7 +360,7 @@ def _set_up(shape: Shape, directory: Path, stack: ExitStack) -> Generator[Figure
     yield Figure(f"{of}: ports made over HTTP", shape.ports / (time.monotonic() - began), "ports/s")
     yield Figure(f"{of}: CPU time for that", cloud.cpu_s() - cpu_s, "s")
     cpu_s = cloud.cpu_s()
-    with _Pulse(cloud.api.url) as pulse:
+    with Pulse(cloud.api.url) as pulse:
         seconds = cloud.join()
     cpu_s = cloud.asked_at_cpu_s - cpu_s
     tally, memory_bytes = cloud.fakes.tally(), cloud.memory_bytes("VmRSS")
@@ -386,7 +391,7 @@ def _compared(name: str, small: _Taken, large: _Taken) -> Iterator[Figure]:
 
 def _restarted(cloud: Cloud) -> Iterator[Figure]:
     cloud.kill()
-    with _Pulse(cloud.api.url) as pulse:
+    with Pulse(cloud.api.url) as pulse:
         seconds = cloud.restart()
     cpu_s, tally = cloud.asked_at_cpu_s, cloud.fakes.tally()
     mods = tally.flow_mods + tally.group_mods

@@ -17,17 +17,16 @@ import sys
 import tempfile
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from mininet_scenarios.errors import LabError
 from tests.benchmarks.fakes import Guest
-from tests.benchmarks.fleet import LARGE, Cloud, guest, hypervisor, project
+from tests.benchmarks.fleet import BULK, GIB, LARGE, Cloud, Pulse, guest, hypervisor, project
 from tests.benchmarks.load import OLDEST, Answered, Clients, request
-from tests.benchmarks.report import Figure, at_least, table
+from tests.benchmarks.report import Figure, at_least, at_most, table
 from tests.benchmarks.shape import Shape
 
 APART: Final = 250
@@ -37,6 +36,8 @@ SPARE: Final = 1_000
 IN_STEP_S: Final = 60.0
 """For so long after the last change it is waited for all switches to be in step."""
 LOOK_S: Final = 0.2
+SEEN_S: Final = 2.0
+"""How often it is looked how many have joined."""
 REST_S: Final = 1.0
 
 MADE, PLUGGED, UNPLUGGED, DELETED = "made", "plugged in", "unplugged", "deleted"
@@ -178,7 +179,7 @@ def _offered(cloud: Cloud, clients: Clients, name: str, work: Work, seconds: flo
     time.sleep(max(0.0, began + seconds - time.monotonic()))
     cpu_s, fakes_s = cloud.cpu_s() - cpu_at, cloud.fakes.cpu_s() - fakes_at
     answered = clients.end()
-    lag_s = _lag(cloud, began + seconds)
+    lag_s = _lag(cloud, work.plugs, began + seconds)
     whole_s = cloud.cpu_s() - cpu_at
     tally = cloud.fakes.tally()
     _must_be_taken(answered)
@@ -210,14 +211,25 @@ def _plug(cloud: Cloud, plugs: Sequence[Plug], began: float, seconds: float) -> 
     return len(plugs)
 
 
-def _lag(cloud: Cloud, end: float) -> float:
+def _lag(cloud: Cloud, plugs: Sequence[Plug], end: float) -> float:
     """Wait until all switches are in step; how long after `end` the last one came to be."""
+    last = {plug.chassis: plug for plug in plugs}  # what a hypervisor reports is taken in its order
     until = time.monotonic() + IN_STEP_S
-    while behind := cloud.behind():
+    while behind := _untaken(cloud, last) or cloud.behind():
         if time.monotonic() > until:
-            raise RuntimeError(f"{behind} switches are not in step {IN_STEP_S:g} s later")
+            raise RuntimeError(f"{behind} hypervisors are not in step {IN_STEP_S:g} s later")
         time.sleep(LOOK_S)
     return max(0.0, cloud.fakes.tally().last - end)
+
+
+def _untaken(cloud: Cloud, last: dict[str, Plug]) -> int:
+    """Of how many hypervisors the last report is not yet known to be followed."""
+    for name, plug in [*last.items()]:
+        status = cloud.api.get(f"/v2.0/ports/{plug.guest.port_id}?fields=status")["port"]["status"]
+        if (status == "ACTIVE") == plug.gone:
+            break
+        del last[name]
+    return len(last)
 
 
 def _must_be_taken(answered: Answered) -> None:
@@ -225,30 +237,95 @@ def _must_be_taken(answered: Answered) -> None:
         raise RuntimeError(f"the controller refused changes: {refused}")
 
 
+# A cloud too large ------------------------------------------------------------------------------------------------
+
+
+def size(shape: Shape, within_s: float) -> Iterator[Figure]:
+    """What each step of making a cloud takes, until it is there or the time is over; then, who had no time left."""
+    of = f"{shape.ports:,} ports on {shape.chassis:,} hypervisors"
+    until = time.monotonic() + within_s
+    with tempfile.TemporaryDirectory(prefix="weft-scale-") as place, ExitStack() as stack:
+        cloud = Cloud(shape, Path(place), stack)
+        began, cpu_s = time.monotonic(), cloud.cpu_s()
+        cloud.make()
+        yield Figure(f"{of}: made over HTTP, {BULK} a request", time.monotonic() - began, "s")
+        yield Figure(f"{of}: CPU of the controller for that", cloud.cpu_s() - cpu_s, "s")
+        yield Figure(f"{of}: memory of the controller then", cloud.memory_bytes("VmRSS") / GIB, "GiB")
+        began, cpu_s, fakes_s = time.monotonic(), cloud.cpu_s(), cloud.fakes.cpu_s()
+        cloud.begin_to_join()
+        with Pulse(cloud.api.url) as pulse:
+            left = yield from _joined(cloud, of, until)
+        spent_s = time.monotonic() - began
+        shares = {
+            "the controller's core": (cloud.cpu_s() - cpu_s) / spent_s,
+            "the hypervisors' core": (cloud.fakes.cpu_s() - fakes_s) / spent_s,
+        }
+        tally = cloud.fakes.tally()
+        yield Figure(f"{of}: not in step when the time was over", left, "hypervisors", at_most(0))
+        yield Figure(f"{of}: flows that switches hold then", tally.flows, "")
+        yield Figure(f"{of}: most memory of the controller", cloud.memory_bytes("VmHWM") / GIB, "GiB", at_most(2))
+        yield Figure(f"{of}: connections given up, for the controller was silent", tally.given_up, "")
+        for name, share in shares.items():
+            yield Figure(f"{of}: {name} was used", 100 * share, "%")
+        yield from pulse.figures(of)
+        yield Figure(
+            f"{of}: most used was {max(shares, key=lambda name: shares[name])}", 100 * max(shares.values()), "%"
+        )
+
+
+def _joined(cloud: Cloud, of: str, until: float) -> Generator[Figure, None, int]:
+    """Wait until all are in step, or the time is over: how many are not; what each quarter of them took."""
+    began, cpu_s, quarter = time.monotonic(), cloud.cpu_s(), 1
+    while True:
+        time.sleep(SEEN_S)
+        left = cloud.behind()
+        while quarter <= 4 and left <= cloud.shape.chassis * (4 - quarter) // 4:
+            spent_s, spent_cpu_s = time.monotonic() - began, cloud.cpu_s() - cpu_s
+            yield Figure(f"{of}: {quarter} of 4 in step after ({spent_cpu_s:.0f} s of CPU)", spent_s, "s")
+            quarter += 1
+        if not left or time.monotonic() > until:
+            return left
+
+
 # The command -------------------------------------------------------------------------------------------------------
 
 
 def main() -> int:
-    """Run what is asked for; the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.scale", description=__doc__)
-    parser.add_argument("--per-second", type=float, default=1000.0)
-    parser.add_argument("--seconds", type=float, default=60.0)
-    parser.add_argument("--kinds", default="a mix", help=f"with commas between them, of: {', '.join(KINDS)}; or all")
-    parser.add_argument("--shape", default="200x20000", help="hypervisors x ports; 200 ports a network")
+    """Run what is asked for; 1 when a limit is missed."""
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.scale", description="Measure Weft at scale.")
+    what = parser.add_subparsers(dest="what", required=True)
+    offered = what.add_parser("rate", help="offer a cloud changes at a rate")
+    offered.add_argument("--per-second", type=float, default=1000.0)
+    offered.add_argument("--seconds", type=float, default=60.0)
+    offered.add_argument("--kinds", default="a mix", help=f"with commas between them, of: {', '.join(KINDS)}; or all")
+    offered.add_argument("--shape", type=_shape, default="200x20000", help=_SHAPE)
+    tried = what.add_parser("size", help="make a cloud, and tell what each step takes")
+    tried.add_argument("--shape", type=_shape, default="1000x50000", help=_SHAPE)
+    tried.add_argument("--within", type=float, default=420.0, help="seconds after which it is given up")
     options = parser.parse_args()
-    names = [*KINDS] if options.kinds == "all" else options.kinds.split(",")
-    chassis, ports = map(int, options.shape.split("x"))
-    shape = Shape(networks=ports // LARGE.size, size=LARGE.size, homes=LARGE.homes, chassis=chassis)
-    rows = []
-    for figure in rate(shape, options.per_second, options.seconds, names):
+    if options.what == "size":
+        figures = size(options.shape, options.within)
+    else:
+        names = [*KINDS] if options.kinds == "all" else options.kinds.split(",")
+        if unknown := [name for name in names if name not in KINDS]:
+            parser.error(f"no kind of change is called {unknown[0]!r}")
+        figures = rate(options.shape, options.per_second, options.seconds, names)
+    rows, missed = [], False
+    for figure in figures:
         rows.append(figure.row("scale"))
+        missed = missed or figure.missed
         print(" ".join(rows[-1]).rstrip(), file=sys.stderr, flush=True)
     print(table(rows))
-    return 0
+    return int(missed)
+
+
+_SHAPE: Final = f"hypervisors x ports: networks of {LARGE.size} ports on {LARGE.homes} hypervisors each"
+
+
+def _shape(text: str) -> Shape:
+    chassis, ports = map(int, text.split("x"))
+    return Shape(networks=ports // LARGE.size, size=LARGE.size, homes=LARGE.homes, chassis=chassis)
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except LabError as error:
-        sys.exit(f"scale: {error}")
+    sys.exit(main())
