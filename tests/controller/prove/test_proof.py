@@ -170,6 +170,17 @@ def test_numbers_that_nobody_foresaw_are_followed() -> None:
     assert "b1" in {each.receiver_port for each in answer.violations if each.claim == "isolation"}
 
 
+def test_what_only_a_remembered_connection_does_is_found_with_a_packet_that_does_it() -> None:
+    """Of what conntrack may have said anything of, one sender stands for all: whose it is is found again."""
+    est = "table=13,priority=999,ct_state=+est+trk,ip,reg1=0x2 actions=set_field:0x4->reg2,goto_table:50"
+    answer = proven(cloud(), followed=5, hv1=added(est))
+    (found,) = [each for each in answer.violations if each.claim == "isolation"]
+    assert (found.sender_port, found.receiver_port) == ("vm2", "b1")
+    assert found.values["nw_src"] == 0x0A000002
+    assert any("ct_state=+est+trk" in met.flow for met in found.way)
+    assert "reg2=0x4" in found.way[-1].flow
+
+
 def test_networks_are_followed_together_as_they_are_alone() -> None:
     fault = altered("set_field:0x64->tun_id", "set_field:0xc8->tun_id")
     apart, together = (
