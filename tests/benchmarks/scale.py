@@ -190,7 +190,7 @@ def _offered(cloud: Cloud, clients: Clients, name: str, work: Work, seconds: flo
         waits_s = answered.waits_s
         yield Figure(f"{of}: an answer from when it was due, p50", 1000 * waits_s[len(waits_s) // 2], "ms")
         yield Figure(f"{of}: 99 of 100", 1000 * waits_s[len(waits_s) * 99 // 100], "ms")
-    yield Figure(f"{of}: every switch in step after it", lag_s, "s")
+    yield Figure(f"{of}: every switch in step after it", lag_s, "s", at_most(IN_STEP_S))
     yield Figure(f"{of}: CPU of the controller meanwhile", 100 * cpu_s / seconds, "% of a core")
     all_done = len(answered.waits_s) + len(work.plugs)
     yield Figure(f"{of}: CPU of it for each, until all were in step", 1000 * whole_s / max(all_done, 1), "ms")
@@ -211,12 +211,12 @@ def _plug(cloud: Cloud, plugs: Sequence[Plug], began: float, seconds: float) -> 
 
 
 def _lag(cloud: Cloud, plugs: Sequence[Plug], end: float) -> float:
-    """Wait until all switches are in step; how long after `end` the last one came to be."""
+    """Wait until all switches are in step, if they are in time; how long after `end` the last one came to be."""
     last = {plug.chassis: plug for plug in plugs}  # what a hypervisor reports is taken in its order
     until = time.monotonic() + IN_STEP_S
-    while behind := _untaken(cloud, last) or cloud.behind():
+    while _untaken(cloud, last) or cloud.behind():
         if time.monotonic() > until:
-            raise RuntimeError(f"{behind} hypervisors are not in step {IN_STEP_S:g} s later")
+            return time.monotonic() - end
         time.sleep(LOOK_S)
     return max(0.0, cloud.fakes.tally().last - end)
 
