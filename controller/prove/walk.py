@@ -138,10 +138,9 @@ class Walk:
         algebra, live = self.algebra, self.machine.tables.live.at(table)
         come = self._met(table, states)
         for state in come if self._apart else algebra.merged([algebra.homed(each) for each in come]):
-            if algebra.value(state, BELIEVED) == TRANSLATED:
-                pass  # seen where it comes (`_met`)
-            elif self._doubtful(state):
-                state = algebra.fresh(state, live, table, been)
+            if self._doubtful(state):  # of what was translated `_frame` sees to that, but where ways are kept apart
+                if self._apart or algebra.value(state, BELIEVED) != TRANSLATED:
+                    state = algebra.fresh(state, live, table, been)
             elif turn >= MAX_RECIRCULATIONS:
                 self.outcome.looped.append(state)
                 continue
