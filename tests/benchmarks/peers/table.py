@@ -41,6 +41,7 @@ ROWS = (
     Row("bulk", "bulk", "CPU s", {"3000-few": 1 / 5, "3000-all": 1 / 5}),
     Row("bulk", "bulk", "MB", {"3000-few": 1 / 4, "3000-all": 1 / 4}),
     Row("bulk", "bulk", "flows", {"3000-few": 1 / 4, "3000-all": 1 / 4}),
+    Row("idle", "idle", "CPU ms/s", {}),
     *(
         Row("port-up", what, "ms", {"100-few": 1 / 2, "100-all": 1 / 2, "3000-few": 1 / 20, "3000-all": 1 / 20})
         for what in ("port asked for", "port plugged")
@@ -199,9 +200,9 @@ def _plane(found: Found) -> Iterator[tuple[str, ...]]:
 
 
 def within(values: Sequence[float]) -> tuple[float, float]:
-    """Between what the median of such values lies, at least as surely as SURE; they are in order.
+    """Between what the median of such values lies, at least as surely as SURE, or as all of them tell; they are in order.
 
-    The lowest and the highest that so many values tell: each is on either side of the median as a coin falls.
+    Each value is on either side of the median as a coin falls, so that six are the fewest that are as sure.
     """
     count, skipped, beyond = len(values), 0, 0.0
     while skipped < (count - 1) // 2:
@@ -223,7 +224,8 @@ def _judged(shares: Sequence[Sequence[float]], limits: Sequence[float], *, more:
     pairs = [(each, limit) for each, limit in zip(shares, limits, strict=True)]
     if all(median(each) >= limit if more else median(each) <= limit for each, limit in pairs):
         return "yes"
-    told = any(within(each)[1] < limit if more else within(each)[0] > limit for each, limit in pairs)
+    sure = [(each, limit) for each, limit in pairs if 2 / 2 ** len(each) <= 1 - SURE]
+    told = any(within(each)[1] < limit if more else within(each)[0] > limit for each, limit in sure)
     return "**no**" if told else "open"
 
 
