@@ -46,8 +46,8 @@ bench-peers: setup ## measure beside OVN, from Debian's packages, for some 25 mi
 # Of whose packets Weft and Open vSwitch tell the way, some ten thousand times: whatever a network may have is in these.
 TRACED := tracing routing ipv6 security_groups provider_networks routed_wires ways_out nat
 
-# Where everything is proven whenever a scenario ends: a second or two each time.
-PROVEN := two_tenants security_groups port_security
+# Where everything is proven whenever a scenario ends: some seconds each time.
+PROVEN := two_tenants security_groups port_security ipv6 provider_networks routed_wires ways_out
 
 soak: setup ## run what takes long: thousands of examples, judged packets, restarts under traffic, ten minutes of churn
 	$(ISOLATED) env WEFT_HYPOTHESIS_PROFILE=soak $(BIN)/python -m pytest -m hypothesis --timeout 0

@@ -31,10 +31,12 @@ def lab() -> Iterator[Lab]:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say how many packets went the way in Open vSwitch that Weft had foretold."""
+    """Say how many packets went the way in Open vSwitch that Weft had foretold, and how often all was proven."""
     if Lab.compared["packets"]:
         told = "{packets} packets traced alike by Weft and by Open vSwitch, in {stages} stages and {milliseconds} ms"
         terminalreporter.write_line(told.format(**Lab.compared))
+    if Lab.compared["proofs"]:
+        terminalreporter.write_line(f"{Lab.compared['proofs']} times all was proven of what switches hold")
 
 
 @pytest.hookimpl(wrapper=True)
