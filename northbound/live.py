@@ -17,7 +17,7 @@ from controller.flows import probe
 from controller.flows.fields import ETH_TYPE, IPV6, PACKET4, PACKET6
 from controller.flows.match import Match
 from controller.flows.packet import Packet
-from controller.flows.pipeline import DELIVER, DROP, DST, PHYS, PHYSICAL, TRAP, WHY, Why
+from controller.flows.pipeline import DELIVER, DROP, DST, FROM_PHYS, PHYS, PHYSICAL, TRAP, WHY, Why
 from controller.flows.trace import Fate
 from controller.model.records import Address, Port, Tag
 from controller.model.store import Rows
@@ -48,9 +48,9 @@ async def live(fleet: Fleet, asked: Question, answer: Answer) -> dict[str, Any]:
     if answer.journey is None or answer.sent is None:
         return _told(fleet.rows, (), (), 0.0, f"not sent: {answer.sentence or 'nobody answers for the next hop'}")
     sender = sender_of(fleet.rows, asked.sender)
-    expected = sorted(set(_expected(answer)))
+    expected = sorted(set(foretold(answer)))
     mark = probe.MARK + secrets.token_bytes(probe.MARK_BYTES - len(probe.MARK))
-    legs = answer.journey.legs
+    legs = [leg for journey in answer.journeys[1:] for leg in journey.legs]
     catches = list(dict.fromkeys(tuples(hop.packet for leg in legs for hop in leg.trace.hops)))
     frame = probe.frame(answer.sent, mark)
     on = {leg.chassis for leg in legs}
@@ -71,9 +71,13 @@ def ends_of(caught: Iterable[Caught]) -> list[Found]:
     return sorted({Found(each.chassis, each.table, _what(each.table, each.registers)) for each in caught})
 
 
-def _expected(answer: Answer) -> Iterator[Found]:
-    """The ends that were foretold, as far as a probe is caught there."""
-    for leg in answer.journey.legs if answer.journey else ():
+def foretold(answer: Answer) -> Iterator[Found]:
+    """The ends that were foretold where a probe is caught: not those behind a wire, or behind a router that has to ask
+    for its next hop, for it is caught there."""
+    _, *sent = answer.journeys
+    for leg in sent[0].legs if sent else ():
+        if any(hop.packet[FROM_PHYS] for hop in leg.trace.hops):
+            return
         for end in leg.trace.ends:
             if end.fate in (Fate.DROPPED, Fate.PUNTED, Fate.SENT) and end.table.number in NAMES:
                 yield Found(leg.chassis, end.table.number, _what(end.table.number, end.packet))

@@ -8,10 +8,10 @@ from dataclasses import replace
 import pytest
 
 from controller.errors import Invalid, NotFound, WeftError
-from controller.flows.pipeline import Why
+from controller.flows.pipeline import PHYSICAL, TRAP, Why
 from controller.model.store import MemoryJournal, Store
 from controller.southbound.fleet import Fleet
-from northbound import tracing, why
+from northbound import live, tracing, why
 from northbound.sending import question
 from tests.apps.outside import FLOATING_MAC, GATE_MAC, RED_MAC
 from tests.cloud import (
@@ -121,6 +121,23 @@ def test_why_says_to_which_physical_network_it_was_delivered(cloud: Cloud) -> No
         fleet.remember(f"hv{number}", replace(IN_STEP, datapath_id=number), held(cloud, f"hv{number}"))
     asked = question({"from": "vm1", "to": FAR})
     assert [*why.told(why.why(fleet, asked))][-1] == "delivered to physical network phys"
+
+
+def test_what_is_sent_is_foretold_to_be_caught_where_it_first_may_be(cloud: Cloud) -> None:
+    """At a router that has to ask for its next hop; on its way to a wire, though another hypervisor takes it from there."""
+    asked = question({"from": "vm2", "to": FAR})
+    (end,) = live.foretold(tracing.trace(cloud.model, cloud.standing, asked))
+    assert (end.chassis, end.table, end.what) == ("hv2", TRAP.number, Why.NO_NEIGHBOUR)
+    cloud.commit(network("green", 200), subnet("green4", "green", "10.1.0.0/24", "10.1.0.254"))
+    cloud.commit(port("vm3", "green", "02:00:00:00:00:03", guarded=False, on={"green4": "10.1.0.3"}))
+    cloud.commit(hypervisor(3, "vm3", physical=("phys",), priority=10, watches=(2,)))
+    cloud.commit(router("s", external_network_id="ext"))
+    cloud.commit(interface("s-green", "s", "green", "02:00:00:00:0a:07", green4="10.1.0.254"))
+    cloud.commit(gateway("s-ext", "s", "ext", "02:00:00:00:0a:08", ext4="172.24.0.11"))
+    cloud.commit(floating_ip("f", "ext", FLOATING_MAC, "172.24.0.100", "s", "vm3", "10.1.0.3"))
+    answer = tracing.trace(cloud.model, cloud.standing, question({"from": "vm2", "to": "172.24.0.100"}))
+    assert (answer.delivered, answer.chassis) == (True, ("hv2", "hv3"))
+    assert [(end.chassis, end.table) for end in live.foretold(answer)] == [("hv2", PHYSICAL.number)]
 
 
 def test_for_machines_a_hop_says_what_it_was_translated_to(cloud: Cloud) -> None:
