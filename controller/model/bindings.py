@@ -54,7 +54,7 @@ class Hypervisor:
     """What one hypervisor's database says of it, parsed; a whole picture, never a difference.
 
     `problem` is one sentence for the operator when a key is missing or senseless, so that nothing of it can be used, or
-    "". `lacks` tells of mapped bridges that cannot be used, which the rest can do without; `advice` is one sentence on
+    "". `lacks` tells of mapped bridges that cannot be used, which the rest can do without; `advice` tells of
     what is wrong with it though it works, or "". `datapath_id` is that of the integration bridge, None while there is
     none yet. An `alone` one has no database (see `Chassis`).
     """

@@ -118,11 +118,23 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Ack:
-    """A hypervisor acknowledged a revision by barrier, at a time in seconds since the epoch."""
+    """A hypervisor acknowledged a revision by barrier, at a time in seconds since the epoch.
+
+    With it, it acknowledged those before it from `since` on, no more than `MOST_AT_ONCE`; it alone, if that is 0.
+    """
 
     revision: int
     chassis: str
     at: float
+    since: int = 0
+
+    def revisions(self) -> range:
+        """All that it acknowledged."""
+        return range(self.since or self.revision, self.revision + 1)
+
+
+MOST_AT_ONCE = 1_000
+"""An `Ack` is of no more revisions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +193,7 @@ class Model:
 
     def __init__(self, revision: int = 0, records: Iterable[Record] = ()) -> None:
         self.revision = revision
-        self._rows: dict[type[Record], dict[str, Record]] = {}
+        self._rows: dict[type[Record], dict[str, Any]] = {}
         self._ids: dict[type[Record], list[str]] = {}
         self._entries: dict[tuple[type[Record], Index], dict[Hashable, _Found]] = {}
         for record in records:
@@ -190,7 +202,8 @@ class Model:
     def get(self, kind: type[R], id: str) -> R | None:
         """The record, or None."""
         rows = self._rows.get(kind)
-        return None if rows is None else cast("R | None", rows.get(id))
+        found: R | None = None if rows is None else rows.get(id)
+        return found
 
     def where(self, kind: type[R], **values: Hashable) -> tuple[R, ...]:
         """The records whose indexed attributes equal `values`, by id. The names must be one of the kind's indexes."""
@@ -487,7 +500,8 @@ class MemoryJournal:
         """As the protocol says."""
         acks: dict[int, dict[str, float]] = {}
         for ack in [*self._acks]:
-            acks.setdefault(ack.revision, {})[ack.chassis] = ack.at
+            for revision in ack.revisions():
+                acks.setdefault(revision, {})[ack.chassis] = ack.at
         changes = (change for change in reversed([*self._events]) if change.revision < before)
         found = (change for change in changes if not about or about in subjects(change.writes))
         return [Event(change, acks.get(change.revision, {})) for change in islice(found, limit)]
@@ -531,6 +545,7 @@ class Store:
     model: Model = field(default_factory=Model)
     _queue: deque[_Waiting] = field(default_factory=deque)
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
+    _calm: asyncio.Event = field(default_factory=asyncio.Event)
     _followers: list[Follower] = field(default_factory=list)
     _untold: Sequence[Change] = ()
     _owed: list[_Waiting] = field(default_factory=list)
@@ -591,6 +606,7 @@ class Store:
         waiting = _Waiting(work, request, by, at_once, asyncio.get_running_loop().create_future())
         self._queue.append(waiting)
         self._wake.set()
+        self._calm.clear()
         with measures.COMMIT.time():
             return cast("T", await waiting.done)
 
@@ -606,6 +622,7 @@ class Store:
                 while self._queue:
                     await self._commit_some()
                     await asyncio.sleep(0)  # what is not durable waits for no disk
+                self._calm.set()
         finally:
             self._stopped = True
             for waiting in self._queue:
@@ -614,10 +631,17 @@ class Store:
             if self._failure is None:
                 self._catch_up()
 
-    def acknowledge(self, chassis: str, revisions: Iterable[int]) -> None:
-        """Remember that a hypervisor has these revisions now; it lasts a little later."""
+    async def calm(self, within_s: float) -> None:
+        """Wait until nobody waits for a commit, but no longer than that."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(within_s):
+                await self._calm.wait()
+
+    def acknowledge(self, chassis: str, spans: Iterable[tuple[int, int]]) -> None:
+        """Remember that a hypervisor has these revisions now, each from the first to the last of so many; it lasts a
+        little later."""
         now = time.time()
-        self._acks.extend(Ack(revision, chassis, now) for revision in revisions)
+        self._acks.extend(Ack(last, chassis, now, first if first < last else 0) for first, last in spans)
         self._wake.set()
 
     async def _note(self) -> None:

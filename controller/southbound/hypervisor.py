@@ -59,6 +59,7 @@ WATCHED: Mapping[str, tuple[str, ...]] = {
         "external_ids",
     ),
     "Controller": ("target", *CONTROLLER, "external_ids"),
+    "Manager": ("target", "connection_mode"),
     "Port": ("name", "interfaces", "external_ids"),
     "Interface": ("name", "type", "options", "bfd", "external_ids", "error"),
 }
@@ -145,14 +146,36 @@ def read(database: Replica, system_id: str) -> Hypervisor:
         claims=_claims(database, bridge_name),
         problem=" ".join(keys.problems),
         lacks=" ".join(lacks.values()),
-        advice=_advise(keys.root.text("ovs_version"), datapath_type),
+        advice=_advise(database, keys.root.text("ovs_version")) if datapath_type == "netdev" else "",
     )
 
 
-def _advise(version: str, datapath_type: str) -> str:
+def _advise(database: Replica, version: str) -> str:
+    """What could be better with an Open vSwitch in user space, a sentence each, or ""."""
+    return " ".join(filter(None, (_advise_upgrade(version), _advise_out_of_band(database))))
+
+
+def _advise_out_of_band(database: Replica) -> str:
+    """One sentence on a manager that is reached in-band, as by default: it has hidden flows on every bridge.
+
+    Open vSwitch makes these anew at each turn of its main loop, which in user space is what forwards
+    (ofproto/in-band.c, `in_band_run`). One that listens has none (vswitchd/bridge.c, `collect_in_band_managers`).
+    """
+    for row in database.rows("Manager").values():
+        target = row.text("target")
+        if target.startswith(("tcp:", "ssl:")) and row.text("connection_mode") != "out-of-band":
+            return (
+                "Its manager is in-band, which makes forwarding dearer: unless the way to the controller leads through "
+                f"a bridge whose flows do not let it through, run `ovs-vsctl set manager {target} "
+                "connection_mode=out-of-band` on the hypervisor."
+            )
+    return ""
+
+
+def _advise_upgrade(version: str) -> str:
     """One sentence on a defect of this Open vSwitch that flows cannot make up for, or ""; who tells none has none."""
     numbers = re.match(r"(\d{1,9})\.(\d{1,9})\.(\d{1,9})", version, re.ASCII)
-    if numbers is None or datapath_type != "netdev":
+    if numbers is None:
         return ""
     major, minor, patch = map(int, numbers.groups())
     if (major, minor) > max(FOLLOWS) or patch >= FOLLOWS.get((major, minor), patch + 1):

@@ -11,7 +11,8 @@ import asyncio
 import itertools
 import json
 import re
-from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
+import sys
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NoReturn, TypeAlias, TypeVar, cast
 
@@ -282,7 +283,7 @@ Value: TypeAlias = "tuple[Atom, ...] | dict[str, str]"
 class Row:
     """A row: each column is a tuple of its elements or a map of strings (RFC 7047 section 5.1).
 
-    A reference is the uuid of the row it means; a column that is not monitored is empty. Accessors raise
+    A reference is the uuid of the row it means; a column that is empty, or not monitored, is not kept. Accessors raise
     Malformed when a column is of another type.
     """
 
@@ -359,8 +360,9 @@ class Replica:
                     for column in self._columns[table].values():
                         column.pop(uuid, None)
                 else:
-                    rows[uuid] = Row(uuid, row)
-                    self._renew(table, rows[uuid])
+                    id = sys.intern(uuid)  # the object that references have, too: there are thousands
+                    rows[id] = Row(id, row)
+                    self._renew(table, rows[id])
             for tables, views in self._views.items():
                 if table in tables:
                     views.clear()
@@ -378,13 +380,13 @@ class Replica:
         difference = change.get("modify")
         if difference is None:
             new = next((value for key in ("new", "initial", "insert") if (value := change.get(key)) is not None), None)
-            return None if new is None else {column: _value(value) for column, value in _object(new).items()}
+            return None if new is None else _columns((column, _value(told)) for column, told in _object(new).items())
         if old is None:
             raise Malformed("The database", "a change of a row that it never told of")
         columns = dict(old.columns)
         for column, value in _object(difference).items():
             columns[column] = self._merged(column, columns.get(column, ()), _value(value))
-        return columns
+        return _columns(columns.items())
 
     def _merged(self, column: str, old: Value, told: Value) -> Value:
         """A map or a set with what is told of it turned: what is there as it is told goes, and everything else comes.
@@ -409,6 +411,11 @@ class Replica:
         return (*kept, *turned)
 
 
+def _columns(told: Iterable[tuple[str, Value]]) -> dict[str, Value]:
+    """Those that are not empty."""
+    return {column: value for column, value in told if value}
+
+
 def _object(value: Json) -> Object:
     if not isinstance(value, dict):
         raise Malformed("The database", "an update that is no object")
@@ -428,7 +435,7 @@ def _value(value: Json) -> Value:
 def _pair(value: Json) -> tuple[str, str]:
     match value:
         case [str(key), str(mapped)]:
-            return key, mapped
+            return sys.intern(key), mapped
         case _:
             raise Malformed("The database", "a map of something else than strings")
 
@@ -436,8 +443,10 @@ def _pair(value: Json) -> tuple[str, str]:
 def _atom(value: Json) -> Atom:
     match value:
         case ["uuid", str(uuid)]:
-            return uuid
-        case str() | int() | float():
+            return sys.intern(uuid)
+        case str():
+            return sys.intern(value)
+        case int() | float():
             return value
         case _:
             raise Malformed("The database", "a value that is no atom")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 import socket
+import sys
 import unicodedata
 from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import UTC, datetime
@@ -198,12 +199,12 @@ def or_none(parse: Parser[T]) -> Parser[T | None]:
 
 @says(schemas.UUID)
 def uuid(value: Json) -> str:
-    """The id of a resource, in canonical form."""
+    """The id of a resource, in canonical form; one object for all who name it."""
     if isinstance(value, str):
         if _UUID.fullmatch(value):
             return value
         try:
-            return str(UUID(value))
+            return sys.intern(str(UUID(value)))
         except ValueError:
             pass
     raise Unfit(f"'{_said(value)}' is not a valid UUID")
