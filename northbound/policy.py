@@ -376,6 +376,8 @@ class Policy:
 
     def _check(self, caller: Caller, target: Target, action: str, given: Iterable[str], raw: Json) -> None:
         """Raises Forbidden, naming the rules as Neutron does: the action's, and the attribute's if that is it."""
+        if caller.is_admin and not self.changed:
+            return
         if not self._allows(action, caller, target):
             raise Forbidden((action,))
         for name in given:

@@ -23,7 +23,9 @@ from bisect import bisect_left, insort
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from itertools import islice
+from operator import attrgetter
 from typing import Any, Protocol, Self, TypeVar, cast
 
 from controller import measures
@@ -53,12 +55,16 @@ NARROW_TAG_BITS: Mapping[str, int] = {"physical": 16, "chassis": 16}
 
 def index_values(record: Record, index: Index) -> Iterable[Values]:
     """The entries of `index` under which `record` is found; an attribute that is a frozenset gives one an element."""
-    if len(index) == 1:
-        value = getattr(record, index[0])
-        if isinstance(value, frozenset):
-            return [(each,) for each in value]
-        return [(value,)]
-    return [tuple(getattr(record, name) for name in index)]
+    value = _reader(index)(record)
+    if len(index) > 1:
+        return [value]
+    return [(each,) for each in value] if isinstance(value, frozenset) else [(value,)]
+
+
+@cache
+def _reader(index: Index) -> Callable[[Record], Any]:
+    """What reads these attributes: a tuple of several, of one its value."""
+    return attrgetter(*index)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +80,12 @@ class Write:
         """Every read that this write may change the answer of."""
         yield (self.kind, self.id)
         yield (self.kind,)
+        one, other = self.old or self.new, self.new or self.old
+        if one is None or other is None:
+            return
         for index in _indexes(self.kind):
-            seen: set[Values] = set()
-            for record in (self.old, self.new):
-                if record is not None:
-                    seen.update(index_values(record, index))
-            for values in seen:
+            found = index_values(one, index)
+            for values in found if one is other else {*found, *index_values(other, index)}:
                 yield (self.kind, index, values)
 
 
@@ -172,12 +178,11 @@ _Found = Record | dict[str, Record]
 
 def _keys(record: Record, index: Index) -> Iterable[Hashable]:
     """As `index_values`, but that a value alone is no tuple: that is what is kept."""
-    if len(index) == 1:
-        value = getattr(record, index[0])
-        return value if isinstance(value, frozenset) else (value,)
-    return (tuple([getattr(record, name) for name in index]),)
+    value = _reader(index)(record)
+    return value if len(index) == 1 and isinstance(value, frozenset) else (value,)
 
 
+@cache
 def _indexes(kind: type[Record]) -> tuple[Index, ...]:
     """What records of a kind are found by."""
     return (*kind.INDEXES, *kind.UNIQUE)
@@ -313,6 +318,7 @@ class Transaction:
         self._base = base
         self._over = _Overlay()
         self._writes: dict[tuple[type[Record], str], Record | None] = {}
+        self._written: set[type[Record]] = set()
 
     def get(self, kind: type[R], id: str) -> R | None:
         """The record, or None."""
@@ -329,7 +335,7 @@ class Transaction:
 
     def where(self, kind: type[R], **values: Hashable) -> tuple[R, ...]:
         """As `Model.where`."""
-        if not self._writes:
+        if kind not in self._written:
             return self._base.where(kind, **values)
         return self._merge(kind, self._base.where(kind, **values), self._over.where(kind, **values))
 
@@ -351,7 +357,7 @@ class Transaction:
 
     def all(self, kind: type[R]) -> tuple[R, ...]:
         """As `Model.all`."""
-        if not self._writes:
+        if kind not in self._written:
             return self._base.all(kind)
         return self._merge(kind, self._base.all(kind), self._over.all(kind))
 
@@ -376,14 +382,21 @@ class Transaction:
                     if other.id != record.id:
                         what = ", ".join(f"{name} {value}" for name, value in zip(index, values, strict=True))
                         raise Exists(kind.__name__, what, other.id)
+        return self._write(record)
+
+    def _write(self, record: R) -> R:
+        """The same for what has no values that others may have."""
+        kind = type(record)
         self._over.put(record)
         self._writes[kind, record.id] = record
+        self._written.add(kind)
         return record
 
     def delete(self, kind: type[Record], id: str) -> None:
         """Remove a record. Raises NotFound."""
         if self.get(kind, id) is None:
             raise NotFound(kind.__name__, id)
+        self._written.add(kind)
         self._over.drop(kind, id)
         self._writes[kind, id] = None
 
@@ -401,7 +414,7 @@ class Transaction:
     def next(self, counter: str) -> int:
         """The next number of a sequence that never repeats, from 1."""
         old = self.get(Counter, counter)
-        return self.put(Counter(id=counter, value=old.value + 1 if old else 1)).value
+        return self._write(Counter(id=counter, value=old.value + 1 if old else 1)).value
 
     def tag(self, space: str, id: str) -> int:
         """The small integer that stands for `id`, allocated on first use, from 1 on, handed out round-robin.
@@ -415,7 +428,7 @@ class Transaction:
         for _ in range(limit):
             number = (self.next(f"tag/{space}") - 1) % limit + 1
             if not self.where(Tag, space=space, number=number):
-                return self.put(Tag(id=f"{space}/{id}", space=space, number=number)).number
+                return self._write(Tag(id=f"{space}/{id}", space=space, number=number)).number
         raise Exhausted("tags", space)
 
     def untag(self, space: str, id: str) -> None:
@@ -431,6 +444,7 @@ class Transaction:
         """Take over the writes of a transaction that stood on this one."""
         for write in writes:
             self._writes[write.kind, write.id] = write.new
+            self._written.add(write.kind)
             if write.new is None:
                 self._over.drop(write.kind, write.id)
             else:
@@ -665,7 +679,10 @@ class Store:
         revision = self.model.revision
         changes: list[Change] = []
         written = 0
+        last: tuple[Write, ...] = ()
         while self._queue and written < BATCH_WRITES:
+            base.absorb(last)
+            last = ()
             waiting = self._queue.popleft()
             batch.append(waiting)
             transaction = Transaction(base)
@@ -678,7 +695,7 @@ class Store:
                 revision += 1
                 written += len(writes)
                 changes.append(Change(revision, waiting.request, writes, waiting.by, time.time()))
-                base.absorb(writes)
+                last = writes
         try:
             await self._make_durable(changes)
         except Unavailable as error:

@@ -8,6 +8,7 @@ digits too, and their refusal names no attribute (neutron-lib, `api/converters`)
 from __future__ import annotations
 
 import json
+import re
 import socket
 import sys
 import unicodedata
@@ -200,11 +201,18 @@ def or_none(parse: Parser[T]) -> Parser[T | None]:
 def uuid(value: Json) -> str:
     """The id of a resource, in canonical form; one object for all who name it."""
     if isinstance(value, str):
+        if _UUID.fullmatch(value):
+            return value
         try:
             return sys.intern(str(UUID(value)))
         except ValueError:
             pass
     raise Unfit(f"'{_said(value)}' is not a valid UUID")
+
+
+_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+"""Nearly every one is canonical already, and nearly every MAC address."""
+_MAC = re.compile(r"(?!00(?::00){5})[0-9a-f][02468ace](?::[0-9a-f]{2}){5}")
 
 
 @says(nullable(list_of(schemas.UUID)), list_of(schemas.UUID))
@@ -245,6 +253,8 @@ def _each_once(value: Json, parse: Parser[T]) -> dict[T, None]:
 
 @lru_cache(maxsize=4096)
 def _mac(value: str) -> Mac | None:
+    if _MAC.fullmatch(value):
+        return Mac(value)
     if any(each.isspace() for each in value) or not netaddr.valid_mac(value):
         return None
     octets = netaddr.EUI(value, version=48, dialect=netaddr.mac_unix_expanded)
