@@ -46,11 +46,15 @@ bench-peers: setup ## measure beside OVN, from Debian's packages, for some 25 mi
 # Of whose packets Weft and Open vSwitch tell the way, some ten thousand times: whatever a network may have is in these.
 TRACED := tracing routing ipv6 security_groups provider_networks routed_wires ways_out nat
 
+# Where everything is proven whenever a scenario ends: a second or two each time.
+PROVEN := two_tenants security_groups port_security
+
 soak: setup ## run what takes long: thousands of examples, judged packets, restarts under traffic, ten minutes of churn
 	$(ISOLATED) env WEFT_HYPOTHESIS_PROFILE=soak $(BIN)/python -m pytest -m hypothesis --timeout 0
 	$(ISOLATED) env WEFT_HYPOTHESIS_PROFILE=soak $(BIN)/python -m pytest -s --timeout 0 tests/northbound/test_openapi.py
 	$(ISOLATED) env WEFT_HYPOTHESIS_PROFILE=soak $(BIN)/python -m pytest -s tests/scenarios/test_judged.py tests/scenarios/test_judged_routing.py
 	$(ISOLATED) env WEFT_TRACED=60 $(BIN)/python -m pytest --timeout 0 $(TRACED:%=tests/scenarios/test_%.py)
+	$(ISOLATED) env WEFT_PROVEN=1 $(BIN)/python -m pytest --timeout 0 $(PROVEN:%=tests/scenarios/test_%.py)
 	$(ISOLATED) $(BIN)/python -m mininet_scenarios.controller_restart
 	$(ISOLATED) $(BIN)/python -m mininet_scenarios.guarded
 	$(ISOLATED) $(BIN)/python -m tests.scenarios.churn

@@ -8,6 +8,7 @@ physical network one copy goes to the wire, and what came from there stays here.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 from math import ceil
 
 from controller.flows.action import ToGroup, goto, resubmit
@@ -40,7 +41,7 @@ from controller.flows.pipeline import (
     Why,
 )
 from controller.flows.presence import members_of_network
-from controller.model.records import Chassis, Network, Port
+from controller.model.records import Address, Chassis, Network, Port
 from controller.model.view import View
 
 
@@ -85,7 +86,7 @@ def flood(view: View, network: Network) -> Iterator[Flow]:
 def copies(view: View, network: Network, chassis: str) -> Iterator[Group]:
     """Who gets a copy, seen from one hypervisor; a switch never gives one to the port a frame came from."""
     tag = view.tag("network", network.id)
-    here = [Bucket((DST.set(key), resubmit(IN_PORT))) for key in sorted(members(view, network.id, chassis))]
+    here = [_here(key) for key in sorted(members(view, network.id, chassis))]
     there = [*onward(view, network.id, chassis)]
     if len(here) + len(there) > PART_COPIES:
         first, second = parts(tag, 0, here), parts(tag, ceil(len(here) / PART_COPIES), there)
@@ -109,7 +110,19 @@ def onward(view: View, network_id: str, chassis: str) -> Iterator[Bucket]:
     vteps = dict.fromkeys(view.need(Chassis, name).encap_ip for name in others)
     for vtep in vteps:
         if vtep and vtep != view.need(Chassis, chassis).encap_ip:
-            yield Bucket((tunnel_to(vtep), resubmit(TUN_OUT)))
+            yield _there(vtep)
+
+
+@lru_cache(maxsize=8192)
+def _here(key: int) -> Bucket:
+    """A copy for a member: one object for all the groups that have it, as they come and go."""
+    return Bucket((DST.set(key), resubmit(IN_PORT)))
+
+
+@lru_cache(maxsize=8192)
+def _there(vtep: Address) -> Bucket:
+    """A copy for a hypervisor."""
+    return Bucket((tunnel_to(vtep), resubmit(TUN_OUT)))
 
 
 def parts(tag: int, start: int, copies: list[Bucket]) -> list[Group]:

@@ -56,6 +56,9 @@ _TRACED = int(os.environ.get("WEFT_TRACED", "3"))
 """How many packets are traced, here and by Open vSwitch, whenever a lab settles."""
 _TRACE_S = 0.08
 """What one of them may take on the average: then there are fewer."""
+_PROVEN = os.environ.get("WEFT_PROVEN", "") == "1"
+"""Is everything proven whenever a lab settles? It takes seconds, and more with gateways."""
+_PROOF_S = 300.0
 _WAYS_S = 0.5  # how long a peer may take to be heard of: it is called at once, and after 0.1 s and 0.3 s more (`paths`)
 _LINGER_S = 0.3  # how long a capture waits for what was on its way when its block ended
 
@@ -605,7 +608,10 @@ class Lab:
             unknown = [] if hypervisor.away else self.unexplained(hypervisor) and self.unexplained(hypervisor)
             if unknown:
                 raise Unsettled(f"Nobody knows why {name} has these.\n" + "\n".join(unknown))
-        self.trace_alike({chassis["name"] for chassis in answer["chassis"] if not chassis["foreign"]})
+        own_alone = {chassis["name"] for chassis in answer["chassis"] if not chassis["foreign"]}
+        self.trace_alike(own_alone)
+        if _PROVEN and len(own_alone) == len(answer["chassis"]):
+            self.is_proven()
         changed = self.api.post("/v1/recompute")["changed"]
         if changed:
             raise Unsettled(f"A recompute from scratch changed {changed} flows.")
@@ -624,6 +630,13 @@ class Lab:
             comparison.draw(drawn, Random(f"{name} {self._settled[name]}"), _TRACED, _TRACED * _TRACE_S)
         took_ms = round(1e3 * (time.monotonic() - began))
         self.compared.update(packets=comparison.packets, stages=comparison.stages, milliseconds=took_ms)
+
+    def is_proven(self) -> None:
+        """Assert that nothing is against what is claimed of what the switches hold."""
+        answer = json.loads(self.controller.weft("prove", "--json", codes=(0, 1, 2), timeout_s=_PROOF_S))
+        self.compared.update(proofs=1)
+        if answer["violations"]:
+            raise Unsettled(f"A network that is as it should be is not proven.\n{json.dumps(answer, indent=1)}")
 
     def unexplained(self, hypervisor: Hypervisor) -> list[str]:
         """What it holds of Weft's that leads to no app, or to an object that the API does not have; and any meter.

@@ -195,7 +195,8 @@ class Hypervisor(Machine):
         missing = [key for key, value in wanted.items() if value is None]
         forget = ("remove", "Open_vSwitch", ".", "external_ids", *missing, "--") if missing else ()
         target = f"tcp:{CONTROLLER}:{OVSDB_PORT}"
-        manage = ("set-manager", target, "--", "set", "manager", target, "max_backoff=1000")
+        settled = ("max_backoff=1000", "connection_mode=out-of-band")
+        manage = ("set-manager", target, "--", "set", "manager", target, *settled)
         self.vsctl(*forget, "set", "Open_vSwitch", ".", *settings, "--", *manage)
 
     def map(self, physical: str, interface: str) -> str:

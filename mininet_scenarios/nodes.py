@@ -151,10 +151,11 @@ class Controller(Node):
         """The end of its log, over all its starts."""
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
 
-    def weft(self, *arguments: str, stdin: str = "", codes: tuple[int, ...] = (0,)) -> str:
+    def weft(self, *arguments: str, stdin: str = "", codes: tuple[int, ...] = (0,), timeout_s: float = 20.0) -> str:
         """Run a client command of `weft` against this controller."""
+        env = {"WEFT_URL": self.api.url}
         with inside(self.pid):
-            return run(*self.program, *arguments, env={"WEFT_URL": self.api.url}, stdin=stdin, codes=codes)
+            return run(*self.program, *arguments, env=env, stdin=stdin, codes=codes, timeout_s=timeout_s)
 
     def terminate(self) -> None:
         """End it, then the node."""

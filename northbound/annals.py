@@ -17,7 +17,7 @@ from controller.errors import Ambiguous, NotFound
 from controller.flows.engine import Engine
 from controller.flows.flow import Key
 from controller.model.history import Moment, backwards, told_time, undone
-from controller.model.records import KINDS, Counter, Released, Resource, Tag
+from controller.model.records import KINDS, Counter, FloatingIp, Released, Resource, Tag
 from controller.model.store import Event, MemoryJournal, Model, Rows, Store, Write
 from controller.southbound.dumps import Remembered
 from controller.southbound.explained import Explanation
@@ -35,8 +35,9 @@ QUIET: Final = frozenset({"id", "revision_number", "updated_at", "created_at"})
 
 
 def find(rows: Rows, called: str) -> str:
-    """The id of an object that is called so, by id or by name; of what is gone, what was said. Raises Ambiguous."""
-    if any(rows.get(kind, called) for kind in KINDS):
+    """The id of an object that is called so: by id, by name, or a floating IP by its address; of what is gone, what was
+    said. Raises Ambiguous."""
+    if is_there(rows, called):
         return called
     named = [
         (kind.__name__.lower(), record.id)
@@ -44,9 +45,15 @@ def find(rows: Rows, called: str) -> str:
         if issubclass(kind, Resource) and ("name",) in kind.INDEXES
         for record in rows.where(kind, name=called)
     ]
+    named += [("floatingip", each.id) for each in rows.where(FloatingIp, floating_ip_address=called)]
     if len(named) > 1:
         raise Ambiguous("Object", called, tuple(f"{kind} {id}" for kind, id in named))
     return named[0][1] if named else called
+
+
+def is_there(rows: Rows, id: str) -> bool:
+    """Is there an object of this id?"""
+    return any(rows.get(kind, id) for kind in KINDS)
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,7 +41,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def command(options: argparse.Namespace, managers: Sequence[str] = ()) -> list[str]:
     """The ovs-vsctl command; `managers` are kept beside ours. Raises Invalid.
 
-    `max_backoff` is how many ms a hypervisor waits between two attempts to reach a controller that is away.
+    `max_backoff` is how many ms a hypervisor waits between two attempts to reach a controller that is away. A manager
+    that is in-band, as by default, has hidden flows on every bridge, which ovs-vswitchd makes anew whenever it wakes.
     """
     target = _target(options.controller)
     try:
@@ -62,7 +63,8 @@ def command(options: argparse.Namespace, managers: Sequence[str] = ()) -> list[s
         "weft-bridge": options.bridge,
     }
     words = [f"external_ids:{key}={value}" for key, value in keys.items() if value is not None]
-    manage = ["set-manager", *managers, target, "--", "set", "manager", target, f"max_backoff={BACKOFF_MS}"]
+    settings = [f"max_backoff={BACKOFF_MS}", "connection_mode=out-of-band"]
+    manage = ["set-manager", *managers, target, "--", "set", "manager", target, *settings]
     return ["ovs-vsctl", "set", "Open_vSwitch", ".", *words, "--", *manage]
 
 

@@ -17,7 +17,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from controller.model.protocols import NUMBERS
-from controller.model.records import Binding, Bundle, FloatingIp, Port, Router, SecurityGroupRule, Translation
+from controller.model.records import (
+    Binding,
+    Bundle,
+    FloatingIp,
+    Port,
+    PortForwarding,
+    Router,
+    SecurityGroupRule,
+    Translation,
+)
 from controller.model.store import Rows
 from northbound.admission import Began, Remotes, admitted, fitting, named, remote_of, remotes, tagged
 
@@ -117,7 +126,7 @@ def join(rows: Rows, chassis: str, connections: Iterable[Connection]) -> Iterato
         if port is None:
             translations = rows.where(Translation, zones=(chassis, connection.zone))
             what = translations[0].what if translations else ""
-            yield Translated(connection, what, translator(rows, what)) if what else connection
+            yield Translated(connection, what, _translated(rows, what, connection.began)) if what else connection
             continue
         bundle = tagged(rows, Bundle, "bundle", connection.bundle)
         opener = tagged(rows, Port, "port", connection.opener) or _holder(rows, port, connection.began.source)
@@ -133,6 +142,21 @@ def _holder(rows: Rows, port: Port, address: str) -> Port | None:
     """The port of the same network that holds an address."""
     found = rows.where(Port, reservations=(port.network_id, address))
     return found[0] if found else None
+
+
+def _translated(rows: Rows, what: str, began: Began) -> str:
+    """What a connection is translated for: a port forwarding of a router, or all of what it is (`translator`)."""
+    _, router_id, *_ = what.split("/")
+    for floating in rows.where(FloatingIp, floating_ip_address=began.destination):
+        for each in rows.where(PortForwarding, floatingip_id=floating.id) if floating.router_id == router_id else ():
+            alike = NUMBERS[each.protocol] == began.protocol
+            if alike and each.external_port_first <= (began.high or 0) <= each.external_port_last:
+                port, router = rows.get(Port, each.internal_port_id), rows.get(Router, router_id)
+                to = named("port", each.internal_port_id, port.name if port else "")
+                by = named("router", router_id, router.name if router else "")
+                address = f"{floating.floating_ip_address} {floating.id}"
+                return f"port forwarding {each.id} of floating IP {address} to {to}, by {by}"
+    return translator(rows, what)
 
 
 def translator(rows: Rows, what: str) -> str:

@@ -29,11 +29,13 @@ from aiohttp import web
 from apps import APPS
 from controller.errors import CannotListen, WeftError
 from controller.flows.engine import Engine
+from controller.flows.presence import Watched
+from controller.model.bindings import Hypervisor
 from controller.model.sqlite import parse_url
 from controller.model.store import Change, Follower, Store
 from controller.southbound.fleet import Fleet
 from controller.southbound.ovsdb import OvsdbListener
-from controller.southbound.switch import OpenflowListener
+from controller.southbound.switch import OpenflowListener, Switch
 from northbound import api, console, v1
 from northbound.auth import Identity, Keystone, Open, Service, Tokens
 from northbound.config import Config, Endpoint, default_quotas
@@ -53,7 +55,7 @@ LARGE = 100
 """So many records in one batch are a large change."""
 LONG_S = 0.02
 """What the garbage collector may take."""
-M_MMAP_THRESHOLD = -3
+M_MMAP_THRESHOLD, M_ARENA_MAX = -3, -8
 LARGE_BLOCK_BYTES = 1 << 17
 """What glibc begins with."""
 SHUTDOWN_S = 2.0
@@ -82,10 +84,12 @@ def _give_back_what_is_large() -> None:
     """Have glibc take each large block from the system by itself, and give it back when it is free.
 
     Else it finds after the first few that large ones belong among the small, where they leave holes that never go back
-    (mallopt(3), M_MMAP_THRESHOLD): after 3,000 ports 8 MB. Other C libraries are left alone.
+    (mallopt(3), M_MMAP_THRESHOLD): after 3,000 ports 8 MB. And one heap will do for all threads, of which one runs at
+    a time. Other C libraries are left alone.
     """
     with contextlib.suppress(AttributeError):
-        ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, LARGE_BLOCK_BYTES)
+        for option, value in ((M_MMAP_THRESHOLD, LARGE_BLOCK_BYTES), (M_ARENA_MAX, 1)):
+            ctypes.CDLL(None).mallopt(option, value)
 
 
 async def serve(config: Config) -> None:
@@ -181,34 +185,85 @@ def _settings(config: Config) -> api.Settings:
     )
 
 
+class Coming:
+    """The fleet before it is there: who connects while its flows are computed is greeted, and then waits for it.
+
+    Else Open vSwitch is turned away, and tries again after a second.
+    """
+
+    def __init__(self) -> None:
+        self._fleet: Fleet | None = None
+        self._there = asyncio.Event()
+
+    def come(self, fleet: Fleet) -> None:
+        """Now it is there."""
+        self._fleet = fleet
+        self._there.set()
+
+    async def _come(self) -> Fleet:
+        await self._there.wait()
+        return cast("Fleet", self._fleet)
+
+    async def attend(self, switch: Switch) -> None:
+        """As `Fleet.attend`."""
+        await (await self._come()).attend(switch)
+
+    async def observed(self, seen: Hypervisor) -> None:
+        """As `Fleet.observed`."""
+        await (await self._come()).observed(seen)
+
+    async def lost(self, system_id: str) -> None:
+        """As `Fleet.lost`; what never knew of a hypervisor has not lost it."""
+        if self._fleet is not None:
+            await self._fleet.lost(system_id)
+
+    def watched(self, system_id: str) -> frozenset[Watched]:
+        """As `Fleet.watched`, once it was told of the hypervisor."""
+        return cast("Fleet", self._fleet).watched(system_id)
+
+
 async def _serve(store: Store, config: Config, group: asyncio.TaskGroup) -> None:
-    engine = _compute(store)
     identity = _identity(config)
-    fleet = Fleet(
-        store,
-        engine,
-        ovsdb=not config.no_ovsdb,
-        keep_foreign=config.foreign_flows == "keep",
-        hold_s=config.gateway_hold,
-        underlay_mtu=config.underlay_mtu,
-    )
-    store.follow(undisturbed(fleet.follow))
-    visits = Visits()
     policy = read_policy(Path(config.policy)) if config.policy else Policy()
-    app = api.application(store, fleet.readiness, _settings(config), identity, visits, policy)
-    v1.add_routes(app, fleet)
-    console.add_routes(app)
-    switches = partial(OpenflowListener().serve, on_switch=fleet.attend)
-    tasks = [
-        group.create_task(store.run(), name="store"),
-        group.create_task(fleet.translations.run(), name="translations"),
-        group.create_task(fleet.recovery.run(), name="recovery"),
-        group.create_task(fleet.neighbours.run(), name="neighbours"),
-        group.create_task(_listen("openflow", config.openflow, switches)),
-    ]
-    if not config.no_ovsdb:
-        fleet.databases = OvsdbListener(fleet, config.openflow.port)
-        tasks.append(group.create_task(_listen("ovsdb", config.ovsdb, fleet.databases.serve)))
+    coming = Coming()
+    databases = None if config.no_ovsdb else OvsdbListener(coming, config.openflow.port)
+    switches = partial(OpenflowListener().serve, on_switch=coming.attend)
+    tasks = [group.create_task(_listen("openflow", config.openflow, switches))]
+    if databases is not None:
+        tasks.append(group.create_task(_listen("ovsdb", config.ovsdb, databases.serve)))
+    try:
+        engine = await asyncio.to_thread(_compute, store)
+        fleet = Fleet(
+            store,
+            engine,
+            ovsdb=not config.no_ovsdb,
+            keep_foreign=config.foreign_flows == "keep",
+            hold_s=config.gateway_hold,
+            underlay_mtu=config.underlay_mtu,
+        )
+        fleet.databases = databases
+        store.follow(undisturbed(fleet.follow))
+        visits = Visits()
+        app = api.application(store, fleet.readiness, _settings(config), identity, visits, policy)
+        v1.add_routes(app, fleet)
+        console.add_routes(app)
+        tasks += [
+            group.create_task(store.run(), name="store"),
+            group.create_task(fleet.translations.run(), name="translations"),
+            group.create_task(fleet.recovery.run(), name="recovery"),
+            group.create_task(fleet.neighbours.run(), name="neighbours"),
+        ]
+        coming.come(fleet)
+        await _answer(app, visits, config)
+    except asyncio.CancelledError:
+        log.info("stopping: flows stay in place")
+    finally:
+        for task in tasks:
+            task.cancel()
+
+
+async def _answer(app: web.Application, visits: Visits, config: Config) -> None:
+    """Answer the API's clients until cancelled. Raises CannotListen in a group."""
     runner = web.AppRunner(
         app, access_log=None, shutdown_timeout=SHUTDOWN_S, keepalive_timeout=KEPT_S, lingering_time=LINGER_S
     )
@@ -216,14 +271,10 @@ async def _serve(store: Store, config: Config, group: asyncio.TaskGroup) -> None
     try:
         await _listen("api", config.api, partial(visits.listen, runner))
         log.info("serving api=%s openflow=%s ovsdb=%s", config.api, config.openflow, config.ovsdb)
-        await asyncio.Event().wait()
-    except asyncio.CancelledError:
-        log.info("stopping: flows stay in place")
+        await asyncio.get_running_loop().create_future()
     finally:
         with contextlib.suppress(asyncio.CancelledError):
             await runner.cleanup()
-        for task in tasks:
-            task.cancel()
 
 
 async def _listen(option: str, where: Endpoint, listen: Callable[[str, int], Awaitable[object]]) -> None:

@@ -28,11 +28,17 @@ _ZONE: Final = re.compile(r"\bct_zone\((0x[0-9a-f]+|\d+)(?:/(0x[0-9a-f]+|\d+))?\
 _TUNNEL: Final = re.compile(r"\btunnel\(tun_id=(0x[0-9a-f]+)[^,]*,(?:ipv6_)?src=([0-9a-fA-F.:]+)")
 _ACTIONS: Final = re.compile(r"\bactions:(.*?)(?:, dp-extra-info:.*)?$")
 _TRACKED: Final = re.compile(r"\bct\((?P<commit>commit,)?[^()]*?zone=(?P<zone>\d+)")
-_SET_TUNNEL: Final = re.compile(r"set\(tunnel\(tun_id=(0x[0-9a-f]+),(?:[^()]*?,)?dst=([0-9a-fA-F.:]+)")
-_PUSHED: Final = re.compile(r"tnl_push\(.*?\bipv[46]\(src=[^,]*,dst=([^,)]*).*?\b(?:vni|key)=(0x[0-9a-f]+)")
+_SET_TUNNEL: Final = re.compile(
+    r"set\(tunnel\(tun_id=(?P<key>0x[0-9a-f]+),(?:[^()]*?,)?(?:ipv6_)?dst=(?P<far>[0-9a-fA-F.:]+)"
+)
+_PUSHED: Final = re.compile(
+    r"tnl_push\(.*?\bipv[46]\(src=[^,]*,dst=(?P<far>[^,)]*).*?\b(?:vni|key)=(?P<key>0x[0-9a-f]+)"
+)
 _POPPED: Final = re.compile(r"\btnl_pop\(([^)]*)\)")
 _OUTER_TO: Final = re.compile(r"\bipv[46]\([^)]*\bdst=([0-9a-fA-F.:]+)")
-_RULE: Final = re.compile(r"rule_cookie=(0x[0-9a-f]+)")
+_PUNTED: Final = re.compile(r"(?:\bsize=(\d+),gt\()?userspace\([^()]*controller\([^()]*rule_cookie=(0x[0-9a-f]+)")
+_DEVICE: Final = re.compile(r"\b(vxlan|genev|gre)_sys\w*")
+"""A tunnel's device, by the encapsulation that begins with this (Open vSwitch, `vport_netdev_dpif_port`)."""
 _RECIRCULATES: Final = re.compile(r"\brecirc\((0x[0-9a-f]+)\)")
 _NESTED: Final = re.compile(r"\([^()]*\)")
 _WRAPS: Final = re.compile(r"\b(?:clone|sample|check_pkt_len|gt|le)\(")
@@ -69,11 +75,11 @@ class Reader:
 
     def _origin(self, line: str) -> str:
         """Where the packets come from."""
+        came = _IN_PORT.search(line)
         if tunnel := _TUNNEL.search(line):
             far = self._far(tunnel[2])
-            begin = f"from {far}, segment {self._segment(int(tunnel[1], 16))}" if far else ""
+            begin = f"from {far}, segment {self._segment(int(tunnel[1], 16), came[1] if came else '')}" if far else ""
         else:
-            came = _IN_PORT.search(line)
             begin = f"from {port}" if came and (port := self._port(came[1])) else ""
         zone = _ZONE.search(line)
         tested = zone and (zone[2] is None or int(zone[2], 0))
@@ -91,15 +97,14 @@ class Reader:
         for ct in _TRACKED.finditer(actions):
             if place := self._zone(int(ct["zone"])):
                 yield f"{'remembered' if ct['commit'] else 'looked up'} in the zone of {place}"
-        for segment, address in _SET_TUNNEL.findall(actions):
-            if far := self._far(address):
-                yield f"to {far}, segment {self._segment(int(segment, 16))}"
-        for address, segment in _PUSHED.findall(actions):
-            if far := self._far(address):
-                yield f"to {far}, segment {self._segment(int(segment, 16))}"
-        for cookie in _RULE.findall(actions):
+        for tunnel in (*_SET_TUNNEL.finditer(actions), *_PUSHED.finditer(actions)):
+            if far := self._far(tunnel["far"]):
+                by = actions[tunnel.start() + 1 :].partition("set(tunnel(")[0]
+                yield f"to {far}, segment {self._segment(int(tunnel['key'], 16), by)}"
+        for size, cookie in _PUNTED.findall(actions):
             if (flow := self.why(int(cookie, 16))) is not None:
-                yield f"to the controller, by {flow.app}: {flow.table} {flow.reason}"
+                which = f"frames of more than {size} bytes " if size else ""
+                yield f"{which}to the controller, by {flow.app}: {flow.table} {flow.reason}"
         if (popped := _POPPED.search(actions)) and self._own(line):
             yield f"for this hypervisor's end of tunnels: taken out of {popped[1]}"
         for name in _plain(actions):
@@ -124,11 +129,13 @@ class Reader:
         found = self.rows.where(Chassis, encap_ip=address)
         return f"hypervisor {found[0].id}" if found else ""
 
-    def _segment(self, number: int) -> str:
-        """A segment, and the networks that it is by one encapsulation or another."""
+    def _segment(self, number: int, by: str) -> str:
+        """A segment, and the network that it is by the device that is named first; by any encapsulation if none is."""
+        device = _DEVICE.search(by)
         found = (
             network
             for type in TUNNEL_PORTS
+            if device is None or type.startswith(device[1])
             for network in self.rows.where(Network, network_type=type, physical_network=None, segmentation_id=number)
         )
         networks = " or ".join(named("network", network.id, network.name) for network in found)

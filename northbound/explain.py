@@ -25,6 +25,8 @@ _VISITED = re.compile(r"^ *\d+\. .*\bpriority \d+")
 _TO_GROUP = re.compile(r"^\s*group:(\d+)$")
 _DATAPATH = re.compile(r"\bin_port\([^)]*\).*\bactions:")
 _CONNECTION = re.compile(r"^\s*\w[\w-]*,orig=\(")
+_BRIDGE = re.compile(r'^bridge\("([^"]+)"\)$')
+_COLOUR = re.compile(r"\x1b\[[0-9;]*[mK]")
 _WITHOUT = re.compile(r"^\s*(table_id=\d+, )?duration=\d+s, n_packets=")
 
 
@@ -47,6 +49,8 @@ class Line:
     sort: Sort = Sort.OTHER
     key: str | None = None
     why: str | None = None
+    bridge: str = ""
+    """Whose flow it is, of one that a traced packet met."""
 
     @property
     def counts(self) -> bool:
@@ -60,8 +64,14 @@ def group_key(id: int) -> str:
 
 
 def read(lines: Iterable[str]) -> list[Line]:
-    """The lines of a dump."""
-    return [_line(text) for text in lines]
+    """The lines of a dump, without colours."""
+    found, bridge = [], ""
+    for text in lines:
+        line = _line(_COLOUR.sub("", text))
+        if begins := _BRIDGE.search(line.text):
+            bridge = begins[1]
+        found.append(replace(line, bridge=bridge) if bridge and line.sort is Sort.FLOW else line)
+    return found
 
 
 def _line(text: str) -> Line:
@@ -142,7 +152,7 @@ def text(lines: Sequence[Line]) -> Iterator[str]:
 def _said(line: Line) -> str:
     if line.why is None and _WITHOUT.search(line.text):
         return "foreign, for all that is known: bridge/dump-flows prints no cookies, ovs-ofctl dump-flows does"
-    return line.why or FOREIGN[line.sort]
+    return line.why or FOREIGN[line.sort] + (f", on bridge {line.bridge}" if line.bridge else "")
 
 
 def as_json(lines: Sequence[Line]) -> dict[str, Any]:

@@ -348,9 +348,12 @@ def text(answer: Mapping[str, Any]) -> Iterator[str]:
         yield f"{leg['chassis']}: {shlex.join(('ovs-appctl', *leg['command']))}"
     if "live" in answer:
         yield from happened(answer["live"])
+    yield fate(answer)
+
+
+def fate(answer: Mapping[str, Any]) -> str:
+    """What became of it at last."""
     if answer["fate"] != "delivered":
-        yield f"dropped: {answer['reason']} {answer['sentence']}"
-    elif physical := answer.get("physical_network"):
-        yield f"delivered to physical network {physical}"
-    else:
-        yield "delivered"
+        return f"dropped: {answer['reason']} {answer['sentence']}"
+    physical = answer.get("physical_network")
+    return f"delivered to physical network {physical}" if physical else "delivered"

@@ -1,4 +1,7 @@
-"""Weft's own operations under `/v1`, and the probes of whoever keeps it running. Reads the fleet; decides nothing."""
+"""Weft's own operations under `/v1`, and the probes of whoever keeps it running. Reads the fleet; decides nothing.
+
+What answers the questions of people is loaded when the first one is asked: a tenth of a start, and 4 MB.
+"""
 
 from __future__ import annotations
 
@@ -18,20 +21,7 @@ from controller.southbound.differences import Difference
 from controller.southbound.explained import Explanation
 from controller.southbound.fleet import Fleet
 from controller.southbound.told import Culprit, State, Status
-from northbound import (
-    annals,
-    archive,
-    chronicle,
-    conn,
-    datapath,
-    live,
-    proving,
-    remembered,
-    sending,
-    stages,
-    tracing,
-    why,
-)
+from northbound import annals
 from northbound.metrics import Metrics
 
 _COOKIE = re.compile(r"0x[0-9a-f]{1,16}")
@@ -130,6 +120,8 @@ class Routes:
         if called:
             wanted = annals.find(self._fleet.rows, called)
             explanations = [each for each in explanations if any(one.id == wanted for one in each.objects)]
+            if not explanations and not annals.is_there(self._fleet.rows, wanted):
+                raise NotFound("Object", called)
         counts = await self._fleet.inspection.counted(name) if request.query.get("counts") == "true" else {}
         found = [explanation(each, counts.get(each.cookie)) for each in explanations]
         return web.json_response(
@@ -164,6 +156,8 @@ class Routes:
 
     async def datapath(self, request: web.Request) -> web.Response:
         """POST /v1/datapath/NAME `{"dump": "..."}`: that chassis's datapath flows, in logical words."""
+        from northbound import datapath
+
         name = request.match_info["name"]
         self._fleet.status(name)
         dump = _dump(await request.read(), "ovs-appctl dpctl/dump-flows -m")
@@ -173,6 +167,8 @@ class Routes:
 
     async def conn(self, request: web.Request) -> web.Response:
         """POST /v1/conn/NAME `{"dump": "..."}`: that chassis's conntrack dump, joined with ports and rules."""
+        from northbound import conn
+
         name = request.match_info["name"]
         self._fleet.status(name)
         found = conn.join(
@@ -188,6 +184,8 @@ class Routes:
         `"installed": true` it goes through what switches hold; `"conntrack": {NAME: DUMP}` are the connections there.
         With `"ofproto": true`, `ofproto` is what ofproto/trace on each hypervisor is asked, and should show (`stages`).
         """
+        from northbound import live, remembered, stages, tracing
+
         asked, way = live.question(_object(await request.read()))
         for name in way.conntrack:
             self._fleet.status(name)
@@ -211,6 +209,8 @@ class Routes:
         return web.json_response(await _while_there(request, self._proven(asked)))
 
     async def _proven(self, asked: Mapping[str, object]) -> dict[str, Any]:
+        from northbound import proving
+
         async with self._proof:
             return await proving.proven(self._fleet, asked)
 
@@ -241,6 +241,8 @@ class Routes:
 
     async def why_down(self, request: web.Request) -> web.Response:
         """GET /v1/why-down/PORT: every reason for which a port is not ACTIVE."""
+        from northbound import why
+
         port, reasons = why.why_down(self._fleet, request.match_info["port"])
         return web.json_response(
             {"port": port.id, "status": self._fleet.readiness.port_status(port), "reasons": reasons}
@@ -248,6 +250,8 @@ class Routes:
 
     async def why(self, request: web.Request) -> web.Response:
         """POST /v1/why, as /v1/trace: what is wrong with the two ports, and the fate of the packet."""
+        from northbound import sending, why
+
         return web.json_response(why.why(self._fleet, sending.question(_object(await request.read()))))
 
     async def cost(self, request: web.Request) -> web.Response:
@@ -272,6 +276,8 @@ class Routes:
         With dumps of these hypervisors, by default of all that are connected, or of none. `?time=SECONDS` since the
         epoch, or `?revision=N`: without dumps, and as all was then.
         """
+        from northbound import archive, chronicle
+
         names = request.query.getall("chassis", None)
         if (moment := _moment(request.query)) is not None:
             fleet, _ = await annals.at(self._fleet, moment)

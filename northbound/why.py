@@ -95,10 +95,7 @@ def told(answer: Mapping[str, Any]) -> Iterator[str]:
     for name, reasons in answer["ports"].items():
         for reason in reasons:
             yield f"{name}: {reason}"
-    if answer["fate"] == "delivered":
-        yield "delivered"
-        return
-    if answer["hops"]:
+    if answer["fate"] != "delivered" and answer["hops"]:
         last = answer["hops"][-1]
         yield f"on {last['chassis']}, table {last['table']}: {last['words']}"
-    yield f"dropped: {answer['reason']} {answer['sentence']}"
+    yield tracing.fate(answer)

@@ -29,6 +29,8 @@ from controller.flows.fields import (
     PACKET4,
     PACKET6,
     SCTP,
+    TCP,
+    UDP,
     Headers,
     ct_state,
     ipv4_number,
@@ -175,7 +177,7 @@ class Connections:
                 self.commit(zone, packet, how.writes)
                 known = self._find(zone, at)
         told = self.look(zone, packet)
-        return told if known is None else _translated(told, at, known)
+        return told if known is None else _translated(told, at, known, ports=self._reads_ports(at.proto))
 
     def _told_apart(self, zone: int, began: Ends, how: Translate) -> Ends | None:
         """A connection as the other side is to see it: by ports that no other one has, its own if they are free."""
@@ -186,6 +188,8 @@ class Connections:
             made = made._replace(destination=ipv4_number(how.destination))
         if began.proto in ANSWERS:
             return made
+        if not self._reads_ports(began.proto):
+            return None if (zone, made) in self._seen else made
         own = began.low if how.source is not None else began.high
         first, last = how.ports or ((1024, 0xFFFF) if how.source is not None else (own, own))
         for port in (*([own] if first <= own <= last else ()), *range(first, last + 1)):
@@ -197,6 +201,9 @@ class Connections:
     def _keep(self, zone: int, known: Connection) -> None:
         self._zones.setdefault(zone, {})[known.began] = known
         self._seen[zone, known.seen] = known.began
+
+    def _reads_ports(self, proto: int) -> bool:
+        return proto in (TCP, UDP) or (proto == SCTP and self._sctp_ports)
 
     def _ends(self, packet: Packet) -> Ends | None:
         at = ends(packet)
@@ -216,7 +223,7 @@ def _told(packet: Packet, state: int, began: Ends) -> Packet:
     return told.put(original.proto, began.proto).put(CT_TP_SRC, began.low).put(CT_TP_DST, began.high)
 
 
-def _translated(packet: Packet, at: Ends, known: Connection) -> Packet:
+def _translated(packet: Packet, at: Ends, known: Connection, *, ports: bool) -> Packet:
     """Both ways: an answer is from whom the connection was begun to, and to who began it."""
     answer = bool(packet[CT_STATE] & ANSWER & ~ESTABLISHED)
     to = known.began.back() if answer else known.seen
@@ -227,7 +234,7 @@ def _translated(packet: Packet, at: Ends, known: Connection) -> Packet:
     ):  # fmt: skip
         if mine != wanted:
             told = told.put(field, wanted).put(CT_STATE, told[CT_STATE] | flag)
-    if at.later or at.proto in ANSWERS or at.proto not in headers.low:
+    if at.later or not ports:
         return told
     return told.put(headers.low[at.proto], to.low).put(headers.high[at.proto], to.high)
 

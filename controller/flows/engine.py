@@ -27,7 +27,7 @@ from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, 
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import count, islice
-from typing import Any, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 from controller.flows.action import Conjunction, Table
 from controller.flows.app import App, Gate, Kind, Placement, Rule, Scope
@@ -52,13 +52,19 @@ Delta = Mapping[Key, Entry | None]
 NOBODY: frozenset[Any] = frozenset()
 
 
+class Shift(NamedTuple):
+    """What some switches should hold differently under one key, all of them alike: an entry, or None for none."""
+
+    key: Key
+    entry: Entry | None
+    chassis: Set[str]
+
+
 @dataclass(slots=True, eq=False, kw_only=True)
 class _Node(ABC):
     """Something that reads, and runs again when what it read changes. There are many: they are kept small."""
 
     reads: tuple[Read, ...] = ()
-    height: int = 0
-    running: bool = False
 
     @property
     @abstractmethod
@@ -66,28 +72,46 @@ class _Node(ABC):
         """What it is called in a log."""
 
 
+@dataclass(slots=True, eq=False, kw_only=True)
+class _Value(_Node):
+    """One that others may read: `height` is one more than that of what it reads."""
+
+    height: int = 0
+
+
 @dataclass(slots=True, eq=False)
 class _Readers:
     """Who reads something: a few, or a set of many. `read` is the one object that all of them refer to."""
 
     read: Read
-    nodes: list[_Node] | set[_Node] = field(default_factory=list)
+    nodes: tuple[_Node, ...] | list[_Node] | set[_Node] = ()
 
     def add(self, node: _Node) -> None:
-        if isinstance(self.nodes, set):
-            self.nodes.add(node)
-            return
-        self.nodes.append(node)
-        if len(self.nodes) > FEW:
-            self.nodes = set(self.nodes)
+        nodes = self.nodes
+        if isinstance(nodes, tuple):
+            self.nodes = (*nodes, node) if len(nodes) < LEAST else [*nodes, node]
+        elif isinstance(nodes, set):
+            nodes.add(node)
+        else:
+            nodes.append(node)
+            if len(nodes) > FEW:
+                self.nodes = set(nodes)
+
+    def remove(self, node: _Node) -> None:
+        if isinstance(self.nodes, tuple):
+            self.nodes = tuple([each for each in self.nodes if each is not node])
+        else:
+            self.nodes.remove(node)
 
 
+LEAST = 4
+"""So many take half the memory as a tuple."""
 FEW = 32
 """So many are looked through sooner than they are hashed, and a set takes five times as much memory."""
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
-class _Derived(_Node):
+class _Derived(_Value):
     fn: Callable[[View, Any], Hashable]
     key: Hashable
     value: Any = None
@@ -98,7 +122,7 @@ class _Derived(_Node):
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
-class _Facts(_Node):
+class _Facts(_Value):
     relation: Relation[Any, Any]
     id: str
     facts: tuple[tuple[Hashable, Hashable], ...] = ()
@@ -119,7 +143,7 @@ class _Sort:
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
-class _Gate(_Node):
+class _Gate(_Value):
     """Whether what a gate is before is there for a record."""
 
     sort: _Sort
@@ -141,7 +165,7 @@ class _Gathered:
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
-class _Scope(_Node):
+class _Scope(_Value):
     scope: Scope
     chassis: frozenset[str] = NOBODY
     cells: set[Cell] = field(default_factory=set)
@@ -191,6 +215,9 @@ Want = tuple[Cell, Item]
 
 _Won = tuple[int, Flow | Group | tuple[Table, str, Match, frozenset[tuple[int, int, int]]]]
 """What a key comes to: an app's number, and the flow or group, or what the flow is made of that clauses share."""
+
+_Standing = list[tuple[_Won, Set[str]]]
+"""What stands under one key, and on which chassis it does."""
 
 _Places = dict[_Scope, tuple[Want, ...]]
 """Who wants what under one key, by where: no chassis has to look through what stands on others alone."""
@@ -261,9 +288,10 @@ class Engine:
         self._at: dict[str, set[_Scope]] = {}
         self._flows: Counter[str] = Counter()
 
-        self._heap: list[tuple[int, int, _Node]] = []
+        self._heap: list[tuple[int, int, _Value]] = []
         self._turns = count()
         self._stale: set[_Node] = set()
+        self._running: set[_Node] = set()
         self._awake: set[Cell] = set()
         self._moved: dict[_Scope, frozenset[str]] = {}
         self._gone: set[Cell] = set()
@@ -287,7 +315,8 @@ class Engine:
             else:
                 self._judge(key, wants, _crowded(wants))
                 if _is_flow(key):
-                    self._flows.update(self._winners(wants, self._anywhere(wants)).keys())
+                    for _, chassis in self._winners(wants, self._anywhere(wants)):
+                        self._flows.update(chassis)
         for placement, flows in sole.items():
             self._flows.update(dict.fromkeys(self._chassis_of(placement), flows))
 
@@ -312,8 +341,8 @@ class Engine:
 
     def entry(self, chassis: str, key: Key) -> Entry | None:
         """What one switch should hold under a key."""
-        won = self._winners(self._wants.get(key), {chassis}).get(chassis)
-        return None if won is None else _entry(won)
+        standing = self._winners(self._wants.get(key), {chassis})
+        return _entry(standing[0][0]) if standing else None
 
     def patterns(self, table: int) -> Mapping[int, Collection[Pattern]]:
         """By priority, what flows of a table test, whatever the value and the switch."""
@@ -365,7 +394,15 @@ class Engine:
     # A change
 
     def update(self, changes: Iterable[Change]) -> dict[str, Delta]:
-        """Recompute after `changes`, which the model has already made; the difference of each switch concerned.
+        """Recompute after `changes`, which the model has already made; the difference of each switch concerned."""
+        deltas: dict[str, dict[Key, Entry | None]] = {}
+        for key, entry, chassis in self.shifts(changes):
+            for at in chassis:
+                deltas.setdefault(at, {})[key] = entry
+        return dict(deltas)
+
+    def shifts(self, changes: Iterable[Change]) -> list[Shift]:
+        """The same as it comes about: what many switches should hold is one for all of them.
 
         What changed for people alone, as a name, is nothing that a cell may read (`records.INCIDENTAL`).
         """
@@ -395,33 +432,38 @@ class Engine:
         self.ran = [cell for cell in outcomes if cell not in self._gone]
         return outcomes
 
-    def _settle(self) -> dict[str, Delta]:
+    def _settle(self) -> list[Shift]:
         """Run what is awake, and draw the difference on the chassis and under the keys that it affects."""
         outcomes = self._run_awake()
         affected = self._affected(outcomes)
         before = {key: self._winners(self._wants.get(key), chassis) for key, chassis in affected.items()}
         self._apply(outcomes)
-        deltas: dict[str, dict[Key, Entry | None]] = {}
+        shifts: list[Shift] = []
         for key, chassis in affected.items():
             wants = self._wants.get(key)
-            old, new = before[key], self._winners(wants, chassis)
-            entries: dict[int, Entry] = {}
-            for at in old.keys() | new.keys() if old else new:
-                won = new.get(at)
-                if won is None:
-                    deltas.setdefault(at, {})[key] = None
-                elif won != old.get(at):
-                    entry = entries.get(id(won)) or entries.setdefault(id(won), _entry(won))
-                    deltas.setdefault(at, {})[key] = entry
-            if _is_flow(key):
-                for at in new:
-                    self._flows[at] += 1
-                for at in old:
-                    self._flows[at] -= 1
+            self._shift(key, before[key], self._winners(wants, chassis), shifts)
             self._judge(key, wants, chassis)
         self._collect()
         self._tell_failures()
-        return dict(deltas)
+        return shifts
+
+    def _shift(self, key: Key, old: _Standing, new: _Standing, shifts: list[Shift]) -> None:
+        """Note what is another under a key than it was."""
+        there, here = _all(old), _all(new)
+        for won, chassis in new:
+            turned = chassis
+            for was, before in old:
+                if was == won:
+                    turned = turned - before
+            if turned:
+                shifts.append(Shift(key, _entry(won), turned))
+        if gone := there - here:
+            shifts.append(Shift(key, None, gone))
+        if _is_flow(key):
+            for at in gone:
+                self._flows[at] -= 1
+            for at in here - there:
+                self._flows[at] += 1
 
     # Records come and go
 
@@ -543,12 +585,12 @@ class Engine:
     def _wake(self, read: Read) -> None:
         readers = self._readers.get(read)
         for node in readers.nodes if readers else ():
-            if isinstance(node, Cell):
+            if type(node) is Cell:  # `isinstance` of an abstract class takes longer
                 self._awake.add(node)
             else:
-                self._push(node)
+                self._push(cast("_Value", node))
 
-    def _push(self, node: _Node) -> None:
+    def _push(self, node: _Value) -> None:
         if node not in self._stale:
             self._stale.add(node)
             heapq.heappush(self._heap, (node.height, next(self._turns), node))
@@ -558,6 +600,8 @@ class Engine:
             *_, node = heapq.heappop(self._heap)
             if node in self._stale:
                 self._run_value(node)
+        if not self._stale:
+            self._stale = set()  # one that was large once stays as large as it ever was
 
     def _run_value(self, node: _Node) -> None:
         self._stale.discard(node)
@@ -623,9 +667,9 @@ class Engine:
 
     def _run(self, node: _Node, fn: Callable[[View], T], fallback: T) -> T:
         """`fn` on a view that remembers for `node`; `fallback`, and a failure kept, if it raises."""
-        if node.running:
+        if node in self._running:
             raise RecursionError(f"derived values form a circle at {node.name}")
-        node.running = True
+        self._running.add(node)
         view = View(self.model, self)
         try:
             value = fn(view)
@@ -637,34 +681,45 @@ class Engine:
             if self.failures:
                 self.failures.pop(node.name, None)
         finally:
-            node.running = False
+            self._running.discard(node)
         self._set_reads(node, view.reads)
         return value
 
     def _set_reads(self, node: _Node, reads: set[Read]) -> None:
-        kept = [read for read in node.reads if read in reads]
+        if node.reads:
+            self._change_reads(node, reads)
+        else:
+            node.reads = self._joined(node, reads)
+        if type(node) is not Cell:  # these run after all values
+            over = [self._height(read) for read in reads if not isinstance(read[0], type)]
+            cast("_Value", node).height = 1 + max(over, default=0)
+
+    def _change_reads(self, node: _Node, reads: set[Read]) -> None:
+        kept = tuple([read for read in node.reads if read in reads])
         if len(kept) < len(node.reads):
             for read in node.reads:
                 if read not in reads:
                     self._part(node, read)
         if len(kept) < len(reads):
-            for read in reads.difference(kept):
-                readers = self._readers.get(read)
-                if readers is None:
-                    readers = self._readers[read] = _Readers(read)
-                readers.add(node)
-                kept.append(readers.read)
-            node.reads = tuple(kept)
+            node.reads = kept + self._joined(node, reads.difference(kept))
         elif len(kept) < len(node.reads):
-            node.reads = tuple(kept)
-        if not isinstance(node, Cell):  # these run after all values
-            over = [self._height(read) for read in reads if not isinstance(read[0], type)]
-            node.height = 1 + max(over, default=0)
+            node.reads = kept
+
+    def _joined(self, node: _Node, reads: set[Read]) -> tuple[Read, ...]:
+        """Note that a node reads these from now on; the objects for them that all of their readers refer to."""
+        known, joined = self._readers, []
+        for read in reads:
+            readers = known.get(read)
+            if readers is None:
+                readers = known[read] = _Readers(read)
+            readers.add(node)
+            joined.append(readers.read)
+        return tuple(joined)
 
     def _part(self, node: _Node, read: Read) -> None:
         """Note that a node does not read something any more."""
         readers = self._readers[read]
-        readers.nodes.remove(node)
+        readers.remove(node)
         if not readers.nodes:
             del self._readers[read]
             self._unread.add(read)
@@ -855,21 +910,21 @@ class Engine:
             return False
         return chassis in self._scopes[placement.scope].chassis
 
-    def _winners(self, wanted: _Wants | None, chassis: Set[str]) -> dict[str, _Won]:
-        """What stands of what is wanted under a key, on each of `chassis` where anything does."""
+    def _winners(self, wanted: _Wants | None, chassis: Set[str]) -> _Standing:
+        """What stands of what is wanted under a key, on those of `chassis` where anything does."""
         if wanted is None:
-            return {}
+            return []
         if isinstance(wanted, tuple):
-            return dict.fromkeys(chassis & self._chassis_of(wanted[0].placement), _win((wanted,)))
-        judged: dict[tuple[int, ...], _Won] = {}  # many chassis want the same: each set of wants is judged once
-        found: dict[str, _Won] = {}
-        for at, wants in self._standing(wanted, chassis).items():
+            at = chassis & self._chassis_of(wanted[0].placement)
+            return [(_win((wanted,)), at)] if at else []
+        alike: dict[tuple[int, ...], tuple[list[Want], set[str]]] = {}  # each set of wants is judged once
+        for name, wants in self._standing(wanted, chassis).items():
             same = tuple(map(id, wants))
-            won = judged.get(same)
-            if won is None:
-                won = judged[same] = _win(wants)
-            found[at] = won
-        return found
+            if same in alike:
+                alike[same][1].add(name)
+            else:
+                alike[same] = (wants, {name})
+        return [(_win(wants), names) for wants, names in alike.values()]
 
     def _standing(self, wanted: _Wants | None, chassis: Set[str]) -> dict[str, list[Want]]:
         """Who wants what under a key, on each of `chassis` where anybody does."""
@@ -942,6 +997,13 @@ def _crowded(places: _Places) -> set[str]:
         twice |= node.chassis if len(wants) > 1 else node.chassis & once
         once |= node.chassis
     return twice
+
+
+def _all(standing: _Standing) -> Set[str]:
+    """The chassis where anything stands."""
+    if len(standing) == 1:
+        return standing[0][1]
+    return NOBODY.union(*(chassis for _, chassis in standing))
 
 
 def _is_flow(key: Key) -> bool:

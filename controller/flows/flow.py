@@ -257,11 +257,14 @@ class Bucket:
 
     A switch takes this for a set (section 5.12): of several ways on only one would count, and comes last; to measure is
     no action of sets, and Open vSwitch would pass over it in silence (ofp-actions.c, `ofpacts_execute_action_set`).
-    `watch` is the OpenFlow port that must be alive, in a group that fails over.
+    `watch` is the OpenFlow port that must be alive, in a group that fails over. One bucket may be of many groups:
+    `fits` are the kinds that were seen to take it, and `memo` is the encoder's; both are no part of the value.
     """
 
     actions: tuple[Action, ...]
     watch: int | None = None
+    fits: tuple[GroupKind, ...] = field(default=(), init=False, compare=False, repr=False)
+    memo: object = field(default=None, init=False, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,15 +276,15 @@ class Group:
     buckets: tuple[Bucket, ...]
 
     def __post_init__(self) -> None:
+        kind = self.kind
         for bucket in self.buckets:
-            if (bucket.watch is not None) != self.kind.fails_over:
-                raise Undeclared(f"Group {self.kind.name}", "watch", str(bucket.watch))
-            for action in bucket.actions:
-                _verify(f"Group {self.kind.name}", action, self.kind, last=False)
-                if isinstance(action, Measure):
-                    raise Undeclared(f"Group {self.kind.name}", "action", str(action))
-                if isinstance(action, Resubmit | ToGroup) and action is not bucket.actions[-1]:
-                    raise Undeclared(f"Group {self.kind.name}", "action after", str(action))
+            if kind not in bucket.fits:
+                _verify_bucket(bucket, kind)
+                _set(bucket, "fits", (*bucket.fits, kind))
+
+    def __hash__(self) -> int:
+        """Of what no two groups of one switch share: to go through all buckets takes longer than to compare a few."""
+        return hash((self.kind.base, self.number))
 
     @property
     def id(self) -> int:
@@ -316,6 +319,17 @@ class Entry(NamedTuple):
     def key(self) -> Key:
         """What no two entries of one switch share."""
         return self.item.key
+
+
+def _verify_bucket(bucket: Bucket, kind: GroupKind) -> None:
+    if (bucket.watch is not None) != kind.fails_over:
+        raise Undeclared(f"Group {kind.name}", "watch", str(bucket.watch))
+    for action in bucket.actions:
+        _verify(f"Group {kind.name}", action, kind, last=False)
+        if isinstance(action, Measure):
+            raise Undeclared(f"Group {kind.name}", "action", str(action))
+        if isinstance(action, Resubmit | ToGroup) and action is not bucket.actions[-1]:
+            raise Undeclared(f"Group {kind.name}", "action after", str(action))
 
 
 def _verify(place: str, action: Action, declared: Table | GroupKind, *, last: bool) -> None:

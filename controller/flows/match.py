@@ -61,10 +61,11 @@ class Field(Generic[T]):
 
     def __call__(self, value: T, mask: int | None = None) -> Match:
         """The packets whose field equals `value`, in the bits of `mask` if given."""
-        wanted = self.full if mask is None else mask
-        if not 0 <= wanted <= self.full:
-            raise Undeclared(f"Field {self.name}", "mask", hex(wanted))
-        number = self._checked(value) & wanted
+        wanted, number = self.full, self._checked(value)
+        if mask is not None:
+            if not 0 <= mask <= self.full:
+                raise Undeclared(f"Field {self.name}", "mask", hex(mask))
+            wanted, number = mask, number & mask
         if self.few:
             return Match(_tested(self, wanted, number))
         return Match(_tested(self, wanted), (number,))

@@ -11,8 +11,9 @@ forgotten its connections; numbers are handed out round-robin, so that it is lon
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from operator import is_not
 from typing import Final
 
 from controller.model.records import (
@@ -34,6 +35,8 @@ from controller.model.store import Rows, Transaction
 
 ZONES = 57_343
 """Conntrack zones that ports may have on one hypervisor: 1 to this. Zone 0 is the host's own."""
+LOT = 128
+"""So many claims that are told at once are recorded at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +54,7 @@ class Hypervisor:
     """What one hypervisor's database says of it, parsed; a whole picture, never a difference.
 
     `problem` is one sentence for the operator when a key is missing or senseless, so that nothing of it can be used, or
-    "". `lacks` tells of mapped bridges that cannot be used, which the rest can do without; `advice` is one sentence on
+    "". `lacks` tells of mapped bridges that cannot be used, which the rest can do without; `advice` tells of
     what is wrong with it though it works, or "". `datapath_id` is that of the integration bridge, None while there is
     none yet. An `alone` one has no database (see `Chassis`).
     """
@@ -153,15 +156,46 @@ def observe(tx: Transaction, seen: Hypervisor, recorded: Sequence[Claim] | None 
     return tuple(claim for claim in seen.claims if claim not in zoneless) if zoneless else seen.claims
 
 
+def portions(rows: Rows, seen: Hypervisor, recorded: Sequence[Claim] | None) -> Iterator[Hypervisor]:
+    """What is seen of a hypervisor as if interfaces had been plugged in one lot after the other, those of a network
+    together; in the end as it is.
+
+    So switches are told of the first while what follows from the next is computed. Of whom nobody knows what is
+    recorded, everything is told at once.
+    """
+    news = [] if recorded is None else _difference(seen, recorded)[0]
+    if recorded is not None and len(news) > LOT:
+        told = {claim.interface: claim for claim in recorded}
+        news.sort(key=lambda claim: port.network_id if (port := rows.get(Port, claim.port_id)) else "")
+        for at in range(LOT, len(news), LOT):
+            told.update((claim.interface, claim) for claim in news[at - LOT : at])
+            yield replace(seen, claims=tuple(told.values()))
+    yield seen
+
+
 def _news(tx: Transaction, seen: Hypervisor, recorded: Sequence[Claim] | None) -> tuple[Sequence[Claim], list[str]]:
     """The claims to look at, and the interfaces that claim nothing any more."""
-    claiming = {claim.interface for claim in seen.claims}
     if recorded is None:
+        claiming = {claim.interface for claim in seen.claims}
         held = [binding.interface for binding in tx.where(Binding, chassis=seen.system_id)]
         return seen.claims, [interface for interface in held if interface not in claiming]
-    known = {claim.interface: claim for claim in recorded}
-    news = [claim for claim in seen.claims if (old := known.get(claim.interface)) is not claim and old != claim]
-    return news, sorted(known.keys() - claiming)
+    return _difference(seen, recorded)
+
+
+def _difference(seen: Hypervisor, recorded: Sequence[Claim]) -> tuple[list[Claim], list[str]]:
+    """The claims that are not recorded, and the interfaces of which others are; nearly all are the same objects."""
+    start = _alike(seen.claims, recorded)
+    end = _alike(seen.claims[:start:-1], recorded[:start:-1])
+    here, before = (claims[start : len(claims) - end] for claims in (seen.claims, recorded))
+    stale = {claim.interface: claim for claim in before}
+    news = [claim for claim in here if stale.get(claim.interface) != claim]
+    return news, sorted(stale.keys() - {claim.interface for claim in here})
+
+
+def _alike(some: Sequence[Claim], others: Sequence[Claim]) -> int:
+    """How many of them, from the first on, are the very same objects."""
+    differ = [*map(is_not, some, others)]
+    return differ.index(True) if True in differ else len(differ)
 
 
 def _differs(old: Binding, claim: Claim) -> bool:

@@ -13,6 +13,7 @@ and unions of new types that are one type underneath; others fail at import. An 
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from operator import attrgetter
@@ -107,7 +108,12 @@ def _scalar(kind: type) -> _Shape:
             raise _misfit(value, kind.__name__)
         return value
 
-    return _Shape(check, check)
+    def text(value: Any) -> str:
+        if type(value) is not str:
+            raise _misfit(value, "str")
+        return sys.intern(value)  # most is the id of something else, which many name
+
+    return _Shape(check, text if kind is str else check)
 
 
 def _optional(inner: _Shape) -> _Shape:

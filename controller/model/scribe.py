@@ -26,6 +26,10 @@ class Scribe:
 
     async def do(self, work: Callable[..., T], *given: object) -> T:
         """What `work(*given)` answers or raises, in the thread; it is done even if whoever waits is cancelled."""
+        return await self.begin(work, *given)
+
+    def begin(self, work: Callable[..., T], *given: object) -> asyncio.Future[T]:
+        """The same, begun already when this returns."""
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
             self._thread.start()
@@ -41,7 +45,7 @@ class Scribe:
                 loop.call_soon_threadsafe(answer)
 
         self._tasks.put(task)
-        return await done
+        return done
 
     def close(self) -> None:
         """End the thread, once all is done."""

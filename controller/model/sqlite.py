@@ -15,8 +15,9 @@ are not for this engine (sqlite.org, "How To Corrupt An SQLite Database File", s
     events(revision, at, ...)   the changes of late, each with its records before and after (`history`)
     about(revision, marks)      which records they are about
     acks(revision, chassis, at) when each hypervisor had them
+    spans(last, chassis, first, at)   the same of several in a row at once
 
-The last three are added to a file that lacks them, and an older Weft leaves them alone: a log in which changes are
+The last four are added to a file that lacks them, and an older Weft leaves them alone: a log in which changes are
 missing is begun anew. Of a log, `keep_s` seconds and `MOST_EVENTS` changes are kept. A record is marked by eight bytes
 of its id's hash, and all marks are looked through for one: `MOST_EVENTS` are some megabytes. An index would have every
 commit write a page of 4 KiB for every record that it touches.
@@ -46,6 +47,7 @@ from controller.model import migrations
 from controller.model.packing import UNICODE_ERRORS, pack, pack_row, unpack, unpack_row
 from controller.model.records import KINDS, Record
 from controller.model.store import (
+    MOST_AT_ONCE,
     Ack,
     Author,
     Change,
@@ -108,13 +110,24 @@ _LOG = (
     "CREATE TABLE IF NOT EXISTS about (revision INTEGER PRIMARY KEY, marks BLOB NOT NULL)",
     "CREATE TABLE IF NOT EXISTS acks (revision INTEGER, chassis, at REAL, PRIMARY KEY (revision, chassis))"
     " WITHOUT ROWID",
+    "CREATE TABLE IF NOT EXISTS spans (last INTEGER, chassis, first INTEGER, at REAL, PRIMARY KEY (last, chassis))"
+    " WITHOUT ROWID",
 )
+
+_LOGGED = {"events": "revision", "about": "revision", "acks": "revision", "spans": "last"}
+"""These tables, and by what the oldest of each are found."""
 
 _COLUMNS = "SELECT revision, at, request, user, project, chassis, writes"
 _ALL = f"{_COLUMNS} FROM events WHERE revision < :before ORDER BY revision DESC"
 _ABOUT = (
     f"{_COLUMNS} FROM about CROSS JOIN events USING (revision)"
     " WHERE revision < :before AND instr(marks, :mark) ORDER BY revision DESC"
+)
+
+_ACKS = (
+    "SELECT chassis, min(at) FROM (SELECT chassis, at FROM acks WHERE revision = :revision UNION ALL"
+    " SELECT chassis, at FROM spans WHERE last BETWEEN :revision AND :most AND first <= :revision)"
+    " GROUP BY chassis ORDER BY chassis"
 )
 
 KEEP_S = 7 * 86_400.0
@@ -199,8 +212,10 @@ class SqliteJournal:
             return
         with _told(self.path), self._db:
             self._db.execute("BEGIN IMMEDIATE")
-            rows = ((ack.revision, _key(ack.chassis), ack.at) for ack in acks)
+            rows = ((ack.revision, _key(ack.chassis), ack.at) for ack in acks if not ack.since)
             self._db.executemany("INSERT OR IGNORE INTO acks VALUES (?, ?, ?)", rows)
+            spans = ((ack.revision, _key(ack.chassis), ack.since, ack.at) for ack in acks if ack.since)
+            self._db.executemany("INSERT OR IGNORE INTO spans VALUES (?, ?, ?, ?)", spans)
 
     def events(self, about: str, before: int, limit: int) -> list[Event]:
         """Read by a connection of its own, so that nobody who writes waits. Raises Unavailable."""
@@ -343,7 +358,7 @@ _KINDS = {kind.__name__: kind for kind in KINDS}
 
 
 def _acks(db: sqlite3.Connection, revision: int) -> dict[str, float]:
-    rows = db.execute("SELECT chassis, at FROM acks WHERE revision = ? ORDER BY chassis", (revision,))
+    rows = db.execute(_ACKS, {"revision": revision, "most": revision + MOST_AT_ONCE - 1})
     return {_text(chassis): at for chassis, at in rows}
 
 
@@ -352,8 +367,8 @@ def _trim(db: sqlite3.Connection, oldest: float, most: int) -> None:
     (newest,) = db.execute("SELECT max(revision) FROM events").fetchone()
     rows = db.execute("SELECT revision, at FROM events ORDER BY revision LIMIT ?", (most,))
     gone = [revision for revision, at in rows if at < oldest or revision <= newest - MOST_EVENTS]
-    for table in ("events", "about", "acks") if gone else ():
-        db.execute(f"DELETE FROM {table} WHERE revision <= ?", (gone[-1],))
+    for table, revision in _LOGGED.items() if gone else ():
+        db.execute(f"DELETE FROM {table} WHERE {revision} <= ?", (gone[-1],))
 
 
 def _renew(db: sqlite3.Connection, *, migrated: bool) -> None:
@@ -363,7 +378,7 @@ def _renew(db: sqlite3.Connection, *, migrated: bool) -> None:
     db.execute("DROP TABLE IF EXISTS touched")  # was an index of it
     newest = [db.execute(f"SELECT max(revision) FROM {table}").fetchone()[0] for table in ("events", "about")]
     if migrated or newest not in ([None, None], [_meta(db, "revision")] * 2):
-        for table in ("events", "about", "acks"):
+        for table in _LOGGED:
             db.execute(f"DELETE FROM {table}")
 
 

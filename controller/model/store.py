@@ -6,8 +6,8 @@ queued while the journal writes goes into the next write together (group commit)
 
     commit(work) ──> Transaction over replica + batch ──> Journal.append (its own thread) ──> replica ──> followers
 
-Who asks `at_once` is answered when the replica has it, and followers hear of it in the next turn of the event loop:
-whoever tells others what followers make of it has them hear first (`tell`).
+Who asks `at_once` is answered when the replica has it, and followers hear of it in the next turn of the event loop, or
+while the journal writes what came next: whoever tells others what followers make of it has them hear first (`tell`).
 
 Limits: one process writes a journal. `work` may run again after a conflict in engines to come: it must be pure but
 for its transaction.
@@ -112,11 +112,23 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Ack:
-    """A hypervisor acknowledged a revision by barrier, at a time in seconds since the epoch."""
+    """A hypervisor acknowledged a revision by barrier, at a time in seconds since the epoch.
+
+    With it, it acknowledged those before it from `since` on, no more than `MOST_AT_ONCE`; it alone, if that is 0.
+    """
 
     revision: int
     chassis: str
     at: float
+    since: int = 0
+
+    def revisions(self) -> range:
+        """All that it acknowledged."""
+        return range(self.since or self.revision, self.revision + 1)
+
+
+MOST_AT_ONCE = 1_000
+"""An `Ack` is of no more revisions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +188,7 @@ class Model:
 
     def __init__(self, revision: int = 0, records: Iterable[Record] = ()) -> None:
         self.revision = revision
-        self._rows: dict[type[Record], dict[str, Record]] = {}
+        self._rows: dict[type[Record], dict[str, Any]] = {}
         self._ids: dict[type[Record], list[str]] = {}
         self._entries: dict[tuple[type[Record], Index], dict[Hashable, _Found]] = {}
         for record in records:
@@ -185,7 +197,8 @@ class Model:
     def get(self, kind: type[R], id: str) -> R | None:
         """The record, or None."""
         rows = self._rows.get(kind)
-        return None if rows is None else cast("R | None", rows.get(id))
+        found: R | None = None if rows is None else rows.get(id)
+        return found
 
     def where(self, kind: type[R], **values: Hashable) -> tuple[R, ...]:
         """The records whose indexed attributes equal `values`, by id. The names must be one of the kind's indexes."""
@@ -473,7 +486,8 @@ class MemoryJournal:
         """As the protocol says."""
         acks: dict[int, dict[str, float]] = {}
         for ack in [*self._acks]:
-            acks.setdefault(ack.revision, {})[ack.chassis] = ack.at
+            for revision in ack.revisions():
+                acks.setdefault(revision, {})[ack.chassis] = ack.at
         changes = (change for change in reversed([*self._events]) if change.revision < before)
         found = (change for change in changes if not about or about in subjects(change.writes))
         return [Event(change, acks.get(change.revision, {})) for change in islice(found, limit)]
@@ -517,8 +531,11 @@ class Store:
     model: Model = field(default_factory=Model)
     _queue: deque[_Waiting] = field(default_factory=deque)
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
+    _calm: asyncio.Event = field(default_factory=asyncio.Event)
     _followers: list[Follower] = field(default_factory=list)
     _untold: Sequence[Change] = ()
+    _owed: list[_Waiting] = field(default_factory=list)
+    """Who waits for followers to hear of what is in `model`."""
     _failure: Exception | None = None
     _writer: Scribe = field(default_factory=lambda: Scribe("journal"))
     _stopped: bool = False
@@ -575,6 +592,7 @@ class Store:
         waiting = _Waiting(work, request, by, at_once, asyncio.get_running_loop().create_future())
         self._queue.append(waiting)
         self._wake.set()
+        self._calm.clear()
         with measures.COMMIT.time():
             return cast("T", await waiting.done)
 
@@ -590,16 +608,26 @@ class Store:
                 while self._queue:
                     await self._commit_some()
                     await asyncio.sleep(0)  # what is not durable waits for no disk
+                self._calm.set()
         finally:
             self._stopped = True
             for waiting in self._queue:
                 waiting.refusal = _stopping()
                 waiting.answer()
+            if self._failure is None:
+                self._catch_up()
 
-    def acknowledge(self, chassis: str, revisions: Iterable[int]) -> None:
-        """Remember that a hypervisor has these revisions now; it lasts a little later."""
+    async def calm(self, within_s: float) -> None:
+        """Wait until nobody waits for a commit, but no longer than that."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(within_s):
+                await self._calm.wait()
+
+    def acknowledge(self, chassis: str, spans: Iterable[tuple[int, int]]) -> None:
+        """Remember that a hypervisor has these revisions now, each from the first to the last of so many; it lasts a
+        little later."""
         now = time.time()
-        self._acks.extend(Ack(revision, chassis, now) for revision in revisions)
+        self._acks.extend(Ack(last, chassis, now, first if first < last else 0) for first, last in spans)
         self._wake.set()
 
     async def _note(self) -> None:
@@ -624,9 +652,10 @@ class Store:
         batch: list[_Waiting] = []
         try:
             await self._commit_batch(batch)
-        finally:
+        except BaseException:
             for waiting in batch:
                 waiting.done.cancel()  # only those without an answer: nobody knows theirs now
+            raise
 
     async def _commit_batch(self, batch: list[_Waiting]) -> None:
         """Take what waits into `batch`, until it is enough for one write."""
@@ -659,30 +688,44 @@ class Store:
             self.model.apply(change)
         await self._answer(batch, changes)
 
-    async def _answer(self, batch: Iterable[_Waiting], changes: Sequence[Change]) -> None:
-        """Answer those at once who want that, then tell followers, then answer the rest."""
+    async def _answer(self, batch: list[_Waiting], changes: Sequence[Change]) -> None:
+        """Answer those at once who want that, and the others once followers have heard: now, or while the journal
+        writes what waits by then."""
         self._untold = changes
         hasty = [waiting for waiting in batch if waiting.at_once and changes]
+        self._owed.extend(batch)
+        batch.clear()
         for waiting in hasty:
             waiting.answer()
+        if hasty:
+            await asyncio.sleep(0)
+        if not self._queue:
+            self._catch_up()
+
+    def _catch_up(self) -> None:
+        """Have followers hear of all that is in `model`, and answer who waits for that."""
+        owed, self._owed = self._owed, []
         try:
-            if hasty:
-                await asyncio.sleep(0)
-        finally:
             self.tell()
-            for waiting in batch:
+            for waiting in owed:
                 waiting.answer()
+        finally:
+            for waiting in owed:
+                waiting.done.cancel()
 
     async def _make_durable(self, changes: Sequence[Change]) -> None:
+        """Write changes; meanwhile followers hear of those before."""
         durable = [
             change if len(writes) == len(change.writes) else replace(change, writes=writes)
             for change in changes
             if (writes := tuple(write for write in change.writes if write.kind.DURABLE))
         ]
-        if not durable:
+        writing = self._writer.begin(self.journal.append, durable) if durable else None
+        self._catch_up()
+        if writing is None:
             return
         try:
-            await self._writer.do(self.journal.append, durable)
+            await writing
         except Unavailable as error:
             if not self.problem:
                 log.error("store cannot write reason=%s", error.reason)

@@ -78,7 +78,7 @@ def _strayed(cloud: Cloud, promise: Promise, survey: Survey) -> Iterator[Suspici
                 sentence = f"it leaves by port {name} of {each.chassis}, which is no port of this cloud"
                 yield Suspicion(TENANTS, sentence, come, each.chassis, each.port, receiver)
             continue
-        wrong = come & ~promise.allowed(port.network_id)
+        wrong = come & ~cloud.and_stand_ins(promise.allowed(port.network_id))
         if wrong != nothing:
             sentence = f"it reaches port {port.id} of network {port.network_id}, which nothing joins to its sender"
             yield Suspicion(TENANTS, sentence, wrong, each.chassis, each.port, receiver)
@@ -93,7 +93,7 @@ def _wired(cloud: Cloud, promise: Promise, survey: Survey) -> Iterator[Suspicion
             left = state
             for network in networks:
                 tag = Test("vlan_tci", *tag_of(network))
-                wrong = cloud.algebra.narrowed(state, tag).packets & ~promise.allowed(network.id)
+                wrong = cloud.algebra.narrowed(state, tag).packets & ~cloud.and_stand_ins(promise.allowed(network.id))
                 left = cloud.algebra.less(left, tag)
                 if wrong != nothing:
                     what = f"network {network.id} on physical network {physical}"
@@ -106,7 +106,7 @@ def _wired(cloud: Cloud, promise: Promise, survey: Survey) -> Iterator[Suspicion
 
 def _forged(cloud: Cloud, promise: Promise, survey: Survey) -> Iterator[Suspicion]:
     for (name, port), packets in _by(cloud, (((name, port), state) for name, port, state in survey.emitted)):
-        if (wrong := packets & promise.forged) != cloud.space.nothing:
+        if (wrong := packets & cloud.and_stand_ins(promise.forged)) != cloud.space.nothing:
             sentence = f"it leaves {name} though its sender has port security, and not these addresses"
             yield Suspicion(SPOOFING, sentence, wrong, name, port)
 
@@ -180,7 +180,7 @@ def _by(cloud: Cloud, found: Iterable[tuple[K, State]]) -> Iterator[tuple[K, Set
 
 def reaching(cloud: Cloud, survey: Survey, target: Origin, only: Iterable[Origin]) -> Iterator[Suspicion]:
     """What reaches a port, and is of none of these senders."""
-    others = ~cloud.senders(only)
+    others = ~cloud.and_stand_ins(cloud.senders(only))
     for each in survey.arrived:
         if (each.chassis, each.port) == (target.chassis, target.ofport):
             wrong = _all(each.states, cloud.space.nothing) & others

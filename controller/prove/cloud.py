@@ -17,7 +17,7 @@ from controller.model.bindings import Placed, place
 from controller.model.records import Address, Chassis, Port
 from controller.model.store import Rows
 from controller.prove.atoms import Gathered
-from controller.prove.conntrack import BELIEVED, TRANSLATED
+from controller.prove.conntrack import BELIEVED
 from controller.prove.focus import NARROWED, reached, writers
 from controller.prove.rules import Group, Rule, Test, group, rule
 from controller.prove.sets import WIDTHS, Set, Space, Value, is_header, union
@@ -28,6 +28,9 @@ from controller.prove.walk import Machine, Outcome, Walk
 
 MAX_CROSSINGS: Final = 8
 """How many tunnels and wires packets are followed through: in this cloud it takes three, and more are a loop."""
+_HEADERS: Final = tuple(filter(is_header, WIDTHS))
+STAND_INS: Final = 16
+"""So many senders stand for all of a crowd (`Cloud.stand_for`)."""
 _TUNNELS: Final = frozenset(TUNNEL_PORTS.values())
 _FULL: Final = 0xFFFFFFFF
 
@@ -146,9 +149,12 @@ class Cloud:
         """Begin anew with sets of what some senders send, in variables of their own."""
         self.followed = followed
         self._places = {origin.number: place for place, origin in enumerate(followed)}
-        self.space = Space(values, len(followed), len(self.hosts), narrowed)
-        self.algebra = Algebra(self.space)
         self.crowds = sorted({origin.crowd for origin in followed})
+        self.space = Space(values, len(followed) + STAND_INS * len(self.crowds), len(self.hosts), narrowed)
+        self.algebra = Algebra(self.space)
+        self._stand_ins: dict[str, list[tuple[Set, Set]]] = {}
+        self._also: dict[Set, Set] = {}
+        self._all_stand_ins = self.space.nothing
         self._crowds: dict[str, Set] = {}
         self._sound: Set | None = None
 
@@ -245,6 +251,50 @@ class Cloud:
         place = self._places.get(origin.number)
         return self.space.nothing if place is None else self.space.is_("origin", place)
 
+    def stand_for(self, claims: Iterable[Set]) -> None:
+        """Of what conntrack may have said anything of, who sent what matters to these sets of packets as they were sent
+        alone: what is in the same of them of a crowd has one sender that stands for all."""
+        parts = {crowd: [self._crowd(crowd)] for crowd in self.crowds}
+        nothing, number = self.space.nothing, len(self.followed)
+        for claim in dict.fromkeys(claims):
+            for crowd, sets in parts.items():
+                parts[crowd] = [each for set in sets for each in (set & claim, set & ~claim) if each != nothing]
+        for crowd, sets in parts.items():
+            self._stand_ins[crowd] = []
+            for each in sets[:STAND_INS]:
+                self._stand_ins[crowd].append((each, self.space.is_("origin", number)))
+                number += 1
+        self.algebra.stand_ins = [each for found in self._stand_ins.values() for each in found]
+        self._all_stand_ins = union((one for _, one in self.algebra.stand_ins), nothing)
+        self._crowds.clear()
+
+    def and_stand_ins(self, sent: Set) -> Set:
+        """A set of packets as they were sent, one of those that stand-ins are for, with them."""
+        known = self._also.get(sent)
+        if known is None:
+            more = [stand_in for each, stand_in in self.algebra.stand_ins if each & sent != self.space.nothing]
+            known = self._also[sent] = union([sent, *more], self.space.nothing)
+        return known
+
+    def sent_for(self, packets: Set, survey: Survey) -> Iterator[Set]:
+        """What somebody sent, of packets as they were sent: or else, of stand-ins, what came to conntrack of all that
+        they stand for, and of that, first, what looks as they do now."""
+        nothing = self.space.nothing
+        if (sent := packets & ~self._all_stand_ins) != nothing:
+            yield sent
+            return
+        tracked = [each for each in survey.tracked if self.algebra.value(each, BELIEVED) == 0]
+        asked = union({self.algebra.as_sent(each) for each in tracked}, nothing) & ~self._all_stand_ins
+        for each, stand_in in self.algebra.stand_ins:
+            mine, come = packets & stand_in, asked & each
+            if mine == nothing or come == nothing:
+                continue
+            for slots in (_HEADERS, *([slot] for slot in _HEADERS)):
+                alike = come & self.algebra.as_now(mine, slots)
+                if alike != nothing:
+                    come = alike
+            yield come
+
     def senders(self, origins: Iterable[Origin]) -> Set:
         """The packets of some."""
         return union(map(self.sent_by, origins), self.space.nothing)
@@ -314,20 +364,16 @@ class Cloud:
         for crossing in range(MAX_CROSSINGS + 1):
             if not any(state.packets != self.space.nothing for state in behind):
                 return survey
-            outcome = Walk(self.algebra, self.machine, apart=apart, first=first).run(behind)
+            outcome = Walk(self.algebra, self.machine, apart=apart, first=first).run(behind, been=been)
             coming = self._out(outcome, survey, first=not crossing, apart=apart)
-            behind = [*coming] if apart else self._anew(coming, been)
+            behind = [*coming] if apart else self._anew(coming)
         survey.looped += [each for state in behind for each in self.places(state)]
         return survey
 
-    def _anew(self, states: Iterable[State], been: dict[object, Set]) -> list[State]:
-        """What comes from elsewhere; of what was translated, of which no loop is told, that has not come before."""
+    def _anew(self, states: Iterable[State]) -> list[State]:
+        """What comes from elsewhere."""
         algebra, live = self.algebra, self.machine.tables.live.at(0)
-        come = algebra.merged([algebra.homed(algebra.without(state, live)) for state in states])
-        return [
-            algebra.fresh(state, live, 0, been) if algebra.value(state, BELIEVED) == TRANSLATED else state
-            for state in come
-        ]
+        return algebra.merged([algebra.homed(algebra.without(state, live)) for state in states])
 
     def _out(self, outcome: Outcome, survey: Survey, *, first: bool, apart: bool) -> Iterator[State]:
         """What an outcome adds to what is known, and what comes to other hypervisors by it."""
@@ -378,9 +424,13 @@ class Cloud:
 
     def _aside(self, state: State) -> State:
         """What goes to another hypervisor: as anybody of its crowd may have sent it."""
-        sets = (
-            self.algebra.forgotten(state.packets & self._crowd(crowd)) & self._crowd(crowd) for crowd in self.crowds
-        )
+        stood = state.packets & self._all_stand_ins
+        if stood == state.packets:
+            return state
+        sets = [stood]
+        for crowd in self.crowds:
+            senders = self.senders(each for each in self.followed if each.crowd == crowd)
+            sets.append(self.algebra.forgotten(state.packets & senders) & senders)
         return replace(state, packets=union(sets, self.space.nothing))
 
     def _crowd(self, crowd: str) -> Set:
@@ -388,7 +438,8 @@ class Cloud:
         known = self._crowds.get(crowd)
         if known is None:
             mine = [each for each in self.followed if each.crowd == crowd]
-            known = self._crowds[crowd] = self.senders(mine)
+            known = self.senders(mine) | union((one for _, one in self._stand_ins.get(crowd, ())), self.space.nothing)
+            self._crowds[crowd] = known
         return known
 
     def _through(self, tunnel: str, state: State, survey: Survey) -> Iterator[State]:

@@ -36,12 +36,15 @@ Do = Callable[[Action, State, int], list[State]]
 
 
 def tracked(
-    algebra: Algebra, how: Track, state: State, sctp_ports: Set, do: Do, *, first: bool = False
-) -> Iterator[State]:  # fmt: skip
+    algebra: Algebra, how: Track, state: State, sctp_ports: Set, do: Do, *, first: bool = False, apart: bool = False
+) -> Iterator[State]:
     """The packets as they come out of conntrack: both as each would that begins a connection, and, unless it is about
-    the `first` packets of these alone, as any might."""
+    the `first` packets of these alone, as any might, whoever sent them (`Algebra.stood`), but where they are kept
+    `apart`."""
     if not first:
-        yield from _believed(algebra, how, algebra.put(state, BELIEVED, algebra.value(state, BELIEVED) or 1))
+        any = algebra.put(state, BELIEVED, algebra.value(state, BELIEVED) or 1)
+        for each in [any] if apart else algebra.stood(any):
+            yield from _believed(algebra, how, each)
     if algebra.value(state, BELIEVED) != 0:
         return
     begins, others = _parted(algebra, state)
@@ -159,7 +162,6 @@ def _anything(algebra: Algebra, how: Track, state: State) -> State:
         state = algebra.put(state, slot, UNKNOWN)
     if how.nat is not None:
         state = algebra.put(state, BELIEVED, TRANSLATED)
-        for slot in _TRANSLATED:
-            state = algebra.anything(state, slot)
+        state = algebra.anything(state, _TRANSLATED)
         state = algebra.loosened(state, HOPS.wire, HOPS.full << HOPS.shift)
     return state

@@ -163,6 +163,11 @@ class Outside:
 
     # ---- what should come -------------------------------------------------------------------------------------
 
+    @property
+    def arriving(self) -> Mapping[Place, Sequence[Outcome]]:
+        """What should come of what hosts of wires send, by guest."""
+        return self._coming[0]
+
     @cached_property
     def _coming(self) -> tuple[dict[Place, list[Outcome]], dict[tuple[str, str], list[Outcome]], dict[str, list[Set]]]:
         """What hosts of wires send: to guests, by place; into tunnels, by gateway of several and the hypervisor where
@@ -329,18 +334,24 @@ class Outside:
             made[each.chassis, each.port, each.crowd, each.crossed] += states
         return made
 
-    def _left(self, network: str, wired: Mapping[Place, Sequence[State]]) -> Iterator[Suspicion]:
-        wanted = self.leaving(network)
-        doubts = self.routes.by_network.get(network, ())
-        asked = self.wanted.asked(network) & ~union(
-            (
-                self.space.is_("eth_dst", number_of(each.mac_address)) & self.unsure_senders(fate.router)
-                for each in doubts
-                for fate in self.routes.fates(each)
-                if isinstance(fate, Exit)
-            ),
-            self.space.nothing,
+    def asked_out(self, network: str) -> Set:
+        """Of what ports of a network send, that of which the model says alone whether it should leave, and as whom."""
+        doubts = (
+            self.space.is_("eth_dst", number_of(each.mac_address)) & self.unsure_senders(fate.router)
+            for each in self.routes.by_network.get(network, ())
+            for fate in self.routes.fates(each)
+            if isinstance(fate, Exit)
         )
+        return self.wanted.asked(network) & ~union(doubts, self.space.nothing)
+
+    def asked_in(self, external: Network) -> Set:
+        """The same of what hosts of an external network send."""
+        _, _, doubts = self._coming
+        left = (*doubts.get(external.id, ()), self.space.is_("eth_dst", 1 << 40, 1 << 40))
+        return self.come(external) & ~union(left, self.space.nothing)
+
+    def _left(self, network: str, wired: Mapping[Place, Sequence[State]]) -> Iterator[Suspicion]:
+        wanted, asked = self.leaving(network), self.asked_out(network)
         joined = self.wanted.promise.joined
         for external in self.externals.networks:
             if joined[external.id] == joined[network]:
@@ -366,12 +377,9 @@ class Outside:
                         yield Suspicion(claim, sentence, packets, name, port, how=True)
 
     def _come_in(self, crowd: str, arrived: Mapping[Place, Sequence[State]]) -> Iterator[Suspicion]:
-        wanted, _, doubts = self._coming
-        joined = self.wanted.promise.joined
+        wanted, joined = self.arriving, self.wanted.promise.joined
         asked = {
-            external.id: self.come(external)
-            & ~self.space.is_("eth_dst", 1 << 40, 1 << 40)
-            & ~union(doubts.get(external.id, []), self.space.nothing)
+            external.id: self.asked_in(external)
             for external in self.externals.networks
             if f"/{external.physical_network}" == crowd
         }

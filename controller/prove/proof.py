@@ -17,10 +17,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, NoReturn
 
-from controller.model.records import Record
+from controller.model.records import Network, Record
 from controller.model.store import Model
 from controller.prove.claims import Suspicion, reaching, suspicions
-from controller.prove.cloud import Cloud, Held, Survey
+from controller.prove.cloud import Cloud, Held, Origin, Survey
 from controller.prove.intent import Intent
 from controller.prove.promise import Promise
 from controller.prove.sets import Set, Unforeseen
@@ -177,10 +177,8 @@ def _share(question: Question, cloud: Cloud, crowds: Sequence[str]) -> _Share:
     for batch in _batches(cloud, crowds, question.at_once):
         part, survey, found = _followed(question, cloud, batch, unjudged)
         notes.update(survey.notes)
-        left = survey.left
         for against in found[: TOLD - len(shown)]:
-            told = _plausible(against, left, part)
-            shown.append(_violation(part, told, witness(part, told, followed=len(shown) < question.followed)))
+            shown.append(_shown(against, survey, part, followed=len(shown) < question.followed))
         count += len(found)
     return _Share(tuple(shown), count, tuple(notes), _peak_bytes(), tuple(unjudged))
 
@@ -206,21 +204,39 @@ def _followed(
     while True:
         part = cloud.focused(crowds, more)
         try:
+            promise = Promise(part)
+            part.stand_for(_told_apart(question, part, promise))
             survey = part.survey(crowds=crowds)
-            return part, survey, [*_against(question, part, survey, crowds, unjudged)]
+            return part, survey, [*_against(question, part, promise, survey, crowds, unjudged)]
         except Unforeseen as lacking:
             more.setdefault(lacking.sort, set()).update(lacking.numbers)
 
 
-def _against(
-    question: Question, cloud: Cloud, survey: Survey, crowds: Sequence[str], unjudged: dict[tuple[str, str], None]
-) -> Iterator[Suspicion]:  # fmt: skip
+def _told_apart(question: Question, cloud: Cloud, promise: Promise) -> Iterator[Set]:
+    """What is asked of packets as they were sent."""
     if question.reaches:
-        target = cloud.by_port[question.reaches]
-        senders = [cloud.by_port[id] for id in question.only if id in cloud.by_port]
-        yield from reaching(cloud, survey, target, [target, *senders])
+        yield cloud.senders(_only(question, cloud))
         return
-    promise = Promise(cloud)
+    yield promise.forged
+    yield from (promise.allowed(network.id) for network in cloud.rows.all(Network))
+
+
+def _only(question: Question, cloud: Cloud) -> list[Origin]:
+    ids = (question.reaches, *question.only)
+    return [cloud.by_port[id] for id in ids if id in cloud.by_port]
+
+
+def _against(
+    question: Question,
+    cloud: Cloud,
+    promise: Promise,
+    survey: Survey,
+    crowds: Sequence[str],
+    unjudged: dict[tuple[str, str], None],
+) -> Iterator[Suspicion]:
+    if question.reaches:
+        yield from reaching(cloud, survey, cloud.by_port[question.reaches], _only(question, cloud))
+        return
     yield from suspicions(cloud, promise, survey)
     intent = Intent(cloud, promise)
     yield from intent.compared(survey, crowds)
@@ -229,6 +245,19 @@ def _against(
 
 def _peak_bytes() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def _shown(against: Suspicion, survey: Survey, cloud: Cloud, *, followed: bool) -> Violation:
+    """With a packet; if only stand-ins send what is against it, one that is followed to where it should not be, if any
+    of those is that somebody may have sent for them."""
+    tried = [replace(against, packets=each) for each in cloud.sent_for(against.packets, survey)]
+    for each in tried if followed else ():
+        told = _plausible(each, survey.left, cloud)
+        found = witness(cloud, told)
+        if found.way or len(tried) == 1:
+            return _violation(cloud, told, found)
+    told = _plausible(tried[0], survey.left, cloud)
+    return _violation(cloud, told, witness(cloud, told, followed=followed))
 
 
 def _plausible(against: Suspicion, left: Sequence[Set], cloud: Cloud) -> Suspicion:

@@ -43,9 +43,11 @@ class Next:
 
 @dataclass(frozen=True, slots=True)
 class Lead:
-    """A block that a router knows, and its next hops, of which any is taken; none of which nobody knows."""
+    """A block that a router knows, what is for it, and its next hops, of which any is taken; none of which nobody
+    knows."""
 
     block: _Block
+    packets: Set
     nexts: tuple[Next, ...]
 
 
@@ -101,6 +103,7 @@ class Routes:
         self.rows, self.view, self.space = rows, View(rows), space
         self._fates: dict[str, list[Fate]] = {}
         self._leads: dict[str, list[Lead]] = {}
+        self._to: dict[str, Set] = {}
 
     @cached_property
     def _interfaces(self) -> list[Port]:
@@ -163,9 +166,12 @@ class Routes:
 
     def to(self, address: str) -> Set:
         """What is for an address, or a block of them."""
-        sort, value, mask = block(address)
-        slot, family = ("nw_dst", IPV4) if sort == "ip4" else ("ipv6_dst", IPV6)
-        return self.space.is_("eth_type", family) & self.space.is_(slot, value, mask)
+        known = self._to.get(address)
+        if known is None:
+            sort, value, mask = block(address)
+            slot, family = ("nw_dst", IPV4) if sort == "ip4" else ("ipv6_dst", IPV6)
+            known = self._to[address] = self.space.is_("eth_type", family) & self.space.is_(slot, value, mask)
+        return known
 
     def led(
         self, router: str, packets: Set, hops: int = 1, chosen: tuple[tuple[str, str, str], ...] = ()
@@ -173,7 +179,7 @@ class Routes:
         """By the longest prefix."""
         nothing, left = self.space.nothing, packets
         for lead in self.leads(router):
-            taken = left & self.to(str(lead.block))
+            taken = left & lead.packets
             if taken == nothing:
                 continue
             left = left & ~taken
@@ -287,14 +293,17 @@ class Routes:
             self._leads[router] = known
         return known
 
+    def _lead(self, to: str, *nexts: Next) -> Lead:
+        return Lead(ip_network(to), self.to(to), nexts)
+
     def _own_subnets(self, router: str) -> Iterator[Lead]:
         for port in self.by_router.get(router, ()):
             for id in dict.fromkeys(ip.subnet_id for ip in port.fixed_ips):
                 if (subnet := self.rows.get(Subnet, id)) is not None:
-                    yield Lead(ip_network(subnet.cidr), (Next(port, None),))
+                    yield self._lead(subnet.cidr, Next(port, None))
         if (outer := gateway_port(self.view, router)) is not None:
             for subnet in self.rows.where(Subnet, network_id=outer.network_id):
-                yield Lead(ip_network(subnet.cidr), (Next(outer, None),))
+                yield self._lead(subnet.cidr, Next(outer, None))
 
     def _known(self, router: Router) -> Iterator[Lead]:
         """Routes, and the default ones of a gateway. Next hops that are nobody's now are left out, unless all are."""
@@ -307,7 +316,7 @@ class Routes:
         several = sum(len(found) > 1 for found in alive.values())
         for to, found in alive.items():
             known = len(found) == 1 or several <= ECMP_ROUTES
-            yield Lead(ip_network(to), tuple(found) if known else ())
+            yield self._lead(to, *(found if known else ()))
 
     def _is_down(self, way: Next) -> bool:
         return way.nexthop is not None and is_down(self.view, way.interface.network_id, way.nexthop)

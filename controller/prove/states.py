@@ -96,11 +96,21 @@ class Algebra:
         }
         self._defaults: dict[str, Value] = {slot: space.block(slot) if is_header(slot) else 0 for slot in WIDTHS}
         self._defaults[KEPT] = space.block(KEPT)
+        self.stand_ins: list[tuple[Set, Set]] = []
+        """Parts of all that is sent, and what stands for one (`Cloud.stand_for`)."""
+        self._found: dict[Refs, frozenset[tuple[str, int]]] = {}
         self._standing: dict[tuple[frozenset[int], Refs], Set] = {}
         self._senders = [ref for slot in (KEPT, *_OF_SENDERS) for ref in space.block(slot)]
         self._kept = {
             ref for ref, (slot, block) in self.homes.items() if slot == KEPT or (is_header(slot) and not block)
         }
+
+    def blocks_of(self, refs: Refs) -> frozenset[tuple[str, int]]:
+        """The slots, and blocks of them, whose variables are among some."""
+        known = self._found.get(refs)
+        if known is None:
+            known = self._found[refs] = frozenset(self.homes[ref] for ref in refs if ref >= 0)
+        return known
 
     def value(self, state: State, slot: str) -> Value:
         """What a slot holds."""
@@ -200,16 +210,27 @@ class Algebra:
 
     def _cleaned(self, packets: Set, old: Value, values: Mapping[str, Value]) -> Set:
         """Without what nobody refers to any more."""
-        gone = {ref for ref in refs_of(old) if ref >= 0 and ref not in self._kept}
-        for value in values.values() if gone else ():
-            gone.difference_update(refs_of(value))
+        return self._unheld(packets, [old], values)
+
+    def _unheld(self, packets: Set, old: Iterable[Value], values: Mapping[str, Value]) -> Set:
+        """Without what these values refer to alone, which are no more among others."""
+        gone = {ref for value in old for ref in refs_of(value) if ref >= 0 and ref not in self._kept}
+        if not gone:
+            return packets
+        blocks = {self.homes[ref] for ref in gone}
+        for value in values.values():
+            if type(value) is tuple and not blocks.isdisjoint(self.blocks_of(value)):
+                gone.difference_update(value)
         return self.space.forget(packets, gone) if gone else packets
 
-    def anything(self, state: State, slot: str) -> State:
-        """With whatever in a slot."""
-        state = self.put(state, slot, 0)
-        refs = self.space.block(slot, self._free(state.values, slot))
-        return replace(state, values={**state.values, slot: refs}, packets=state.packets & self.space.real(slot, refs))
+    def anything(self, state: State, slots: Sequence[str]) -> State:
+        """With whatever in some slots."""
+        values = {**state.values, **dict.fromkeys(slots, 0)}
+        packets = self._unheld(state.packets, (self.value(state, slot) for slot in slots), values)
+        for slot in slots:
+            refs = values[slot] = self.space.block(slot, self._free(values, slot))
+            packets = packets & self.space.real(slot, refs)
+        return replace(state, values=values, packets=packets)
 
     def loosened(self, state: State, slot: str, mask: int) -> State:
         """With whatever in some bits of a slot that has no atoms."""
@@ -271,17 +292,8 @@ class Algebra:
             for slot, value in state.values.items()
             if is_header(slot) or slot in (*kept, KEPT, HOST, *APART)
         }
-        gone = {
-            ref
-            for slot, value in state.values.items()
-            if slot not in stays
-            for ref in refs_of(value)
-            if ref >= 0 and ref not in self._kept
-        }
-        for value in stays.values():
-            gone.difference_update(refs_of(value))
-        packets = self.space.forget(state.packets, gone) if gone else state.packets
-        return replace(state, values=stays, packets=packets)
+        old = [value for slot, value in state.values.items() if slot not in stays]
+        return replace(state, values=stays, packets=self._unheld(state.packets, old, stays))
 
     def without(self, state: State, live: Live) -> State:
         """Without what nobody asks for any more."""
@@ -295,23 +307,55 @@ class Algebra:
         if not changed:
             return state
         values = {slot: changed.get(slot, value) for slot, value in state.values.items() if changed.get(slot) != 0}
-        gone = {ref for slot in changed for ref in refs_of(state.values[slot]) if ref >= 0 and ref not in self._kept}
-        for value in values.values() if gone else ():
-            gone.difference_update(refs_of(value))
-        return replace(state, values=values, packets=self.space.forget(state.packets, gone) if gone else state.packets)
+        packets = self._unheld(state.packets, [state.values[slot] for slot in changed], values)
+        return replace(state, values=values, packets=packets)
 
     def forgotten(self, packets: Set) -> Set:
         """Packets without who sent them, of what only that says: MAC addresses of senders."""
         return self.space.forget(packets, self._senders)
+
+    def as_now(self, packets: Set, slots: Iterable[str]) -> Set:
+        """What was sent with what is now in some slots of packets for whose senders others stand (`stood`), where that
+        was not written since."""
+        moved = {
+            now: then
+            for slot in slots
+            for now, then in zip(self.space.block(slot, 1), self.space.block(slot), strict=True)
+        }
+        return self.space.renamed(self.space.forget(packets, self.homes.keys() - moved.keys()), moved)
 
     def as_sent(self, state: State) -> Set:
         """The packets as somebody sent them: whatever became of them since."""
         gone = {ref for value in state.values.values() for ref in refs_of(value) if ref >= 0 and ref not in self._kept}
         return self.space.forget(state.packets, gone) if gone else state.packets
 
+    def stood(self, state: State) -> list[State]:
+        """Of each part of what was sent it is forgotten who sent what: others stand for it. What is in the packets now
+        is found elsewhere then. What is in no part stays as it is."""
+        values = {**{slot: value for slot, value in self._defaults.items() if is_header(slot)}, **state.values}
+        asked = {ref for value in values.values() for ref in refs_of(value) if ref in self._kept}
+        moved: dict[int, int] = {}
+        for slot in {self.homes[ref][0] for ref in asked}:
+            fresh = self.space.block(slot, self._free(values, slot))
+            moved.update({ref: fresh[at] for at, ref in enumerate(self.space.block(slot)) if ref in asked})
+        gone, left, found = self._kept - asked, state.packets, []
+        for sent, stand_in in self.stand_ins:
+            mine = left & sent
+            if mine != self.space.nothing:
+                left = left & ~sent
+                found.append(self.space.renamed(self.space.forget(mine, gone), moved) & stand_in)
+        if not found:
+            return [state]
+        others = {
+            slot: tuple([moved.get(ref, ref) for ref in refs_of(value)]) if refs_of(value) else value
+            for slot, value in values.items()
+        }
+        made = [State(others, union(found, self.space.nothing), state.trail)]
+        return made if left == self.space.nothing else [*made, replace(state, packets=left)]
+
     def _free(self, values: Mapping[str, Value], slot: str) -> int:
         """A block of a slot's own that nobody refers to."""
-        used = {self.homes[ref] for value in values.values() for ref in refs_of(value) if ref >= 0}
+        used = {at for each in values.values() if type(each) is tuple for at in self.blocks_of(each)}
         first = 1 if is_header(slot) else 0
         return next(block for block in range(first, BLOCKS) if (slot, block) not in used)
 
@@ -354,16 +398,10 @@ class Algebra:
         """The same with each slot, if no other refers to its variables, in the first free ones of its own."""
         for slot, value in state.values.items():
             refs = refs_of(value)
-            blocks = {self.homes[ref] for ref in refs if ref >= 0}
+            blocks = self.blocks_of(refs)
             if len(blocks) != 1 or any(ref in self._kept for ref in refs):
                 continue
-            others = {
-                self.homes[ref]
-                for name, each in state.values.items()
-                if name != slot
-                for ref in refs_of(each)
-                if ref >= 0
-            }
+            others = {at for name, each in state.values.items() if name != slot for at in self.blocks_of(refs_of(each))}
             ((owner, block),) = blocks
             alike = owner == slot or (SORTS.get(owner, "") == SORTS.get(slot) and slot in SORTS)
             first = 1 if is_header(slot) else 0
@@ -386,10 +424,12 @@ class Algebra:
             refs = self.space.refs(slot, value) if isinstance(value, int) else value
             asked = live.get(slot, -1)
             fixed = [at for at, ref in enumerate(refs) if ref < 0 and (slot in SORTS or asked >> at & 1)]
-            blocks = {self.homes[ref] for ref in refs if ref >= 0}
+            if not fixed:
+                continue
+            blocks = self.blocks_of(refs)
             own = self.space.block(slot, self._free(values, slot) if not blocks else min(block for _, block in blocks))
-            used = {ref for each in values.values() for ref in refs_of(each)}
-            if not fixed or (blocks and {name for name, _ in blocks} != {slot}) or any(own[at] in used for at in fixed):
+            used = {ref for each in values.values() for ref in refs_of(each)} if blocks else set()
+            if (blocks and {name for name, _ in blocks} != {slot}) or any(own[at] in used for at in fixed):
                 continue
             told = self._fixed(own, refs, fixed)
             packets = packets if told is None else packets & told
@@ -420,27 +460,24 @@ class Algebra:
     def _kinds(self, state: State, slots: Sequence[str]) -> tuple[object, ...]:
         """States can be joined if each slot's kinds are equal: `OWN` of a number, or of bits in a block of its own
         that no other slot uses, or the very bits."""
-        owners: dict[str, set[tuple[str, int]]] = {}
         used: dict[tuple[str, int], str] = {}
         for slot, value in state.values.items():
-            found = {self.homes[ref] for ref in refs_of(value) if ref >= 0}
-            owners[slot] = found
-            for each in found:
+            for each in self.blocks_of(value) if type(value) is tuple else ():
                 used[each] = slot if used.get(each, slot) == slot else ""
-        return tuple([self._kind(state, slot, owners.get(slot, set()), used) for slot in slots])
+        return tuple([self._kind(state, slot, used) for slot in slots])
 
-    def _kind(
-        self, state: State, slot: str, owners: set[tuple[str, int]], used: Mapping[tuple[str, int], str]
-    ) -> object:
+    def _kind(self, state: State, slot: str, used: Mapping[tuple[str, int], str]) -> object:
         value = self.value(state, slot)
-        first = 1 if is_header(slot) else 0
         if slot in APART:
             return ("apart", value)
         if isinstance(value, int):
             return OWN
-        if isinstance(value, Maybe) or len(owners) != 1:
+        first = 1 if is_header(slot) else 0
+        if isinstance(value, Maybe) or len(owners := self.blocks_of(value)) != 1:
             return value
         ((owner, block),) = owners
+        if (owner, block) not in used:  # as it was sent
+            return value
         if owner != slot or block < first or used[owner, block] != slot:
             return value
         own = self.space.block(slot, block)

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Final
 
-from controller.prove.conntrack import BELIEVED, tracked
+from controller.prove.conntrack import BELIEVED, TRANSLATED, tracked
 from controller.prove.live import CONNTRACK, NOTHING, Live, both
 from controller.prove.rules import (
     Action,
@@ -110,14 +110,16 @@ class Walk:
         self._apart = apart
         self._behind: dict[int, list[State]] = {}
         self._copied: dict[int, list[State]] = {}
+        self._been: dict[object, Set] = {}
         self._visits = self._depth = 0
         self._asked: Live = NOTHING
         """What is asked for of packets when they come back from where they are."""
 
-    def run(self, states: Iterable[State], table: int = 0) -> Outcome:
-        """All that becomes of them, conntrack included."""
+    def run(self, states: Iterable[State], table: int = 0, been: dict[object, Set] | None = None) -> Outcome:
+        """All that becomes of them, conntrack included; of what was translated only where it has not `been` before."""
         self._behind = {table: list(states)}
-        been: dict[object, Set] = {}
+        self._been = {} if been is None else been
+        been = {}
         for turn in range(2 * MAX_RECIRCULATIONS + 1):
             behind, self._behind = self._behind, {}
             for place in sorted(behind):
@@ -136,7 +138,9 @@ class Walk:
         algebra, live = self.algebra, self.machine.tables.live.at(table)
         come = self._met(table, states)
         for state in come if self._apart else algebra.merged([algebra.homed(each) for each in come]):
-            if self._doubtful(state):
+            if algebra.value(state, BELIEVED) == TRANSLATED:
+                pass  # seen where it comes (`_met`)
+            elif self._doubtful(state):
                 state = algebra.fresh(state, live, table, been)
             elif turn >= MAX_RECIRCULATIONS:
                 self.outcome.looped.append(state)
@@ -156,7 +160,7 @@ class Walk:
             copied, self._copied = self._copied, {}
             for place, found in sorted(copied.items()):
                 fresh = [self.algebra.written(state, Test("acted", 0, 1)) for state in found]
-                for last, state in self._frame(place, fresh):
+                for last, state in self._frame(place, fresh, back=False):
                     self._lose(last, state)
         for found in self._copied.values():
             self.outcome.looped += found
@@ -167,14 +171,19 @@ class Walk:
         if lost.packets != self.algebra.space.nothing:
             self.outcome.lost.setdefault(table, []).append(lost)
 
-    def _frame(self, table: int, states: Sequence[State]) -> list[tuple[int, State]]:
-        """A table and those that it goes to; every packet comes back, with the last table where it was."""
+    def _frame(self, table: int, states: Sequence[State], *, back: bool = True) -> list[tuple[int, State]]:
+        """A table and those that it goes to; every packet comes back, with the last table where it was. Where nothing
+        is asked for when it is `back`, what was translated does not go on where the same has been."""
         pending: dict[int, list[State]] = {table: [*states]}
         done: list[tuple[int, State]] = []
         while pending:
             place = min(pending)
             come = pending.pop(place)
             for state in self._met(place, come):
+                if not (back or self._apart) and self.algebra.value(state, BELIEVED) == TRANSLATED:
+                    state = self.algebra.fresh(state, self.machine.tables.live.at(place), place, self._been)
+                    if state.packets == self.algebra.space.nothing:
+                        continue
                 for following, after in self._visit(place, state):
                     if following is None:
                         done.append((place, after))
@@ -378,7 +387,7 @@ class Walk:
         if action.table is not None:
             behind = self._behind.setdefault(action.table, [])
             sctp_ports = self.algebra.standing(state, self.machine.sctp_ports)
-            behind += tracked(self.algebra, action, state, sctp_ports, self._do, first=self._first)
+            behind += tracked(self.algebra, action, state, sctp_ports, self._do, first=self._first, apart=self._apart)
         for slot in CONNTRACK:
             state = self.algebra.put(state, slot, 0)
         return self.algebra.written(state, ACTED)

@@ -22,7 +22,7 @@ from typing import Final, Protocol
 from controller.errors import Rejected
 from controller.southbound import messages as of
 from controller.southbound.questions import Question
-from controller.southbound.reconcile import Refusal, Step
+from controller.southbound.reconcile import Refusal, Step, bundled
 
 log = logging.getLogger(__name__)
 
@@ -37,8 +37,8 @@ class Wire(Protocol):
 
     datapath_id: int
 
-    def xid(self) -> int:
-        """A number for the next message."""
+    def xids(self, count: int) -> int:
+        """The first of so many numbers in a row, for the next messages."""
 
     def committed(self, steps: Sequence[Step]) -> None:
         """The switch applied a bundle of these."""
@@ -61,10 +61,11 @@ class Wire(Protocol):
 
 @dataclass(slots=True, eq=False)
 class Offer:
-    """One bundle: the messages in it by xid, and what the switch said against it."""
+    """One bundle: the messages in it, whose xids begin with `xid`, and what the switch said against which of them."""
 
     id: int
-    steps: dict[int, Step] = field(default_factory=dict)
+    steps: Sequence[Step]
+    xid: int
     errors: dict[int, of.ErrorMessage] = field(default_factory=dict)
     committed: bool = False
     failure: Rejected | None = None
@@ -80,9 +81,12 @@ class Bundles:
 
     def take_error(self, xid: int, error: of.ErrorMessage) -> bool:
         """Note an error, if it is about a message in the bundle that is under way; whether it is."""
-        if self._offer is None or xid not in self._offer.steps:
+        if self._offer is None:
             return False
-        self._offer.errors[xid] = error
+        at = xid - self._offer.xid & 0xFFFFFFFF
+        if at >= len(self._offer.steps):
+            return False
+        self._offer.errors[at] = error
         return True
 
     async def settle(self, wire: Wire, steps: Sequence[Step], refusals: list[Refusal]) -> None:
@@ -90,9 +94,10 @@ class Bundles:
         attempts = ATTEMPTS
         while steps:
             offer = await self._propose(wire, steps)
-            for xid, error in offer.errors.items():
-                refusals.append(_refusal(offer.steps[xid], error.type, error.code))
-            steps = [step for xid, step in offer.steps.items() if xid not in offer.errors]
+            for at, error in offer.errors.items():
+                refusals.append(_refusal(steps[at], error.type, error.code))
+            if offer.errors:
+                steps = [step for at, step in enumerate(steps) if at not in offer.errors]
             if offer.committed:
                 wire.committed(steps)
                 return
@@ -114,10 +119,10 @@ class Bundles:
         An error about a message in a bundle comes by itself, and does not fail the commit; one about a message that
         cannot be applied does.
         """
-        offer = self._offer = Offer(next(self._ids))
+        offer = self._offer = Offer(next(self._ids), steps, wire.xids(len(steps)))
         try:
             opened = _control(wire, "a bundle", of.bundle_open, offer)
-            await _fill(wire, offer, steps)
+            await _fill(wire, offer)
             committed = _control(wire, "to commit a bundle", of.bundle_commit, offer)
             await wire.barrier()
             try:
@@ -131,17 +136,20 @@ class Bundles:
             self._offer = None
 
 
-async def _fill(wire: Wire, offer: Offer, steps: Sequence[Step]) -> None:
+async def _fill(wire: Wire, offer: Offer) -> None:
     """Does not pause when there is little to send."""
-    data = bytearray()
-    for step in steps:
-        xid = wire.xid()
-        offer.steps[xid] = step
-        data += of.bundle_add(xid, offer.id, step.message(xid))
-        if len(data) >= WRITE_BYTES:
-            await wire.push(data)
-            data = bytearray()
-    wire.put(data)
+    added: list[bytes] = []
+    xid = offer.xid
+    size = 0
+    for step in offer.steps:
+        message = bundled(step)
+        added.append(message)
+        size += len(message)
+        if size >= WRITE_BYTES:
+            await wire.push(of.bundle_adds(xid, offer.id, added))
+            xid = xid + len(added) & 0xFFFFFFFF
+            added, size = [], 0
+    wire.put(of.bundle_adds(xid, offer.id, added))
 
 
 def _control(wire: Wire, what: str, build: Callable[[int, int], bytes], offer: Offer) -> Question:

@@ -26,7 +26,7 @@ from typing import cast
 from controller import measures
 from controller.errors import Disconnected, InUse, NotFound, SouthboundError, Unavailable
 from controller.flows.app import App
-from controller.flows.engine import Cost, Delta, Engine
+from controller.flows.engine import Cost, Engine
 from controller.flows.flow import Entry, Flow, Key
 from controller.flows.packet import Packet
 from controller.flows.pipeline import DELIVER, DST
@@ -64,7 +64,7 @@ from controller.southbound.paths import Paths, Rate
 from controller.southbound.patience import Turns
 from controller.southbound.probes import Caught, Probe, Probes, caught
 from controller.southbound.readiness import Readiness
-from controller.southbound.reconcile import Refusal
+from controller.southbound.reconcile import Pending, Refusal
 from controller.southbound.recovery import Recovery
 from controller.southbound.severed import Severing
 from controller.southbound.switch import Applied, Switch
@@ -132,11 +132,18 @@ class Fleet:
     def follow(self, changes: Sequence[Change]) -> None:
         """Recompute, and put each switch's difference in its queue."""
         with measures.RECOMPUTE.time():
-            deltas = self._engine.update(changes)
+            shifts = self._engine.shifts(changes)
         measures.CELLS.inc(len(self._engine.ran))
         requests = [change.request for change in changes if change.request]
+        deltas: dict[str, dict[Key, Pending]] = {}
+        for key, entry, chassis in shifts:
+            pending = Pending(key, entry)
+            for name in chassis:
+                deltas.setdefault(name, {})[key] = pending
         for name, delta in deltas.items():
-            self._queue(self._members.of(name), delta, requests, changes)
+            member = self._members.of(name)
+            member.owe(changes[0].revision, changes[-1].revision)
+            self._queue(member, delta, requests)
         self.translations.follow()
         self._follow_watched()
         for write in (write for change in changes for write in change.writes):
@@ -157,9 +164,8 @@ class Fleet:
         if name in self._members and self._members[name].switch is None:
             del self._members[name]
 
-    def _queue(self, member: Member, delta: Delta, requests: Iterable[str], changes: Iterable[Change]) -> None:
+    def _queue(self, member: Member, delta: Mapping[Key, Pending], requests: Iterable[str]) -> None:
         member.revision = self._engine.revision
-        member.owed.extend(change.revision for change in changes)
         if not member.drawn:
             return  # what it should hold is yet to be taken whole from the engine
         member.pending.update(delta)
@@ -181,17 +187,22 @@ class Fleet:
 
     async def observed(self, seen: Hypervisor) -> None:
         """Record what a hypervisor's database says. Raises Unavailable."""
-        recorded = self._members.of(seen.system_id).claims
-        async with self._arrivals.turn():
-            by, known = Author(chassis=seen.system_id), replace(seen, underlay_mtu=self._underlay_mtu)
-            claims = await self._store.commit(lambda tx: bindings.observe(tx, known, recorded), by=by)
-        member = self._members.of(seen.system_id)  # another one if the chassis was forgotten meanwhile
-        member.claims = claims
+        known, recorded = replace(seen, underlay_mtu=self._underlay_mtu), self._members.of(seen.system_id).claims
+        for portion in bindings.portions(self._store.model, known, recorded):
+            await self._record(portion)
+        member = self._members.of(seen.system_id)
         async with self._known:
             member.datapath_id = seen.datapath_id
             member.database = True
             self._part(member)
             self._known.notify_all()
+
+    async def _record(self, seen: Hypervisor) -> None:
+        recorded = self._members.of(seen.system_id).claims
+        async with self._arrivals.turn():
+            by = Author(chassis=seen.system_id)
+            claims = await self._store.commit(lambda tx: bindings.observe(tx, seen, recorded), by=by)
+        self._members.of(seen.system_id).claims = claims  # of another one if the chassis was forgotten meanwhile
 
     def _part(self, member: Member) -> None:
         """Let a switch go that is another hypervisor's than it was when it came; it comes back as what it is now.

@@ -59,6 +59,7 @@ WATCHED: Mapping[str, tuple[str, ...]] = {
         "external_ids",
     ),
     "Controller": ("target", *CONTROLLER, "external_ids"),
+    "Manager": ("target", "connection_mode"),
     "Port": ("name", "interfaces", "external_ids"),
     "Interface": ("name", "type", "options", "bfd", "external_ids", "error"),
 }
@@ -142,17 +143,39 @@ def read(database: Replica, system_id: str) -> Hypervisor:
         gateway_priority=_read_gateway_priority(keys),
         availability_zone=_read_availability_zone(keys),
         datapath_id=int(datapath_id, 16) if re.fullmatch(r"[0-9a-f]{16}", datapath_id) else None,
-        claims=_claims(database, bridge),
+        claims=_claims(database, bridge_name),
         problem=" ".join(keys.problems),
         lacks=" ".join(lacks.values()),
-        advice=_advise(keys.root.text("ovs_version"), datapath_type),
+        advice=_advise(database, keys.root.text("ovs_version")) if datapath_type == "netdev" else "",
     )
 
 
-def _advise(version: str, datapath_type: str) -> str:
+def _advise(database: Replica, version: str) -> str:
+    """What could be better with an Open vSwitch in user space, a sentence each, or ""."""
+    return " ".join(filter(None, (_advise_upgrade(version), _advise_out_of_band(database))))
+
+
+def _advise_out_of_band(database: Replica) -> str:
+    """One sentence on a manager that is reached in-band, as by default: it has hidden flows on every bridge.
+
+    Open vSwitch makes these anew at each turn of its main loop, which in user space is what forwards
+    (ofproto/in-band.c, `in_band_run`). One that listens has none (vswitchd/bridge.c, `collect_in_band_managers`).
+    """
+    for row in database.rows("Manager").values():
+        target = row.text("target")
+        if target.startswith(("tcp:", "ssl:")) and row.text("connection_mode") != "out-of-band":
+            return (
+                "Its manager is in-band, which makes forwarding dearer: unless the way to the controller leads through "
+                f"a bridge whose flows do not let it through, run `ovs-vsctl set manager {target} "
+                "connection_mode=out-of-band` on the hypervisor."
+            )
+    return ""
+
+
+def _advise_upgrade(version: str) -> str:
     """One sentence on a defect of this Open vSwitch that flows cannot make up for, or ""; who tells none has none."""
     numbers = re.match(r"(\d{1,9})\.(\d{1,9})\.(\d{1,9})", version, re.ASCII)
-    if numbers is None or datapath_type != "netdev":
+    if numbers is None:
         return ""
     major, minor, patch = map(int, numbers.groups())
     if (major, minor) > max(FOLLOWS) or patch >= FOLLOWS.get((major, minor), patch + 1):
@@ -257,9 +280,10 @@ def _read_availability_zone(keys: _Keys) -> str:
     return "nova"
 
 
-def _claims(database: Replica, bridge: Row | None) -> tuple[Claim, ...]:
+def _claims(database: Replica, bridge: str) -> tuple[Claim, ...]:
     """The interfaces on the bridge that say whose they are, by name (OVS, topics/integration.rst)."""
-    found = filter(None, database.each(_claim, _interfaces(database, bridge)))
+    here = database.once(_interfaces, TOPOLOGY, bridge)
+    found = [claim for uuid, claim in database.column("Interface", _claim).items() if uuid in here]
     return tuple(sorted(found, key=attrgetter("interface")))
 
 
@@ -283,13 +307,28 @@ def _bridge(database: Replica, name: str) -> Row | None:
     return next((row for row in database.rows("Bridge").values() if row.text("name") == name), None)
 
 
-def _ports(database: Replica, bridge: Row | None) -> list[Row]:
-    return database.follow("Port", bridge.texts("ports")) if bridge else []
+TOPOLOGY = ("Bridge", "Port")
+"""Who has read no other tables need look again when an interface says that it is a port."""
 
 
-def _interfaces(database: Replica, bridge: Row | None) -> list[Row]:
-    parts = database.each(_parts, _ports(database, bridge))
-    return database.follow("Interface", [uuid for some in parts for uuid in some])
+def _ports(database: Replica, bridge: str) -> Mapping[str, Row]:
+    """The ports of a bridge, by name."""
+    found = _bridge(database, bridge)
+    names = database.column("Port", _name)
+    return {names[row.uuid]: row for row in database.follow("Port", found.texts("ports"))} if found else {}
+
+
+def _own_ports(database: Replica, bridge: str) -> Mapping[str, Row]:
+    """Those of them that are ours."""
+    ours = database.column("Port", _ours)
+    return {name: row for name, row in database.once(_ports, TOPOLOGY, bridge).items() if row.uuid in ours}
+
+
+def _interfaces(database: Replica, bridge: str) -> frozenset[str]:
+    """The interfaces of a bridge."""
+    parts = database.column("Port", _parts)
+    ports = database.once(_ports, TOPOLOGY, bridge).values()
+    return frozenset(uuid for port in ports for uuid in parts[port.uuid])
 
 
 def _parts(port: Row) -> tuple[str, ...]:
@@ -371,11 +410,11 @@ class _Change:
             wanted[patch_port(physical)] = _Device("patch", {"peer": patch_port_back(physical)})
         for each in watched:
             wanted[probe_port(each.chassis)] = self._probe(each)
-        present = self._ports_of(self.bridge)
+        present = self.database.once(_ports, TOPOLOGY, self.seen.bridge)
         for name, device in wanted.items():
             self.new_ports += self._device(name, device, present.get(name))
-        ours = zip(present.items(), self.database.each(_ours, present.values()), strict=True)
-        self.old_ports += [row_ref(port.uuid) for (name, port), mine in ours if mine and name not in wanted]
+        ours = self.database.once(_own_ports, TOPOLOGY, self.seen.bridge)
+        self.old_ports += [row_ref(port.uuid) for name, port in ours.items() if name not in wanted]
 
     def _probe(self, watched: Watched) -> _Device:
         """What asks a gateway in one segment and is answered in another takes no frame of anybody else."""
@@ -387,23 +426,19 @@ class _Change:
         """The other ends, each on its mapped bridge and on no other."""
         wanted = {bridge: physical for physical, bridge in self.seen.bridge_mappings}
         for bridge in self.database.rows("Bridge").values():
-            present = self._ports_of(bridge)
-            name = ""
+            name, at = "", bridge.text("name")
             mutations: list[Json] = []
-            if physical := wanted.get(bridge.text("name")):
+            if physical := wanted.get(at):
                 name = patch_port_back(physical)
                 device = _Device("patch", {"peer": patch_port(physical)})
-                if made := self._device(name, device, present.get(name)):
+                if made := self._device(name, device, self.database.once(_ports, TOPOLOGY, at).get(name)):
                     mutations.append(["ports", "insert", set_of(made)])
-            stale = [port for at, port in present.items() if at.startswith(PATCHED_BACK) and at != name and _ours(port)]
+            ours = self.database.once(_own_ports, TOPOLOGY, at).items()
+            stale = [port for other, port in ours if other.startswith(PATCHED_BACK) and other != name]
             if stale:
                 mutations.append(["ports", "delete", set_of([row_ref(port.uuid) for port in stale])])
             if mutations:
                 self._mutate("Bridge", bridge, mutations)
-
-    def _ports_of(self, bridge: Row | None) -> dict[str, Row]:
-        ports = _ports(self.database, bridge)
-        return dict(zip(self.database.each(_name, ports), ports, strict=True))
 
     def _device(self, name: str, device: _Device, port: Row | None) -> list[Json]:
         """Make a port what it should be; the reference to a new one, if it is not there."""
@@ -527,8 +562,9 @@ def _is(row: Row) -> Json:
     return [["_uuid", "==", row_ref(row.uuid)]]
 
 
-def _ours(row: Row) -> bool:
-    return row.map("external_ids").get("owner") == OWNER
+def _ours(row: Row) -> bool | None:
+    """True of what we made; None of what others did."""
+    return row.map("external_ids").get("owner") == OWNER or None
 
 
 def realised(database: Replica, seen: Hypervisor) -> str:
@@ -538,10 +574,14 @@ def realised(database: Replica, seen: Hypervisor) -> str:
         mine |= {patch_port(physical), patch_port_back(physical)}
     failed: list[str] = []
     for bridge in (seen.bridge, *(bridge for _, bridge in seen.bridge_mappings)):
-        ports = _ports(database, _bridge(database, bridge))
-        named = zip(database.each(_name, ports), ports, strict=True)
-        ours = [port for name, port in named if name in mine or name.startswith(PROBING)]
+        ports = database.once(_ports, TOPOLOGY, bridge)
+        ours = [ports[name] for name in (*mine, *database.once(_probing, TOPOLOGY, bridge)) if name in ports]
         for row in database.follow("Interface", [uuid for port in ours for uuid in _parts(port)]):
             if error := row.text("error"):
                 failed.append(f"{_name(row)}: {' '.join(error.split())[:300]}.")
     return " ".join(sorted(failed))
+
+
+def _probing(database: Replica, bridge: str) -> list[str]:
+    """The ports of a bridge that watch gateways."""
+    return [name for name in database.once(_ports, TOPOLOGY, bridge) if name.startswith(PROBING)]

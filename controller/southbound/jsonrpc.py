@@ -11,7 +11,8 @@ import asyncio
 import itertools
 import json
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+import sys
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NoReturn, TypeAlias, TypeVar, cast
 
@@ -282,7 +283,7 @@ Value: TypeAlias = "tuple[Atom, ...] | dict[str, str]"
 class Row:
     """A row: each column is a tuple of its elements or a map of strings (RFC 7047 section 5.1).
 
-    A reference is the uuid of the row it means; a column that is not monitored is empty. Accessors raise
+    A reference is the uuid of the row it means; a column that is empty, or not monitored, is not kept. Accessors raise
     Malformed when a column is of another type.
     """
 
@@ -317,7 +318,8 @@ class Replica:
     def __init__(self, watched: Mapping[str, Sequence[str]], sets: Collection[str] = ()) -> None:
         self._tables: dict[str, dict[str, Row]] = {table: {} for table in watched}
         self._sets = frozenset(sets)
-        self._known: dict[Callable[[Row], object], dict[str, tuple[Row, object]]] = {}
+        self._columns: dict[str, dict[Callable[[Row], object], dict[str, object]]] = {table: {} for table in watched}
+        self._views: dict[tuple[str, ...], dict[tuple[object, Hashable], object]] = {}
 
     def rows(self, table: str) -> Mapping[str, Row]:
         """All rows of a table, by uuid."""
@@ -327,16 +329,21 @@ class Replica:
         """The rows that references mean, as far as they exist."""
         return [row for uuid in references if (row := self._tables[table].get(uuid)) is not None]
 
-    def each(self, fn: Callable[[Row], T], rows: Iterable[Row]) -> list[T]:
-        """`fn` of each row, worked out once for as long as the row is what it is."""
-        known = cast("dict[str, tuple[Row, T]]", self._known.setdefault(fn, {}))
-        found: list[T] = []
-        for row in rows:
-            before = known.get(row.uuid)
-            if before is None or before[0] is not row:
-                before = known[row.uuid] = row, fn(row)
-            found.append(before[1])
-        return found
+    def column(self, table: str, fn: Callable[[Row], T | None]) -> Mapping[str, T]:
+        """`fn` of every row of a table, by uuid, but None; kept up to date as rows change."""
+        columns = self._columns[table]
+        if fn not in columns:
+            found = ((uuid, fn(row)) for uuid, row in self._tables[table].items())
+            columns[fn] = {uuid: value for uuid, value in found if value is not None}
+        return cast("Mapping[str, T]", columns[fn])
+
+    def once(self, fn: Callable[[Replica, str], T], tables: tuple[str, ...], given: str) -> T:
+        """`fn` of this and `given`, worked out once for as long as the tables that it reads are what they are."""
+        known = self._views.setdefault(tables, {})
+        key = fn, given
+        if key not in known:
+            known[key] = fn(self, given)
+        return cast("T", known[key])
 
     def apply(self, updates: Json) -> None:
         """Take in a `table-updates` object, initial or later (RFC 7047 section 4.1.6), or a `table-updates2` object
@@ -350,23 +357,36 @@ class Replica:
                 row = self._changed(rows.get(uuid), _object(change))
                 if row is None:
                     rows.pop(uuid, None)
-                    for known in self._known.values():
-                        known.pop(uuid, None)
+                    for column in self._columns[table].values():
+                        column.pop(uuid, None)
                 else:
-                    rows[uuid] = Row(uuid, row)
+                    id = sys.intern(uuid)  # the object that references have, too: there are thousands
+                    rows[id] = Row(id, row)
+                    self._renew(table, rows[id])
+            for tables, views in self._views.items():
+                if table in tables:
+                    views.clear()
+
+    def _renew(self, table: str, row: Row) -> None:
+        for fn, column in self._columns[table].items():
+            value = fn(row)
+            if value is None:
+                column.pop(row.uuid, None)
+            else:
+                column[row.uuid] = value
 
     def _changed(self, old: Row | None, change: Object) -> Mapping[str, Value] | None:
         """The columns of a row after a change; None when it is gone."""
         difference = change.get("modify")
         if difference is None:
             new = next((value for key in ("new", "initial", "insert") if (value := change.get(key)) is not None), None)
-            return None if new is None else {column: _value(value) for column, value in _object(new).items()}
+            return None if new is None else _columns((column, _value(told)) for column, told in _object(new).items())
         if old is None:
             raise Malformed("The database", "a change of a row that it never told of")
         columns = dict(old.columns)
         for column, value in _object(difference).items():
             columns[column] = self._merged(column, columns.get(column, ()), _value(value))
-        return columns
+        return _columns(columns.items())
 
     def _merged(self, column: str, old: Value, told: Value) -> Value:
         """A map or a set with what is told of it turned: what is there as it is told goes, and everything else comes.
@@ -391,6 +411,11 @@ class Replica:
         return (*kept, *turned)
 
 
+def _columns(told: Iterable[tuple[str, Value]]) -> dict[str, Value]:
+    """Those that are not empty."""
+    return {column: value for column, value in told if value}
+
+
 def _object(value: Json) -> Object:
     if not isinstance(value, dict):
         raise Malformed("The database", "an update that is no object")
@@ -410,7 +435,7 @@ def _value(value: Json) -> Value:
 def _pair(value: Json) -> tuple[str, str]:
     match value:
         case [str(key), str(mapped)]:
-            return key, mapped
+            return sys.intern(key), mapped
         case _:
             raise Malformed("The database", "a map of something else than strings")
 
@@ -418,8 +443,10 @@ def _pair(value: Json) -> tuple[str, str]:
 def _atom(value: Json) -> Atom:
     match value:
         case ["uuid", str(uuid)]:
-            return uuid
-        case str() | int() | float():
+            return sys.intern(uuid)
+        case str():
+            return sys.intern(value)
+        case int() | float():
             return value
         case _:
             raise Malformed("The database", "a value that is no atom")

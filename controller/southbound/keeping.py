@@ -17,14 +17,14 @@ from typing import NoReturn, cast
 from controller import measures
 from controller.errors import NotFound
 from controller.flows.engine import Engine
-from controller.flows.flow import Entry, Key
+from controller.flows.flow import Key
 from controller.model.records import Address
 from controller.model.store import Store
 from controller.southbound.dumps import Dump
 from controller.southbound.explained import Explanations
 from controller.southbound.member import Member
 from controller.southbound.paths import FRAME, Way, leading, way
-from controller.southbound.reconcile import Comparison, Plan, Refusal, partial, wanted_at
+from controller.southbound.reconcile import Comparison, Pending, Plan, Refusal, brought, wanted_at
 from controller.southbound.recovery import Recovery
 from controller.southbound.switch import Applied, Switch
 from controller.southbound.watch import Tampering
@@ -35,6 +35,8 @@ REFUSALS = 20
 """So many refused flows of one change are told one by one."""
 SLICE = 500
 """After comparing so many entries every other task gets its turn: 3 ms."""
+TOLD_PER_SECOND = 800.0
+"""So often all switches together are told what is new while more of it is on its way: a fifth of a core."""
 LOOK_S = 1.0
 """How far apart to look whether what others added stands where a flow of ours should."""
 
@@ -47,13 +49,27 @@ class Keeper:
     ) -> None:
         self._store, self._engine, self._explained, self._recovery = store, engine, explained, recovery
         self._keep_foreign = keep_foreign
+        self._kept = 0
 
     async def keep_in_step(self, member: Member, switch: Switch) -> NoReturn:
-        """Apply what comes to be pending, until cancelled."""
-        while True:
-            await member.wake.wait()
-            async with member.lock:
-                await self.apply_pending(member, switch)
+        """Apply what comes to be pending, until cancelled.
+
+        At once; but a switch that was told something a moment ago waits for what is being committed, to be told all of
+        it together: so changes that come faster than switches can be told of each are told of many at a time.
+        """
+        told_s = float("-inf")
+        self._kept += 1
+        try:
+            while True:
+                await member.wake.wait()
+                wait_s = told_s + self._kept / TOLD_PER_SECOND - time.monotonic()
+                if wait_s > 0:
+                    await self._store.calm(wait_s)
+                async with member.lock:
+                    told_s = time.monotonic()
+                    await self.apply_pending(member, switch)
+        finally:
+            self._kept -= 1
 
     async def reconcile(self, member: Member, switch: Switch, *, joins: bool = False) -> tuple[Applied, int]:
         """Make of what the switch holds what it should hold, under the member's lock; with how much was pending."""
@@ -110,8 +126,9 @@ class Keeper:
         if not member.pending:
             return
         with _taken(member, switch) as pending:
-            vteps = leading(entry.item for entry in pending.values() if entry)
-            await self._apply(member, switch, partial(pending), member.revision, vteps)
+            plan = brought(pending.values())
+            vteps = {vtep for each in pending.values() for vtep in each.leads}
+            await self._apply(member, switch, plan, member.revision, vteps)
 
     def call(self, member: Member, switch: Switch, vtep: Address) -> Way:
         """Send a frame ahead to a tunnel endpoint (see `paths`)."""
@@ -191,7 +208,7 @@ class Keeper:
 
 
 @contextmanager
-def _taken(member: Member, switch: Switch) -> Iterator[Mapping[Key, Entry | None]]:
+def _taken(member: Member, switch: Switch) -> Iterator[Mapping[Key, Pending]]:
     """What is pending, which it is no more; but again if what is done with it fails, or is cancelled."""
     pending, member.pending = member.pending, {}
     try:

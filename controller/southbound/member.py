@@ -8,22 +8,23 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from controller.errors import Disconnected
-from controller.flows.flow import Entry, Key
+from controller.flows.flow import Key
 from controller.flows.pipeline import Why
 from controller.model.bindings import Claim
+from controller.model.store import MOST_AT_ONCE
 from controller.southbound.complaints import Complaints
 from controller.southbound.dumps import Dump
 from controller.southbound.openflow import EncodedFlow
 from controller.southbound.pace import Pace
 from controller.southbound.packet_in import Answerer, Tally
 from controller.southbound.paths import Paths
-from controller.southbound.reconcile import Refusal, WireKey
+from controller.southbound.reconcile import Pending, Refusal, WireKey
 from controller.southbound.switch import Switch
 
 REQUESTS = 100
 """How many request ids the log line of a bundle names at the most."""
 OWED = 10_000
-"""For so many revisions it is told when a switch had them at last, if it did not for long."""
+"""For so many spans of revisions it is told when a switch had them at last, if it did not for long."""
 
 
 @dataclass(slots=True, eq=False)
@@ -49,11 +50,11 @@ class Member:
     revision: int = 0
     applied_revision: int | None = None
     drawn: bool = False
-    pending: dict[Key, Entry | None] = field(default_factory=dict)
+    pending: dict[Key, Pending] = field(default_factory=dict)
     claims: Sequence[Claim] | None = None
     links: Mapping[str, int] | None = None
     requests: deque[str] = field(default_factory=lambda: deque(maxlen=REQUESTS))
-    owed: deque[int] = field(default_factory=lambda: deque(maxlen=OWED))
+    owed: deque[tuple[int, int]] = field(default_factory=lambda: deque(maxlen=OWED))
     recording: asyncio.Lock = field(default_factory=asyncio.Lock)
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     left: asyncio.Event = field(default_factory=asyncio.Event)
@@ -90,10 +91,19 @@ class Member:
             raise Disconnected(self.name, "its switch is not connected")
         return self.source
 
-    def had(self, revision: int) -> Iterator[int]:
+    def owe(self, first: int, last: int) -> None:
+        """Note that its switch is to have these revisions, the newest that there are."""
+        if self.owed and self.owed[-1][1] + 1 == first and last - self.owed[-1][0] < MOST_AT_ONCE:
+            first, _ = self.owed.pop()
+        self.owed.append((first, last))
+
+    def had(self, revision: int) -> Iterator[tuple[int, int]]:
         """Take the revisions up to one out of those that its switch was to have."""
-        while self.owed and self.owed[0] <= revision:
-            yield self.owed.popleft()
+        while self.owed and self.owed[0][0] <= revision:
+            first, last = self.owed.popleft()
+            yield first, min(last, revision)
+            if last > revision:
+                self.owed.appendleft((revision + 1, last))
 
 
 class Members(dict[str, Member]):

@@ -9,7 +9,7 @@ Sections are those of the OpenFlow Switch Specification 1.4.1; NX errors are Ope
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from struct import Struct, error
 from typing import Final, NamedTuple
@@ -111,6 +111,8 @@ _OFPMT_OXM: Final = 1
 _PORT_REASON: Final = Struct("!B7x")
 _BUNDLE_CONTROL: Final = Struct("!IHH")
 _BUNDLED: Final = Struct("!BBHII2xH")  # a header, and what a bundle's message has before the message in it
+_NUMBERS: Final = Struct("!II")  # a header's xid, and the bundle's id behind it
+_XID: Final = Struct("!I")
 _ERROR: Final = Struct("!HH")
 _FLOW_MONITOR: Final = Struct("!IIIHBBHH4x")  # with a match of everything
 _FLOW_UPDATE: Final = Struct("!HH")
@@ -509,6 +511,18 @@ def bundle_add(xid: int, bundle_id: int, inner: bytes) -> bytes:
     length = BUNDLED + len(inner)
     head = _BUNDLED.pack(VERSION, OFPT_BUNDLE_ADD_MESSAGE, length, xid, bundle_id, _BUNDLE_FLAGS)
     return b"".join((head, inner[:4], xid.to_bytes(4), inner[8:]))
+
+
+def bundle_adds(xid: int, bundle_id: int, added: Sequence[bytes]) -> bytearray:
+    """Such messages one behind the other, in this bundle, with their own xids from `xid` on."""
+    data = bytearray().join(added)
+    at = 0
+    for each in added:
+        _NUMBERS.pack_into(data, at + 4, xid, bundle_id)
+        _XID.pack_into(data, at + BUNDLED + 4, xid)
+        at += len(each)
+        xid = xid + 1 & 0xFFFFFFFF
+    return data
 
 
 def decode_bundle_control(body: bytes) -> tuple[int, int]:

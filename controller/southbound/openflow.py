@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from operator import lshift
 from struct import Struct
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, cast
 
 from controller.errors import Oversized
 from controller.flows.flow import Bucket, Flow, Group
@@ -208,10 +208,18 @@ def encode_group(group: Group) -> EncodedGroup:
 
 
 def _bucket(bucket: Bucket, weight: int) -> bytes:
-    """No group is watched (ofp_bucket); only one that chooses may have weights, which here are all alike."""
+    """No group is watched (ofp_bucket); only one that chooses may have weights, which here are all alike.
+
+    The bytes are remembered with the bucket: it is of more groups than one, and of those that come after these.
+    """
+    known = cast("tuple[int, bytes] | None", bucket.memo)
+    if known is not None and known[0] == weight:
+        return known[1]
     actions = encode_actions(bucket.actions)
     watched = OFPP_ANY if bucket.watch is None else bucket.watch
-    return _BUCKET.pack(_BUCKET.size + len(actions), weight, watched, _OFPG_ANY) + actions
+    made = _BUCKET.pack(_BUCKET.size + len(actions), weight, watched, _OFPG_ANY) + actions
+    _set(bucket, "memo", (weight, made))
+    return made
 
 
 def group_add(xid: int, group: EncodedGroup) -> bytes:

@@ -12,8 +12,8 @@ Pure: values in, values out. Sending them is `switch`'s.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Set
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Final, TypeAlias
 
 from controller.errors import FlowError, Oversized
@@ -21,9 +21,12 @@ from controller.flows.action import Conjunction
 from controller.flows.flow import Entry, Flow, FlowKey, GroupKey, Key
 from controller.flows.match import match_text
 from controller.flows.pipeline import CLASSIFY, GROUP_KINDS, OWNER, PROBE_COOKIE
+from controller.model.records import Address
 from controller.southbound import openflow
+from controller.southbound.messages import bundle_add
 from controller.southbound.openflow import EncodedFlow, EncodedGroup, encode_flow, encode_group
 from controller.southbound.oxm import encode_match
+from controller.southbound.paths import leading
 
 WireKey: TypeAlias = tuple[int, int, bytes]
 """Table, priority and match of a flow that is known from a dump alone."""
@@ -90,16 +93,26 @@ class Installed:
 # ---- one message each -----------------------------------------------------------------------------------------
 
 
+def _wire() -> bytes:
+    """Of a step that several switches are told: the message in a bundle, whose numbers each gets its own of."""
+    return field(default=b"", init=False, compare=False, repr=False)
+
+
 @dataclass(frozen=True, slots=True)
 class PutGroup:
     """Make a group what `entry` says, whether it is there or not."""
 
     entry: Entry
     group: EncodedGroup
+    wire: bytes = _wire()
 
     @property
     def key(self) -> Key:
         return self.entry.key
+
+    @property
+    def rank(self) -> int:
+        return -257 - self.group.id
 
     @property
     def text(self) -> str:
@@ -115,10 +128,15 @@ class AddFlow:
 
     entry: Entry
     flow: EncodedFlow
+    wire: bytes = _wire()
 
     @property
     def key(self) -> Key:
         return self.entry.key
+
+    @property
+    def rank(self) -> int:
+        return -1 - self.flow.table
 
     @property
     def text(self) -> str:
@@ -134,6 +152,11 @@ class RemoveFlow:
 
     key: FlowKey | WireKey
     match: bytes
+    wire: bytes = _wire()
+
+    @property
+    def rank(self) -> int:
+        return self.key[0]
 
     @property
     def text(self) -> str:
@@ -150,6 +173,11 @@ class RemoveGroup:
     """Remove a group."""
 
     key: GroupKey
+    wire: bytes = _wire()
+
+    @property
+    def rank(self) -> int:
+        return 256 + self.key[1]
 
     @property
     def text(self) -> str:
@@ -160,7 +188,12 @@ class RemoveGroup:
 
 
 Step: TypeAlias = PutGroup | AddFlow | RemoveFlow | RemoveGroup
-"""One message: `key` and `text` name what it is about, `message(xid)` is its bytes."""
+"""One message: `key` and `text` name what it is about, `rank` is its place (see `order`), `message(xid)` its bytes."""
+
+
+def bundled(step: Step) -> bytes:
+    """The message in a bundle, without its numbers (see `messages.bundle_adds`)."""
+    return step.wire or bundle_add(0, 0, step.message(0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,40 +244,19 @@ def _opens(step: Step) -> bool:
     return not isinstance(step, PutGroup)
 
 
-def order(
-    groups: Iterable[PutGroup],
-    flows: Iterable[AddFlow],
-    stale_flows: Iterable[RemoveFlow],
-    stale_groups: Iterable[RemoveGroup],
-) -> tuple[Step, ...]:
-    """Whoever is pointed to exists before whoever points: no prefix of this sends a frame where nothing awaits it."""
-    return (
-        # Who points to a group needs it to be there, and parts are pointed to by groups. Modifying one in use is fine.
-        *sorted(groups, key=_group_put, reverse=True),
-        # From the last table to the first: who receives is ready before who sends. CLASSIFY lets frames in, so last.
-        *sorted(flows, key=_table_added, reverse=True),
-        # In reverse: nobody is let in, then nobody is sent on, then the receivers go.
-        *sorted(stale_flows, key=_table_removed),
-        # A group takes the flows that point to it along (section 6.7): by now none of ours does.
-        *sorted(stale_groups, key=_group_removed),
-    )
+def order(steps: Iterable[Step]) -> tuple[Step, ...]:
+    """Whoever is pointed to exists before whoever points: no prefix of this sends a frame where nothing awaits it.
+
+    First come groups, from the highest class, `pipeline.PART`, which groups point to: who points to a group needs it
+    to be there, and modifying one in use is fine. Then flows, from the last table to the first: who receives is ready
+    before who sends, and CLASSIFY, which lets frames in, is last. Flows are removed in reverse: nobody is let in, then
+    nobody is sent on, then the receivers go. At the end go groups: one takes the flows that point to it along (section
+    6.7), and by now none of ours does.
+    """
+    return tuple(sorted(steps, key=_rank))
 
 
-def _group_put(step: PutGroup) -> int:
-    """By class, of which `pipeline.PART` is the highest."""
-    return step.group.id
-
-
-def _group_removed(step: RemoveGroup) -> int:
-    return step.key[1]
-
-
-def _table_added(step: AddFlow) -> int:
-    return step.flow.table
-
-
-def _table_removed(step: RemoveFlow) -> int:
-    return step.key[0]
+_rank = attrgetter("rank")
 
 
 class Comparison:
@@ -285,12 +297,12 @@ class Comparison:
             for id, group in self._stale_groups.items()
             if not self._keep_foreign or own_group(group)
         )
-        steps = order(self._puts, self._adds, removed, removed_groups)
+        steps = order((*self._puts, *self._adds, *removed, *removed_groups))
         return Plan(steps, tuple(self._refusals), tuple(self._replaced), self._installed.dark)
 
     def additions(self) -> Plan:
         """What to send so that all that was taken stands; whatever else there is stays as it is."""
-        return Plan(order(self._puts, self._adds, (), ()), tuple(self._refusals), tuple(self._replaced))
+        return Plan(order((*self._puts, *self._adds)), tuple(self._refusals), tuple(self._replaced))
 
 
 def full(desired: Iterable[Entry], installed: Installed, *, keep_foreign: bool = True) -> Plan:
@@ -300,30 +312,58 @@ def full(desired: Iterable[Entry], installed: Installed, *, keep_foreign: bool =
     return comparison.plan()
 
 
+@dataclass(slots=True, eq=False)
+class Pending:
+    """What is to become of one key, on all switches that are to be told so; None removes what is there.
+
+    It is encoded when the first of them is told, and never if none is. `leads` are the tunnel endpoints that it then
+    sends to.
+    """
+
+    key: Key
+    entry: Entry | None
+    leads: tuple[Address, ...] = ()
+    _steps: tuple[Step, ...] | None = None
+    _refusal: Refusal | None = None
+
+    def steps(self) -> tuple[tuple[Step, ...], Refusal | None]:
+        """The one step that brings it about, or none, and what was refused."""
+        if self._steps is None:
+            step, self._refusal = _brought_about(self.key, self.entry)
+            if step is not None:
+                object.__setattr__(step, "wire", bundled(step))
+            self._steps = () if step is None else (step,)
+            self.leads = tuple(dict.fromkeys(leading([self.entry.item]))) if self.entry else ()
+        return self._steps, self._refusal
+
+
+def _brought_about(key: Key, entry: Entry | None) -> tuple[Step | None, Refusal | None]:
+    refusal: Refusal | None = None
+    if entry is not None:
+        encoded, refusal = _encoded(entry)
+        match encoded:
+            case EncodedFlow() as flow:
+                return AddFlow(entry, flow), refusal
+            case EncodedGroup() as group:
+                return PutGroup(entry, group), refusal
+    return (RemoveGroup(key) if len(key) == 2 else _removal(key)), refusal
+
+
+def brought(pending: Iterable[Pending]) -> Plan:
+    """What brings this about on a switch that held what it should."""
+    steps: list[Step] = []
+    refusals: list[Refusal] = []
+    for each in pending:
+        some, refusal = each.steps()
+        steps += some
+        if refusal is not None:
+            refusals.append(refusal)
+    return Plan(order(steps), tuple(refusals))
+
+
 def partial(changes: Mapping[Key, Entry | None]) -> Plan:
     """What brings about `changes` on a switch that held what it should: None removes."""
-    puts: list[PutGroup] = []
-    adds: list[AddFlow] = []
-    stale: list[RemoveFlow] = []
-    stale_groups: list[RemoveGroup] = []
-    refusals: list[Refusal] = []
-    for key, entry in changes.items():
-        if entry is not None:
-            encoded, refusal = _encoded(entry)
-            if refusal is not None:
-                refusals.append(refusal)
-            match encoded:
-                case EncodedFlow() as flow:
-                    adds.append(AddFlow(entry, flow))
-                    continue
-                case EncodedGroup() as group:
-                    puts.append(PutGroup(entry, group))
-                    continue
-        if len(key) == 2:
-            stale_groups.append(RemoveGroup(key))
-        elif (removal := _removal(key)) is not None:
-            stale.append(removal)
-    return Plan(order(puts, adds, stale, stale_groups), tuple(refusals))
+    return brought(Pending(key, entry) for key, entry in changes.items())
 
 
 def _encoded(entry: Entry) -> tuple[EncodedFlow | EncodedGroup | None, Refusal | None]:
@@ -343,12 +383,8 @@ def _encoded(entry: Entry) -> tuple[EncodedFlow | EncodedGroup | None, Refusal |
         return None, Refusal(entry.key, str(item), str(error))
 
 
-@lru_cache(maxsize=4096)
 def _removal(key: FlowKey) -> RemoveFlow | None:
-    """The step that removes a flow, unless its match cannot be encoded: then no switch holds it.
-
-    Remembered for a while: what goes mostly goes from many switches.
-    """
+    """The step that removes a flow, unless its match cannot be encoded: then no switch holds it."""
     try:
         return RemoveFlow(key, encode_match(key[2]))
     except FlowError:

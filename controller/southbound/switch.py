@@ -17,10 +17,11 @@ import asyncio
 import contextlib
 import logging
 import socket
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
-from itertools import count
+from operator import sub
 from typing import Final, NoReturn, TypeAlias, cast
 
 from controller.errors import Disconnected, Malformed, Rejected
@@ -106,6 +107,11 @@ class Counters:
     errors: int = 0
     dumps: int = 0
 
+    @property
+    def modifications(self) -> tuple[int, int, int, int]:
+        """Those of them that `Applied` tells, too."""
+        return self.flow_mods, self.group_mods, self.bundles, self.mods_bytes
+
 
 @dataclass(frozen=True, slots=True)
 class Applied:
@@ -142,7 +148,7 @@ class Switch:
         self._input = bytearray()
         self._heard = clock.now
         self._version: int | None = None
-        self._xids = count(1)
+        self._xid = 1
         self._questions: dict[int, Question] = {}
         self._bundles = Bundles()
         self._applying = asyncio.Lock()
@@ -378,18 +384,11 @@ class Switch:
         takes no bundles at all.
         """
         async with self._applying:
-            before = replace(self.counters)
+            before = self.counters.modifications
             refusals = [*plan.refusals]
             for part in plan.parts():
                 await self._bundles.settle(self, part, refusals)
-            now = self.counters
-            return Applied(
-                tuple(refusals),
-                now.flow_mods - before.flow_mods,
-                now.group_mods - before.group_mods,
-                now.bundles - before.bundles,
-                now.mods_bytes - before.mods_bytes,
-            )
+            return Applied(tuple(refusals), *map(sub, self.counters.modifications, before))
 
     def put(self, modifications: bytearray) -> None:
         """Send messages that modify something."""
@@ -404,7 +403,8 @@ class Switch:
 
     def committed(self, steps: Sequence[Step]) -> None:
         """The switch applied a bundle of these."""
-        flows = sum(isinstance(step, AddFlow | RemoveFlow) for step in steps)
+        kinds = Counter(map(type, steps))
+        flows = kinds[AddFlow] + kinds[RemoveFlow]
         self.counters.flow_mods += flows
         self.counters.group_mods += len(steps) - flows
         self.counters.bundles += 1
@@ -426,6 +426,8 @@ class Switch:
     async def answer(self, question: Question) -> bytes:
         """The body of the answer. Raises Rejected when it is an error."""
         await self._drain()
+        if question.answer.done():  # as with what was asked before something that was answered
+            return question.answer.result()
         try:
             async with Deadline(self._clock, self.timing.answer_s) as question.deadline:
                 return await question.answer
@@ -435,7 +437,12 @@ class Switch:
 
     def xid(self) -> int:
         """A number for the next message."""
-        return next(self._xids) & 0xFFFFFFFF
+        return self.xids(1)
+
+    def xids(self, count: int) -> int:
+        """The first of so many numbers in a row, for the next messages."""
+        first, self._xid = self._xid, self._xid + count & 0xFFFFFFFF
+        return first
 
     def _send(self, data: bytes | bytearray) -> None:
         if self._ended is not None:

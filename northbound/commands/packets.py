@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 from urllib.parse import quote
 
-from northbound import tracing
 from northbound.commands import connections
 from northbound.commands.asking import Add, command, controller, print_json
 
@@ -52,6 +51,8 @@ def _trace(options: argparse.Namespace) -> int:
     if options.json:
         print_json(answer)
     else:
+        from northbound import tracing  # which loads what traces
+
         for line in tracing.text(answer):
             print(line)
     agrees = not options.live or answer["live"]["agrees"]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import socket
+import sys
 import unicodedata
 from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import UTC, datetime
@@ -197,10 +198,10 @@ def or_none(parse: Parser[T]) -> Parser[T | None]:
 
 @says(schemas.UUID)
 def uuid(value: Json) -> str:
-    """The id of a resource, in canonical form."""
+    """The id of a resource, in canonical form; one object for all who name it."""
     if isinstance(value, str):
         try:
-            return str(UUID(value))
+            return sys.intern(str(UUID(value)))
         except ValueError:
             pass
     raise Unfit(f"'{_said(value)}' is not a valid UUID")

@@ -22,6 +22,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
+from pathlib import Path
 from struct import Struct
 from typing import Any, Final, TypeAlias, cast
 
@@ -125,6 +126,11 @@ class Fakes:
         if not isinstance(answer, Tally):
             raise TypeError(answer)
         return answer
+
+    def cpu_s(self) -> float:
+        """The CPU seconds of the process."""
+        tasks = Path(f"/proc/{self._process.pid}/task").iterdir()
+        return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
 
     def _ask(self, *words: object) -> object:
         self._pipe.send(words)

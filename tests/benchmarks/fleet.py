@@ -53,7 +53,7 @@ class _Taken:
     tallies: list[Tally] = field(default_factory=list)
 
 
-class _Pulse(threading.Thread):
+class Pulse(threading.Thread):
     """Asks a controller for its health all the time; `waits_s` is how long each answer took."""
 
     def __init__(self, url: str) -> None:
@@ -159,7 +159,7 @@ class Controller:
         return "" if self.fakes.tally().last == tally.last else "switches were told something more"
 
 
-class _Cloud(Controller):
+class Cloud(Controller):
     """The controller of a cloud of a given shape; chassis and networks count from 0."""
 
     def __init__(self, shape: Shape, directory: Path, stack: ExitStack) -> None:
@@ -181,21 +181,21 @@ class _Cloud(Controller):
     def make(self) -> None:
         """Make all networks, subnets and ports."""
         networks: list[Json] = [
-            {"name": f"net{each}", "project_id": _project(each)} for each in range(self.shape.networks)
+            {"name": f"net{each}", "project_id": project(each)} for each in range(self.shape.networks)
         ]
-        self.networks = self._bulk("network", networks)
+        self.networks = self.bulk("network", networks)
         subnets: list[Json] = [{"network_id": each, "ip_version": 4, "cidr": "10.0.0.0/16"} for each in self.networks]
-        self._bulk("subnet", subnets)
+        self.bulk("subnet", subnets)
         members = [*self.shape.members()]
         ports: list[Json] = [
-            {"network_id": self.networks[network], "name": f"vm{network}-{member}", "project_id": _project(network)}
+            {"network_id": self.networks[network], "name": f"vm{network}-{member}", "project_id": project(network)}
             for network, member in members
         ]
         self.ports = [[] for _ in self.networks]
-        for (network, _), id in zip(members, self._bulk("port", ports), strict=True):
+        for (network, _), id in zip(members, self.bulk("port", ports), strict=True):
             self.ports[network].append(id)
 
-    def _bulk(self, kind: str, bodies: Sequence[Json]) -> list[str]:
+    def bulk(self, kind: str, bodies: Sequence[Json]) -> list[str]:
         """The ids of what was made, in order."""
         found: list[str] = []
         for start in range(0, len(bodies), BULK):
@@ -207,36 +207,51 @@ class _Cloud(Controller):
 
     def join(self) -> float:
         """Have all hypervisors join at once; the seconds until every switch held all that it should."""
+        began = time.monotonic()
+        self.begin_to_join()
+        self.settled(self.names())
+        return self.fakes.tally().last - began
+
+    def begin_to_join(self) -> None:
+        """Have all hypervisors join at once."""
         guests: list[list[Guest]] = [[] for _ in range(self.shape.chassis)]
         for network, member in self.shape.members():
-            guests[self.shape.home(network, member)].append(_guest(self.ports[network][member]))
-        specs = [Spec(_name(at), f"198.18.{at >> 8}.{at & 255}", tuple(some)) for at, some in enumerate(guests)]
-        began = time.monotonic()
+            guests[self.shape.home(network, member)].append(guest(self.ports[network][member]))
+        specs = [Spec(hypervisor(at), f"198.18.{at >> 8}.{at & 255}", tuple(some)) for at, some in enumerate(guests)]
         self.fakes.join(specs, self.ovsdb)
-        self.settled(self._names())
-        return self.fakes.tally().last - began
 
     def restart(self) -> float:
         """Start it again over a store and switches that are as they were; the seconds until all were dumped."""
         self.fakes.mark()
         began = time.monotonic()
         self.start()
-        self.settled(self._names())
+        self.settled(self.names())
         return self.fakes.tally().last - began
 
-    def _names(self) -> list[str]:
-        return [*map(_name, range(self.shape.chassis))]
+    def names(self) -> list[str]:
+        """All its hypervisors."""
+        return [*map(hypervisor, range(self.shape.chassis))]
 
-    def check(self) -> None:
+    def behind(self) -> int:
+        """How many switches are not known to hold what they should."""
+        chassis = self.api.get("/v1/chassis")["chassis"]
+        known = [each for each in chassis if each["connected"] and each["revision"] == each["applied_revision"]]
+        return self.shape.chassis - len(known)
+
+    def must_be_right(self) -> None:
         """Raises Wrong unless every port is wired, and every switch holds what it should."""
+        self.must_hold()
+        statuses = [each["status"] for each in self.api.get("/v2.0/ports?fields=status")["ports"]]
+        if set(statuses) != {"ACTIVE"}:
+            raise Wrong(f"{statuses.count('ACTIVE')} of {len(statuses)} ports are ACTIVE")
+
+    def must_hold(self) -> None:
+        """Raises Wrong unless every switch holds what it should."""
         diff, held = self.api.get("/v1/diff"), self.fakes.tally()
         kinds = ("missing", "unwanted", "altered", "refused")
         wrong = [each["name"] for each in diff["chassis"] if any(each[kind] for kind in kinds)]
         if wrong or diff["unreachable"] or held.errors:
             raise Wrong(f"not as they should be: {wrong}; unreachable: {diff['unreachable']}; {held}")
-        statuses = [each["status"] for each in self.api.get("/v2.0/ports?fields=status")["ports"]]
-        if set(statuses) != {"ACTIVE"}:
-            raise Wrong(f"{statuses.count('ACTIVE')} of {len(statuses)} ports are ACTIVE")
 
     # Changes
 
@@ -267,16 +282,18 @@ class _Cloud(Controller):
         return self.fakes.tally()
 
 
-def _project(network: int) -> str:
+def project(network: int) -> str:
     """Each network is a project's own, and so is the default security group of its ports: that is as large as it."""
     return f"project{network}"
 
 
-def _name(chassis: int) -> str:
+def hypervisor(chassis: int) -> str:
+    """Its name."""
     return f"hv{chassis:03}"
 
 
-def _guest(port_id: str) -> Guest:
+def guest(port_id: str) -> Guest:
+    """The interface of a port."""
     return Guest(f"tap{port_id[:11]}", port_id)
 
 
@@ -292,21 +309,21 @@ def free_ports(count: int) -> list[int]:
 # What is changed -----------------------------------------------------------------------------------------------
 
 
-def _bind(cloud: _Cloud, network: int, turn: int) -> None:
+def _bind(cloud: Cloud, network: int, turn: int) -> None:
     """A port is made, and at once plugged in."""
-    body = {"network_id": cloud.networks[network], "name": f"new{turn}", "project_id": _project(network)}
+    body = {"network_id": cloud.networks[network], "name": f"new{turn}", "project_id": project(network)}
     id = cloud.api.post("/v2.0/ports", {"port": body})["port"]["id"]
     member = len(cloud.ports[network])
     cloud.ports[network].append(id)
-    cloud.fakes.plug(_name(cloud.shape.home(network, member)), _guest(id))
+    cloud.fakes.plug(hypervisor(cloud.shape.home(network, member)), guest(id))
 
 
-def _put(cloud: _Cloud, network: int, body: Json) -> None:
+def _put(cloud: Cloud, network: int, body: Json) -> None:
     cloud.api.put(f"/v2.0/ports/{cloud.ports[network][0]}", {"port": body})
 
 
 RENAMED = "a port renamed"
-CHANGES: Mapping[str, Callable[[_Cloud, int, int], None]] = {
+CHANGES: Mapping[str, Callable[[Cloud, int, int], None]] = {
     "one bound port more": _bind,
     RENAMED: lambda cloud, network, turn: _put(cloud, network, {"name": f"renamed{turn}"}),
     "a port down": lambda cloud, network, _: _put(cloud, network, {"admin_state_up": False}),
@@ -328,26 +345,26 @@ def run() -> Iterator[Figure]:
                     cloud.take(name, turn)
         for name in CHANGES:
             yield from _compared(name, small.taken[name], large.taken[name])
-        large.check()
+        large.must_be_right()
         yield Figure("most memory of the controller so far", large.memory_bytes("VmHWM") / GIB, "GiB", at_most(2))
         yield from _restarted(large)
 
 
-def _set_up(shape: Shape, directory: Path, stack: ExitStack) -> Generator[Figure, None, _Cloud]:
+def _set_up(shape: Shape, directory: Path, stack: ExitStack) -> Generator[Figure, None, Cloud]:
     """A cloud from nothing to convergence."""
     directory.mkdir()
-    cloud = _Cloud(shape, directory, stack)
+    cloud = Cloud(shape, directory, stack)
     of = f"{shape.ports:,} ports on {shape.chassis} hypervisors"
     cpu_s, began = cloud.cpu_s(), time.monotonic()
     cloud.make()
     yield Figure(f"{of}: ports made over HTTP", shape.ports / (time.monotonic() - began), "ports/s")
     yield Figure(f"{of}: CPU time for that", cloud.cpu_s() - cpu_s, "s")
     cpu_s = cloud.cpu_s()
-    with _Pulse(cloud.api.url) as pulse:
+    with Pulse(cloud.api.url) as pulse:
         seconds = cloud.join()
     cpu_s = cloud.asked_at_cpu_s - cpu_s
     tally, memory_bytes = cloud.fakes.tally(), cloud.memory_bytes("VmRSS")
-    cloud.check()
+    cloud.must_be_right()
     cloud.rest()
     yield Figure(f"{of}: all join, until {tally.flows:,} flows are acknowledged", seconds, "s")
     yield Figure(f"{of}: CPU time for that", cpu_s, "s")
@@ -372,13 +389,13 @@ def _compared(name: str, small: _Taken, large: _Taken) -> Iterator[Figure]:
         yield Figure(f"{name}: flow-mods to {tallies[0].touched} switches", tallies[0].flow_mods, "")
 
 
-def _restarted(cloud: _Cloud) -> Iterator[Figure]:
+def _restarted(cloud: Cloud) -> Iterator[Figure]:
     cloud.kill()
-    with _Pulse(cloud.api.url) as pulse:
+    with Pulse(cloud.api.url) as pulse:
         seconds = cloud.restart()
     cpu_s, tally = cloud.asked_at_cpu_s, cloud.fakes.tally()
     mods = tally.flow_mods + tally.group_mods
-    cloud.check()
+    cloud.must_be_right()
     yield Figure("kill -9, restart: flow-mods and group-mods sent", mods, "", at_most(0))
     yield Figure("kill -9, restart: until every switch was found right", seconds, "s")
     yield Figure("kill -9, restart: CPU time for that", cpu_s, "s")

@@ -4,8 +4,8 @@ A lab of two hypervisors (Open vSwitch in user space), two guests on one and one
 way, with security groups and without port security, or that of a few flows of our own before it, which Weft keeps as
 it keeps those of anybody: nothing but outputs, or with as many look-ups in conntrack as Weft makes, a zone a guest. So
 switches, interfaces and guests are the same (like pairs of guests differ by 5 %). All take turns in many short rounds,
-forward and back, so that a machine that is busy is so for all, and their medians are compared. Each turn begins with an
-empty datapath, and counts once the connection is under way.
+forward and back, so that a machine that is busy is so for all: each round is compared for itself, and the median of
+these quotients is told. Each turn begins with an empty datapath, and counts once the connection is under way.
 
 Socket I/O is most of this; these are no numbers of the kernel's datapath, nor of DPDK's.
 """
@@ -102,12 +102,14 @@ def run() -> Iterator[Figure]:
                 found[case.name].append(measure(case))
         arrange(lab, cases[-1])
         lab.settles()
-    medians = {name: median(cost.cpu_s_per_gb for cost in costs) for name, costs in found.items()}
     for name, costs in found.items():
         speed = median(cost.gbit_s for cost in costs)
-        yield Figure(f"{name} ({speed:.2f} Gbit/s, {len(costs)} rounds)", medians[name], "CPU s/GB")
+        cost = median(cost.cpu_s_per_gb for cost in costs)
+        yield Figure(f"{name} ({speed:.2f} Gbit/s, {len(costs)} rounds)", cost, "CPU s/GB")
     for each in COMPARISONS:
-        ratio = medians[each.one] / medians[each.other]
+        ratio = median(
+            one.cpu_s_per_gb / other.cpu_s_per_gb for one, other in zip(found[each.one], found[each.other], strict=True)
+        )
         yield Figure(f"{each.one}, against {each.other}", ratio, "times", each.limit)
 
 

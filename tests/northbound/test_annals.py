@@ -12,7 +12,8 @@ import pytest
 
 from controller.model.sqlite import SqliteJournal
 from northbound import annals, archive, cli
-from tests.cloud import hypervisor
+from tests.apps.outside import add_floating, add_outside
+from tests.cloud import Cloud, hypervisor
 from tests.northbound.served import Client, serving
 
 P = {"X-Project-Id": "p"}
@@ -153,6 +154,14 @@ def test_a_name_that_several_have_is_not_guessed(api: Client) -> None:
     make(api, "network", name="red")
     make(api, "network", name="red")
     assert api.ask("GET", "/v1/history?object=red").status == 409
+
+
+def test_a_floating_ip_is_found_by_its_address() -> None:
+    made = Cloud()
+    add_outside(made)
+    add_floating(made)
+    assert annals.find(made.model, "172.24.0.100") == "f"
+    assert annals.find(made.model, "172.24.0.101") == "172.24.0.101"
 
 
 def test_history_outlives_the_controller(tmp_path: Path) -> None:

@@ -291,6 +291,8 @@ def test_what_an_object_costs_is_told_by_its_name_too(capsys: pytest.CaptureFixt
         flows = api.get(f"/v1/flows/hv1?object={group['id']}")["flows"]
         assert said[-1] == f"{len(flows) + 2} flows and groups in all"  # two are shared among its rules
         assert api.get("/v1/flows/hv1?object=web")["flows"] == flows
+        assert cli.main(["flows", "hv1", "--object", "wbe", "--url", api.url]) == 2
+        assert capsys.readouterr().err == "weft: Object wbe could not be found.\n"
         other = api.make("network", name="web")
         assert cli.main(["cost", "web", "--url", api.url]) == 2
         which = f"network {other['id']}, securitygroup {group['id']}"

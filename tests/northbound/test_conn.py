@@ -15,8 +15,8 @@ from controller.model.records import (
 )
 from controller.model.store import Model, Transaction
 from northbound import conn
-from tests.apps.outside import add_floating, add_outside
-from tests.cloud import Cloud
+from tests.apps.outside import FLOATING_MAC, add_floating, add_outside
+from tests.cloud import Cloud, floating_ip, forwarding
 
 TCP = (
     "tcp,orig=(src=10.0.0.1,dst=10.0.0.2,sport=33000,dport=80),reply=(src=10.0.0.2,dst=10.0.0.1,sport=80,dport=33000),"
@@ -132,3 +132,20 @@ def test_a_translated_connection_is_told_by_whose_translation_it_is() -> None:
         said[at] = conn.sentence(conn.as_json(found))
     assert said["hv1", "floatingip"] == "translated for floating IP 172.24.0.100 f of port vm1"
     assert said["hv2", "router"] == "translated for router r, as 172.24.0.10"
+
+
+def test_a_forwarded_connection_is_told_by_its_port_forwarding() -> None:
+    made = Cloud()
+    add_outside(made)
+    made.commit(floating_ip("f", "ext", FLOATING_MAC, "172.24.0.100", "r"))
+    made.commit(forwarding("web", "f", "tcp", (8080, 8081), "vm1", "10.0.0.1", (80, 81)))
+    (zone,) = (each.zone for each in made.model.all(Translation) if each.id.startswith("hv2/router"))
+    line = "tcp,orig=(src=9.9.9.9,dst=172.24.0.100,sport=5,dport={}),reply=(src=10.0.0.1,dst=9.9.9.9,sport=80,dport=5),zone={}"
+    said = [
+        conn.sentence(conn.as_json(each))
+        for each in conn.join(made.model, "hv2", conn.read([line.format(port, zone) for port in (8081, 22)]))
+    ]
+    assert said == [
+        "translated for port forwarding web of floating IP 172.24.0.100 f to port vm1, by router r",
+        "translated for router r, as 172.24.0.10",
+    ]

@@ -1,4 +1,4 @@
-"""The composition root: what the garbage collector looks at."""
+"""The composition root: what the garbage collector looks at, and who comes before all is computed."""
 
 from __future__ import annotations
 
@@ -7,9 +7,15 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
+from apps import APPS
+from controller.flows.engine import Engine
 from controller.model.records import Network
-from controller.model.store import Change, Write
-from northbound.daemon import LARGE, undisturbed
+from controller.model.store import Change, MemoryJournal, Store, Write
+from controller.southbound import messages as of
+from controller.southbound.fleet import Fleet
+from controller.southbound.switch import Timing
+from northbound.daemon import LARGE, Coming, undisturbed
+from tests.controller.southbound.switches import connected, listening, run
 
 
 @pytest.fixture
@@ -52,3 +58,34 @@ def test_the_collector_looks_again_after_a_large_change_that_fails() -> None:
     with pytest.raises(ValueError, match=r"^$"):
         undisturbed(follow)(change(LARGE))
     assert gc.isenabled()
+
+
+def test_a_switch_that_comes_before_its_flows_are_computed_is_greeted_kept_alive_and_then_attended() -> None:
+    async def test() -> None:
+        coming, store = Coming(), await Store.open(MemoryJournal())
+        async with listening(coming.attend, Timing(echo_s=0.1)) as listener, connected(listener) as peer:
+            await peer.greet()
+            xid, _ = await peer.expect(of.OFPT_ECHO_REQUEST)
+            peer.answer(of.OFPT_ECHO_REPLY, xid)
+            coming.come(Fleet(store, Engine(store.model, APPS), ovsdb=False))
+            while True:
+                head, body = await peer.hear()
+                if head.type == of.OFPT_MULTIPART_REQUEST:
+                    break
+                assert head.type == of.OFPT_ECHO_REQUEST
+            assert int.from_bytes(body[:2]) == of.OFPMP_PORT_DESC
+        await store.close()
+
+    run(test())
+
+
+def test_a_hypervisor_that_left_before_all_was_computed_was_never_there() -> None:
+    async def test() -> None:
+        coming, store = Coming(), await Store.open(MemoryJournal())
+        await coming.lost("hv1")
+        fleet = Fleet(store, Engine(store.model, APPS))
+        coming.come(fleet)
+        assert fleet.statuses() == []
+        await store.close()
+
+    run(test())

@@ -24,6 +24,7 @@ PUSH = (
     "phy0"
 )
 TO_HV1 = "ipv4(src=192.0.2.2/252.0.0.0,dst=192.0.2.1,proto=17),"
+BOTH = "set(tunnel(tun_id=0x64,dst=192.0.2.2,flags(key))),vxlan_sys_4789,set(tunnel(tun_id=0x64,dst=192.0.2.2)),genev_sys_6081"
 TUNNEL = "tunnel(tun_id=0x64,src=192.0.2.2,dst=192.0.2.1,ttl=64/0,tp_src=33512/0,tp_dst=4789/0,flags(-df-csum+key)),"
 
 
@@ -31,6 +32,7 @@ TUNNEL = "tunnel(tun_id=0x64,src=192.0.2.2,dst=192.0.2.1,ttl=64/0,tp_src=33512/0
 def cloud() -> Cloud:
     made = Cloud()
     made.commit(hypervisor(1, "a", "b"), hypervisor(2), network("red", 100, "vxlan", name="red"))
+    made.commit(network("blue", 100, "geneve", name="blue"))
     for number, name in enumerate("ab", 1):
         made.commit(port(name, "red", f"02:00:00:00:00:0{number}", f"10.0.0.{number}", name=f"vm-{name}"))
     return made
@@ -45,7 +47,13 @@ def cloud() -> Cloud:
         ("", "0/0", "0", "tap-a", "recirc(0x7)", 'from port "vm-a" a; goes on in recirc_id(0x7)'),
         ("", "0/0", "0", "tap-a", "userspace(pid=0,slow_path(action))",
          'from port "vm-a" a; answered, or sent on, by ovs-vswitchd itself (slow path)'),
-        ("", "0/0", "0x2", "tap-a", PUSH, 'from port "vm-a" a; to hypervisor hv2, segment 100 (network "red" red)'),
+        ("", "0/0", "0x2", "tap-a", PUSH, 'from port "vm-a" a; to hypervisor hv2, segment 100 (network "blue" blue)'),
+        ("", "0/0", "0x2", "tap-a", BOTH, 'from port "vm-a" a; to hypervisor hv2, segment 100 (network "red" red); '
+         'to hypervisor hv2, segment 100 (network "blue" blue)'),
+        ("", "0/0", "0x2", "4", BOTH.replace("vxlan_sys_4789", "5"),
+         'from 4; to hypervisor hv2, segment 100 (network "red" red or network "blue" blue); '
+         'to hypervisor hv2, segment 100 (network "blue" blue)'),
+        (TUNNEL, "0/0", "0", "genev_sys_6081", "drop", 'from hypervisor hv2, segment 100 (network "blue" blue); dropped'),
         ("", "0/0", "0x2", "tap-a", "set(tunnel(tun_id=0x65,dst=192.0.2.2,ttl=64,flags(df|key))),vxlan_sys_4789",
          'from port "vm-a" a; to hypervisor hv2, segment 101, of no network'),
         (TUNNEL, "0/0", "0", "vxlan_sys_4789", "clone(ct(commit,zone=1,mark=0/0xf),recirc(0x9)),tap-a",
@@ -56,6 +64,10 @@ def cloud() -> Cloud:
          'out to port "vm-b" b'),
         ("", "0/0", "0", "tap-a", "userspace(pid=0,controller(reason=1,rule_cookie=0xa7,controller_id=0))",
          'from port "vm-a" a; to the controller, by neighbours: trap sought'),
+        ("", "0/0", "0", "tap-a",
+         "check_pkt_len(size=1464,gt(userspace(pid=0,controller(reason=1,rule_cookie=0xa7,max_len=9))),le(tap-b))",
+         'from port "vm-a" a; frames of more than 1464 bytes to the controller, by neighbours: trap sought; '
+         'out to port "vm-b" b'),
         ("", "0/0", "0", "phy0", "br-phy", ""),
         ("", "0/0", "0", "phy0", "tnl_pop(genev_sys_6081)", ""),
         (TO_HV1, "0/0", "0", "phy0", "tnl_pop(genev_sys_6081)",

@@ -36,6 +36,14 @@ def test_what_is_no_flow_is_passed_through() -> None:
     assert list(explain.text(explain.read(["hello", ""]))) == ["hello", "", "0 flows, 0 explained, 0 foreign"]
 
 
+def test_colours_change_nothing() -> None:
+    """As `ovs-ofctl --color=always` prints a flow."""
+    line = " \x1b[36m\x1b[Kcookie=\x1b[m\x1b[K0xa704000000000001, \x1b[33m\x1b[Ktable=\x1b[m\x1b[K30 \x1b[1;31m\x1b[Kactions=\x1b[m\x1b[Kdrop"
+    text = [*explain.text(explain.explain(explain.read([line]), {"0xa704000000000001": ENTRY}))]
+    assert text[0] == " cookie=0xa704000000000001, table=30 actions=drop"
+    assert text[-1] == "1 flows, 1 explained, 0 foreign"
+
+
 TRACE = """ 0. in_port=3,vlan_tci=0x0000/0x1fff, priority 100, cookie 0xa704000000000001
     clone(ct(table=13,zone=NXM_NX_REG3[0..15]))
  8. priority 7
@@ -68,6 +76,23 @@ def test_a_traced_packet_is_annotated_where_it_met_a_flow_or_a_group() -> None:
         "    # foreign: no flow of this model",
     ]
     assert text[-1] == "3 flows, 1 explained, 2 foreign"
+
+
+def test_a_flow_of_another_bridge_that_a_traced_packet_met_is_said_to_be_there() -> None:
+    """In user space a trace goes on through the bridge that has the tunnel's address, which is not Weft's."""
+    lines = [
+        'bridge("br-int")',
+        "----------------",
+        " 9. priority 0",
+        'bridge("br-phy")',
+        " 0. priority 0",
+        "    NORMAL",
+    ]
+    text = [*explain.text(explain.read(lines))]
+    assert [line for line in text if line.startswith("    #")] == [
+        "    # foreign: no flow of this model, on bridge br-int",
+        "    # foreign: no flow of this model, on bridge br-phy",
+    ]
 
 
 def test_groups_are_annotated_by_their_ids() -> None:
@@ -104,14 +129,16 @@ def test_attach_prints_the_one_command() -> None:
     assert " ".join(words) == (
         "ovs-vsctl set Open_vSwitch . external_ids:system-id=hv1 external_ids:weft-encap-ip=192.0.2.11 "
         "external_ids:weft-encap-type=geneve,vxlan -- set-manager tcp:10.0.0.1:6640 "
-        "-- set manager tcp:10.0.0.1:6640 max_backoff=1000"
+        "-- set manager tcp:10.0.0.1:6640 max_backoff=1000 connection_mode=out-of-band"
     )
 
 
 def test_attach_keeps_other_managers_when_asked() -> None:
     options = attached("c:6641", "--encap-ip", "192.0.2.11", "--system-id", "hv1", "--gateway-priority", "3")
     words = attach.command(options, ["ptcp:6640"])
-    assert " ".join(words).endswith("-- set-manager ptcp:6640 tcp:c:6641 -- set manager tcp:c:6641 max_backoff=1000")
+    assert " ".join(words[words.index("set-manager") :]) == (
+        "set-manager ptcp:6640 tcp:c:6641 -- set manager tcp:c:6641 max_backoff=1000 connection_mode=out-of-band"
+    )
     assert "external_ids:weft-gateway-priority=3" in words
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Set
+from dataclasses import replace
 
 import pytest
 
 from controller.errors import Invalid, NotFound, WeftError
 from controller.flows.pipeline import Why
-from northbound import tracing
+from controller.model.store import MemoryJournal, Store
+from controller.southbound.fleet import Fleet
+from northbound import tracing, why
 from northbound.sending import question
 from tests.apps.outside import FLOATING_MAC, GATE_MAC, RED_MAC
 from tests.cloud import (
@@ -25,6 +28,7 @@ from tests.cloud import (
     subnet,
     wire,
 )
+from tests.northbound.test_archive import IN_STEP, held
 
 WIRED_MAC = "02:00:00:00:0a:02"
 FAR, NEAR = "203.0.113.9", "172.24.0.1"
@@ -108,6 +112,15 @@ def test_by_the_gateway_on_another_hypervisor_under_its_address(cloud: Cloud) ->
         "hv2 physical         to physical network phys, untagged",
         "delivered to physical network phys",
     ]
+
+
+def test_why_says_to_which_physical_network_it_was_delivered(cloud: Cloud) -> None:
+    """Whether a host there has that address, nobody here knows."""
+    fleet = Fleet(Store(MemoryJournal(), cloud.model), cloud.engine)
+    for number in (1, 2, 3, 4):
+        fleet.remember(f"hv{number}", replace(IN_STEP, datapath_id=number), held(cloud, f"hv{number}"))
+    asked = question({"from": "vm1", "to": FAR})
+    assert [*why.told(why.why(fleet, asked))][-1] == "delivered to physical network phys"
 
 
 def test_for_machines_a_hop_says_what_it_was_translated_to(cloud: Cloud) -> None:

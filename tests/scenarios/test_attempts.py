@@ -123,6 +123,7 @@ def test_what_a_tenant_can_send_to_another_is_sent_and_seen_to_arrive(lab: Lab, 
     assert (found["real"], found["left"]["packets"]) == (True, 0)
     assert answer["live"] == {"sent": 2, "real": 2, "unreal": 0}
     assert heard.copies(b"weft") == {"b1": 1}
+    lab.settles()
 
 
 def test_what_is_healed_meanwhile_is_said_to_be_so_no_more(lab: Lab, cast: Cast) -> None:

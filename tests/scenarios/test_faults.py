@@ -788,6 +788,7 @@ def test_a_flood_of_errors_is_no_flood_of_log_lines(lab: Lab, mallory: Node) -> 
         peer.sendall(message(ERROR, 99, struct.pack("!HH", 1, 1)) * 10_000)
         lab.eventually("all of them are told", lambda: errors_told(lab, said) == 10_000, 10)
     assert len(lab.controller.log.read_text()[said:].splitlines()) < 50
+    lab.settles()
 
 
 def errors_told(lab: Lab, since: int) -> int:

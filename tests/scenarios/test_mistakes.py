@@ -96,6 +96,22 @@ def test_an_old_open_vswitch_is_told_of_and_works(lab: Lab, pair: tuple[Guest, G
     lab.settles()
 
 
+def test_a_manager_that_is_in_band_is_told_of_until_the_command_that_is_advised_has_run(lab: Lab) -> None:
+    """Nothing is, as the lab joins hypervisors; the hidden flows come and go with it."""
+    hv1 = lab.hypervisors["hv1"]
+    target = hv1.vsctl("get-manager").strip()
+    assert "manager" not in lab.chassis()["hv1"]["advice"]
+    assert "priority=18000" not in hv1.appctl("bridge/dump-flows", "br-phy")
+    hv1.vsctl("clear", "manager", target, "connection_mode")
+    assert "priority=18000" in hv1.appctl("bridge/dump-flows", "br-phy")
+    lab.eventually("a piece of advice", lambda: "manager" in lab.chassis()["hv1"]["advice"], 5)
+    advised = re.findall("`ovs-vsctl (.*?)`", str(lab.chassis()["hv1"]["advice"]))[-1]
+    hv1.vsctl(*advised.split())
+    assert "priority=18000" not in hv1.appctl("bridge/dump-flows", "br-phy")
+    lab.eventually("no advice", lambda: "manager" not in lab.chassis()["hv1"]["advice"], 5)
+    lab.settles()
+
+
 def test_what_flows_of_others_do_is_proven(lab: Lab, pair: tuple[Guest, Guest]) -> None:
     """Planted with ovs-ofctl on a hypervisor, each is found by a live proof, with a packet and the flow to blame."""
     vm1, vm2 = pair

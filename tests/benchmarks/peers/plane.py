@@ -13,28 +13,35 @@ import re
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
+from statistics import mean
+from types import TracebackType
+from typing import Self
 
 from controller.flows.pipeline import patch_port
 from mininet_scenarios.hosts import Guest, Host
 from mininet_scenarios.machines import BRIDGE, Hypervisor
+from mininet_scenarios.ofproto import controlled
 from mininet_scenarios.processes import inside
 from mininet_scenarios.processes import run as command
 from tests.benchmarks.peers.driver import GUESTS, OUTSIDE_MAC, PHYSICAL, SSH, Peer, own
 from tests.benchmarks.peers.machine import Watch, cpu_s
 from tests.benchmarks.peers.steps import Line, line
 
-WARM_BYTES, BYTES = 4 << 20, 64 << 20
+WARM_BYTES, BYTES = 2 << 20, 32 << 20
 PATIENCE_S = 30.0
-CALLS_S = 0.7
+CALLS_S = 0.4
+IDLE_S = 3.0
 COOKIE = 0xBA5E
 FIRST_TABLE = 100
 """Weft's are all below; and its zones begin with 1."""
 VNI = 4242
 TUNNEL, WIRE = "weft-geneve", patch_port(PHYSICAL)
+UNDERLAY = "phy0"
 STEP = 20
 """So many tables a direction has to itself."""
 FEW = 1000
@@ -66,46 +73,124 @@ PATHS = {
 }
 
 
-def forward(peer: Peer, name: str, bare: bool) -> list[Line]:
+def forward(peer: Peer, name: str, bare: bool, round: int) -> list[Line]:
     """Send once, and call as often as can be for a while, over a path; `bare` is Weft's lab without Weft's flows."""
     path = PATHS[name]
     source, target = _end(peer, path.source), _end(peer, path.target)
-    with bared(peer, name) if bare else nullcontext(), Watch() as watch:
-        for each in peer.lab.hypervisors.values():
-            each.appctl("revalidator/purge")
-        figures = {**sending(peer, source, target, path.address), **calling(peer, source, target, path.address)}
-    return [line(peer, "plane", name, watch, figures, "bare" if bare else "")]
+    with bared(peer, name) if bare else nullcontext(), Switches(peer) as switches, Watch() as watch:
+        sent, called = sending(switches, source, target, path.address), calling(switches, source, target, path.address)
+    return [line(peer, "plane", name, watch, {"round": round, **sent, **called}, "bare" if bare else "")]
+
+
+def idle(peer: Peer) -> list[Line]:
+    """What forwarding nothing costs."""
+    with Switches(peer) as switches, Watch() as watch:
+        before = switches.count()
+        time.sleep(IDLE_S)
+        spent = switches.count() - before
+    return [line(peer, "idle", "idle", watch, {"CPU ms/s": 1e3 * spent.cpu_s / watch.seconds})]
 
 
 def _end(peer: Peer, name: str) -> Host:
     return peer.guests.get(name) or peer.lab.hosts[name]
 
 
+# ---- what it takes of the switches ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """CPU time of all threads of all ovs-vswitchd; what their datapaths took in, and what they asked about."""
+
+    cpu_s: float
+    packets: int
+    upcalls: int
+
+    def __sub__(self, before: Count) -> Count:
+        """What came since."""
+        return Count(self.cpu_s - before.cpu_s, self.packets - before.packets, self.upcalls - before.upcalls)
+
+
+class Switches:
+    """The switches of a lab, empty of decisions at first; use it as a context manager.
+
+    They are asked over connections that are there already: no process is started while something is measured.
+    """
+
+    def __init__(self, peer: Peer) -> None:
+        self._pids = peer.switches().values()
+        self._hypervisors = peer.lab.hypervisors
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        self._controls = {
+            name: self._stack.enter_context(controlled(each.control, PATIENCE_S))
+            for name, each in self._hypervisors.items()
+        }
+        for control in self._controls.values():
+            control.ask("revalidator/purge")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    def count(self) -> Count:
+        """All so far."""
+        cpu = sum(map(cpu_s, self._pids))
+        said = "".join(control.ask("dpif-netdev/pmd-stats-show") for control in self._controls.values())
+        return Count(cpu, _total("packets received", said), _total("miss with success upcall", said))
+
+    def passes(self) -> dict[str, float]:
+        """How often each datapath looks at a frame, since it was emptied: the mean of what came by each interface.
+
+        How many there are each way differs from turn to turn, as TCP acknowledges more or fewer at a time.
+        """
+        found = {}
+        for name, control in self._controls.items():
+            ways = passes(control.ask("dpctl/dump-flows", "--names").splitlines())
+            if ways:
+                found[f"passes {name}"] = mean(ways.values())
+        return found
+
+
+def _total(what: str, said: str) -> int:
+    return sum(map(int, re.findall(rf"{what}: (\d+)", said)))
+
+
+def passes(dump: Sequence[str]) -> dict[str, float]:
+    """How often a datapath looked at what came by each interface that more than a few frames came by, by its flows.
+
+    What comes out of a tunnel came by the underlay's.
+    """
+    first, all_ = Counter[str](), Counter[str]()
+    for flow in dump:
+        if seen := re.search(r"recirc_id\((\w+)\).*in_port\(([\w-]+)\).* packets:(\d+)", flow):
+            port, packets, tunnelled = seen[2], int(seen[3]), "tunnel(" in flow.partition(" actions:")[0]
+            all_[UNDERLAY if tunnelled else port] += packets
+            first[port] += packets if seen[1] == "0" and not tunnelled else 0
+    return {port: all_[port] / packets for port, packets in first.items() if packets > FEW}
+
+
 # ---- one turn ------------------------------------------------------------------------------------------------------
 
 
-def sending(peer: Peer, source: Host, target: Host, address: str) -> dict[str, float]:
+def sending(switches: Switches, source: Host, target: Host, address: str) -> dict[str, float]:
     """Send over a connection that is under way already."""
-    switches, hypervisors = peer.switches().values(), peer.lab.hypervisors
     with _connection(source, target, address) as (sender, taker), ThreadPoolExecutor(1) as pool:
         for size in (WARM_BYTES, BYTES):
-            for each in hypervisors.values():
-                each.appctl("dpif-netdev/pmd-stats-clear")
-            began, cpu = time.monotonic(), sum(map(cpu_s, switches))
+            before, began = switches.count(), time.monotonic()
             sent = pool.submit(sender.sendall, bytes(size))
             _take(taker, size)
             sent.result()
-        seconds, cpu = time.monotonic() - began, sum(map(cpu_s, switches)) - cpu
-    passes = {f"passes {name}": _passes(each) for name, each in hypervisors.items()}
-    return {"CPU s/GB": 1e9 * cpu / BYTES, "Gbit/s": 8e-9 * BYTES / seconds, **passes}
-
-
-def _passes(hypervisor: Hypervisor) -> float:
-    """How often the datapath looked at a packet, since that was asked last; 0 where next to none came by."""
-    said = hypervisor.appctl("dpif-netdev/pmd-stats-show")
-    packets = sum(map(int, re.findall(r"packets received: (\d+)", said)))
-    again = sum(map(int, re.findall(r"packet recirculations: (\d+)", said)))
-    return (packets + again) / packets if packets > FEW else 0.0
+            seconds, took = time.monotonic() - began, switches.count() - before
+    return {
+        "CPU s/GB": 1e9 * took.cpu_s / BYTES,
+        "CPU µs a packet": 1e6 * took.cpu_s / took.packets,
+        "Gbit/s": 8e-9 * BYTES / seconds,
+        **switches.passes(),
+    }
 
 
 @contextmanager
@@ -135,22 +220,27 @@ def _take(taker: socket.socket, size: int) -> None:
         size -= read
 
 
-def calling(peer: Peer, source: Host, target: Host, address: str) -> dict[str, float]:
-    """Connections one after the other, each with a byte there and a byte back."""
-    switches = peer.switches().values()
+def calling(switches: Switches, source: Host, target: Host, address: str) -> dict[str, float]:
+    """Connections one after the other, each with a byte there and a byte back, from the first that is let through."""
     with _listening(target) as listener:
         answering = threading.Thread(target=_answer, args=(listener,), daemon=True)
         answering.start()
         with inside(source.pid):
-            cpu, calls, began = sum(map(cpu_s, switches)), 0, time.monotonic()
+            _call((address or target.ip, SSH))
+            before, calls, began = switches.count(), 0, time.monotonic()
             while (now := time.monotonic()) < began + CALLS_S:
                 _call((address or target.ip, SSH))
                 calls += 1
-            cpu = sum(map(cpu_s, switches)) - cpu
+            took = switches.count() - before
         with suppress(OSError):
             listener.shutdown(socket.SHUT_RDWR)
         answering.join()
-    return {"connections/s": calls / (now - began), "CPU ms a connection": 1e3 * cpu / calls}
+    return {
+        "connections/s": calls / (now - began),
+        "CPU ms a connection": 1e3 * took.cpu_s / calls,
+        "packets a connection": took.packets / calls,
+        "upcalls of calls": took.upcalls,
+    }
 
 
 def _call(address: tuple[str, int]) -> None:
@@ -288,7 +378,7 @@ def bared(peer: Peer, name: str) -> Iterator[None]:
             command("ovs-ofctl", "add-flows", BRIDGE, "-", env=node.environment, stdin="\n".join(flows))
         yield
         for hypervisor in pipelines(peer, name):
-            hypervisors[hypervisor].appctl("revalidator/purge")  # what the datapath counted, flows are told then
+            hypervisors[hypervisor].forget_decisions()  # what the datapath counted, flows are told then
             said = hypervisors[hypervisor].ofctl("dump-aggregate", BRIDGE, f"cookie={COOKIE:#x}/-1,table=0")
             if int(said.partition("byte_count=")[2].split()[0]) < BYTES:
                 raise Astray(f"{name}, {hypervisor}: {said}")

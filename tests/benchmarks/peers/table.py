@@ -9,6 +9,7 @@ import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from math import comb
 from pathlib import Path
 from statistics import median
 
@@ -40,6 +41,7 @@ ROWS = (
     Row("bulk", "bulk", "CPU s", {"3000-few": 1 / 5, "3000-all": 1 / 5}),
     Row("bulk", "bulk", "MB", {"3000-few": 1 / 4, "3000-all": 1 / 4}),
     Row("bulk", "bulk", "flows", {"3000-few": 1 / 4, "3000-all": 1 / 4}),
+    Row("idle", "idle", "CPU ms/s", {}),
     *(
         Row("port-up", what, "ms", {"100-few": 1 / 2, "100-all": 1 / 2, "3000-few": 1 / 20, "3000-all": 1 / 20})
         for what in ("port asked for", "port plugged")
@@ -53,6 +55,7 @@ BEYOND = 1.5
 """So much longer may a change take beside 3,000 bound ports than beside 100."""
 COSTS = {
     "CPU s/GB": (1.0, 1.05),
+    "CPU µs a packet": (1.0, 1.05),
     "passes hv1": (1.01, 1.01),
     "passes hv2": (1.01, 1.01),
     "CPU ms a connection": (1.0, 1.05),
@@ -61,6 +64,7 @@ COSTS = {
 """What forwarding is compared by: how much of OVN's it may be, and of the bare pipeline's; of what is done a second,
 how much it must be."""
 RATE = "connections/s"
+ROUND, SURE = "round", 0.95
 
 
 class Found:
@@ -81,6 +85,12 @@ class Found:
         """The median of a figure, if anybody found it."""
         values = [each.figures[figure] for each in self.of(step, what, peer, size) if figure in each.figures]
         return median(values) if values else None
+
+    def quotients(self, what: str, figure: str, peer: str, other: str, size: str) -> list[float]:
+        """What a figure of forwarding was of another's in the same round, in order."""
+        of = {each.figures[ROUND]: each.figures for each in self.of("plane", what, other, size)}
+        pairs = ((each.figures, of.get(each.figures[ROUND], {})) for each in self.of("plane", what, peer, size))
+        return sorted(one[figure] / two[figure] for one, two in pairs if figure in one and figure in two)
 
     def others(self, step: str, what: str, size: str, *peers: str) -> str:
         """What others took of the machine meanwhile, by the median, of each controller's lines."""
@@ -170,20 +180,53 @@ def _growth(found: Found) -> Iterator[tuple[str, ...]]:
 
 def _plane(found: Found) -> Iterator[tuple[str, ...]]:
     for path, size in found.paths:
-        for figure, (beside, least) in COSTS.items():
+        for figure, limits in COSTS.items():
             values = [found.median("plane", path, figure, peer, size) for peer in ("ovn", "weft", "bare")]
-            ovn, weft, bare = (value or 0.0 for value in values)
-            if not (ovn and weft and bare):
+            shares = [found.quotients(path, figure, "weft", peer, size) for peer in ("ovn", "bare")]
+            if None in values or not all(shares):
                 continue
-            shares, sign = (weft / ovn, weft / bare), "≥" if figure == RATE else "≤"
-            if figure == RATE:
-                good = shares[0] >= beside and shares[1] >= least
-            else:
-                good = shares[0] <= beside and shares[1] <= least
-            wanted = f"{sign} {beside:.3g}, {sign} {least:.3g}"
+            sign = "≥" if figure == RATE else "≤"
+            wanted = f"{sign} {limits[0]:.3g}, {sign} {limits[1]:.3g}"
             others = found.others("plane", path, size, "ovn", "weft", "bare")
-            shown_shares = (f"{share:.2f}" for share in shares)
-            yield (path, figure, *map(shown, (ovn, weft, bare)), *shown_shares, wanted, _verdict(good), others)
+            yield (
+                path,
+                figure,
+                *(shown(value or 0.0) for value in values),
+                *map(_quotient, shares),
+                wanted,
+                _judged(shares, limits, more=figure == RATE),
+                others,
+            )
+
+
+def within(values: Sequence[float]) -> tuple[float, float]:
+    """Between what the median of such values lies, at least as surely as SURE, or as all of them tell; they are in order.
+
+    Each value is on either side of the median as a coin falls, so that six are the fewest that are as sure.
+    """
+    count, skipped, beyond = len(values), 0, 0.0
+    while skipped < (count - 1) // 2:
+        beyond += 2 * comb(count, skipped) / 2**count
+        if beyond > 1 - SURE:
+            break
+        skipped += 1
+    at = max(0, skipped - 1)
+    return values[at], values[count - 1 - at]
+
+
+def _quotient(values: Sequence[float]) -> str:
+    low, high = within(values)
+    return f"{median(values):.2f} ({low:.2f} to {high:.2f})"
+
+
+def _judged(shares: Sequence[Sequence[float]], limits: Sequence[float], *, more: bool) -> str:
+    """Whether medians are within limits; if they are not, whether they can be told from what is."""
+    pairs = [(each, limit) for each, limit in zip(shares, limits, strict=True)]
+    if all(median(each) >= limit if more else median(each) <= limit for each, limit in pairs):
+        return "yes"
+    sure = [(each, limit) for each, limit in pairs if 2 / 2 ** len(each) <= 1 - SURE]
+    told = any(within(each)[1] < limit if more else within(each)[0] > limit for each, limit in sure)
+    return "**no**" if told else "open"
 
 
 def put(text: str, page: Path) -> None:

@@ -6,12 +6,12 @@ import pytest
 
 from controller.flows import fields as f
 from controller.flows import pipeline as p
-from controller.flows.action import Conjunction, Output, Table, ToGroup, goto, resubmit
+from controller.flows.action import Conjunction, Output, Table, ToGroup, Translate, goto, resubmit
 from controller.flows.conntrack import ANSWER, ESTABLISHED, INVALID, NEW, Connections
 from controller.flows.flow import Flow, Group
 from controller.flows.journey import follow, hosts
-from controller.flows.match import ANY
-from controller.flows.packet import Packet, packet
+from controller.flows.match import ANY, Match
+from controller.flows.packet import CONNTRACK, Packet, packet
 from controller.flows.pipeline import DELIVER, DROP, DST, L2_BUM, NET, WHY, Why
 from controller.flows.trace import Fate, Switch, trace
 from controller.model.records import Address, Mac
@@ -147,6 +147,21 @@ def test_conntrack_knows_what_was_committed() -> None:
     answered = known.look(1, echo)
     assert (answered[f.CT_STATE], answered[p.CT_GEN], answered[f.CT_TP_SRC]) == (ANSWER, 5, 8)
     assert known.look(2, echo)[f.CT_STATE] == INVALID
+
+
+@pytest.mark.parametrize("protocol", [f.SCTP_SRC(40000) & f.SCTP_DST(5000), f.IPV4_PROTO(47)])
+def test_without_ports_that_conntrack_reads_the_address_alone_is_translated(protocol: Match) -> None:
+    """As `pat_packet` of Open vSwitch's lib/conntrack.c does; the answer is found, and so is every next packet."""
+    known, seen = Connections(sctp_ports=False), Address("203.0.113.5")
+    asked = packet(f.IPV4_SRC(ADDRESS[A]), f.IPV4_DST(ADDRESS[B]), protocol)
+    begins = Translate(p.ZONE, p.L3_SNATTED, source=seen)
+    for _ in range(2):
+        there = known.translate(1, asked, begins)
+        assert there.put(f.IPV4_SRC, asked[f.IPV4_SRC]).without(CONNTRACK) == asked
+        assert there[f.IPV4_SRC] == f.ipv4_number(seen)
+    back = there.without(CONNTRACK).put(f.IPV4_SRC, asked[f.IPV4_DST]).put(f.IPV4_DST, f.ipv4_number(seen))
+    answer = known.translate(1, back, Translate(p.ZONE, p.L3_SNATTED))
+    assert answer.without(CONNTRACK) == back.put(f.IPV4_DST, asked[f.IPV4_SRC])
 
 
 def test_a_later_fragment_comes_back_with_its_datagram_which_is_remembered() -> None:

@@ -20,6 +20,7 @@ from controller.model.bindings import (
     observe,
     observe_links,
     place,
+    portions,
     rezone,
 )
 from controller.model.records import KINDS, Address, Binding, Chassis, Link, Mac, Network, Port, Quarantine
@@ -356,6 +357,26 @@ def test_every_claim_on_a_chassis_has_a_zone_to_itself() -> None:
     assert zones(model) == {"tap1": 1, "tap2": 4, "tap3": 3}, "the older claim on p2 got another zone"
     assert zones(model, "hv2") == {"tap1": 1}
     assert place(model, P1) == Placed("hv1", "tap1", 1)
+
+
+def test_many_interfaces_at_once_are_recorded_lot_by_lot_those_of_a_network_together(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(bindings, "LOT", 2)
+    model = cloud(P1, replace(P1, id="p3"), replace(P2, network_id="blue"), replace(P2, id="p4", network_id="blue"))
+    recorded = hypervisor("hv1", {"old": "p0", "tap1": "p9"})
+    see(model, recorded)
+    seen = hypervisor("hv1", {"tap1": "p1", "tap2": "p2", "tap3": "p3", "tap4": "p4", "tap5": "unknown"})
+    told = [
+        {claim.interface: claim.port_id for claim in each.claims} for each in portions(model, seen, recorded.claims)
+    ]
+    assert told == [
+        {"old": "p0", "tap1": "p9", "tap5": "unknown", "tap2": "p2"},
+        {"old": "p0", "tap1": "p1", "tap5": "unknown", "tap2": "p2", "tap4": "p4"},
+        {"tap1": "p1", "tap2": "p2", "tap3": "p3", "tap4": "p4", "tap5": "unknown"},
+    ]
+    assert [*portions(model, seen, seen.claims[2:])] == [seen], "two are no more than a lot"
+    assert [*portions(model, seen, None)] == [seen], "nobody knows which of them are recorded"
 
 
 def test_a_zone_that_is_given_back_rests_until_the_switch_has_forgotten_it() -> None:

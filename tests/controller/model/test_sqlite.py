@@ -24,7 +24,7 @@ from controller.errors import Invalid, Unavailable
 from controller.model import sqlite
 from controller.model.records import KINDS, Counter, Link, Network, Record
 from controller.model.sqlite import MIGRATIONS, SqliteJournal, parse_url
-from controller.model.store import Ack, Author, Change, Event, MemoryJournal, Store, Write
+from controller.model.store import MOST_AT_ONCE, Ack, Author, Change, Event, MemoryJournal, Store, Write
 from tests.controller.model.test_packing import records
 from tests.controller.model.test_store import network, put, serving, together
 
@@ -549,6 +549,25 @@ def test_the_log_has_what_was_changed_and_when_who_had_it(path: Path) -> None:
     again.close()
 
 
+@pytest.mark.parametrize("kind", ["sqlite", "memory"])
+def test_who_had_many_changes_at_once_had_each_of_them(path: Path, kind: str) -> None:
+    journal = SqliteJournal(path) if kind == "sqlite" else MemoryJournal()
+    journal.load()
+    journal.append([logged(number, time.time(), network(f"n{number}", number)) for number in range(1, 8)])
+    journal.note([Ack(2, "hv1", 2.0), Ack(5, "hv1", 5.0, since=3), Ack(6, "hv2", 6.0, since=1), Ack(7, "hv1", 7.0)])
+    journal.note([Ack(2 + MOST_AT_ONCE, "hv3", 9.0, since=3)])
+    assert {event.change.revision: event.acknowledged for event in journal.events("", 100, 9)} == {
+        7: {"hv1": 7.0, "hv3": 9.0},
+        6: {"hv2": 6.0, "hv3": 9.0},
+        5: {"hv1": 5.0, "hv2": 6.0, "hv3": 9.0},
+        4: {"hv1": 5.0, "hv2": 6.0, "hv3": 9.0},
+        3: {"hv1": 5.0, "hv2": 6.0, "hv3": 9.0},
+        2: {"hv1": 2.0, "hv2": 6.0},
+        1: {"hv2": 6.0},
+    }
+    journal.close()
+
+
 def test_a_log_in_which_changes_are_missing_is_begun_anew(path: Path) -> None:
     """A Weft that knows no log wrote meanwhile."""
     journal = SqliteJournal(path)
@@ -593,7 +612,7 @@ def test_a_file_of_before_there_was_a_log_gets_one(path: Path) -> None:
     journal.append([logged(1, time.time(), network("red"))])
     journal.close()
     with sqlite3.connect(path) as db:
-        for table in ("events", "about", "acks"):
+        for table in ("events", "about", "acks", "spans"):
             db.execute(f"DROP TABLE {table}")
     assert journal.load() == (1, [network("red")])
     assert journal.events("", 100, 9) == []
@@ -607,14 +626,18 @@ def test_what_is_older_is_forgotten_a_little_at_a_time(path: Path, monkeypatch: 
     journal.load()
     now = time.time()
     journal.append([logged(number, now - 5000, network(f"n{number}", number)) for number in range(1, 9)])
-    journal.note([Ack(1, "hv1", now), Ack(9, "hv1", now)])
+    journal.note([Ack(1, "hv1", now), Ack(9, "hv1", now), Ack(8, "hv1", now, since=7), Ack(12, "hv1", now, since=10)])
     for number in range(9, 15):
         journal.append([logged(number, now, network(f"n{number}", number))])
     assert [event.change.revision for event in journal.events("", 100, 99)] == [*range(14, 8, -1)]
     assert journal.events("n1", 100, 9) == []
     assert journal.events("n9", 100, 9)[0].acknowledged == {"hv1": now}
     with sqlite3.connect(path) as db:
-        assert [db.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in ("about", "acks")] == [6, 1]
+        assert [db.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in ("about", "acks", "spans")] == [
+            6,
+            1,
+            1,
+        ]
     journal.close()
 
 
@@ -631,7 +654,7 @@ def test_who_had_a_change_is_kept_when_the_store_is_closed(path: Path) -> None:
     async def scenario() -> None:
         async with serving(SqliteJournal(path)) as store:
             await store.commit(put(network("red")), by=Author("ann", "p"))
-            store.acknowledge("hv1", [1])
+            store.acknowledge("hv1", [(1, 1)])
 
     asyncio.run(scenario())
     journal = SqliteJournal(path)

@@ -1,6 +1,7 @@
 """What a commit promises: all or nothing, in order, with its indexes right, whatever its neighbours do."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Callable, Hashable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -336,6 +337,41 @@ def test_who_asks_at_once_is_answered_before_followers_hear_and_others_after() -
             store.follow(lambda changes: order.append(f"{len(changes)} heard"))
             await asyncio.gather(ask("patient", 1, at_once=False), ask("hasty", 2, at_once=True))
         assert order == ["hasty", "2 heard", "patient"]
+
+    asyncio.run(scenario())
+
+
+def test_followers_hear_of_one_batch_while_the_next_is_written() -> None:
+    class Watched(MemoryJournal):
+        """Tells when it writes the second batch."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.written, self.second = 0, threading.Event()
+
+        def append(self, changes: Sequence[Change]) -> None:
+            super().append(changes)
+            self.written += 1
+            if self.written == 2:
+                self.second.set()
+
+    def whole(tx: Transaction) -> None:
+        for segment in range(BATCH_WRITES):
+            tx.put(network(f"n{segment}", segment))
+
+    async def scenario() -> None:
+        journal, heard = Watched(), list[int]()
+
+        async with serving(journal) as store:
+
+            def follower(changes: Sequence[Change]) -> None:
+                assert journal.second.wait(10)
+                assert store.model.revision == changes[-1].revision
+                heard.extend(change.revision for change in changes)
+
+            store.follow(follower)
+            await asyncio.gather(store.commit(whole), store.commit(put(network("next", BATCH_WRITES))))
+            assert heard == [1, 2]
 
     asyncio.run(scenario())
 

@@ -132,6 +132,29 @@ def test_a_replica_follows_inserts_changes_and_deletions() -> None:
     assert not replica.rows("Bridge")
 
 
+def test_what_is_made_of_rows_is_made_of_those_that_changed_alone() -> None:
+    replica, asked = Replica({"Port": ("name",), "Interface": ("name",)}), list[str]()
+
+    def name(row: Row) -> str | None:
+        asked.append(row.uuid)
+        return row.text("name") or None
+
+    def names(database: Replica, mark: str) -> list[str]:
+        asked.append(mark)
+        return [mark + each for each in database.column("Port", name).values()]
+
+    def told(table: str, uuid: str, value: str | None) -> list[str]:
+        replica.apply({table: {uuid: {"old": {}} if value is None else {"new": {"name": value}}}})
+        return replica.once(names, ("Port",), "a ")
+
+    assert told("Port", "u1", "one") == ["a one"]
+    assert told("Port", "u2", "two") == ["a one", "a two"]
+    assert told("Port", "u1", "") == ["a two"]
+    assert told("Interface", "u1", "one") == ["a two"]
+    assert told("Port", "u2", None) == []
+    assert asked == ["a ", "u1", "u2", "a ", "u1", "a ", "a "]
+
+
 def test_an_empty_or_unwatched_column_reads_as_empty() -> None:
     row = Row("u", {"fail_mode": (), "other_config": {}})
     assert (row.text("fail_mode"), row.map("other_config"), row.text("tag"), row.map("tag")) == ("", {}, "", {})

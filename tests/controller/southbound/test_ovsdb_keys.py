@@ -179,6 +179,26 @@ def test_an_open_vswitch_that_does_not_follow_each_change_is_to_be_upgraded(
         assert seen.advice.endswith("upgrade it to 2.17.8, 3.0.5, 3.1.3, 3.2 or newer.")
 
 
+@pytest.mark.parametrize(
+    ("target", "mode", "datapath_type", "is_advised"),
+    [
+        ("tcp:10.0.0.1:6640", "", "netdev", True),
+        ("ssl:[2001:db8::1]:6640", "in-band", "netdev", True),
+        ("tcp:10.0.0.1:6640", "out-of-band", "netdev", False),
+        ("tcp:10.0.0.1:6640", "", "system", False),  # where the kernel forwards
+        ("ptcp:6640:127.0.0.1", "", "netdev", False),
+    ],
+)
+def test_a_manager_that_is_in_band_is_told_of_with_the_command(
+    target: str, mode: str, datapath_type: str, is_advised: bool
+) -> None:
+    replica = database(GOOD | {"weft-datapath-type": datapath_type})
+    row: dict[str, Any] = {"target": target, "connection_mode": mode or ["set", []]}
+    replica.apply({"Manager": {"manager": {"new": row}}})
+    command = f"`ovs-vsctl set manager {target} connection_mode=out-of-band`"
+    assert (command in read(replica, "hv1").advice) == is_advised
+
+
 def test_all_that_is_wrong_is_said_at_once() -> None:
     seen = read(database({"weft-gateway-priority": "x"}), "hv1")
     assert [
