@@ -176,8 +176,10 @@ def ask(half: Half) -> Iterator[Flow]:
     """Whose groups are asked; then to conntrack, or past it. DHCP, MLD and router discovery need no rule.
 
     Of the copies for the members of a network each goes to conntrack apart, for what comes back with it (see `judge`).
+    What was found of the port asked before is forgotten: so `weft prove` need not carry it along to the next one.
     """
-    anew = (*afresh(half), VERDICT.set(Verdict.DENIED), GUARD.set(Guard.UNKNOWN))
+    nobodys = (ZONE.set(0), POLICY.set(0), GEN.set(0), WHY.set(0))
+    anew = (*afresh(half), VERDICT.set(Verdict.DENIED), GUARD.set(Guard.UNKNOWN), *nobodys)
     yield Flow(half.port, "ask", ANY, (Move(half.guest, CHECKED), *anew, resubmit(PORT_POLICY), goto(half.track)))
     for match in half.control:
         yield Flow(half.track, "control", GUARDED & match, (goto(half.onward),))

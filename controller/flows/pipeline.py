@@ -447,6 +447,7 @@ _BACK_MATCHES: Final = frozenset({
 })  # fmt: skip
 _REMEMBERED: Final = frozenset({CT_GEN, CT_BUNDLE, CT_POLICY, CT_OPENER})
 
+_ASKED_ANEW: Final = frozenset({CHECKED, DIRECTION, VERDICT, GUARD, WHOSE, AGAIN, ZONE, POLICY, GEN, WHY})
 CLASSIFY: Final = Table(
     0, "classify", "Who sent this frame? Sets SRC and NET of a guest, ENCAP of a tunnel, PHYS of a physical network.",
     {
@@ -548,7 +549,7 @@ ND_REPLY: Final = Table(
 OUT_PORT: Final = Table(
     11, "out_port", "Egress: which security groups is the sender under?",
     {"ask": 0},
-    sets=frozenset({CHECKED, DIRECTION, VERDICT, GUARD, WHOSE, AGAIN}), nexts=frozenset({"port_policy", "out_track"}),
+    sets=_ASKED_ANEW, nexts=frozenset({"port_policy", "out_track"}),
 )  # fmt: skip
 OUT_TRACK: Final = Table(
     12, "out_track", "Egress: to conntrack, in the port's own zone; or past it.",
@@ -725,7 +726,7 @@ L2_BUM: Final = Table(
 IN_PORT: Final = Table(
     43, "in_port", "Ingress: which security groups is the receiver under?",
     {"ask": 0},
-    sets=frozenset({CHECKED, DIRECTION, VERDICT, GUARD, WHOSE, AGAIN}), nexts=frozenset({"port_policy", "in_track"}),
+    sets=_ASKED_ANEW, nexts=frozenset({"port_policy", "in_track"}),
 )  # fmt: skip
 IN_TRACK: Final = Table(
     44, "in_track", "Ingress: to conntrack, in the port's own zone; or past it.",

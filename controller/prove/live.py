@@ -97,8 +97,9 @@ class Liveness:
                 case Write(tests):
                     behind = _without(behind, ((test.slot, test.mask) for test in tests))
                 case Copy(spans):
+                    asked = [source for source, target in spans if _is_asked(behind, target)]
                     behind = _without(behind, ((target.slot, _mask(target)) for _, target in spans))
-                    behind = both(behind, _spans(source for source, _ in spans))
+                    behind = both(behind, _spans(asked))
                 case Out() | Unknown():
                     behind = both(behind, _LEAVING)
                 case ToGroup(id):
@@ -131,6 +132,10 @@ def _shape(actions: tuple[Action, ...]) -> tuple[Action, ...]:
 
 def _mask(span: Span) -> int:
     return (1 << span.bits) - 1 << span.shift
+
+
+def _is_asked(live: Live, span: Span) -> bool:
+    return is_header(span.slot) or bool(live.get(span.slot, 0) & _mask(span))
 
 
 def _spans(spans: Iterable[Span]) -> Live:
