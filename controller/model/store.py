@@ -182,10 +182,13 @@ def _keys(record: Record, index: Index) -> Iterable[Hashable]:
     return value if len(index) == 1 and isinstance(value, frozenset) else (value,)
 
 
-@cache
+_INDEXES: dict[type[Record], tuple[Index, ...]] = {}
+
+
 def _indexes(kind: type[Record]) -> tuple[Index, ...]:
-    """What records of a kind are found by."""
-    return (*kind.INDEXES, *kind.UNIQUE)
+    """What records of a kind are found by; it is asked for at every write."""
+    found = _INDEXES.get(kind)
+    return _INDEXES.setdefault(kind, (*kind.INDEXES, *kind.UNIQUE)) if found is None else found
 
 
 class Model:
