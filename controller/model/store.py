@@ -182,7 +182,6 @@ def _keys(record: Record, index: Index) -> Iterable[Hashable]:
     return value if len(index) == 1 and isinstance(value, frozenset) else (value,)
 
 
-@cache
 def _indexes(kind: type[Record]) -> tuple[Index, ...]:
     """What records of a kind are found by."""
     return (*kind.INDEXES, *kind.UNIQUE)
