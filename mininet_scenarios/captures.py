@@ -189,9 +189,10 @@ def advertises(target: str) -> Callable[[Frame], bool]:
 
 
 def sent_by(*guests: Sender) -> Callable[[Frame], bool]:
-    """A test for IP packets of these guests to one receiver: not ARP, nor what a kernel tells all by itself."""
+    """A test for IP packets of these guests to one receiver: not ARP, nor what a kernel tells or asks by itself."""
     macs = {guest.mac for guest in guests}
-    return lambda frame: frame.src in macs and frame.ethertype in (IPV4, IPV6) and not frame.raw[0] & 1
+    types = (IPV4, IPV6)
+    return lambda frame: frame.src in macs and frame.ethertype in types and not frame.raw[0] & 1 and frame.nd is None
 
 
 def within(cidr: str) -> Callable[[Frame], bool]:
