@@ -76,12 +76,13 @@ WIDTHS: Final[Mapping[str, int]] = {**_HEADERS, **_LOCALS}
 
 _ORDER: Final = (
     "acted", "reg0", "reg8", "ct_state", "reg6", "reg7", "reg9", "reg2", "reg3", "eth_dst", "nw_dst", "ipv6_dst",
-    "tun_dst", "tun_ipv6_dst", "eth_type", "ip_frag", "nw_proto", "tp_dst", "tp_src", "tcp_flags", "vlan_tci", "nw_ttl",
-    "reg11", "reg10", "reg5", "tun_id", "tun_src", "tun_ipv6_src", "reg1", "host", "origin", "in_port",
-    "eth_src", "nw_src", "ipv6_src", "nd_target", "arp_sha", "arp_tha", "reg4", "xxreg3",
+    "tun_dst", "tun_ipv6_dst", "host", "eth_type", "reg11", "reg10", "reg5", "tun_id", "tun_src", "tun_ipv6_src",
+    "reg1", "origin", "in_port", "eth_src", "nw_src", "ipv6_src", "nd_target", "arp_sha", "arp_tha", "ip_frag",
+    "nw_proto", "tp_dst", "tp_src", "tcp_flags", "vlan_tci", "nw_ttl", "reg4", "xxreg3",
 )  # fmt: skip
 """Where variables stand: what is decided of packets on the way above what tells receivers apart, and that above what
-tells senders apart, so that what all senders of a network may send is kept once for all receivers."""
+tells senders apart, so that what all senders of a network may send is kept once for all receivers. Where packets are
+stands between the two: it follows from either. What rules ask of packets is below, for it is the same for many."""
 BLOCKS: Final = 4
 _REMEMBERED: Final = 1 << 18
 """So many operations are remembered, which fit in the caches of processors, and from so many nodes (`_NODES`) on those

@@ -55,6 +55,8 @@ class Step(NamedTuple):
 
 OWN: Final = "own"
 """The kind of what can be joined in variables of the slot's own."""
+_NOWHERE: Final = ("", 0)
+"""No block of any slot."""
 ACTED: Final = Test("acted", 1, 1)
 """What is written to packets of which something came."""
 
@@ -99,6 +101,7 @@ class Algebra:
         self.stand_ins: list[tuple[Set, Set]] = []
         """Parts of all that is sent, and what stands for one (`Cloud.stand_for`)."""
         self._found: dict[Refs, frozenset[tuple[str, int]]] = {}
+        self._lies: dict[tuple[str, Refs], tuple[str, int]] = {}
         self._standing: dict[tuple[frozenset[int], Refs], Set] = {}
         self._senders = [ref for slot in (KEPT, *_OF_SENDERS) for ref in space.block(slot)]
         self._kept = {
@@ -461,27 +464,37 @@ class Algebra:
         """States can be joined if each slot's kinds are equal: `OWN` of a number, or of bits in a block of its own
         that no other slot uses, or the very bits."""
         used: dict[tuple[str, int], str] = {}
-        for slot, value in state.values.items():
-            for each in self.blocks_of(value) if type(value) is tuple else ():
-                used[each] = slot if used.get(each, slot) == slot else ""
-        return tuple([self._kind(state, slot, used) for slot in slots])
+        values = state.values
+        for slot, value in values.items():
+            if type(value) is tuple:
+                for each in self.blocks_of(value):
+                    used[each] = slot if used.get(each, slot) == slot else ""
+        kinds: list[object] = []
+        for slot in slots:
+            value = values.get(slot, self._defaults[slot])
+            if slot in APART:
+                kinds.append(("apart", value))
+            elif isinstance(value, int):
+                kinds.append(OWN)
+            else:
+                own = type(value) is tuple and used.get(self._lying(slot, value)) == slot
+                kinds.append(OWN if own else value)
+        return tuple(kinds)
 
-    def _kind(self, state: State, slot: str, used: Mapping[tuple[str, int], str]) -> object:
-        value = self.value(state, slot)
-        if slot in APART:
-            return ("apart", value)
-        if isinstance(value, int):
-            return OWN
-        first = 1 if is_header(slot) else 0
-        if isinstance(value, Maybe) or len(owners := self.blocks_of(value)) != 1:
-            return value
-        ((owner, block),) = owners
-        if (owner, block) not in used:  # as it was sent
-            return value
-        if owner != slot or block < first or used[owner, block] != slot:
-            return value
-        own = self.space.block(slot, block)
-        return OWN if all(ref < 0 or ref == mine for ref, mine in zip(value, own, strict=True)) else value
+    def _lying(self, slot: str, refs: Refs) -> tuple[str, int]:
+        """The block of a slot's own in which some of its bits are, each in its place, and others are numbers; "" of a
+        slot is none. What is as it was sent is not the slot's own."""
+        known = self._lies.get((slot, refs))
+        if known is None:
+            known = _NOWHERE
+            blocks = self.blocks_of(refs)
+            ((owner, block),) = blocks if len(blocks) == 1 else (_NOWHERE,)
+            if owner == slot and block >= is_header(slot):
+                own = self.space.block(slot, block)
+                if all(ref < 0 or ref == mine for ref, mine in zip(refs, own, strict=True)):
+                    known = (slot, block)
+            self._lies[slot, refs] = known
+        return known
 
     def _joined(self, slots: Sequence[str], kinds: Sequence[object], group: Sequence[State]) -> State:
         if len(group) == 1:

@@ -81,7 +81,8 @@ class Changes:
         self._ports = list(itertools.chain.from_iterable(ports))
         self._renamed, self._lowered = itertools.cycle(self._ports), itertools.cycle(self._ports)
         self._low: deque[str] = deque()
-        self._in, self._out = itertools.cycle(spare), itertools.cycle((*spare[len(spare) // 2 :], *spare))
+        self._in = itertools.cycle(spare)
+        self._out = itertools.chain(spare[len(spare) // 2 :], itertools.cycle(spare))
         self._networks = itertools.cycle(enumerate(cloud.networks))
         self._count = itertools.count(1)
         self._there = 0

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from apps import APPS
 from controller.flows.engine import Engine
 from controller.model.store import Change, Model, Transaction
-from tests.cloud import Work, hypervisor, network, port
+from tests.cloud import Work, egress, group, hypervisor, ingress, network, port
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,14 +35,19 @@ class Shape:
 
 
 class Cloud:
-    """The records of a shape without any I/O, and the engine over them; ports and networks are called by numbers."""
+    """The records of a shape without any I/O, and the engine over them; ports and networks are called by numbers.
 
-    def __init__(self, shape: Shape) -> None:
-        self.shape = shape
+    With `default_groups` each network is a project's, and its ports are in that project's default group; else nobody lets
+    anything in.
+    """
+
+    def __init__(self, shape: Shape, *, default_groups: bool = False) -> None:
+        self.shape, self._default_groups = shape, default_groups
         self.model = Model()
         self._plugged: list[list[str]] = [[] for _ in range(shape.chassis)]
         self._sizes = [0] * shape.networks
         works: list[Work] = [network(f"net{each}", each + 1) for each in range(shape.networks)]
+        works += [_default_group(each) for each in range(shape.networks) if default_groups]
         works += [self.new_port(each) for each, _ in shape.members()]
         works += [self.joined(each) for each in range(shape.chassis)]
         self.write(*works)
@@ -68,7 +73,8 @@ class Cloud:
         self._plugged[self.shape.home(network, member)].append(id)
         high, low = divmod(member, 250)
         mac = f"02:{network >> 8:02x}:{network & 255:02x}:00:{high:02x}:{low + 1:02x}"
-        return port(id, f"net{network}", mac, f"10.0.{high}.{low + 1}")
+        groups = [f"default{network}"] if self._default_groups else ()
+        return port(id, f"net{network}", mac, f"10.0.{high}.{low + 1}", groups=groups)
 
     def last_home(self, network: int) -> int:
         """The hypervisor of a network's newest port."""
@@ -77,3 +83,12 @@ class Cloud:
     def joined(self, chassis: int) -> Work:
         """A hypervisor as it is now: its interfaces, their claims and their OpenFlow ports."""
         return hypervisor(chassis + 1, *self._plugged[chassis])
+
+
+def _default_group(network: int) -> Work:
+    """What Neutron gives each project: out to everybody, in from each other."""
+    id = f"default{network}"
+    allowed = [
+        each for version in ("IPv4", "IPv6") for each in (egress(ethertype=version), ingress(ethertype=version, remote_group_id=id))
+    ]  # fmt: skip
+    return group(id, *allowed)
