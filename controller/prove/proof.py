@@ -8,6 +8,7 @@ what arrives, about first packets of connections between guests (`intent`).
 
 from __future__ import annotations
 
+import gc
 import os
 import pickle
 import resource
@@ -160,6 +161,7 @@ def _shared(question: Question, cloud: Cloud, crowds: Sequence[str]) -> list[_Sh
 def _tell(writer: int, question: Question, cloud: Cloud, crowds: Sequence[str]) -> NoReturn:
     """A share of the work, in a process that ends with it."""
     code = 1
+    gc.disable()  # of all that is made here little is in circles, and nothing lasts
     try:
         with open(writer, "wb") as pipe:
             pipe.write(pickle.dumps(_share(question, cloud, crowds)))

@@ -152,11 +152,11 @@ class Algebra:
         packets = state.packets
         for test in tests:
             packets = packets & self.tested(state, test)[0]
-        return replace(state, packets=packets)
+        return State(state.values, packets, state.trail)
 
     def less(self, state: State, test: Test) -> State:
         """Those that may not."""
-        return replace(state, packets=state.packets & self.tested(state, test)[1])
+        return State(state.values, state.packets & self.tested(state, test)[1], state.trail)
 
     # ---- writing ----------------------------------------------------------------------------------------------
 
@@ -209,7 +209,7 @@ class Algebra:
         """With another value in a slot."""
         old = self.value(state, slot)
         values = {**state.values, slot: value}
-        return replace(state, values=values, packets=self._cleaned(state.packets, old, values))
+        return State(values, self._cleaned(state.packets, old, values), state.trail)
 
     def _cleaned(self, packets: Set, old: Value, values: Mapping[str, Value]) -> Set:
         """Without what nobody refers to any more."""
@@ -454,11 +454,24 @@ class Algebra:
         alive = [state for state in states if state.packets != self.space.nothing]
         if len(alive) < 2:
             return alive
+        same: dict[frozenset[tuple[str, Value]], list[State]] = {}
+        for state in alive:
+            same.setdefault(frozenset(state.values.items()), []).append(state)
+        alive = [self._united(group) for group in same.values()]
         slots = sorted({slot for state in alive for slot in state.values})
         alike: dict[tuple[object, ...], list[State]] = defaultdict(list)
         for state in alive:
             alike[self._kinds(state, slots)].append(state)
         return [self._joined(slots, kinds, group) for kinds, group in alike.items()]
+
+    def _united(self, group: Sequence[State]) -> State:
+        """States of which the same is known, as one."""
+        first = group[0]
+        return (
+            first
+            if len(group) == 1
+            else State(first.values, union((each.packets for each in group), self.space.nothing))
+        )
 
     def _kinds(self, state: State, slots: Sequence[str]) -> tuple[object, ...]:
         """States can be joined if each slot's kinds are equal: `OWN` of a number, or of bits in a block of its own

@@ -301,7 +301,7 @@ class Walk:
 
     def _on(self, state: State, hosts: Hosts) -> State:
         """What of a state is on some switches."""
-        return replace(state, packets=state.packets & self.algebra.standing(state, hosts))
+        return State(state.values, state.packets & self.algebra.standing(state, hosts), state.trail)
 
     def places(self, state: State) -> Iterator[tuple[str, State]]:
         """A state by the names of the switches that it is on."""
