@@ -9,6 +9,7 @@ packet that may come to a group that chooses needs a `dp_hash`: without one it w
 from __future__ import annotations
 
 import os
+import re
 import socket
 import subprocess
 import time
@@ -128,10 +129,26 @@ class OpenVSwitch:
         self._run("ovs-ofctl", "-O", "OpenFlow14", *command.split(), f"unix:{self.home}/br0.mgmt", *arguments)
 
     def receive(self, port: int, *frames: bytes) -> None:
-        """Frames come by a port; what they meet has counted them afterwards."""
+        """Frames come by a port; what they meet has counted them afterwards, and no decision on them is kept.
+
+        A frame waits for the next turn of the main loop, and the next question may come before that. A decision that
+        somebody looks at is left out of a purge (ofproto/ofproto-dpif-upcall.c, `revalidator_sweep__`): frames to come
+        would be counted by it, and in the end by flows that are not there any more.
+        """
+        due = self._taken() + len(frames)
         for frame in frames:
             self._ask("netdev-dummy/receive", f"p{port}", frame.hex())
+        deadline = time.monotonic() + PATIENCE_S
+        while self._taken() < due:
+            assert time.monotonic() < deadline
         self._ask("revalidator/purge")
+        while self._ask("dpctl/dump-flows").strip():
+            assert time.monotonic() < deadline
+            self._ask("revalidator/purge")
+
+    def _taken(self) -> int:
+        """How many frames its datapath has done with: it answers questions only between them."""
+        return sum(map(int, re.findall(r"packets received: (\d+)", self._ask("dpif-netdev/pmd-stats-show"))))
 
     def dumped(self) -> Dump:
         """What it tells of itself over OpenFlow, as `Switch.whole` has it, but for meters and ports."""
