@@ -15,20 +15,19 @@ import contextlib
 import gc
 import itertools
 import json
-import multiprocessing
 import time
 import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
-from pathlib import Path
 from struct import Struct
 from typing import Any, Final, TypeAlias, cast
 
 import uvloop
 
 from controller.southbound import messages as of
+from tests.benchmarks.beside import Beside
 
 RETRY_S: Final = 0.25
 """How long a connection that could not be made or broke waits before it is tried again."""
@@ -81,24 +80,11 @@ class Tally:
     last: float = 0.0
 
 
-class Fakes:
+class Fakes(Beside):
     """A process full of hypervisors; use it as a context manager."""
 
     def __init__(self) -> None:
-        context = multiprocessing.get_context("spawn")
-        self._pipe, theirs = context.Pipe()
-        self._process = context.Process(target=_main, args=(theirs,), daemon=True)
-        self._process.start()
-        theirs.close()
-
-    def __enter__(self) -> Fakes:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._pipe.close()
-        self._process.join(5)
-        if self._process.is_alive():
-            self._process.kill()
+        super().__init__(_main)
 
     def join(self, specs: Sequence[Spec], ovsdb_port: int) -> None:
         """Have hypervisors join the controller that listens there for databases, all at once."""
@@ -126,11 +112,6 @@ class Fakes:
         if not isinstance(answer, Tally):
             raise TypeError(answer)
         return answer
-
-    def cpu_s(self) -> float:
-        """The CPU seconds of the process."""
-        tasks = Path(f"/proc/{self._process.pid}/task").iterdir()
-        return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
 
     def _ask(self, *words: object) -> object:
         self._pipe.send(words)

@@ -8,16 +8,17 @@ an answer waits, and how long it did counts.
 from __future__ import annotations
 
 import asyncio
-import multiprocessing
 import re
 import time
 from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
-from typing import Final, Self, cast
+from typing import Final, cast
 
 import uvloop
+
+from tests.benchmarks.beside import Beside
 
 CONNECTIONS: Final = 64
 """How many requests are under way at once at the most."""
@@ -58,24 +59,11 @@ class Answered:
     cpu_s: float = 0.0
 
 
-class Clients:
+class Clients(Beside):
     """A process full of clients of one controller; use it as a context manager."""
 
     def __init__(self, port: int) -> None:
-        context = multiprocessing.get_context("spawn")
-        self._pipe, theirs = context.Pipe()
-        self._process = context.Process(target=_main, args=(theirs, port), daemon=True)
-        self._process.start()
-        theirs.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._pipe.close()
-        self._process.join(5)
-        if self._process.is_alive():
-            self._process.kill()
+        super().__init__(_main, port)
 
     def begin(self, requests: Sequence[bytes], per_second: float) -> None:
         """Ask for these one after the other, so many a second, from now on."""
